@@ -57,15 +57,16 @@ def main() -> None:
 
     training, held_out = load_digits()
     network = LeNet5()
-    fit(network, training, DENSE_EPOCHS, LEARNING_RATE, masks={})
+    fit(network, training, DENSE_EPOCHS, masks={})
     print(f"dense: training accuracy {accuracy_of(network, training):.2%}")
     prune(network, training)
+    silence_empty_filters(network)
 
     model = to_onnx(network)
     accuracy = report(model, held_out)
     assert accuracy >= ACCURACY_BAR, f"{accuracy:.2%} is below {ACCURACY_BAR:.0%}"
 
-    model.doc_string = describe(network, accuracy)
+    model.doc_string = describe(model, accuracy)
     onnx.save(model, HERE / "lenet5.onnx")
     images, labels = held_out
     np.savez_compressed(
@@ -91,24 +92,22 @@ class LeNet5(nn.Module):
 def load_digits() -> tuple[Digits, Digits]:
     """Splits the digits into training and held-out ones, as many of each class.
 
-    Both halves are shuffled, so that any first few digits mix the classes.
+    Both parts are shuffled, so that any first few digits mix the classes.
     """
     pixels, labels = mnist_data()
     images = (pixels / 255).astype(np.float32).reshape(-1, 1, 28, 28)
-    order = np.random.default_rng(SEED).permutation(len(labels))
-    rank_in_class = np.empty_like(order)
-    for digit in range(10):
-        of_digit = order[labels[order] == digit]
-        rank_in_class[of_digit] = np.arange(len(of_digit))
-    is_held_out = rank_in_class[order] < HELD_OUT_PER_CLASS
+    rng = np.random.default_rng(SEED)
+    classes = [rng.permutation(np.flatnonzero(labels == digit)) for digit in range(10)]
 
-    def select(indices: np.ndarray) -> Digits:
-        return (
-            torch.from_numpy(images[indices]),
-            torch.from_numpy(labels[indices].astype(np.int64)),
+    def shuffled(part: slice) -> Digits:
+        chosen = rng.permutation(
+            np.concatenate([of_class[part] for of_class in classes])
         )
+        return torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen])
 
-    return select(order[~is_held_out]), select(order[is_held_out])
+    training = shuffled(slice(HELD_OUT_PER_CLASS, None))
+    held_out = shuffled(slice(HELD_OUT_PER_CLASS))
+    return training, held_out
 
 
 def prune(network: LeNet5, training: Digits) -> None:
@@ -122,7 +121,7 @@ def prune(network: LeNet5, training: Digits) -> None:
         masks = magnitude_masks(network, progress=round_ / PRUNING_ROUNDS)
         is_last = round_ == PRUNING_ROUNDS
         epochs = FINAL_EPOCHS if is_last else EPOCHS_PER_ROUND
-        fit(network, training, epochs, LEARNING_RATE, masks)
+        fit(network, training, epochs, masks)
         print(f"round {round_}: training accuracy {accuracy_of(network, training):.2%}")
 
 
@@ -138,13 +137,11 @@ def magnitude_masks(network: LeNet5, progress: float) -> Masks:
     return masks
 
 
-def fit(
-    network: LeNet5, training: Digits, epochs: int, learning_rate: float, masks: Masks
-) -> None:
+def fit(network: LeNet5, training: Digits, epochs: int, masks: Masks) -> None:
     """Trains on freshly distorted digits, keeping masked-out weights at zero."""
     images, labels = training
     optimizer = torch.optim.Adam(
-        network.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY
+        network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
     )
     steps = epochs * math.ceil(len(labels) / BATCH)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -164,6 +161,19 @@ def apply_masks(network: LeNet5, masks: Masks) -> None:
     """Fills rather than multiplies: a product would leave negative zeros."""
     for name, mask in masks.items():
         network.get_parameter(name).masked_fill_(~mask, 0.0)
+
+
+@torch.no_grad()
+def silence_empty_filters(network: LeNet5) -> None:
+    """Zeroes the biases of filters that pruning has left without a weight.
+
+    Weight decay shrinks them towards 1e-38 but never to zero, so their constant
+    outputs would count as activations.
+    """
+    for layer in DENSITIES:
+        weight = network.get_parameter(f"{layer}.weight")
+        is_empty = (weight == 0).flatten(1).all(1)
+        network.get_parameter(f"{layer}.bias").masked_fill_(is_empty, 0.0)
 
 
 def distort(images: Tensor) -> Tensor:
@@ -285,11 +295,10 @@ def report(model: onnx.ModelProto, held_out: Digits) -> float:
     """Prints densities and accuracy as ONNX Runtime sees them; returns the latter."""
     images, labels = (tensor.numpy() for tensor in held_out)
     activations = run_layers(model, images)
-    weights = {w.name: numpy_helper.to_array(w) for w in model.graph.initializer}
-    for layer, source in LAYER_INPUTS.items():
+    for layer, density in weight_densities(model).items():
+        input_density = density_of(activations[LAYER_INPUTS[layer]])
         print(
-            f"{layer}: weight density {density_of(weights[f'{layer}.weight']):.3f}, "
-            f"input density {density_of(activations[source]):.3f}"
+            f"{layer}: weight density {density:.3f}, input density {input_density:.3f}"
         )
     accuracy = float((activations["logits"].argmax(1) == labels).mean())
     print(f"held-out accuracy {accuracy:.2%}")
@@ -304,13 +313,13 @@ def run_layers(model: onnx.ModelProto, images: np.ndarray) -> dict[str, np.ndarr
     del exposed.graph.output[:]
     exposed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     session = onnxruntime.InferenceSession(exposed.SerializeToString())
-    return {"image": images} | dict(zip(names, session.run(names, {"image": images})))
+    values = session.run(names, {"image": images})
+    return {"image": images} | dict(zip(names, values, strict=True))
 
 
-def describe(network: LeNet5, accuracy: float) -> str:
+def describe(model: onnx.ModelProto, accuracy: float) -> str:
     densities = ", ".join(
-        f"{layer} {density_of(network.get_parameter(f'{layer}.weight').detach().numpy()):.2f}"
-        for layer in DENSITIES
+        f"{layer} {density:.2f}" for layer, density in weight_densities(model).items()
     )
     return (
         "LeNet-5 (Caffe's form, with a ReLU after each convolution), pruned by "
@@ -319,6 +328,11 @@ def describe(network: LeNet5, accuracy: float) -> str:
         f"random distortion. Weight densities: {densities}. Accuracy on the 500 "
         f"held-out digits: {accuracy:.1%}."
     )
+
+
+def weight_densities(model: onnx.ModelProto) -> dict[str, float]:
+    weights = {w.name: numpy_helper.to_array(w) for w in model.graph.initializer}
+    return {layer: density_of(weights[f"{layer}.weight"]) for layer in DENSITIES}
 
 
 def density_of(values: np.ndarray) -> float:

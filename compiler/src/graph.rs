@@ -1,0 +1,261 @@
+//! The compiler's graph: typed operators over float tensors, each knowing the ONNX nodes it came from.
+//!
+//! Everything SCNN can compute is one kind of node, a [`Layer`]: up to six **stages** in the order in which the
+//! hardware runs them,
+//!
+//! ```text
+//! conv -> affine -> operand (residual add) -> function -> clamp -> pool
+//! ```
+//!
+//! Import makes layers of one stage (a `Relu` is a layer with only a clamp); fusion joins a layer with its only
+//! consumer when the stages of both stay in that order. What SCNN cannot compute is a [`HostOp`]. Edges carry the
+//! operand's position; a node has one result, but a host node, whose results are [`Op::HostOutput`] nodes.
+
+use petgraph::Direction;
+use petgraph::stable_graph::{NodeIndex, StableDiGraph};
+use petgraph::visit::EdgeRef;
+use scnn_isa::layer::PoolKind;
+use scnn_isa::plane::{Axis, Span};
+use scnn_isa::program::Dtype;
+use std::sync::Arc;
+use tract_onnx::pb::NodeProto;
+
+/// Index of a node.
+pub type NodeId = NodeIndex<u32>;
+
+/// A network.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// The ONNX graph's name, or the file's stem.
+    pub name: String,
+    /// Nodes, and edges from producer to consumer labelled with the consumer's operand position.
+    pub dag: StableDiGraph<Node, u32>,
+    /// Graph inputs in the model's order.
+    pub inputs: Vec<NodeId>,
+    /// Graph outputs in the model's order: ONNX name and the node that computes it.
+    pub outputs: Vec<(String, NodeId)>,
+    /// Opset imports of the model (domain, version), which host segments repeat.
+    pub opsets: Vec<(String, i64)>,
+}
+
+/// One operator and its result.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// ONNX name of the result.
+    pub tensor: String,
+    /// ONNX nodes it stands for, in graph order; nameless ones are called after operator and result.
+    pub onnx_nodes: Vec<String>,
+    /// Element type of the result.
+    pub dtype: Dtype,
+    /// Extents of the result as ONNX has them.
+    pub dims: Vec<u64>,
+    /// The operator.
+    pub op: Op,
+}
+
+/// Operators.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// A graph input.
+    Input,
+    /// Work for the array and the PPU.
+    Layer(Box<Layer>),
+    /// Channel concatenation of all operands.
+    Concat,
+    /// A range of the operand's channels.
+    Slice(Span),
+    /// The operand under another shape: the same values in the same row-major order.
+    Rename,
+    /// Work for the host; its result is never used directly.
+    Host(Box<HostOp>),
+    /// Result number `.0` of the host node that is the operand.
+    HostOutput(u32),
+}
+
+/// The stages of a layer; see the module's head for their order.
+#[derive(Clone, Debug, Default)]
+pub struct Layer {
+    /// Convolution.
+    pub conv: Option<Conv>,
+    /// Per-channel factor and offset: bias, batch-norm, multiplication by constants.
+    pub affine: Option<Affine>,
+    /// Whether operand 1 is added.
+    pub operand: bool,
+    /// Activation function beyond a clamp.
+    pub function: Option<Function>,
+    /// Lower and upper bound; ReLU is `(0, inf)`.
+    pub clamp: Option<(f32, f32)>,
+    /// Pooling.
+    pub pool: Option<Pool>,
+}
+
+/// A convolution without bias (the bias is an [`Affine`]); linear layers are 1 x 1 convolutions of a 1 x 1 plane.
+#[derive(Clone, Debug)]
+pub struct Conv {
+    /// Weights `[K, C / groups, R, S]`, row-major.
+    pub weights: Arc<Vec<f32>>,
+    /// Output channels K.
+    pub k: u32,
+    /// Input channels C.
+    pub c: u32,
+    /// Groups.
+    pub groups: u32,
+    /// Rows: R, stride, padding, extents.
+    pub y: Axis,
+    /// Columns: S.
+    pub x: Axis,
+}
+
+impl Conv {
+    /// Index in `weights` of output channel `k`, input channel `c` of its group, tap (`r`, `s`).
+    pub fn index(&self, k: u32, c: u32, r: u32, s: u32) -> usize {
+        let (per_group, rows, cols) = (self.c / self.groups, self.y.kernel, self.x.kernel);
+        (((k as usize * per_group as usize + c as usize) * rows as usize) + r as usize) * cols as usize + s as usize
+    }
+
+    /// Weights of one output channel.
+    pub fn weights_per_output(&self) -> usize {
+        (self.c / self.groups) as usize * self.y.kernel as usize * self.x.kernel as usize
+    }
+
+    /// Multiplications of a dense machine for `n` images.
+    pub fn macs(&self, n: u32) -> u64 {
+        u64::from(n) * self.weights.len() as u64 * u64::from(self.y.output) * u64::from(self.x.output)
+    }
+}
+
+/// `value * scale + offset`, per output channel.
+#[derive(Clone, Debug)]
+pub struct Affine {
+    /// Factors.
+    pub scale: Vec<f32>,
+    /// Offsets.
+    pub offset: Vec<f32>,
+}
+
+/// Activation functions that the PPU evaluates with a table or a slope.
+#[derive(Clone, Debug)]
+pub enum Function {
+    /// Negative values times the channel's slope (one entry per channel), slopes in -1..=1.
+    Leaky(Vec<f32>),
+    /// 1 / (1 + exp(-x)).
+    Sigmoid,
+    /// tanh x.
+    Tanh,
+    /// min(max(alpha x + beta, 0), 1).
+    HardSigmoid {
+        /// Slope.
+        alpha: f32,
+        /// Offset.
+        beta: f32,
+    },
+    /// x min(max(x / 6 + .5, 0), 1).
+    HardSwish,
+}
+
+/// Pooling.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Kind.
+    pub kind: PoolKind,
+    /// Rows.
+    pub y: Axis,
+    /// Columns.
+    pub x: Axis,
+}
+
+/// ONNX nodes that the host runs.
+#[derive(Clone, Debug)]
+pub struct HostOp {
+    /// The nodes, in topological order.
+    pub nodes: Vec<NodeProto>,
+    /// Constants they use: names and tensors.
+    pub initializers: Vec<tract_onnx::pb::TensorProto>,
+    /// ONNX names of the operands, in edge order.
+    pub inputs: Vec<String>,
+    /// Results: name, element type, extents.
+    pub outputs: Vec<(String, Dtype, Vec<u64>)>,
+    /// Why the array does not run them, a sentence per node.
+    pub reasons: Vec<String>,
+}
+
+impl Graph {
+    /// Adds a node fed by `operands`.
+    pub fn add(&mut self, node: Node, operands: &[NodeId]) -> NodeId {
+        let id = self.dag.add_node(node);
+        for (slot, &operand) in operands.iter().enumerate() {
+            self.dag.add_edge(operand, id, slot as u32);
+        }
+        id
+    }
+
+    /// The operands of a node in order.
+    pub fn operands(&self, id: NodeId) -> Vec<NodeId> {
+        let mut edges: Vec<_> =
+            self.dag.edges_directed(id, Direction::Incoming).map(|e| (*e.weight(), e.source())).collect();
+        edges.sort_unstable();
+        edges.into_iter().map(|(_, source)| source).collect()
+    }
+
+    /// The consumers of a node and the operand position each uses it at, in a fixed order.
+    pub fn consumers(&self, id: NodeId) -> Vec<(NodeId, u32)> {
+        let mut edges: Vec<_> =
+            self.dag.edges_directed(id, Direction::Outgoing).map(|e| (e.target(), *e.weight())).collect();
+        edges.sort_unstable();
+        edges
+    }
+
+    /// Whether a node is a graph output.
+    pub fn is_output(&self, id: NodeId) -> bool {
+        self.outputs.iter().any(|(_, node)| *node == id)
+    }
+
+    /// Nodes in a topological order that depends on nothing but the graph: ready nodes by index.
+    pub fn order(&self) -> Vec<NodeId> {
+        let mut missing: std::collections::BTreeMap<NodeId, usize> =
+            self.dag.node_indices().map(|id| (id, self.dag.edges_directed(id, Direction::Incoming).count())).collect();
+        let mut ready: std::collections::BTreeSet<NodeId> =
+            missing.iter().filter(|(_, count)| **count == 0).map(|(id, _)| *id).collect();
+        let mut order = Vec::with_capacity(missing.len());
+        while let Some(id) = ready.pop_first() {
+            order.push(id);
+            for (consumer, _) in self.consumers(id) {
+                if let Some(count) = missing.get_mut(&consumer) {
+                    *count -= 1;
+                    if *count == 0 {
+                        ready.insert(consumer);
+                    }
+                }
+            }
+        }
+        order
+    }
+
+    /// Makes every consumer of `old`, and every output that is `old`, use `new` instead.
+    pub fn replace_uses(&mut self, old: NodeId, new: NodeId) {
+        let edges: Vec<_> =
+            self.dag.edges_directed(old, Direction::Outgoing).map(|e| (e.id(), e.target(), *e.weight())).collect();
+        for (edge, target, slot) in edges {
+            self.dag.remove_edge(edge);
+            self.dag.add_edge(new, target, slot);
+        }
+        for (_, node) in &mut self.outputs {
+            if *node == old {
+                *node = new;
+            }
+        }
+    }
+}
+
+impl Node {
+    /// The shape `[N, C, H, W]` under which SCNN sees the result: rank 2 is a 1 x 1 plane, rank 3 a plane of one row.
+    pub fn shape(&self) -> Option<[u32; 4]> {
+        let dim = |i: usize| u32::try_from(self.dims[i]).ok();
+        match self.dims.len() {
+            2 => Some([dim(0)?, dim(1)?, 1, 1]),
+            3 => Some([dim(0)?, dim(1)?, 1, dim(2)?]),
+            4 => Some([dim(0)?, dim(1)?, dim(2)?, dim(3)?]),
+            _ => None,
+        }
+    }
+}

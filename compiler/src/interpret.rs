@@ -1,0 +1,263 @@
+//! The reference: a dense interpreter of the quantised network.
+//!
+//! It knows nothing of tiles, blocks, PEs or instructions, only [`scnn_isa::arith`]. The simulator's result of any
+//! program compiled from the same [`Quantised`] network equals its result bit for bit.
+
+use crate::quantise::{HostStep, IntConv, IntFunction, IntLayer, IntPool, Quantised, Step};
+use rayon::prelude::*;
+use scnn_isa::arith;
+use scnn_isa::layer::{Pool, PoolKind, View};
+use scnn_isa::plane::Axis;
+use std::collections::BTreeMap;
+use thiserror::Error;
+use tract_onnx::prelude::Tensor;
+
+/// Everything that was computed.
+#[derive(Clone, Debug)]
+pub struct Interpretation {
+    /// Contents of every machine tensor `[N, C, H, W]`, row-major, by [`scnn_isa::ids::TensorId`].
+    pub tensors: Vec<Vec<i16>>,
+    /// Program outputs by ONNX name.
+    pub outputs: BTreeMap<String, Tensor>,
+}
+
+/// Why an interpretation failed.
+#[derive(Debug, Error)]
+pub enum InterpretError {
+    /// An input is missing.
+    #[error("the input `{0}` is missing")]
+    MissingInput(String),
+    /// A tensor at the host's border is not what the program declares.
+    #[error("value `{name}`: {reason}")]
+    Border {
+        /// ONNX name.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A host segment failed.
+    #[error("host segment `{segment}`: {reason}")]
+    Host {
+        /// The segment.
+        segment: String,
+        /// tract's words.
+        reason: String,
+    },
+}
+
+/// Runs `network` on `inputs` (by ONNX name); `host` runs a host segment on its operands.
+///
+/// # Errors
+/// Inputs that are missing or of the wrong type, or a failing host segment.
+pub fn interpret(
+    network: &Quantised,
+    inputs: &BTreeMap<String, Tensor>,
+    host: &mut dyn FnMut(&HostStep, &[Tensor]) -> Result<Vec<Tensor>, String>,
+) -> Result<Interpretation, InterpretError> {
+    let mut state = State {
+        network,
+        tensors: network.tensors.iter().map(|t| vec![0; t.shape.iter().map(|&d| d as usize).product()]).collect(),
+        host_values: vec![None; network.values.len()],
+    };
+    for &value in &network.inputs {
+        let name = &network.values[value].name;
+        let tensor = inputs.get(name).ok_or_else(|| InterpretError::MissingInput(name.clone()))?;
+        state.accept(value, tensor.clone())?;
+    }
+    for step in &network.steps {
+        match step {
+            Step::Layer(layer) => state.layer(layer),
+            Step::Host(segment) => {
+                let operands = segment.inputs.iter().map(|&v| state.offer(v)).collect::<Result<Vec<_>, _>>()?;
+                let results = host(segment, &operands)
+                    .map_err(|reason| InterpretError::Host { segment: segment.name.clone(), reason })?;
+                for (&value, result) in segment.outputs.iter().zip(results) {
+                    state.accept(value, result)?;
+                }
+            }
+        }
+    }
+    let mut outputs = BTreeMap::new();
+    for &value in &network.outputs {
+        outputs.insert(network.values[value].name.clone(), state.offer(value)?);
+    }
+    Ok(Interpretation { tensors: state.tensors, outputs })
+}
+
+struct State<'a> {
+    network: &'a Quantised,
+    tensors: Vec<Vec<i16>>,
+    host_values: Vec<Option<Tensor>>,
+}
+
+impl State<'_> {
+    /// Takes a value from the host, quantising it if the machine holds it.
+    fn accept(&mut self, value: usize, tensor: Tensor) -> Result<(), InterpretError> {
+        let data = &self.network.values[value];
+        let Some(id) = data.tensor else {
+            self.host_values[value] = Some(tensor);
+            return Ok(());
+        };
+        let target = self.network.tensor(id);
+        let border = |reason: String| InterpretError::Border { name: data.name.clone(), reason };
+        let floats = tensor.cast_to::<f32>().map_err(|e| border(e.to_string()))?;
+        let view = floats.to_plain_array_view::<f32>().map_err(|e| border(e.to_string()))?;
+        let slots = &mut self.tensors[id.index()];
+        if view.len() != slots.len() {
+            return Err(border(format!("{} values where {} are declared", view.len(), slots.len())));
+        }
+        for (slot, &value) in slots.iter_mut().zip(view) {
+            *slot = arith::quantise(value, target.scale, target.range);
+        }
+        Ok(())
+    }
+
+    /// Gives a value to the host.
+    fn offer(&self, value: usize) -> Result<Tensor, InterpretError> {
+        let data = &self.network.values[value];
+        let border = |reason: String| InterpretError::Border { name: data.name.clone(), reason };
+        let Some(id) = data.tensor else {
+            return self.host_values[value].clone().ok_or_else(|| border("it was never computed".into()));
+        };
+        let scale = self.network.tensor(id).scale;
+        let floats: Vec<f32> = self.tensors[id.index()].iter().map(|&q| arith::dequantise(q, scale)).collect();
+        let dims: Vec<usize> = data.dims.iter().map(|&d| d as usize).collect();
+        let tensor = Tensor::from_shape(&dims, &floats).map_err(|e| border(e.to_string()))?;
+        let cast = tensor.cast_to_dt(crate::calibrate::datum_type(data.dtype)).map_err(|e| border(e.to_string()))?;
+        Ok(cast.into_owned())
+    }
+
+    fn layer(&mut self, layer: &IntLayer) {
+        let network = self.network;
+        let from = network.tensor(layer.source.tensor).shape;
+        let to = network.tensor(layer.destination.tensor).shape;
+        let (k, images) = (layer.destination.channels.len() as usize, to[0] as usize);
+        let plane = (to[2] * to[3]) as usize;
+        let planes: Vec<Vec<i16>> = (0..images * k)
+            .into_par_iter()
+            .map(|index| {
+                let (n, k) = (index / k, index % k);
+                let (inner, height, width) = match &layer.conv {
+                    Some(conv) => (self.convolve(layer.source, conv, n, k, layer.requantise.len()), conv.y.output, conv.x.output),
+                    None => {
+                        let values = self.channel(layer.source, n, k).iter().map(|&v| i32::from(v)).collect();
+                        (values, from[2], from[3])
+                    }
+                };
+                let values = self.post_process(layer, inner, n, k);
+                match &layer.pool {
+                    Some(pool) => pooled(pool, &values, height, width, layer.clamp),
+                    None => values,
+                }
+            })
+            .collect();
+        let channels = to[1] as usize;
+        let target = &mut self.tensors[layer.destination.tensor.index()];
+        for (index, values) in planes.into_iter().enumerate() {
+            let (n, k) = (index / k, index % k + layer.destination.channels.begin as usize);
+            let start = (n * channels + k) * plane;
+            target[start..start + plane].copy_from_slice(&values);
+        }
+    }
+
+    /// Image `n`, channel `c` of a view.
+    fn channel(&self, view: View, n: usize, c: usize) -> &[i16] {
+        let [_, channels, h, w] = self.network.tensor(view.tensor).shape;
+        let plane = (h * w) as usize;
+        let start = (n * channels as usize + view.channels.begin as usize + c) * plane;
+        &self.tensors[view.tensor.index()][start..start + plane]
+    }
+
+    /// The sums of output channel `k`: every product rounded, then added.
+    fn convolve(&self, source: View, conv: &IntConv, n: usize, k: usize, outputs: usize) -> Vec<i32> {
+        let per_in = source.channels.len() as usize / conv.groups as usize;
+        let group = k / (outputs / conv.groups as usize);
+        let (rows, cols) = (conv.y.kernel, conv.x.kernel);
+        let (width, in_width) = (conv.x.output as usize, conv.x.input as usize);
+        let columns: Vec<Vec<(u32, u32)>> = (0..cols).map(|s| meetings(&conv.x, s)).collect();
+        let lines: Vec<Vec<(u32, u32)>> = (0..rows).map(|r| meetings(&conv.y, r)).collect();
+        let shift = u32::from(conv.product_shift);
+        let mut sums = vec![0i32; conv.y.output as usize * width];
+        for c in 0..per_in {
+            let plane = self.channel(source, n, group * per_in + c);
+            for (r, lines) in lines.iter().enumerate() {
+                for (s, columns) in columns.iter().enumerate() {
+                    let weight = conv.weights[((k * per_in + c) * rows as usize + r) * cols as usize + s];
+                    if weight == 0 {
+                        continue;
+                    }
+                    for &(oy, iy) in lines {
+                        let sums = &mut sums[oy as usize * width..][..width];
+                        let inputs = &plane[iy as usize * in_width..][..in_width];
+                        accumulate(sums, inputs, columns, weight, shift);
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    /// Bias, requantisation, operand, function, clamp.
+    fn post_process(&self, layer: &IntLayer, sums: Vec<i32>, n: usize, k: usize) -> Vec<i16> {
+        let operand = layer.operand.map(|(view, multiplier, shift)| (self.channel(view, n, k), multiplier, shift));
+        let [low, high] = layer.clamp.map(i32::from);
+        sums.into_iter()
+            .enumerate()
+            .map(|(i, sum)| {
+                let mut value = layer.requantise[k].apply(sum);
+                if let Some((operand, multiplier, shift)) = operand {
+                    value = value.saturating_add(arith::scale_operand(operand[i], multiplier, shift));
+                }
+                value = match &layer.function {
+                    None => value,
+                    Some(IntFunction::Leaky(slopes)) => arith::leaky(value, slopes[k]),
+                    Some(IntFunction::Table(knots)) => arith::table(knots, value),
+                };
+                value.clamp(low, high) as i16
+            })
+            .collect()
+    }
+}
+
+/// Pairs (output, input) that a tap joins.
+fn meetings(axis: &Axis, tap: u32) -> Vec<(u32, u32)> {
+    (0..axis.output).filter_map(|o| axis.input(o, tap).map(|i| (o, i))).collect()
+}
+
+fn accumulate(sums: &mut [i32], inputs: &[i16], columns: &[(u32, u32)], weight: i16, shift: u32) {
+    let (Some(&(o0, i0)), Some(&(o1, i1))) = (columns.first(), columns.last()) else { return };
+    if o1 - o0 == i1 - i0 && (o1 - o0) as usize + 1 == columns.len() {
+        // Unit stride: the columns are two runs.
+        let inputs = &inputs[i0 as usize..=i1 as usize];
+        for (sum, &input) in sums[o0 as usize..=o1 as usize].iter_mut().zip(inputs) {
+            *sum += arith::product(weight, input, shift);
+        }
+    } else {
+        for &(o, i) in columns {
+            sums[o as usize] += arith::product(weight, inputs[i as usize], shift);
+        }
+    }
+}
+
+fn pooled(pool: &IntPool, values: &[i16], height: u32, width: u32, clamp: [i16; 2]) -> Vec<i16> {
+    let shape = Pool { kind: pool.kind, y: pool.y, x: pool.x, multiplier: pool.multiplier, shift: pool.shift };
+    let mut result = Vec::with_capacity((pool.y.output * pool.x.output) as usize);
+    for oy in 0..pool.y.output {
+        for ox in 0..pool.x.output {
+            let window = (0..pool.y.kernel).filter_map(|r| pool.y.input(oy, r)).flat_map(|y| {
+                (0..pool.x.kernel).filter_map(move |s| pool.x.input(ox, s)).map(move |x| (y, x))
+            });
+            debug_assert!(pool.y.input <= height && pool.x.input <= width);
+            let inside = window.map(|(y, x)| values[(y * width + x) as usize]);
+            let value = match pool.kind {
+                PoolKind::Max => inside.max().map_or(0, i32::from),
+                PoolKind::Average | PoolKind::AverageWithPadding => {
+                    let sum: i64 = inside.map(i64::from).sum();
+                    arith::average(sum, shape.count(oy, ox).max(1), pool.multiplier, pool.shift)
+                }
+            };
+            result.push(value.clamp(i32::from(clamp[0]), i32::from(clamp[1])) as i16);
+        }
+    }
+    result
+}

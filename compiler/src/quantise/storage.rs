@@ -1,0 +1,208 @@
+//! Where every result is stored: which tensors there are, and which channels of which tensor a node reads and writes.
+//!
+//! A concatenation is one tensor that its operands write into side by side; nested concatenations share the
+//! outermost one. A slice is a channel range that is read. What cannot be had by placement is a copy through the
+//! PPU: an input that is concatenated, a result that two concatenations hold, a channel range that the host reads.
+
+use super::QuantiseError;
+use crate::graph::{Graph, NodeId, Op};
+use scnn_isa::ids::TensorId;
+use scnn_isa::layer::View;
+use scnn_isa::plane::Span;
+use std::collections::BTreeMap;
+
+/// Storage of a graph.
+#[derive(Clone, Debug, Default)]
+pub struct Storage {
+    /// Tensors by [`TensorId`].
+    pub tensors: Vec<Stored>,
+    views: BTreeMap<NodeId, View>,
+    wholes: BTreeMap<NodeId, TensorId>,
+    copies: BTreeMap<NodeId, Vec<Copy>>,
+}
+
+/// A tensor and who writes into it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// ONNX name of what it holds.
+    pub name: String,
+    /// N, C, H, W.
+    pub shape: [u32; 4],
+    /// Nodes whose results it holds.
+    pub writers: Vec<NodeId>,
+}
+
+/// A copy through the PPU, made as soon as the node it belongs to is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// Read.
+    pub source: View,
+    /// Written.
+    pub destination: View,
+}
+
+impl Storage {
+    /// Assigns storage to every result that the machine computes or reads.
+    ///
+    /// # Errors
+    /// A result that the machine would have to reorder.
+    pub fn assign(graph: &Graph) -> Result<Self, QuantiseError> {
+        let mut storage = Self::default();
+        let order = graph.order();
+        // Outer concatenations first, so that inner ones find their place in them.
+        let mut concatenated: Vec<(NodeId, View)> = Vec::new();
+        for &id in order.iter().rev() {
+            if matches!(graph.dag[id].op, Op::Concat) {
+                storage.place_concat(graph, id, &mut concatenated)?;
+            }
+        }
+        for &id in &order {
+            storage.place(graph, id)?;
+        }
+        for (operand, destination) in concatenated {
+            let source = storage.view(operand);
+            storage.tensors[destination.tensor.index()].writers.push(operand);
+            if source != destination {
+                storage.copies.entry(operand).or_default().push(Copy { source, destination });
+            }
+        }
+        for &id in &order {
+            storage.stand_alone(graph, id)?;
+        }
+        Ok(storage)
+    }
+
+    /// Where the result of `node` is read. Nodes the machine reads have one.
+    pub fn view(&self, node: NodeId) -> View {
+        self.views[&node]
+    }
+
+    /// Where the layer `node` writes.
+    pub fn own_view(&self, node: NodeId) -> View {
+        self.views[&node]
+    }
+
+    /// The tensor that holds exactly the result of `node`, for the host; none when it stays on the host.
+    pub fn whole(&self, node: NodeId) -> Option<TensorId> {
+        self.wholes.get(&node).copied()
+    }
+
+    /// The copies to make once `node` is computed.
+    pub fn copies(&self, node: NodeId) -> Vec<Copy> {
+        self.copies.get(&node).cloned().unwrap_or_default()
+    }
+
+    fn place_concat(
+        &mut self,
+        graph: &Graph,
+        id: NodeId,
+        concatenated: &mut Vec<(NodeId, View)>,
+    ) -> Result<(), QuantiseError> {
+        let view = match self.views.get(&id) {
+            Some(view) => *view,
+            None => self.new_tensor(graph, id, Vec::new())?,
+        };
+        self.views.insert(id, view);
+        let mut channel = view.channels.begin;
+        for operand in graph.operands(id) {
+            let channels = shape(graph, operand)?[1];
+            let place = View { tensor: view.tensor, channels: Span::new(channel, channel + channels) };
+            channel += channels;
+            let placeable = matches!(graph.dag[operand].op, Op::Layer(_) | Op::Concat);
+            if placeable {
+                self.views.entry(operand).or_insert(place);
+            }
+            concatenated.push((operand, place));
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, graph: &Graph, id: NodeId) -> Result<(), QuantiseError> {
+        if self.views.contains_key(&id) {
+            return Ok(());
+        }
+        let view = match &graph.dag[id].op {
+            Op::Layer(_) => self.new_tensor(graph, id, vec![id])?,
+            Op::Input | Op::HostOutput(_) => {
+                if !read_by_machine(graph, id) {
+                    return Ok(());
+                }
+                self.new_tensor(graph, id, vec![id])?
+            }
+            Op::Slice(range) => {
+                let operand = self.operand_view(graph, id)?;
+                let begin = operand.channels.begin;
+                View { tensor: operand.tensor, channels: Span::new(begin + range.begin, begin + range.end) }
+            }
+            Op::Rename => {
+                let operand = graph.operands(id)[0];
+                let Some(&view) = self.views.get(&operand) else { return Ok(()) };
+                if graph.dag[operand].shape() != graph.dag[id].shape() && read_by_machine(graph, id) {
+                    return Err(unstorable(graph, id, "its operand would have to be reordered in the activation RAMs"));
+                }
+                view
+            }
+            Op::Concat | Op::Host(_) => return Ok(()),
+        };
+        self.views.insert(id, view);
+        Ok(())
+    }
+
+    /// Gives a tensor of its own to a result that leaves the machine.
+    fn stand_alone(&mut self, graph: &Graph, id: NodeId) -> Result<(), QuantiseError> {
+        let Some(&view) = self.views.get(&id) else { return Ok(()) };
+        let for_host = graph.consumers(id).iter().any(|(c, _)| matches!(graph.dag[*c].op, Op::Host(_)));
+        let from_host = matches!(graph.dag[id].op, Op::Input | Op::HostOutput(_));
+        if !for_host && !from_host && !graph.is_output(id) {
+            return Ok(());
+        }
+        let whole = self.tensors[view.tensor.index()].shape[1] == view.channels.len();
+        if whole {
+            self.wholes.insert(id, view.tensor);
+            return Ok(());
+        }
+        let destination = self.new_tensor(graph, id, vec![id])?;
+        self.wholes.insert(id, destination.tensor);
+        self.copies.entry(id).or_default().push(Copy { source: view, destination });
+        Ok(())
+    }
+
+    fn operand_view(&self, graph: &Graph, id: NodeId) -> Result<View, QuantiseError> {
+        graph
+            .operands(id)
+            .first()
+            .and_then(|operand| self.views.get(operand).copied())
+            .ok_or_else(|| unstorable(graph, id, "its operand is not on the machine"))
+    }
+
+    fn new_tensor(&mut self, graph: &Graph, id: NodeId, writers: Vec<NodeId>) -> Result<View, QuantiseError> {
+        let shape = shape(graph, id)?;
+        let tensor = TensorId(self.tensors.len() as u32);
+        let base = graph.dag[id].tensor.clone();
+        let taken = self.tensors.iter().any(|stored| stored.name == base);
+        let name = if taken { format!("{base}.whole") } else { base };
+        self.tensors.push(Stored { name, shape, writers });
+        Ok(View { tensor, channels: Span::new(0, shape[1]) })
+    }
+}
+
+/// Whether a machine node reads the result, directly or under another name.
+fn read_by_machine(graph: &Graph, id: NodeId) -> bool {
+    graph.consumers(id).iter().any(|&(consumer, _)| match graph.dag[consumer].op {
+        Op::Layer(_) | Op::Concat => true,
+        Op::Slice(_) | Op::Rename => read_by_machine(graph, consumer),
+        Op::Input | Op::Host(_) | Op::HostOutput(_) => false,
+    })
+}
+
+fn shape(graph: &Graph, id: NodeId) -> Result<[u32; 4], QuantiseError> {
+    graph.dag[id].shape().ok_or_else(|| unstorable(graph, id, "its result has no shape [N, C, H, W]"))
+}
+
+fn unstorable(graph: &Graph, id: NodeId, reason: &str) -> QuantiseError {
+    let node = &graph.dag[id];
+    QuantiseError::Unstorable {
+        node: node.onnx_nodes.first().unwrap_or(&node.tensor).clone(),
+        reason: reason.to_owned(),
+    }
+}

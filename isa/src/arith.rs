@@ -1,0 +1,202 @@
+//! The fixed-point arithmetic of the machine, bit for bit.
+//!
+//! Everything that turns integers into other integers on SCNN is a function here: the simulator, the compiler's
+//! reference interpreter and the verifier's overflow bound call these and nothing else.
+//!
+//! ```text
+//! product      p   = (w * a + 2^(s-1)) >> s                         rounded before it is added
+//! accumulate   sum += p                                             24 bits, in any order
+//! requantise   v   = round((sum + bias) * multiplier / 2^shift)     round half away from zero
+//! operand      v  += round(b * multiplier / 2^shift)                residual add
+//! activation   v   = leaky or table                                 optional
+//! clamp        v   = min(max(v, lo), hi)                            ReLU is lo = 0
+//! pool         v   = max, or round(sum * multiplier / (count * 2^shift)), clamped again
+//! ```
+
+/// Rounds `value / 2^shift` to the nearest integer, halves away from zero.
+pub const fn round_shift(value: i64, shift: u32) -> i64 {
+    if shift == 0 {
+        return value;
+    }
+    let half = 1i64 << (shift - 1);
+    if value >= 0 { (value + half) >> shift } else { -((-value + half) >> shift) }
+}
+
+/// Rounds `numerator / denominator` to the nearest integer, halves away from zero. `denominator > 0`.
+pub const fn round_div(numerator: i64, denominator: i64) -> i64 {
+    let half = denominator / 2;
+    if numerator >= 0 { (numerator + half) / denominator } else { -((-numerator + half) / denominator) }
+}
+
+/// The product of a weight and an activation as it enters the accumulator: rounded to 2^`shift`, halves upward.
+///
+/// A zero operand gives zero for every shift, which is what makes skipping zeros exact.
+#[inline]
+pub const fn product(weight: i16, activation: i16, shift: u32) -> i32 {
+    let exact = weight as i32 * activation as i32;
+    if shift == 0 { exact } else { (exact + (1 << (shift - 1))) >> shift }
+}
+
+/// Smallest and largest value of a signed two's-complement number of `bits` (1..=32).
+pub const fn signed_range(bits: u32) -> (i64, i64) {
+    (-(1i64 << (bits - 1)), (1i64 << (bits - 1)) - 1)
+}
+
+/// Bias, multiplier and shift of one output channel: the step from accumulator units to the output's units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Requantise {
+    /// Added to the sum, in accumulator units.
+    pub bias: i32,
+    /// Factor; normalised to 15 significant bits by the compiler.
+    pub multiplier: i16,
+    /// Right shift that follows, 0..=[`MAX_SHIFT`].
+    pub shift: u8,
+}
+
+/// Largest requantisation shift: keeps every intermediate inside 64 bits.
+pub const MAX_SHIFT: u8 = 60;
+
+/// Largest product shift: a 16 x 16 bit product has no bits above it.
+pub const MAX_PRODUCT_SHIFT: u8 = 30;
+
+impl Requantise {
+    /// Passes a value through unchanged.
+    pub const IDENTITY: Self = Self { bias: 0, multiplier: 1, shift: 0 };
+
+    /// `round((sum + bias) * multiplier / 2^shift)`, saturated to 32 bits.
+    #[inline]
+    pub const fn apply(self, sum: i32) -> i32 {
+        saturate(round_shift((sum as i64 + self.bias as i64) * self.multiplier as i64, self.shift as u32))
+    }
+}
+
+/// Scales the residual operand to output units: `round(value * multiplier / 2^shift)`.
+#[inline]
+pub const fn scale_operand(value: i16, multiplier: i16, shift: u8) -> i32 {
+    saturate(round_shift(value as i64 * multiplier as i64, shift as u32))
+}
+
+/// A real value as an integer of a tensor: to the nearest unit of `scale`, halves away from zero, saturated to `range`.
+/// Not a number is zero.
+#[inline]
+pub fn quantise(value: f32, scale: f32, range: [i16; 2]) -> i16 {
+    let units = (f64::from(value) / f64::from(scale)).round();
+    if units.is_nan() { 0 } else { units.clamp(f64::from(range[0]), f64::from(range[1])) as i16 }
+}
+
+/// The real value of an integer of a tensor.
+#[inline]
+pub fn dequantise(value: i16, scale: f32) -> f32 {
+    f32::from(value) * scale
+}
+
+/// One step of a pooled average: `round(sum * multiplier / (count * 2^shift))`.
+#[inline]
+pub const fn average(sum: i64, count: u32, multiplier: i16, shift: u8) -> i32 {
+    saturate(round_div(sum * multiplier as i64, (count as i64) << shift))
+}
+
+/// Number of linear segments of an activation table.
+pub const TABLE_SEGMENTS: usize = 256;
+
+/// An activation function as a table of [`TABLE_SEGMENTS`]` + 1` knots over the 16-bit range, interpolated linearly.
+///
+/// Knot `i` is the value at input `-32768 + 256 * i`; the last one is the value at 32768.
+pub fn table(knots: &[i16], value: i32) -> i32 {
+    let offset = value.clamp(-32768, 32767) + 32768;
+    let (index, fraction) = ((offset >> 8) as usize, offset & 0xff);
+    match knots.get(index..) {
+        Some([low, high, ..]) => {
+            let (low, high) = (i32::from(*low), i32::from(*high));
+            low + round_shift(i64::from((high - low) * fraction), 8) as i32
+        }
+        _ => 0,
+    }
+}
+
+/// Multiplies negative values by `multiplier / 2^15` (leaky and parametric ReLU).
+#[inline]
+pub const fn leaky(value: i32, multiplier: i16) -> i32 {
+    if value >= 0 { value } else { saturate(round_shift(value as i64 * multiplier as i64, 15)) }
+}
+
+const fn saturate(value: i64) -> i32 {
+    if value > i32::MAX as i64 {
+        i32::MAX
+    } else if value < i32::MIN as i64 {
+        i32::MIN
+    } else {
+        value as i32
+    }
+}
+
+/// The multiplier and shift that come nearest to `factor`: 15 significant bits, relative error below 2^-15.
+///
+/// Factors too small for [`MAX_SHIFT`] lose bits and end at zero; factors above 2^15 saturate.
+pub fn multiplier_for(factor: f64) -> (i16, u8) {
+    if factor == 0.0 || !factor.is_finite() {
+        return (0, 0);
+    }
+    let exponent = factor.abs().log2().floor() as i32 + 1;
+    let mut shift = (15 - exponent).clamp(0, i32::from(MAX_SHIFT));
+    let mut mantissa = (factor * 2f64.powi(shift)).round();
+    if mantissa.abs() > 32767.0 && shift > 0 {
+        shift -= 1;
+        mantissa = (factor * 2f64.powi(shift)).round();
+    }
+    let mut multiplier = mantissa.clamp(-32767.0, 32767.0) as i16;
+    while shift > 0 && multiplier != 0 && multiplier % 2 == 0 {
+        multiplier /= 2;
+        shift -= 1;
+    }
+    (multiplier, shift as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn halves_round_away_from_zero() {
+        assert_eq!([3, 5, -3, -5, 6, -6].map(|v| round_shift(v, 1)), [2, 3, -2, -3, 3, -3]);
+        assert_eq!([1, 3, -1, -3].map(|v| round_div(v, 2)), [1, 2, -1, -2]);
+    }
+
+    #[test]
+    fn a_zero_operand_adds_nothing_at_any_shift() {
+        for shift in 0..=u32::from(MAX_PRODUCT_SHIFT) {
+            assert_eq!(product(0, i16::MIN, shift), 0);
+            assert_eq!(product(i16::MIN, 0, shift), 0);
+        }
+    }
+
+    #[test]
+    fn products_round_halves_upward() {
+        assert_eq!([product(1, 1, 1), product(1, -1, 1), product(3, 1, 1), product(-3, 1, 1)], [1, 0, 2, -1]);
+    }
+
+    #[test]
+    fn a_table_reproduces_its_knots_and_the_line_between() {
+        let knots: Vec<i16> = (0..=TABLE_SEGMENTS as i32).map(|i| (i * 64 - 8192).min(32767) as i16).collect();
+        assert_eq!(table(&knots, -32768), -8192);
+        assert_eq!(table(&knots, 0), 0);
+        assert_eq!(table(&knots, 128), 32);
+        assert_eq!(table(&knots, 32767), 8192);
+    }
+
+    proptest! {
+        #[test]
+        fn rounding_agrees_with_real_numbers(value in -1_000_000_000i64..1_000_000_000, shift in 0u32..40) {
+            prop_assert_eq!(round_shift(value, shift) as f64, (value as f64 / 2f64.powi(shift as i32)).round());
+        }
+
+        #[test]
+        fn a_multiplier_is_within_its_stated_error(mantissa in 0.5f64..1.0, exponent in -30i32..14, negative: bool) {
+            let factor = mantissa * 2f64.powi(exponent) * if negative { -1.0 } else { 1.0 };
+            let (multiplier, shift) = multiplier_for(factor);
+            let got = f64::from(multiplier) / 2f64.powi(i32::from(shift));
+            prop_assert!((got - factor).abs() <= factor.abs() * 2f64.powi(-15), "{factor} -> {got}");
+        }
+    }
+}

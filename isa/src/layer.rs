@@ -1,0 +1,238 @@
+//! Layer descriptors: what the array and the PPU are told to compute, selected by a `cfg` instruction.
+//!
+//! A layer reads one tensor, writes one tensor, and runs in **passes**, one for each temporal tile of its output.
+//! An array layer runs each pass in **rounds**: in a round every PE group processes one output-channel group,
+//! all input channels of it. A PPU layer (`array` absent) sends its source through the PPU alone.
+
+use crate::ids::{SectionId, TensorId};
+use crate::layout::Grid;
+use crate::plane::{Axis, Rect, Span};
+use serde::{Deserialize, Serialize};
+
+/// One layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layer {
+    /// Unique name, as in reports: usually the ONNX node's.
+    pub name: String,
+    /// What is read.
+    pub source: View,
+    /// What is written.
+    pub destination: View,
+    /// The array's part; absent for a layer of the PPU alone, whose channels then match the source's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array: Option<ArrayStage>,
+    /// The PPU's part.
+    pub ppu: PpuStage,
+    /// Temporal tiles of the output, which they partition.
+    pub passes: Vec<Pass>,
+}
+
+/// A range of a tensor's channels.
+///
+/// Concatenation is several layers writing into views of one tensor; a channel slice is a view that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct View {
+    /// The tensor.
+    pub tensor: TensorId,
+    /// First and one past the last channel.
+    pub channels: Span,
+}
+
+/// A convolution as the array computes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArrayStage {
+    /// Convolution groups; `C` and `K` are multiples of it.
+    pub groups: u32,
+    /// Rows: kernel extent R (as in KCRS; the paper has S here), stride, padding.
+    pub y: Axis,
+    /// Columns: kernel extent S (the paper's R).
+    pub x: Axis,
+    /// PE groups the array is divided into: 1 x 1 where weights are broadcast.
+    pub pe_groups: Grid,
+    /// Output-channel groups as ranges of K, a multiple of the PE groups in number: group `i` runs in round
+    /// `i / pe_groups.count()` on PE group `i % pe_groups.count()`. An empty range leaves its PE group idle.
+    /// None straddles a convolution group.
+    pub channel_groups: Vec<Span>,
+    /// Order of the weights inside a block.
+    pub order: WeightOrder,
+    /// The encoded weights.
+    pub weights: SectionId,
+    /// Every product is rounded to `2^product_shift` before it is added.
+    pub product_shift: u8,
+}
+
+/// Order of the taps of one (output-channel group, input channel) in the weight block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightOrder {
+    /// Output channel outermost: k, r, s.
+    Krs,
+    /// Output channel innermost: r, s, k.
+    Rsk,
+}
+
+/// What the PPU does with each value, in this order: bias and requantisation, operand, function, clamp, pooling.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PpuStage {
+    /// Bias, multiplier and shift of every output channel.
+    pub requantise: SectionId,
+    /// Residual operand, of the shape of the output before pooling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operand: Option<Operand>,
+    /// Activation function; a ReLU is the clamp's lower bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<Function>,
+    /// Smallest and largest value that leaves.
+    pub clamp: [i16; 2],
+    /// Pooling, last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Pool>,
+}
+
+/// A second tensor added by the PPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operand {
+    /// The tensor and its channels.
+    pub view: View,
+    /// Factor from the operand's units to the output's.
+    pub multiplier: i16,
+    /// Right shift after the factor.
+    pub shift: u8,
+}
+
+/// An activation function beyond a clamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Function {
+    /// Negative values are multiplied by a factor of their channel ([`crate::arith::leaky`]).
+    Leaky(SectionId),
+    /// A table of knots ([`crate::arith::table`]).
+    Table(SectionId),
+}
+
+/// Pooling in the PPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    /// What is taken of a window.
+    pub kind: PoolKind,
+    /// Rows.
+    pub y: Axis,
+    /// Columns.
+    pub x: Axis,
+    /// Factor from the pooled units to the output's; 1 for a maximum.
+    pub multiplier: i16,
+    /// Right shift after the factor, at most 30.
+    pub shift: u8,
+}
+
+/// Kinds of pooling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PoolKind {
+    /// Maximum of the positions inside the plane.
+    Max,
+    /// Mean of the positions inside the plane.
+    Average,
+    /// Mean over the window as far as it lies inside the padded plane; padding counts as zero.
+    AverageWithPadding,
+}
+
+/// One temporal tile of a layer: what of its output is produced and which tile of the source is read for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pass {
+    /// The part of the output plane (after pooling).
+    pub output: Rect,
+    /// Index of the source layout's tile; it holds every input that `output` needs.
+    pub source_tile: u32,
+}
+
+impl Layer {
+    /// Extents of the plane between array and pooling: rows and columns.
+    pub fn inner_plane(&self, source_plane: Grid) -> Grid {
+        self.array.as_ref().map_or(source_plane, |array| Grid::new(array.y.output, array.x.output))
+    }
+
+    /// The positions between array and pooling that `output` (after pooling) is made from.
+    pub fn inner_rect(&self, output: Rect) -> Rect {
+        self.ppu.pool.as_ref().map_or(output, |pool| Rect {
+            n: output.n,
+            y: pool.y.inputs(output.y),
+            x: pool.x.inputs(output.x),
+        })
+    }
+
+    /// The positions of the source plane that `output` (after pooling) is made from.
+    pub fn source_rect(&self, output: Rect) -> Rect {
+        let inner = self.inner_rect(output);
+        self.array.as_ref().map_or(inner, |array| Rect {
+            n: inner.n,
+            y: array.y.inputs(inner.y),
+            x: array.x.inputs(inner.x),
+        })
+    }
+}
+
+impl ArrayStage {
+    /// Rounds of a pass.
+    pub fn rounds(&self) -> u32 {
+        self.channel_groups.len() as u32 / self.pe_groups.count().max(1)
+    }
+
+    /// The output channels of `round` on PE group `pe_group`.
+    pub fn channel_group(&self, round: u32, pe_group: u32) -> Span {
+        let index = round as usize * self.pe_groups.count() as usize + pe_group as usize;
+        self.channel_groups.get(index).copied().unwrap_or_default()
+    }
+
+    /// The input channels (of the source view) that reach the output channels `k`: those of its convolution group.
+    pub fn input_channels(&self, k: Span, input_channels: u32, output_channels: u32) -> Span {
+        let (per_in, per_out) = (input_channels / self.groups.max(1), output_channels / self.groups.max(1));
+        let group = if per_out == 0 { 0 } else { k.begin / per_out };
+        Span::new(group * per_in, (group + 1) * per_in)
+    }
+
+    /// The taps (r, s) that residue (`ry`, `rx`) of an input block meets, r major.
+    pub fn taps(&self, residues: Grid, ry: u32, rx: u32) -> Vec<(u32, u32)> {
+        let columns: Vec<u32> = (0..self.x.kernel).filter(|&s| self.x.pairs(rx, residues.cols, s)).collect();
+        (0..self.y.kernel)
+            .filter(|&r| self.y.pairs(ry, residues.rows, r))
+            .flat_map(|r| columns.iter().map(move |&s| (r, s)))
+            .collect()
+    }
+}
+
+impl WeightOrder {
+    /// The (output channel in the group, tap index) of position `index` of a block of `kc` channels and `taps` taps.
+    #[inline]
+    pub const fn split(self, index: u32, kc: u32, taps: u32) -> (u32, u32) {
+        match self {
+            Self::Krs => (index / taps, index % taps),
+            Self::Rsk => (index % kc, index / kc),
+        }
+    }
+}
+
+impl Pool {
+    /// The divisor of the average at output (`y`, `x`).
+    pub fn count(&self, y: u32, x: u32) -> u32 {
+        let along = |axis: &Axis, output: u32| match self.kind {
+            PoolKind::Max => 1,
+            PoolKind::Average => (0..axis.kernel).filter(|&t| axis.input(output, t).is_some()).count() as u32,
+            PoolKind::AverageWithPadding => (0..axis.kernel).filter(|&t| in_padded(axis, output, t)).count() as u32,
+        };
+        along(&self.y, y) * along(&self.x, x)
+    }
+}
+
+fn in_padded(axis: &Axis, output: u32, tap: u32) -> bool {
+    let position = i64::from(output) * i64::from(axis.stride) - i64::from(axis.pad[0])
+        + i64::from(tap) * i64::from(axis.dilation);
+    position < i64::from(axis.input) + i64::from(axis.pad[1])
+}

@@ -1,0 +1,109 @@
+use super::*;
+use proptest::prelude::*;
+
+#[test]
+fn every_preset_is_a_machine_and_writes_itself() {
+    for (name, _) in Machine::presets() {
+        let machine = Machine::preset(name).unwrap();
+        assert_eq!(machine.name, name);
+        assert_eq!(Machine::from_yaml(&machine.to_yaml()).unwrap(), machine);
+    }
+}
+
+#[test]
+fn the_machine_of_the_paper_has_its_numbers() {
+    let machine = Machine::preset("scnn").unwrap();
+    assert_eq!(machine.pe_count() * machine.multipliers_per_pe(), 1024);
+    assert_eq!(machine.accumulator_entries(), 1024);
+    assert_eq!(machine.ram_elements(Memory::A), 4096);
+    assert_eq!(machine.fifo_elements(), 200);
+    assert_eq!(machine.weight_format().element_bits(), 20);
+}
+
+#[test]
+fn granularity_presets_keep_the_totals() {
+    let total = |name| {
+        let machine = Machine::preset(name).unwrap();
+        let pes = machine.pe_count();
+        [pes * machine.multipliers_per_pe(), pes * machine.accumulator_entries(), pes * machine.activation_ram.a_bytes]
+    };
+    assert_eq!(total("scnn"), total("scnn-16pe"));
+    assert_eq!(total("scnn"), total("scnn-4pe"));
+}
+
+#[test]
+fn an_unknown_key_names_the_nearest_and_its_line() {
+    let error = Machine::from_yaml("extends: scnn\npe:\n  banks: 16\n  entries_per_banks: 64\n").unwrap_err();
+    assert_eq!(error.place(), Some((4, 3)));
+    assert_eq!(error.help().as_deref(), Some("did you mean `entries_per_bank`?"));
+}
+
+#[test]
+fn a_value_out_of_range_names_the_range_and_its_line() {
+    let error = Machine::from_yaml("extends: scnn\narray:\n  rows: 4\n  cols: 0\n").unwrap_err();
+    assert_eq!(error.place(), Some((4, 9)));
+    assert!(error.to_string().contains("0 where a whole number from 1 to 64 is expected"), "{error}");
+}
+
+#[test]
+fn a_wrong_word_names_the_words_there_are() {
+    let error = Machine::from_yaml("extends: scnn\nsync: {drift: none}\n").unwrap_err();
+    assert!(error.to_string().contains("`none` where group or fifo is expected"), "{error}");
+}
+
+#[test]
+fn a_file_without_extends_must_state_everything() {
+    let error = Machine::from_yaml("name: mine\n").unwrap_err();
+    assert!(matches!(&error, MachineError::Missing { paths } if paths.contains(&"array.rows")), "{error}");
+}
+
+#[test]
+fn an_unknown_preset_names_the_nearest() {
+    let error = Machine::from_yaml("extends: snn\n").unwrap_err();
+    assert_eq!(error.help().as_deref(), Some("did you mean `scnn`?"));
+}
+
+#[test]
+fn the_xor_map_needs_a_power_of_two() {
+    let error = Machine::from_yaml("extends: scnn\npe: {bank_map: xor, banks: 33}\n").unwrap_err();
+    assert!(matches!(error, MachineError::Impossible { path: "pe.bank_map", .. }), "{error}");
+}
+
+#[test]
+fn the_origin_of_a_parameter_is_known() {
+    let read = Machine::read("extends: scnn\narray: {rows: 4}\n").unwrap();
+    assert_eq!(read.origin("array.rows"), Origin::File);
+    assert_eq!(read.origin("array.cols"), Origin::Preset("scnn".into()));
+}
+
+#[test]
+fn a_program_depends_on_the_array_and_not_on_energy() {
+    let ours = Machine::preset("scnn").unwrap();
+    let mut theirs = ours.clone();
+    theirs.energy.multiply.pj = 1.0;
+    theirs.dram.gigabytes_per_second = 1.0;
+    assert!(ours.fingerprint_differences(&theirs).is_empty());
+    theirs.array.rows = 4;
+    let differences = ours.fingerprint_differences(&theirs);
+    assert_eq!(
+        differences,
+        [Difference { path: "array.rows".into(), program: "8".into(), machine: "4".into() }]
+    );
+}
+
+proptest! {
+    #[test]
+    fn a_machine_survives_its_file(rows in 1u32..=64, banks in 1u32..=4096, ram in 64u32..100_000, rate in 0.01f64..1e5) {
+        let mut machine = Machine::preset("scnn").unwrap();
+        machine.array.rows = rows;
+        machine.pe.banks = banks;
+        machine.activation_ram.a_bytes = ram;
+        machine.dram.gigabytes_per_second = rate;
+        prop_assert_eq!(Machine::from_yaml(&machine.to_yaml()).unwrap(), machine);
+    }
+
+    #[test]
+    fn no_text_panics(text in "\\PC{0,200}") {
+        let _ = Machine::from_yaml(&text);
+    }
+}

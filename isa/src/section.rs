@@ -1,0 +1,319 @@
+//! Coding of the constant sections.
+//!
+//! | kind | bytes |
+//! |---|---|
+//! | weights | blocks in streaming order, each as [`crate::codec`] codes it |
+//! | requantise | per output channel: bias `i32`, multiplier `i16`, shift `u8`, little-endian, 7 bytes |
+//! | table | 257 knots `i16`, little-endian |
+//! | slopes | per channel a factor `i16`, little-endian |
+//!
+//! Weight blocks stream in the order in which the array uses them:
+//!
+//! ```text
+//! for output-channel group / for input channel of its convolution group / for residue (y major)
+//! ```
+//!
+//! A block's positions are its output channels times the taps that meet the residue, in the layer's
+//! [`WeightOrder`](crate::layer::WeightOrder). A block that exceeds the weight FIFO is delivered in parts of a full FIFO each.
+
+use crate::arith::{MAX_SHIFT, Requantise, TABLE_SEGMENTS};
+use crate::codec::{CodecError, Element, Format};
+use crate::layer::ArrayStage;
+use crate::layout::Grid;
+use crate::plane::Span;
+use thiserror::Error;
+
+/// Why a section's bytes do not fit its layer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SectionError {
+    /// Not the length that its kind and channel count ask for.
+    #[error("{kind} take {expected} bytes here, the section has {found}")]
+    Length {
+        /// What is coded.
+        kind: &'static str,
+        /// Bytes expected.
+        expected: usize,
+        /// Bytes found.
+        found: usize,
+    },
+    /// A shift is out of range.
+    #[error("output channel {channel} has shift {shift}; at most {MAX_SHIFT} is possible")]
+    Shift {
+        /// The output channel.
+        channel: usize,
+        /// Its shift.
+        shift: u8,
+    },
+    /// A weight block is malformed.
+    #[error("weight block of output-channel group {group}, input channel {channel}, residue {residue}: {source}")]
+    Block {
+        /// Index of the output-channel group.
+        group: usize,
+        /// Input channel of the source view.
+        channel: u32,
+        /// Residue, y major.
+        residue: u32,
+        /// What is wrong.
+        source: CodecError,
+    },
+    /// More blocks than a program may have.
+    #[error("the layer has {blocks} weight blocks; a program may have {MAX_BLOCKS}")]
+    TooManyBlocks {
+        /// Blocks the descriptor asks for.
+        blocks: u64,
+    },
+}
+
+/// Bound on the weight blocks of a layer, so that a small file cannot ask for unbounded memory.
+pub const MAX_BLOCKS: u64 = 1 << 28;
+
+/// The decoded weight blocks of a layer, in streaming order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WeightBlocks {
+    /// Elements of all blocks, back to back.
+    pub elements: Vec<Element>,
+    /// Where each block begins, with the end of the last one behind.
+    pub starts: Vec<u32>,
+    /// Encoded bytes of each output-channel group, as they cross the weight bus.
+    pub group_bytes: Vec<u64>,
+    /// First block of each output-channel group, with the end behind.
+    pub group_starts: Vec<u32>,
+    residues: u32,
+    channel_begin: Vec<u32>,
+}
+
+impl WeightBlocks {
+    /// The block of output-channel group `group`, input channel `channel` (of the source view) and `residue`.
+    /// The channel must belong to the group's convolution group.
+    #[inline]
+    pub fn block(&self, group: usize, channel: u32, residue: u32) -> &[Element] {
+        let index = self.group_starts[group] + (channel - self.channel_begin[group]) * self.residues + residue;
+        let index = index as usize;
+        &self.elements[self.starts[index] as usize..self.starts[index + 1] as usize]
+    }
+
+    /// Decodes a weight section.
+    ///
+    /// `input_channels` and `output_channels` are those of the layer's views; `residues` the source layout's.
+    ///
+    /// # Errors
+    /// The bytes are not exactly the blocks that the descriptor asks for.
+    pub fn decode(
+        bytes: &[u8],
+        format: Format,
+        array: &ArrayStage,
+        input_channels: u32,
+        output_channels: u32,
+        residues: Grid,
+    ) -> Result<Self, SectionError> {
+        let taps = taps_per_residue(array, residues);
+        let per_group = u64::from(input_channels / array.groups.max(1)) * taps.len() as u64;
+        let blocks = per_group * array.channel_groups.len() as u64;
+        // Every block takes at least its count byte, so the file's size bounds what is allocated.
+        if blocks > MAX_BLOCKS {
+            return Err(SectionError::TooManyBlocks { blocks });
+        }
+        let mut decoded = Self { residues: taps.len() as u32, ..Self::default() };
+        decoded.starts.push(0);
+        let mut offset = 0;
+        for (group, &k) in array.channel_groups.iter().enumerate() {
+            let channels = group_channels(array, k, input_channels, output_channels);
+            let begin = offset;
+            decoded.group_starts.push(decoded.starts.len() as u32 - 1);
+            decoded.channel_begin.push(channels.begin);
+            for channel in channels.iter() {
+                for (residue, &taps) in taps.iter().enumerate() {
+                    let positions = u64::from(k.len()) * u64::from(taps);
+                    format.decode(bytes, &mut offset, positions, &mut decoded.elements).map_err(|source| {
+                        SectionError::Block { group, channel, residue: residue as u32, source }
+                    })?;
+                    decoded.starts.push(decoded.elements.len() as u32);
+                }
+            }
+            decoded.group_bytes.push((offset - begin) as u64);
+        }
+        decoded.group_starts.push(decoded.starts.len() as u32 - 1);
+        if offset != bytes.len() {
+            return Err(SectionError::Length { kind: "weight blocks", expected: offset, found: bytes.len() });
+        }
+        Ok(decoded)
+    }
+}
+
+/// Encodes the weights of a layer; `weight(k, c, r, s)` is the weight of output channel `k`, channel `c` of the
+/// source view, and tap (`r`, `s`). The inverse of [`WeightBlocks::decode`].
+pub fn encode_weights(
+    format: Format,
+    array: &ArrayStage,
+    input_channels: u32,
+    output_channels: u32,
+    residues: Grid,
+    weight: impl Fn(u32, u32, u32, u32) -> i16,
+) -> Vec<u8> {
+    let taps = residue_taps(array, residues);
+    let mut bytes = Vec::new();
+    let mut elements = Vec::new();
+    for &k in &array.channel_groups {
+        for channel in group_channels(array, k, input_channels, output_channels).iter() {
+            for taps in &taps {
+                elements.clear();
+                let (kc, count) = (k.len(), taps.len() as u32);
+                let values = (0..kc * count).map(|index| {
+                    let (ko, tap) = array.order.split(index, kc, count);
+                    let (r, s) = taps[tap as usize];
+                    weight(k.begin + ko, channel, r, s)
+                });
+                format.compress_into(values, &mut elements);
+                format.encode(&elements, &mut bytes);
+            }
+        }
+    }
+    bytes
+}
+
+/// The input channels that an output-channel group streams blocks for: none when it is empty.
+pub fn group_channels(array: &ArrayStage, k: Span, input_channels: u32, output_channels: u32) -> Span {
+    if k.is_empty() { Span::default() } else { array.input_channels(k, input_channels, output_channels) }
+}
+
+/// The taps that meet each residue, y major.
+pub fn residue_taps(array: &ArrayStage, residues: Grid) -> Vec<Vec<(u32, u32)>> {
+    (0..residues.rows).flat_map(|ry| (0..residues.cols).map(move |rx| (ry, rx))).map(|(ry, rx)| array.taps(residues, ry, rx)).collect()
+}
+
+fn taps_per_residue(array: &ArrayStage, residues: Grid) -> Vec<u32> {
+    residue_taps(array, residues).iter().map(|taps| taps.len() as u32).collect()
+}
+
+const REQUANTISE_BYTES: usize = 7;
+
+/// Encodes the requantisation of every output channel.
+pub fn encode_requantise(channels: &[Requantise]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(channels.len() * REQUANTISE_BYTES);
+    for channel in channels {
+        bytes.extend(channel.bias.to_le_bytes());
+        bytes.extend(channel.multiplier.to_le_bytes());
+        bytes.push(channel.shift);
+    }
+    bytes
+}
+
+/// Decodes the requantisation of `channels` output channels.
+///
+/// # Errors
+/// Wrong length, or a shift out of range.
+pub fn decode_requantise(bytes: &[u8], channels: u32) -> Result<Vec<Requantise>, SectionError> {
+    check_length("requantisation entries", bytes, channels as usize * REQUANTISE_BYTES)?;
+    let (entries, _) = bytes.as_chunks::<REQUANTISE_BYTES>();
+    entries
+        .iter()
+        .enumerate()
+        .map(|(channel, &[b0, b1, b2, b3, m0, m1, shift])| {
+            if shift > MAX_SHIFT {
+                return Err(SectionError::Shift { channel, shift });
+            }
+            Ok(Requantise {
+                bias: i32::from_le_bytes([b0, b1, b2, b3]),
+                multiplier: i16::from_le_bytes([m0, m1]),
+                shift,
+            })
+        })
+        .collect()
+}
+
+/// Encodes a table or the slopes of a leaky ReLU.
+pub fn encode_words(words: &[i16]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// Decodes the knots of an activation table.
+///
+/// # Errors
+/// Wrong length.
+pub fn decode_table(bytes: &[u8]) -> Result<Vec<i16>, SectionError> {
+    decode_words("table knots", bytes, TABLE_SEGMENTS + 1)
+}
+
+/// Decodes the slopes of `channels` channels.
+///
+/// # Errors
+/// Wrong length.
+pub fn decode_slopes(bytes: &[u8], channels: u32) -> Result<Vec<i16>, SectionError> {
+    decode_words("slopes", bytes, channels as usize)
+}
+
+fn decode_words(kind: &'static str, bytes: &[u8], count: usize) -> Result<Vec<i16>, SectionError> {
+    check_length(kind, bytes, count * 2)?;
+    let (words, _) = bytes.as_chunks::<2>();
+    Ok(words.iter().map(|&word| i16::from_le_bytes(word)).collect())
+}
+
+fn check_length(kind: &'static str, bytes: &[u8], expected: usize) -> Result<(), SectionError> {
+    if bytes.len() == expected {
+        return Ok(());
+    }
+    Err(SectionError::Length { kind, expected, found: bytes.len() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SectionId;
+    use crate::layer::WeightOrder;
+    use crate::plane::Axis;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn weights_survive_the_section(
+            groups in 1u32..3, per_in in 1u32..4, per_out in 1u32..6, kernel in 1u32..4, stride in 1u32..3,
+            kc in 1u32..4, krs: bool, phases: bool, seed: u64,
+        ) {
+            let axis = Axis { kernel, stride, pad: [1, 1], output: 4, ..Axis::identity(8) };
+            let channel_groups = (0..groups)
+                .flat_map(|g| (0..per_out).step_by(kc as usize).map(move |k| {
+                    Span::new(g * per_out + k, g * per_out + (k + kc).min(per_out))
+                }))
+                .collect();
+            let order = if krs { WeightOrder::Krs } else { WeightOrder::Rsk };
+            let array = ArrayStage {
+                groups, y: axis, x: axis, pe_groups: Grid::ONE, channel_groups, order,
+                weights: SectionId(0), product_shift: 0,
+            };
+            let residues = if phases { Grid::new(stride, stride) } else { Grid::ONE };
+            let weight = |k: u32, c: u32, r: u32, s: u32| {
+                let hash = (u64::from(k * 1009 + c * 101 + r * 11 + s) ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                if hash >> 62 == 0 { (hash >> 20) as i16 } else { 0 }
+            };
+            let format = Format { data_bits: 16, index_bits: 4, compressed: true };
+            let (inputs, outputs) = (groups * per_in, groups * per_out);
+            let bytes = encode_weights(format, &array, inputs, outputs, residues, weight);
+            let blocks = WeightBlocks::decode(&bytes, format, &array, inputs, outputs, residues).unwrap();
+            prop_assert_eq!(blocks.group_bytes.iter().sum::<u64>(), bytes.len() as u64);
+            let taps = residue_taps(&array, residues);
+            for (group, &k) in array.channel_groups.iter().enumerate() {
+                for c in array.input_channels(k, inputs, outputs).iter() {
+                    for (residue, taps) in taps.iter().enumerate() {
+                        let count = taps.len() as u32;
+                        let mut dense = vec![0; (k.len() * count) as usize];
+                        for (position, value) in crate::codec::positions(blocks.block(group, c, residue as u32)) {
+                            dense[position as usize] = value;
+                        }
+                        for (index, &value) in dense.iter().enumerate() {
+                            let (ko, tap) = order.split(index as u32, k.len(), count);
+                            let (r, s) = taps[tap as usize];
+                            prop_assert_eq!(value, weight(k.begin + ko, c, r, s));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn requantisation_survives_the_section() {
+        let channels = [Requantise { bias: -7, multiplier: -32767, shift: 60 }, Requantise::IDENTITY];
+        assert_eq!(decode_requantise(&encode_requantise(&channels), 2).unwrap(), channels);
+        assert!(decode_requantise(&encode_requantise(&channels), 3).is_err());
+    }
+}
