@@ -11,6 +11,8 @@
 
 pub mod arith;
 pub mod codec;
+pub mod diagnostic;
+pub mod file;
 pub mod ids;
 pub mod instruction;
 pub mod layer;
@@ -19,4 +21,6 @@ pub mod machine;
 pub mod plane;
 pub mod program;
 pub mod section;
+pub mod verify;
+mod wire;
 pub mod yaml;

@@ -1,0 +1,69 @@
+//! The verifier: decides whether a program is well formed on its machine.
+//!
+//! The contract: a verified program never makes the simulator panic, read outside a table, or allocate beyond the
+//! limits stated here; and every region that it reads holds the tensor that the region is declared for.
+//!
+//! [`tables`] checks everything that stands still, and, only if all of that holds, [`code`] walks the instructions.
+
+mod code;
+mod layers;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use crate::diagnostic::Code;
+use crate::program::Program;
+
+/// A broken rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Its code.
+    pub code: Code,
+    /// What breaks it: `layer conv1`, `instruction 7 (mac)`.
+    pub place: String,
+    /// How.
+    pub message: String,
+}
+
+/// Most values of a tensor.
+pub const MAX_ELEMENTS: u64 = 1 << 31;
+
+/// Most problems that are reported.
+pub const MAX_PROBLEMS: usize = 100;
+
+/// Verifies a program.
+///
+/// # Errors
+/// All broken rules, at most [`MAX_PROBLEMS`].
+pub fn verify(program: &Program) -> Result<(), Vec<Problem>> {
+    let mut problems = Problems::default();
+    tables::check(program, &mut problems);
+    if problems.0.is_empty() {
+        layers::check(program, &mut problems);
+    }
+    if problems.0.is_empty() {
+        code::check(program, &mut problems);
+    }
+    problems.0.truncate(MAX_PROBLEMS);
+    if problems.0.is_empty() { Ok(()) } else { Err(problems.0) }
+}
+
+/// Collects problems.
+#[derive(Default)]
+pub(crate) struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, code: Code, place: impl Into<String>, message: impl Into<String>) {
+        if self.0.len() < MAX_PROBLEMS {
+            self.0.push(Problem { code, place: place.into(), message: message.into() });
+        }
+    }
+
+    /// Adds a problem unless `holds`; tells whether it does.
+    fn require(&mut self, holds: bool, code: Code, place: &str, message: impl FnOnce() -> String) -> bool {
+        if !holds {
+            self.add(code, place, message());
+        }
+        holds
+    }
+}
