@@ -231,6 +231,24 @@ impl Graph {
         order
     }
 
+    /// Makes `consumer` use `operand` in position `slot`.
+    pub fn redirect(&mut self, consumer: NodeId, slot: u32, operand: NodeId) {
+        let edges = self.dag.edges_directed(consumer, Direction::Incoming);
+        let edge = edges.filter(|e| *e.weight() == slot).map(|e| e.id()).next();
+        if let Some(edge) = edge {
+            self.dag.remove_edge(edge);
+        }
+        self.dag.add_edge(operand, consumer, slot);
+    }
+
+    /// Takes all operands from a node.
+    pub fn disconnect(&mut self, id: NodeId) {
+        let edges: Vec<_> = self.dag.edges_directed(id, Direction::Incoming).map(|e| e.id()).collect();
+        for edge in edges {
+            self.dag.remove_edge(edge);
+        }
+    }
+
     /// Makes every consumer of `old`, and every output that is `old`, use `new` instead.
     pub fn replace_uses(&mut self, old: NodeId, new: NodeId) {
         let edges: Vec<_> =

@@ -344,12 +344,8 @@ impl Builder<'_> {
                     })
                     .collect();
                 results.sort_unstable();
-                let outputs: Vec<usize> = results.into_iter().map(|(_, node)| self.value(node)).collect();
-                let kept: Vec<String> = outputs.iter().map(|&v| self.network.values[v].name.clone()).collect();
-                let mut model = crate::transform::partition_host::host_model(host, graph);
-                if let Some(graph) = &mut model.graph {
-                    graph.output.retain(|output| kept.contains(&output.name));
-                }
+                let outputs = results.into_iter().map(|(_, node)| self.value(node)).collect();
+                let model = crate::transform::partition_host::host_model(graph, id).unwrap_or_default();
                 let name = self.unique(&format!("host.{}", graph.dag[id].onnx_nodes.first().map_or("segment", |n| n)));
                 let onnx_nodes = graph.dag[id].onnx_nodes.clone();
                 self.network.steps.push(Step::Host(Box::new(HostStep { name, onnx_nodes, model, inputs, outputs })));

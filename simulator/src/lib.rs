@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The simulator: a program and its inputs in, outputs and counts out.
+//!
+//! Values and time come from different loops. Sums do not depend on the order of additions, so [`convolve`] computes
+//! them in the order that suits the host's processor; [`timing`] counts what the machine would do in which cycle from
+//! the compressed blocks alone. [`report`] puts both together for people.
+//!
+//! ```text
+//! Program, inputs --Simulator::run--> Execution --report::Report::of--> Report
+//! ```
+
+pub mod baseline;
+mod convolve;
+pub mod counters;
+pub mod energy;
+mod execute;
+mod host;
+mod planes;
+mod ppu;
+pub mod report;
+pub mod timing;
+
+pub use execute::{Execution, Options, SimulateError, Simulator};

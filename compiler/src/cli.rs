@@ -1,0 +1,59 @@
+//! The command line: joins the compiler and the simulator, reads and writes files, talks to people.
+//!
+//! Results go to standard output, diagnostics to standard error. Exit status: 0 done, 1 the input was refused,
+//! 2 the command line was wrong, 3 a check that was asked for did not hold.
+
+mod accuracy;
+mod args;
+mod build;
+mod dump;
+mod failure;
+mod inspect;
+mod machine;
+mod model;
+mod output;
+mod program;
+mod run;
+mod table;
+mod tensors;
+
+use args::{Arguments, Verb};
+use clap::Parser;
+use failure::Failure;
+use std::process::ExitCode;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(code) = &arguments.explain {
+        return finish(program::explain(code));
+    }
+    let Some(verb) = arguments.verb else {
+        return finish(Err(Failure::usage("say what to do: `scnnc run MODEL.onnx`, or `scnnc --help`")));
+    };
+    if let Some(threads) = arguments.threads {
+        // Fails only when a pool exists already, and none does before this line.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    }
+    finish(match verb {
+        Verb::Compile(options) => build::compile(&options),
+        Verb::Run(options) => run::run(&options),
+        Verb::Disasm(options) => program::disasm(&options),
+        Verb::Asm(options) => program::asm(&options),
+        Verb::Verify(options) => program::verify(&options),
+        Verb::Inspect(options) => program::inspect(&options),
+        Verb::Machine(verb) => machine::machine(&verb),
+        Verb::Ops => model::ops(),
+        Verb::Check(options) => model::check(&options),
+    })
+}
+
+fn finish(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report();
+            ExitCode::from(failure.status())
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Verbs and options.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Compile ONNX models to programs for SCNN, the accelerator for compressed-sparse convolutional networks, inspect
+/// the programs, and run them in a simulator that is exact to the bit.
+#[derive(Debug, Parser)]
+#[command(name = "scnnc", version, max_term_width = 110)]
+pub struct Arguments {
+    /// Tell more about a diagnostic's code and stop.
+    #[arg(long, value_name = "E0123")]
+    pub explain: Option<String>,
+    /// Threads to use; the results do not depend on it.
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<usize>,
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Compile a model to a program file.
+    Compile(Compile),
+    /// Run a model or a program in the simulator.
+    Run(Run),
+    /// Print a program as assembly text.
+    Disasm(Disasm),
+    /// Assemble a text to a program file.
+    Asm(Asm),
+    /// Decide whether a program is well formed.
+    Verify(Verify),
+    /// Show what a program file holds.
+    Inspect(Inspect),
+    /// List, show or check machine descriptions.
+    #[command(subcommand)]
+    Machine(Machine),
+    /// List every ONNX operator that is known, and where it runs.
+    Ops,
+    /// Tell what of a model would run where, without compiling it.
+    Check(Check),
+}
+
+/// How a model is compiled.
+#[derive(Debug, Args)]
+pub struct Compilation {
+    /// Machine: the name of a preset or a YAML file.
+    #[arg(long, value_name = "PRESET|FILE", default_value = "scnn")]
+    pub machine: String,
+    /// How mappings are found.
+    #[arg(long, value_enum, default_value_t = Mapping::Paper)]
+    pub mapping: Mapping,
+    /// Value of a symbolic dimension; may be repeated.
+    #[arg(long = "dim", value_name = "NAME=VALUE")]
+    pub dims: Vec<String>,
+    /// Inputs to calibrate activation ranges on (.npz, .npy, .pb).
+    #[arg(long, value_name = "FILE")]
+    pub calibrate: Option<PathBuf>,
+    /// How many samples to calibrate on at most.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub calibration_samples: usize,
+    /// Read activation ranges from a YAML file instead of observing them.
+    #[arg(long, value_name = "FILE", conflicts_with = "calibrate")]
+    pub calibration: Option<PathBuf>,
+    /// Write the observed activation ranges as YAML.
+    #[arg(long, value_name = "FILE")]
+    pub save_calibration: Option<PathBuf>,
+    /// Bits of activations and weights.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(2..=16))]
+    pub bits: u32,
+    /// Factor on calibrated activation ranges.
+    #[arg(long, value_name = "X", default_value_t = 1.5)]
+    pub headroom: f32,
+    /// Seed of the noise that is calibrated on when there is no data.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Compile even when nothing would run on the array.
+    #[arg(long)]
+    pub allow_host_only: bool,
+    /// Write the graph after import and after every transform into a folder, numbered.
+    #[arg(long, value_name = "DIR")]
+    pub dump_ir: Option<PathBuf>,
+    /// Say less: no warnings.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Mapping strategies.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Mapping {
+    /// The paper's fixed dataflow: Kc = 8, one PE group.
+    Paper,
+}
+
+#[derive(Debug, Args)]
+pub struct Compile {
+    /// The ONNX file.
+    pub model: PathBuf,
+    /// The program file to write.
+    #[arg(short, long, value_name = "OUT.scnn")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub compilation: Compilation,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// An ONNX file, or a program file.
+    pub model: PathBuf,
+    /// Inputs: .npz with arrays named as the inputs, .npy, .pb, .csv; NAME=FILE for one of several. The first
+    /// dimension may hold any number of samples. Without it: seeded noise.
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub input: Vec<String>,
+    /// Write the outputs.
+    #[arg(long, value_name = "FILE.npz")]
+    pub output: Option<PathBuf>,
+    /// Class of each sample (.npy, or .npz with an array `labels`): prints the accuracy.
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Expected outputs (.npz, .npy, .pb): prints the largest difference and fails when it exceeds 2^-11 of the range.
+    #[arg(long, value_name = "FILE")]
+    pub expect: Option<PathBuf>,
+    /// Compare every tensor with the integer interpreter bit for bit, and the outputs with the float model.
+    #[arg(long)]
+    pub check: bool,
+    /// Use at most this many samples.
+    #[arg(long, value_name = "N")]
+    pub samples: Option<usize>,
+    /// Timing: `fast` counts steps and barriers, a lower bound.
+    #[arg(long, value_enum, default_value_t = Timing::Fast)]
+    pub timing: Timing,
+    /// Write the report as JSON.
+    #[arg(long, value_name = "R.json")]
+    pub report: Option<PathBuf>,
+    /// Write every layer's integer input, weights, output and a layer.json into a folder.
+    #[arg(long, value_name = "DIR")]
+    pub dump: Option<PathBuf>,
+    #[command(flatten)]
+    pub compilation: Compilation,
+}
+
+/// Timing settings.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Timing {
+    /// Steps and barriers, a lower bound.
+    Fast,
+}
+
+#[derive(Debug, Args)]
+pub struct Disasm {
+    /// The program file.
+    pub program: PathBuf,
+    /// Where to write the text; standard output otherwise.
+    #[arg(short, long, value_name = "P.s")]
+    pub output: Option<PathBuf>,
+    /// Leave the constants out: shorter, but it cannot be assembled again.
+    #[arg(long)]
+    pub code: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Asm {
+    /// The assembly text; `-` for standard input.
+    pub text: PathBuf,
+    /// The program file to write.
+    #[arg(short, long, value_name = "P.scnn")]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The program file.
+    pub program: PathBuf,
+    /// The machine it shall run on; its own otherwise.
+    #[arg(long, value_name = "PRESET|FILE")]
+    pub machine: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// The program file.
+    pub program: PathBuf,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Only what came from this ONNX node.
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+}
+
+/// Verbs of machines.
+#[derive(Debug, Subcommand)]
+pub enum Machine {
+    /// List the presets.
+    List,
+    /// Show every parameter, where it comes from and what it means.
+    Show {
+        /// Name of a preset, or a YAML file.
+        machine: String,
+        /// Print a complete machine file instead.
+        #[arg(long)]
+        yaml: bool,
+    },
+    /// Check a machine file.
+    Check {
+        /// The YAML file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The ONNX file.
+    pub model: PathBuf,
+    /// Value of a symbolic dimension; may be repeated.
+    #[arg(long = "dim", value_name = "NAME=VALUE")]
+    pub dims: Vec<String>,
+}

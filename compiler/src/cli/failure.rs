@@ -1,0 +1,158 @@
+//! Everything that ends a command early, as diagnostics with codes.
+
+use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
+use scnn_isa::machine::MachineError;
+use scnn_isa::verify::Problem;
+use scnnc::compile::CompileError;
+use std::path::Path;
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// The input was refused; exit status 1.
+    Refused(Vec<Diagnostic>),
+    /// The command line was wrong; exit status 2.
+    Usage(String),
+    /// A check did not hold; exit status 3.
+    Check(Diagnostic),
+}
+
+impl Failure {
+    /// Exit status.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Refused(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Check(_) => 3,
+        }
+    }
+
+    /// Prints the diagnostics to standard error.
+    pub fn report(&self) {
+        match self {
+            Self::Refused(diagnostics) => {
+                for diagnostic in diagnostics {
+                    anstream::eprintln!("{diagnostic}");
+                }
+                if diagnostics.len() > 1 {
+                    anstream::eprintln!("{} errors", diagnostics.len());
+                }
+                if let Some(first) = diagnostics.first() {
+                    anstream::eprintln!("`scnnc --explain {}` tells more", first.code.as_str());
+                }
+            }
+            Self::Usage(message) => anstream::eprintln!("error: {message}"),
+            Self::Check(diagnostic) => anstream::eprintln!("{diagnostic}"),
+        }
+    }
+
+    /// A wrong command line.
+    pub fn usage(message: &str) -> Self {
+        Self::Usage(message.to_owned())
+    }
+
+    /// A file that is not what it should be.
+    pub fn file(code: Code, path: &Path, reason: &str) -> Self {
+        Self::Refused(vec![Diagnostic {
+            code,
+            message: reason.to_owned(),
+            location: Some(Location { file: Some(path.display().to_string()), place: Place::File }),
+            notes: Vec::new(),
+            help: None,
+        }])
+    }
+
+    /// An input that does not fit.
+    pub fn input(code: Code, message: &str, help: &str) -> Self {
+        Self::Refused(vec![Diagnostic {
+            code,
+            message: message.to_owned(),
+            location: None,
+            notes: Vec::new(),
+            help: Some(help.to_owned()),
+        }])
+    }
+
+    /// A check that does not hold.
+    pub fn check(code: Code, message: String, notes: Vec<String>) -> Self {
+        Self::Check(Diagnostic { code, message, location: None, notes, help: None })
+    }
+
+    /// A machine file that describes no machine.
+    pub fn machine(path: &str, text: &str, error: &MachineError) -> Self {
+        let code = match error {
+            MachineError::Yaml(error) if error.message.contains("unknown field") => Code::MachineUnknownKey,
+            MachineError::Yaml(error) if error.message.contains("is expected") => Code::MachineOutOfRange,
+            MachineError::Yaml(_) => Code::MachineSyntax,
+            MachineError::UnknownPreset { .. } => Code::MachineUnknownPreset,
+            MachineError::Missing { .. } | MachineError::Impossible { .. } => Code::MachineImpossible,
+        };
+        let message = match error {
+            MachineError::Yaml(error) => error.message.clone(),
+            other => other.to_string(),
+        };
+        let place = error.place().map_or(Place::File, |(line, column)| Place::Line {
+            line,
+            column,
+            text: text.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned(),
+        });
+        Self::Refused(vec![Diagnostic {
+            code,
+            message,
+            location: Some(Location { file: Some(path.to_owned()), place }),
+            notes: Vec::new(),
+            help: error.help(),
+        }])
+    }
+
+    /// A program that breaks rules.
+    pub fn problems(path: &Path, problems: &[Problem]) -> Self {
+        Self::Refused(
+            problems
+                .iter()
+                .map(|problem| Diagnostic {
+                    code: problem.code,
+                    message: problem.message.clone(),
+                    location: Some(Location {
+                        file: Some(path.display().to_string()),
+                        place: Place::Entry(problem.place.clone()),
+                    }),
+                    notes: Vec::new(),
+                    help: None,
+                })
+                .collect(),
+        )
+    }
+
+    /// A model that was not compiled.
+    pub fn compile(path: &Path, error: &CompileError) -> Self {
+        let file = path.display().to_string();
+        let one = |code: Code, place: Place, notes: Vec<String>, help: Option<&str>| {
+            Self::Refused(vec![Diagnostic {
+                code,
+                message: error.to_string(),
+                location: Some(Location { file: Some(file.clone()), place }),
+                notes,
+                help: help.map(str::to_owned),
+            }])
+        };
+        match error {
+            CompileError::Import(errors) => Self::Refused(errors.diagnostics(&file)),
+            CompileError::Float(_) => one(Code::FloatModel, Place::File, Vec::new(), None),
+            CompileError::HostOnly { reasons } => one(
+                Code::NothingOnArray,
+                Place::File,
+                reasons.iter().take(10).cloned().collect(),
+                Some("`scnnc ops` lists what runs on the array; `--allow-host-only` compiles it all the same"),
+            ),
+            CompileError::Quantise(_) => one(Code::CalibrationMissing, Place::File, Vec::new(), None),
+            CompileError::Map(_) => one(Code::DoesNotFit, Place::File, Vec::new(), None),
+            CompileError::Invalid(problems) => one(
+                Code::Internal,
+                Place::File,
+                problems.iter().skip(1).take(5).map(|p| format!("{}: {}", p.place, p.message)).collect(),
+                Some("this is a bug of scnnc: please report it with the model"),
+            ),
+        }
+    }
+}

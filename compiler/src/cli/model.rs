@@ -1,0 +1,67 @@
+//! `ops` and `check`.
+
+use super::args::Check;
+use super::build;
+use super::failure::Failure;
+use super::output;
+use comfy_table::Table;
+use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
+use scnnc::coverage::Coverage;
+use scnnc::import::{ImportOptions, import};
+use scnnc::operators::OPERATORS;
+use scnnc::transform;
+
+/// `scnnc ops`.
+pub fn ops() -> Result<(), Failure> {
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header(["operator", "runs", "within these limits, else on the host"]);
+    for operator in OPERATORS {
+        table.add_row([operator.name, operator.unit, operator.limits]);
+    }
+    output::print(&format!("{table}\n\nAny other operator runs on the host.\n"));
+    Ok(())
+}
+
+/// `scnnc check`: succeeds when all of the model runs on the machine.
+pub fn check(options: &Check) -> Result<(), Failure> {
+    let file = options.model.display().to_string();
+    let import_options = ImportOptions { dims: build::dims(&options.dims)? };
+    let imported =
+        import(&options.model, &import_options).map_err(|errors| Failure::Refused(errors.diagnostics(&file)))?;
+    let mut graph = imported.graph;
+    for &id in &graph.inputs {
+        let node = &graph.dag[id];
+        output::print(&format!("input     {} {:?} {:?}\n", node.tensor, node.dtype, node.dims));
+    }
+    for (name, id) in &graph.outputs {
+        output::print(&format!("output    {name} {:?} {:?}\n", graph.dag[*id].dtype, graph.dag[*id].dims));
+    }
+    transform::run_all(&mut graph, &mut |_, _| {});
+    let coverage = Coverage::of(&graph);
+    output::print(&format!(
+        "coverage  {} of {} nodes ({:.0} %) and {:.1} % of {} multiplications on the machine\n",
+        coverage.machine_nodes,
+        coverage.machine_nodes + coverage.host_nodes,
+        100.0 * coverage.node_share(),
+        100.0 * coverage.mac_share(),
+        coverage.machine_macs + coverage.host_macs
+    ));
+    for reason in &coverage.reasons {
+        output::print(&format!("host      {reason}\n"));
+    }
+    let diagnostic = |code, message: &str| Diagnostic {
+        code,
+        message: message.to_owned(),
+        location: Some(Location { file: Some(file.clone()), place: Place::File }),
+        notes: Vec::new(),
+        help: Some("`scnnc ops` lists what runs where".to_owned()),
+    };
+    if coverage.machine_nodes == 0 {
+        return Err(Failure::Refused(vec![diagnostic(Code::NothingOnArray, "nothing would run on the array")]));
+    }
+    if coverage.host_nodes > 0 {
+        return Err(Failure::Check(diagnostic(Code::HostRefused, "some nodes would run on the host")));
+    }
+    Ok(())
+}

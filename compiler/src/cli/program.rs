@@ -1,0 +1,137 @@
+//! `disasm`, `asm`, `verify`, `inspect`, and `--explain`.
+
+use super::args;
+use super::failure::Failure;
+use super::{machine, output};
+use scnn_isa::asm;
+use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
+use scnn_isa::file::FileError;
+use scnn_isa::program::Program;
+use scnn_isa::verify;
+use std::io::Read;
+use std::path::Path;
+
+/// Reads a program file; it is verified.
+pub fn read(path: &Path) -> Result<Program, Failure> {
+    let program = decode(path)?;
+    verify::verify(&program).map_err(|problems| Failure::problems(path, &problems))?;
+    Ok(program)
+}
+
+fn decode(path: &Path) -> Result<Program, Failure> {
+    let bytes = output::read(path)?;
+    Program::from_bytes(&bytes).map_err(|error| {
+        let code = match &error {
+            FileError::NotAProgram => Code::NotAProgram,
+            FileError::Version { .. } => Code::ProgramVersion,
+            FileError::Checksum { .. } => Code::ProgramChecksum,
+            _ => Code::ProgramMalformed,
+        };
+        Failure::file(code, path, &error.to_string())
+    })
+}
+
+/// `scnnc disasm`.
+pub fn disasm(options: &args::Disasm) -> Result<(), Failure> {
+    let program = decode(&options.program)?;
+    let text = asm::disassemble(&program, &asm::Options { data: !options.code });
+    match &options.output {
+        Some(path) => output::write(path, text.as_bytes()),
+        None => {
+            output::print(&text);
+            Ok(())
+        }
+    }
+}
+
+/// `scnnc asm`.
+pub fn asm(options: &args::Asm) -> Result<(), Failure> {
+    let bytes = if options.text.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin()
+            .read_to_end(&mut bytes)
+            .map_err(|e| Failure::file(Code::CannotRead, &options.text, &format!("cannot be read: {e}")))?;
+        bytes
+    } else {
+        output::read(&options.text)?
+    };
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::file(Code::AssemblySyntax, &options.text, "this is no UTF-8 text"))?;
+    let program = asm::assemble(&text).map_err(|error| {
+        let line = text.lines().nth(error.line.saturating_sub(1)).unwrap_or_default().chars().take(160).collect();
+        Failure::Refused(vec![Diagnostic {
+            code: Code::AssemblySyntax,
+            message: error.message.clone(),
+            location: Some(Location {
+                file: Some(options.text.display().to_string()),
+                place: Place::Line { line: error.line, column: error.column, text: line },
+            }),
+            notes: Vec::new(),
+            help: error.help.clone(),
+        }])
+    })?;
+    verify::verify(&program).map_err(|problems| Failure::problems(&options.text, &problems))?;
+    output::write(&options.output, &program.to_bytes())
+}
+
+/// `scnnc verify`.
+pub fn verify(options: &args::Verify) -> Result<(), Failure> {
+    let program = read(&options.program)?;
+    if let Some(name) = &options.machine {
+        check_machine(&program, name, &options.program)?;
+    }
+    output::print(&format!(
+        "{}: valid for machine `{}`; {} layers, {} instructions\n",
+        options.program.display(),
+        options.machine.as_ref().unwrap_or(&program.machine.name),
+        program.layers.len(),
+        program.code.len()
+    ));
+    Ok(())
+}
+
+/// Refuses a program compiled for another machine than the one named.
+pub fn check_machine(program: &Program, name: &str, path: &Path) -> Result<(), Failure> {
+    let differences = program.machine.fingerprint_differences(&machine::load(name)?);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Refused(vec![Diagnostic {
+        code: Code::OtherMachine,
+        message: format!("the program was compiled for machine `{}`, not for `{name}`", program.machine.name),
+        location: Some(Location { file: Some(path.display().to_string()), place: Place::File }),
+        notes: differences.iter().map(|d| format!("{}: program {}, machine {}", d.path, d.program, d.machine)).collect(),
+        help: Some(format!("compile the model again with `--machine {name}`")),
+    }]))
+}
+
+/// `scnnc --explain`.
+pub fn explain(word: &str) -> Result<(), Failure> {
+    let Some(code) = Code::from_name(&word.to_uppercase()) else {
+        let codes: Vec<&str> = Code::all().iter().map(|code| code.as_str()).collect();
+        return Err(Failure::usage(&format!("there is no code `{word}`; the codes are {}", codes.join(" "))));
+    };
+    output::print(&format!("{}: {}\n\n{}\n", code.as_str(), code.title(), code.explanation()));
+    Ok(())
+}
+
+/// `scnnc inspect`.
+pub fn inspect(options: &args::Inspect) -> Result<(), Failure> {
+    let program = read(&options.program)?;
+    let summary = super::inspect::Summary::of(&program, options.node.as_deref());
+    if let (Some(node), true) = (&options.node, summary.layers.is_empty()) {
+        return Err(Failure::input(
+            Code::UnknownName,
+            &format!("nothing in this program came from a node `{node}`"),
+            "`scnnc inspect` without `--node` lists the nodes there are",
+        ));
+    }
+    if options.json {
+        let json = serde_json::to_string_pretty(&summary)
+            .map_err(|e| Failure::file(Code::Internal, &options.program, &e.to_string()))?;
+        output::print(&format!("{json}\n"));
+    } else {
+        output::print(&summary.to_string());
+    }
+    Ok(())
+}

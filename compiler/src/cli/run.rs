@@ -1,0 +1,306 @@
+//! `run`: compiles if need be, executes the program file's bytes, checks, reports.
+
+use super::accuracy::{Comparison, floats, top1};
+use super::args::{Run, Timing};
+use super::build::{self, Input, Sample};
+use super::failure::Failure;
+use super::{dump, output, program, table, tensors};
+use scnn_isa::diagnostic::Code;
+use scnn_isa::program::Program;
+use scnn_simulator::report::Report;
+use scnn_simulator::{Execution, Options, SimulateError, Simulator};
+use scnnc::calibrate::{datum_type, synthetic};
+use scnnc::compile::Compiled;
+use scnnc::float::run_once;
+use scnnc::interpret::interpret;
+use std::path::Path;
+use tract_onnx::prelude::Tensor;
+
+/// `scnnc run`.
+pub fn run(options: &Run) -> Result<(), Failure> {
+    let is_program = options.model.extension().is_some_and(|e| e == "scnn");
+    let (program, compiled, samples) = if is_program { open(options)? } else { compile(options)? };
+    let labels = options.labels.as_deref().map(|path| read_labels(path, samples.len())).transpose()?;
+    let expected = options.expect.as_deref().map(tensors::read).transpose()?;
+
+    let simulator = Simulator::new(&program).map_err(|e| simulate_failure(&options.model, &e))?;
+    let timing = match options.timing {
+        Timing::Fast => scnn_simulator::timing::Timing::Fast,
+    };
+    let mut run = Tally::new(labels);
+    let bar = table::progress(samples.len() as u64, "simulating", options.compilation.quiet);
+    for sample in &samples {
+        let execution =
+            simulator.run(sample, &Options { timing }).map_err(|e| simulate_failure(&options.model, &e))?;
+        if let (Some(compiled), true) = (&compiled, options.check) {
+            run.check(compiled, sample, &execution)?;
+        }
+        run.add(&program, execution);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+
+    let Some(report) = &run.report else {
+        return Err(Failure::input(Code::InputMissing, "there are no samples", "give at least one input"));
+    };
+    output::print(&table::report(report));
+    output::print(&run.summary(options.check));
+    if let Some(path) = &options.report {
+        let json = serde_json::to_vec_pretty(report)
+            .map_err(|e| Failure::file(Code::CannotWrite, path, &e.to_string()))?;
+        output::write(path, &json)?;
+    }
+    if let Some(path) = &options.output {
+        tensors::write_npz(path, &run.stacked())?;
+    }
+    if let (Some(folder), Some(last)) = (&options.dump, &run.last) {
+        dump::write(folder, &program, last, report)?;
+    }
+    match expected {
+        Some(expected) => run.expect(&expected),
+        None => Ok(()),
+    }
+}
+
+type Prepared = (Program, Option<Compiled>, Vec<Sample>);
+
+fn open(options: &Run) -> Result<Prepared, Failure> {
+    if options.check {
+        return Err(Failure::usage("`--check` compares with the model: give the .onnx file instead of the program"));
+    }
+    let program = program::read(&options.model)?;
+    let inputs: Vec<Input> = program
+        .inputs
+        .iter()
+        .map(|&id| program.value(id))
+        .map(|value| Input { name: value.name.clone(), dtype: datum_type(value.dtype), dims: value.shape.clone() })
+        .collect();
+    if options.input.is_empty() {
+        let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
+        return Err(Failure::input(
+            Code::InputMissing,
+            &format!("the program has the inputs {}", names.join(", ")),
+            "give them with `--input FILE`",
+        ));
+    }
+    let samples = limited(build::read_samples(&options.input, &inputs)?, options);
+    Ok((program, None, samples))
+}
+
+fn compile(options: &Run) -> Result<Prepared, Failure> {
+    let dims = build::dims(&options.compilation.dims)?;
+    let mut samples = Vec::new();
+    if !options.input.is_empty() {
+        let inputs = build::inputs_of(&options.model, &dims)?;
+        samples = limited(build::read_samples(&options.input, &inputs)?, options);
+    }
+    let compiled = build::build(&options.model, &options.compilation, &samples)?;
+    if samples.is_empty() {
+        samples.push(synthetic(&compiled.graph, options.compilation.seed));
+    }
+    // What runs is the file: whatever it does not hold, the simulator cannot know.
+    let bytes = compiled.program.to_bytes();
+    let program = Program::from_bytes(&bytes)
+        .map_err(|e| Failure::file(Code::Internal, &options.model, &format!("the program file: {e}")))?;
+    Ok((program, Some(compiled), samples))
+}
+
+fn limited(mut samples: Vec<Sample>, options: &Run) -> Vec<Sample> {
+    samples.truncate(options.samples.unwrap_or(usize::MAX));
+    samples
+}
+
+fn simulate_failure(path: &Path, error: &SimulateError) -> Failure {
+    let code = match error {
+        SimulateError::Section { .. } => Code::BadSection,
+        SimulateError::MissingInput(_) => Code::InputMissing,
+        SimulateError::Value { .. } => Code::InputShape,
+        SimulateError::Host { .. } => Code::HostSegment,
+        SimulateError::Overflow { .. } => Code::Overflow,
+    };
+    Failure::file(code, path, &error.to_string())
+}
+
+fn read_labels(path: &Path, samples: usize) -> Result<Vec<usize>, Failure> {
+    let mut arrays = tensors::read(path)?;
+    let bad = |reason: &str| Failure::file(Code::BadArray, path, reason);
+    let array = arrays
+        .remove("labels")
+        .or_else(|| if arrays.len() == 1 { arrays.pop_first().map(|(_, a)| a) } else { None })
+        .ok_or_else(|| bad("there is no array `labels`"))?;
+    let labels: Vec<usize> = floats(&array).into_iter().map(|v| v as usize).collect();
+    if labels.len() < samples {
+        return Err(bad(&format!("there are {} labels for {samples} samples", labels.len())));
+    }
+    Ok(labels)
+}
+
+/// What is gathered over the samples.
+struct Tally {
+    labels: Option<Vec<usize>>,
+    correct: u32,
+    float_correct: u32,
+    samples: usize,
+    report: Option<Report>,
+    outputs: Vec<(String, Vec<Tensor>)>,
+    last: Option<Execution>,
+    comparison: Comparison,
+    tensors_compared: u64,
+}
+
+impl Tally {
+    fn new(labels: Option<Vec<usize>>) -> Self {
+        Self {
+            labels,
+            correct: 0,
+            float_correct: 0,
+            samples: 0,
+            report: None,
+            outputs: Vec::new(),
+            last: None,
+            comparison: Comparison::default(),
+            tensors_compared: 0,
+        }
+    }
+
+    fn add(&mut self, program: &Program, execution: Execution) {
+        let report = Report::of(program, &execution, "fast");
+        match &mut self.report {
+            Some(sum) => sum.add(&report),
+            None => self.report = Some(report),
+        }
+        for (index, &id) in program.outputs.iter().enumerate() {
+            let name = &program.value(id).name;
+            let Some(tensor) = execution.outputs.get(name) else { continue };
+            if index == 0 && self.labels.as_ref().is_some_and(|l| top1(&floats(tensor)) == Some(l[self.samples])) {
+                self.correct += 1;
+            }
+            match self.outputs.iter_mut().find(|(known, _)| known == name) {
+                Some((_, all)) => all.push(tensor.clone()),
+                None => self.outputs.push((name.clone(), vec![tensor.clone()])),
+            }
+        }
+        self.samples += 1;
+        self.last = Some(execution);
+    }
+
+    /// Bit for bit against the interpreter, in decibels against the float model.
+    fn check(&mut self, compiled: &Compiled, sample: &Sample, execution: &Execution) -> Result<(), Failure> {
+        let network = &compiled.network;
+        let mut host = |step: &scnnc::quantise::HostStep, operands: &[Tensor]| {
+            run_once(&step.model, operands).map_err(|e| e.to_string())
+        };
+        let internal = |message: String| Failure::check(Code::NotBitExact, message, Vec::new());
+        let reference = interpret(network, sample, &mut host).map_err(|e| internal(e.to_string()))?;
+        for step in &network.steps {
+            let scnnc::quantise::Step::Layer(layer) = step else { continue };
+            let id = layer.destination.tensor;
+            let (ours, theirs) = (&execution.tensors[id.index()], &reference.tensors[id.index()]);
+            if let Some(at) = ours.iter().zip(theirs).position(|(a, b)| a != b) {
+                let differing = ours.iter().zip(theirs).filter(|(a, b)| a != b).count();
+                let largest = ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
+                return Err(Failure::check(
+                    Code::NotBitExact,
+                    format!("layer `{}` is the first whose result differs from the interpreter's", layer.name),
+                    vec![
+                        format!("{differing} of {} values of tensor `{}`", ours.len(), network.tensor(id).name),
+                        format!("first at index {at}: simulator {}, interpreter {}; largest difference {largest}", ours[at], theirs[at]),
+                        format!("ONNX nodes {}", layer.onnx_nodes.join(", ")),
+                    ],
+                ));
+            }
+            self.tensors_compared += 1;
+        }
+        let float = compiled.float.run(sample).map_err(|e| internal(e.to_string()))?;
+        for (index, (name, ours)) in execution.outputs.iter().enumerate() {
+            let Some(theirs) = float.get(name) else { continue };
+            let theirs = floats(theirs);
+            if index == 0 && self.labels.as_ref().is_some_and(|l| top1(&theirs) == Some(l[self.samples])) {
+                self.float_correct += 1;
+            }
+            self.comparison.add(&floats(ours), &theirs);
+        }
+        Ok(())
+    }
+
+    fn summary(&self, checked: bool) -> String {
+        use std::fmt::Write;
+        let mut text = String::new();
+        let percent = |part: u32| 100.0 * f64::from(part) / self.samples.max(1) as f64;
+        // Writing to a string does not fail.
+        if checked {
+            let (agreeing, compared) = self.comparison.agreement();
+            let _ = writeln!(
+                text,
+                "check     bit-exact: {} tensors equal the integer interpreter's; against the float model {:.1} dB, top-1 agrees on {agreeing} of {compared}",
+                self.tensors_compared,
+                self.comparison.sqnr_db()
+            );
+        }
+        if self.labels.is_some() {
+            let _ = write!(text, "accuracy  {:.1} % of {} samples", percent(self.correct), self.samples);
+            if checked {
+                let _ = write!(text, " (float model {:.1} %)", percent(self.float_correct));
+            }
+            text.push('\n');
+        } else if self.samples == 1
+            && let Some((name, all)) = self.outputs.first()
+            && let Some(class) = all.first().map(floats).filter(|v| v.len() > 1).and_then(|v| top1(&v))
+        {
+            let _ = writeln!(text, "output    {name}: largest at index {class}");
+        }
+        text
+    }
+
+    /// All outputs, the samples stacked along the first dimension.
+    fn stacked(&self) -> Vec<(String, Tensor)> {
+        self.outputs
+            .iter()
+            .filter_map(|(name, all)| {
+                let first = all.first()?;
+                let mut shape = first.shape().to_vec();
+                let values: Vec<f32> = all.iter().flat_map(floats).collect();
+                match shape.first_mut() {
+                    Some(batch) => *batch *= all.len(),
+                    None => shape.push(all.len()),
+                }
+                Tensor::from_shape(&shape, &values).ok().map(|tensor| (name.clone(), tensor))
+            })
+            .collect()
+    }
+
+    /// Compares with expected outputs: within 2^-11 of their range.
+    fn expect(&self, expected: &Sample) -> Result<(), Failure> {
+        for (name, reference) in expected {
+            let output = self.outputs.iter().find(|(known, _)| known == name);
+            let only = (self.outputs.len() == 1 && expected.len() == 1).then(|| &self.outputs[0]);
+            let Some((name, ours)) = output.or(only) else {
+                let names: Vec<&str> = self.outputs.iter().map(|(name, _)| name.as_str()).collect();
+                return Err(Failure::input(
+                    Code::UnknownName,
+                    &format!("there is no output `{name}`"),
+                    &format!("the outputs are {}", names.join(", ")),
+                ));
+            };
+            let (ours, theirs): (Vec<f32>, Vec<f32>) = (ours.iter().flat_map(floats).collect(), floats(reference));
+            if ours.len() != theirs.len() {
+                return Err(Failure::input(
+                    Code::InputShape,
+                    &format!("output `{name}` has {} values, {} are expected", ours.len(), theirs.len()),
+                    "give the expected outputs of the same samples",
+                ));
+            }
+            let largest = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+            let range = theirs.iter().fold(0f32, |m, v| m.max(v.abs()));
+            output::print(&format!("expected  {name}: largest difference {largest:.3e} of a range of {range:.3e}\n"));
+            if largest > range / 2048.0 {
+                return Err(Failure::check(
+                    Code::NotAsExpected,
+                    format!("output `{name}` differs by {largest:.3e}, more than 2^-11 of its range {range:.3e}"),
+                    Vec::new(),
+                ));
+            }
+        }
+        Ok(())
+    }
+}

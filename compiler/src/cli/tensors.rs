@@ -1,0 +1,152 @@
+//! Tensors from and to files: `.npy`, `.npz`, ONNX `.pb`, `.csv`.
+
+use super::failure::Failure;
+use super::output;
+use ndarray::{ArrayD, IxDyn};
+use ndarray_npy::{NpzReader, NpzWriter, ReadNpyExt};
+use prost::Message;
+use scnn_isa::diagnostic::Code;
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::path::Path;
+use tract_onnx::pb::TensorProto;
+use tract_onnx::prelude::{DatumType, Tensor};
+
+/// The arrays of a file, by name; an unnamed one has the empty name.
+pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, Failure> {
+    let bytes = output::read(path)?;
+    let bad = |reason: &str| Failure::file(Code::BadArray, path, reason);
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    match extension {
+        "npz" => {
+            let mut archive = NpzReader::new(Cursor::new(&bytes)).map_err(|e| bad(&e.to_string()))?;
+            let names = archive.names().map_err(|e| bad(&e.to_string()))?;
+            names
+                .into_iter()
+                .map(|name| {
+                    let tensor = npz_entry(&mut archive, &name)
+                        .ok_or_else(|| bad(&format!("array `{name}` is of no type that models take")))?;
+                    Ok((name.trim_end_matches(".npy").to_owned(), tensor))
+                })
+                .collect()
+        }
+        "npy" => {
+            let tensor = npy(&bytes).ok_or_else(|| bad("this is no .npy array of a type that models take"))?;
+            Ok(BTreeMap::from([(String::new(), tensor)]))
+        }
+        "pb" => {
+            let proto = TensorProto::decode(bytes.as_slice()).map_err(|e| bad(&format!("no ONNX tensor: {e}")))?;
+            let tensor = Tensor::try_from(&proto).map_err(|e| bad(&format!("no ONNX tensor: {e}")))?;
+            Ok(BTreeMap::from([(proto.name, tensor)]))
+        }
+        "csv" => {
+            let text = String::from_utf8(bytes).map_err(|_| bad("this is no text"))?;
+            let tensor = csv(&text).map_err(|reason| bad(&reason))?;
+            Ok(BTreeMap::from([(String::new(), tensor)]))
+        }
+        _ => Err(bad("arrays are read from .npz, .npy, .pb and .csv files")),
+    }
+}
+
+/// Writes named float arrays as `.npz`.
+pub fn write_npz(path: &Path, arrays: &[(String, Tensor)]) -> Result<(), Failure> {
+    let failed = |reason: String| Failure::file(Code::CannotWrite, path, &reason);
+    let mut bytes = Cursor::new(Vec::new());
+    let mut archive = NpzWriter::new_compressed(&mut bytes);
+    for (name, tensor) in arrays {
+        let floats = tensor.cast_to::<f32>().map_err(|e| failed(e.to_string()))?;
+        let view = floats.to_plain_array_view::<f32>().map_err(|e| failed(e.to_string()))?;
+        let values: Vec<f32> = view.iter().copied().collect();
+        let array = ArrayD::from_shape_vec(IxDyn(tensor.shape()), values).map_err(|e| failed(e.to_string()))?;
+        archive.add_array(name.as_str(), &array).map_err(|e| failed(e.to_string()))?;
+    }
+    archive.finish().map_err(|e| failed(e.to_string()))?;
+    output::write(path, bytes.get_ref())
+}
+
+fn npz_entry<R: std::io::Read + std::io::Seek>(archive: &mut NpzReader<R>, name: &str) -> Option<Tensor> {
+    macro_rules! attempt {
+        ($($type:ty),*) => {
+            $(if let Ok(array) = archive.by_name::<ndarray::OwnedRepr<$type>, IxDyn>(name) {
+                return tensor(array);
+            })*
+        };
+    }
+    attempt!(f32, f64, u8, i64, i32, i8, i16, u16, u32, u64, bool);
+    None
+}
+
+fn npy(bytes: &[u8]) -> Option<Tensor> {
+    macro_rules! attempt {
+        ($($type:ty),*) => {
+            $(if let Ok(array) = ArrayD::<$type>::read_npy(Cursor::new(bytes)) {
+                return tensor(array);
+            })*
+        };
+    }
+    attempt!(f32, f64, u8, i64, i32, i8, i16, u16, u32, u64, bool);
+    None
+}
+
+fn tensor<T: tract_onnx::prelude::Datum + Copy>(array: ArrayD<T>) -> Option<Tensor> {
+    let shape = array.shape().to_vec();
+    // Fortran-ordered arrays are iterated in logical, that is row-major order.
+    let values: Vec<T> = array.iter().copied().collect();
+    Tensor::from_shape(&shape, &values).ok()
+}
+
+fn csv(text: &str) -> Result<Tensor, String> {
+    let mut values = Vec::new();
+    let mut rows = 0;
+    let mut width = None;
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let before = values.len();
+        for word in line.split([',', ';']) {
+            let value: f32 =
+                word.trim().parse().map_err(|_| format!("line {}: `{}` is no number", number + 1, word.trim()))?;
+            values.push(value);
+        }
+        let found = values.len() - before;
+        if *width.get_or_insert(found) != found {
+            return Err(format!("line {} has {found} numbers, the lines before {}", number + 1, width.unwrap_or(0)));
+        }
+        rows += 1;
+    }
+    Tensor::from_shape(&[rows, width.unwrap_or(0)], &values).map_err(|e| e.to_string())
+}
+
+/// Cuts `tensor` into samples of `shape`, along its first dimension; a tensor of exactly that shape is one sample.
+///
+/// Whole leading batches are cut: shape `[1, 28, 28]` or `[500, 1, 28, 28]` both fit `[1, 1, 28, 28]`.
+pub fn samples(name: &str, tensor: &Tensor, shape: &[u64], dtype: DatumType) -> Result<Vec<Tensor>, Failure> {
+    let wanted: Vec<usize> = shape.iter().map(|&d| d as usize).collect();
+    let per_sample: usize = wanted.iter().product();
+    let mismatch = || {
+        Failure::input(
+            Code::InputShape,
+            &format!(
+                "the input `{name}` is {:?} {:?}, the model takes {:?} {wanted:?}",
+                tensor.datum_type(),
+                tensor.shape(),
+                dtype
+            ),
+            "give an array of that shape, or one with more samples along the first dimension",
+        )
+    };
+    let tail = |shape: &[usize]| shape.iter().skip(1).copied().collect::<Vec<_>>();
+    let same = tensor.shape() == wanted
+        || tail(tensor.shape()) == tail(&wanted)
+        || tensor.shape() == tail(&wanted)
+        || tensor.shape().first().is_some_and(|&n| n > 0 && tensor.len() == n * per_sample && tensor.rank() == 2);
+    if per_sample == 0 || !same || tensor.len() % per_sample != 0 {
+        return Err(mismatch());
+    }
+    let cast = tensor.cast_to_dt(dtype).map_err(|_| mismatch())?;
+    (0..tensor.len() / per_sample)
+        .map(|i| {
+            let flat = cast.clone().into_owned().into_shape(&[tensor.len()]).map_err(|_| mismatch())?;
+            let slice = flat.slice(0, i * per_sample, (i + 1) * per_sample).map_err(|_| mismatch())?;
+            slice.into_shape(&wanted).map_err(|_| mismatch())
+        })
+        .collect()
+}

@@ -1,0 +1,314 @@
+//! Emission: a mapped network as a program.
+//!
+//! Packs weights and requantisation into sections, gives every tensor its regions, and writes for each layer
+//!
+//! ```text
+//! cfg   lda (per tile, when the source lives in DRAM)   ldw mac drn (per pass)   sta (when the host needs the result)
+//! ```
+
+use crate::map::residency::{Slot, Stage};
+use crate::map::{Mapped, descriptor};
+use crate::quantise::{IntFunction, IntLayer, Quantised, Step};
+use rayon::prelude::*;
+use scnn_isa::ids::{LayerId, RegionId, SectionId, SegmentId, TensorId, ValueId};
+use scnn_isa::instruction::Instruction;
+use scnn_isa::layer::{Function, Layer};
+use scnn_isa::layout::{Grid, Layout};
+use scnn_isa::machine::Machine;
+use scnn_isa::plane::Span;
+use scnn_isa::program::{
+    HostSegment, Memory, Program, Provenance, Region, Section, SectionKind, SourceRange, Tensor, Value,
+};
+use scnn_isa::section::{encode_requantise, encode_weights, encode_words};
+use std::collections::BTreeMap;
+
+/// Emits the program of a mapped network.
+pub fn emit(network: &Quantised, mapped: &Mapped, machine: &Machine, provenance: Provenance) -> Program {
+    let mut emitter = Emitter::new(network, mapped, machine, provenance);
+    emitter.host_values();
+    for (index, step) in network.steps.iter().enumerate() {
+        let begin = emitter.program.code.len() as u32;
+        let nodes = match step {
+            Step::Layer(layer) => {
+                emitter.layer(index, layer);
+                &layer.onnx_nodes
+            }
+            Step::Host(host) => {
+                let segment = SegmentId(emitter.program.segments.len() as u32);
+                emitter.program.segments.push(HostSegment {
+                    name: host.name.clone(),
+                    model: prost::Message::encode_to_vec(&host.model),
+                    inputs: host.inputs.iter().map(|&v| ValueId(v as u32)).collect(),
+                    outputs: host.outputs.iter().map(|&v| ValueId(v as u32)).collect(),
+                });
+                emitter.push(Instruction::Hst { segment });
+                &host.onnx_nodes
+            }
+        };
+        let instructions = Span::new(begin, emitter.program.code.len() as u32);
+        emitter.program.source_map.push(SourceRange { instructions, nodes: nodes.clone() });
+    }
+    emitter.push(Instruction::End {});
+    emitter.encode_weights();
+    emitter.program
+}
+
+struct Emitter<'a> {
+    network: &'a Quantised,
+    mapped: &'a Mapped,
+    program: Program,
+    /// The next free byte of DRAM.
+    dram: u64,
+    regions: BTreeMap<(TensorId, Memory, u64, Span), RegionId>,
+    /// The step after which a tensor is complete.
+    last_write: BTreeMap<TensorId, usize>,
+    /// The accumulator half of the next round.
+    half: u8,
+}
+
+impl<'a> Emitter<'a> {
+    fn new(network: &'a Quantised, mapped: &'a Mapped, machine: &Machine, provenance: Provenance) -> Self {
+        let tensors = network
+            .tensors
+            .iter()
+            .zip(&mapped.layouts)
+            .map(|(tensor, layout)| Tensor {
+                name: tensor.name.clone(),
+                shape: tensor.shape,
+                range: tensor.range,
+                scale: tensor.scale,
+                layout: layout.clone(),
+            })
+            .collect();
+        let last_write = network
+            .steps
+            .iter()
+            .enumerate()
+            .filter_map(|(index, step)| match step {
+                Step::Layer(layer) => Some((layer.destination.tensor, index)),
+                Step::Host(_) => None,
+            })
+            .collect();
+        let program = Program {
+            machine: machine.clone(),
+            provenance,
+            tensors,
+            regions: Vec::new(),
+            layers: Vec::new(),
+            sections: Vec::new(),
+            values: Vec::new(),
+            segments: Vec::new(),
+            inputs: network.inputs.iter().map(|&v| ValueId(v as u32)).collect(),
+            outputs: network.outputs.iter().map(|&v| ValueId(v as u32)).collect(),
+            code: Vec::new(),
+            source_map: Vec::new(),
+        };
+        Self { network, mapped, program, dram: 0, regions: BTreeMap::new(), last_write, half: 0 }
+    }
+
+    fn push(&mut self, instruction: Instruction) {
+        self.program.code.push(instruction);
+    }
+
+    fn host_values(&mut self) {
+        for value in &self.network.values {
+            let region = value.tensor.map(|tensor| self.dram_region(tensor));
+            self.program.values.push(Value {
+                name: value.name.clone(),
+                dtype: value.dtype,
+                shape: value.dims.clone(),
+                region,
+            });
+        }
+    }
+
+    fn layer(&mut self, index: usize, layer: &IntLayer) {
+        let mapping = self.mapped.layers[index].as_ref().expect("every layer is mapped");
+        let id = LayerId(self.program.layers.len() as u32);
+        let described = self.describe(layer, descriptor(layer, mapping));
+        self.push(Instruction::Cfg { layer: id });
+        let to = self.home(layer.destination.tensor);
+        let operand = layer.operand.map(|(view, ..)| self.home(view.tensor));
+        if let Some(Stage::Once(slot)) = self.mapped.residency.stages[index] {
+            let to = self.ram_region(layer.source.tensor, slot, Span::new(0, 1));
+            let from = self.dram_region(layer.source.tensor);
+            self.push(Instruction::Lda { from, to });
+        }
+        for (number, pass) in mapping.passes.iter().enumerate() {
+            let tile = Span::new(pass.source_tile, pass.source_tile + 1);
+            let from = self.source(index, layer.source.tensor, tile);
+            let pass = number as u32;
+            match &described.array {
+                None => self.push(Instruction::Ppu { pass, from, to, operand }),
+                Some(array) => {
+                    let rounds = Span::new(0, array.rounds());
+                    let channels = Span::new(0, layer.source.channels.len());
+                    let half = self.half;
+                    self.push(Instruction::Ldw { rounds });
+                    self.push(Instruction::Mac { pass, rounds, channels, from, half });
+                    self.push(Instruction::Drn { pass, rounds, to, operand, half });
+                    self.half = ((u32::from(half) + rounds.len()) % 2) as u8;
+                }
+            }
+        }
+        self.program.layers.push(described);
+        self.store(index, layer.destination.tensor);
+    }
+
+    /// The region that a pass reads, loaded first if need be.
+    fn source(&mut self, step: usize, tensor: TensorId, tile: Span) -> RegionId {
+        match self.mapped.residency.stages[step] {
+            None => self.home(tensor),
+            Some(Stage::PerTile(slot)) => {
+                let to = self.ram_region(tensor, slot, tile);
+                let from = self.dram_region(tensor);
+                self.push(Instruction::Lda { from, to });
+                to
+            }
+            Some(Stage::Once(slot)) => self.ram_region(tensor, slot, Span::new(0, 1)),
+            Some(Stage::Kept(at)) => self.source_kept(at, tensor),
+        }
+    }
+
+    fn source_kept(&mut self, step: usize, tensor: TensorId) -> RegionId {
+        match self.mapped.residency.stages[step] {
+            Some(Stage::Once(slot)) => self.ram_region(tensor, slot, Span::new(0, 1)),
+            Some(Stage::PerTile(_) | Stage::Kept(_)) | None => unreachable!("only whole tensors are kept"),
+        }
+    }
+
+    /// Stores a complete tensor that lives in a RAM and that the host needs.
+    fn store(&mut self, step: usize, tensor: TensorId) {
+        let wanted = self.network.values.iter().any(|value| value.tensor == Some(tensor));
+        let resident = self.mapped.residency.homes[tensor.index()].is_some();
+        if wanted && resident && self.last_write.get(&tensor) == Some(&step) {
+            let (from, to) = (self.home(tensor), self.dram_region(tensor));
+            self.push(Instruction::Sta { from, to });
+        }
+    }
+
+    /// Where the whole tensor lives.
+    fn home(&mut self, tensor: TensorId) -> RegionId {
+        let tiles = Span::new(0, self.mapped.layouts[tensor.index()].tiles.len() as u32);
+        match self.mapped.residency.homes[tensor.index()] {
+            Some(slot) => self.ram_region(tensor, slot, tiles),
+            None => self.dram_region(tensor),
+        }
+    }
+
+    fn ram_region(&mut self, tensor: TensorId, slot: Slot, tiles: Span) -> RegionId {
+        let key = (tensor, slot.memory, slot.base, tiles);
+        if let Some(&id) = self.regions.get(&key) {
+            return id;
+        }
+        let suffix = if slot.memory == Memory::A { "a" } else { "b" };
+        let data = &self.program.tensors[tensor.index()];
+        let name = if tiles.len() as usize == data.layout.tiles.len() {
+            format!("{}.{suffix}", data.name)
+        } else {
+            format!("{}.{suffix}{}", data.name, tiles.begin)
+        };
+        let region = Region { name, tensor, tiles, memory: slot.memory, base: slot.base, size: slot.size };
+        self.add_region(key, region)
+    }
+
+    fn dram_region(&mut self, tensor: TensorId) -> RegionId {
+        let data = &self.program.tensors[tensor.index()];
+        let tiles = Span::new(0, data.layout.tiles.len() as u32);
+        let key = (tensor, Memory::Dram, 0, tiles);
+        if let Some(&id) = self.regions.get(&key) {
+            return id;
+        }
+        let size = worst_case_bytes(&self.program.machine, &data.layout, data.channels());
+        let region =
+            Region { name: format!("{}.dram", data.name), tensor, tiles, memory: Memory::Dram, base: self.dram, size };
+        self.dram += size;
+        self.add_region(key, region)
+    }
+
+    fn add_region(&mut self, key: (TensorId, Memory, u64, Span), mut region: Region) -> RegionId {
+        let id = RegionId(self.program.regions.len() as u32);
+        let taken = self.program.regions.iter().filter(|r| r.name == region.name).count();
+        if taken > 0 {
+            region.name = format!("{}@{}", region.name, region.base);
+        }
+        self.program.regions.push(region);
+        self.regions.insert(key, id);
+        id
+    }
+
+    /// Fills in the sections of a descriptor; the weights' bytes come later, all layers in parallel.
+    fn describe(&mut self, layer: &IntLayer, mut described: Layer) -> Layer {
+        if let Some(array) = &mut described.array {
+            array.weights = self.section(&layer.name, "weights", SectionKind::Weights, Vec::new());
+        }
+        let requantise = encode_requantise(&layer.requantise);
+        described.ppu.requantise = self.section(&layer.name, "requantise", SectionKind::Requantise, requantise);
+        described.ppu.function = layer.function.as_ref().map(|function| match function {
+            IntFunction::Leaky(slopes) => {
+                Function::Leaky(self.section(&layer.name, "slopes", SectionKind::Slopes, encode_words(slopes)))
+            }
+            IntFunction::Table(knots) => {
+                Function::Table(self.section(&layer.name, "table", SectionKind::Table, encode_words(knots)))
+            }
+        });
+        described
+    }
+
+    fn section(&mut self, layer: &str, suffix: &str, kind: SectionKind, bytes: Vec<u8>) -> SectionId {
+        let id = SectionId(self.program.sections.len() as u32);
+        self.program.sections.push(Section { name: format!("{layer}.{suffix}"), kind, bytes });
+        id
+    }
+
+    fn encode_weights(&mut self) {
+        let layers: Vec<&IntLayer> = self
+            .network
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Layer(layer) => Some(layer.as_ref()),
+                Step::Host(_) => None,
+            })
+            .collect();
+        let program = &self.program;
+        let encoded: Vec<(SectionId, Vec<u8>)> = program
+            .layers
+            .par_iter()
+            .zip(layers)
+            .filter_map(|(described, layer)| Some((described, described.array.as_ref()?, layer, layer.conv.as_ref()?)))
+            .map(|(described, array, layer, conv)| {
+                let (inputs, outputs) = (layer.source.channels.len(), layer.destination.channels.len());
+                let (per_in, taps) = (inputs / conv.groups, (conv.y.kernel, conv.x.kernel));
+                let residues = program.tensor(described.source.tensor).layout.residues;
+                let bytes = encode_weights(program.machine.weight_format(), array, inputs, outputs, residues, |k, c, r, s| {
+                    let row = k as usize * per_in as usize + (c % per_in) as usize;
+                    conv.weights[(row * taps.0 as usize + r as usize) * taps.1 as usize + s as usize]
+                });
+                (array.weights, bytes)
+            })
+            .collect();
+        for (section, bytes) in encoded {
+            self.program.sections[section.index()].bytes = bytes;
+        }
+    }
+}
+
+/// Bytes that a tensor takes in DRAM if no value is zero.
+fn worst_case_bytes(machine: &Machine, layout: &Layout, channels: u32) -> u64 {
+    let format = machine.activation_format();
+    layout
+        .tiles
+        .iter()
+        .map(|tile| {
+            let pes = tile.pes();
+            let cells = |grid: Grid| (0..grid.count()).map(move |i| (i / grid.cols, i % grid.cols));
+            let block = |rect, (ry, rx)| format.block_bytes(layout.block_positions(rect, ry, rx));
+            let per_channel: u64 = cells(pes)
+                .map(|(row, col)| tile.pe_rect(row, col))
+                .map(|rect| cells(layout.residues).map(|residue| block(rect, residue)).sum::<u64>())
+                .sum();
+            per_channel * u64::from(channels)
+        })
+        .sum()
+}

@@ -1,0 +1,88 @@
+//! What holds of every graph between two passes.
+
+use crate::graph::{Graph, Layer, NodeId, Op};
+use petgraph::algo::is_cyclic_directed;
+
+/// Checks a graph; the error names the node and the rule it breaks.
+///
+/// # Errors
+/// The first broken rule.
+pub fn check(graph: &Graph) -> Result<(), String> {
+    if is_cyclic_directed(&graph.dag) {
+        return Err("the graph has a cycle".to_owned());
+    }
+    for id in graph.dag.node_indices() {
+        node(graph, id).map_err(|rule| format!("{}: {rule}", graph.dag[id].tensor))?;
+    }
+    match graph.outputs.iter().find(|(_, id)| !graph.dag.contains_node(*id)) {
+        Some((name, _)) => Err(format!("the output {name} is gone")),
+        None => Ok(()),
+    }
+}
+
+fn node(graph: &Graph, id: NodeId) -> Result<(), String> {
+    let operands = graph.operands(id);
+    let count = |wanted: usize| {
+        if operands.len() == wanted { Ok(()) } else { Err(format!("{} operands, {wanted} expected", operands.len())) }
+    };
+    let shape = |id: NodeId| graph.dag[id].shape().ok_or("no shape [N, C, H, W]");
+    match &graph.dag[id].op {
+        Op::Input => count(0),
+        Op::Layer(layer) => {
+            count(1 + usize::from(layer.operand))?;
+            layer_shape(layer, shape(operands[0])?, shape(id)?)?;
+            if layer.operand && layer.pool.is_none() && shape(operands[1])? != shape(id)? {
+                return Err("the operand has another shape than the result".to_owned());
+            }
+            Ok(())
+        }
+        Op::Concat => {
+            let mut channels = 0;
+            for &operand in &operands {
+                channels += shape(operand)?[1];
+            }
+            if channels == shape(id)?[1] { Ok(()) } else { Err("the operands' channels do not add up".to_owned()) }
+        }
+        Op::Slice(range) => {
+            count(1)?;
+            let inside = range.end <= shape(operands[0])?[1] && range.len() == shape(id)?[1];
+            if inside { Ok(()) } else { Err("the range is not one of the operand's channels".to_owned()) }
+        }
+        Op::Rename => {
+            count(1)?;
+            let elements = |id: NodeId| graph.dag[id].dims.iter().product::<u64>();
+            if elements(operands[0]) == elements(id) { Ok(()) } else { Err("the number of values changes".to_owned()) }
+        }
+        Op::Host(host) => count(host.inputs.len()),
+        Op::HostOutput(index) => {
+            count(1)?;
+            match &graph.dag[operands[0]].op {
+                Op::Host(host) if (*index as usize) < host.outputs.len() => Ok(()),
+                _ => Err("its operand is no host node with such a result".to_owned()),
+            }
+        }
+    }
+}
+
+fn layer_shape(layer: &Layer, from: [u32; 4], to: [u32; 4]) -> Result<(), String> {
+    let [n, mut c, mut h, mut w] = from;
+    if let Some(conv) = &layer.conv {
+        if (conv.c, conv.y.input, conv.x.input) != (c, h, w) {
+            return Err(format!("the convolution takes {}x{}x{}, its operand is {c}x{h}x{w}", conv.c, conv.y.input, conv.x.input));
+        }
+        if conv.weights.len() != conv.k as usize * conv.weights_per_output() {
+            return Err("the convolution has another number of weights than its shape says".to_owned());
+        }
+        (c, h, w) = (conv.k, conv.y.output, conv.x.output);
+    }
+    if layer.affine.as_ref().is_some_and(|a| a.scale.len() != c as usize || a.offset.len() != c as usize) {
+        return Err("the affine stage has another number of channels".to_owned());
+    }
+    if let Some(pool) = &layer.pool {
+        if (pool.y.input, pool.x.input) != (h, w) {
+            return Err("the pooling takes another plane than it gets".to_owned());
+        }
+        (h, w) = (pool.y.output, pool.x.output);
+    }
+    if [n, c, h, w] == to { Ok(()) } else { Err(format!("the stages give {:?}, the result is {to:?}", [n, c, h, w])) }
+}

@@ -1,0 +1,368 @@
+//! From an ONNX file to a [`Graph`].
+//!
+//! The protobuf is read with tract's own types; shapes, element types and folded constants come from tract's typed
+//! model, which is not decluttered, because that would rewrite convolutions. Each node is then translated by the
+//! function that [`crate::operators`] names for its operator; a node that has no place on the machine becomes a host
+//! node together with the reason. Whatever makes a model unusable is collected, and reported all at once.
+
+mod attributes;
+mod facts;
+pub(crate) mod nodes;
+mod validate;
+
+pub(crate) use facts::parse;
+pub use facts::{Facts, TensorFact};
+
+use crate::graph::{Graph, HostOp, Node, NodeId, Op};
+use crate::operators::{self, Place};
+use attributes::Attributes;
+use prost::Message;
+use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place as DiagnosticPlace};
+use scnn_isa::program::Dtype;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use thiserror::Error;
+use tract_onnx::pb::{ModelProto, NodeProto};
+use tract_onnx::prelude::Tensor;
+
+/// Choices of an import.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// Values of symbolic dimensions.
+    pub dims: BTreeMap<String, u64>,
+}
+
+/// An imported model.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The graph.
+    pub graph: Graph,
+    /// The protobuf with all dimensions bound and external data loaded.
+    pub model: Arc<ModelProto>,
+    /// blake3 of the file, hexadecimal.
+    pub hash: String,
+}
+
+/// A reason why a model cannot be compiled.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct ImportError {
+    /// Stable code.
+    pub code: Code,
+    /// What is wrong.
+    pub message: String,
+    /// The node at fault and its operator, if it is a node.
+    pub node: Option<(String, String)>,
+    /// What to do.
+    pub remedy: Option<String>,
+}
+
+/// All reasons, in the model's order; never empty.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{} problem(s); the first: {}", .0.len(), .0.first().map_or("none", |e| &e.message))]
+pub struct ImportErrors(pub Vec<ImportError>);
+
+impl ImportErrors {
+    /// As diagnostics about `file`.
+    pub fn diagnostics(&self, file: &str) -> Vec<Diagnostic> {
+        self.0
+            .iter()
+            .map(|error| Diagnostic {
+                code: error.code,
+                message: error.message.clone(),
+                location: Some(Location {
+                    file: Some(file.to_owned()),
+                    place: match &error.node {
+                        Some((name, operator)) => {
+                            DiagnosticPlace::Node { name: name.clone(), operator: operator.clone() }
+                        }
+                        None => DiagnosticPlace::File,
+                    },
+                }),
+                notes: Vec::new(),
+                help: error.remedy.clone(),
+            })
+            .collect()
+    }
+}
+
+impl ImportError {
+    /// A problem of the whole model.
+    pub(crate) fn model(code: Code, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { code, message: message.into(), node: None, remedy: Some(remedy.into()) }
+    }
+
+    /// A problem of a node.
+    pub(crate) fn node(code: Code, node: &NodeProto, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let place = (node_name(node), node.op_type.clone());
+        Self { code, message: message.into(), node: Some(place), remedy: Some(remedy.into()) }
+    }
+}
+
+/// Imports the model in a file.
+///
+/// # Errors
+/// All reasons why it cannot be compiled.
+pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported, ImportErrors> {
+    let bytes = std::fs::read(path).map_err(|error| {
+        let message = format!("the file cannot be read: {error}");
+        ImportErrors(vec![ImportError::model(Code::CannotRead, message, "check the path and its permissions")])
+    })?;
+    let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("model");
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    import_bytes(stem, &bytes, folder, options)
+}
+
+/// Imports a model from bytes; external data is looked for in `folder`.
+///
+/// # Errors
+/// All reasons why it cannot be compiled.
+pub fn import_bytes(
+    stem: &str,
+    bytes: &[u8],
+    folder: &Path,
+    options: &ImportOptions,
+) -> Result<Imported, ImportErrors> {
+    let mut model = decode(bytes).map_err(|error| ImportErrors(vec![error]))?;
+    let hash = blake3::hash(bytes).to_hex().to_string();
+    let errors = validate::validate(&model, folder);
+    if !errors.is_empty() {
+        return Err(ImportErrors(errors));
+    }
+    facts::load_external_data(&mut model, folder).map_err(|error| ImportErrors(vec![error]))?;
+    facts::bind_dimensions(&mut model, options)?;
+    let facts = Facts::infer(&model)?;
+    let graph = Importer::new(&model, &facts, stem).run()?;
+    Ok(Imported { graph, model: Arc::new(model), hash })
+}
+
+fn decode(bytes: &[u8]) -> Result<ModelProto, ImportError> {
+    if bytes.is_empty() {
+        return Err(ImportError::model(Code::EmptyFile, "the file is empty", "export the model again"));
+    }
+    let model = ModelProto::decode(bytes).map_err(|error| {
+        let message = format!("this is no ONNX model, or only a part of one: {error}");
+        ImportError::model(Code::NotOnnx, message, "give an .onnx file as an exporter writes it")
+    })?;
+    let empty = model.graph.as_ref().is_none_or(|graph| graph.node.is_empty() && graph.output.is_empty());
+    if empty {
+        let message = "this is no ONNX model: it has no graph";
+        return Err(ImportError::model(Code::NotOnnx, message, "give an .onnx file as an exporter writes it"));
+    }
+    Ok(model)
+}
+
+/// The name of a node; nameless nodes are called after operator and first result.
+pub(crate) fn node_name(node: &NodeProto) -> String {
+    if node.name.is_empty() {
+        format!("{}:{}", node.op_type, node.output.first().map_or("", |o| o))
+    } else {
+        node.name.clone()
+    }
+}
+
+/// What a translation makes of a node.
+pub(crate) enum Translated {
+    /// Graph nodes were added; this one is the result.
+    Node(NodeId),
+    /// Several results.
+    Nodes(Vec<NodeId>),
+    /// It has to run on the host, for this reason.
+    Host(String),
+}
+
+/// Translates the nodes of a model one after the other.
+pub(crate) struct Importer<'a> {
+    pub(crate) model: &'a ModelProto,
+    pub(crate) facts: &'a Facts,
+    pub(crate) graph: Graph,
+    results: BTreeMap<String, NodeId>,
+}
+
+impl<'a> Importer<'a> {
+    fn new(model: &'a ModelProto, facts: &'a Facts, stem: &str) -> Self {
+        let name = model.graph.as_ref().map_or("", |graph| &graph.name);
+        let generic = name.is_empty() || ["main_graph", "torch_jit", "torch-jit-export", "graph"].contains(&name);
+        let graph = Graph {
+            name: if generic { stem.to_owned() } else { name.to_owned() },
+            opsets: model.opset_import.iter().map(|o| (o.domain.clone(), o.version)).collect(),
+            ..Graph::default()
+        };
+        Self { model, facts, graph, results: BTreeMap::new() }
+    }
+
+    fn run(mut self) -> Result<Graph, ImportErrors> {
+        let model = self.model;
+        let Some(proto) = &model.graph else { return Ok(self.graph) };
+        for input in &proto.input {
+            if self.facts.constant(&input.name).is_none() {
+                let id = self.add(&input.name, &[], Op::Input, Vec::new());
+                self.graph.inputs.push(id);
+            }
+        }
+        for node in &proto.node {
+            self.node(node);
+        }
+        for output in &proto.output {
+            let id = match self.results.get(&output.name) {
+                Some(&id) => id,
+                None => self.constant_on_host(&output.name),
+            };
+            self.graph.outputs.push((output.name.clone(), id));
+        }
+        Ok(self.graph)
+    }
+
+    fn node(&mut self, node: &NodeProto) {
+        let outputs: Vec<&String> = node.output.iter().filter(|o| !o.is_empty()).collect();
+        if outputs.iter().all(|o| self.facts.constant(o).is_some()) {
+            // Folded: whoever uses it finds the constant.
+            return;
+        }
+        let translated = match operators::find(node) {
+            None => Translated::Host(format!("the operator {} is not known", node.op_type)),
+            Some(operator) => match operator.place {
+                Place::Host(reason) => Translated::Host(reason.to_owned()),
+                Place::Machine(translate) => translate(self, node, &Attributes::of(node)),
+            },
+        };
+        match translated {
+            Translated::Node(id) => {
+                self.results.insert(node.output[0].clone(), id);
+            }
+            Translated::Nodes(ids) => {
+                for (output, id) in outputs.into_iter().zip(ids) {
+                    self.results.insert(output.clone(), id);
+                }
+            }
+            Translated::Host(reason) => self.host(node, reason),
+        }
+    }
+
+    /// Adds a host node for `node` and one node for each of its results.
+    fn host(&mut self, node: &NodeProto, reason: String) {
+        let mut initializers = Vec::new();
+        let mut inputs: Vec<String> = Vec::new();
+        let mut operands = Vec::new();
+        for name in node.input.iter().filter(|name| !name.is_empty()) {
+            if let Some(constant) = self.facts.constant(name) {
+                if !initializers.iter().any(|t: &tract_onnx::pb::TensorProto| t.name == *name) {
+                    initializers.extend(facts::to_proto(name, constant));
+                }
+            } else if !inputs.contains(name)
+                && let Some(&operand) = self.results.get(name)
+            {
+                inputs.push(name.clone());
+                operands.push(operand);
+            }
+        }
+        let outputs: Vec<(String, Dtype, Vec<u64>)> = node
+            .output
+            .iter()
+            .filter(|name| !name.is_empty())
+            .filter_map(|name| self.facts.get(name).map(|fact| (name.clone(), fact.dtype, fact.dims.clone())))
+            .collect();
+        let host = HostOp {
+            nodes: vec![node.clone()],
+            initializers,
+            inputs,
+            outputs: outputs.clone(),
+            reasons: vec![format!("{} ({}): {reason}", node_name(node), node.op_type)],
+        };
+        let first = node.output.first().cloned().unwrap_or_default();
+        let id = self.add(&first, &operands, Op::Host(Box::new(host)), vec![node_name(node)]);
+        for (index, (name, ..)) in outputs.iter().enumerate() {
+            let result = self.add(name, &[id], Op::HostOutput(index as u32), Vec::new());
+            self.results.insert(name.clone(), result);
+        }
+    }
+
+    /// A graph output that is a constant: a host node without operands.
+    fn constant_on_host(&mut self, name: &str) -> NodeId {
+        let inner = format!("{name}.constant");
+        let node = NodeProto {
+            input: vec![inner.clone()],
+            output: vec![name.to_owned()],
+            name: name.to_owned(),
+            op_type: "Identity".to_owned(),
+            ..NodeProto::default()
+        };
+        let fact = self.facts.get(name);
+        let host = HostOp {
+            nodes: vec![node],
+            initializers: self.facts.constant(name).and_then(|c| facts::to_proto(&inner, c)).into_iter().collect(),
+            inputs: Vec::new(),
+            outputs: fact.map(|f| (name.to_owned(), f.dtype, f.dims.clone())).into_iter().collect(),
+            reasons: vec![format!("{name}: the output is a constant")],
+        };
+        let id = self.add(name, &[], Op::Host(Box::new(host)), vec![name.to_owned()]);
+        self.add(name, &[id], Op::HostOutput(0), Vec::new())
+    }
+
+    /// Adds a node whose result is the ONNX tensor `tensor`.
+    pub(crate) fn add(&mut self, tensor: &str, operands: &[NodeId], op: Op, onnx_nodes: Vec<String>) -> NodeId {
+        let (dtype, dims) = self.facts.get(tensor).map_or((Dtype::F32, Vec::new()), |f| (f.dtype, f.dims.clone()));
+        self.graph.add(Node { tensor: tensor.to_owned(), onnx_nodes, dtype, dims, op }, operands)
+    }
+
+    /// The node that computes operand `index`, if it is a float activation that the machine can hold.
+    pub(crate) fn activation(&self, node: &NodeProto, index: usize) -> Result<NodeId, String> {
+        let name = node.input.get(index).map_or("", |name| name);
+        let Some(&id) = self.results.get(name) else { return Err(format!("operand {index} is a constant")) };
+        let data = &self.graph.dag[id];
+        if data.dtype != Dtype::F32 {
+            return Err(format!("`{name}` is of type {:?}; the array takes 32-bit floats", data.dtype));
+        }
+        if data.shape().is_none() {
+            return Err(format!("`{name}` has shape {:?}; the array takes [N, C], [N, C, L] and [N, C, H, W]", data.dims));
+        }
+        Ok(id)
+    }
+
+    /// The constant that is operand `index`.
+    pub(crate) fn constant(&self, node: &NodeProto, index: usize) -> Option<&'a Tensor> {
+        node.input.get(index).filter(|name| !name.is_empty()).and_then(|name| self.facts.constant(name))
+    }
+
+    /// Whether operand `index` is given.
+    pub(crate) fn has_operand(node: &NodeProto, index: usize) -> bool {
+        node.input.get(index).is_some_and(|name| !name.is_empty())
+    }
+}
+
+/// A `Reshape` node that gives `input` the extents `dims` under the name `output`, and the initializer it needs.
+pub(crate) fn reshape_node(input: &str, output: &str, dims: &[u64]) -> (NodeProto, tract_onnx::pb::TensorProto) {
+    let shape = format!("{output}.shape");
+    let node = NodeProto {
+        input: vec![input.to_owned(), shape.clone()],
+        output: vec![output.to_owned()],
+        name: format!("{output}.reshape"),
+        op_type: "Reshape".to_owned(),
+        ..NodeProto::default()
+    };
+    let tensor = tract_onnx::pb::TensorProto {
+        name: shape,
+        dims: vec![dims.len() as i64],
+        data_type: facts::onnx_type(Dtype::I64) as i32,
+        int64_data: dims.iter().map(|&d| d as i64).collect(),
+        ..tract_onnx::pb::TensorProto::default()
+    };
+    (node, tensor)
+}
+
+/// The declaration of a tensor as an input or output.
+pub(crate) fn value_info(name: &str, dtype: Dtype, dims: &[u64]) -> tract_onnx::pb::ValueInfoProto {
+    use tract_onnx::pb::{TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto, type_proto};
+    let dim = |&d: &u64| tensor_shape_proto::Dimension {
+        value: Some(tensor_shape_proto::dimension::Value::DimValue(d as i64)),
+        ..tensor_shape_proto::Dimension::default()
+    };
+    let shape = TensorShapeProto { dim: dims.iter().map(dim).collect() };
+    let tensor = type_proto::Tensor { elem_type: facts::onnx_type(dtype) as i32, shape: Some(shape) };
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() }),
+        ..ValueInfoProto::default()
+    }
+}

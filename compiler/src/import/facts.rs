@@ -1,0 +1,291 @@
+//! Element type, shape and constant value of every tensor, from the initializers and from tract's typed model.
+
+use super::{ImportError, ImportErrors, ImportOptions};
+use scnn_isa::diagnostic::Code;
+use scnn_isa::program::Dtype;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
+use tract_onnx::pb::{ModelProto, TensorProto, type_proto};
+use tract_onnx::prelude::{DatumType, Framework, InferenceModelExt, Tensor};
+
+/// What is known of a tensor.
+#[derive(Clone, Debug)]
+pub struct TensorFact {
+    /// Element type.
+    pub dtype: Dtype,
+    /// Extents.
+    pub dims: Vec<u64>,
+    /// Its value, if it is constant.
+    pub constant: Option<Arc<Tensor>>,
+}
+
+/// Facts by tensor name.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    facts: BTreeMap<String, TensorFact>,
+}
+
+/// Largest constant that is folded besides the initializers, in elements: a `ConstantOfShape` asks for memory in no
+/// proportion to its file.
+const MOST_ELEMENTS: u64 = 1 << 31;
+
+impl Facts {
+    /// The fact of a tensor.
+    pub fn get(&self, name: &str) -> Option<&TensorFact> {
+        self.facts.get(name)
+    }
+
+    /// The value of a constant tensor.
+    pub fn constant(&self, name: &str) -> Option<&Tensor> {
+        self.facts.get(name)?.constant.as_deref()
+    }
+
+    /// Infers the facts of a model with bound dimensions.
+    pub(super) fn infer(model: &ModelProto) -> Result<Self, ImportErrors> {
+        // tract is not meant for hostile files: a panic there is an error of the model here.
+        let inferred = catch_unwind(AssertUnwindSafe(|| Self::from_tract(model)));
+        inferred.unwrap_or_else(|_| {
+            let message = "shape inference gave up on this model (tract panicked)";
+            Err(ImportError::model(Code::ShapeInference, message, "check the model with onnx.checker"))
+        })
+        .map_err(|error| ImportErrors(vec![error]))
+    }
+
+    fn from_tract(model: &ModelProto) -> Result<Self, ImportError> {
+        let failed = |error: tract_onnx::prelude::TractError| {
+            let chain: Vec<String> = error.chain().map(ToString::to_string).take(4).collect();
+            ImportError::model(
+                Code::ShapeInference,
+                format!("the shapes of this model cannot be inferred: {}", chain.join(": ")),
+                "check the model with onnx.checker and onnx.shape_inference; bind dimensions with `--dim NAME=VALUE`",
+            )
+        };
+        let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
+        let parsed = onnx.parse(model, None).map_err(failed)?;
+        let typed = parsed.model.into_typed().map_err(failed)?;
+        let mut facts = Self::default();
+        let Some(graph) = &model.graph else { return Ok(facts) };
+        for tensor in &graph.initializer {
+            let value = tract_onnx::tensor::load_tensor(&*onnx.provider, tensor, None).map_err(failed)?;
+            if let Some(dtype) = dtype(value.datum_type()) {
+                let dims = value.shape().iter().map(|&d| d as u64).collect();
+                let constant = Some(Arc::new(value));
+                facts.facts.insert(tensor.name.clone(), TensorFact { dtype, dims, constant });
+            }
+        }
+        let inputs = graph.input.iter().map(|input| &input.name);
+        let results = graph.node.iter().flat_map(|node| &node.output);
+        for name in inputs.chain(results).filter(|name| !name.is_empty()) {
+            if facts.facts.contains_key(name) {
+                continue;
+            }
+            let outlet = typed.find_outlet_label(name).or_else(|| {
+                typed.nodes().iter().find(|node| node.name == *name).map(|node| node.id.into())
+            });
+            let Some(fact) = outlet.and_then(|outlet| typed.outlet_fact(outlet).ok()) else { continue };
+            let dims: Option<Vec<u64>> = fact.shape.as_concrete().map(|dims| dims.iter().map(|&d| d as u64).collect());
+            let (Some(dims), Some(dtype)) = (dims, dtype(fact.datum_type)) else { continue };
+            let small = dims.iter().product::<u64>() <= MOST_ELEMENTS;
+            let constant = fact.konst.clone().filter(|_| small);
+            facts.facts.insert(name.clone(), TensorFact { dtype, dims, constant });
+        }
+        facts.require_shapes(model)?;
+        Ok(facts)
+    }
+
+    /// Every result that is used must have a shape without zeros.
+    fn require_shapes(&self, model: &ModelProto) -> Result<(), ImportError> {
+        let Some(graph) = &model.graph else { return Ok(()) };
+        for node in &graph.node {
+            for name in node.output.iter().filter(|o| !o.is_empty()) {
+                let used = graph.node.iter().any(|n| n.input.contains(name)) || graph.output.iter().any(|o| o.name == *name);
+                match self.get(name) {
+                    Some(fact) if fact.dims.contains(&0) => {
+                        return Err(ImportError::node(
+                            Code::ZeroSize,
+                            node,
+                            format!("its result `{name}` {:?} is empty", fact.dims),
+                            "give inputs that are large enough for the network",
+                        ));
+                    }
+                    None if used => {
+                        return Err(ImportError::node(
+                            Code::DynamicShape,
+                            node,
+                            format!("the shape of its result `{name}` depends on data"),
+                            "export the model with fixed shapes",
+                        ));
+                    }
+                    Some(_) | None => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Our name of tract's element type.
+pub(crate) fn dtype(datum: DatumType) -> Option<Dtype> {
+    Some(match datum {
+        DatumType::F32 => Dtype::F32,
+        DatumType::F64 => Dtype::F64,
+        DatumType::F16 => Dtype::F16,
+        DatumType::I8 => Dtype::I8,
+        DatumType::I16 => Dtype::I16,
+        DatumType::I32 => Dtype::I32,
+        // tract computes shapes symbolically; whatever is concrete is a 64-bit integer.
+        DatumType::I64 | DatumType::TDim => Dtype::I64,
+        DatumType::U8 => Dtype::U8,
+        DatumType::U16 => Dtype::U16,
+        DatumType::U32 => Dtype::U32,
+        DatumType::U64 => Dtype::U64,
+        DatumType::Bool => Dtype::Bool,
+        _ => return None,
+    })
+}
+
+/// ONNX's number of an element type.
+pub(crate) fn onnx_type(dtype: Dtype) -> DataType {
+    match dtype {
+        Dtype::F32 => DataType::Float,
+        Dtype::F64 => DataType::Double,
+        Dtype::F16 => DataType::Float16,
+        Dtype::I8 => DataType::Int8,
+        Dtype::I16 => DataType::Int16,
+        Dtype::I32 => DataType::Int32,
+        Dtype::I64 => DataType::Int64,
+        Dtype::U8 => DataType::Uint8,
+        Dtype::U16 => DataType::Uint16,
+        Dtype::U32 => DataType::Uint32,
+        Dtype::U64 => DataType::Uint64,
+        Dtype::Bool => DataType::Bool,
+    }
+}
+
+/// A constant as an initializer.
+pub(crate) fn to_proto(name: &str, tensor: &Tensor) -> Option<TensorProto> {
+    let tensor = if tensor.datum_type() == DatumType::TDim {
+        tensor.cast_to_dt(DatumType::I64).ok()?
+    } else {
+        std::borrow::Cow::Borrowed(tensor)
+    };
+    Some(TensorProto {
+        name: name.to_owned(),
+        dims: tensor.shape().iter().map(|&d| d as i64).collect(),
+        data_type: onnx_type(dtype(tensor.datum_type())?) as i32,
+        raw_data: tensor.as_bytes().to_vec(),
+        ..TensorProto::default()
+    })
+}
+
+/// Replaces external data by the data themselves, so that nothing later depends on the folder.
+pub(super) fn load_external_data(model: &mut ModelProto, folder: &Path) -> Result<(), ImportError> {
+    let Some(graph) = &mut model.graph else { return Ok(()) };
+    for tensor in graph.initializer.iter_mut().filter(|t| !t.external_data.is_empty()) {
+        let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.clone());
+        let location = entry("location").unwrap_or_default();
+        let bad = |reason: String| {
+            ImportError::model(
+                Code::ExternalData,
+                format!("the data of the initializer `{}` in `{location}`: {reason}", tensor.name),
+                "put the file that the exporter wrote beside the model",
+            )
+        };
+        let inside = Path::new(&location).components().all(|c| {
+            matches!(c, std::path::Component::Normal(_) | std::path::Component::CurDir)
+        });
+        if !inside {
+            return Err(bad("the path leaves the model's folder".to_owned()));
+        }
+        let bytes = std::fs::read(folder.join(&location)).map_err(|e| bad(e.to_string()))?;
+        let number = |key: &str| entry(key).map(|v| v.parse::<usize>()).transpose().map_err(|e| bad(e.to_string()));
+        let offset = number("offset")?.unwrap_or(0);
+        let end = match number("length")? {
+            Some(length) => offset.checked_add(length),
+            None => Some(bytes.len()),
+        };
+        let data = end.and_then(|end| bytes.get(offset..end)).ok_or_else(|| bad("the file is too short".to_owned()))?;
+        tensor.raw_data = data.to_vec();
+        tensor.external_data.clear();
+        tensor.data_location = None;
+    }
+    Ok(())
+}
+
+/// Gives every dimension of every input a number.
+///
+/// Dimension 0 is the batch and 1 unless said otherwise; any other symbol has to be bound.
+pub(super) fn bind_dimensions(model: &mut ModelProto, options: &ImportOptions) -> Result<(), ImportErrors> {
+    let Some(graph) = &mut model.graph else { return Ok(()) };
+    let constants: Vec<String> = graph.initializer.iter().map(|i| i.name.clone()).collect();
+    let mut unbound: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut errors = Vec::new();
+    for input in graph.input.iter_mut().filter(|input| !constants.contains(&input.name)) {
+        let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_mut().and_then(|t| t.value.as_mut()) else {
+            errors.push(ImportError::model(
+                Code::BadTensor,
+                format!("the input `{}` is no tensor", input.name),
+                "sequences and maps are not supported; export the model with tensor inputs",
+            ));
+            continue;
+        };
+        let Some(shape) = &mut tensor.shape else {
+            errors.push(ImportError::model(
+                Code::DynamicShape,
+                format!("the input `{}` has no shape", input.name),
+                "export the model with the shape of its inputs",
+            ));
+            continue;
+        };
+        for (index, dim) in shape.dim.iter_mut().enumerate() {
+            let bound = match &dim.value {
+                Some(DimValue::DimValue(value)) if *value > 0 => continue,
+                Some(DimValue::DimValue(value)) if *value < 0 || index > 0 => {
+                    errors.push(ImportError::model(
+                        Code::ZeroSize,
+                        format!("dimension {index} of the input `{}` is {value}", input.name),
+                        "export the model with positive dimensions",
+                    ));
+                    continue;
+                }
+                Some(DimValue::DimParam(name)) => {
+                    let value = options.dims.get(name).copied().or((index == 0).then_some(1));
+                    if value.is_none() {
+                        unbound.entry(name.clone()).or_default().push(format!("{}[{index}]", input.name));
+                    }
+                    value
+                }
+                Some(DimValue::DimValue(_)) | None => {
+                    let name = format!("{}[{index}]", input.name);
+                    let value = options.dims.get(&name).copied().or((index == 0).then_some(1));
+                    if value.is_none() {
+                        unbound.entry(name.clone()).or_default().push(name);
+                    }
+                    value
+                }
+            };
+            if let Some(value) = bound {
+                dim.value = Some(DimValue::DimValue(value as i64));
+            }
+        }
+    }
+    if !unbound.is_empty() {
+        let list: Vec<String> = unbound.iter().map(|(name, uses)| format!("{name} (in {})", uses.join(", "))).collect();
+        let help: Vec<String> = unbound.keys().map(|name| format!("--dim {name}=VALUE")).collect();
+        let message = format!("dimensions without a value: {}", list.join("; "));
+        errors.push(ImportError::model(Code::UnboundDimension, message, format!("give {}", help.join(" "))));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(ImportErrors(errors)) }
+}
+
+/// tract's ONNX reader, for callers that need the trait in scope.
+pub(crate) fn parse(model: &ModelProto) -> tract_onnx::prelude::TractResult<tract_onnx::prelude::InferenceModel> {
+    tract_onnx::onnx()
+        .with_ignore_output_shapes(true)
+        .with_ignore_value_info(true)
+        .model_for_proto_model(model)
+}

@@ -1,0 +1,185 @@
+//! What must hold before tract sees a model: every name defined once and before its use, no cycles, no control flow,
+//! finite weights, external data that exists.
+
+use super::ImportError;
+use scnn_isa::diagnostic::Code;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use tract_onnx::pb::{GraphProto, ModelProto, TensorProto, tensor_proto::DataType};
+
+/// Oldest operator set that is read.
+const OLDEST_OPSET: i64 = 7;
+
+/// Most problems that are listed.
+const MOST: usize = 50;
+
+/// All problems of the model.
+pub(super) fn validate(model: &ModelProto, folder: &Path) -> Vec<ImportError> {
+    let Some(graph) = &model.graph else { return Vec::new() };
+    let mut errors = Vec::new();
+    opset(model, &mut errors);
+    control_flow(graph, &mut errors);
+    names(graph, &mut errors);
+    for tensor in &graph.initializer {
+        initializer(tensor, folder, &mut errors);
+    }
+    errors.truncate(MOST);
+    errors
+}
+
+fn opset(model: &ModelProto, errors: &mut Vec<ImportError>) {
+    let version = model.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx").map(|o| o.version);
+    if let Some(version) = version.filter(|&version| version < OLDEST_OPSET) {
+        errors.push(ImportError::model(
+            Code::Opset,
+            format!("the model uses operator set {version}; {OLDEST_OPSET} is the oldest that is read"),
+            "convert it with onnx.version_converter, or export it again",
+        ));
+    }
+}
+
+fn control_flow(graph: &GraphProto, errors: &mut Vec<ImportError>) {
+    for node in &graph.node {
+        if ["Loop", "If", "Scan"].contains(&node.op_type.as_str()) {
+            errors.push(ImportError::node(
+                Code::ControlFlow,
+                node,
+                format!("the graph uses control flow ({})", node.op_type),
+                "export the model with fixed shapes and constant conditions, so that the exporter unrolls it",
+            ));
+        }
+    }
+}
+
+fn names(graph: &GraphProto, errors: &mut Vec<ImportError>) {
+    let mut defined: BTreeSet<&str> = BTreeSet::new();
+    defined.extend(graph.input.iter().map(|i| i.name.as_str()));
+    defined.extend(graph.initializer.iter().map(|i| i.name.as_str()));
+    defined.extend(graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref()).map(|v| v.name.as_str()));
+    let mut producers: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, node) in graph.node.iter().enumerate() {
+        for output in node.output.iter().filter(|o| !o.is_empty()) {
+            if defined.contains(output.as_str()) || producers.insert(output, index).is_some() {
+                errors.push(ImportError::node(
+                    Code::DuplicateName,
+                    node,
+                    format!("the tensor `{output}` is defined twice"),
+                    "every tensor must be the result of one node; rename one of them",
+                ));
+            }
+        }
+    }
+    // ONNX asks for topological order, so a name that is produced later is a cycle or a disordered file.
+    for (index, node) in graph.node.iter().enumerate() {
+        for input in node.input.iter().filter(|i| !i.is_empty() && !defined.contains(i.as_str())) {
+            match producers.get(input.as_str()) {
+                Some(&producer) if producer < index => {}
+                Some(_) => errors.push(ImportError::node(
+                    Code::Cycle,
+                    node,
+                    format!("it uses `{input}`, which is computed only later: the nodes form a cycle or are not in order"),
+                    "export the model again; ONNX asks for nodes in topological order",
+                )),
+                None => errors.push(ImportError::node(
+                    Code::MissingTensor,
+                    node,
+                    format!("it uses `{input}`, which nothing defines"),
+                    nearest(input, defined.iter().copied().chain(producers.keys().copied())),
+                )),
+            }
+        }
+    }
+    for output in &graph.output {
+        if !producers.contains_key(output.name.as_str()) && !defined.contains(output.name.as_str()) {
+            errors.push(ImportError::model(
+                Code::MissingTensor,
+                format!("the graph's output `{}` is computed by no node", output.name),
+                nearest(&output.name, producers.keys().copied()),
+            ));
+        }
+    }
+    if graph.output.is_empty() {
+        errors.push(ImportError::model(Code::MissingTensor, "the graph has no output", "export the model again"));
+    }
+}
+
+fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
+    scnn_isa::yaml::nearest(name, names)
+        .map_or_else(|| "export the model again".to_owned(), |nearest| format!("did you mean `{nearest}`?"))
+}
+
+fn initializer(tensor: &TensorProto, folder: &Path, errors: &mut Vec<ImportError>) {
+    if let Some(bad) = tensor.dims.iter().find(|&&d| d < 0) {
+        errors.push(ImportError::model(
+            Code::BadTensor,
+            format!("the initializer `{}` has a dimension of {bad}", tensor.name),
+            "export the model again",
+        ));
+        return;
+    }
+    let elements = tensor.dims.iter().try_fold(1u64, |all, &d| all.checked_mul(d as u64));
+    let location = tensor.external_data.iter().find(|entry| entry.key == "location").map(|entry| &entry.value);
+    if let Some(location) = location {
+        if !folder.join(location).is_file() {
+            errors.push(ImportError::model(
+                Code::ExternalData,
+                format!("the data of the initializer `{}` lie in `{location}`, which is not there", tensor.name),
+                format!("put `{location}` beside the model (it was looked for in {})", folder.display()),
+            ));
+        }
+        return;
+    }
+    let stored = stored_elements(tensor);
+    if stored.is_some() && stored != elements {
+        errors.push(ImportError::model(
+            Code::BadTensor,
+            format!(
+                "the initializer `{}` {:?} has the data of {} elements",
+                tensor.name,
+                tensor.dims,
+                stored.unwrap_or(0)
+            ),
+            "the file is damaged; export the model again",
+        ));
+        return;
+    }
+    if not_finite(tensor) {
+        errors.push(ImportError::model(
+            Code::NotFinite,
+            format!("the initializer `{}` holds infinities or not-a-numbers", tensor.name),
+            "such weights have no integer form; train or export the model again",
+        ));
+    }
+}
+
+/// How many elements the data of a tensor are, where its type has a fixed width.
+fn stored_elements(tensor: &TensorProto) -> Option<u64> {
+    let data_type = DataType::try_from(tensor.data_type).ok()?;
+    let width = match data_type {
+        DataType::Float | DataType::Int32 | DataType::Uint32 => 4,
+        DataType::Int64 | DataType::Double | DataType::Uint64 => 8,
+        DataType::Int8 | DataType::Uint8 | DataType::Bool => 1,
+        DataType::Int16 | DataType::Uint16 | DataType::Float16 => 2,
+        _ => return None,
+    };
+    if !tensor.raw_data.is_empty() {
+        let bytes = tensor.raw_data.len() as u64;
+        return Some(if bytes % width == 0 { bytes / width } else { u64::MAX });
+    }
+    let typed = [
+        tensor.float_data.len(),
+        tensor.int32_data.len(),
+        tensor.int64_data.len(),
+        tensor.double_data.len(),
+        tensor.uint64_data.len(),
+    ];
+    Some(typed.into_iter().max().unwrap_or(0) as u64)
+}
+
+fn not_finite(tensor: &TensorProto) -> bool {
+    if tensor.data_type != DataType::Float as i32 {
+        return false;
+    }
+    let (words, _) = tensor.raw_data.as_chunks::<4>();
+    tensor.float_data.iter().any(|v| !v.is_finite()) || words.iter().any(|&word| !f32::from_le_bytes(word).is_finite())
+}

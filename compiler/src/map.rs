@@ -1,0 +1,204 @@
+//! Mapping: layouts, passes, output-channel groups and places for every layer and tensor of a network.
+//!
+//! [`map`] with [`Strategy::Paper`] is the paper's fixed dataflow: planar tiles of `ceil(H / rows) x ceil(W / cols)`,
+//! Kc = 8 or the largest below it that the accumulators hold, one PE group. A tensor that exceeds an activation RAM
+//! lives in DRAM and is cut into temporal tiles that fit; consumers load one tile after the other.
+//!
+//! Decided in this order, each in a module of its own: how every tensor is tiled ([`tiling`]), where it lives and
+//! when ([`residency`]), and how the output channels of every layer are grouped (here).
+
+pub mod residency;
+pub mod tiling;
+
+use crate::quantise::{IntLayer, Quantised, Step};
+use residency::Residency;
+use scnn_isa::layer::{ArrayStage, Layer, Operand, Pass, Pool, PpuStage, WeightOrder};
+use scnn_isa::layout::{Grid, Layout};
+use scnn_isa::machine::{Dataflow, Machine};
+use scnn_isa::plane::{Rect, Span};
+use scnn_isa::ids::SectionId;
+use thiserror::Error;
+use tiling::Tiling;
+
+/// How mappings are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// The paper's fixed dataflow.
+    #[default]
+    Paper,
+}
+
+impl Strategy {
+    /// Name on the command line and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Paper => "paper",
+        }
+    }
+}
+
+/// Output channels of a group in the paper's evaluation (section 5).
+const PAPER_KC: u32 = 8;
+
+/// Why a network has no mapping.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum MapError {
+    /// The machine is a dense baseline.
+    #[error("the machine `{0}` is a dense baseline, which executes no programs")]
+    Baseline(String),
+    /// A buffer is too small for the smallest tile.
+    #[error("layer `{layer}` needs {needed} entries of the accumulators for one output channel of its smallest tile; a PE has {available}")]
+    Accumulators {
+        /// The layer.
+        layer: String,
+        /// Entries needed.
+        needed: u64,
+        /// Entries there are.
+        available: u32,
+    },
+    /// More of something than an instruction can name.
+    #[error("layer `{layer}` has {count} {what}; an instruction can name {limit}")]
+    TooMany {
+        /// The layer.
+        layer: String,
+        /// What there is too much of.
+        what: &'static str,
+        /// How many.
+        count: u64,
+        /// How many an instruction can name.
+        limit: u64,
+    },
+}
+
+/// A mapped network.
+#[derive(Clone, Debug)]
+pub struct Mapped {
+    /// Storage of every tensor, by `TensorId`.
+    pub layouts: Vec<Layout>,
+    /// Where every tensor lives.
+    pub residency: Residency,
+    /// The mapping of every step that is a layer; `None` for host steps.
+    pub layers: Vec<Option<LayerMapping>>,
+}
+
+/// The mapping of a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerMapping {
+    /// Temporal tiles.
+    pub passes: Vec<Pass>,
+    /// PE groups.
+    pub pe_groups: Grid,
+    /// Largest output-channel group, Kc; 0 for layers of the PPU alone.
+    pub kc: u32,
+    /// Output-channel groups.
+    pub channel_groups: Vec<Span>,
+}
+
+/// Maps `network` onto `machine`.
+///
+/// # Errors
+/// See [`MapError`].
+pub fn map(network: &Quantised, machine: &Machine, strategy: Strategy) -> Result<Mapped, MapError> {
+    if machine.dataflow.kind == Dataflow::DotProductDense {
+        return Err(MapError::Baseline(machine.name.clone()));
+    }
+    match strategy {
+        Strategy::Paper => paper(network, machine),
+    }
+}
+
+fn paper(network: &Quantised, machine: &Machine) -> Result<Mapped, MapError> {
+    let tiling = Tiling::paper(network, machine)?;
+    let residency = Residency::plan(network, machine, &tiling);
+    let layers = network
+        .steps
+        .iter()
+        .map(|step| match step {
+            Step::Layer(layer) => map_layer(network, machine, &tiling, layer).map(Some),
+            Step::Host(_) => Ok(None),
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Mapped { layouts: tiling.layouts, residency, layers })
+}
+
+fn map_layer(
+    network: &Quantised,
+    machine: &Machine,
+    tiling: &Tiling,
+    layer: &IntLayer,
+) -> Result<LayerMapping, MapError> {
+    let passes = tiling.passes(network, layer);
+    check_count(layer, "passes", passes.len() as u64)?;
+    let Some(conv) = &layer.conv else {
+        return Ok(LayerMapping { passes, pe_groups: Grid::ONE, kc: 0, channel_groups: Vec::new() });
+    };
+    let needed = tiling.accumulators(network, layer, &passes);
+    let available = machine.accumulator_entries();
+    let per_group = layer.destination.channels.len() / conv.groups;
+    let fitting = u64::from(available) / needed.max(1);
+    if fitting == 0 {
+        return Err(MapError::Accumulators { layer: layer.name.clone(), needed, available });
+    }
+    let kc = PAPER_KC.min(per_group).min(fitting as u32);
+    let channel_groups: Vec<Span> = (0..conv.groups)
+        .flat_map(|group| {
+            let (begin, end) = (group * per_group, (group + 1) * per_group);
+            (begin..end).step_by(kc as usize).map(move |k| Span::new(k, (k + kc).min(end)))
+        })
+        .collect();
+    check_count(layer, "output-channel groups", channel_groups.len() as u64)?;
+    Ok(LayerMapping { passes, pe_groups: Grid::ONE, kc, channel_groups })
+}
+
+fn check_count(layer: &IntLayer, what: &'static str, count: u64) -> Result<(), MapError> {
+    let limit = 0xffff;
+    if count <= limit {
+        return Ok(());
+    }
+    Err(MapError::TooMany { layer: layer.name.clone(), what, count, limit })
+}
+
+/// The descriptor of a layer under a mapping; section ids are the caller's to fill in.
+pub fn descriptor(layer: &IntLayer, mapping: &LayerMapping) -> Layer {
+    Layer {
+        name: layer.name.clone(),
+        source: layer.source,
+        destination: layer.destination,
+        array: layer.conv.as_ref().map(|conv| ArrayStage {
+            groups: conv.groups,
+            y: conv.y,
+            x: conv.x,
+            pe_groups: mapping.pe_groups,
+            channel_groups: mapping.channel_groups.clone(),
+            order: WeightOrder::Krs,
+            weights: SectionId(0),
+            product_shift: conv.product_shift,
+        }),
+        ppu: PpuStage {
+            requantise: SectionId(0),
+            operand: layer.operand.map(|(view, multiplier, shift)| Operand { view, multiplier, shift }),
+            function: None,
+            clamp: layer.clamp,
+            pool: layer.pool.map(|pool| Pool {
+                kind: pool.kind,
+                y: pool.y,
+                x: pool.x,
+                multiplier: pool.multiplier,
+                shift: pool.shift,
+            }),
+        },
+        passes: mapping.passes.clone(),
+    }
+}
+
+/// The part `index` of `parts` near-equal parts of `span`, ceil(len / parts) each.
+pub(crate) fn uniform_part(span: Span, parts: u32, index: u32) -> Span {
+    let step = span.len().div_ceil(parts.max(1));
+    Span::new((span.begin + index * step).min(span.end), (span.begin + (index + 1) * step).min(span.end))
+}
+
+/// The plane of a layer's output, after pooling.
+pub(crate) fn output_plane(network: &Quantised, layer: &IntLayer) -> Rect {
+    let [n, _, h, w] = network.tensor(layer.destination.tensor).shape;
+    Rect::plane(n, h, w)
+}

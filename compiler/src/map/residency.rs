@@ -1,0 +1,221 @@
+//! Where every tensor lives: in an activation RAM from its first write to its last read, or in DRAM.
+//!
+//! One pass over the steps in order, first fit, with the expected sizes. A layer's result goes to the RAM that its
+//! source is not in, as IARAM and OARAM swap in the paper; else to the other; else to DRAM. Whatever reads a tensor
+//! in DRAM stages it in a RAM, tile by tile, or once for all its readers when it has one tile and there is room.
+
+use super::tiling::Tiling;
+use crate::quantise::{Quantised, Step};
+use scnn_isa::ids::TensorId;
+use scnn_isa::machine::Machine;
+use scnn_isa::plane::Span;
+use scnn_isa::program::Memory;
+
+/// Elements of each RAM that residents leave free, so that staging always has a place.
+const RESERVE: u64 = 64;
+
+/// Where tensors live.
+#[derive(Clone, Debug)]
+pub struct Residency {
+    /// By tensor: the RAM slot it lives in; none for DRAM.
+    pub homes: Vec<Option<Slot>>,
+    /// By step: where the source is staged, when it lives in DRAM.
+    pub stages: Vec<Option<Stage>>,
+}
+
+/// A place in an activation RAM of every PE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// A or B.
+    pub memory: Memory,
+    /// First element.
+    pub base: u64,
+    /// Elements.
+    pub size: u64,
+}
+
+/// How a step gets a source that lives in DRAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Load each tile into the slot before its pass.
+    PerTile(Slot),
+    /// Load the only tile into the slot, where it stays for later readers.
+    Once(Slot),
+    /// It is still there from the step of that index.
+    Kept(usize),
+}
+
+/// Steps (half-open) in which a tensor must be somewhere.
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    first_write: usize,
+    last_write: usize,
+    last_read: usize,
+    readers: usize,
+}
+
+impl Residency {
+    /// Plans the residency of a tiled network.
+    pub fn plan(network: &Quantised, machine: &Machine, tiling: &Tiling) -> Self {
+        let lives = lives(network);
+        let mut planner = Planner {
+            rams: [Ram::new(machine, Memory::A), Ram::new(machine, Memory::B)],
+            residency: Self { homes: vec![None; network.tensors.len()], stages: vec![None; network.steps.len()] },
+        };
+        let mut decided = vec![false; network.tensors.len()];
+        let mut staged: Vec<Option<usize>> = vec![None; network.tensors.len()];
+        for (index, step) in network.steps.iter().enumerate() {
+            let Step::Layer(layer) = step else { continue };
+            let source = layer.source.tensor.index();
+            let source_memory = if let Some(slot) = planner.residency.homes[source] {
+                slot.memory
+            } else if let Some(at) = staged[source] {
+                planner.residency.stages[index] = Some(Stage::Kept(at));
+                planner.slot_of_stage(at).memory
+            } else {
+                let stage = planner.stage(tiling, layer.source.tensor, index, &lives[source]);
+                if matches!(stage, Stage::Once(_)) {
+                    staged[source] = Some(index);
+                }
+                planner.residency.stages[index] = Some(stage);
+                planner.slot_of_stage(index).memory
+            };
+            let destination = layer.destination.tensor.index();
+            if !std::mem::replace(&mut decided[destination], true) && lives[destination].readers > 0 {
+                let tiles = tiling.layouts[destination].tiles.len() as u32;
+                let size = tiling.elements(layer.destination.tensor, Span::new(0, tiles));
+                let life = lives[destination];
+                planner.residency.homes[destination] =
+                    planner.resident(other(source_memory), size, life.first_write, life.last_read);
+            }
+        }
+        planner.residency
+    }
+}
+
+/// The other RAM.
+fn other(memory: Memory) -> Memory {
+    match memory {
+        Memory::A => Memory::B,
+        Memory::B | Memory::Dram => Memory::A,
+    }
+}
+
+fn lives(network: &Quantised) -> Vec<Life> {
+    let empty = Life { first_write: usize::MAX, last_write: 0, last_read: 0, readers: 0 };
+    let mut lives = vec![empty; network.tensors.len()];
+    for (index, step) in network.steps.iter().enumerate() {
+        let Step::Layer(layer) = step else { continue };
+        let written = &mut lives[layer.destination.tensor.index()];
+        written.first_write = written.first_write.min(index);
+        written.last_write = index;
+        written.last_read = written.last_read.max(index);
+        let operand = layer.operand.map(|(view, ..)| view.tensor);
+        for tensor in [Some(layer.source.tensor), operand].into_iter().flatten() {
+            let read = &mut lives[tensor.index()];
+            read.last_read = read.last_read.max(index);
+            read.readers += 1;
+        }
+    }
+    lives
+}
+
+struct Planner {
+    rams: [Ram; 2],
+    residency: Residency,
+}
+
+impl Planner {
+    /// A slot for a tensor that stays from step `first` to step `last`, preferably in `memory`.
+    fn resident(&mut self, memory: Memory, size: u64, first: usize, last: usize) -> Option<Slot> {
+        [memory, other(memory)].into_iter().find_map(|memory| self.ram(memory).allocate(size, first, last, true))
+    }
+
+    fn stage(&mut self, tiling: &Tiling, tensor: TensorId, step: usize, life: &Life) -> Stage {
+        let tiles = tiling.layouts[tensor.index()].tiles.len() as u32;
+        // A result with several writers may not be complete yet, so later readers load it again.
+        let complete = life.first_write == usize::MAX || life.last_write < step;
+        if tiles == 1 && complete && life.last_read > step {
+            let size = tiling.elements(tensor, Span::new(0, 1));
+            if let Some(slot) = self.resident(Memory::A, size, step, life.last_read) {
+                return Stage::Once(slot);
+            }
+        }
+        let size = (0..tiles).map(|tile| tiling.elements(tensor, Span::new(tile, tile + 1))).max().unwrap_or(1);
+        let fitting = [Memory::A, Memory::B].into_iter().find_map(|m| self.ram(m).allocate(size, step, step, false));
+        Stage::PerTile(fitting.unwrap_or_else(|| self.largest(step)))
+    }
+
+    /// The largest gap of either RAM during one step; what does not fit into it spills.
+    fn largest(&mut self, step: usize) -> Slot {
+        let (a, b) = (self.rams[0].largest_gap(step), self.rams[1].largest_gap(step));
+        let memory = if a >= b { Memory::A } else { Memory::B };
+        self.ram(memory).allocate(a.max(b).max(1), step, step, false).expect("residents leave a reserve free")
+    }
+
+    fn ram(&mut self, memory: Memory) -> &mut Ram {
+        &mut self.rams[usize::from(memory == Memory::B)]
+    }
+
+    fn slot_of_stage(&self, step: usize) -> Slot {
+        match self.residency.stages[step] {
+            Some(Stage::PerTile(slot) | Stage::Once(slot)) => slot,
+            Some(Stage::Kept(_)) | None => unreachable!("a kept stage refers to the step that loaded it"),
+        }
+    }
+}
+
+/// Allocations of one RAM over elements and steps.
+struct Ram {
+    memory: Memory,
+    capacity: u64,
+    reserve: u64,
+    allocations: Vec<Allocation>,
+}
+
+#[derive(Clone, Copy)]
+struct Allocation {
+    base: u64,
+    end: u64,
+    first: usize,
+    last: usize,
+}
+
+impl Ram {
+    fn new(machine: &Machine, memory: Memory) -> Self {
+        let capacity = machine.ram_elements(memory);
+        Self { memory, capacity, reserve: RESERVE.min(capacity / 8).max(1), allocations: Vec::new() }
+    }
+
+    /// First fit among what is allocated at any time from `first` to `last`.
+    fn allocate(&mut self, size: u64, first: usize, last: usize, resident: bool) -> Option<Slot> {
+        let capacity = if resident { self.capacity.saturating_sub(self.reserve) } else { self.capacity };
+        let base = self.gaps(first, last, capacity).into_iter().find(|(base, end)| end - base >= size)?.0;
+        self.allocations.push(Allocation { base, end: base + size, first, last });
+        Some(Slot { memory: self.memory, base, size })
+    }
+
+    fn largest_gap(&self, step: usize) -> u64 {
+        self.gaps(step, step, self.capacity).into_iter().map(|(base, end)| end - base).max().unwrap_or(0)
+    }
+
+    /// Free ranges of elements, ascending.
+    fn gaps(&self, first: usize, last: usize, capacity: u64) -> Vec<(u64, u64)> {
+        let mut taken: Vec<_> =
+            self.allocations.iter().filter(|a| a.first <= last && first <= a.last).map(|a| (a.base, a.end)).collect();
+        taken.sort_unstable();
+        let mut gaps = Vec::new();
+        let mut free = 0;
+        for (base, end) in taken {
+            if base > free {
+                gaps.push((free, base.min(capacity)));
+            }
+            free = free.max(end);
+        }
+        if capacity > free {
+            gaps.push((free, capacity));
+        }
+        gaps.retain(|(base, end)| end > base);
+        gaps
+    }
+}

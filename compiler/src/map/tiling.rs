@@ -1,0 +1,319 @@
+//! How every tensor is cut: residues for strided consumers, temporal tiles, and the cut of each over the PEs.
+//!
+//! A tensor's temporal tiles are made from its consumers' output planes: tile (n, y, x) holds what the like-numbered
+//! part of every consumer's output needs, halos included. There are as few tiles as the accumulators (of one output
+//! channel) and, for tensors that exceed a RAM, the RAM allow.
+
+use super::{MapError, output_plane, uniform_part};
+use crate::quantise::{IntLayer, Quantised, Step};
+use scnn_isa::ids::TensorId;
+use scnn_isa::layer::Pass;
+use scnn_isa::layout::{Grid, Layout, Tile};
+use scnn_isa::machine::Machine;
+use scnn_isa::plane::{Axis, Rect, Span};
+use scnn_isa::program::Memory;
+
+/// Share of a RAM that the expected content of a tensor may fill; the data decide what it really is.
+const FILL: f64 = 0.9;
+
+/// Tiles of every tensor.
+#[derive(Clone, Debug)]
+pub struct Tiling {
+    /// Layout by tensor.
+    pub layouts: Vec<Layout>,
+    /// Temporal parts along n, y, x by tensor; the layout's tiles in that order.
+    parts: Vec<Parts>,
+    densities: Vec<f64>,
+    channels: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Parts {
+    n: u32,
+    y: u32,
+    x: u32,
+}
+
+impl Tiling {
+    /// The paper's tiles.
+    ///
+    /// # Errors
+    /// A layer whose smallest tile does not fit the accumulators.
+    pub fn paper(network: &Quantised, machine: &Machine) -> Result<Self, MapError> {
+        let mut tiling = Self {
+            layouts: Vec::with_capacity(network.tensors.len()),
+            parts: Vec::with_capacity(network.tensors.len()),
+            densities: network.tensors.iter().map(|t| t.density).collect(),
+            channels: network.tensors.iter().map(|t| t.shape[1]).collect(),
+        };
+        for index in 0..network.tensors.len() {
+            let cutter = Cutter::new(network, machine, TensorId(index as u32));
+            let parts = cutter.choose()?;
+            tiling.layouts.push(cutter.layout(parts));
+            tiling.parts.push(parts);
+        }
+        Ok(tiling)
+    }
+
+    /// The passes of a layer: one for each part of its output plane that is not empty.
+    pub fn passes(&self, network: &Quantised, layer: &IntLayer) -> Vec<Pass> {
+        let parts = self.parts[layer.source.tensor.index()];
+        let plane = output_plane(network, layer);
+        let mut passes = Vec::new();
+        let mut source_tile = 0;
+        for n in 0..parts.n {
+            for y in 0..parts.y {
+                for x in 0..parts.x {
+                    let output = Rect {
+                        n: uniform_part(plane.n, parts.n, n),
+                        y: uniform_part(plane.y, parts.y, y),
+                        x: uniform_part(plane.x, parts.x, x),
+                    };
+                    if !output.is_empty() {
+                        passes.push(Pass { output, source_tile });
+                    }
+                    source_tile += 1;
+                }
+            }
+        }
+        passes
+    }
+
+    /// Accumulator entries that one output channel of a layer takes in the PE and pass that need most.
+    pub fn accumulators(&self, network: &Quantised, layer: &IntLayer, passes: &[Pass]) -> u64 {
+        let Some(conv) = &layer.conv else { return 0 };
+        let layout = &self.layouts[layer.source.tensor.index()];
+        let _ = network;
+        passes
+            .iter()
+            .map(|pass| {
+                let tile = &layout.tiles[pass.source_tile as usize];
+                let inner_y = pooled_inputs(layer.pool.map(|p| p.y).as_ref(), pass.output.y);
+                let inner_x = pooled_inputs(layer.pool.map(|p| p.x).as_ref(), pass.output.x);
+                let pes = tile.pes();
+                (0..pes.count())
+                    .map(|pe| {
+                        let rect = tile.pe_rect(pe / pes.cols, pe % pes.cols).intersect(Rect { n: pass.output.n, ..tile.rect() });
+                        u64::from(rect.n.len())
+                            * u64::from(conv.y.outputs(rect.y).intersect(inner_y).len())
+                            * u64::from(conv.x.outputs(rect.x).intersect(inner_x).len())
+                    })
+                    .max()
+                    .unwrap_or(0)
+            })
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Elements that the fullest PE is expected to hold of some tiles of a tensor.
+    pub fn elements(&self, tensor: TensorId, tiles: Span) -> u64 {
+        let layout = &self.layouts[tensor.index()];
+        let positions: u64 = tiles
+            .iter()
+            .map(|tile| largest_part(&layout.tiles[tile as usize]))
+            .sum();
+        expected(positions, self.channels[tensor.index()], self.densities[tensor.index()])
+    }
+}
+
+/// Positions of the fullest PE.
+fn largest_part(tile: &Tile) -> u64 {
+    let longest = |cuts: &[u32]| cuts.windows(2).map(|w| u64::from(w[1] - w[0])).max().unwrap_or(0);
+    longest(&tile.n) * longest(&tile.y) * longest(&tile.x)
+}
+
+/// Expected elements of `positions` positions in each of `channels` channels: a tenth above the mean for the
+/// differences between PEs, never more than all.
+fn expected(positions: u64, channels: u32, density: f64) -> u64 {
+    let all = positions * u64::from(channels);
+    ((all as f64 * density * 1.1).ceil() as u64).clamp(1, all.max(1))
+}
+
+/// Input positions of a pooled span, or the span itself.
+fn pooled_inputs(pool: Option<&Axis>, span: Span) -> Span {
+    pool.map_or(span, |axis| axis.inputs(span))
+}
+
+/// Chooses the tiles of one tensor.
+struct Cutter<'a> {
+    machine: &'a Machine,
+    consumers: Vec<&'a IntLayer>,
+    planes: Vec<Rect>,
+    shape: [u32; 4],
+    density: f64,
+    residues: Grid,
+}
+
+impl<'a> Cutter<'a> {
+    fn new(network: &'a Quantised, machine: &'a Machine, tensor: TensorId) -> Self {
+        let consumers: Vec<&IntLayer> = network
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Layer(layer) if layer.source.tensor == tensor => Some(layer.as_ref()),
+                Step::Layer(_) | Step::Host(_) => None,
+            })
+            .collect();
+        let data = network.tensor(tensor);
+        Self {
+            machine,
+            planes: consumers.iter().map(|layer| output_plane(network, layer)).collect(),
+            residues: residues(&consumers),
+            consumers,
+            shape: data.shape,
+            density: data.density,
+        }
+    }
+
+    /// The fewest temporal parts that fit.
+    fn choose(&self) -> Result<Parts, MapError> {
+        let [batch, _, h, w] = self.shape;
+        let n = if h * w == 1 { 1 } else { batch };
+        if self.consumers.is_empty() {
+            return Ok(Parts { n, y: 1, x: 1 });
+        }
+        let accumulators = self.fewest(n, |parts| self.accumulators(parts) <= u64::from(self.machine.accumulator_entries()));
+        let Some(parts) = accumulators else {
+            let smallest = Parts { n, y: self.most(|r| r.y), x: self.most(|r| r.x) };
+            return Err(MapError::Accumulators {
+                layer: self.consumers[0].name.clone(),
+                needed: self.accumulators(smallest),
+                available: self.machine.accumulator_entries(),
+            });
+        };
+        let ram = self.machine.ram_elements(Memory::A).min(self.machine.ram_elements(Memory::B));
+        let limit = (ram as f64 * FILL) as u64;
+        let whole: u64 = self.layout(parts).tiles.iter().map(largest_part).sum();
+        if expected(whole, self.shape[1], self.density) <= limit {
+            return Ok(parts);
+        }
+        let fitting = self.fewest(n, |parts| {
+            self.accumulators(parts) <= u64::from(self.machine.accumulator_entries()) && self.tile_elements(parts) <= limit
+        });
+        // A tensor of so many channels that no tile fits is not tiled further: what exceeds the RAM spills.
+        Ok(fitting.unwrap_or(parts))
+    }
+
+    /// The fewest row parts, and column parts only where rows alone do not do.
+    fn fewest(&self, n: u32, fits: impl Fn(Parts) -> bool) -> Option<Parts> {
+        let (rows, cols) = (self.most(|r| r.y), self.most(|r| r.x));
+        let mut x = 1;
+        loop {
+            if let Some(y) = (1..=rows).find(|&y| fits(Parts { n, y, x })) {
+                return Some(Parts { n, y, x });
+            }
+            if x >= cols {
+                return None;
+            }
+            x = (x * 2).min(cols);
+        }
+    }
+
+    fn most(&self, axis: impl Fn(&Rect) -> Span) -> u32 {
+        self.planes.iter().map(|plane| axis(plane).len()).max().unwrap_or(1).max(1)
+    }
+
+    fn images(&self) -> Grid {
+        let [n, _, h, w] = self.shape;
+        if n > 1 && h * w == 1 { self.machine.pes() } else { Grid::ONE }
+    }
+
+    fn layout(&self, parts: Parts) -> Layout {
+        let plane = Rect::plane(self.shape[0], self.shape[2], self.shape[3]);
+        let rows = self.spans(parts.y, self.shape[2], true);
+        let cols = self.spans(parts.x, self.shape[3], false);
+        let mut tiles = Vec::with_capacity((parts.n * parts.y * parts.x) as usize);
+        for n in 0..parts.n {
+            for &y in &rows {
+                for &x in &cols {
+                    let rect = Rect { n: uniform_part(plane.n, parts.n, n), y, x };
+                    tiles.push(Tile::uniform(rect, self.machine.pes(), self.images()));
+                }
+            }
+        }
+        Layout { groups: Grid::ONE, residues: self.residues, tiles }
+    }
+
+    /// Input spans of the temporal parts along one axis; together they cover it.
+    fn spans(&self, parts: u32, extent: u32, rows: bool) -> Vec<Span> {
+        let mut spans: Vec<Span> = (0..parts)
+            .map(|part| {
+                self.consumers.iter().zip(&self.planes).fold(Span::default(), |hull, (layer, plane)| {
+                    let span = uniform_part(if rows { plane.y } else { plane.x }, parts, part);
+                    hull.hull(self.needed(layer, span, rows))
+                })
+            })
+            .collect();
+        // Rows that a stride skips, and parts without outputs, still have to be stored somewhere.
+        let mut end = 0;
+        for span in &mut spans {
+            *span = Span::new(if span.is_empty() { end } else { span.begin.min(end) }, span.end.max(end));
+            end = span.end;
+        }
+        if let Some(last) = spans.iter_mut().rev().find(|span| !span.is_empty()) {
+            last.end = extent;
+        } else if let Some(first) = spans.first_mut() {
+            *first = Span::new(0, extent);
+        }
+        // An empty part keeps one position, so that every tile is a tile.
+        for span in &mut spans {
+            if span.is_empty() {
+                *span = Span::new(extent - 1, extent);
+            }
+        }
+        spans
+    }
+
+    fn needed(&self, layer: &IntLayer, output: Span, rows: bool) -> Span {
+        let pick = |y: Axis, x: Axis| if rows { y } else { x };
+        let inner = pooled_inputs(layer.pool.map(|p| pick(p.y, p.x)).as_ref(), output);
+        layer.conv.as_ref().map_or(inner, |conv| pick(conv.y, conv.x).inputs(inner))
+    }
+
+    fn tile_elements(&self, parts: Parts) -> u64 {
+        let layout = self.layout(Parts { n: 1, ..parts });
+        let positions = layout.tiles.iter().map(largest_part).max().unwrap_or(0);
+        let positions = if parts.n > 1 { positions.div_ceil(u64::from(parts.n)) } else { positions };
+        expected(positions, self.shape[1], self.density)
+    }
+
+    /// Accumulator entries of one output channel, of the consumer, tile and PE that need most.
+    fn accumulators(&self, parts: Parts) -> u64 {
+        let images = self.images();
+        let per_image = if images == Grid::ONE { self.shape[0].div_ceil(parts.n) } else { self.shape[0].div_ceil(images.count()) };
+        self.consumers
+            .iter()
+            .zip(&self.planes)
+            .filter_map(|(layer, plane)| layer.conv.as_ref().map(|conv| (layer, plane, conv)))
+            .map(|(layer, plane, conv)| {
+                let y = self.reach(parts.y, self.shape[2], true, plane.y, &conv.y, layer, images.rows);
+                let x = self.reach(parts.x, self.shape[3], false, plane.x, &conv.x, layer, images.cols);
+                u64::from(per_image) * u64::from(y) * u64::from(x)
+            })
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Longest accumulator span along one axis over all parts and PEs.
+    #[allow(clippy::too_many_arguments)] // One axis of `accumulators`, called twice.
+    fn reach(&self, parts: u32, extent: u32, rows: bool, plane: Span, axis: &Axis, layer: &IntLayer, images: u32) -> u32 {
+        let pes = if rows { self.machine.array.rows } else { self.machine.array.cols } / images.max(1);
+        self.spans(parts, extent, rows)
+            .into_iter()
+            .enumerate()
+            .flat_map(|(part, span)| {
+                let output = uniform_part(plane, parts, part as u32);
+                let inner = pooled_inputs(layer.pool.map(|p| if rows { p.y } else { p.x }).as_ref(), output);
+                (0..pes).map(move |pe| axis.outputs(uniform_part(span, pes, pe)).intersect(inner).len())
+            })
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// The strides of the convolutions that read a tensor, where they agree: unit-stride phases for all of them.
+fn residues(consumers: &[&IntLayer]) -> Grid {
+    let mut strides = consumers.iter().filter_map(|layer| layer.conv.as_ref()).map(|conv| Grid::new(conv.y.stride, conv.x.stride));
+    let Some(first) = strides.next() else { return Grid::ONE };
+    if strides.all(|stride| stride == first) { first } else { Grid::ONE }
+}

@@ -1,0 +1,159 @@
+//! Joins a layer with its only consumer when the stages of both together are still in the hardware's order.
+//!
+//! Besides stages that follow each other: two affine stages are one, two clamps are one, and a clamp behind a maximum
+//! may stand before it. An average keeps a layer of its own, because the values under it need a scale of their own.
+
+use crate::graph::{Affine, Graph, Layer, NodeId, Op};
+use scnn_isa::layer::PoolKind;
+
+/// Runs the pass.
+pub fn run(graph: &mut Graph) -> usize {
+    let mut changes = 0;
+    for id in graph.order() {
+        // A node may have been joined into its consumer already; its consumer then goes on.
+        while let Some(consumer) = only_consumer(graph, id) {
+            let Some((first, second)) = layers(graph, id, consumer.0) else { break };
+            let Some(joined) = join(first, second, consumer.1) else { break };
+            replace(graph, id, consumer, joined);
+            changes += 1;
+            break;
+        }
+    }
+    changes
+}
+
+fn only_consumer(graph: &Graph, id: NodeId) -> Option<(NodeId, u32)> {
+    if graph.is_output(id) {
+        return None;
+    }
+    match graph.consumers(id).as_slice() {
+        &[consumer] => Some(consumer),
+        _ => None,
+    }
+}
+
+fn layers(graph: &Graph, id: NodeId, consumer: NodeId) -> Option<(&Layer, &Layer)> {
+    match (&graph.dag[id].op, &graph.dag[consumer].op) {
+        (Op::Layer(first), Op::Layer(second)) => Some((first, second)),
+        _ => None,
+    }
+}
+
+/// The stages of a layer in the hardware's order: whether each is there.
+fn stages(layer: &Layer) -> [bool; 6] {
+    [
+        layer.conv.is_some(),
+        layer.affine.is_some(),
+        layer.operand,
+        layer.function.is_some(),
+        layer.clamp.is_some(),
+        layer.pool.is_some(),
+    ]
+}
+
+const AFFINE: usize = 1;
+const OPERAND: usize = 2;
+const CLAMP: usize = 4;
+
+/// One layer that does what `first` and then `second` do; `slot` is the operand of `second` that `first` computes.
+fn join(first: &Layer, second: &Layer, slot: u32) -> Option<Layer> {
+    let (before, after) = (stages(first), stages(second));
+    let last = before.iter().rposition(|&there| there);
+    let next = after.iter().position(|&there| there);
+    let (Some(last), Some(next)) = (last, next) else {
+        // An empty layer is the identity.
+        return Some(if last.is_none() { second.clone() } else { first.clone() });
+    };
+    if slot == 1 && next != OPERAND {
+        return None;
+    }
+    if second.pool.as_ref().is_some_and(|pool| pool.kind != PoolKind::Max) {
+        return None;
+    }
+    let max_pooled = first.pool.as_ref().is_some_and(|pool| pool.kind == PoolKind::Max);
+    let only_clamps = after == [false, false, false, false, true, false];
+    let affines = last == AFFINE && next == AFFINE;
+    let clamps = last == CLAMP && next == CLAMP;
+    if last >= next && !affines && !clamps && !(max_pooled && only_clamps) {
+        return None;
+    }
+    Some(Layer {
+        conv: first.conv.clone().or_else(|| second.conv.clone()),
+        affine: match (&first.affine, &second.affine) {
+            (Some(first), Some(second)) => Some(compose(first, second)),
+            (first, second) => first.clone().or_else(|| second.clone()),
+        },
+        operand: first.operand || second.operand,
+        function: first.function.clone().or_else(|| second.function.clone()),
+        clamp: match (first.clamp, second.clamp) {
+            (Some((low, high)), Some(bounds)) => Some((low.clamp(bounds.0, bounds.1), high.clamp(bounds.0, bounds.1))),
+            (first, second) => first.or(second),
+        },
+        pool: first.pool.clone().or_else(|| second.pool.clone()),
+    })
+}
+
+fn compose(first: &Affine, second: &Affine) -> Affine {
+    let scale = first.scale.iter().zip(&second.scale).map(|(a, b)| a * b).collect();
+    let offset = first.offset.iter().zip(&second.scale).zip(&second.offset).map(|((o, s), p)| o * s + p).collect();
+    Affine { scale, offset }
+}
+
+/// Puts `joined` in the consumer's place; the first layer's source becomes operand 0, the other operand stays 1.
+fn replace(graph: &mut Graph, id: NodeId, (consumer, slot): (NodeId, u32), joined: Layer) {
+    let source = graph.operands(id)[0];
+    let kept = graph.operands(id).get(1).copied();
+    let other = graph.operands(consumer).iter().enumerate().find(|(i, _)| *i as u32 != slot).map(|(_, &o)| o);
+    let names = graph.dag[id].onnx_nodes.clone();
+    graph.disconnect(consumer);
+    graph.dag.remove_node(id);
+    graph.dag.add_edge(source, consumer, 0);
+    if let Some(second) = kept.or(other) {
+        graph.dag.add_edge(second, consumer, 1);
+    }
+    let node = &mut graph.dag[consumer];
+    node.onnx_nodes.splice(0..0, names);
+    node.op = Op::Layer(Box::new(joined));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Pool;
+    use scnn_isa::plane::Axis;
+
+    fn clamp(low: f32, high: f32) -> Layer {
+        Layer { clamp: Some((low, high)), ..Layer::default() }
+    }
+
+    fn max_pool() -> Layer {
+        let axis = Axis { kernel: 2, stride: 2, output: 2, ..Axis::identity(4) };
+        Layer { pool: Some(Pool { kind: PoolKind::Max, y: axis, x: axis }), ..Layer::default() }
+    }
+
+    #[test]
+    fn two_clamps_are_their_composition() {
+        let joined = join(&clamp(-1.0, 4.0), &clamp(0.0, 6.0), 0).unwrap();
+        assert_eq!(joined.clamp, Some((0.0, 4.0)));
+    }
+
+    #[test]
+    fn a_clamp_moves_before_a_maximum() {
+        let joined = join(&max_pool(), &clamp(0.0, 6.0), 0).unwrap();
+        assert!(joined.pool.is_some() && joined.clamp == Some((0.0, 6.0)));
+    }
+
+    #[test]
+    fn an_affine_stage_does_not_move_before_a_clamp() {
+        let affine = Layer { affine: Some(Affine { scale: vec![2.0], offset: vec![1.0] }), ..Layer::default() };
+        assert!(join(&clamp(0.0, 6.0), &affine, 0).is_none());
+        assert!(join(&affine, &clamp(0.0, 6.0), 0).is_some());
+    }
+
+    #[test]
+    fn affine_stages_compose() {
+        let affine = |s, o| Layer { affine: Some(Affine { scale: vec![s], offset: vec![o] }), ..Layer::default() };
+        let joined = join(&affine(2.0, 1.0), &affine(3.0, 5.0), 0).unwrap().affine.unwrap();
+        assert_eq!((joined.scale[0], joined.offset[0]), (6.0, 8.0));
+    }
+}

@@ -1,0 +1,63 @@
+//! A rename that the machine cannot express becomes a `Reshape` on the host: one whose operand only the host has, or
+//! whose result the machine reads under another shape `[N, C, H, W]`.
+
+use crate::graph::{Graph, HostOp, Node, NodeId, Op};
+use crate::import::reshape_node;
+use scnn_isa::program::Dtype;
+
+/// Runs the pass.
+pub fn run(graph: &mut Graph) -> usize {
+    let mut changes = 0;
+    for id in graph.order() {
+        if !matches!(graph.dag[id].op, Op::Rename) {
+            continue;
+        }
+        let operand = graph.operands(id)[0];
+        let same = graph.dag[operand].shape() == graph.dag[id].shape();
+        let read = read_by_machine(graph, id);
+        let stored = on_machine(graph, operand) || (same && read);
+        if stored && (same || !read) {
+            continue;
+        }
+        lower(graph, id, operand);
+        changes += 1;
+    }
+    changes
+}
+
+fn on_machine(graph: &Graph, id: NodeId) -> bool {
+    match graph.dag[id].op {
+        Op::Layer(_) | Op::Concat | Op::Slice(_) => true,
+        Op::Rename => on_machine(graph, graph.operands(id)[0]),
+        Op::Input | Op::Host(_) | Op::HostOutput(_) => false,
+    }
+}
+
+fn read_by_machine(graph: &Graph, id: NodeId) -> bool {
+    graph.consumers(id).iter().any(|&(consumer, _)| match graph.dag[consumer].op {
+        Op::Layer(_) | Op::Concat | Op::Slice(_) => true,
+        Op::Rename => read_by_machine(graph, consumer),
+        Op::Input | Op::Host(_) | Op::HostOutput(_) => false,
+    })
+}
+
+fn lower(graph: &mut Graph, id: NodeId, operand: NodeId) {
+    let node = graph.dag[id].clone();
+    let input = graph.dag[operand].tensor.clone();
+    let (reshape, shape) = reshape_node(&input, &node.tensor, &node.dims);
+    let host = HostOp {
+        nodes: vec![reshape],
+        initializers: vec![shape],
+        inputs: vec![input],
+        outputs: vec![(node.tensor.clone(), Dtype::F32, node.dims.clone())],
+        reasons: vec![format!(
+            "{}: its values would have to change their places in the activation RAMs",
+            node.onnx_nodes.last().unwrap_or(&node.tensor)
+        )],
+    };
+    let host = Node { op: Op::Host(Box::new(host)), ..node.clone() };
+    let host = graph.add(host, &[operand]);
+    let result = graph.add(Node { op: Op::HostOutput(0), onnx_nodes: Vec::new(), ..node }, &[host]);
+    graph.replace_uses(id, result);
+    graph.dag.remove_node(id);
+}

@@ -1,0 +1,212 @@
+//! Sizes of compressed blocks: activations per (PE, channel, residue), weights per (output-channel group, channel,
+//! residue), and exact counts of useful products.
+
+use rayon::prelude::*;
+use scnn_isa::codec::Format;
+use scnn_isa::layer::ArrayStage;
+use scnn_isa::layout::{Grid, Layout, Tile};
+use scnn_isa::plane::{Rect, Span};
+use scnn_isa::section::WeightBlocks;
+
+/// Elements and non-zeros of one block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Block {
+    /// Stored elements, placeholders included.
+    pub elements: u32,
+    /// Non-zero values.
+    pub nonzeros: u32,
+}
+
+/// The activation blocks of one tile and a range of channels.
+#[derive(Clone, Debug)]
+pub struct ActivationBlocks {
+    /// PEs of a group.
+    pub pes: Grid,
+    /// Residues of a channel.
+    pub residues: u32,
+    /// By (PE row-major, channel, residue).
+    pub blocks: Vec<Block>,
+    channels: u32,
+}
+
+impl ActivationBlocks {
+    /// Measures `channels` of a tensor whose values are `values` (`[N, C, H, W]` with extents `shape`).
+    pub fn measure(
+        values: &[i16],
+        shape: [u32; 4],
+        layout: &Layout,
+        tile: &Tile,
+        channels: Span,
+        format: Format,
+    ) -> Self {
+        let (pes, residues) = (tile.pes(), layout.residues.count());
+        let per_pe = (channels.len() * residues) as usize;
+        let mut blocks = vec![Block::default(); pes.count() as usize * per_pe];
+        blocks.par_chunks_mut(per_pe.max(1)).enumerate().for_each(|(pe, blocks)| {
+            let rect = tile.pe_rect(pe as u32 / pes.cols, pe as u32 % pes.cols);
+            for (index, block) in blocks.iter_mut().enumerate() {
+                let (channel, residue) = (channels.begin + index as u32 / residues, index as u32 % residues);
+                let at = (residue / layout.residues.cols, residue % layout.residues.cols);
+                *block = measure_block(values, shape, rect, channel, at, layout.residues, format);
+            }
+        });
+        Self { pes, residues, blocks, channels: channels.len() }
+    }
+
+    /// The blocks of one PE, by (channel, residue).
+    pub fn of_pe(&self, pe: u32) -> &[Block] {
+        let per_pe = (self.channels * self.residues) as usize;
+        &self.blocks[pe as usize * per_pe..(pe as usize + 1) * per_pe]
+    }
+
+    /// Elements that each PE holds.
+    pub fn elements_per_pe(&self) -> Vec<u64> {
+        (0..self.pes.count()).map(|pe| self.of_pe(pe).iter().map(|b| u64::from(b.elements)).sum()).collect()
+    }
+
+    /// Encoded bytes of all blocks.
+    pub fn bytes(&self, format: Format) -> u64 {
+        self.blocks.iter().map(|b| format.block_bytes(u64::from(b.elements))).sum()
+    }
+
+    /// Vectors of `width` elements of all blocks.
+    pub fn vectors(&self, width: u32) -> u64 {
+        self.blocks.iter().map(|b| u64::from(b.elements.div_ceil(width))).sum()
+    }
+}
+
+fn measure_block(
+    values: &[i16],
+    [_, channels, height, width]: [u32; 4],
+    rect: Rect,
+    channel: u32,
+    (ry, rx): (u32, u32),
+    residues: Grid,
+    format: Format,
+) -> Block {
+    let aligned = |span: Span, residue: u32, modulus: u32| {
+        let first = span.begin + (residue + modulus - span.begin % modulus) % modulus;
+        (first..span.end.max(first)).step_by(modulus as usize)
+    };
+    let period = format.max_run() + 1;
+    let mut block = Block::default();
+    let mut run = 0;
+    for n in rect.n.iter() {
+        let plane = (n as usize * channels as usize + channel as usize) * height as usize;
+        for y in aligned(rect.y, ry, residues.rows) {
+            let row = &values[(plane + y as usize) * width as usize..][..width as usize];
+            for x in aligned(rect.x, rx, residues.cols) {
+                if row[x as usize] == 0 {
+                    run += 1;
+                    // An uncompressed block stores the zero itself.
+                    block.elements += u32::from(!format.compressed);
+                } else {
+                    block.nonzeros += 1;
+                    block.elements += if format.compressed { 1 + run / period } else { 1 };
+                    run = 0;
+                }
+            }
+        }
+    }
+    block
+}
+
+/// The weight blocks of a layer: sizes by (output-channel group, channel of its convolution group, residue).
+#[derive(Clone, Debug)]
+pub struct WeightSizes {
+    /// By group: first channel, and blocks by (channel, residue).
+    pub groups: Vec<(u32, Vec<Block>)>,
+    /// Encoded bytes by group.
+    pub bytes: Vec<u64>,
+    /// Non-zero weights by (input channel of the view, tap r-major), over all output channels.
+    nonzeros: Vec<u32>,
+}
+
+impl WeightSizes {
+    /// Measures decoded blocks; `weights` are the non-zero weights of every output channel.
+    pub fn measure(
+        blocks: &WeightBlocks,
+        array: &ArrayStage,
+        inputs: u32,
+        outputs: u32,
+        residues: u32,
+        weights: &[Vec<crate::convolve::Weight>],
+    ) -> Self {
+        let groups = array
+            .channel_groups
+            .iter()
+            .enumerate()
+            .map(|(group, &k)| {
+                let channels = scnn_isa::section::group_channels(array, k, inputs, outputs);
+                let sizes = channels
+                    .iter()
+                    .flat_map(|c| (0..residues).map(move |residue| (c, residue)))
+                    .map(|(c, residue)| {
+                        let elements = blocks.block(group, c, residue);
+                        Block {
+                            elements: elements.len() as u32,
+                            nonzeros: elements.iter().filter(|e| e.value != 0).count() as u32,
+                        }
+                    })
+                    .collect();
+                (channels.begin, sizes)
+            })
+            .collect();
+        let taps = (array.y.kernel * array.x.kernel) as usize;
+        let mut nonzeros = vec![0; inputs as usize * taps];
+        for weight in weights.iter().flatten() {
+            let tap = usize::from(weight.r) * array.x.kernel as usize + usize::from(weight.s);
+            nonzeros[weight.channel as usize * taps + tap] += 1;
+        }
+        Self { groups, bytes: blocks.group_bytes.clone(), nonzeros }
+    }
+
+    /// Non-zero products of a pass whose output lies inside `inner`: exact, by counting for every tap the non-zero
+    /// activations of the tile that it takes there.
+    pub fn useful(
+        &self,
+        array: &ArrayStage,
+        values: &[i16],
+        [_, channels, height, width]: [u32; 4],
+        view: Span,
+        tile: Rect,
+        inner: Rect,
+    ) -> u64 {
+        let (rows, cols) = (array.y.kernel as usize, array.x.kernel as usize);
+        let lines = |axis: &scnn_isa::plane::Axis, span: Span, inside: Span| -> Vec<Vec<u32>> {
+            let reaches = |tap: u32| {
+                span.iter().filter(|&i| axis.output(i, tap).is_some_and(|o| inside.contains(o))).collect()
+            };
+            (0..axis.kernel).map(reaches).collect()
+        };
+        let (ys, xs) = (lines(&array.y, tile.y, inner.y), lines(&array.x, tile.x, inner.x));
+        let images = tile.n.intersect(inner.n);
+        (0..view.len())
+            .into_par_iter()
+            .map(|c| {
+                let taps = &self.nonzeros[c as usize * rows * cols..(c as usize + 1) * rows * cols];
+                let mut useful = 0u64;
+                for n in images.iter() {
+                    let plane = (n as usize * channels as usize + (view.begin + c) as usize) * height as usize;
+                    for (s, xs) in xs.iter().enumerate() {
+                        if (0..rows).all(|r| taps[r * cols + s] == 0) {
+                            continue;
+                        }
+                        let mut in_row = vec![0u64; height as usize];
+                        for y in tile.y.iter() {
+                            let row = &values[(plane + y as usize) * width as usize..][..width as usize];
+                            in_row[y as usize] = xs.iter().filter(|&&x| row[x as usize] != 0).count() as u64;
+                        }
+                        for (r, ys) in ys.iter().enumerate() {
+                            let weights = u64::from(taps[r * cols + s]);
+                            if weights > 0 {
+                                useful += weights * ys.iter().map(|&y| in_row[y as usize]).sum::<u64>();
+                            }
+                        }
+                    }
+                }
+                useful
+            })
+            .sum()
+    }
+}

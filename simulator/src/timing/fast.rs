@@ -1,0 +1,212 @@
+//! Timing `fast`: steps, barriers and the two accumulator halves.
+//!
+//! In round r, PE p takes `steps(p, r)` cycles: over all blocks, activation vectors times weight vectors. With drift
+//! `group`, every round ends with a barrier. With drift `fifo`, a PE goes on to the next round at once, but a round
+//! can begin only when all PEs have finished the round before the last, whose accumulator half it fills:
+//!
+//! ```text
+//! finish(p, r) = max(finish(p, r - 1), max over q of finish(q, r - 2)) + steps(p, r)
+//! ```
+//!
+//! FIFO capacity, bank conflicts, drains and DRAM can only add to this, so it is a lower bound of the exact time.
+
+use super::Slots;
+use super::blocks::{ActivationBlocks, Block, WeightSizes};
+use crate::counters::Counters;
+use rayon::prelude::*;
+use scnn_isa::layer::ArrayStage;
+use scnn_isa::machine::{Drift, Machine};
+use scnn_isa::plane::Span;
+
+/// The time line of a layer, round by round.
+#[derive(Clone, Debug)]
+pub struct TimeLine {
+    drift: Drift,
+    finish: Vec<u64>,
+    last: u64,
+    before_last: u64,
+}
+
+impl TimeLine {
+    /// An empty time line.
+    pub fn new(machine: &Machine) -> Self {
+        Self { drift: machine.sync.drift, finish: vec![0; machine.pe_count() as usize], last: 0, before_last: 0 }
+    }
+
+    /// Adds a round of `steps` by PE.
+    pub fn round(&mut self, steps: &[u64]) {
+        let earliest = match self.drift {
+            Drift::Group => self.last,
+            Drift::Fifo => self.before_last,
+        };
+        for (finish, steps) in self.finish.iter_mut().zip(steps) {
+            *finish = (*finish).max(earliest) + steps;
+        }
+        self.before_last = self.last;
+        self.last = self.finish.iter().copied().max().unwrap_or(0).max(self.last);
+    }
+
+    /// Cycles so far.
+    pub fn cycles(&self) -> u64 {
+        self.last
+    }
+}
+
+/// What the array did in some rounds of one pass.
+#[derive(Clone, Debug, Default)]
+pub struct ArrayWork {
+    /// Steps by (round, PE).
+    pub steps: Vec<Vec<u64>>,
+    /// Slots of the steps; barrier and idle PEs are not known yet.
+    pub slots: Slots,
+    /// Events.
+    pub counters: Counters,
+}
+
+/// Counts the rounds `rounds` of a pass over the channels `channels` of the source view.
+pub fn count(
+    machine: &Machine,
+    array: &ArrayStage,
+    activations: &ActivationBlocks,
+    weights: &WeightSizes,
+    rounds: Span,
+    channels: Span,
+    useful: u64,
+) -> ArrayWork {
+    let (f, i) = (machine.pe.weights_per_vector, machine.pe.activations_per_vector);
+    let fifo = machine.fifo_elements();
+    let group_pes = activations.pes;
+    let pe_groups = array.pe_groups;
+    let occupied: Vec<bool> =
+        (0..group_pes.count()).map(|pe| activations.of_pe(pe).iter().any(|b| b.elements > 0)).collect();
+
+    let per_round: Vec<(Vec<u64>, Slots, Counters)> = rounds
+        .iter()
+        .collect::<Vec<_>>()
+        .into_par_iter()
+        .map(|round| {
+            let mut steps = vec![0u64; machine.pe_count() as usize];
+            let (mut slots, mut counters) = (Slots::default(), Counters::default());
+            for group in 0..pe_groups.count() {
+                let index = (round * pe_groups.count() + group) as usize;
+                let (first, blocks) = &weights.groups[index];
+                let residues = activations.residues;
+                // Blocks of the channels that this instruction covers.
+                let span = channels.intersect(Span::new(*first, *first + blocks.len() as u32 / residues));
+                let from = ((span.begin.max(*first) - first) * residues) as usize;
+                let blocks = &blocks[from..from + (span.len() * residues) as usize];
+                let vectors: u64 = blocks.iter().map(|b| u64::from(b.elements.div_ceil(f))).sum();
+                counters.dram_weight_bytes += weights.bytes[index];
+                for pe in 0..group_pes.count() {
+                    let all = activations.of_pe(pe);
+                    let begin = (span.begin * residues) as usize;
+                    let mine = &all[begin..begin + blocks.len()];
+                    counters.fifo_writes += if occupied[pe as usize] { vectors } else { 0 };
+                    let at = pe_index(machine, group_pes, pe_groups, group, pe);
+                    steps[at] = pair(mine, blocks, [f, i, fifo], &mut slots, &mut counters);
+                }
+            }
+            (steps, slots, counters)
+        })
+        .collect();
+
+    let mut work = ArrayWork::default();
+    for (steps, slots, counters) in per_round {
+        work.steps.push(steps);
+        work.slots += slots;
+        work.counters += counters;
+    }
+    // Counted so far: all pairs of non-zeros; those that are not useful fell outside the plane.
+    work.slots.out_of_plane -= useful;
+    work.slots.useful = useful;
+    work.counters.accumulations = useful;
+    work.counters.crossbar_transfers = useful;
+    work
+}
+
+/// Steps of one PE in one round; adds the pairs of non-zeros to `out_of_plane`, from which the useful ones are taken.
+fn pair(
+    activations: &[Block],
+    weights: &[Block],
+    [f, i, fifo]: [u32; 3],
+    slots: &mut Slots,
+    counters: &mut Counters,
+) -> u64 {
+    let mut steps = 0;
+    let (mut pairs, mut nonzero) = (0u64, 0u64);
+    for (a, w) in activations.iter().zip(weights) {
+        if a.elements == 0 || w.elements == 0 {
+            continue;
+        }
+        let vectors = u64::from(a.elements.div_ceil(i));
+        steps += vectors * u64::from(w.elements.div_ceil(f));
+        pairs += u64::from(a.elements) * u64::from(w.elements);
+        nonzero += u64::from(a.nonzeros) * u64::from(w.nonzeros);
+        // A block that exceeds the FIFO comes in parts, and the activations are read once for each.
+        counters.iaram_reads += vectors * u64::from(w.elements.div_ceil(fifo));
+    }
+    counters.fifo_reads += steps;
+    counters.multiplies += pairs;
+    counters.coordinates += pairs;
+    slots.fragmentation += steps * u64::from(f) * u64::from(i) - pairs;
+    slots.placeholder += pairs - nonzero;
+    slots.out_of_plane += nonzero;
+    steps
+}
+
+/// Index in the array of PE `pe` of PE group `group`.
+fn pe_index(
+    machine: &Machine,
+    group_pes: scnn_isa::layout::Grid,
+    pe_groups: scnn_isa::layout::Grid,
+    group: u32,
+    pe: u32,
+) -> usize {
+    let row = group / pe_groups.cols * group_pes.rows + pe / group_pes.cols;
+    let col = group % pe_groups.cols * group_pes.cols + pe % group_pes.cols;
+    (row * machine.array.cols + col) as usize
+}
+
+/// Completes the slots of a layer: what of `cycles` the PEs waited, and what those without a tile could not use.
+pub fn complete(slots: &mut Slots, machine: &Machine, cycles: u64, steps: u64, tiles: u64) {
+    let lanes = u64::from(machine.multipliers_per_pe());
+    slots.no_tile += (u64::from(machine.pe_count()) - tiles) * cycles * lanes;
+    slots.barrier += (tiles * cycles - steps) * lanes;
+    debug_assert_eq!(slots.total(), cycles * lanes * u64::from(machine.pe_count()), "the slots of a layer sum exactly");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(drift: Drift) -> Machine {
+        let mut machine = Machine::preset("scnn").unwrap();
+        (machine.array.rows, machine.array.cols, machine.sync.drift) = (1, 2, drift);
+        machine
+    }
+
+    #[test]
+    fn a_barrier_costs_the_slowest_pe_of_every_round() {
+        let mut line = TimeLine::new(&machine(Drift::Group));
+        for steps in [[5, 1], [1, 5], [5, 1]] {
+            line.round(&steps);
+        }
+        assert_eq!(line.cycles(), 15);
+    }
+
+    #[test]
+    fn a_pe_runs_ahead_by_one_round_and_no_further() {
+        let mut line = TimeLine::new(&machine(Drift::Fifo));
+        for steps in [[5, 1], [1, 5], [5, 1]] {
+            line.round(&steps);
+        }
+        // PE 0: 5, 6, max(6, 5) + 5 = 11. PE 1: 1, 6, 7.
+        assert_eq!(line.cycles(), 11);
+        let mut line = TimeLine::new(&machine(Drift::Fifo));
+        for steps in [[9, 1], [1, 1], [1, 9]] {
+            line.round(&steps);
+        }
+        // PE 1 may not begin round 2 before PE 0 has finished round 0.
+        assert_eq!(line.cycles(), 18);
+    }
+}
