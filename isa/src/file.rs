@@ -210,3 +210,37 @@ fn decode_code(bytes: &[u8]) -> Result<Vec<Instruction>, FileError> {
 fn malformed(part: &str, reason: &str) -> FileError {
     FileError::Malformed { part: part.to_owned(), reason: reason.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::arbitrary::programs;
+    use crate::verify::tests::sample;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn reading_gives_back_what_was_written(program in programs()) {
+            prop_assert_eq!(Program::from_bytes(&program.to_bytes()), Ok(program));
+        }
+
+        #[test]
+        fn any_changed_byte_is_found(program in programs(), at in any::<prop::sample::Index>(), change in 1u8..) {
+            let mut bytes = program.to_bytes();
+            let at = at.index(bytes.len());
+            bytes[at] ^= change;
+            prop_assert!(Program::from_bytes(&bytes).is_err());
+        }
+
+        #[test]
+        fn any_cut_is_found(at in any::<prop::sample::Index>()) {
+            let bytes = sample().to_bytes();
+            prop_assert!(Program::from_bytes(&bytes[..at.index(bytes.len())]).is_err());
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Program::from_bytes(&bytes);
+        }
+    }
+}

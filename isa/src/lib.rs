@@ -10,6 +10,7 @@
 //! It does no I/O beyond bytes and strings, and knows neither the compiler nor the simulator.
 
 pub mod arith;
+pub mod asm;
 pub mod codec;
 pub mod diagnostic;
 pub mod file;

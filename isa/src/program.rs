@@ -3,6 +3,9 @@
 //! [`Program`] is plain data; [`crate::file`] reads and writes it as bytes, [`crate::asm`] as text, and
 //! [`crate::verify`] decides whether it is well formed on its machine.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
+
 use crate::ids::{LayerId, RegionId, SectionId, SegmentId, TensorId, ValueId};
 use crate::instruction::Instruction;
 use crate::layer::Layer;

@@ -9,7 +9,7 @@ mod code;
 mod layers;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::diagnostic::Code;
 use crate::program::Program;

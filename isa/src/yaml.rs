@@ -67,7 +67,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// Turns "unknown field `x`, expected one of `a`, `b`" into a did-you-mean.
-fn suggestion(message: &str) -> Option<String> {
+pub(crate) fn suggestion(message: &str) -> Option<String> {
     let (_, rest) = message.split_once("unknown field ").or_else(|| message.split_once("unknown variant "))?;
     let mut names = rest.split('`').skip(1).step_by(2);
     let unknown = names.next()?;

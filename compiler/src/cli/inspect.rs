@@ -144,7 +144,7 @@ impl fmt::Display for Summary {
             writeln!(f, "host      {}: {inputs} -> {outputs} ({} bytes of ONNX)", segment.name, segment.bytes)?;
         }
         let mut table = Table::new();
-        table.load_preset(comfy_table::presets::NOTHING);
+        table.load_style(comfy_table::presets::NOTHING);
         table.set_header(["layer", "shape", "passes", "groups", "weights, B", "dense, B", "code", "ONNX nodes"]);
         for layer in &self.layers {
             table.add_row([

@@ -51,7 +51,7 @@ fn read(name: &str) -> Result<Read, Failure> {
 
 fn list() {
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["machine", "PEs", "multipliers", "what it is"]);
     for (name, text) in Machine::presets() {
         let Some(machine) = Machine::preset(name) else { continue };
@@ -73,7 +73,7 @@ fn show(name: &str, yaml: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["parameter", "value", "unit", "from", "allowed", "meaning"]);
     for parameter in read.machine.parameters() {
         let origin = match read.origin(&parameter.path) {

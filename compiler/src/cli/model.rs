@@ -14,7 +14,7 @@ use scnnc::transform;
 /// `scnnc ops`.
 pub fn ops() -> Result<(), Failure> {
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["operator", "runs", "within these limits, else on the host"]);
     for operator in OPERATORS {
         table.add_row([operator.name, operator.unit, operator.limits]);

@@ -21,7 +21,7 @@ pub fn progress(length: u64, what: &'static str, quiet: bool) -> ProgressBar {
 pub fn report(report: &Report) -> String {
     let samples = f64::from(report.samples);
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["layer", "shape", "w", "in", "out", "mapping", "cycles", "useful", "vs DCNN", "energy"]);
     for layer in &report.layers {
         table.add_row(row(layer, samples));

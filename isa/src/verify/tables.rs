@@ -229,9 +229,9 @@ fn source_map(program: &Program, problems: &mut Problems) {
     let mut end = 0;
     for range in &program.source_map {
         let span = range.instructions;
-        let sound = !span.is_empty() && span.begin >= end && span.end as usize <= program.code.len();
+        let sound = !span.is_empty() && !range.nodes.is_empty() && span.begin >= end && span.end as usize <= program.code.len();
         problems.require(sound, Code::BadSourceMap, &format!("source range {span}"), || {
-            "ranges must be ascending, disjoint and inside the code".to_owned()
+            "ranges must be ascending, disjoint, inside the code, and name nodes".to_owned()
         });
         end = span.end;
     }
