@@ -199,6 +199,7 @@ impl<'a> Importer<'a> {
             if self.facts.constant(&input.name).is_none() {
                 let id = self.add(&input.name, &[], Op::Input, Vec::new());
                 self.graph.inputs.push(id);
+                self.results.insert(input.name.clone(), id);
             }
         }
         for node in &proto.node {

@@ -36,7 +36,9 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, Failure> {
         }
         "pb" => {
             let proto = TensorProto::decode(bytes.as_slice()).map_err(|e| bad(&format!("no ONNX tensor: {e}")))?;
-            let tensor = Tensor::try_from(&proto).map_err(|e| bad(&format!("no ONNX tensor: {e}")))?;
+            let onnx = tract_onnx::onnx();
+            let tensor = tract_onnx::tensor::load_tensor(&*onnx.provider, &proto, None)
+                .map_err(|e| bad(&format!("no ONNX tensor: {e}")))?;
             Ok(BTreeMap::from([(proto.name, tensor)]))
         }
         "csv" => {
