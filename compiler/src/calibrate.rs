@@ -55,7 +55,10 @@ pub fn calibrate(
     samples: impl IntoIterator<Item = BTreeMap<String, Tensor>>,
 ) -> Result<Calibration, FloatError> {
     let wanted = wanted(graph);
-    let mut calibration = Calibration { source: source.to_owned(), ..Calibration::default() };
+    let mut calibration = Calibration {
+        source: source.to_owned(),
+        ..Calibration::default()
+    };
     for sample in samples {
         let results = model.run(&sample)?;
         calibration.samples += 1;
@@ -69,7 +72,9 @@ pub fn calibrate(
 }
 
 fn observe(ranges: &mut BTreeMap<String, Range>, name: &str, tensor: &Tensor, samples: u32) {
-    let Ok(view) = tensor.to_plain_array_view::<f32>() else { return };
+    let Ok(view) = tensor.to_plain_array_view::<f32>() else {
+        return;
+    };
     let (mut min, mut max, mut nonzero, mut total) = (0f32, 0f32, 0u64, 0u64);
     for &value in view {
         min = min.min(value);
@@ -100,17 +105,24 @@ pub fn synthetic(graph: &Graph, seed: u64) -> BTreeMap<String, Tensor> {
             let node = &graph.dag[id];
             let dims: Vec<usize> = node.dims.iter().map(|&d| d as usize).collect();
             if node.dtype != Dtype::F32 {
-                return Tensor::zero_dt(datum_type(node.dtype), &dims).ok().map(|t| (node.tensor.clone(), t));
+                return Tensor::zero_dt(datum_type(node.dtype), &dims)
+                    .ok()
+                    .map(|t| (node.tensor.clone(), t));
             }
             let values = waves(&dims, seed.wrapping_add(index as u64));
-            Tensor::from_shape(&dims, &values).ok().map(|t| (node.tensor.clone(), t))
+            Tensor::from_shape(&dims, &values)
+                .ok()
+                .map(|t| (node.tensor.clone(), t))
         })
         .collect()
 }
 
 fn waves(dims: &[usize], seed: u64) -> Vec<f32> {
     let total: usize = dims.iter().product();
-    let (width, height) = (dims.last().copied().unwrap_or(1).max(1), dims.iter().rev().nth(1).copied().unwrap_or(1).max(1));
+    let (width, height) = (
+        dims.last().copied().unwrap_or(1).max(1),
+        dims.iter().rev().nth(1).copied().unwrap_or(1).max(1),
+    );
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut random = || {
         state ^= state << 13;
@@ -120,11 +132,18 @@ fn waves(dims: &[usize], seed: u64) -> Vec<f32> {
     };
     let mut values = Vec::with_capacity(total);
     while values.len() < total {
-        let waves: Vec<[f32; 4]> =
-            (0..4).map(|_| [random() * 6.3, random() * 9.0, random() * 9.0, random()]).collect();
+        let waves: Vec<[f32; 4]> = (0..4)
+            .map(|_| [random() * 6.3, random() * 9.0, random() * 9.0, random()])
+            .collect();
         for i in 0..(width * height).min(total - values.len()) {
-            let (y, x) = ((i / width) as f32 / height as f32, (i % width) as f32 / width as f32);
-            let sum: f32 = waves.iter().map(|[phase, fy, fx, a]| a * (phase + fy * y + fx * x).sin()).sum();
+            let (y, x) = (
+                (i / width) as f32 / height as f32,
+                (i % width) as f32 / width as f32,
+            );
+            let sum: f32 = waves
+                .iter()
+                .map(|[phase, fy, fx, a]| a * (phase + fy * y + fx * x).sin())
+                .sum();
             values.push((0.5 + 0.2 * sum + 0.1 * (random() - 0.5)).clamp(0.0, 1.0));
         }
     }

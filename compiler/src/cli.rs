@@ -29,11 +29,15 @@ pub fn main() -> ExitCode {
         return finish(program::explain(code));
     }
     let Some(verb) = arguments.verb else {
-        return finish(Err(Failure::usage("say what to do: `scnnc run MODEL.onnx`, or `scnnc --help`")));
+        return finish(Err(Failure::usage(
+            "say what to do: `scnnc run MODEL.onnx`, or `scnnc --help`",
+        )));
     };
     if let Some(threads) = arguments.threads {
         // Fails only when a pool exists already, and none does before this line.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        let _ = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global();
     }
     finish(match verb {
         Verb::Compile(options) => build::compile(&options),

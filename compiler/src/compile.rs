@@ -89,7 +89,12 @@ pub fn compile(
     options: &Options,
     observe: &mut dyn FnMut(&str, &Graph),
 ) -> Result<Compiled, CompileError> {
-    let imported = import(path, &ImportOptions { dims: options.dims.clone() })?;
+    let imported = import(
+        path,
+        &ImportOptions {
+            dims: options.dims.clone(),
+        },
+    )?;
     let mut graph = imported.graph;
     observe("import", &graph);
     transform::run_all(&mut graph, observe);
@@ -117,11 +122,21 @@ pub fn compile(
     };
     let program = emit(&network, &mapped, &options.machine, provenance);
     verify(&program).map_err(CompileError::Invalid)?;
-    Ok(Compiled { graph, float, calibration, network, mapped, program })
+    Ok(Compiled {
+        graph,
+        float,
+        calibration,
+        network,
+        mapped,
+        program,
+    })
 }
 
 fn refuse_host_only(graph: &Graph, options: &Options) -> Result<(), CompileError> {
-    let on_machine = graph.dag.node_weights().any(|node| matches!(node.op, Op::Layer(_)));
+    let on_machine = graph
+        .dag
+        .node_weights()
+        .any(|node| matches!(node.op, Op::Layer(_)));
     if on_machine || options.allow_host_only {
         return Ok(());
     }
@@ -129,7 +144,9 @@ fn refuse_host_only(graph: &Graph, options: &Options) -> Result<(), CompileError
         Op::Host(host) => Some(host.reasons.clone()),
         _ => None,
     });
-    Err(CompileError::HostOnly { reasons: reasons.flatten().collect() })
+    Err(CompileError::HostOnly {
+        reasons: reasons.flatten().collect(),
+    })
 }
 
 /// The options that decide the program, in canonical order.
@@ -139,11 +156,19 @@ fn describe(options: &Options, calibration: &Calibration) -> Vec<String> {
         format!("mapping={}", options.strategy.name()),
         format!("bits={}", options.quantise.bits),
         format!("headroom={}", options.quantise.headroom),
-        format!("calibration={} ({} samples)", calibration.source, calibration.samples),
+        format!(
+            "calibration={} ({} samples)",
+            calibration.source, calibration.samples
+        ),
     ];
     if options.samples.1.is_empty() {
         words.push(format!("seed={}", options.seed));
     }
-    words.extend(options.dims.iter().map(|(name, value)| format!("dim {name}={value}")));
+    words.extend(
+        options
+            .dims
+            .iter()
+            .map(|(name, value)| format!("dim {name}={value}")),
+    );
     words
 }

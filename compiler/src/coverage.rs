@@ -27,9 +27,12 @@ impl Coverage {
                 Op::Layer(layer) => {
                     coverage.machine_nodes += node.onnx_nodes.len();
                     let images = node.shape().map_or(1, |shape| shape[0]);
-                    coverage.machine_macs += layer.conv.as_ref().map_or(0, |conv| conv.macs(images));
+                    coverage.machine_macs +=
+                        layer.conv.as_ref().map_or(0, |conv| conv.macs(images));
                 }
-                Op::Concat | Op::Slice(_) | Op::Rename => coverage.machine_nodes += node.onnx_nodes.len(),
+                Op::Concat | Op::Slice(_) | Op::Rename => {
+                    coverage.machine_nodes += node.onnx_nodes.len()
+                }
                 Op::Host(host) => {
                     coverage.host_nodes += node.onnx_nodes.len();
                     coverage.reasons.extend(host.reasons.iter().cloned());
@@ -53,7 +56,11 @@ impl Coverage {
 }
 
 fn share(here: u64, there: u64) -> f64 {
-    if here + there == 0 { 0.0 } else { here as f64 / (here + there) as f64 }
+    if here + there == 0 {
+        0.0
+    } else {
+        here as f64 / (here + there) as f64
+    }
 }
 
 /// Each output of a convolution or product takes as many multiplications as its weights have per output channel.
@@ -62,8 +69,14 @@ fn host_macs(host: &crate::graph::HostOp) -> u64 {
         .iter()
         .filter(|node| ["Conv", "ConvTranspose", "Gemm", "MatMul"].contains(&node.op_type.as_str()))
         .filter_map(|node| {
-            let weights = host.initializers.iter().find(|t| node.input.get(1) == Some(&t.name))?;
-            let result = host.outputs.iter().find(|(name, ..)| node.output.first() == Some(name))?;
+            let weights = host
+                .initializers
+                .iter()
+                .find(|t| node.input.get(1) == Some(&t.name))?;
+            let result = host
+                .outputs
+                .iter()
+                .find(|(name, ..)| node.output.first() == Some(name))?;
             let per_output: i64 = weights.dims.iter().skip(1).product();
             Some(result.2.iter().product::<u64>() * per_output.max(1) as u64)
         })

@@ -17,13 +17,19 @@ use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::Span;
 use scnn_isa::program::{
-    HostSegment, Memory, Program, Provenance, Region, Section, SectionKind, SourceRange, Tensor, Value,
+    HostSegment, Memory, Program, Provenance, Region, Section, SectionKind, SourceRange, Tensor,
+    Value,
 };
 use scnn_isa::section::{encode_requantise, encode_weights, encode_words};
 use std::collections::BTreeMap;
 
 /// Emits the program of a mapped network.
-pub fn emit(network: &Quantised, mapped: &Mapped, machine: &Machine, provenance: Provenance) -> Program {
+pub fn emit(
+    network: &Quantised,
+    mapped: &Mapped,
+    machine: &Machine,
+    provenance: Provenance,
+) -> Program {
     let mut emitter = Emitter::new(network, mapped, machine, provenance);
     emitter.host_values();
     for (index, step) in network.steps.iter().enumerate() {
@@ -46,7 +52,10 @@ pub fn emit(network: &Quantised, mapped: &Mapped, machine: &Machine, provenance:
             }
         };
         let instructions = Span::new(begin, emitter.program.code.len() as u32);
-        emitter.program.source_map.push(SourceRange { instructions, nodes: nodes.clone() });
+        emitter.program.source_map.push(SourceRange {
+            instructions,
+            nodes: nodes.clone(),
+        });
     }
     emitter.push(Instruction::End {});
     emitter.encode_weights();
@@ -67,7 +76,12 @@ struct Emitter<'a> {
 }
 
 impl<'a> Emitter<'a> {
-    fn new(network: &'a Quantised, mapped: &'a Mapped, machine: &Machine, provenance: Provenance) -> Self {
+    fn new(
+        network: &'a Quantised,
+        mapped: &'a Mapped,
+        machine: &Machine,
+        provenance: Provenance,
+    ) -> Self {
         let tensors = network
             .tensors
             .iter()
@@ -103,7 +117,15 @@ impl<'a> Emitter<'a> {
             code: Vec::new(),
             source_map: Vec::new(),
         };
-        Self { network, mapped, program, dram: 0, regions: BTreeMap::new(), last_write, half: 0 }
+        Self {
+            network,
+            mapped,
+            program,
+            dram: 0,
+            regions: BTreeMap::new(),
+            last_write,
+            half: 0,
+        }
     }
 
     fn push(&mut self, instruction: Instruction) {
@@ -123,7 +145,9 @@ impl<'a> Emitter<'a> {
     }
 
     fn layer(&mut self, index: usize, layer: &IntLayer) {
-        let mapping = self.mapped.layers[index].as_ref().expect("every layer is mapped");
+        let mapping = self.mapped.layers[index]
+            .as_ref()
+            .expect("every layer is mapped");
         let id = LayerId(self.program.layers.len() as u32);
         let described = self.describe(layer, descriptor(layer, mapping));
         self.push(Instruction::Cfg { layer: id });
@@ -139,14 +163,31 @@ impl<'a> Emitter<'a> {
             let from = self.source(index, layer.source.tensor, tile);
             let pass = number as u32;
             match &described.array {
-                None => self.push(Instruction::Ppu { pass, from, to, operand }),
+                None => self.push(Instruction::Ppu {
+                    pass,
+                    from,
+                    to,
+                    operand,
+                }),
                 Some(array) => {
                     let rounds = Span::new(0, array.rounds());
                     let channels = Span::new(0, layer.source.channels.len());
                     let half = self.half;
                     self.push(Instruction::Ldw { rounds });
-                    self.push(Instruction::Mac { pass, rounds, channels, from, half });
-                    self.push(Instruction::Drn { pass, rounds, to, operand, half });
+                    self.push(Instruction::Mac {
+                        pass,
+                        rounds,
+                        channels,
+                        from,
+                        half,
+                    });
+                    self.push(Instruction::Drn {
+                        pass,
+                        rounds,
+                        to,
+                        operand,
+                        half,
+                    });
                     self.half = ((u32::from(half) + rounds.len()) % 2) as u8;
                 }
             }
@@ -173,13 +214,19 @@ impl<'a> Emitter<'a> {
     fn source_kept(&mut self, step: usize, tensor: TensorId) -> RegionId {
         match self.mapped.residency.stages[step] {
             Some(Stage::Once(slot)) => self.ram_region(tensor, slot, Span::new(0, 1)),
-            Some(Stage::PerTile(_) | Stage::Kept(_)) | None => unreachable!("only whole tensors are kept"),
+            Some(Stage::PerTile(_) | Stage::Kept(_)) | None => {
+                unreachable!("only whole tensors are kept")
+            }
         }
     }
 
     /// Stores a complete tensor that lives in a RAM and that the host needs.
     fn store(&mut self, step: usize, tensor: TensorId) {
-        let wanted = self.network.values.iter().any(|value| value.tensor == Some(tensor));
+        let wanted = self
+            .network
+            .values
+            .iter()
+            .any(|value| value.tensor == Some(tensor));
         let resident = self.mapped.residency.homes[tensor.index()].is_some();
         if wanted && resident && self.last_write.get(&tensor) == Some(&step) {
             let (from, to) = (self.home(tensor), self.dram_region(tensor));
@@ -208,7 +255,14 @@ impl<'a> Emitter<'a> {
         } else {
             format!("{}.{suffix}{}", data.name, tiles.begin)
         };
-        let region = Region { name, tensor, tiles, memory: slot.memory, base: slot.base, size: slot.size };
+        let region = Region {
+            name,
+            tensor,
+            tiles,
+            memory: slot.memory,
+            base: slot.base,
+            size: slot.size,
+        };
         self.add_region(key, region)
     }
 
@@ -220,15 +274,26 @@ impl<'a> Emitter<'a> {
             return id;
         }
         let size = worst_case_bytes(&self.program.machine, &data.layout, data.channels());
-        let region =
-            Region { name: format!("{}.dram", data.name), tensor, tiles, memory: Memory::Dram, base: self.dram, size };
+        let region = Region {
+            name: format!("{}.dram", data.name),
+            tensor,
+            tiles,
+            memory: Memory::Dram,
+            base: self.dram,
+            size,
+        };
         self.dram += size;
         self.add_region(key, region)
     }
 
     fn add_region(&mut self, key: (TensorId, Memory, u64, Span), mut region: Region) -> RegionId {
         let id = RegionId(self.program.regions.len() as u32);
-        let taken = self.program.regions.iter().filter(|r| r.name == region.name).count();
+        let taken = self
+            .program
+            .regions
+            .iter()
+            .filter(|r| r.name == region.name)
+            .count();
         if taken > 0 {
             region.name = format!("{}@{}", region.name, region.base);
         }
@@ -243,21 +308,42 @@ impl<'a> Emitter<'a> {
             array.weights = self.section(&layer.name, "weights", SectionKind::Weights, Vec::new());
         }
         let requantise = encode_requantise(&layer.requantise);
-        described.ppu.requantise = self.section(&layer.name, "requantise", SectionKind::Requantise, requantise);
+        described.ppu.requantise = self.section(
+            &layer.name,
+            "requantise",
+            SectionKind::Requantise,
+            requantise,
+        );
         described.ppu.function = layer.function.as_ref().map(|function| match function {
-            IntFunction::Leaky(slopes) => {
-                Function::Leaky(self.section(&layer.name, "slopes", SectionKind::Slopes, encode_words(slopes)))
-            }
-            IntFunction::Table(knots) => {
-                Function::Table(self.section(&layer.name, "table", SectionKind::Table, encode_words(knots)))
-            }
+            IntFunction::Leaky(slopes) => Function::Leaky(self.section(
+                &layer.name,
+                "slopes",
+                SectionKind::Slopes,
+                encode_words(slopes),
+            )),
+            IntFunction::Table(knots) => Function::Table(self.section(
+                &layer.name,
+                "table",
+                SectionKind::Table,
+                encode_words(knots),
+            )),
         });
         described
     }
 
-    fn section(&mut self, layer: &str, suffix: &str, kind: SectionKind, bytes: Vec<u8>) -> SectionId {
+    fn section(
+        &mut self,
+        layer: &str,
+        suffix: &str,
+        kind: SectionKind,
+        bytes: Vec<u8>,
+    ) -> SectionId {
         let id = SectionId(self.program.sections.len() as u32);
-        self.program.sections.push(Section { name: format!("{layer}.{suffix}"), kind, bytes });
+        self.program.sections.push(Section {
+            name: format!("{layer}.{suffix}"),
+            kind,
+            bytes,
+        });
         id
     }
 
@@ -276,15 +362,33 @@ impl<'a> Emitter<'a> {
             .layers
             .par_iter()
             .zip(layers)
-            .filter_map(|(described, layer)| Some((described, described.array.as_ref()?, layer, layer.conv.as_ref()?)))
+            .filter_map(|(described, layer)| {
+                Some((
+                    described,
+                    described.array.as_ref()?,
+                    layer,
+                    layer.conv.as_ref()?,
+                ))
+            })
             .map(|(described, array, layer, conv)| {
-                let (inputs, outputs) = (layer.source.channels.len(), layer.destination.channels.len());
+                let (inputs, outputs) = (
+                    layer.source.channels.len(),
+                    layer.destination.channels.len(),
+                );
                 let (per_in, taps) = (inputs / conv.groups, (conv.y.kernel, conv.x.kernel));
                 let residues = program.tensor(described.source.tensor).layout.residues;
-                let bytes = encode_weights(program.machine.weight_format(), array, inputs, outputs, residues, |k, c, r, s| {
-                    let row = k as usize * per_in as usize + (c % per_in) as usize;
-                    conv.weights[(row * taps.0 as usize + r as usize) * taps.1 as usize + s as usize]
-                });
+                let bytes = encode_weights(
+                    program.machine.weight_format(),
+                    array,
+                    inputs,
+                    outputs,
+                    residues,
+                    |k, c, r, s| {
+                        let row = k as usize * per_in as usize + (c % per_in) as usize;
+                        conv.weights
+                            [(row * taps.0 as usize + r as usize) * taps.1 as usize + s as usize]
+                    },
+                );
                 (array.weights, bytes)
             })
             .collect();
@@ -306,7 +410,11 @@ fn worst_case_bytes(machine: &Machine, layout: &Layout, channels: u32) -> u64 {
             let block = |rect, (ry, rx)| format.block_bytes(layout.block_positions(rect, ry, rx));
             let per_channel: u64 = cells(pes)
                 .map(|(row, col)| tile.pe_rect(row, col))
-                .map(|rect| cells(layout.residues).map(|residue| block(rect, residue)).sum::<u64>())
+                .map(|rect| {
+                    cells(layout.residues)
+                        .map(|residue| block(rect, residue))
+                        .sum::<u64>()
+                })
                 .sum();
             per_channel * u64::from(channels)
         })

@@ -6,7 +6,10 @@ use std::fmt;
 use std::sync::Arc;
 use thiserror::Error;
 use tract_onnx::pb::ModelProto;
-use tract_onnx::prelude::{Graph, IntoRunnable, IntoTValue, IntoTensor, OutletId, TVec, Tensor, TractError, TypedFact, TypedOp, TypedSimplePlan};
+use tract_onnx::prelude::{
+    Graph, IntoRunnable, IntoTValue, IntoTensor, OutletId, TVec, Tensor, TractError, TypedFact,
+    TypedOp, TypedSimplePlan,
+};
 
 /// Why the float model does not run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -29,7 +32,10 @@ pub struct FloatModel {
 
 impl fmt::Debug for FloatModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FloatModel").field("inputs", &self.inputs).field("outputs", &self.outputs).finish()
+        f.debug_struct("FloatModel")
+            .field("inputs", &self.inputs)
+            .field("outputs", &self.outputs)
+            .finish()
     }
 }
 
@@ -41,9 +47,20 @@ impl FloatModel {
     pub fn new(model: &ModelProto, wanted: &[String]) -> Result<Self, FloatError> {
         use tract_onnx::prelude::InferenceModelExt;
         let mut typed: Graph<TypedFact, Box<dyn TypedOp>> = parse(model)?.into_typed()?;
-        let graph = model.graph.as_ref().ok_or_else(|| FloatError("it has no graph".to_owned()))?;
-        let inputs: Vec<String> = typed.input_outlets()?.iter().map(|o| typed.node(o.node).name.clone()).collect();
-        let mut outputs: Vec<String> = graph.output.iter().map(|output| output.name.clone()).collect();
+        let graph = model
+            .graph
+            .as_ref()
+            .ok_or_else(|| FloatError("it has no graph".to_owned()))?;
+        let inputs: Vec<String> = typed
+            .input_outlets()?
+            .iter()
+            .map(|o| typed.node(o.node).name.clone())
+            .collect();
+        let mut outputs: Vec<String> = graph
+            .output
+            .iter()
+            .map(|output| output.name.clone())
+            .collect();
         let mut outlets: Vec<OutletId> = typed.output_outlets()?.to_vec();
         for name in wanted {
             if let Some(outlet) = typed.find_outlet_label(name)
@@ -55,14 +72,21 @@ impl FloatModel {
         }
         typed.select_output_outlets(&outlets)?;
         let plan = typed.into_optimized()?.into_runnable()?;
-        Ok(Self { plan, inputs, outputs })
+        Ok(Self {
+            plan,
+            inputs,
+            outputs,
+        })
     }
 
     /// Runs it on inputs by name.
     ///
     /// # Errors
     /// A missing input, or one that does not fit.
-    pub fn run(&self, inputs: &BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>, FloatError> {
+    pub fn run(
+        &self,
+        inputs: &BTreeMap<String, Tensor>,
+    ) -> Result<BTreeMap<String, Tensor>, FloatError> {
         let operands: TVec<_> = self
             .inputs
             .iter()
@@ -70,7 +94,12 @@ impl FloatModel {
             .collect::<Option<_>>()
             .ok_or_else(|| FloatError("an input is missing".to_owned()))?;
         let results = self.plan.run(operands)?;
-        Ok(self.outputs.iter().cloned().zip(results.into_iter().map(|r| r.into_tensor())).collect())
+        Ok(self
+            .outputs
+            .iter()
+            .cloned()
+            .zip(results.into_iter().map(|r| r.into_tensor()))
+            .collect())
     }
 }
 
@@ -80,7 +109,20 @@ impl FloatModel {
 /// tract cannot run it.
 pub fn run_once(model: &ModelProto, operands: &[Tensor]) -> Result<Vec<Tensor>, FloatError> {
     let model = FloatModel::new(model, &[])?;
-    let inputs: BTreeMap<String, Tensor> = model.inputs.iter().cloned().zip(operands.iter().cloned()).collect();
+    let inputs: BTreeMap<String, Tensor> = model
+        .inputs
+        .iter()
+        .cloned()
+        .zip(operands.iter().cloned())
+        .collect();
     let mut results = model.run(&inputs)?;
-    model.outputs.iter().map(|name| results.remove(name).ok_or_else(|| FloatError(format!("`{name}` is missing")))).collect()
+    model
+        .outputs
+        .iter()
+        .map(|name| {
+            results
+                .remove(name)
+                .ok_or_else(|| FloatError(format!("`{name}` is missing")))
+        })
+        .collect()
 }

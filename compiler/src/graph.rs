@@ -110,7 +110,9 @@ impl Conv {
     /// Index in `weights` of output channel `k`, input channel `c` of its group, tap (`r`, `s`).
     pub fn index(&self, k: u32, c: u32, r: u32, s: u32) -> usize {
         let (per_group, rows, cols) = (self.c / self.groups, self.y.kernel, self.x.kernel);
-        (((k as usize * per_group as usize + c as usize) * rows as usize) + r as usize) * cols as usize + s as usize
+        (((k as usize * per_group as usize + c as usize) * rows as usize) + r as usize)
+            * cols as usize
+            + s as usize
     }
 
     /// Weights of one output channel.
@@ -120,7 +122,10 @@ impl Conv {
 
     /// Multiplications of a dense machine for `n` images.
     pub fn macs(&self, n: u32) -> u64 {
-        u64::from(n) * self.weights.len() as u64 * u64::from(self.y.output) * u64::from(self.x.output)
+        u64::from(n)
+            * self.weights.len() as u64
+            * u64::from(self.y.output)
+            * u64::from(self.x.output)
     }
 }
 
@@ -191,16 +196,22 @@ impl Graph {
 
     /// The operands of a node in order.
     pub fn operands(&self, id: NodeId) -> Vec<NodeId> {
-        let mut edges: Vec<_> =
-            self.dag.edges_directed(id, Direction::Incoming).map(|e| (*e.weight(), e.source())).collect();
+        let mut edges: Vec<_> = self
+            .dag
+            .edges_directed(id, Direction::Incoming)
+            .map(|e| (*e.weight(), e.source()))
+            .collect();
         edges.sort_unstable();
         edges.into_iter().map(|(_, source)| source).collect()
     }
 
     /// The consumers of a node and the operand position each uses it at, in a fixed order.
     pub fn consumers(&self, id: NodeId) -> Vec<(NodeId, u32)> {
-        let mut edges: Vec<_> =
-            self.dag.edges_directed(id, Direction::Outgoing).map(|e| (e.target(), *e.weight())).collect();
+        let mut edges: Vec<_> = self
+            .dag
+            .edges_directed(id, Direction::Outgoing)
+            .map(|e| (e.target(), *e.weight()))
+            .collect();
         edges.sort_unstable();
         edges
     }
@@ -212,10 +223,16 @@ impl Graph {
 
     /// Nodes in a topological order that depends on nothing but the graph: ready nodes by index.
     pub fn order(&self) -> Vec<NodeId> {
-        let mut missing: std::collections::BTreeMap<NodeId, usize> =
-            self.dag.node_indices().map(|id| (id, self.dag.edges_directed(id, Direction::Incoming).count())).collect();
-        let mut ready: std::collections::BTreeSet<NodeId> =
-            missing.iter().filter(|(_, count)| **count == 0).map(|(id, _)| *id).collect();
+        let mut missing: std::collections::BTreeMap<NodeId, usize> = self
+            .dag
+            .node_indices()
+            .map(|id| (id, self.dag.edges_directed(id, Direction::Incoming).count()))
+            .collect();
+        let mut ready: std::collections::BTreeSet<NodeId> = missing
+            .iter()
+            .filter(|(_, count)| **count == 0)
+            .map(|(id, _)| *id)
+            .collect();
         let mut order = Vec::with_capacity(missing.len());
         while let Some(id) = ready.pop_first() {
             order.push(id);
@@ -243,7 +260,11 @@ impl Graph {
 
     /// Takes all operands from a node.
     pub fn disconnect(&mut self, id: NodeId) {
-        let edges: Vec<_> = self.dag.edges_directed(id, Direction::Incoming).map(|e| e.id()).collect();
+        let edges: Vec<_> = self
+            .dag
+            .edges_directed(id, Direction::Incoming)
+            .map(|e| e.id())
+            .collect();
         for edge in edges {
             self.dag.remove_edge(edge);
         }
@@ -251,8 +272,11 @@ impl Graph {
 
     /// Makes every consumer of `old`, and every output that is `old`, use `new` instead.
     pub fn replace_uses(&mut self, old: NodeId, new: NodeId) {
-        let edges: Vec<_> =
-            self.dag.edges_directed(old, Direction::Outgoing).map(|e| (e.id(), e.target(), *e.weight())).collect();
+        let edges: Vec<_> = self
+            .dag
+            .edges_directed(old, Direction::Outgoing)
+            .map(|e| (e.id(), e.target(), *e.weight()))
+            .collect();
         for (edge, target, slot) in edges {
             self.dag.remove_edge(edge);
             self.dag.add_edge(new, target, slot);

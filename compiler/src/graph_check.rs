@@ -14,7 +14,11 @@ pub fn check(graph: &Graph) -> Result<(), String> {
     for id in graph.dag.node_indices() {
         node(graph, id).map_err(|rule| format!("{}: {rule}", graph.dag[id].tensor))?;
     }
-    match graph.outputs.iter().find(|(_, id)| !graph.dag.contains_node(*id)) {
+    match graph
+        .outputs
+        .iter()
+        .find(|(_, id)| !graph.dag.contains_node(*id))
+    {
         Some((name, _)) => Err(format!("the output {name} is gone")),
         None => Ok(()),
     }
@@ -23,7 +27,11 @@ pub fn check(graph: &Graph) -> Result<(), String> {
 fn node(graph: &Graph, id: NodeId) -> Result<(), String> {
     let operands = graph.operands(id);
     let count = |wanted: usize| {
-        if operands.len() == wanted { Ok(()) } else { Err(format!("{} operands, {wanted} expected", operands.len())) }
+        if operands.len() == wanted {
+            Ok(())
+        } else {
+            Err(format!("{} operands, {wanted} expected", operands.len()))
+        }
     };
     let shape = |id: NodeId| graph.dag[id].shape().ok_or("no shape [N, C, H, W]");
     match &graph.dag[id].op {
@@ -41,17 +49,29 @@ fn node(graph: &Graph, id: NodeId) -> Result<(), String> {
             for &operand in &operands {
                 channels += shape(operand)?[1];
             }
-            if channels == shape(id)?[1] { Ok(()) } else { Err("the operands' channels do not add up".to_owned()) }
+            if channels == shape(id)?[1] {
+                Ok(())
+            } else {
+                Err("the operands' channels do not add up".to_owned())
+            }
         }
         Op::Slice(range) => {
             count(1)?;
             let inside = range.end <= shape(operands[0])?[1] && range.len() == shape(id)?[1];
-            if inside { Ok(()) } else { Err("the range is not one of the operand's channels".to_owned()) }
+            if inside {
+                Ok(())
+            } else {
+                Err("the range is not one of the operand's channels".to_owned())
+            }
         }
         Op::Rename => {
             count(1)?;
             let elements = |id: NodeId| graph.dag[id].dims.iter().product::<u64>();
-            if elements(operands[0]) == elements(id) { Ok(()) } else { Err("the number of values changes".to_owned()) }
+            if elements(operands[0]) == elements(id) {
+                Ok(())
+            } else {
+                Err("the number of values changes".to_owned())
+            }
         }
         Op::Host(host) => count(host.inputs.len()),
         Op::HostOutput(index) => {
@@ -68,14 +88,23 @@ fn layer_shape(layer: &Layer, from: [u32; 4], to: [u32; 4]) -> Result<(), String
     let [n, mut c, mut h, mut w] = from;
     if let Some(conv) = &layer.conv {
         if (conv.c, conv.y.input, conv.x.input) != (c, h, w) {
-            return Err(format!("the convolution takes {}x{}x{}, its operand is {c}x{h}x{w}", conv.c, conv.y.input, conv.x.input));
+            return Err(format!(
+                "the convolution takes {}x{}x{}, its operand is {c}x{h}x{w}",
+                conv.c, conv.y.input, conv.x.input
+            ));
         }
         if conv.weights.len() != conv.k as usize * conv.weights_per_output() {
-            return Err("the convolution has another number of weights than its shape says".to_owned());
+            return Err(
+                "the convolution has another number of weights than its shape says".to_owned(),
+            );
         }
         (c, h, w) = (conv.k, conv.y.output, conv.x.output);
     }
-    if layer.affine.as_ref().is_some_and(|a| a.scale.len() != c as usize || a.offset.len() != c as usize) {
+    if layer
+        .affine
+        .as_ref()
+        .is_some_and(|a| a.scale.len() != c as usize || a.offset.len() != c as usize)
+    {
         return Err("the affine stage has another number of channels".to_owned());
     }
     if let Some(pool) = &layer.pool {
@@ -84,5 +113,12 @@ fn layer_shape(layer: &Layer, from: [u32; 4], to: [u32; 4]) -> Result<(), String
         }
         (h, w) = (pool.y.output, pool.x.output);
     }
-    if [n, c, h, w] == to { Ok(()) } else { Err(format!("the stages give {:?}, the result is {to:?}", [n, c, h, w])) }
+    if [n, c, h, w] == to {
+        Ok(())
+    } else {
+        Err(format!(
+            "the stages give {:?}, the result is {to:?}",
+            [n, c, h, w]
+        ))
+    }
 }

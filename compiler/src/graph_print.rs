@@ -10,8 +10,20 @@ impl fmt::Display for Graph {
         writeln!(f, "graph {}", self.name)?;
         for id in self.order() {
             let node = &self.dag[id];
-            let operands: Vec<String> = self.operands(id).iter().map(|o| format!("%{}", o.index())).collect();
-            write!(f, "%{} {:?} {:?} = {}({})", id.index(), node.tensor, node.dims, word(&node.op), operands.join(", "))?;
+            let operands: Vec<String> = self
+                .operands(id)
+                .iter()
+                .map(|o| format!("%{}", o.index()))
+                .collect();
+            write!(
+                f,
+                "%{} {:?} {:?} = {}({})",
+                id.index(),
+                node.tensor,
+                node.dims,
+                word(&node.op),
+                operands.join(", ")
+            )?;
             if let Op::Layer(layer) = &node.op {
                 write!(f, "{layer}")?;
             }
@@ -48,7 +60,11 @@ impl fmt::Display for Layer {
             write!(f, " {conv}")?;
         }
         if let Some(affine) = &self.affine {
-            f.write_str(if affine.scale.iter().all(|&s| s == 1.0) { " + bias" } else { " + affine" })?;
+            f.write_str(if affine.scale.iter().all(|&s| s == 1.0) {
+                " + bias"
+            } else {
+                " + affine"
+            })?;
         }
         if self.operand {
             f.write_str(" + operand")?;
@@ -75,7 +91,14 @@ impl fmt::Display for Conv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let zeros = self.weights.iter().filter(|w| **w == 0.0).count();
         let density = 1.0 - zeros as f64 / self.weights.len().max(1) as f64;
-        write!(f, "conv {}x{}x{}x{}", self.k, self.c / self.groups, self.y.kernel, self.x.kernel)?;
+        write!(
+            f,
+            "conv {}x{}x{}x{}",
+            self.k,
+            self.c / self.groups,
+            self.y.kernel,
+            self.x.kernel
+        )?;
         if self.groups > 1 {
             write!(f, " groups {}", self.groups)?;
         }
@@ -108,7 +131,11 @@ fn axes(f: &mut fmt::Formatter<'_>, y: &Axis, x: &Axis) -> fmt::Result {
         write!(f, " dilation {}x{}", y.dilation, x.dilation)?;
     }
     if [y.pad, x.pad] != [[0, 0]; 2] {
-        write!(f, " pad {},{},{},{}", y.pad[0], x.pad[0], y.pad[1], x.pad[1])?;
+        write!(
+            f,
+            " pad {},{},{},{}",
+            y.pad[0], x.pad[0], y.pad[1], x.pad[1]
+        )?;
     }
     Ok(())
 }

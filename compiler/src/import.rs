@@ -74,9 +74,10 @@ impl ImportErrors {
                 location: Some(Location {
                     file: Some(file.to_owned()),
                     place: match &error.node {
-                        Some((name, operator)) => {
-                            DiagnosticPlace::Node { name: name.clone(), operator: operator.clone() }
-                        }
+                        Some((name, operator)) => DiagnosticPlace::Node {
+                            name: name.clone(),
+                            operator: operator.clone(),
+                        },
                         None => DiagnosticPlace::File,
                     },
                 }),
@@ -90,13 +91,28 @@ impl ImportErrors {
 impl ImportError {
     /// A problem of the whole model.
     pub(crate) fn model(code: Code, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { code, message: message.into(), node: None, remedy: Some(remedy.into()) }
+        Self {
+            code,
+            message: message.into(),
+            node: None,
+            remedy: Some(remedy.into()),
+        }
     }
 
     /// A problem of a node.
-    pub(crate) fn node(code: Code, node: &NodeProto, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn node(
+        code: Code,
+        node: &NodeProto,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
         let place = (node_name(node), node.op_type.clone());
-        Self { code, message: message.into(), node: Some(place), remedy: Some(remedy.into()) }
+        Self {
+            code,
+            message: message.into(),
+            node: Some(place),
+            remedy: Some(remedy.into()),
+        }
     }
 }
 
@@ -107,10 +123,17 @@ impl ImportError {
 pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported, ImportErrors> {
     let bytes = std::fs::read(path).map_err(|error| {
         let message = format!("the file cannot be read: {error}");
-        ImportErrors(vec![ImportError::model(Code::CannotRead, message, "check the path and its permissions")])
+        ImportErrors(vec![ImportError::model(
+            Code::CannotRead,
+            message,
+            "check the path and its permissions",
+        )])
     })?;
     let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("model");
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     import_bytes(stem, &bytes, folder, options)
 }
 
@@ -134,21 +157,40 @@ pub fn import_bytes(
     facts::bind_dimensions(&mut model, options)?;
     let facts = Facts::infer(&model)?;
     let graph = Importer::new(&model, &facts, stem).run()?;
-    Ok(Imported { graph, model: Arc::new(model), hash })
+    Ok(Imported {
+        graph,
+        model: Arc::new(model),
+        hash,
+    })
 }
 
 fn decode(bytes: &[u8]) -> Result<ModelProto, ImportError> {
     if bytes.is_empty() {
-        return Err(ImportError::model(Code::EmptyFile, "the file is empty", "export the model again"));
+        return Err(ImportError::model(
+            Code::EmptyFile,
+            "the file is empty",
+            "export the model again",
+        ));
     }
     let model = ModelProto::decode(bytes).map_err(|error| {
         let message = format!("this is no ONNX model, or only a part of one: {error}");
-        ImportError::model(Code::NotOnnx, message, "give an .onnx file as an exporter writes it")
+        ImportError::model(
+            Code::NotOnnx,
+            message,
+            "give an .onnx file as an exporter writes it",
+        )
     })?;
-    let empty = model.graph.as_ref().is_none_or(|graph| graph.node.is_empty() && graph.output.is_empty());
+    let empty = model
+        .graph
+        .as_ref()
+        .is_none_or(|graph| graph.node.is_empty() && graph.output.is_empty());
     if empty {
         let message = "this is no ONNX model: it has no graph";
-        return Err(ImportError::model(Code::NotOnnx, message, "give an .onnx file as an exporter writes it"));
+        return Err(ImportError::model(
+            Code::NotOnnx,
+            message,
+            "give an .onnx file as an exporter writes it",
+        ));
     }
     Ok(model)
 }
@@ -183,18 +225,34 @@ pub(crate) struct Importer<'a> {
 impl<'a> Importer<'a> {
     fn new(model: &'a ModelProto, facts: &'a Facts, stem: &str) -> Self {
         let name = model.graph.as_ref().map_or("", |graph| &graph.name);
-        let generic = name.is_empty() || ["main_graph", "torch_jit", "torch-jit-export", "graph"].contains(&name);
+        let generic = name.is_empty()
+            || ["main_graph", "torch_jit", "torch-jit-export", "graph"].contains(&name);
         let graph = Graph {
-            name: if generic { stem.to_owned() } else { name.to_owned() },
-            opsets: model.opset_import.iter().map(|o| (o.domain.clone(), o.version)).collect(),
+            name: if generic {
+                stem.to_owned()
+            } else {
+                name.to_owned()
+            },
+            opsets: model
+                .opset_import
+                .iter()
+                .map(|o| (o.domain.clone(), o.version))
+                .collect(),
             ..Graph::default()
         };
-        Self { model, facts, graph, results: BTreeMap::new() }
+        Self {
+            model,
+            facts,
+            graph,
+            results: BTreeMap::new(),
+        }
     }
 
     fn run(mut self) -> Result<Graph, ImportErrors> {
         let model = self.model;
-        let Some(proto) = &model.graph else { return Ok(self.graph) };
+        let Some(proto) = &model.graph else {
+            return Ok(self.graph);
+        };
         for input in &proto.input {
             if self.facts.constant(&input.name).is_none() {
                 let id = self.add(&input.name, &[], Op::Input, Vec::new());
@@ -248,7 +306,10 @@ impl<'a> Importer<'a> {
         let mut operands = Vec::new();
         for name in node.input.iter().filter(|name| !name.is_empty()) {
             if let Some(constant) = self.facts.constant(name) {
-                if !initializers.iter().any(|t: &tract_onnx::pb::TensorProto| t.name == *name) {
+                if !initializers
+                    .iter()
+                    .any(|t: &tract_onnx::pb::TensorProto| t.name == *name)
+                {
                     initializers.extend(facts::to_proto(name, constant));
                 }
             } else if !inputs.contains(name)
@@ -262,7 +323,11 @@ impl<'a> Importer<'a> {
             .output
             .iter()
             .filter(|name| !name.is_empty())
-            .filter_map(|name| self.facts.get(name).map(|fact| (name.clone(), fact.dtype, fact.dims.clone())))
+            .filter_map(|name| {
+                self.facts
+                    .get(name)
+                    .map(|fact| (name.clone(), fact.dtype, fact.dims.clone()))
+            })
             .collect();
         let host = HostOp {
             nodes: vec![node.clone()],
@@ -272,7 +337,12 @@ impl<'a> Importer<'a> {
             reasons: vec![format!("{} ({}): {reason}", node_name(node), node.op_type)],
         };
         let first = node.output.first().cloned().unwrap_or_default();
-        let id = self.add(&first, &operands, Op::Host(Box::new(host)), vec![node_name(node)]);
+        let id = self.add(
+            &first,
+            &operands,
+            Op::Host(Box::new(host)),
+            vec![node_name(node)],
+        );
         for (index, (name, ..)) in outputs.iter().enumerate() {
             let result = self.add(name, &[id], Op::HostOutput(index as u32), Vec::new());
             self.results.insert(name.clone(), result);
@@ -292,9 +362,17 @@ impl<'a> Importer<'a> {
         let fact = self.facts.get(name);
         let host = HostOp {
             nodes: vec![node],
-            initializers: self.facts.constant(name).and_then(|c| facts::to_proto(&inner, c)).into_iter().collect(),
+            initializers: self
+                .facts
+                .constant(name)
+                .and_then(|c| facts::to_proto(&inner, c))
+                .into_iter()
+                .collect(),
             inputs: Vec::new(),
-            outputs: fact.map(|f| (name.to_owned(), f.dtype, f.dims.clone())).into_iter().collect(),
+            outputs: fact
+                .map(|f| (name.to_owned(), f.dtype, f.dims.clone()))
+                .into_iter()
+                .collect(),
             reasons: vec![format!("{name}: the output is a constant")],
         };
         let id = self.add(name, &[], Op::Host(Box::new(host)), vec![name.to_owned()]);
@@ -302,28 +380,57 @@ impl<'a> Importer<'a> {
     }
 
     /// Adds a node whose result is the ONNX tensor `tensor`.
-    pub(crate) fn add(&mut self, tensor: &str, operands: &[NodeId], op: Op, onnx_nodes: Vec<String>) -> NodeId {
-        let (dtype, dims) = self.facts.get(tensor).map_or((Dtype::F32, Vec::new()), |f| (f.dtype, f.dims.clone()));
-        self.graph.add(Node { tensor: tensor.to_owned(), onnx_nodes, dtype, dims, op }, operands)
+    pub(crate) fn add(
+        &mut self,
+        tensor: &str,
+        operands: &[NodeId],
+        op: Op,
+        onnx_nodes: Vec<String>,
+    ) -> NodeId {
+        let (dtype, dims) = self
+            .facts
+            .get(tensor)
+            .map_or((Dtype::F32, Vec::new()), |f| (f.dtype, f.dims.clone()));
+        self.graph.add(
+            Node {
+                tensor: tensor.to_owned(),
+                onnx_nodes,
+                dtype,
+                dims,
+                op,
+            },
+            operands,
+        )
     }
 
     /// The node that computes operand `index`, if it is a float activation that the machine can hold.
     pub(crate) fn activation(&self, node: &NodeProto, index: usize) -> Result<NodeId, String> {
         let name = node.input.get(index).map_or("", |name| name);
-        let Some(&id) = self.results.get(name) else { return Err(format!("operand {index} is a constant")) };
+        let Some(&id) = self.results.get(name) else {
+            return Err(format!("operand {index} is a constant"));
+        };
         let data = &self.graph.dag[id];
         if data.dtype != Dtype::F32 {
-            return Err(format!("`{name}` is of type {:?}; the array takes 32-bit floats", data.dtype));
+            return Err(format!(
+                "`{name}` is of type {:?}; the array takes 32-bit floats",
+                data.dtype
+            ));
         }
         if data.shape().is_none() {
-            return Err(format!("`{name}` has shape {:?}; the array takes [N, C], [N, C, L] and [N, C, H, W]", data.dims));
+            return Err(format!(
+                "`{name}` has shape {:?}; the array takes [N, C], [N, C, L] and [N, C, H, W]",
+                data.dims
+            ));
         }
         Ok(id)
     }
 
     /// The constant that is operand `index`.
     pub(crate) fn constant(&self, node: &NodeProto, index: usize) -> Option<&'a Tensor> {
-        node.input.get(index).filter(|name| !name.is_empty()).and_then(|name| self.facts.constant(name))
+        node.input
+            .get(index)
+            .filter(|name| !name.is_empty())
+            .and_then(|name| self.facts.constant(name))
     }
 
     /// Whether operand `index` is given.
@@ -333,7 +440,11 @@ impl<'a> Importer<'a> {
 }
 
 /// A `Reshape` node that gives `input` the extents `dims` under the name `output`, and the initializer it needs.
-pub(crate) fn reshape_node(input: &str, output: &str, dims: &[u64]) -> (NodeProto, tract_onnx::pb::TensorProto) {
+pub(crate) fn reshape_node(
+    input: &str,
+    output: &str,
+    dims: &[u64],
+) -> (NodeProto, tract_onnx::pb::TensorProto) {
     let shape = format!("{output}.shape");
     let node = NodeProto {
         input: vec![input.to_owned(), shape.clone()],
@@ -354,16 +465,26 @@ pub(crate) fn reshape_node(input: &str, output: &str, dims: &[u64]) -> (NodeProt
 
 /// The declaration of a tensor as an input or output.
 pub(crate) fn value_info(name: &str, dtype: Dtype, dims: &[u64]) -> tract_onnx::pb::ValueInfoProto {
-    use tract_onnx::pb::{TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto, type_proto};
+    use tract_onnx::pb::{
+        TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto, type_proto,
+    };
     let dim = |&d: &u64| tensor_shape_proto::Dimension {
         value: Some(tensor_shape_proto::dimension::Value::DimValue(d as i64)),
         ..tensor_shape_proto::Dimension::default()
     };
-    let shape = TensorShapeProto { dim: dims.iter().map(dim).collect() };
-    let tensor = type_proto::Tensor { elem_type: facts::onnx_type(dtype) as i32, shape: Some(shape) };
+    let shape = TensorShapeProto {
+        dim: dims.iter().map(dim).collect(),
+    };
+    let tensor = type_proto::Tensor {
+        elem_type: facts::onnx_type(dtype) as i32,
+        shape: Some(shape),
+    };
     ValueInfoProto {
         name: name.to_owned(),
-        r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() }),
+        r#type: Some(TypeProto {
+            value: Some(type_proto::Value::TensorType(tensor)),
+            ..TypeProto::default()
+        }),
         ..ValueInfoProto::default()
     }
 }

@@ -56,21 +56,33 @@ pub fn interpret(
 ) -> Result<Interpretation, InterpretError> {
     let mut state = State {
         network,
-        tensors: network.tensors.iter().map(|t| vec![0; t.shape.iter().map(|&d| d as usize).product()]).collect(),
+        tensors: network
+            .tensors
+            .iter()
+            .map(|t| vec![0; t.shape.iter().map(|&d| d as usize).product()])
+            .collect(),
         host_values: vec![None; network.values.len()],
     };
     for &value in &network.inputs {
         let name = &network.values[value].name;
-        let tensor = inputs.get(name).ok_or_else(|| InterpretError::MissingInput(name.clone()))?;
+        let tensor = inputs
+            .get(name)
+            .ok_or_else(|| InterpretError::MissingInput(name.clone()))?;
         state.accept(value, tensor.clone())?;
     }
     for step in &network.steps {
         match step {
             Step::Layer(layer) => state.layer(layer),
             Step::Host(segment) => {
-                let operands = segment.inputs.iter().map(|&v| state.offer(v)).collect::<Result<Vec<_>, _>>()?;
-                let results = host(segment, &operands)
-                    .map_err(|reason| InterpretError::Host { segment: segment.name.clone(), reason })?;
+                let operands = segment
+                    .inputs
+                    .iter()
+                    .map(|&v| state.offer(v))
+                    .collect::<Result<Vec<_>, _>>()?;
+                let results = host(segment, &operands).map_err(|reason| InterpretError::Host {
+                    segment: segment.name.clone(),
+                    reason,
+                })?;
                 for (&value, result) in segment.outputs.iter().zip(results) {
                     state.accept(value, result)?;
                 }
@@ -81,7 +93,10 @@ pub fn interpret(
     for &value in &network.outputs {
         outputs.insert(network.values[value].name.clone(), state.offer(value)?);
     }
-    Ok(Interpretation { tensors: state.tensors, outputs })
+    Ok(Interpretation {
+        tensors: state.tensors,
+        outputs,
+    })
 }
 
 struct State<'a> {
@@ -99,12 +114,21 @@ impl State<'_> {
             return Ok(());
         };
         let target = self.network.tensor(id);
-        let border = |reason: String| InterpretError::Border { name: data.name.clone(), reason };
+        let border = |reason: String| InterpretError::Border {
+            name: data.name.clone(),
+            reason,
+        };
         let floats = tensor.cast_to::<f32>().map_err(|e| border(e.to_string()))?;
-        let view = floats.to_plain_array_view::<f32>().map_err(|e| border(e.to_string()))?;
+        let view = floats
+            .to_plain_array_view::<f32>()
+            .map_err(|e| border(e.to_string()))?;
         let slots = &mut self.tensors[id.index()];
         if view.len() != slots.len() {
-            return Err(border(format!("{} values where {} are declared", view.len(), slots.len())));
+            return Err(border(format!(
+                "{} values where {} are declared",
+                view.len(),
+                slots.len()
+            )));
         }
         for (slot, &value) in slots.iter_mut().zip(view) {
             *slot = arith::quantise(value, target.scale, target.range);
@@ -115,15 +139,25 @@ impl State<'_> {
     /// Gives a value to the host.
     fn offer(&self, value: usize) -> Result<Tensor, InterpretError> {
         let data = &self.network.values[value];
-        let border = |reason: String| InterpretError::Border { name: data.name.clone(), reason };
+        let border = |reason: String| InterpretError::Border {
+            name: data.name.clone(),
+            reason,
+        };
         let Some(id) = data.tensor else {
-            return self.host_values[value].clone().ok_or_else(|| border("it was never computed".into()));
+            return self.host_values[value]
+                .clone()
+                .ok_or_else(|| border("it was never computed".into()));
         };
         let scale = self.network.tensor(id).scale;
-        let floats: Vec<f32> = self.tensors[id.index()].iter().map(|&q| arith::dequantise(q, scale)).collect();
+        let floats: Vec<f32> = self.tensors[id.index()]
+            .iter()
+            .map(|&q| arith::dequantise(q, scale))
+            .collect();
         let dims: Vec<usize> = data.dims.iter().map(|&d| d as usize).collect();
         let tensor = Tensor::from_shape(&dims, &floats).map_err(|e| border(e.to_string()))?;
-        let cast = tensor.cast_to_dt(crate::calibrate::datum_type(data.dtype)).map_err(|e| border(e.to_string()))?;
+        let cast = tensor
+            .cast_to_dt(crate::calibrate::datum_type(data.dtype))
+            .map_err(|e| border(e.to_string()))?;
         Ok(cast.into_owned())
     }
 
@@ -138,9 +172,17 @@ impl State<'_> {
             .map(|index| {
                 let (n, k) = (index / k, index % k);
                 let (inner, height, width) = match &layer.conv {
-                    Some(conv) => (self.convolve(layer.source, conv, n, k, layer.requantise.len()), conv.y.output, conv.x.output),
+                    Some(conv) => (
+                        self.convolve(layer.source, conv, n, k, layer.requantise.len()),
+                        conv.y.output,
+                        conv.x.output,
+                    ),
                     None => {
-                        let values = self.channel(layer.source, n, k).iter().map(|&v| i32::from(v)).collect();
+                        let values = self
+                            .channel(layer.source, n, k)
+                            .iter()
+                            .map(|&v| i32::from(v))
+                            .collect();
                         (values, from[2], from[3])
                     }
                 };
@@ -154,7 +196,10 @@ impl State<'_> {
         let channels = to[1] as usize;
         let target = &mut self.tensors[layer.destination.tensor.index()];
         for (index, values) in planes.into_iter().enumerate() {
-            let (n, k) = (index / k, index % k + layer.destination.channels.begin as usize);
+            let (n, k) = (
+                index / k,
+                index % k + layer.destination.channels.begin as usize,
+            );
             let start = (n * channels + k) * plane;
             target[start..start + plane].copy_from_slice(&values);
         }
@@ -169,7 +214,14 @@ impl State<'_> {
     }
 
     /// The sums of output channel `k`: every product rounded, then added.
-    fn convolve(&self, source: View, conv: &IntConv, n: usize, k: usize, outputs: usize) -> Vec<i32> {
+    fn convolve(
+        &self,
+        source: View,
+        conv: &IntConv,
+        n: usize,
+        k: usize,
+        outputs: usize,
+    ) -> Vec<i32> {
         let per_in = source.channels.len() as usize / conv.groups as usize;
         let group = k / (outputs / conv.groups as usize);
         let (rows, cols) = (conv.y.kernel, conv.x.kernel);
@@ -182,7 +234,8 @@ impl State<'_> {
             let plane = self.channel(source, n, group * per_in + c);
             for (r, lines) in lines.iter().enumerate() {
                 for (s, columns) in columns.iter().enumerate() {
-                    let weight = conv.weights[((k * per_in + c) * rows as usize + r) * cols as usize + s];
+                    let weight =
+                        conv.weights[((k * per_in + c) * rows as usize + r) * cols as usize + s];
                     if weight == 0 {
                         continue;
                     }
@@ -199,14 +252,17 @@ impl State<'_> {
 
     /// Bias, requantisation, operand, function, clamp.
     fn post_process(&self, layer: &IntLayer, sums: Vec<i32>, n: usize, k: usize) -> Vec<i16> {
-        let operand = layer.operand.map(|(view, multiplier, shift)| (self.channel(view, n, k), multiplier, shift));
+        let operand = layer
+            .operand
+            .map(|(view, multiplier, shift)| (self.channel(view, n, k), multiplier, shift));
         let [low, high] = layer.clamp.map(i32::from);
         sums.into_iter()
             .enumerate()
             .map(|(i, sum)| {
                 let mut value = layer.requantise[k].apply(sum);
                 if let Some((operand, multiplier, shift)) = operand {
-                    value = value.saturating_add(arith::scale_operand(operand[i], multiplier, shift));
+                    value =
+                        value.saturating_add(arith::scale_operand(operand[i], multiplier, shift));
                 }
                 value = match &layer.function {
                     None => value,
@@ -221,11 +277,15 @@ impl State<'_> {
 
 /// Pairs (output, input) that a tap joins.
 fn meetings(axis: &Axis, tap: u32) -> Vec<(u32, u32)> {
-    (0..axis.output).filter_map(|o| axis.input(o, tap).map(|i| (o, i))).collect()
+    (0..axis.output)
+        .filter_map(|o| axis.input(o, tap).map(|i| (o, i)))
+        .collect()
 }
 
 fn accumulate(sums: &mut [i32], inputs: &[i16], columns: &[(u32, u32)], weight: i16, shift: u32) {
-    let (Some(&(o0, i0)), Some(&(o1, i1))) = (columns.first(), columns.last()) else { return };
+    let (Some(&(o0, i0)), Some(&(o1, i1))) = (columns.first(), columns.last()) else {
+        return;
+    };
     if o1 - o0 == i1 - i0 && (o1 - o0) as usize + 1 == columns.len() {
         // Unit stride: the columns are two runs.
         let inputs = &inputs[i0 as usize..=i1 as usize];
@@ -240,13 +300,23 @@ fn accumulate(sums: &mut [i32], inputs: &[i16], columns: &[(u32, u32)], weight: 
 }
 
 fn pooled(pool: &IntPool, values: &[i16], height: u32, width: u32, clamp: [i16; 2]) -> Vec<i16> {
-    let shape = Pool { kind: pool.kind, y: pool.y, x: pool.x, multiplier: pool.multiplier, shift: pool.shift };
+    let shape = Pool {
+        kind: pool.kind,
+        y: pool.y,
+        x: pool.x,
+        multiplier: pool.multiplier,
+        shift: pool.shift,
+    };
     let mut result = Vec::with_capacity((pool.y.output * pool.x.output) as usize);
     for oy in 0..pool.y.output {
         for ox in 0..pool.x.output {
-            let window = (0..pool.y.kernel).filter_map(|r| pool.y.input(oy, r)).flat_map(|y| {
-                (0..pool.x.kernel).filter_map(move |s| pool.x.input(ox, s)).map(move |x| (y, x))
-            });
+            let window = (0..pool.y.kernel)
+                .filter_map(|r| pool.y.input(oy, r))
+                .flat_map(|y| {
+                    (0..pool.x.kernel)
+                        .filter_map(move |s| pool.x.input(ox, s))
+                        .map(move |x| (y, x))
+                });
             debug_assert!(pool.y.input <= height && pool.x.input <= width);
             let inside = window.map(|(y, x)| values[(y * width + x) as usize]);
             let value = match pool.kind {

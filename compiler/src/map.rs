@@ -12,11 +12,11 @@ pub mod tiling;
 
 use crate::quantise::{IntLayer, Quantised, Step};
 use residency::Residency;
+use scnn_isa::ids::SectionId;
 use scnn_isa::layer::{ArrayStage, Layer, Operand, Pass, Pool, PpuStage, WeightOrder};
 use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::{Dataflow, Machine};
 use scnn_isa::plane::{Rect, Span};
-use scnn_isa::ids::SectionId;
 use thiserror::Error;
 use tiling::Tiling;
 
@@ -47,7 +47,9 @@ pub enum MapError {
     #[error("the machine `{0}` is a dense baseline, which executes no programs")]
     Baseline(String),
     /// A buffer is too small for the smallest tile.
-    #[error("layer `{layer}` needs {needed} entries of the accumulators for one output channel of its smallest tile; a PE has {available}")]
+    #[error(
+        "layer `{layer}` needs {needed} entries of the accumulators for one output channel of its smallest tile; a PE has {available}"
+    )]
     Accumulators {
         /// The layer.
         layer: String,
@@ -118,7 +120,11 @@ fn paper(network: &Quantised, machine: &Machine) -> Result<Mapped, MapError> {
             Step::Host(_) => Ok(None),
         })
         .collect::<Result<_, _>>()?;
-    Ok(Mapped { layouts: tiling.layouts, residency, layers })
+    Ok(Mapped {
+        layouts: tiling.layouts,
+        residency,
+        layers,
+    })
 }
 
 fn map_layer(
@@ -130,24 +136,40 @@ fn map_layer(
     let passes = tiling.passes(network, layer);
     check_count(layer, "passes", passes.len() as u64)?;
     let Some(conv) = &layer.conv else {
-        return Ok(LayerMapping { passes, pe_groups: Grid::ONE, kc: 0, channel_groups: Vec::new() });
+        return Ok(LayerMapping {
+            passes,
+            pe_groups: Grid::ONE,
+            kc: 0,
+            channel_groups: Vec::new(),
+        });
     };
     let needed = tiling.accumulators(network, layer, &passes);
     let available = machine.accumulator_entries();
     let per_group = layer.destination.channels.len() / conv.groups;
     let fitting = u64::from(available) / needed.max(1);
     if fitting == 0 {
-        return Err(MapError::Accumulators { layer: layer.name.clone(), needed, available });
+        return Err(MapError::Accumulators {
+            layer: layer.name.clone(),
+            needed,
+            available,
+        });
     }
     let kc = PAPER_KC.min(per_group).min(fitting as u32);
     let channel_groups: Vec<Span> = (0..conv.groups)
         .flat_map(|group| {
             let (begin, end) = (group * per_group, (group + 1) * per_group);
-            (begin..end).step_by(kc as usize).map(move |k| Span::new(k, (k + kc).min(end)))
+            (begin..end)
+                .step_by(kc as usize)
+                .map(move |k| Span::new(k, (k + kc).min(end)))
         })
         .collect();
     check_count(layer, "output-channel groups", channel_groups.len() as u64)?;
-    Ok(LayerMapping { passes, pe_groups: Grid::ONE, kc, channel_groups })
+    Ok(LayerMapping {
+        passes,
+        pe_groups: Grid::ONE,
+        kc,
+        channel_groups,
+    })
 }
 
 fn check_count(layer: &IntLayer, what: &'static str, count: u64) -> Result<(), MapError> {
@@ -155,7 +177,12 @@ fn check_count(layer: &IntLayer, what: &'static str, count: u64) -> Result<(), M
     if count <= limit {
         return Ok(());
     }
-    Err(MapError::TooMany { layer: layer.name.clone(), what, count, limit })
+    Err(MapError::TooMany {
+        layer: layer.name.clone(),
+        what,
+        count,
+        limit,
+    })
 }
 
 /// The descriptor of a layer under a mapping; section ids are the caller's to fill in.
@@ -176,7 +203,11 @@ pub fn descriptor(layer: &IntLayer, mapping: &LayerMapping) -> Layer {
         }),
         ppu: PpuStage {
             requantise: SectionId(0),
-            operand: layer.operand.map(|(view, multiplier, shift)| Operand { view, multiplier, shift }),
+            operand: layer.operand.map(|(view, multiplier, shift)| Operand {
+                view,
+                multiplier,
+                shift,
+            }),
             function: None,
             clamp: layer.clamp,
             pool: layer.pool.map(|pool| Pool {
@@ -194,7 +225,10 @@ pub fn descriptor(layer: &IntLayer, mapping: &LayerMapping) -> Layer {
 /// The part `index` of `parts` near-equal parts of `span`, ceil(len / parts) each.
 pub(crate) fn uniform_part(span: Span, parts: u32, index: u32) -> Span {
     let step = span.len().div_ceil(parts.max(1));
-    Span::new((span.begin + index * step).min(span.end), (span.begin + (index + 1) * step).min(span.end))
+    Span::new(
+        (span.begin + index * step).min(span.end),
+        (span.begin + (index + 1) * step).min(span.end),
+    )
 }
 
 /// The plane of a layer's output, after pooling.

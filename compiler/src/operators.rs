@@ -84,7 +84,9 @@ operators! {
 /// The operator of a node, if it is one of ONNX's own and known.
 pub fn find(node: &NodeProto) -> Option<&'static Operator> {
     let standard = node.domain.is_empty() || node.domain == "ai.onnx";
-    OPERATORS.iter().find(|operator| standard && operator.name == node.op_type)
+    OPERATORS
+        .iter()
+        .find(|operator| standard && operator.name == node.op_type)
 }
 
 #[cfg(test)]

@@ -36,7 +36,10 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         // Half a bit of the sixteen; a value above 1.5 times the largest calibrated one saturates.
-        Self { bits: 16, headroom: 1.5 }
+        Self {
+            bits: 16,
+            headroom: 1.5,
+        }
     }
 }
 
@@ -52,7 +55,9 @@ pub enum QuantiseError {
         node: String,
     },
     /// No product shift keeps the sums in the accumulator.
-    #[error("layer `{layer}` adds {products} products per output; no product shift keeps them in {bits} bits")]
+    #[error(
+        "layer `{layer}` adds {products} products per output; no product shift keeps them in {bits} bits"
+    )]
     Accumulator {
         /// The layer.
         layer: String,
@@ -267,17 +272,29 @@ fn scale_tensors(
         let (mut low, mut nonzero, mut total) = (0f32, 0f64, 0f64);
         for &node in &stored.writers {
             let name = &graph.dag[node].tensor;
-            let range = calibration.ranges.get(name).ok_or_else(|| QuantiseError::MissingRange {
-                tensor: name.clone(),
-                node: graph.dag[node].onnx_nodes.first().cloned().unwrap_or_default(),
-            })?;
+            let range =
+                calibration
+                    .ranges
+                    .get(name)
+                    .ok_or_else(|| QuantiseError::MissingRange {
+                        tensor: name.clone(),
+                        node: graph.dag[node]
+                            .onnx_nodes
+                            .first()
+                            .cloned()
+                            .unwrap_or_default(),
+                    })?;
             magnitude = magnitude.max(range.max.abs()).max(range.min.abs());
             low = low.min(lower_bound(graph, node));
             let elements = graph.dag[node].dims.iter().product::<u64>() as f64;
             nonzero += range.density * elements;
             total += elements;
         }
-        let magnitude = if magnitude > 0.0 && magnitude.is_finite() { magnitude * options.headroom } else { 1.0 };
+        let magnitude = if magnitude > 0.0 && magnitude.is_finite() {
+            magnitude * options.headroom
+        } else {
+            1.0
+        };
         let high = limit as i16;
         tensors.push(Tensor {
             name: stored.name.clone(),
@@ -295,11 +312,21 @@ fn lower_bound(graph: &Graph, node: NodeId) -> f32 {
     match &graph.dag[node].op {
         Op::Layer(layer) => match layer.clamp {
             Some((low, _)) => low,
-            None if layer.is_pool_only() => graph.operands(node).first().map_or(f32::NEG_INFINITY, |&o| lower_bound(graph, o)),
+            None if layer.is_pool_only() => graph
+                .operands(node)
+                .first()
+                .map_or(f32::NEG_INFINITY, |&o| lower_bound(graph, o)),
             None => f32::NEG_INFINITY,
         },
-        Op::Concat => graph.operands(node).iter().map(|&o| lower_bound(graph, o)).fold(0.0, f32::min),
-        Op::Slice(_) | Op::Rename => graph.operands(node).first().map_or(f32::NEG_INFINITY, |&o| lower_bound(graph, o)),
+        Op::Concat => graph
+            .operands(node)
+            .iter()
+            .map(|&o| lower_bound(graph, o))
+            .fold(0.0, f32::min),
+        Op::Slice(_) | Op::Rename => graph
+            .operands(node)
+            .first()
+            .map_or(f32::NEG_INFINITY, |&o| lower_bound(graph, o)),
         Op::Input | Op::Host(_) | Op::HostOutput(_) => f32::NEG_INFINITY,
     }
 }
@@ -334,7 +361,11 @@ impl Builder<'_> {
             }
             Op::Host(host) => {
                 let operands = graph.operands(id);
-                let inputs = operands.iter().zip(&host.inputs).map(|(&o, name)| self.named_value(name, o)).collect();
+                let inputs = operands
+                    .iter()
+                    .zip(&host.inputs)
+                    .map(|(&o, name)| self.named_value(name, o))
+                    .collect();
                 let mut results: Vec<(u32, NodeId)> = graph
                     .consumers(id)
                     .into_iter()
@@ -344,11 +375,24 @@ impl Builder<'_> {
                     })
                     .collect();
                 results.sort_unstable();
-                let outputs = results.into_iter().map(|(_, node)| self.value(node)).collect();
-                let model = crate::transform::partition_host::host_model(graph, id).unwrap_or_default();
-                let name = self.unique(&format!("host.{}", graph.dag[id].onnx_nodes.first().map_or("segment", |n| n)));
+                let outputs = results
+                    .into_iter()
+                    .map(|(_, node)| self.value(node))
+                    .collect();
+                let model =
+                    crate::transform::partition_host::host_model(graph, id).unwrap_or_default();
+                let name = self.unique(&format!(
+                    "host.{}",
+                    graph.dag[id].onnx_nodes.first().map_or("segment", |n| n)
+                ));
                 let onnx_nodes = graph.dag[id].onnx_nodes.clone();
-                self.network.steps.push(Step::Host(Box::new(HostStep { name, onnx_nodes, model, inputs, outputs })));
+                self.network.steps.push(Step::Host(Box::new(HostStep {
+                    name,
+                    onnx_nodes,
+                    model,
+                    inputs,
+                    outputs,
+                })));
             }
             Op::Input | Op::Concat | Op::Slice(_) | Op::Rename | Op::HostOutput(_) => {}
         }
@@ -361,11 +405,22 @@ impl Builder<'_> {
     }
 
     fn copy(&mut self, id: NodeId, source: View, destination: View) -> IntLayer {
-        let (from, to) = (self.network.tensor(source.tensor), self.network.tensor(destination.tensor));
-        let (multiplier, shift) = arith::multiplier_for(f64::from(from.scale) / f64::from(to.scale));
+        let (from, to) = (
+            self.network.tensor(source.tensor),
+            self.network.tensor(destination.tensor),
+        );
+        let (multiplier, shift) =
+            arith::multiplier_for(f64::from(from.scale) / f64::from(to.scale));
         let clamp = to.range;
         let name = self.unique(&format!("{}.copy", self.graph.dag[id].tensor));
-        let requantise = vec![Requantise { bias: 0, multiplier, shift }; destination.channels.len() as usize];
+        let requantise = vec![
+            Requantise {
+                bias: 0,
+                multiplier,
+                shift
+            };
+            destination.channels.len() as usize
+        ];
         IntLayer {
             name,
             onnx_nodes: self.graph.dag[id].onnx_nodes.clone(),
@@ -398,28 +453,38 @@ impl Builder<'_> {
             None => (None, vec![1.0; channels]),
             Some(conv) => {
                 let limit = ((1i32 << (self.options.bits - 1)) - 1) as f32;
-                let (weights, scales) = quantise_weights(&conv.weights, conv.weights_per_output(), limit);
+                let (weights, scales) =
+                    quantise_weights(&conv.weights, conv.weights_per_output(), limit);
                 let bits = self.machine.pe.accumulator_bits;
-                let product_shift = product_shift(&weights, conv.weights_per_output(), from.range, bits).ok_or_else(
-                    || QuantiseError::Accumulator {
-                        layer: name.clone(),
-                        products: conv.weights_per_output() as u64,
-                        bits,
-                    },
-                )?;
-                let conv = IntConv { weights, groups: conv.groups, y: conv.y, x: conv.x, product_shift };
+                let product_shift =
+                    product_shift(&weights, conv.weights_per_output(), from.range, bits)
+                        .ok_or_else(|| QuantiseError::Accumulator {
+                            layer: name.clone(),
+                            products: conv.weights_per_output() as u64,
+                            bits,
+                        })?;
+                let conv = IntConv {
+                    weights,
+                    groups: conv.groups,
+                    y: conv.y,
+                    x: conv.x,
+                    product_shift,
+                };
                 (Some(conv), scales)
             }
         };
 
         // Units before the activation function: the output's, or the table's input.
         let (function, inner_scale) = self.function(layer, &to);
-        let product_scale = conv.as_ref().map_or(1.0, |conv| 2f64.powi(i32::from(conv.product_shift)));
+        let product_scale = conv
+            .as_ref()
+            .map_or(1.0, |conv| 2f64.powi(i32::from(conv.product_shift)));
         let requantise = (0..channels)
             .map(|k| {
                 let unit = f64::from(from.scale) * f64::from(weight_scales[k]) * product_scale;
-                let (scale, offset) =
-                    layer.affine.as_ref().map_or((1.0, 0.0), |a| (f64::from(a.scale[k]), f64::from(a.offset[k])));
+                let (scale, offset) = layer.affine.as_ref().map_or((1.0, 0.0), |a| {
+                    (f64::from(a.scale[k]), f64::from(a.offset[k]))
+                });
                 requantise_channel(unit, scale, offset, inner_scale)
             })
             .collect();
@@ -430,7 +495,13 @@ impl Builder<'_> {
             (view, multiplier, shift)
         });
         let clamp = clamp_bounds(layer.clamp, &to);
-        let pool = layer.pool.as_ref().map(|pool| IntPool { kind: pool.kind, y: pool.y, x: pool.x, multiplier: 1, shift: 0 });
+        let pool = layer.pool.as_ref().map(|pool| IntPool {
+            kind: pool.kind,
+            y: pool.y,
+            x: pool.x,
+            multiplier: 1,
+            shift: 0,
+        });
         let mut layer = IntLayer {
             name,
             onnx_nodes: node.onnx_nodes.clone(),
@@ -450,9 +521,14 @@ impl Builder<'_> {
     /// The activation function in integers and the real value of one unit of its input.
     fn function(&self, layer: &Layer, to: &Tensor) -> (Option<IntFunction>, f64) {
         let scale = f64::from(to.scale);
-        let Some(function) = &layer.function else { return (None, scale) };
+        let Some(function) = &layer.function else {
+            return (None, scale);
+        };
         if let Function::Leaky(slopes) = function {
-            let slopes = slopes.iter().map(|s| (s * 32768.0).round().clamp(-32768.0, 32767.0) as i16).collect();
+            let slopes = slopes
+                .iter()
+                .map(|s| (s * 32768.0).round().clamp(-32768.0, 32767.0) as i16)
+                .collect();
             return (Some(IntFunction::Leaky(slopes)), scale);
         }
         let reach = function_reach(function, scale * 32767.0);
@@ -460,7 +536,9 @@ impl Builder<'_> {
         let knots = (0..=TABLE_SEGMENTS)
             .map(|i| {
                 let x = (i as f64 * 256.0 - 32768.0) * unit;
-                (evaluate(function, x) / scale).round().clamp(-32767.0, 32767.0) as i16
+                (evaluate(function, x) / scale)
+                    .round()
+                    .clamp(-32767.0, 32767.0) as i16
             })
             .collect();
         (Some(IntFunction::Table(knots)), unit)
@@ -490,7 +568,11 @@ impl Builder<'_> {
     fn unique(&mut self, name: &str) -> String {
         let count = self.names.entry(name.to_owned()).or_insert(0);
         *count += 1;
-        if *count == 1 { name.to_owned() } else { format!("{name}#{count}") }
+        if *count == 1 {
+            name.to_owned()
+        } else {
+            format!("{name}#{count}")
+        }
     }
 }
 
@@ -502,7 +584,11 @@ fn quantise_weights(weights: &[f32], per_output: usize, limit: f32) -> (Vec<i16>
         .zip(weights.par_chunks(per_output.max(1)))
         .map(|(integers, weights)| {
             let magnitude = weights.iter().fold(0f32, |m, w| m.max(w.abs()));
-            let scale = if magnitude > 0.0 { magnitude / limit } else { 1.0 };
+            let scale = if magnitude > 0.0 {
+                magnitude / limit
+            } else {
+                1.0
+            };
             for (integer, weight) in integers.iter_mut().zip(weights) {
                 // A weight that is not zero stays so only if it rounds to something: half a unit and less is zero.
                 *integer = (weight / scale).round().clamp(-limit, limit) as i16;
@@ -520,25 +606,42 @@ pub fn product_shift(weights: &[i16], per_output: usize, range: [i16; 2], bits: 
         weights.par_chunks(per_output.max(1)).all(|weights| {
             let (mut negative, mut positive) = (0i64, 0i64);
             for &weight in weights {
-                let (a, b) = (arith::product(weight, range[0], shift), arith::product(weight, range[1], shift));
+                let (a, b) = (
+                    arith::product(weight, range[0], shift),
+                    arith::product(weight, range[1], shift),
+                );
                 negative += i64::from(a.min(b).min(0));
                 positive += i64::from(a.max(b).max(0));
             }
             low <= negative && positive <= high
         })
     };
-    (0..=u32::from(MAX_PRODUCT_SHIFT)).find(|&shift| fits(shift)).map(|shift| shift as u8)
+    (0..=u32::from(MAX_PRODUCT_SHIFT))
+        .find(|&shift| fits(shift))
+        .map(|shift| shift as u8)
 }
 
 /// Bias, multiplier and shift that take a sum in units of `unit` to `sum * scale + offset` in units of `target`.
 fn requantise_channel(unit: f64, scale: f64, offset: f64, target: f64) -> Requantise {
     let factor = unit * scale / target;
     // A channel scaled by (nearly) zero is a constant: the smallest factor that still carries the offset as a bias.
-    let factor = if factor.abs() < 2f64.powi(-16) * 1e-3 && offset != 0.0 { 2f64.powi(-16) } else { factor };
+    let factor = if factor.abs() < 2f64.powi(-16) * 1e-3 && offset != 0.0 {
+        2f64.powi(-16)
+    } else {
+        factor
+    };
     let (multiplier, shift) = arith::multiplier_for(factor);
     let realised = f64::from(multiplier) / 2f64.powi(i32::from(shift));
-    let bias = if realised == 0.0 { 0.0 } else { (offset / target / realised).round() };
-    Requantise { bias: bias.clamp(-2147483647.0, 2147483647.0) as i32, multiplier, shift }
+    let bias = if realised == 0.0 {
+        0.0
+    } else {
+        (offset / target / realised).round()
+    };
+    Requantise {
+        bias: bias.clamp(-2147483647.0, 2147483647.0) as i32,
+        multiplier,
+        shift,
+    }
 }
 
 /// Bounds in the units of `to`, inside its range.
@@ -581,7 +684,9 @@ fn evaluate(function: &Function, x: f64) -> f64 {
     match function {
         Function::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         Function::Tanh => x.tanh(),
-        Function::HardSigmoid { alpha, beta } => (f64::from(*alpha) * x + f64::from(*beta)).clamp(0.0, 1.0),
+        Function::HardSigmoid { alpha, beta } => {
+            (f64::from(*alpha) * x + f64::from(*beta)).clamp(0.0, 1.0)
+        }
         Function::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
         Function::Leaky(_) => x,
     }
@@ -603,7 +708,11 @@ mod tests {
     #[test]
     fn a_channel_scaled_by_zero_keeps_its_offset() {
         let channel = requantise_channel(1e-4, 0.0, 2.0, 1e-3);
-        assert!((channel.apply(1000) - 2000).abs() <= 1, "{}", channel.apply(1000));
+        assert!(
+            (channel.apply(1000) - 2000).abs() <= 1,
+            "{}",
+            channel.apply(1000)
+        );
     }
 
     #[test]

@@ -37,7 +37,12 @@ pub const PASSES: &[Pass] = &[
 pub fn run_all(graph: &mut Graph, observe: &mut dyn FnMut(&str, &Graph)) {
     for pass in PASSES {
         (pass.run)(graph);
-        debug_assert_eq!(crate::graph_check::check(graph), Ok(()), "after {}", pass.name);
+        debug_assert_eq!(
+            crate::graph_check::check(graph),
+            Ok(()),
+            "after {}",
+            pass.name
+        );
         observe(pass.name, graph);
     }
 }

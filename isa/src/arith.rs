@@ -19,13 +19,21 @@ pub const fn round_shift(value: i64, shift: u32) -> i64 {
         return value;
     }
     let half = 1i64 << (shift - 1);
-    if value >= 0 { (value + half) >> shift } else { -((-value + half) >> shift) }
+    if value >= 0 {
+        (value + half) >> shift
+    } else {
+        -((-value + half) >> shift)
+    }
 }
 
 /// Rounds `numerator / denominator` to the nearest integer, halves away from zero. `denominator > 0`.
 pub const fn round_div(numerator: i64, denominator: i64) -> i64 {
     let half = denominator / 2;
-    if numerator >= 0 { (numerator + half) / denominator } else { -((-numerator + half) / denominator) }
+    if numerator >= 0 {
+        (numerator + half) / denominator
+    } else {
+        -((-numerator + half) / denominator)
+    }
 }
 
 /// The product of a weight and an activation as it enters the accumulator: rounded to 2^`shift`, halves upward.
@@ -34,7 +42,11 @@ pub const fn round_div(numerator: i64, denominator: i64) -> i64 {
 #[inline]
 pub const fn product(weight: i16, activation: i16, shift: u32) -> i32 {
     let exact = weight as i32 * activation as i32;
-    if shift == 0 { exact } else { (exact + (1 << (shift - 1))) >> shift }
+    if shift == 0 {
+        exact
+    } else {
+        (exact + (1 << (shift - 1))) >> shift
+    }
 }
 
 /// Smallest and largest value of a signed two's-complement number of `bits` (1..=32).
@@ -61,12 +73,19 @@ pub const MAX_PRODUCT_SHIFT: u8 = 30;
 
 impl Requantise {
     /// Passes a value through unchanged.
-    pub const IDENTITY: Self = Self { bias: 0, multiplier: 1, shift: 0 };
+    pub const IDENTITY: Self = Self {
+        bias: 0,
+        multiplier: 1,
+        shift: 0,
+    };
 
     /// `round((sum + bias) * multiplier / 2^shift)`, saturated to 32 bits.
     #[inline]
     pub const fn apply(self, sum: i32) -> i32 {
-        saturate(round_shift((sum as i64 + self.bias as i64) * self.multiplier as i64, self.shift as u32))
+        saturate(round_shift(
+            (sum as i64 + self.bias as i64) * self.multiplier as i64,
+            self.shift as u32,
+        ))
     }
 }
 
@@ -81,7 +100,11 @@ pub const fn scale_operand(value: i16, multiplier: i16, shift: u8) -> i32 {
 #[inline]
 pub fn quantise(value: f32, scale: f32, range: [i16; 2]) -> i16 {
     let units = (f64::from(value) / f64::from(scale)).round();
-    if units.is_nan() { 0 } else { units.clamp(f64::from(range[0]), f64::from(range[1])) as i16 }
+    if units.is_nan() {
+        0
+    } else {
+        units.clamp(f64::from(range[0]), f64::from(range[1])) as i16
+    }
 }
 
 /// The real value of an integer of a tensor.
@@ -117,7 +140,11 @@ pub fn table(knots: &[i16], value: i32) -> i32 {
 /// Multiplies negative values by `multiplier / 2^15` (leaky and parametric ReLU).
 #[inline]
 pub const fn leaky(value: i32, multiplier: i16) -> i32 {
-    if value >= 0 { value } else { saturate(round_shift(value as i64 * multiplier as i64, 15)) }
+    if value >= 0 {
+        value
+    } else {
+        saturate(round_shift(value as i64 * multiplier as i64, 15))
+    }
 }
 
 const fn saturate(value: i64) -> i32 {
@@ -159,7 +186,10 @@ mod tests {
 
     #[test]
     fn halves_round_away_from_zero() {
-        assert_eq!([3, 5, -3, -5, 6, -6].map(|v| round_shift(v, 1)), [2, 3, -2, -3, 3, -3]);
+        assert_eq!(
+            [3, 5, -3, -5, 6, -6].map(|v| round_shift(v, 1)),
+            [2, 3, -2, -3, 3, -3]
+        );
         assert_eq!([1, 3, -1, -3].map(|v| round_div(v, 2)), [1, 2, -1, -2]);
     }
 
@@ -173,12 +203,22 @@ mod tests {
 
     #[test]
     fn products_round_halves_upward() {
-        assert_eq!([product(1, 1, 1), product(1, -1, 1), product(3, 1, 1), product(-3, 1, 1)], [1, 0, 2, -1]);
+        assert_eq!(
+            [
+                product(1, 1, 1),
+                product(1, -1, 1),
+                product(3, 1, 1),
+                product(-3, 1, 1)
+            ],
+            [1, 0, 2, -1]
+        );
     }
 
     #[test]
     fn a_table_reproduces_its_knots_and_the_line_between() {
-        let knots: Vec<i16> = (0..=TABLE_SEGMENTS as i32).map(|i| (i * 64 - 8192).min(32767) as i16).collect();
+        let knots: Vec<i16> = (0..=TABLE_SEGMENTS as i32)
+            .map(|i| (i * 64 - 8192).min(32767) as i16)
+            .collect();
         assert_eq!(table(&knots, -32768), -8192);
         assert_eq!(table(&knots, 0), 0);
         assert_eq!(table(&knots, 128), 32);

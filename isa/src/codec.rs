@@ -87,7 +87,9 @@ impl Format {
         } else {
             5
         };
-        count + (elements * self.index_bits as u64).div_ceil(8) + (elements * self.data_bits as u64).div_ceil(8)
+        count
+            + (elements * self.index_bits as u64).div_ceil(8)
+            + (elements * self.data_bits as u64).div_ceil(8)
     }
 
     /// Elements of the block whose values are `values`, in order.
@@ -98,7 +100,11 @@ impl Format {
     }
 
     /// Appends the elements of a block to `elements`; returns how many there are.
-    pub fn compress_into(self, values: impl IntoIterator<Item = i16>, elements: &mut Vec<Element>) -> usize {
+    pub fn compress_into(
+        self,
+        values: impl IntoIterator<Item = i16>,
+        elements: &mut Vec<Element>,
+    ) -> usize {
         let start = elements.len();
         let max_run = self.max_run();
         let mut run = 0;
@@ -108,10 +114,16 @@ impl Format {
                 continue;
             }
             while run > max_run {
-                elements.push(Element { run: max_run as u8, value: 0 });
+                elements.push(Element {
+                    run: max_run as u8,
+                    value: 0,
+                });
                 run -= max_run + 1;
             }
-            elements.push(Element { run: run as u8, value });
+            elements.push(Element {
+                run: run as u8,
+                value,
+            });
             run = 0;
         }
         elements.len() - start
@@ -137,9 +149,17 @@ impl Format {
             count >>= 7;
         }
         bytes.push(count as u8);
-        pack(bytes, elements.iter().map(|e| u32::from(e.run)), u32::from(self.index_bits));
+        pack(
+            bytes,
+            elements.iter().map(|e| u32::from(e.run)),
+            u32::from(self.index_bits),
+        );
         let mask = ((1u32 << self.data_bits) - 1) & 0xffff;
-        pack(bytes, elements.iter().map(|e| u32::from(e.value as u16) & mask), u32::from(self.data_bits));
+        pack(
+            bytes,
+            elements.iter().map(|e| u32::from(e.value as u16) & mask),
+            u32::from(self.data_bits),
+        );
     }
 
     /// Reads the block of `positions` positions at `bytes[*offset..]`, appends its elements and moves the offset.
@@ -164,7 +184,10 @@ impl Format {
         let values_at = at;
         at += (count * data_bits as usize).div_ceil(8);
         if at > bytes.len() {
-            return Err(CodecError::Truncated { needed: at, available: bytes.len() });
+            return Err(CodecError::Truncated {
+                needed: at,
+                available: bytes.len(),
+            });
         }
         let mut position = 0u64;
         for i in 0..count {
@@ -173,10 +196,16 @@ impl Format {
             let value = ((raw << (32 - data_bits)) as i32 >> (32 - data_bits)) as i16;
             position += u64::from(run);
             if position >= positions {
-                return Err(CodecError::PastEnd { position, positions });
+                return Err(CodecError::PastEnd {
+                    position,
+                    positions,
+                });
             }
             position += 1;
-            elements.push(Element { run: run as u8, value });
+            elements.push(Element {
+                run: run as u8,
+                value,
+            });
         }
         *offset = at;
         Ok(count)
@@ -197,14 +226,20 @@ fn read_count(bytes: &[u8], offset: usize) -> Result<(u64, usize), CodecError> {
     let mut count = 0u64;
     for i in 0..5 {
         let Some(&byte) = bytes.get(offset + i) else {
-            return Err(CodecError::Truncated { needed: offset + i + 1, available: bytes.len() });
+            return Err(CodecError::Truncated {
+                needed: offset + i + 1,
+                available: bytes.len(),
+            });
         };
         count |= u64::from(byte & 0x7f) << (7 * i);
         if byte & 0x80 == 0 {
             return Ok((count, offset + i + 1));
         }
     }
-    Err(CodecError::Count { count, positions: 0 })
+    Err(CodecError::Count {
+        count,
+        positions: 0,
+    })
 }
 
 fn pack(bytes: &mut Vec<u8>, values: impl Iterator<Item = u32>, bits: u32) {
@@ -237,14 +272,24 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SCNN: Format = Format { data_bits: 16, index_bits: 4, compressed: true };
+    const SCNN: Format = Format {
+        data_bits: 16,
+        index_bits: 4,
+        compressed: true,
+    };
 
     #[test]
     fn the_published_example_of_eie() {
         let values = [0, 0, 1, 2].into_iter().chain([0; 18]).chain([3]);
         let elements = SCNN.compress(values);
-        assert_eq!(elements.iter().map(|e| e.value).collect::<Vec<_>>(), [1, 2, 0, 3]);
-        assert_eq!(elements.iter().map(|e| e.run).collect::<Vec<_>>(), [2, 0, 15, 2]);
+        assert_eq!(
+            elements.iter().map(|e| e.value).collect::<Vec<_>>(),
+            [1, 2, 0, 3]
+        );
+        assert_eq!(
+            elements.iter().map(|e| e.run).collect::<Vec<_>>(),
+            [2, 0, 15, 2]
+        );
     }
 
     #[test]
@@ -262,7 +307,8 @@ mod tests {
     fn values() -> impl Strategy<Value = Vec<i16>> {
         (0.0f64..1.0).prop_flat_map(|density| {
             prop::collection::vec(
-                prop::bool::weighted(density).prop_flat_map(|nonzero| if nonzero { -2i16..=1 } else { 0..=0 }),
+                prop::bool::weighted(density)
+                    .prop_flat_map(|nonzero| if nonzero { -2i16..=1 } else { 0..=0 }),
                 0..400,
             )
         })

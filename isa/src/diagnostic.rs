@@ -149,12 +149,18 @@ impl fmt::Display for Diagnostic {
             let file = location.file.as_deref().unwrap_or("<input>");
             match &location.place {
                 Place::File => write!(f, "\n  --> {file}")?,
-                Place::Node { name, operator } => write!(f, "\n  --> {file}: node `{name}` ({operator})")?,
+                Place::Node { name, operator } => {
+                    write!(f, "\n  --> {file}: node `{name}` ({operator})")?
+                }
                 Place::Entry(entry) => write!(f, "\n  --> {file}: {entry}")?,
                 Place::Line { line, column, text } => {
                     let gutter = line.to_string().len();
                     let indent = " ".repeat(column.saturating_sub(1));
-                    write!(f, "\n  --> {file}:{line}:{column}\n{:gutter$} |\n{line} | {text}\n{:gutter$} | {indent}^", "", "")?;
+                    write!(
+                        f,
+                        "\n  --> {file}:{line}:{column}\n{:gutter$} |\n{line} | {text}\n{:gutter$} | {indent}^",
+                        "", ""
+                    )?;
                 }
             }
         }
@@ -174,7 +180,11 @@ mod tests {
 
     #[test]
     fn codes_are_unique_and_ascending() {
-        assert!(Code::all().windows(2).all(|pair| pair[0].as_str() < pair[1].as_str()));
+        assert!(
+            Code::all()
+                .windows(2)
+                .all(|pair| pair[0].as_str() < pair[1].as_str())
+        );
         assert_eq!(Code::from_name("E0303"), Some(Code::UnboundDimension));
     }
 
@@ -185,7 +195,11 @@ mod tests {
             message: "unknown field `rosw`".into(),
             location: Some(Location {
                 file: Some("m.yaml".into()),
-                place: Place::Line { line: 2, column: 3, text: "  rosw: 8".into() },
+                place: Place::Line {
+                    line: 2,
+                    column: 3,
+                    text: "  rosw: 8".into(),
+                },
             }),
             notes: vec![],
             help: Some("did you mean `rows`?".into()),

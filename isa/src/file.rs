@@ -113,14 +113,21 @@ impl Program {
         let [machine, descriptors, code, constants @ ..] = parts.as_slice() else {
             return Err(malformed("header", "there are fewer than three parts"));
         };
-        let machine = std::str::from_utf8(machine).map_err(|e| malformed("machine", &e.to_string()))?;
-        let machine = Machine::from_yaml(machine).map_err(|e| malformed("machine", &e.to_string()))?;
-        let message = wire::Message::decode(*descriptors).map_err(|e| malformed("descriptors", &e.to_string()))?;
+        let machine =
+            std::str::from_utf8(machine).map_err(|e| malformed("machine", &e.to_string()))?;
+        let machine =
+            Machine::from_yaml(machine).map_err(|e| malformed("machine", &e.to_string()))?;
+        let message = wire::Message::decode(*descriptors)
+            .map_err(|e| malformed("descriptors", &e.to_string()))?;
         let (sections, segments) = wire::parts(&message);
         if constants.len() != sections + segments {
-            return Err(malformed("header", "there are not as many parts as sections and host segments"));
+            return Err(malformed(
+                "header",
+                "there are not as many parts as sections and host segments",
+            ));
         }
-        let mut program = wire::from_message(message, machine).map_err(|reason| malformed("descriptors", &reason))?;
+        let mut program = wire::from_message(message, machine)
+            .map_err(|reason| malformed("descriptors", &reason))?;
         program.code = decode_code(code)?;
         for (section, bytes) in program.sections.iter_mut().zip(constants) {
             section.bytes = bytes.to_vec();
@@ -142,11 +149,15 @@ fn split(bytes: &[u8]) -> Result<Vec<&[u8]>, FileError> {
         return Err(FileError::NotAProgram);
     }
     let Some(&[_, _, _, _, f0, f1, i0, i1, c0, c1, c2, c3]) = bytes.first_chunk::<FIXED>() else {
-        return Err(FileError::Length { expected: FIXED as u64, found: bytes.len() as u64 });
+        return Err(FileError::Length {
+            expected: FIXED as u64,
+            found: bytes.len() as u64,
+        });
     };
-    for (what, found, known) in
-        [("format", [f0, f1], FORMAT_VERSION), ("instruction set", [i0, i1], ISA_VERSION)]
-    {
+    for (what, found, known) in [
+        ("format", [f0, f1], FORMAT_VERSION),
+        ("instruction set", [i0, i1], ISA_VERSION),
+    ] {
         let found = u16::from_le_bytes(found);
         if found != known {
             return Err(FileError::Version { what, found, known });
@@ -156,12 +167,19 @@ fn split(bytes: &[u8]) -> Result<Vec<&[u8]>, FileError> {
     let header = FIXED as u64 + count * ENTRY as u64;
     let found = bytes.len() as u64;
     if header + 4 > found {
-        return Err(FileError::Length { expected: header + 4, found });
+        return Err(FileError::Length {
+            expected: header + 4,
+            found,
+        });
     }
     let header = header as usize;
-    let stored = bytes[header..].first_chunk::<4>().map(|b| u32::from_le_bytes(*b));
+    let stored = bytes[header..]
+        .first_chunk::<4>()
+        .map(|b| u32::from_le_bytes(*b));
     if stored != Some(crc32fast::hash(&bytes[..header])) {
-        return Err(FileError::Checksum { part: "header".to_owned() });
+        return Err(FileError::Checksum {
+            part: "header".to_owned(),
+        });
     }
     let mut parts = Vec::new();
     let mut at = header as u64 + 4;
@@ -169,17 +187,25 @@ fn split(bytes: &[u8]) -> Result<Vec<&[u8]>, FileError> {
     for (index, &[l0, l1, l2, l3, l4, l5, l6, l7, k0, k1, k2, k3]) in entries.iter().enumerate() {
         let end = at.saturating_add(u64::from_le_bytes([l0, l1, l2, l3, l4, l5, l6, l7]));
         if end > found {
-            return Err(FileError::Length { expected: end, found });
+            return Err(FileError::Length {
+                expected: end,
+                found,
+            });
         }
         let part = &bytes[at as usize..end as usize];
         if crc32fast::hash(part) != u32::from_le_bytes([k0, k1, k2, k3]) {
-            return Err(FileError::Checksum { part: part_name(index) });
+            return Err(FileError::Checksum {
+                part: part_name(index),
+            });
         }
         parts.push(part);
         at = end;
     }
     if at != found {
-        return Err(FileError::Length { expected: at, found });
+        return Err(FileError::Length {
+            expected: at,
+            found,
+        });
     }
     Ok(parts)
 }
@@ -202,13 +228,17 @@ fn decode_code(bytes: &[u8]) -> Result<Vec<Instruction>, FileError> {
         .iter()
         .enumerate()
         .map(|(index, &word)| {
-            Instruction::decode(word).map_err(|e| malformed("code", &format!("instruction {index}: {e}")))
+            Instruction::decode(word)
+                .map_err(|e| malformed("code", &format!("instruction {index}: {e}")))
         })
         .collect()
 }
 
 fn malformed(part: &str, reason: &str) -> FileError {
-    FileError::Malformed { part: part.to_owned(), reason: reason.to_owned() }
+    FileError::Malformed {
+        part: part.to_owned(),
+        reason: reason.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -311,7 +311,10 @@ const NO_REGION: u32 = 0xffff;
 impl Instruction {
     /// The description of this instruction.
     pub fn description(&self) -> &'static Description {
-        DESCRIPTIONS.iter().find(|d| d.opcode == self.opcode()).expect("the table describes every instruction")
+        DESCRIPTIONS
+            .iter()
+            .find(|d| d.opcode == self.opcode())
+            .expect("the table describes every instruction")
     }
 
     /// The 128-bit word: opcode in the lowest byte, operands upwards from bit 8 in table order, the rest zero.
@@ -348,9 +351,15 @@ impl Instruction {
     pub fn decode(bytes: [u8; WORD_BYTES]) -> Result<Self, DecodeError> {
         let word = u128::from_le_bytes(bytes);
         let opcode = word as u8;
-        let description =
-            DESCRIPTIONS.iter().find(|d| d.opcode == opcode).ok_or(DecodeError::Opcode(opcode))?;
-        let used = 8 + description.operands.iter().map(|o| o.kind.bits()).sum::<u32>();
+        let description = DESCRIPTIONS
+            .iter()
+            .find(|d| d.opcode == opcode)
+            .ok_or(DecodeError::Opcode(opcode))?;
+        let used = 8 + description
+            .operands
+            .iter()
+            .map(|o| o.kind.bits())
+            .sum::<u32>();
         if word >> used != 0 {
             return Err(DecodeError::Reserved(description.mnemonic));
         }
@@ -383,7 +392,9 @@ impl Instruction {
         .expect("the opcode was found in the table")
         .map_err(|error| match error {
             BuildError::Decode(error) => error,
-            BuildError::Mismatch(error) => unreachable!("the kinds come from the same table: {error}"),
+            BuildError::Mismatch(error) => {
+                unreachable!("the kinds come from the same table: {error}")
+            }
         })
     }
 }
@@ -410,13 +421,23 @@ pub fn reference() -> String {
         "# SCNN instruction set\n\nEvery instruction is a 128-bit little-endian word: the opcode in bits 0..8, \
          operands upwards in the order listed, the remaining bits zero.\n",
     );
-    let mut write = |text: fmt::Arguments| page.write_fmt(text).expect("writing to a string does not fail");
+    let mut write = |text: fmt::Arguments| {
+        page.write_fmt(text)
+            .expect("writing to a string does not fail")
+    };
     for instruction in DESCRIPTIONS {
-        write(format_args!("\n## `{}` ({:#04x})\n\n{}\n", instruction.mnemonic, instruction.opcode, instruction.meaning.trim()));
+        write(format_args!(
+            "\n## `{}` ({:#04x})\n\n{}\n",
+            instruction.mnemonic,
+            instruction.opcode,
+            instruction.meaning.trim()
+        ));
         if instruction.operands.is_empty() {
             continue;
         }
-        write(format_args!("\n| operand | bits | range | meaning |\n|---|---|---|---|\n"));
+        write(format_args!(
+            "\n| operand | bits | range | meaning |\n|---|---|---|---|\n"
+        ));
         let mut at = 8;
         for operand in instruction.operands {
             let end = at + operand.kind.bits();
@@ -442,9 +463,9 @@ pub(crate) mod tests {
         match kind {
             Kind::Layer => id.prop_map(|i| Operand::Layer(LayerId(i))).boxed(),
             Kind::Region => id.prop_map(|i| Operand::Region(RegionId(i))).boxed(),
-            Kind::OptionalRegion => {
-                prop::option::of(id).prop_map(|i| Operand::OptionalRegion(i.map(RegionId))).boxed()
-            }
+            Kind::OptionalRegion => prop::option::of(id)
+                .prop_map(|i| Operand::OptionalRegion(i.map(RegionId)))
+                .boxed(),
             Kind::Segment => id.prop_map(|i| Operand::Segment(SegmentId(i))).boxed(),
             Kind::Span => (0u32..=0xffff, 0u32..=0xffff)
                 .prop_map(|(a, b)| Operand::Span(Span::new(a.min(b), a.max(b))))
@@ -457,12 +478,18 @@ pub(crate) mod tests {
     /// Any instruction with operands that fit their fields.
     pub(crate) fn instructions() -> impl Strategy<Value = Instruction> {
         prop::sample::select(DESCRIPTIONS).prop_flat_map(|description| {
-            let operands: Vec<_> = description.operands.iter().map(|o| operand(o.kind)).collect();
+            let operands: Vec<_> = description
+                .operands
+                .iter()
+                .map(|o| operand(o.kind))
+                .collect();
             operands.prop_map(move |operands| {
                 let mut operands = operands.into_iter();
-                Instruction::build(description.mnemonic, |name, _| operands.next().ok_or(OperandMismatch(name)))
-                    .expect("the mnemonic is the table's")
-                    .expect("the operands are of the table's kinds")
+                Instruction::build(description.mnemonic, |name, _| {
+                    operands.next().ok_or(OperandMismatch(name))
+                })
+                .expect("the mnemonic is the table's")
+                .expect("the operands are of the table's kinds")
             })
         })
     }
@@ -484,7 +511,11 @@ pub(crate) mod tests {
     #[test]
     fn every_instruction_fits_its_word_and_opcodes_are_unique() {
         for (i, a) in DESCRIPTIONS.iter().enumerate() {
-            assert!(8 + a.operands.iter().map(|o| o.kind.bits()).sum::<u32>() <= 128, "{}", a.mnemonic);
+            assert!(
+                8 + a.operands.iter().map(|o| o.kind.bits()).sum::<u32>() <= 128,
+                "{}",
+                a.mnemonic
+            );
             for b in &DESCRIPTIONS[i + 1..] {
                 assert!(a.opcode != b.opcode && a.mnemonic != b.mnemonic);
             }

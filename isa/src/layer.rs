@@ -156,7 +156,9 @@ pub struct Pass {
 impl Layer {
     /// Extents of the plane between array and pooling: rows and columns.
     pub fn inner_plane(&self, source_plane: Grid) -> Grid {
-        self.array.as_ref().map_or(source_plane, |array| Grid::new(array.y.output, array.x.output))
+        self.array.as_ref().map_or(source_plane, |array| {
+            Grid::new(array.y.output, array.x.output)
+        })
     }
 
     /// The positions between array and pooling that `output` (after pooling) is made from.
@@ -193,14 +195,19 @@ impl ArrayStage {
 
     /// The input channels (of the source view) that reach the output channels `k`: those of its convolution group.
     pub fn input_channels(&self, k: Span, input_channels: u32, output_channels: u32) -> Span {
-        let (per_in, per_out) = (input_channels / self.groups.max(1), output_channels / self.groups.max(1));
+        let (per_in, per_out) = (
+            input_channels / self.groups.max(1),
+            output_channels / self.groups.max(1),
+        );
         let group = if per_out == 0 { 0 } else { k.begin / per_out };
         Span::new(group * per_in, (group + 1) * per_in)
     }
 
     /// The taps (r, s) that residue (`ry`, `rx`) of an input block meets, r major.
     pub fn taps(&self, residues: Grid, ry: u32, rx: u32) -> Vec<(u32, u32)> {
-        let columns: Vec<u32> = (0..self.x.kernel).filter(|&s| self.x.pairs(rx, residues.cols, s)).collect();
+        let columns: Vec<u32> = (0..self.x.kernel)
+            .filter(|&s| self.x.pairs(rx, residues.cols, s))
+            .collect();
         (0..self.y.kernel)
             .filter(|&r| self.y.pairs(ry, residues.rows, r))
             .flat_map(|r| columns.iter().map(move |&s| (r, s)))
@@ -224,8 +231,12 @@ impl Pool {
     pub fn count(&self, y: u32, x: u32) -> u32 {
         let along = |axis: &Axis, output: u32| match self.kind {
             PoolKind::Max => 1,
-            PoolKind::Average => (0..axis.kernel).filter(|&t| axis.input(output, t).is_some()).count() as u32,
-            PoolKind::AverageWithPadding => (0..axis.kernel).filter(|&t| in_padded(axis, output, t)).count() as u32,
+            PoolKind::Average => (0..axis.kernel)
+                .filter(|&t| axis.input(output, t).is_some())
+                .count() as u32,
+            PoolKind::AverageWithPadding => (0..axis.kernel)
+                .filter(|&t| in_padded(axis, output, t))
+                .count() as u32,
         };
         along(&self.y, y) * along(&self.x, x)
     }

@@ -97,24 +97,39 @@ impl Tile {
 
     /// The box of the plane that this tile holds.
     pub fn rect(&self) -> Rect {
-        Rect { n: hull(&self.n), y: hull(&self.y), x: hull(&self.x) }
+        Rect {
+            n: hull(&self.n),
+            y: hull(&self.y),
+            x: hull(&self.x),
+        }
     }
 
     /// PEs of a group that this tile is cut over.
     pub fn pes(&self) -> Grid {
-        Grid::new(self.images.rows * parts(&self.y), self.images.cols * parts(&self.x))
+        Grid::new(
+            self.images.rows * parts(&self.y),
+            self.images.cols * parts(&self.x),
+        )
     }
 
     /// What the PE at (`row`, `col`) of the group holds.
     pub fn pe_rect(&self, row: u32, col: u32) -> Rect {
         let (rows, cols) = (parts(&self.y).max(1), parts(&self.x).max(1));
         let image = (row / rows) * self.images.cols + col / cols;
-        Rect { n: part(&self.n, image), y: part(&self.y, row % rows), x: part(&self.x, col % cols) }
+        Rect {
+            n: part(&self.n, image),
+            y: part(&self.y, row % rows),
+            x: part(&self.x, col % cols),
+        }
     }
 
     /// The (row, column) in the group of the PE that holds position (`n`, `y`, `x`), if the tile has it.
     pub fn owner(&self, n: u32, y: u32, x: u32) -> Option<(u32, u32)> {
-        let (n, y, x) = (part_of(&self.n, n)?, part_of(&self.y, y)?, part_of(&self.x, x)?);
+        let (n, y, x) = (
+            part_of(&self.n, n)?,
+            part_of(&self.y, y)?,
+            part_of(&self.x, x)?,
+        );
         let cols = self.images.cols.max(1);
         Some((n / cols * parts(&self.y) + y, n % cols * parts(&self.x) + x))
     }
@@ -123,7 +138,11 @@ impl Tile {
 impl Layout {
     /// One tile, the whole plane, uniformly cut over all `pes`; one group, one residue.
     pub fn whole(plane: Rect, pes: Grid) -> Self {
-        Self { groups: Grid::ONE, residues: Grid::ONE, tiles: vec![Tile::uniform(plane, pes, Grid::ONE)] }
+        Self {
+            groups: Grid::ONE,
+            residues: Grid::ONE,
+            tiles: vec![Tile::uniform(plane, pes, Grid::ONE)],
+        }
     }
 
     /// Number of positions of `rect` in the block of residue (`ry`, `rx`).
@@ -137,16 +156,25 @@ impl Layout {
 /// Positions of `span` that are `residue` modulo `residues`.
 pub fn count_residue(span: Span, residue: u32, residues: u32) -> u32 {
     let below = |end: u32| (end + residues - 1 - residue) / residues;
-    if span.is_empty() { 0 } else { below(span.end) - below(span.begin) }
+    if span.is_empty() {
+        0
+    } else {
+        below(span.end) - below(span.begin)
+    }
 }
 
 fn uniform_cuts(span: Span, parts: u32) -> Vec<u32> {
     let step = span.len().div_ceil(parts.max(1));
-    (0..=parts.max(1)).map(|i| (span.begin + i * step).min(span.end)).collect()
+    (0..=parts.max(1))
+        .map(|i| (span.begin + i * step).min(span.end))
+        .collect()
 }
 
 fn hull(cuts: &[u32]) -> Span {
-    Span::new(cuts.first().copied().unwrap_or(0), cuts.last().copied().unwrap_or(0))
+    Span::new(
+        cuts.first().copied().unwrap_or(0),
+        cuts.last().copied().unwrap_or(0),
+    )
 }
 
 fn parts(cuts: &[u32]) -> u32 {
@@ -203,6 +231,10 @@ mod tests {
     }
 
     fn positions(rect: Rect) -> impl Iterator<Item = (u32, u32, u32)> {
-        rect.n.iter().flat_map(move |n| rect.y.iter().flat_map(move |y| rect.x.iter().map(move |x| (n, y, x))))
+        rect.n.iter().flat_map(move |n| {
+            rect.y
+                .iter()
+                .flat_map(move |y| rect.x.iter().map(move |x| (n, y, x)))
+        })
     }
 }

@@ -423,11 +423,19 @@ impl Machine {
             .into_iter()
             .zip(machine.parameters())
             .filter(|(ours, theirs)| ours.scope == Scope::Program && ours.value != theirs.value)
-            .map(|(ours, theirs)| Difference { path: ours.path, program: ours.value, machine: theirs.value })
+            .map(|(ours, theirs)| Difference {
+                path: ours.path,
+                program: ours.value,
+                machine: theirs.value,
+            })
             .collect()
     }
 
     fn format(&self, compressed: bool) -> Format {
-        Format { data_bits: self.pe.operand_bits as u8, index_bits: self.encoding.index_bits as u8, compressed }
+        Format {
+            data_bits: self.pe.operand_bits as u8,
+            index_bits: self.encoding.index_bits as u8,
+            compressed,
+        }
     }
 }

@@ -23,7 +23,10 @@ pub struct Span {
 impl Span {
     /// `begin..end`; an inverted pair becomes the empty span at `begin`.
     pub const fn new(begin: u32, end: u32) -> Self {
-        Self { begin, end: if end < begin { begin } else { end } }
+        Self {
+            begin,
+            end: if end < begin { begin } else { end },
+        }
     }
 
     /// Number of positions.
@@ -99,7 +102,11 @@ pub struct Rect {
 impl Rect {
     /// The whole plane of `n` images of `h` rows and `w` columns.
     pub const fn plane(n: u32, h: u32, w: u32) -> Self {
-        Self { n: Span::new(0, n), y: Span::new(0, h), x: Span::new(0, w) }
+        Self {
+            n: Span::new(0, n),
+            y: Span::new(0, h),
+            x: Span::new(0, w),
+        }
     }
 
     /// Number of positions.
@@ -114,12 +121,17 @@ impl Rect {
 
     /// Positions in both.
     pub fn intersect(self, other: Self) -> Self {
-        Self { n: self.n.intersect(other.n), y: self.y.intersect(other.y), x: self.x.intersect(other.x) }
+        Self {
+            n: self.n.intersect(other.n),
+            y: self.y.intersect(other.y),
+            x: self.x.intersect(other.x),
+        }
     }
 
     /// Whether every position of `other` is inside.
     pub fn covers(self, other: Self) -> bool {
-        other.is_empty() || (self.n.covers(other.n) && self.y.covers(other.y) && self.x.covers(other.x))
+        other.is_empty()
+            || (self.n.covers(other.n) && self.y.covers(other.y) && self.x.covers(other.x))
     }
 }
 
@@ -162,7 +174,15 @@ pub struct Axis {
 impl Axis {
     /// An axis on which nothing happens: one tap, same extent.
     pub const fn identity(extent: u32) -> Self {
-        Self { input: extent, output: extent, kernel: 1, stride: 1, upsample: 1, dilation: 1, pad: [0, 0] }
+        Self {
+            input: extent,
+            output: extent,
+            kernel: 1,
+            stride: 1,
+            upsample: 1,
+            dilation: 1,
+            pad: [0, 0],
+        }
     }
 
     /// The output position that input `position` reaches through `tap`, if it is a whole one inside the plane.
@@ -172,7 +192,9 @@ impl Axis {
         if scaled < 0 || scaled % stride != 0 {
             return None;
         }
-        u32::try_from(scaled / stride).ok().filter(|&o| o < self.output)
+        u32::try_from(scaled / stride)
+            .ok()
+            .filter(|&o| o < self.output)
     }
 
     /// The input position under `tap` of the window at `output`, if there is one inside the plane.
@@ -183,7 +205,9 @@ impl Axis {
         if scaled < 0 || scaled % upsample != 0 {
             return None;
         }
-        u32::try_from(scaled / upsample).ok().filter(|&i| i < self.input)
+        u32::try_from(scaled / upsample)
+            .ok()
+            .filter(|&i| i < self.input)
     }
 
     /// Output positions that the inputs `span` reach through any tap: their hull, clipped to the plane.
@@ -233,7 +257,8 @@ impl Axis {
     /// window is centred on its inputs. A same-padded unit-stride convolution maps every cut to itself.
     pub fn project(&self, position: u32) -> u32 {
         let reach = i64::from(self.kernel.saturating_sub(1)) * i64::from(self.dilation);
-        let centre = i64::from(position) * i64::from(self.upsample) + i64::from(self.pad[0]) - reach / 2;
+        let centre =
+            i64::from(position) * i64::from(self.upsample) + i64::from(self.pad[0]) - reach / 2;
         ceil_div(centre, i64::from(self.stride)).clamp(0, i64::from(self.output)) as u32
     }
 
@@ -318,7 +343,14 @@ mod tests {
 
     #[test]
     fn a_same_padded_convolution_keeps_its_cuts() {
-        let axis = Axis { kernel: 3, pad: [1, 1], ..Axis::identity(14) };
-        assert_eq!((0..=14).map(|cut| axis.project(cut)).collect::<Vec<_>>(), (0..=14).collect::<Vec<_>>());
+        let axis = Axis {
+            kernel: 3,
+            pad: [1, 1],
+            ..Axis::identity(14)
+        };
+        assert_eq!(
+            (0..=14).map(|cut| axis.project(cut)).collect::<Vec<_>>(),
+            (0..=14).collect::<Vec<_>>()
+        );
     }
 }

@@ -252,6 +252,9 @@ impl Program {
 
     /// The ONNX nodes that the instruction at `index` computes.
     pub fn nodes_of(&self, index: u32) -> &[String] {
-        self.source_map.iter().find(|range| range.instructions.contains(index)).map_or(&[], |range| &range.nodes)
+        self.source_map
+            .iter()
+            .find(|range| range.instructions.contains(index))
+            .map_or(&[], |range| &range.nodes)
     }
 }

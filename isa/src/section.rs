@@ -45,7 +45,9 @@ pub enum SectionError {
         shift: u8,
     },
     /// A weight block is malformed.
-    #[error("weight block of output-channel group {group}, input channel {channel}, residue {residue}: {source}")]
+    #[error(
+        "weight block of output-channel group {group}, input channel {channel}, residue {residue}: {source}"
+    )]
     Block {
         /// Index of the output-channel group.
         group: usize,
@@ -87,7 +89,9 @@ impl WeightBlocks {
     /// The channel must belong to the group's convolution group.
     #[inline]
     pub fn block(&self, group: usize, channel: u32, residue: u32) -> &[Element] {
-        let index = self.group_starts[group] + (channel - self.channel_begin[group]) * self.residues + residue;
+        let index = self.group_starts[group]
+            + (channel - self.channel_begin[group]) * self.residues
+            + residue;
         let index = index as usize;
         &self.elements[self.starts[index] as usize..self.starts[index + 1] as usize]
     }
@@ -113,7 +117,10 @@ impl WeightBlocks {
         if blocks > MAX_BLOCKS {
             return Err(SectionError::TooManyBlocks { blocks });
         }
-        let mut decoded = Self { residues: taps.len() as u32, ..Self::default() };
+        let mut decoded = Self {
+            residues: taps.len() as u32,
+            ..Self::default()
+        };
         decoded.starts.push(0);
         let mut offset = 0;
         for (group, &k) in array.channel_groups.iter().enumerate() {
@@ -124,9 +131,14 @@ impl WeightBlocks {
             for channel in channels.iter() {
                 for (residue, &taps) in taps.iter().enumerate() {
                     let positions = u64::from(k.len()) * u64::from(taps);
-                    format.decode(bytes, &mut offset, positions, &mut decoded.elements).map_err(|source| {
-                        SectionError::Block { group, channel, residue: residue as u32, source }
-                    })?;
+                    format
+                        .decode(bytes, &mut offset, positions, &mut decoded.elements)
+                        .map_err(|source| SectionError::Block {
+                            group,
+                            channel,
+                            residue: residue as u32,
+                            source,
+                        })?;
                     decoded.starts.push(decoded.elements.len() as u32);
                 }
             }
@@ -134,7 +146,11 @@ impl WeightBlocks {
         }
         decoded.group_starts.push(decoded.starts.len() as u32 - 1);
         if offset != bytes.len() {
-            return Err(SectionError::Length { kind: "weight blocks", expected: offset, found: bytes.len() });
+            return Err(SectionError::Length {
+                kind: "weight blocks",
+                expected: offset,
+                found: bytes.len(),
+            });
         }
         Ok(decoded)
     }
@@ -172,17 +188,32 @@ pub fn encode_weights(
 }
 
 /// The input channels that an output-channel group streams blocks for: none when it is empty.
-pub fn group_channels(array: &ArrayStage, k: Span, input_channels: u32, output_channels: u32) -> Span {
-    if k.is_empty() { Span::default() } else { array.input_channels(k, input_channels, output_channels) }
+pub fn group_channels(
+    array: &ArrayStage,
+    k: Span,
+    input_channels: u32,
+    output_channels: u32,
+) -> Span {
+    if k.is_empty() {
+        Span::default()
+    } else {
+        array.input_channels(k, input_channels, output_channels)
+    }
 }
 
 /// The taps that meet each residue, y major.
 pub fn residue_taps(array: &ArrayStage, residues: Grid) -> Vec<Vec<(u32, u32)>> {
-    (0..residues.rows).flat_map(|ry| (0..residues.cols).map(move |rx| (ry, rx))).map(|(ry, rx)| array.taps(residues, ry, rx)).collect()
+    (0..residues.rows)
+        .flat_map(|ry| (0..residues.cols).map(move |rx| (ry, rx)))
+        .map(|(ry, rx)| array.taps(residues, ry, rx))
+        .collect()
 }
 
 fn taps_per_residue(array: &ArrayStage, residues: Grid) -> Vec<u32> {
-    residue_taps(array, residues).iter().map(|taps| taps.len() as u32).collect()
+    residue_taps(array, residues)
+        .iter()
+        .map(|taps| taps.len() as u32)
+        .collect()
 }
 
 const REQUANTISE_BYTES: usize = 7;
@@ -203,7 +234,11 @@ pub fn encode_requantise(channels: &[Requantise]) -> Vec<u8> {
 /// # Errors
 /// Wrong length, or a shift out of range.
 pub fn decode_requantise(bytes: &[u8], channels: u32) -> Result<Vec<Requantise>, SectionError> {
-    check_length("requantisation entries", bytes, channels as usize * REQUANTISE_BYTES)?;
+    check_length(
+        "requantisation entries",
+        bytes,
+        channels as usize * REQUANTISE_BYTES,
+    )?;
     let (entries, _) = bytes.as_chunks::<REQUANTISE_BYTES>();
     entries
         .iter()
@@ -252,7 +287,11 @@ fn check_length(kind: &'static str, bytes: &[u8], expected: usize) -> Result<(),
     if bytes.len() == expected {
         return Ok(());
     }
-    Err(SectionError::Length { kind, expected, found: bytes.len() })
+    Err(SectionError::Length {
+        kind,
+        expected,
+        found: bytes.len(),
+    })
 }
 
 #[cfg(test)]
@@ -312,8 +351,18 @@ mod tests {
 
     #[test]
     fn requantisation_survives_the_section() {
-        let channels = [Requantise { bias: -7, multiplier: -32767, shift: 60 }, Requantise::IDENTITY];
-        assert_eq!(decode_requantise(&encode_requantise(&channels), 2).unwrap(), channels);
+        let channels = [
+            Requantise {
+                bias: -7,
+                multiplier: -32767,
+                shift: 60,
+            },
+            Requantise::IDENTITY,
+        ];
+        assert_eq!(
+            decode_requantise(&encode_requantise(&channels), 2).unwrap(),
+            channels
+        );
         assert!(decode_requantise(&encode_requantise(&channels), 3).is_err());
     }
 }

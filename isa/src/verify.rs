@@ -45,7 +45,11 @@ pub fn verify(program: &Program) -> Result<(), Vec<Problem>> {
         code::check(program, &mut problems);
     }
     problems.0.truncate(MAX_PROBLEMS);
-    if problems.0.is_empty() { Ok(()) } else { Err(problems.0) }
+    if problems.0.is_empty() {
+        Ok(())
+    } else {
+        Err(problems.0)
+    }
 }
 
 /// Collects problems.
@@ -55,12 +59,22 @@ pub(crate) struct Problems(Vec<Problem>);
 impl Problems {
     fn add(&mut self, code: Code, place: impl Into<String>, message: impl Into<String>) {
         if self.0.len() < MAX_PROBLEMS {
-            self.0.push(Problem { code, place: place.into(), message: message.into() });
+            self.0.push(Problem {
+                code,
+                place: place.into(),
+                message: message.into(),
+            });
         }
     }
 
     /// Adds a problem unless `holds`; tells whether it does.
-    fn require(&mut self, holds: bool, code: Code, place: &str, message: impl FnOnce() -> String) -> bool {
+    fn require(
+        &mut self,
+        holds: bool,
+        code: Code,
+        place: &str,
+        message: impl FnOnce() -> String,
+    ) -> bool {
         if !holds {
             self.add(code, place, message());
         }

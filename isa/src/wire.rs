@@ -1,12 +1,15 @@
 //! Descriptors as protobuf messages, and back with every number checked.
 
 use crate::ids::{RegionId, SectionId, TensorId, ValueId};
-use crate::layer::{ArrayStage, Function, Layer, Operand, Pass, Pool, PoolKind, PpuStage, View, WeightOrder};
+use crate::layer::{
+    ArrayStage, Function, Layer, Operand, Pass, Pool, PoolKind, PpuStage, View, WeightOrder,
+};
 use crate::layout::{Grid, Layout, Tile};
 use crate::machine::Machine;
 use crate::plane::{Axis, Rect, Span};
 use crate::program::{
-    Dtype, HostSegment, Memory, Program, Provenance, Ranges, Region, Section, SectionKind, SourceRange, Tensor, Value,
+    Dtype, HostSegment, Memory, Program, Provenance, Ranges, Region, Section, SectionKind,
+    SourceRange, Tensor, Value,
 };
 
 #[allow(missing_docs, clippy::all, clippy::pedantic)] // Generated; the schema is documented in the .proto file.
@@ -20,12 +23,17 @@ trait Numbered: Sized + Copy + PartialEq + 'static {
     const NUMBERS: &'static [(u32, Self)];
 
     fn number(self) -> u32 {
-        Self::NUMBERS.iter().find(|(_, value)| *value == self).map_or(u32::MAX, |(number, _)| *number)
+        Self::NUMBERS
+            .iter()
+            .find(|(_, value)| *value == self)
+            .map_or(u32::MAX, |(number, _)| *number)
     }
 
     fn from_number(number: u32, what: &str) -> Result<Self, String> {
         let found = Self::NUMBERS.iter().find(|(known, _)| *known == number);
-        found.map(|(_, value)| *value).ok_or_else(|| format!("there is no {what} {number}"))
+        found
+            .map(|(_, value)| *value)
+            .ok_or_else(|| format!("there is no {what} {number}"))
     }
 }
 
@@ -73,7 +81,10 @@ pub(crate) fn to_message(program: &Program) -> Message {
         sections: program
             .sections
             .iter()
-            .map(|s| proto::Section { name: s.name.clone(), kind: s.kind.number() })
+            .map(|s| proto::Section {
+                name: s.name.clone(),
+                kind: s.kind.number(),
+            })
             .collect(),
         values: program
             .values
@@ -88,14 +99,21 @@ pub(crate) fn to_message(program: &Program) -> Message {
         segments: program
             .segments
             .iter()
-            .map(|s| proto::Segment { name: s.name.clone(), inputs: ids(&s.inputs), outputs: ids(&s.outputs) })
+            .map(|s| proto::Segment {
+                name: s.name.clone(),
+                inputs: ids(&s.inputs),
+                outputs: ids(&s.outputs),
+            })
             .collect(),
         inputs: ids(&program.inputs),
         outputs: ids(&program.outputs),
         source_map: program
             .source_map
             .iter()
-            .map(|r| proto::SourceRange { instructions: span(r.instructions), nodes: r.nodes.clone() })
+            .map(|r| proto::SourceRange {
+                instructions: span(r.instructions),
+                nodes: r.nodes.clone(),
+            })
             .collect(),
     }
 }
@@ -106,17 +124,26 @@ fn ids(values: &[ValueId]) -> Vec<u32> {
 
 #[allow(clippy::unnecessary_wraps)] // Protobuf's message fields are options.
 fn span(span: Span) -> Option<proto::Span> {
-    Some(proto::Span { begin: span.begin, end: span.end })
+    Some(proto::Span {
+        begin: span.begin,
+        end: span.end,
+    })
 }
 
 #[allow(clippy::unnecessary_wraps)] // Likewise.
 fn grid(grid: Grid) -> Option<proto::Grid> {
-    Some(proto::Grid { rows: grid.rows, cols: grid.cols })
+    Some(proto::Grid {
+        rows: grid.rows,
+        cols: grid.cols,
+    })
 }
 
 #[allow(clippy::unnecessary_wraps)] // Likewise.
 fn view(view: View) -> Option<proto::View> {
-    Some(proto::View { tensor: view.tensor.0, channels: span(view.channels) })
+    Some(proto::View {
+        tensor: view.tensor.0,
+        channels: span(view.channels),
+    })
 }
 
 #[allow(clippy::unnecessary_wraps)] // Likewise.
@@ -134,7 +161,12 @@ fn axis(axis: &Axis) -> Option<proto::Axis> {
 }
 
 fn tensor(tensor: &Tensor) -> proto::Tensor {
-    let tile = |t: &Tile| proto::Tile { images: grid(t.images), n: t.n.clone(), y: t.y.clone(), x: t.x.clone() };
+    let tile = |t: &Tile| proto::Tile {
+        images: grid(t.images),
+        n: t.n.clone(),
+        y: t.y.clone(),
+        x: t.x.clone(),
+    };
     proto::Tensor {
         name: tensor.name.clone(),
         shape: tensor.shape.to_vec(),
@@ -218,7 +250,11 @@ pub(crate) fn from_message(message: Message, machine: Machine) -> Checked<Progra
             options: provenance.options,
             ranges: Ranges::from_number(provenance.ranges, "kind of ranges")?,
         },
-        tensors: message.tensors.into_iter().map(read_tensor).collect::<Checked<_>>()?,
+        tensors: message
+            .tensors
+            .into_iter()
+            .map(read_tensor)
+            .collect::<Checked<_>>()?,
         regions: message
             .regions
             .into_iter()
@@ -233,12 +269,20 @@ pub(crate) fn from_message(message: Message, machine: Machine) -> Checked<Progra
                 })
             })
             .collect::<Checked<_>>()?,
-        layers: message.layers.into_iter().map(read_layer).collect::<Checked<_>>()?,
+        layers: message
+            .layers
+            .into_iter()
+            .map(read_layer)
+            .collect::<Checked<_>>()?,
         sections: message
             .sections
             .into_iter()
             .map(|s| {
-                Ok(Section { name: s.name, kind: SectionKind::from_number(s.kind, "kind of section")?, bytes: Vec::new() })
+                Ok(Section {
+                    name: s.name,
+                    kind: SectionKind::from_number(s.kind, "kind of section")?,
+                    bytes: Vec::new(),
+                })
             })
             .collect::<Checked<_>>()?,
         values: message
@@ -269,7 +313,12 @@ pub(crate) fn from_message(message: Message, machine: Machine) -> Checked<Progra
         source_map: message
             .source_map
             .into_iter()
-            .map(|r| Ok(SourceRange { instructions: read_span(r.instructions)?, nodes: r.nodes }))
+            .map(|r| {
+                Ok(SourceRange {
+                    instructions: read_span(r.instructions)?,
+                    nodes: r.nodes,
+                })
+            })
             .collect::<Checked<_>>()?,
     })
 }
@@ -277,9 +326,15 @@ pub(crate) fn from_message(message: Message, machine: Machine) -> Checked<Progra
 fn read_span(span: Option<proto::Span>) -> Checked<Span> {
     let span = span.ok_or("a range is missing")?;
     if span.end < span.begin {
-        return Err(format!("the range {}..{} is inverted", span.begin, span.end));
+        return Err(format!(
+            "the range {}..{} is inverted",
+            span.begin, span.end
+        ));
     }
-    Ok(Span { begin: span.begin, end: span.end })
+    Ok(Span {
+        begin: span.begin,
+        end: span.end,
+    })
 }
 
 fn read_grid(grid: Option<proto::Grid>) -> Checked<Grid> {
@@ -288,12 +343,18 @@ fn read_grid(grid: Option<proto::Grid>) -> Checked<Grid> {
     if possible.contains(&grid.rows) && possible.contains(&grid.cols) {
         return Ok(Grid::new(grid.rows, grid.cols));
     }
-    Err(format!("a grid of {} x {} is not possible", grid.rows, grid.cols))
+    Err(format!(
+        "a grid of {} x {} is not possible",
+        grid.rows, grid.cols
+    ))
 }
 
 fn read_view(view: Option<proto::View>) -> Checked<View> {
     let view = view.ok_or("a view is missing")?;
-    Ok(View { tensor: TensorId(view.tensor), channels: read_span(view.channels)? })
+    Ok(View {
+        tensor: TensorId(view.tensor),
+        channels: read_span(view.channels)?,
+    })
 }
 
 fn read_axis(axis: Option<proto::Axis>) -> Checked<Axis> {
@@ -315,8 +376,18 @@ fn small<T: TryFrom<i64>>(value: impl Into<i64>, what: &str) -> Checked<T> {
 }
 
 fn read_tensor(tensor: proto::Tensor) -> Checked<Tensor> {
-    let shape = tensor.shape.try_into().map_err(|_| format!("tensor `{}` has not four extents", tensor.name))?;
-    let tile = |t: proto::Tile| Ok(Tile { images: read_grid(t.images)?, n: t.n, y: t.y, x: t.x });
+    let shape = tensor
+        .shape
+        .try_into()
+        .map_err(|_| format!("tensor `{}` has not four extents", tensor.name))?;
+    let tile = |t: proto::Tile| {
+        Ok(Tile {
+            images: read_grid(t.images)?,
+            n: t.n,
+            y: t.y,
+            x: t.x,
+        })
+    };
     Ok(Tensor {
         name: tensor.name,
         shape,
@@ -353,7 +424,11 @@ fn read_layer(layer: proto::Layer) -> Checked<Layer> {
             clamp: [small(ppu.low, "bound")?, small(ppu.high, "bound")?],
             pool: ppu.pool.map(read_pool).transpose()?,
         },
-        passes: layer.passes.into_iter().map(read_pass).collect::<Checked<_>>()?,
+        passes: layer
+            .passes
+            .into_iter()
+            .map(read_pass)
+            .collect::<Checked<_>>()?,
     })
 }
 
@@ -363,7 +438,11 @@ fn read_array(array: proto::Array) -> Checked<ArrayStage> {
         y: read_axis(array.y)?,
         x: read_axis(array.x)?,
         pe_groups: read_grid(array.pe_groups)?,
-        channel_groups: array.channel_groups.into_iter().map(|k| read_span(Some(k))).collect::<Checked<_>>()?,
+        channel_groups: array
+            .channel_groups
+            .into_iter()
+            .map(|k| read_span(Some(k)))
+            .collect::<Checked<_>>()?,
         order: WeightOrder::from_number(array.order, "weight order")?,
         weights: SectionId(array.weights),
         product_shift: small(array.product_shift, "product shift")?,
@@ -389,6 +468,13 @@ fn read_pool(pool: proto::Pool) -> Checked<Pool> {
 }
 
 fn read_pass(pass: proto::Pass) -> Checked<Pass> {
-    let output = Rect { n: read_span(pass.n)?, y: read_span(pass.y)?, x: read_span(pass.x)? };
-    Ok(Pass { output, source_tile: pass.source_tile })
+    let output = Rect {
+        n: read_span(pass.n)?,
+        y: read_span(pass.y)?,
+        x: read_span(pass.x)?,
+    };
+    Ok(Pass {
+        output,
+        source_tile: pass.source_tile,
+    })
 }

@@ -37,14 +37,25 @@ impl fmt::Display for YamlError {
 /// Anything that is not exactly such a value; unknown keys come with the nearest known one.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
     if text.len() > MAX_BYTES {
-        let message = format!("the text has {} bytes; at most {MAX_BYTES} are read", text.len());
-        return Err(YamlError { message, place: None, help: None });
+        let message = format!(
+            "the text has {} bytes; at most {MAX_BYTES} are read",
+            text.len()
+        );
+        return Err(YamlError {
+            message,
+            place: None,
+            help: None,
+        });
     }
     serde_yaml::from_str(text).map_err(|error| {
         let place = error.location().map(|at| (at.line(), at.column()));
         let full = error.to_string();
         let message = full.split(" at line ").next().unwrap_or(&full).to_owned();
-        YamlError { help: suggestion(&message), message, place }
+        YamlError {
+            help: suggestion(&message),
+            message,
+            place,
+        }
     })
 }
 
@@ -53,7 +64,11 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
 /// # Errors
 /// A value that YAML cannot express, such as a map with structured keys.
 pub fn to_string<T: Serialize>(value: &T) -> Result<String, YamlError> {
-    serde_yaml::to_string(value).map_err(|e| YamlError { message: e.to_string(), place: None, help: None })
+    serde_yaml::to_string(value).map_err(|e| YamlError {
+        message: e.to_string(),
+        place: None,
+        help: None,
+    })
 }
 
 /// The nearest of `candidates` to `name`, when it is near enough to be a slip.
@@ -68,7 +83,9 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 /// Turns "unknown field `x`, expected one of `a`, `b`" into a did-you-mean.
 pub(crate) fn suggestion(message: &str) -> Option<String> {
-    let (_, rest) = message.split_once("unknown field ").or_else(|| message.split_once("unknown variant "))?;
+    let (_, rest) = message
+        .split_once("unknown field ")
+        .or_else(|| message.split_once("unknown variant "))?;
     let mut names = rest.split('`').skip(1).step_by(2);
     let unknown = names.next()?;
     let known: Vec<&str> = names.collect();

@@ -23,7 +23,14 @@ pub struct Baselines {
 
 impl Baselines {
     /// The baselines of a convolution of `c` to `k` channels and `images` images that had `useful` useful products.
-    pub fn of(machine: &Machine, array: &ArrayStage, c: u32, k: u32, images: u32, useful: u64) -> Self {
+    pub fn of(
+        machine: &Machine,
+        array: &ArrayStage,
+        c: u32,
+        k: u32,
+        images: u32,
+        useful: u64,
+    ) -> Self {
         let taps = u64::from(array.y.kernel) * u64::from(array.x.kernel);
         let per_position = u64::from(k) * u64::from(c / array.groups.max(1)) * taps;
         let positions = u64::from(array.y.output) * u64::from(array.x.output) * u64::from(images);

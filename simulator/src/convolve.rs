@@ -49,9 +49,18 @@ pub fn convolve(
             let (phase_x, col) = x.tap(u32::from(weight.s));
             let plane = planes.plane(weight.channel as usize, phase_y, phase_x);
             let begin = (first + row) * pitch + col;
-            add_products(strip, &plane[begin..begin + length], weight.value, product_shift);
+            add_products(
+                strip,
+                &plane[begin..begin + length],
+                weight.value,
+                product_shift,
+            );
         }
-        for (row, sums) in sums[first * cols..].chunks_mut(cols).take(count).enumerate() {
+        for (row, sums) in sums[first * cols..]
+            .chunks_mut(cols)
+            .take(count)
+            .enumerate()
+        {
             sums.copy_from_slice(&strip[row * pitch..][..cols]);
         }
     }
@@ -86,7 +95,12 @@ fn add_products_portable(sums: &mut [i32], inputs: &[i16], weight: i16, shift: u
 }
 
 /// Plans both axes of a convolution for a box of outputs.
-pub fn plan(y: Axis, x: Axis, rows: scnn_isa::plane::Span, cols: scnn_isa::plane::Span) -> (AxisPlan, AxisPlan) {
+pub fn plan(
+    y: Axis,
+    x: Axis,
+    rows: scnn_isa::plane::Span,
+    cols: scnn_isa::plane::Span,
+) -> (AxisPlan, AxisPlan) {
     (AxisPlan::new(y, rows), AxisPlan::new(x, cols))
 }
 

@@ -62,6 +62,9 @@ counters! {
 impl Counters {
     /// All bytes to and from DRAM.
     pub fn dram_bytes(&self) -> u64 {
-        self.dram_weight_bytes + self.dram_read_bytes + self.dram_write_bytes + self.dram_spill_bytes
+        self.dram_weight_bytes
+            + self.dram_read_bytes
+            + self.dram_write_bytes
+            + self.dram_spill_bytes
     }
 }

@@ -21,7 +21,9 @@ use scnn_isa::layer::{self, Layer, Pass};
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::{Rect, Span};
 use scnn_isa::program::{Memory, Program};
-use scnn_isa::section::{SectionError, WeightBlocks, decode_requantise, decode_slopes, decode_table, residue_taps};
+use scnn_isa::section::{
+    SectionError, WeightBlocks, decode_requantise, decode_slopes, decode_table, residue_taps,
+};
 use std::collections::BTreeMap;
 use thiserror::Error;
 use tract_onnx::prelude::Tensor as HostTensor;
@@ -148,24 +150,43 @@ impl<'a> Simulator<'a> {
             .layers
             .par_iter()
             .map(|layer| {
-                decode(program, layer).map_err(|source| SimulateError::Section { layer: layer.name.clone(), source })
+                decode(program, layer).map_err(|source| SimulateError::Section {
+                    layer: layer.name.clone(),
+                    source,
+                })
             })
             .collect::<Result<_, _>>()?;
-        let segments = program.segments.iter().map(Segment::new).collect::<Result<_, _>>()?;
-        Ok(Self { program, layers, segments })
+        let segments = program
+            .segments
+            .iter()
+            .map(Segment::new)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            program,
+            layers,
+            segments,
+        })
     }
 
     /// Runs the program on inputs by ONNX name.
     ///
     /// # Errors
     /// Inputs that do not fit, a failing host segment, an overflowing accumulator.
-    pub fn run(&self, inputs: &BTreeMap<String, HostTensor>, _: &Options) -> Result<Execution, SimulateError> {
+    pub fn run(
+        &self,
+        inputs: &BTreeMap<String, HostTensor>,
+        _: &Options,
+    ) -> Result<Execution, SimulateError> {
         let program = self.program;
         let mut state = State {
             simulator: self,
             program,
             machine: &program.machine,
-            tensors: program.tensors.iter().map(|t| vec![0; t.elements() as usize]).collect(),
+            tensors: program
+                .tensors
+                .iter()
+                .map(|t| vec![0; t.elements() as usize])
+                .collect(),
             values: vec![None; program.values.len()],
             steps: Vec::new(),
             current: None,
@@ -174,7 +195,9 @@ impl<'a> Simulator<'a> {
         };
         for &value in &program.inputs {
             let name = &program.value(value).name;
-            let data = inputs.get(name).ok_or_else(|| SimulateError::MissingInput(name.clone()))?;
+            let data = inputs
+                .get(name)
+                .ok_or_else(|| SimulateError::MissingInput(name.clone()))?;
             state.accept(value, data.clone())?;
         }
         for instruction in &program.code {
@@ -185,7 +208,11 @@ impl<'a> Simulator<'a> {
         for &value in &program.outputs {
             outputs.insert(program.value(value).name.clone(), state.offer(value)?);
         }
-        Ok(Execution { outputs, tensors: state.tensors, steps: state.steps })
+        Ok(Execution {
+            outputs,
+            tensors: state.tensors,
+            steps: state.steps,
+        })
     }
 }
 
@@ -194,27 +221,51 @@ fn decode(program: &Program, layer: &Layer) -> Result<LayerData, SectionError> {
     let bytes = |id: scnn_isa::ids::SectionId| program.section(id).bytes.as_slice();
     let function = match layer.ppu.function {
         None => None,
-        Some(layer::Function::Leaky(id)) => Some(Function::Leaky(decode_slopes(bytes(id), outputs)?)),
+        Some(layer::Function::Leaky(id)) => {
+            Some(Function::Leaky(decode_slopes(bytes(id), outputs)?))
+        }
         Some(layer::Function::Table(id)) => Some(Function::Table(decode_table(bytes(id))?)),
     };
     let stage = Stage {
         requantise: decode_requantise(bytes(layer.ppu.requantise), outputs)?,
         function,
-        operand: layer.ppu.operand.map(|operand| (operand.multiplier, operand.shift)),
+        operand: layer
+            .ppu
+            .operand
+            .map(|operand| (operand.multiplier, operand.shift)),
         clamp: layer.ppu.clamp,
     };
     let Some(array) = &layer.array else {
-        return Ok(LayerData { weights: Vec::new(), sizes: None, stage, weight_density: 1.0 });
+        return Ok(LayerData {
+            weights: Vec::new(),
+            sizes: None,
+            stage,
+            weight_density: 1.0,
+        });
     };
     let inputs = layer.source.channels.len();
     let residues = program.tensor(layer.source.tensor).layout.residues;
     let format = program.machine.weight_format();
-    let blocks = WeightBlocks::decode(bytes(array.weights), format, array, inputs, outputs, residues)?;
+    let blocks = WeightBlocks::decode(
+        bytes(array.weights),
+        format,
+        array,
+        inputs,
+        outputs,
+        residues,
+    )?;
     let weights = weights_by_channel(&blocks, layer, residues, inputs, outputs);
     let sizes = WeightSizes::measure(&blocks, array, inputs, outputs, residues.count(), &weights);
-    let all = u64::from(outputs) * u64::from(inputs / array.groups.max(1)) * u64::from(array.y.kernel * array.x.kernel);
+    let all = u64::from(outputs)
+        * u64::from(inputs / array.groups.max(1))
+        * u64::from(array.y.kernel * array.x.kernel);
     let nonzeros: usize = weights.iter().map(Vec::len).sum();
-    Ok(LayerData { weights, sizes: Some(sizes), stage, weight_density: nonzeros as f64 / all.max(1) as f64 })
+    Ok(LayerData {
+        weights,
+        sizes: Some(sizes),
+        stage,
+        weight_density: nonzeros as f64 / all.max(1) as f64,
+    })
 }
 
 /// The non-zero weights of every output channel, from the blocks. A tap that meets several residues is stored in the
@@ -227,7 +278,9 @@ fn weights_by_channel(
     outputs: u32,
 ) -> Vec<Vec<Weight>> {
     let mut weights = vec![Vec::new(); outputs as usize];
-    let Some(array) = &layer.array else { return weights };
+    let Some(array) = &layer.array else {
+        return weights;
+    };
     let taps = residue_taps(array, residues);
     let first_residue = |r: u32, s: u32| taps.iter().position(|taps| taps.contains(&(r, s)));
     let owner: BTreeMap<(u32, u32), usize> = (0..array.y.kernel)
@@ -237,11 +290,20 @@ fn weights_by_channel(
     for (group, &k) in array.channel_groups.iter().enumerate() {
         for channel in scnn_isa::section::group_channels(array, k, inputs, outputs).iter() {
             for (residue, taps) in taps.iter().enumerate() {
-                for (position, value) in scnn_isa::codec::positions(blocks.block(group, channel, residue as u32)) {
-                    let (ko, tap) = array.order.split(position as u32, k.len(), taps.len() as u32);
+                for (position, value) in
+                    scnn_isa::codec::positions(blocks.block(group, channel, residue as u32))
+                {
+                    let (ko, tap) = array
+                        .order
+                        .split(position as u32, k.len(), taps.len() as u32);
                     let (r, s) = taps[tap as usize];
                     if value != 0 && owner.get(&(r, s)) == Some(&residue) {
-                        weights[(k.begin + ko) as usize].push(Weight { channel, r: r as u16, s: s as u16, value });
+                        weights[(k.begin + ko) as usize].push(Weight {
+                            channel,
+                            r: r as u16,
+                            s: s as u16,
+                            value,
+                        });
                     }
                 }
             }
@@ -282,9 +344,26 @@ impl State<'_> {
             Instruction::Lda { from: _, to } => self.load(to),
             Instruction::Sta { from, to: _ } => self.store(from),
             Instruction::Ldw { .. } | Instruction::Bar {} | Instruction::End {} => {}
-            Instruction::Mac { pass, rounds, channels, from, .. } => self.multiply(pass, rounds, channels, from),
-            Instruction::Drn { pass, rounds, to, operand, .. } => self.drain(pass, rounds, to, operand)?,
-            Instruction::Ppu { pass, from, to, operand } => {
+            Instruction::Mac {
+                pass,
+                rounds,
+                channels,
+                from,
+                ..
+            } => self.multiply(pass, rounds, channels, from),
+            Instruction::Drn {
+                pass,
+                rounds,
+                to,
+                operand,
+                ..
+            } => self.drain(pass, rounds, to, operand)?,
+            Instruction::Ppu {
+                pass,
+                from,
+                to,
+                operand,
+            } => {
                 self.read_region(from, 1);
                 self.post_process(pass, to, operand)?;
             }
@@ -309,7 +388,11 @@ impl State<'_> {
                 energy: Energy::default(),
                 baselines: Baselines::default(),
                 weight_density: self.simulator.layers[id.index()].weight_density,
-                input_density: density(&self.tensors[layer.source.tensor.index()], source.shape, layer.source.channels),
+                input_density: density(
+                    &self.tensors[layer.source.tensor.index()],
+                    source.shape,
+                    layer.source.channels,
+                ),
                 output_density: 0.0,
             },
             tiles: 0,
@@ -318,26 +401,48 @@ impl State<'_> {
     }
 
     fn close_layer(&mut self) {
-        let Some(mut current) = self.current.take() else { return };
+        let Some(mut current) = self.current.take() else {
+            return;
+        };
         let layer = self.program.layer(current.id);
         let destination = self.program.tensor(layer.destination.tensor);
         let counts = &mut current.counts;
         counts.cycles = current.line.cycles();
-        fast::complete(&mut counts.slots, self.machine, counts.cycles, counts.steps, current.tiles);
+        fast::complete(
+            &mut counts.slots,
+            self.machine,
+            counts.cycles,
+            counts.steps,
+            current.tiles,
+        );
         counts.counters.host_bytes += std::mem::take(&mut self.streamed);
-        counts.output_density =
-            density(&self.tensors[layer.destination.tensor.index()], destination.shape, layer.destination.channels);
+        counts.output_density = density(
+            &self.tensors[layer.destination.tensor.index()],
+            destination.shape,
+            layer.destination.channels,
+        );
         if let Some(array) = &layer.array {
-            let (c, k) = (layer.source.channels.len(), layer.destination.channels.len());
-            counts.baselines =
-                Baselines::of(self.machine, array, c, k, destination.shape[0], counts.slots.useful);
+            let (c, k) = (
+                layer.source.channels.len(),
+                layer.destination.channels.len(),
+            );
+            counts.baselines = Baselines::of(
+                self.machine,
+                array,
+                c,
+                k,
+                destination.shape[0],
+                counts.slots.useful,
+            );
         }
         counts.energy = Energy::of(&counts.counters, self.machine);
         self.steps.push(current.counts);
     }
 
     fn counters(&mut self) -> Option<&mut Counters> {
-        self.current.as_mut().map(|current| &mut current.counts.counters)
+        self.current
+            .as_mut()
+            .map(|current| &mut current.counts.counters)
     }
 
     /// Blocks of some tiles of a tensor, all channels.
@@ -345,7 +450,14 @@ impl State<'_> {
         let data = self.program.tensor(tensor);
         let values = &self.tensors[tensor.index()];
         let tile = &data.layout.tiles[tile as usize];
-        ActivationBlocks::measure(values, data.shape, &data.layout, tile, channels, self.machine.activation_format())
+        ActivationBlocks::measure(
+            values,
+            data.shape,
+            &data.layout,
+            tile,
+            channels,
+            self.machine.activation_format(),
+        )
     }
 
     fn load(&mut self, to: RegionId) {
@@ -359,8 +471,11 @@ impl State<'_> {
         let region = self.program.region(from);
         let channels = Span::new(0, self.program.tensor(region.tensor).channels());
         let format = self.machine.activation_format();
-        let bytes: u64 =
-            region.tiles.iter().map(|tile| self.blocks(region.tensor, tile, channels).bytes(format)).sum();
+        let bytes: u64 = region
+            .tiles
+            .iter()
+            .map(|tile| self.blocks(region.tensor, tile, channels).bytes(format))
+            .sum();
         self.read_region(from, 1);
         if let Some(counters) = self.counters() {
             counters.dram_write_bytes += bytes;
@@ -372,7 +487,10 @@ impl State<'_> {
         let region = self.program.region(id);
         let channels = Span::new(0, self.program.tensor(region.tensor).channels());
         let replicas = u64::from(self.program.tensor(region.tensor).layout.groups.count());
-        let (width, format) = (self.machine.pe.activations_per_vector, self.machine.activation_format());
+        let (width, format) = (
+            self.machine.pe.activations_per_vector,
+            self.machine.activation_format(),
+        );
         let (mut bytes, mut vectors, mut held) = (0, 0, Vec::new());
         for tile in region.tiles.iter() {
             let blocks = self.blocks(region.tensor, tile, channels);
@@ -380,9 +498,16 @@ impl State<'_> {
             vectors += blocks.vectors(width);
             add_by_pe(&mut held, &blocks.elements_per_pe());
         }
-        let excess: Vec<u64> = held.iter().map(|&elements| elements.saturating_sub(region.size)).collect();
+        let excess: Vec<u64> = held
+            .iter()
+            .map(|&elements| elements.saturating_sub(region.size))
+            .collect();
         let before = self.spilled.insert(id, excess.clone()).unwrap_or_default();
-        let new: u64 = excess.iter().enumerate().map(|(pe, e)| e.saturating_sub(before.get(pe).copied().unwrap_or(0))).sum();
+        let new: u64 = excess
+            .iter()
+            .enumerate()
+            .map(|(pe, e)| e.saturating_sub(before.get(pe).copied().unwrap_or(0)))
+            .sum();
         let spilled = element_bytes(self.machine, new) * replicas;
         if let Some(counters) = self.counters() {
             counters.oaram_writes += vectors * replicas;
@@ -393,7 +518,10 @@ impl State<'_> {
 
     /// Counts reading what of a region had spilled, `times` times.
     fn read_region(&mut self, id: RegionId, times: u64) {
-        let spilled: u64 = self.spilled.get(&id).map_or(0, |excess| excess.iter().sum());
+        let spilled: u64 = self
+            .spilled
+            .get(&id)
+            .map_or(0, |excess| excess.iter().sum());
         let bytes = element_bytes(self.machine, spilled) * times;
         if let Some(counters) = self.counters() {
             counters.dram_spill_bytes += bytes;
@@ -401,10 +529,14 @@ impl State<'_> {
     }
 
     fn multiply(&mut self, pass: u32, rounds: Span, channels: Span, from: RegionId) {
-        let Some(mut current) = self.current.take() else { return };
+        let Some(mut current) = self.current.take() else {
+            return;
+        };
         let layer = self.program.layer(current.id);
         let data = &self.simulator.layers[current.id.index()];
-        let (Some(array), Some(sizes)) = (&layer.array, &data.sizes) else { return };
+        let (Some(array), Some(sizes)) = (&layer.array, &data.sizes) else {
+            return;
+        };
         let pass = layer.passes[pass as usize];
         let source = self.program.tensor(layer.source.tensor);
         let tile = &source.layout.tiles[pass.source_tile as usize];
@@ -416,21 +548,41 @@ impl State<'_> {
         let inner = layer.inner_rect(pass.output);
         let whole = Span::new(0, array.rounds());
         let useful = if rounds == whole && channels.len() == layer.source.channels.len() || first {
-            sizes.useful(array, values, source.shape, layer.source.channels, tile.rect(), inner)
+            sizes.useful(
+                array,
+                values,
+                source.shape,
+                layer.source.channels,
+                tile.rect(),
+                inner,
+            )
         } else {
             0
         };
-        let work = fast::count(self.machine, array, &blocks, sizes, rounds, channels, useful);
+        let work = fast::count(
+            self.machine,
+            array,
+            &blocks,
+            sizes,
+            rounds,
+            channels,
+            useful,
+        );
         for steps in &work.steps {
             current.line.round(steps);
             current.counts.steps += steps.iter().sum::<u64>();
         }
         current.counts.slots += work.slots;
         current.counts.counters += work.counters;
-        current.counts.counters.halo_hops += halo_hops(layer, array, source.layout.groups, tile, inner, rounds);
+        current.counts.counters.halo_hops +=
+            halo_hops(layer, array, source.layout.groups, tile, inner, rounds);
         let pes = tile.pes();
-        let tiles = (0..pes.count()).filter(|pe| !tile.pe_rect(pe / pes.cols, pe % pes.cols).is_empty()).count();
-        current.tiles = current.tiles.max(tiles as u64 * u64::from(array.pe_groups.count()));
+        let tiles = (0..pes.count())
+            .filter(|pe| !tile.pe_rect(pe / pes.cols, pe % pes.cols).is_empty())
+            .count();
+        current.tiles = current
+            .tiles
+            .max(tiles as u64 * u64::from(array.pe_groups.count()));
         current.pending = Some((pass, rounds.end));
         self.current = Some(current);
         self.read_region(from, u64::from(rounds.len()));
@@ -444,17 +596,30 @@ impl State<'_> {
         to: RegionId,
         operand: Option<RegionId>,
     ) -> Result<(), SimulateError> {
-        let Some(current) = &self.current else { return Ok(()) };
+        let Some(current) = &self.current else {
+            return Ok(());
+        };
         let layer = self.program.layer(current.id);
-        if layer.array.as_ref().is_some_and(|array| rounds.end < array.rounds()) {
+        if layer
+            .array
+            .as_ref()
+            .is_some_and(|array| rounds.end < array.rounds())
+        {
             return Ok(());
         }
         self.post_process(pass, to, operand)
     }
 
     /// Computes the output of a pass: sums, or source values, through the PPU into the destination.
-    fn post_process(&mut self, pass: u32, to: RegionId, operand: Option<RegionId>) -> Result<(), SimulateError> {
-        let Some(id) = self.current.as_ref().map(|current| current.id) else { return Ok(()) };
+    fn post_process(
+        &mut self,
+        pass: u32,
+        to: RegionId,
+        operand: Option<RegionId>,
+    ) -> Result<(), SimulateError> {
+        let Some(id) = self.current.as_ref().map(|current| current.id) else {
+            return Ok(());
+        };
         let layer = self.program.layer(id);
         let pass = layer.passes[pass as usize];
         let inner = layer.inner_rect(pass.output);
@@ -466,7 +631,13 @@ impl State<'_> {
                     .into_par_iter()
                     .map(|values| {
                         let window = (inner.y, inner.x);
-                        ppu::pool(pool, &values, window, (pass.output.y, pass.output.x), layer.ppu.clamp)
+                        ppu::pool(
+                            pool,
+                            &values,
+                            window,
+                            (pass.output.y, pass.output.x),
+                            layer.ppu.clamp,
+                        )
                     })
                     .collect(),
             };
@@ -492,12 +663,24 @@ impl State<'_> {
     }
 
     /// Values of every output channel of image `n` before pooling.
-    fn channels(&self, id: LayerId, layer: &Layer, n: u32, inner: Rect) -> Result<Vec<Vec<i16>>, SimulateError> {
+    fn channels(
+        &self,
+        id: LayerId,
+        layer: &Layer,
+        n: u32,
+        inner: Rect,
+    ) -> Result<Vec<Vec<i16>>, SimulateError> {
         let data = &self.simulator.layers[id.index()];
         let operand = |k: usize| {
             layer.ppu.operand.map(|operand| {
                 let shape = self.program.tensor(operand.view.tensor).shape;
-                gather(&self.tensors[operand.view.tensor.index()], shape, n, operand.view.channels.begin + k as u32, inner)
+                gather(
+                    &self.tensors[operand.view.tensor.index()],
+                    shape,
+                    n,
+                    operand.view.channels.begin + k as u32,
+                    inner,
+                )
             })
         };
         let source = self.program.tensor(layer.source.tensor);
@@ -508,8 +691,10 @@ impl State<'_> {
                 .into_par_iter()
                 .map(|k| {
                     let channel = layer.source.channels.begin + k as u32;
-                    let sums: Vec<i32> =
-                        gather(values, source.shape, n, channel, inner).into_iter().map(i32::from).collect();
+                    let sums: Vec<i32> = gather(values, source.shape, n, channel, inner)
+                        .into_iter()
+                        .map(i32::from)
+                        .collect();
                     data.stage.values(k, &sums, operand(k).as_deref())
                 })
                 .collect());
@@ -525,9 +710,25 @@ impl State<'_> {
         outputs
             .into_par_iter()
             .map(|k| {
-                let sums = convolve(&data.weights[k], &planes, &y, &x, rows, cols, u32::from(array.product_shift));
-                if let Some(&sum) = sums.iter().find(|&&sum| i64::from(sum) < low || i64::from(sum) > high) {
-                    return Err(SimulateError::Overflow { layer: layer.name.clone(), channel: k as u32, sum, bits });
+                let sums = convolve(
+                    &data.weights[k],
+                    &planes,
+                    &y,
+                    &x,
+                    rows,
+                    cols,
+                    u32::from(array.product_shift),
+                );
+                if let Some(&sum) = sums
+                    .iter()
+                    .find(|&&sum| i64::from(sum) < low || i64::from(sum) > high)
+                {
+                    return Err(SimulateError::Overflow {
+                        layer: layer.name.clone(),
+                        channel: k as u32,
+                        sum,
+                        bits,
+                    });
                 }
                 Ok(data.stage.values(k, &sums, operand(k).as_deref()))
             })
@@ -542,7 +743,11 @@ impl State<'_> {
         }
         let format = self.machine.activation_format();
         let view = layer.destination.channels;
-        let bytes: u64 = region.tiles.iter().map(|tile| self.blocks(region.tensor, tile, view).bytes(format)).sum();
+        let bytes: u64 = region
+            .tiles
+            .iter()
+            .map(|tile| self.blocks(region.tensor, tile, view).bytes(format))
+            .sum();
         if let Some(counters) = self.counters() {
             counters.dram_write_bytes += bytes;
         }
@@ -551,12 +756,19 @@ impl State<'_> {
     fn read_operand(&mut self, id: RegionId, layer: &Layer, pass: Pass) {
         let region = self.program.region(id);
         let data = self.program.tensor(region.tensor);
-        let share = layer.inner_rect(pass.output).positions() as f64 / data.plane().positions().max(1) as f64;
-        let channels = layer.ppu.operand.map_or(Span::default(), |operand| operand.view.channels);
+        let share = layer.inner_rect(pass.output).positions() as f64
+            / data.plane().positions().max(1) as f64;
+        let channels = layer
+            .ppu
+            .operand
+            .map_or(Span::default(), |operand| operand.view.channels);
         let format = self.machine.activation_format();
         let width = self.machine.pe.activations_per_vector;
-        let blocks: Vec<ActivationBlocks> =
-            region.tiles.iter().map(|tile| self.blocks(region.tensor, tile, channels)).collect();
+        let blocks: Vec<ActivationBlocks> = region
+            .tiles
+            .iter()
+            .map(|tile| self.blocks(region.tensor, tile, channels))
+            .collect();
         let of_pass = |all: u64| (all as f64 * share).ceil() as u64;
         let vectors = of_pass(blocks.iter().map(|b| b.vectors(width)).sum());
         let bytes = of_pass(blocks.iter().map(|b| b.bytes(format)).sum());
@@ -572,12 +784,19 @@ impl State<'_> {
     fn host(&mut self, id: SegmentId) -> Result<(), SimulateError> {
         self.close_layer();
         let segment = self.program.segment(id);
-        let operands = segment.inputs.iter().map(|&value| self.offer(value)).collect::<Result<_, _>>()?;
+        let operands = segment
+            .inputs
+            .iter()
+            .map(|&value| self.offer(value))
+            .collect::<Result<_, _>>()?;
         let results = self.simulator.segments[id.index()].run(segment, operands)?;
         for (&value, result) in segment.outputs.iter().zip(results) {
             self.accept(value, result)?;
         }
-        let counters = Counters { host_bytes: std::mem::take(&mut self.streamed), ..Counters::default() };
+        let counters = Counters {
+            host_bytes: std::mem::take(&mut self.streamed),
+            ..Counters::default()
+        };
         self.steps.push(StepCounts {
             id: StepId::Segment(id),
             cycles: 0,
@@ -601,19 +820,28 @@ impl State<'_> {
         };
         let tensor = self.program.region(region).tensor;
         self.tensors[tensor.index()] = host::quantise(value, self.program.tensor(tensor), &data)?;
-        self.streamed += self.program.tensor(tensor).elements() * u64::from(self.machine.pe.operand_bits) / 8;
+        self.streamed +=
+            self.program.tensor(tensor).elements() * u64::from(self.machine.pe.operand_bits) / 8;
         Ok(())
     }
 
     fn offer(&mut self, id: ValueId) -> Result<HostTensor, SimulateError> {
         let value = self.program.value(id);
         let Some(region) = value.region else {
-            let missing = || SimulateError::Value { name: value.name.clone(), reason: "it was never computed".to_owned() };
+            let missing = || SimulateError::Value {
+                name: value.name.clone(),
+                reason: "it was never computed".to_owned(),
+            };
             return self.values[id.index()].clone().ok_or_else(missing);
         };
         let tensor = self.program.region(region).tensor;
-        self.streamed += self.program.tensor(tensor).elements() * u64::from(self.machine.pe.operand_bits) / 8;
-        host::dequantise(value, self.program.tensor(tensor), &self.tensors[tensor.index()])
+        self.streamed +=
+            self.program.tensor(tensor).elements() * u64::from(self.machine.pe.operand_bits) / 8;
+        host::dequantise(
+            value,
+            self.program.tensor(tensor),
+            &self.tensors[tensor.index()],
+        )
     }
 }
 
@@ -633,19 +861,33 @@ fn halo_hops(
         let parts = cuts.len().saturating_sub(1);
         let owned: Vec<Span> = (0..parts)
             .map(|part| {
-                let begin = if part == 0 { inner.begin } else { axis.project(cuts[part]) };
-                let end = if part + 1 == parts { inner.end } else { axis.project(cuts[part + 1]) };
+                let begin = if part == 0 {
+                    inner.begin
+                } else {
+                    axis.project(cuts[part])
+                };
+                let end = if part + 1 == parts {
+                    inner.end
+                } else {
+                    axis.project(cuts[part + 1])
+                };
                 Span::new(begin, end).intersect(inner)
             })
             .collect();
         cuts.windows(2)
             .map(|cut| {
                 let sums = axis.outputs(Span::new(cut[0], cut[1])).intersect(inner);
-                owned.iter().map(|owned| u64::from(owned.intersect(sums).len())).collect()
+                owned
+                    .iter()
+                    .map(|owned| u64::from(owned.intersect(sums).len()))
+                    .collect()
             })
             .collect()
     };
-    let (ys, xs) = (overlaps(&array.y, &tile.y, inner.y), overlaps(&array.x, &tile.x, inner.x));
+    let (ys, xs) = (
+        overlaps(&array.y, &tile.y, inner.y),
+        overlaps(&array.x, &tile.x, inner.x),
+    );
     let mut hops = 0;
     for (i, ys) in ys.iter().enumerate() {
         for (i2, &rows) in ys.iter().enumerate().filter(|(_, rows)| **rows > 0) {
@@ -657,7 +899,8 @@ fn halo_hops(
         }
     }
     let _ = (layer, groups);
-    let channels: u64 = (rounds.begin * array.pe_groups.count()..rounds.end * array.pe_groups.count())
+    let channels: u64 = (rounds.begin * array.pe_groups.count()
+        ..rounds.end * array.pe_groups.count())
         .filter_map(|group| array.channel_groups.get(group as usize))
         .map(|k| u64::from(k.len()))
         .sum();
@@ -685,13 +928,22 @@ fn gather(values: &[i16], [_, channels, h, w]: [u32; 4], n: u32, c: u32, rect: R
         .iter()
         .flat_map(|y| {
             let row = (plane + y as usize) * w as usize;
-            values[row + rect.x.begin as usize..row + rect.x.end as usize].iter().copied()
+            values[row + rect.x.begin as usize..row + rect.x.end as usize]
+                .iter()
+                .copied()
         })
         .collect()
 }
 
 /// Puts the positions `rect` of one image and channel in their places.
-fn scatter(values: &mut [i16], [_, channels, h, w]: [u32; 4], n: u32, c: u32, rect: Rect, data: &[i16]) {
+fn scatter(
+    values: &mut [i16],
+    [_, channels, h, w]: [u32; 4],
+    n: u32,
+    c: u32,
+    rect: Rect,
+    data: &[i16],
+) {
     let plane = (n as usize * channels as usize + c as usize) * h as usize;
     let width = rect.x.len() as usize;
     for (y, data) in rect.y.iter().zip(data.chunks(width.max(1))) {
@@ -705,6 +957,7 @@ fn density(values: &[i16], [n, c, h, w]: [u32; 4], channels: Span) -> f64 {
     let plane = (h * w) as usize;
     let per_image = c as usize * plane;
     let range = channels.begin as usize * plane..channels.end as usize * plane;
-    let shares = (0..n as usize).map(|image| ppu::density(&values[image * per_image..][range.clone()]));
+    let shares =
+        (0..n as usize).map(|image| ppu::density(&values[image * per_image..][range.clone()]));
     shares.sum::<f64>() / f64::from(n.max(1))
 }

@@ -23,7 +23,12 @@ impl AxisPlan {
     pub fn new(axis: Axis, outputs: Span) -> Self {
         let shift = |tap: u32| Self::offset(&axis, tap).div_euclid(i64::from(axis.stride));
         let (first, last) = (shift(0), shift(axis.kernel.saturating_sub(1)));
-        Self { axis, outputs, first, extent: outputs.len() as usize + (last - first) as usize }
+        Self {
+            axis,
+            outputs,
+            first,
+            extent: outputs.len() as usize + (last - first) as usize,
+        }
     }
 
     fn offset(axis: &Axis, tap: u32) -> i64 {
@@ -34,7 +39,10 @@ impl AxisPlan {
     pub fn tap(&self, tap: u32) -> (usize, usize) {
         let offset = Self::offset(&self.axis, tap);
         let stride = i64::from(self.axis.stride);
-        (offset.rem_euclid(stride) as usize, (offset.div_euclid(stride) - self.first) as usize)
+        (
+            offset.rem_euclid(stride) as usize,
+            (offset.div_euclid(stride) - self.first) as usize,
+        )
     }
 
     /// The input position at `index` of the padded plane of `phase`, if it is one.
@@ -69,13 +77,18 @@ impl Planes {
         let plane = y.extent * x.extent;
         let mut values = vec![0i16; channels * phases * plane];
         let (height, width) = (y.axis.input as usize, x.axis.input as usize);
-        values.par_chunks_mut((phases * plane).max(1)).zip(source.par_chunks((height * width).max(1))).for_each(
-            |(padded, source)| {
+        values
+            .par_chunks_mut((phases * plane).max(1))
+            .zip(source.par_chunks((height * width).max(1)))
+            .for_each(|(padded, source)| {
                 for phase in 0..phases {
-                    let columns: Vec<(usize, usize)> =
-                        (0..x.extent).filter_map(|i| x.input(phase % cols, i).map(|input| (i, input))).collect();
+                    let columns: Vec<(usize, usize)> = (0..x.extent)
+                        .filter_map(|i| x.input(phase % cols, i).map(|input| (i, input)))
+                        .collect();
                     for row in 0..y.extent {
-                        let Some(input) = y.input(phase / cols, row) else { continue };
+                        let Some(input) = y.input(phase / cols, row) else {
+                            continue;
+                        };
                         let source = &source[input * width..][..width];
                         let target = &mut padded[phase * plane + row * x.extent..][..x.extent];
                         for &(i, input) in &columns {
@@ -83,9 +96,14 @@ impl Planes {
                         }
                     }
                 }
-            },
-        );
-        Self { values, plane, phases, cols, pitch: x.extent }
+            });
+        Self {
+            values,
+            plane,
+            phases,
+            cols,
+            pitch: x.extent,
+        }
     }
 
     /// The padded plane of a channel and phase.

@@ -41,7 +41,10 @@ impl Stage {
                     finish(requantise.apply(sum).saturating_add(scaled))
                 })
                 .collect(),
-            _ => sums.iter().map(|&sum| finish(requantise.apply(sum))).collect(),
+            _ => sums
+                .iter()
+                .map(|&sum| finish(requantise.apply(sum)))
+                .collect(),
         }
     }
 
@@ -65,15 +68,24 @@ pub fn pool(
     clamp: [i16; 2],
 ) -> Vec<i16> {
     let windows = |axis: &scnn_isa::plane::Axis, outputs: Span, inputs: Span| -> Vec<Vec<usize>> {
-        let inside = |o: u32| (0..axis.kernel).filter_map(move |t| axis.input(o, t)).map(move |i| (i - inputs.begin) as usize);
+        let inside = |o: u32| {
+            (0..axis.kernel)
+                .filter_map(move |t| axis.input(o, t))
+                .map(move |i| (i - inputs.begin) as usize)
+        };
         outputs.iter().map(|o| inside(o).collect()).collect()
     };
-    let (ys, xs) = (windows(&pool.y, out_rows, rows), windows(&pool.x, out_cols, cols));
+    let (ys, xs) = (
+        windows(&pool.y, out_rows, rows),
+        windows(&pool.x, out_cols, cols),
+    );
     let width = cols.len() as usize;
     let mut result = Vec::with_capacity(ys.len() * xs.len());
     for (oy, ys) in out_rows.iter().zip(&ys) {
         for (ox, xs) in out_cols.iter().zip(&xs) {
-            let inside = ys.iter().flat_map(|y| xs.iter().map(move |x| values[y * width + x]));
+            let inside = ys
+                .iter()
+                .flat_map(|y| xs.iter().map(move |x| values[y * width + x]));
             let value = match pool.kind {
                 PoolKind::Max => inside.max().map_or(0, i32::from),
                 PoolKind::Average | PoolKind::AverageWithPadding => {
@@ -89,6 +101,9 @@ pub fn pool(
 
 /// Share of non-zeros, 0..=1.
 pub fn density(values: &[i16]) -> f64 {
-    let nonzero = values.par_chunks(1 << 16).map(|chunk| chunk.iter().filter(|v| **v != 0).count()).sum::<usize>();
+    let nonzero = values
+        .par_chunks(1 << 16)
+        .map(|chunk| chunk.iter().filter(|v| **v != 0).count())
+        .sum::<usize>();
     nonzero as f64 / values.len().max(1) as f64
 }

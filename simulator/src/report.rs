@@ -160,9 +160,15 @@ impl Report {
             timing: timing.to_owned(),
             samples: 1,
             clock_gigahertz: program.machine.clock.gigahertz,
-            multipliers: u64::from(program.machine.pe_count()) * u64::from(program.machine.multipliers_per_pe()),
+            multipliers: u64::from(program.machine.pe_count())
+                * u64::from(program.machine.multipliers_per_pe()),
             totals: Totals::default(),
-            layers: execution.steps.iter().enumerate().map(|(i, step)| layer(program, i as u32, step)).collect(),
+            layers: execution
+                .steps
+                .iter()
+                .enumerate()
+                .map(|(i, step)| layer(program, i as u32, step))
+                .collect(),
         };
         report.sum();
         report
@@ -231,7 +237,11 @@ fn layer(program: &Program, index: u32, step: &StepCounts) -> Layer {
         kind: kind.to_owned(),
         shape: described.map(|id| shape(program, program.layer(id))),
         mapping: described.map(|id| mapping(program, id)),
-        density: Density { weights: step.weight_density, input: step.input_density, output: step.output_density },
+        density: Density {
+            weights: step.weight_density,
+            input: step.input_density,
+            output: step.output_density,
+        },
         cycles: step.cycles,
         slots: step.slots,
         utilisation: utilisation(&step.slots),
@@ -257,14 +267,23 @@ fn nodes(program: &Program, id: StepId) -> Vec<String> {
         (Instruction::Hst { segment }, StepId::Segment(id)) => *segment == id,
         _ => false,
     };
-    program.code.iter().position(begins).map_or_else(Vec::new, |index| program.nodes_of(index as u32).to_vec())
+    program
+        .code
+        .iter()
+        .position(begins)
+        .map_or_else(Vec::new, |index| program.nodes_of(index as u32).to_vec())
 }
 
 fn shape(program: &Program, layer: &Descriptor) -> Shape {
     let [n, _, h, w] = program.tensor(layer.source.tensor).shape;
     let pool = layer.ppu.pool.as_ref();
     let identity = (Axis::identity(h), Axis::identity(w));
-    let (y, x) = layer.array.as_ref().map(|a| (a.y, a.x)).or(pool.map(|p| (p.y, p.x))).unwrap_or(identity);
+    let (y, x) = layer
+        .array
+        .as_ref()
+        .map(|a| (a.y, a.x))
+        .or(pool.map(|p| (p.y, p.x)))
+        .unwrap_or(identity);
     Shape {
         n,
         c: layer.source.channels.len(),
@@ -286,16 +305,34 @@ fn mapping(program: &Program, id: LayerId) -> Mapping {
     use scnn_isa::instruction::Instruction;
     let layer = program.layer(id);
     let layout = &program.tensor(layer.source.tensor).layout;
-    let longest = |cuts: &[u32]| cuts.windows(2).map(|cut| cut[1] - cut[0]).max().unwrap_or(0);
-    let begin = program.code.iter().position(|i| *i == Instruction::Cfg { layer: id }).unwrap_or(0);
+    let longest = |cuts: &[u32]| {
+        cuts.windows(2)
+            .map(|cut| cut[1] - cut[0])
+            .max()
+            .unwrap_or(0)
+    };
+    let begin = program
+        .code
+        .iter()
+        .position(|i| *i == Instruction::Cfg { layer: id })
+        .unwrap_or(0);
     let (mut resident_in, mut resident_out) = (Memory::Dram, Memory::Dram);
     let mut loaded = false;
-    for instruction in program.code.iter().skip(begin + 1).take_while(|i| !matches!(i, Instruction::Cfg { .. })) {
+    for instruction in program
+        .code
+        .iter()
+        .skip(begin + 1)
+        .take_while(|i| !matches!(i, Instruction::Cfg { .. }))
+    {
         match *instruction {
             Instruction::Lda { .. } => loaded = true,
             Instruction::Mac { from, .. } if !loaded => resident_in = program.region(from).memory,
             Instruction::Ppu { from, to, .. } => {
-                resident_in = if loaded { Memory::Dram } else { program.region(from).memory };
+                resident_in = if loaded {
+                    Memory::Dram
+                } else {
+                    program.region(from).memory
+                };
                 resident_out = program.region(to).memory;
             }
             Instruction::Drn { to, .. } => resident_out = program.region(to).memory,
@@ -303,12 +340,30 @@ fn mapping(program: &Program, id: LayerId) -> Mapping {
         }
     }
     Mapping {
-        tile_w: layout.tiles.iter().map(|t| longest(&t.x)).max().unwrap_or(0),
-        tile_h: layout.tiles.iter().map(|t| longest(&t.y)).max().unwrap_or(0),
-        kc: layer.array.as_ref().and_then(|a| a.channel_groups.iter().map(|k| k.len()).max()).unwrap_or(0),
+        tile_w: layout
+            .tiles
+            .iter()
+            .map(|t| longest(&t.x))
+            .max()
+            .unwrap_or(0),
+        tile_h: layout
+            .tiles
+            .iter()
+            .map(|t| longest(&t.y))
+            .max()
+            .unwrap_or(0),
+        kc: layer
+            .array
+            .as_ref()
+            .and_then(|a| a.channel_groups.iter().map(|k| k.len()).max())
+            .unwrap_or(0),
         pe_groups: layer.array.as_ref().map_or(1, |a| a.pe_groups.count()),
         temporal_tiles: layer.passes.len() as u32,
-        phases: if layer.array.is_some() { layout.residues.count() } else { 1 },
+        phases: if layer.array.is_some() {
+            layout.residues.count()
+        } else {
+            1
+        },
         resident_in,
         resident_out,
     }

@@ -38,7 +38,11 @@ impl Comparison {
 pub fn floats(tensor: &Tensor) -> Vec<f32> {
     let cast = tensor.cast_to::<f32>();
     cast.ok()
-        .and_then(|cast| cast.to_plain_array_view::<f32>().map(|view| view.iter().copied().collect()).ok())
+        .and_then(|cast| {
+            cast.to_plain_array_view::<f32>()
+                .map(|view| view.iter().copied().collect())
+                .ok()
+        })
         .unwrap_or_default()
 }
 

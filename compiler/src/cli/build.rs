@@ -35,14 +35,22 @@ pub fn compile(options: &Compile) -> Result<(), Failure> {
 }
 
 /// Compiles a model; without calibration data of its own it is calibrated on `samples`.
-pub fn build(path: &Path, compilation: &Compilation, samples: &[Sample]) -> Result<Compiled, Failure> {
+pub fn build(
+    path: &Path,
+    compilation: &Compilation,
+    samples: &[Sample],
+) -> Result<Compiled, Failure> {
     let options = options(path, compilation, samples)?;
     if options.samples.1.is_empty() && compilation.calibration.is_none() && !compilation.quiet {
         anstream::eprintln!(
             "warning: activation ranges are calibrated on seeded noise; `--calibrate FILE` with real inputs is better"
         );
     }
-    let mut dump = Dump { folder: compilation.dump_ir.as_deref(), number: 0, failure: None };
+    let mut dump = Dump {
+        folder: compilation.dump_ir.as_deref(),
+        number: 0,
+        failure: None,
+    };
     let result = compile::compile(path, &options, &mut |name, graph| dump.write(name, graph));
     if let Some(failure) = dump.failure {
         return Err(failure);
@@ -85,7 +93,10 @@ fn options(path: &Path, compilation: &Compilation, samples: &[Sample]) -> Result
         strategy: match compilation.mapping {
             Mapping::Paper => Strategy::Paper,
         },
-        quantise: quantise::Options { bits: compilation.bits, headroom: compilation.headroom },
+        quantise: quantise::Options {
+            bits: compilation.bits,
+            headroom: compilation.headroom,
+        },
         dims,
         samples,
         calibration,
@@ -102,7 +113,9 @@ pub fn dims(words: &[String]) -> Result<BTreeMap<String, u64>, Failure> {
             let (name, value) = word.split_once('=').unwrap_or((word, ""));
             match value.parse() {
                 Ok(value) if value > 0 && !name.is_empty() => Ok((name.to_owned(), value)),
-                _ => Err(Failure::usage(&format!("`--dim {word}`: give NAME=VALUE with a positive value"))),
+                _ => Err(Failure::usage(&format!(
+                    "`--dim {word}`: give NAME=VALUE with a positive value"
+                ))),
             }
         })
         .collect()
@@ -137,7 +150,9 @@ pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, F
     let mut found: BTreeMap<String, Vec<Tensor>> = BTreeMap::new();
     for word in words {
         let (name, file) = match word.split_once('=') {
-            Some((name, file)) if inputs.iter().any(|input| input.name == name) => (Some(name), file),
+            Some((name, file)) if inputs.iter().any(|input| input.name == name) => {
+                (Some(name), file)
+            }
             _ => (None, word.as_str()),
         };
         let path = Path::new(file);
@@ -147,7 +162,9 @@ pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, F
             let array = match name {
                 Some(name) if name != input.name => None,
                 Some(_) => arrays.pop_first().map(|(_, array)| array),
-                None if only.as_ref() == Some(&input.name) => arrays.pop_first().map(|(_, array)| array),
+                None if only.as_ref() == Some(&input.name) => {
+                    arrays.pop_first().map(|(_, array)| array)
+                }
                 None => arrays.remove(&input.name),
             };
             if let Some(array) = array {
@@ -156,18 +173,30 @@ pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, F
             }
         }
     }
-    let missing: Vec<&str> =
-        inputs.iter().filter(|input| !found.contains_key(&input.name)).map(|input| input.name.as_str()).collect();
+    let missing: Vec<&str> = inputs
+        .iter()
+        .filter(|input| !found.contains_key(&input.name))
+        .map(|input| input.name.as_str())
+        .collect();
     if !missing.is_empty() {
         return Err(Failure::input(
             Code::InputMissing,
-            &format!("there is no array for the input{} {}", if missing.len() == 1 { "" } else { "s" }, missing.join(", ")),
+            &format!(
+                "there is no array for the input{} {}",
+                if missing.len() == 1 { "" } else { "s" },
+                missing.join(", ")
+            ),
             "name the arrays of an .npz as the inputs, or give `--input NAME=FILE`",
         ));
     }
     let count = found.values().map(Vec::len).min().unwrap_or(0);
     Ok((0..count)
-        .map(|i| found.iter().map(|(name, samples)| (name.clone(), samples[i].clone())).collect())
+        .map(|i| {
+            found
+                .iter()
+                .map(|(name, samples)| (name.clone(), samples[i].clone()))
+                .collect()
+        })
         .collect())
 }
 
@@ -186,16 +215,22 @@ impl Dump<'_> {
         }
         let file = folder.join(format!("{:02}-{name}.txt", self.number));
         self.number += 1;
-        let result = output::folder(folder).and_then(|()| output::write(&file, format!("{graph}").as_bytes()));
+        let result = output::folder(folder)
+            .and_then(|()| output::write(&file, format!("{graph}").as_bytes()));
         self.failure = result.err();
     }
 }
 
 /// How many ONNX nodes run on the machine and on the host.
 pub fn split(graph: &Graph) -> (usize, usize) {
-    graph.dag.node_weights().fold((0, 0), |(machine, host), node| match node.op {
-        Op::Host(_) => (machine, host + node.onnx_nodes.len()),
-        Op::Layer(_) | Op::Concat | Op::Slice(_) | Op::Rename => (machine + node.onnx_nodes.len(), host),
-        Op::Input | Op::HostOutput(_) => (machine, host),
-    })
+    graph
+        .dag
+        .node_weights()
+        .fold((0, 0), |(machine, host), node| match node.op {
+            Op::Host(_) => (machine, host + node.onnx_nodes.len()),
+            Op::Layer(_) | Op::Concat | Op::Slice(_) | Op::Rename => {
+                (machine + node.onnx_nodes.len(), host)
+            }
+            Op::Input | Op::HostOutput(_) => (machine, host),
+        })
 }

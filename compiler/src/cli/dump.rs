@@ -14,21 +14,45 @@ use serde_json::json;
 use std::path::Path;
 
 /// Writes a folder for each layer: `input.npy`, `weights.npy`, `output.npy`, `layer.json`.
-pub fn write(folder: &Path, program: &Program, execution: &Execution, report: &Report) -> Result<(), Failure> {
+pub fn write(
+    folder: &Path,
+    program: &Program,
+    execution: &Execution,
+    report: &Report,
+) -> Result<(), Failure> {
     for (index, layer) in program.layers.iter().enumerate() {
-        let name: String = layer.name.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect();
+        let name: String = layer
+            .name
+            .chars()
+            .map(|c| if c.is_alphanumeric() { c } else { '_' })
+            .collect();
         let folder = folder.join(format!("{index:03}-{}", name.trim_matches('_')));
         output::folder(&folder)?;
-        npy(&folder.join("input.npy"), &view(program, execution, layer.source))?;
-        npy(&folder.join("output.npy"), &view(program, execution, layer.destination))?;
+        npy(
+            &folder.join("input.npy"),
+            &view(program, execution, layer.source),
+        )?;
+        npy(
+            &folder.join("output.npy"),
+            &view(program, execution, layer.destination),
+        )?;
         if let Some(weights) = weights(program, layer) {
             npy(&folder.join("weights.npy"), &weights)?;
         }
-        let entry = report.layers.iter().find(|l| l.engine == "scnn" && l.name == layer.name);
+        let entry = report
+            .layers
+            .iter()
+            .find(|l| l.engine == "scnn" && l.name == layer.name);
         let scale = |view: View| program.tensor(view.tensor).scale;
-        let requantise = decode_requantise(&program.section(layer.ppu.requantise).bytes, layer.destination.channels.len());
-        let requantise: Vec<_> =
-            requantise.unwrap_or_default().iter().map(|r| json!([r.bias, r.multiplier, r.shift])).collect();
+        let requantise = decode_requantise(
+            &program.section(layer.ppu.requantise).bytes,
+            layer.destination.channels.len(),
+        );
+        let requantise: Vec<_> = requantise
+            .unwrap_or_default()
+            .iter()
+            .map(|r| json!([r.bias, r.multiplier, r.shift]))
+            .collect();
         let facts = json!({
             "layer": layer,
             "input_scale": scale(layer.source),
@@ -37,8 +61,13 @@ pub fn write(folder: &Path, program: &Program, execution: &Execution, report: &R
             "requantise_bias_multiplier_shift": requantise,
             "report": entry,
         });
-        let text = serde_json::to_vec_pretty(&facts)
-            .map_err(|e| Failure::file(scnn_isa::diagnostic::Code::CannotWrite, &folder, &e.to_string()))?;
+        let text = serde_json::to_vec_pretty(&facts).map_err(|e| {
+            Failure::file(
+                scnn_isa::diagnostic::Code::CannotWrite,
+                &folder,
+                &e.to_string(),
+            )
+        })?;
         output::write(&folder.join("layer.json"), &text)?;
     }
     Ok(())
@@ -49,26 +78,39 @@ fn view(program: &Program, execution: &Execution, view: View) -> ArrayD<i16> {
     let plane = h * w;
     let range = view.channels.begin as usize * plane..view.channels.end as usize * plane;
     let all = &execution.tensors[view.tensor.index()];
-    let values: Vec<i16> = (0..n).flat_map(|i| all[i * c * plane..][range.clone()].iter().copied()).collect();
+    let values: Vec<i16> = (0..n)
+        .flat_map(|i| all[i * c * plane..][range.clone()].iter().copied())
+        .collect();
     array(&[n, view.channels.len() as usize, h, w], values)
 }
 
 /// `[K, C / groups, R, S]`.
 fn weights(program: &Program, layer: &Layer) -> Option<ArrayD<i16>> {
     let array_stage = layer.array.as_ref()?;
-    let (inputs, outputs) = (layer.source.channels.len(), layer.destination.channels.len());
+    let (inputs, outputs) = (
+        layer.source.channels.len(),
+        layer.destination.channels.len(),
+    );
     let residues = program.tensor(layer.source.tensor).layout.residues;
     let bytes = &program.section(array_stage.weights).bytes;
     let format = program.machine.weight_format();
-    let blocks = WeightBlocks::decode(bytes, format, array_stage, inputs, outputs, residues).ok()?;
-    let (per_in, rows, cols) = (inputs / array_stage.groups, array_stage.y.kernel, array_stage.x.kernel);
+    let blocks =
+        WeightBlocks::decode(bytes, format, array_stage, inputs, outputs, residues).ok()?;
+    let (per_in, rows, cols) = (
+        inputs / array_stage.groups,
+        array_stage.y.kernel,
+        array_stage.x.kernel,
+    );
     let taps = residue_taps(array_stage, residues);
     let mut dense = vec![0i16; (outputs * per_in * rows * cols) as usize];
     for (group, &k) in array_stage.channel_groups.iter().enumerate() {
         for c in group_channels(array_stage, k, inputs, outputs).iter() {
             for (residue, taps) in taps.iter().enumerate() {
                 for (position, value) in positions(blocks.block(group, c, residue as u32)) {
-                    let (ko, tap) = array_stage.order.split(position as u32, k.len(), taps.len() as u32);
+                    let (ko, tap) =
+                        array_stage
+                            .order
+                            .split(position as u32, k.len(), taps.len() as u32);
                     let (r, s) = taps[tap as usize];
                     let at = (((k.begin + ko) * per_in + c % per_in) * rows + r) * cols + s;
                     dense[at as usize] = value;
@@ -76,7 +118,15 @@ fn weights(program: &Program, layer: &Layer) -> Option<ArrayD<i16>> {
             }
         }
     }
-    Some(array(&[outputs as usize, per_in as usize, rows as usize, cols as usize], dense))
+    Some(array(
+        &[
+            outputs as usize,
+            per_in as usize,
+            rows as usize,
+            cols as usize,
+        ],
+        dense,
+    ))
 }
 
 fn array(shape: &[usize], values: Vec<i16>) -> ArrayD<i16> {
@@ -85,8 +135,12 @@ fn array(shape: &[usize], values: Vec<i16>) -> ArrayD<i16> {
 
 fn npy(path: &Path, array: &ArrayD<i16>) -> Result<(), Failure> {
     let mut bytes = Vec::new();
-    array
-        .write_npy(&mut bytes)
-        .map_err(|e| Failure::file(scnn_isa::diagnostic::Code::CannotWrite, path, &e.to_string()))?;
+    array.write_npy(&mut bytes).map_err(|e| {
+        Failure::file(
+            scnn_isa::diagnostic::Code::CannotWrite,
+            path,
+            &e.to_string(),
+        )
+    })?;
     output::write(path, &bytes)
 }

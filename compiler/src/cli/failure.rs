@@ -56,7 +56,10 @@ impl Failure {
         Self::Refused(vec![Diagnostic {
             code,
             message: reason.to_owned(),
-            location: Some(Location { file: Some(path.display().to_string()), place: Place::File }),
+            location: Some(Location {
+                file: Some(path.display().to_string()),
+                place: Place::File,
+            }),
             notes: Vec::new(),
             help: None,
         }])
@@ -75,31 +78,52 @@ impl Failure {
 
     /// A check that does not hold.
     pub fn check(code: Code, message: String, notes: Vec<String>) -> Self {
-        Self::Check(Diagnostic { code, message, location: None, notes, help: None })
+        Self::Check(Diagnostic {
+            code,
+            message,
+            location: None,
+            notes,
+            help: None,
+        })
     }
 
     /// A machine file that describes no machine.
     pub fn machine(path: &str, text: &str, error: &MachineError) -> Self {
         let code = match error {
-            MachineError::Yaml(error) if error.message.contains("unknown field") => Code::MachineUnknownKey,
-            MachineError::Yaml(error) if error.message.contains("is expected") => Code::MachineOutOfRange,
+            MachineError::Yaml(error) if error.message.contains("unknown field") => {
+                Code::MachineUnknownKey
+            }
+            MachineError::Yaml(error) if error.message.contains("is expected") => {
+                Code::MachineOutOfRange
+            }
             MachineError::Yaml(_) => Code::MachineSyntax,
             MachineError::UnknownPreset { .. } => Code::MachineUnknownPreset,
-            MachineError::Missing { .. } | MachineError::Impossible { .. } => Code::MachineImpossible,
+            MachineError::Missing { .. } | MachineError::Impossible { .. } => {
+                Code::MachineImpossible
+            }
         };
         let message = match error {
             MachineError::Yaml(error) => error.message.clone(),
             other => other.to_string(),
         };
-        let place = error.place().map_or(Place::File, |(line, column)| Place::Line {
-            line,
-            column,
-            text: text.lines().nth(line.saturating_sub(1)).unwrap_or_default().to_owned(),
-        });
+        let place = error
+            .place()
+            .map_or(Place::File, |(line, column)| Place::Line {
+                line,
+                column,
+                text: text
+                    .lines()
+                    .nth(line.saturating_sub(1))
+                    .unwrap_or_default()
+                    .to_owned(),
+            });
         Self::Refused(vec![Diagnostic {
             code,
             message,
-            location: Some(Location { file: Some(path.to_owned()), place }),
+            location: Some(Location {
+                file: Some(path.to_owned()),
+                place,
+            }),
             notes: Vec::new(),
             help: error.help(),
         }])
@@ -131,7 +155,10 @@ impl Failure {
             Self::Refused(vec![Diagnostic {
                 code,
                 message: error.to_string(),
-                location: Some(Location { file: Some(file.clone()), place }),
+                location: Some(Location {
+                    file: Some(file.clone()),
+                    place,
+                }),
                 notes,
                 help: help.map(str::to_owned),
             }])
@@ -143,14 +170,23 @@ impl Failure {
                 Code::NothingOnArray,
                 Place::File,
                 reasons.iter().take(10).cloned().collect(),
-                Some("`scnnc ops` lists what runs on the array; `--allow-host-only` compiles it all the same"),
+                Some(
+                    "`scnnc ops` lists what runs on the array; `--allow-host-only` compiles it all the same",
+                ),
             ),
-            CompileError::Quantise(_) => one(Code::CalibrationMissing, Place::File, Vec::new(), None),
+            CompileError::Quantise(_) => {
+                one(Code::CalibrationMissing, Place::File, Vec::new(), None)
+            }
             CompileError::Map(_) => one(Code::DoesNotFit, Place::File, Vec::new(), None),
             CompileError::Invalid(problems) => one(
                 Code::Internal,
                 Place::File,
-                problems.iter().skip(1).take(5).map(|p| format!("{}: {}", p.place, p.message)).collect(),
+                problems
+                    .iter()
+                    .skip(1)
+                    .take(5)
+                    .map(|p| format!("{}: {}", p.place, p.message))
+                    .collect(),
                 Some("this is a bug of scnnc: please report it with the model"),
             ),
         }

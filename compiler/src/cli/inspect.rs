@@ -50,26 +50,53 @@ impl Summary {
     pub fn of(program: &Program, node: Option<&str>) -> Self {
         let mut layers = Vec::new();
         for range in &program.source_map {
-            let ids = range.instructions.iter().filter_map(|i| match program.code.get(i as usize) {
-                Some(Instruction::Cfg { layer }) => Some(*layer),
-                _ => None,
-            });
+            let ids =
+                range
+                    .instructions
+                    .iter()
+                    .filter_map(|i| match program.code.get(i as usize) {
+                        Some(Instruction::Cfg { layer }) => Some(*layer),
+                        _ => None,
+                    });
             for id in ids {
                 if node.is_none_or(|node| range.nodes.iter().any(|n| n == node)) {
-                    layers.push(layer(program, id, &range.nodes, [range.instructions.begin, range.instructions.end]));
+                    layers.push(layer(
+                        program,
+                        id,
+                        &range.nodes,
+                        [range.instructions.begin, range.instructions.end],
+                    ));
                 }
             }
         }
-        let count = |mnemonic| program.code.iter().filter(|i| i.mnemonic() == mnemonic).count();
-        let names = |values: &[scnn_isa::ids::ValueId]| values.iter().map(|&v| program.value(v).name.clone()).collect();
-        let sections = program.sections.iter().filter(|s| s.kind == SectionKind::Weights);
+        let count = |mnemonic| {
+            program
+                .code
+                .iter()
+                .filter(|i| i.mnemonic() == mnemonic)
+                .count()
+        };
+        let names = |values: &[scnn_isa::ids::ValueId]| {
+            values
+                .iter()
+                .map(|&v| program.value(v).name.clone())
+                .collect()
+        };
+        let sections = program
+            .sections
+            .iter()
+            .filter(|s| s.kind == SectionKind::Weights);
         Self {
             model: program.provenance.model.clone(),
             model_hash: program.provenance.model_hash.clone(),
             tool: program.provenance.tool.clone(),
             options: program.provenance.options.clone(),
             machine: program.machine.name.clone(),
-            instructions: DESCRIPTIONS.iter().map(|d| (d.mnemonic, count(d.mnemonic))).filter(|(_, n)| *n > 0).collect(),
+            instructions: DESCRIPTIONS
+                .iter()
+                .map(|d| (d.mnemonic, count(d.mnemonic)))
+                .filter(|(_, n)| *n > 0)
+                .collect(),
             segments: program
                 .segments
                 .iter()
@@ -80,9 +107,16 @@ impl Summary {
                     outputs: names(&s.outputs),
                 })
                 .collect(),
-            dram_bytes: program.regions.iter().filter(|r| r.memory == Memory::Dram).map(|r| r.size).sum(),
+            dram_bytes: program
+                .regions
+                .iter()
+                .filter(|r| r.memory == Memory::Dram)
+                .map(|r| r.size)
+                .sum(),
             weight_bytes: sections.map(|s| s.bytes.len() as u64).sum(),
-            weight_bytes_dense: (0..program.layers.len() as u32).map(|i| dense_bytes(program, LayerId(i))).sum(),
+            weight_bytes_dense: (0..program.layers.len() as u32)
+                .map(|i| dense_bytes(program, LayerId(i)))
+                .sum(),
             layers,
         }
     }
@@ -92,7 +126,10 @@ fn layer(program: &Program, id: LayerId, nodes: &[String], instructions: [u32; 2
     let layer = program.layer(id);
     let from = program.tensor(layer.source.tensor).shape;
     let to = program.tensor(layer.destination.tensor).shape;
-    let taps = layer.array.as_ref().map_or_else(|| "ppu".to_owned(), |a| format!("{}x{}", a.y.kernel, a.x.kernel));
+    let taps = layer.array.as_ref().map_or_else(
+        || "ppu".to_owned(),
+        |a| format!("{}x{}", a.y.kernel, a.x.kernel),
+    );
     Layer {
         name: layer.name.clone(),
         onnx_nodes: nodes.to_vec(),
@@ -108,7 +145,10 @@ fn layer(program: &Program, id: LayerId, nodes: &[String], instructions: [u32; 2
         ),
         passes: layer.passes.len(),
         channel_groups: layer.array.as_ref().map_or(0, |a| a.channel_groups.len()),
-        weight_bytes: layer.array.as_ref().map_or(0, |a| program.section(a.weights).bytes.len() as u64),
+        weight_bytes: layer
+            .array
+            .as_ref()
+            .map_or(0, |a| program.section(a.weights).bytes.len() as u64),
         weight_bytes_dense: dense_bytes(program, id),
     }
 }
@@ -120,16 +160,28 @@ fn dense_bytes(program: &Program, id: LayerId) -> u64 {
         let per_output = u64::from(layer.source.channels.len() / array.groups.max(1))
             * u64::from(array.y.kernel)
             * u64::from(array.x.kernel);
-        u64::from(layer.destination.channels.len()) * per_output * u64::from(program.machine.pe.operand_bits) / 8
+        u64::from(layer.destination.channels.len())
+            * per_output
+            * u64::from(program.machine.pe.operand_bits)
+            / 8
     })
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "model     {} (blake3 {})", self.model, self.model_hash.get(..16).unwrap_or(&self.model_hash))?;
+        writeln!(
+            f,
+            "model     {} (blake3 {})",
+            self.model,
+            self.model_hash.get(..16).unwrap_or(&self.model_hash)
+        )?;
         writeln!(f, "compiled  by {}: {}", self.tool, self.options.join(", "))?;
         writeln!(f, "machine   {}", self.machine)?;
-        let mix: Vec<String> = self.instructions.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        let mix: Vec<String> = self
+            .instructions
+            .iter()
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
         writeln!(f, "code      {}", mix.join(", "))?;
         writeln!(
             f,
@@ -138,14 +190,31 @@ impl fmt::Display for Summary {
             self.weight_bytes_dense as f64 / self.weight_bytes.max(1) as f64,
             self.weight_bytes_dense
         )?;
-        writeln!(f, "DRAM      {} bytes of activations at worst", self.dram_bytes)?;
+        writeln!(
+            f,
+            "DRAM      {} bytes of activations at worst",
+            self.dram_bytes
+        )?;
         for segment in &self.segments {
             let (inputs, outputs) = (segment.inputs.join(", "), segment.outputs.join(", "));
-            writeln!(f, "host      {}: {inputs} -> {outputs} ({} bytes of ONNX)", segment.name, segment.bytes)?;
+            writeln!(
+                f,
+                "host      {}: {inputs} -> {outputs} ({} bytes of ONNX)",
+                segment.name, segment.bytes
+            )?;
         }
         let mut table = Table::new();
         table.load_style(comfy_table::presets::NOTHING);
-        table.set_header(["layer", "shape", "passes", "groups", "weights, B", "dense, B", "code", "ONNX nodes"]);
+        table.set_header([
+            "layer",
+            "shape",
+            "passes",
+            "groups",
+            "weights, B",
+            "dense, B",
+            "code",
+            "ONNX nodes",
+        ]);
         for layer in &self.layers {
             table.add_row([
                 layer.name.clone(),

@@ -15,7 +15,11 @@ pub fn machine(verb: &args::Machine) -> Result<(), Failure> {
         args::Machine::Show { machine, yaml } => show(machine, *yaml)?,
         args::Machine::Check { file } => {
             let read = read(&file.display().to_string())?;
-            output::print(&format!("{}: the machine `{}` is valid\n", file.display(), read.machine.name));
+            output::print(&format!(
+                "{}: the machine `{}` is valid\n",
+                file.display(),
+                read.machine.name
+            ));
         }
     }
     Ok(())
@@ -35,7 +39,12 @@ fn read(name: &str) -> Result<Read, Failure> {
         let names: Vec<&str> = Machine::presets().map(|(name, _)| name).collect();
         let nearest = scnn_isa::yaml::nearest(name, names.iter().copied());
         let help = nearest.map_or_else(
-            || format!("the presets are {}; anything else is the path of a YAML file", names.join(", ")),
+            || {
+                format!(
+                    "the presets are {}; anything else is the path of a YAML file",
+                    names.join(", ")
+                )
+            },
             |nearest| format!("did you mean `{nearest}`?"),
         );
         return Err(Failure::input(
@@ -54,8 +63,14 @@ fn list() {
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["machine", "PEs", "multipliers", "what it is"]);
     for (name, text) in Machine::presets() {
-        let Some(machine) = Machine::preset(name) else { continue };
-        let about: Vec<&str> = text.lines().take_while(|l| l.starts_with('#')).map(|l| l.trim_start_matches("# ")).collect();
+        let Some(machine) = Machine::preset(name) else {
+            continue;
+        };
+        let about: Vec<&str> = text
+            .lines()
+            .take_while(|l| l.starts_with('#'))
+            .map(|l| l.trim_start_matches("# "))
+            .collect();
         table.add_row([
             name.to_owned(),
             format!("{} x {}", machine.array.rows, machine.array.cols),

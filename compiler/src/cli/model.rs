@@ -19,23 +19,33 @@ pub fn ops() -> Result<(), Failure> {
     for operator in OPERATORS {
         table.add_row([operator.name, operator.unit, operator.limits]);
     }
-    output::print(&format!("{table}\n\nAny other operator runs on the host.\n"));
+    output::print(&format!(
+        "{table}\n\nAny other operator runs on the host.\n"
+    ));
     Ok(())
 }
 
 /// `scnnc check`: succeeds when all of the model runs on the machine.
 pub fn check(options: &Check) -> Result<(), Failure> {
     let file = options.model.display().to_string();
-    let import_options = ImportOptions { dims: build::dims(&options.dims)? };
-    let imported =
-        import(&options.model, &import_options).map_err(|errors| Failure::Refused(errors.diagnostics(&file)))?;
+    let import_options = ImportOptions {
+        dims: build::dims(&options.dims)?,
+    };
+    let imported = import(&options.model, &import_options)
+        .map_err(|errors| Failure::Refused(errors.diagnostics(&file)))?;
     let mut graph = imported.graph;
     for &id in &graph.inputs {
         let node = &graph.dag[id];
-        output::print(&format!("input     {} {:?} {:?}\n", node.tensor, node.dtype, node.dims));
+        output::print(&format!(
+            "input     {} {:?} {:?}\n",
+            node.tensor, node.dtype, node.dims
+        ));
     }
     for (name, id) in &graph.outputs {
-        output::print(&format!("output    {name} {:?} {:?}\n", graph.dag[*id].dtype, graph.dag[*id].dims));
+        output::print(&format!(
+            "output    {name} {:?} {:?}\n",
+            graph.dag[*id].dtype, graph.dag[*id].dims
+        ));
     }
     transform::run_all(&mut graph, &mut |_, _| {});
     let coverage = Coverage::of(&graph);
@@ -53,15 +63,24 @@ pub fn check(options: &Check) -> Result<(), Failure> {
     let diagnostic = |code, message: &str| Diagnostic {
         code,
         message: message.to_owned(),
-        location: Some(Location { file: Some(file.clone()), place: Place::File }),
+        location: Some(Location {
+            file: Some(file.clone()),
+            place: Place::File,
+        }),
         notes: Vec::new(),
         help: Some("`scnnc ops` lists what runs where".to_owned()),
     };
     if coverage.machine_nodes == 0 {
-        return Err(Failure::Refused(vec![diagnostic(Code::NothingOnArray, "nothing would run on the array")]));
+        return Err(Failure::Refused(vec![diagnostic(
+            Code::NothingOnArray,
+            "nothing would run on the array",
+        )]));
     }
     if coverage.host_nodes > 0 {
-        return Err(Failure::Check(diagnostic(Code::HostRefused, "some nodes would run on the host")));
+        return Err(Failure::Check(diagnostic(
+            Code::HostRefused,
+            "some nodes would run on the host",
+        )));
     }
     Ok(())
 }

@@ -8,7 +8,10 @@ use std::path::Path;
 /// Writes a file: to a temporary beside it, then renamed.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let attempt = || -> std::io::Result<()> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
@@ -16,7 +19,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         file.persist(path)?;
         Ok(())
     };
-    attempt().map_err(|e| Failure::file(Code::CannotWrite, path, &format!("cannot be written: {e}")))
+    attempt()
+        .map_err(|e| Failure::file(Code::CannotWrite, path, &format!("cannot be written: {e}")))
 }
 
 /// Creates a folder and its parents.
@@ -27,13 +31,18 @@ pub fn folder(path: &Path) -> Result<(), Failure> {
 
 /// Reads a file.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|e| Failure::file(Code::CannotRead, path, &format!("cannot be read: {e}")))
+    std::fs::read(path)
+        .map_err(|e| Failure::file(Code::CannotRead, path, &format!("cannot be read: {e}")))
 }
 
 /// Prints to standard output; a reader that went away (`| head`) is no failure.
 pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+    if out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .is_err()
+    {
         std::process::exit(0);
     }
 }

@@ -34,7 +34,12 @@ fn decode(path: &Path) -> Result<Program, Failure> {
 /// `scnnc disasm`.
 pub fn disasm(options: &args::Disasm) -> Result<(), Failure> {
     let program = decode(&options.program)?;
-    let text = asm::disassemble(&program, &asm::Options { data: !options.code });
+    let text = asm::disassemble(
+        &program,
+        &asm::Options {
+            data: !options.code,
+        },
+    );
     match &options.output {
         Some(path) => output::write(path, text.as_bytes()),
         None => {
@@ -48,9 +53,13 @@ pub fn disasm(options: &args::Disasm) -> Result<(), Failure> {
 pub fn asm(options: &args::Asm) -> Result<(), Failure> {
     let bytes = if options.text.as_os_str() == "-" {
         let mut bytes = Vec::new();
-        std::io::stdin()
-            .read_to_end(&mut bytes)
-            .map_err(|e| Failure::file(Code::CannotRead, &options.text, &format!("cannot be read: {e}")))?;
+        std::io::stdin().read_to_end(&mut bytes).map_err(|e| {
+            Failure::file(
+                Code::CannotRead,
+                &options.text,
+                &format!("cannot be read: {e}"),
+            )
+        })?;
         bytes
     } else {
         output::read(&options.text)?
@@ -58,13 +67,23 @@ pub fn asm(options: &args::Asm) -> Result<(), Failure> {
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::file(Code::AssemblySyntax, &options.text, "this is no UTF-8 text"))?;
     let program = asm::assemble(&text).map_err(|error| {
-        let line = text.lines().nth(error.line.saturating_sub(1)).unwrap_or_default().chars().take(160).collect();
+        let line = text
+            .lines()
+            .nth(error.line.saturating_sub(1))
+            .unwrap_or_default()
+            .chars()
+            .take(160)
+            .collect();
         Failure::Refused(vec![Diagnostic {
             code: Code::AssemblySyntax,
             message: error.message.clone(),
             location: Some(Location {
                 file: Some(options.text.display().to_string()),
-                place: Place::Line { line: error.line, column: error.column, text: line },
+                place: Place::Line {
+                    line: error.line,
+                    column: error.column,
+                    text: line,
+                },
             }),
             notes: Vec::new(),
             help: error.help.clone(),
@@ -92,15 +111,26 @@ pub fn verify(options: &args::Verify) -> Result<(), Failure> {
 
 /// Refuses a program compiled for another machine than the one named.
 pub fn check_machine(program: &Program, name: &str, path: &Path) -> Result<(), Failure> {
-    let differences = program.machine.fingerprint_differences(&machine::load(name)?);
+    let differences = program
+        .machine
+        .fingerprint_differences(&machine::load(name)?);
     if differences.is_empty() {
         return Ok(());
     }
     Err(Failure::Refused(vec![Diagnostic {
         code: Code::OtherMachine,
-        message: format!("the program was compiled for machine `{}`, not for `{name}`", program.machine.name),
-        location: Some(Location { file: Some(path.display().to_string()), place: Place::File }),
-        notes: differences.iter().map(|d| format!("{}: program {}, machine {}", d.path, d.program, d.machine)).collect(),
+        message: format!(
+            "the program was compiled for machine `{}`, not for `{name}`",
+            program.machine.name
+        ),
+        location: Some(Location {
+            file: Some(path.display().to_string()),
+            place: Place::File,
+        }),
+        notes: differences
+            .iter()
+            .map(|d| format!("{}: program {}, machine {}", d.path, d.program, d.machine))
+            .collect(),
         help: Some(format!("compile the model again with `--machine {name}`")),
     }]))
 }
@@ -109,9 +139,17 @@ pub fn check_machine(program: &Program, name: &str, path: &Path) -> Result<(), F
 pub fn explain(word: &str) -> Result<(), Failure> {
     let Some(code) = Code::from_name(&word.to_uppercase()) else {
         let codes: Vec<&str> = Code::all().iter().map(|code| code.as_str()).collect();
-        return Err(Failure::usage(&format!("there is no code `{word}`; the codes are {}", codes.join(" "))));
+        return Err(Failure::usage(&format!(
+            "there is no code `{word}`; the codes are {}",
+            codes.join(" ")
+        )));
     };
-    output::print(&format!("{}: {}\n\n{}\n", code.as_str(), code.title(), code.explanation()));
+    output::print(&format!(
+        "{}: {}\n\n{}\n",
+        code.as_str(),
+        code.title(),
+        code.explanation()
+    ));
     Ok(())
 }
 

@@ -19,8 +19,16 @@ use tract_onnx::prelude::Tensor;
 /// `scnnc run`.
 pub fn run(options: &Run) -> Result<(), Failure> {
     let is_program = options.model.extension().is_some_and(|e| e == "scnn");
-    let (program, compiled, samples) = if is_program { open(options)? } else { compile(options)? };
-    let labels = options.labels.as_deref().map(|path| read_labels(path, samples.len())).transpose()?;
+    let (program, compiled, samples) = if is_program {
+        open(options)?
+    } else {
+        compile(options)?
+    };
+    let labels = options
+        .labels
+        .as_deref()
+        .map(|path| read_labels(path, samples.len()))
+        .transpose()?;
     let expected = options.expect.as_deref().map(tensors::read).transpose()?;
 
     let simulator = Simulator::new(&program).map_err(|e| simulate_failure(&options.model, &e))?;
@@ -28,10 +36,15 @@ pub fn run(options: &Run) -> Result<(), Failure> {
         Timing::Fast => scnn_simulator::timing::Timing::Fast,
     };
     let mut run = Tally::new(labels);
-    let bar = table::progress(samples.len() as u64, "simulating", options.compilation.quiet);
+    let bar = table::progress(
+        samples.len() as u64,
+        "simulating",
+        options.compilation.quiet,
+    );
     for sample in &samples {
-        let execution =
-            simulator.run(sample, &Options { timing }).map_err(|e| simulate_failure(&options.model, &e))?;
+        let execution = simulator
+            .run(sample, &Options { timing })
+            .map_err(|e| simulate_failure(&options.model, &e))?;
         if let (Some(compiled), true) = (&compiled, options.check) {
             run.check(compiled, sample, &execution)?;
         }
@@ -41,7 +54,11 @@ pub fn run(options: &Run) -> Result<(), Failure> {
     bar.finish_and_clear();
 
     let Some(report) = &run.report else {
-        return Err(Failure::input(Code::InputMissing, "there are no samples", "give at least one input"));
+        return Err(Failure::input(
+            Code::InputMissing,
+            "there are no samples",
+            "give at least one input",
+        ));
     };
     output::print(&table::report(report));
     output::print(&run.summary(options.check));
@@ -66,14 +83,20 @@ type Prepared = (Program, Option<Compiled>, Vec<Sample>);
 
 fn open(options: &Run) -> Result<Prepared, Failure> {
     if options.check {
-        return Err(Failure::usage("`--check` compares with the model: give the .onnx file instead of the program"));
+        return Err(Failure::usage(
+            "`--check` compares with the model: give the .onnx file instead of the program",
+        ));
     }
     let program = program::read(&options.model)?;
     let inputs: Vec<Input> = program
         .inputs
         .iter()
         .map(|&id| program.value(id))
-        .map(|value| Input { name: value.name.clone(), dtype: datum_type(value.dtype), dims: value.shape.clone() })
+        .map(|value| Input {
+            name: value.name.clone(),
+            dtype: datum_type(value.dtype),
+            dims: value.shape.clone(),
+        })
         .collect();
     if options.input.is_empty() {
         let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
@@ -100,8 +123,13 @@ fn compile(options: &Run) -> Result<Prepared, Failure> {
     }
     // What runs is the file: whatever it does not hold, the simulator cannot know.
     let bytes = compiled.program.to_bytes();
-    let program = Program::from_bytes(&bytes)
-        .map_err(|e| Failure::file(Code::Internal, &options.model, &format!("the program file: {e}")))?;
+    let program = Program::from_bytes(&bytes).map_err(|e| {
+        Failure::file(
+            Code::Internal,
+            &options.model,
+            &format!("the program file: {e}"),
+        )
+    })?;
     Ok((program, Some(compiled), samples))
 }
 
@@ -126,11 +154,20 @@ fn read_labels(path: &Path, samples: usize) -> Result<Vec<usize>, Failure> {
     let bad = |reason: &str| Failure::file(Code::BadArray, path, reason);
     let array = arrays
         .remove("labels")
-        .or_else(|| if arrays.len() == 1 { arrays.pop_first().map(|(_, a)| a) } else { None })
+        .or_else(|| {
+            if arrays.len() == 1 {
+                arrays.pop_first().map(|(_, a)| a)
+            } else {
+                None
+            }
+        })
         .ok_or_else(|| bad("there is no array `labels`"))?;
     let labels: Vec<usize> = floats(&array).into_iter().map(|v| v as usize).collect();
     if labels.len() < samples {
-        return Err(bad(&format!("there are {} labels for {samples} samples", labels.len())));
+        return Err(bad(&format!(
+            "there are {} labels for {samples} samples",
+            labels.len()
+        )));
     }
     Ok(labels)
 }
@@ -171,8 +208,15 @@ impl Tally {
         }
         for (index, &id) in program.outputs.iter().enumerate() {
             let name = &program.value(id).name;
-            let Some(tensor) = execution.outputs.get(name) else { continue };
-            if index == 0 && self.labels.as_ref().is_some_and(|l| top1(&floats(tensor)) == Some(l[self.samples])) {
+            let Some(tensor) = execution.outputs.get(name) else {
+                continue;
+            };
+            if index == 0
+                && self
+                    .labels
+                    .as_ref()
+                    .is_some_and(|l| top1(&floats(tensor)) == Some(l[self.samples]))
+            {
                 self.correct += 1;
             }
             match self.outputs.iter_mut().find(|(known, _)| known == name) {
@@ -185,37 +229,73 @@ impl Tally {
     }
 
     /// Bit for bit against the interpreter, in decibels against the float model.
-    fn check(&mut self, compiled: &Compiled, sample: &Sample, execution: &Execution) -> Result<(), Failure> {
+    fn check(
+        &mut self,
+        compiled: &Compiled,
+        sample: &Sample,
+        execution: &Execution,
+    ) -> Result<(), Failure> {
         let network = &compiled.network;
         let mut host = |step: &scnnc::quantise::HostStep, operands: &[Tensor]| {
             run_once(&step.model, operands).map_err(|e| e.to_string())
         };
         let internal = |message: String| Failure::check(Code::NotBitExact, message, Vec::new());
-        let reference = interpret(network, sample, &mut host).map_err(|e| internal(e.to_string()))?;
+        let reference =
+            interpret(network, sample, &mut host).map_err(|e| internal(e.to_string()))?;
         for step in &network.steps {
-            let scnnc::quantise::Step::Layer(layer) = step else { continue };
+            let scnnc::quantise::Step::Layer(layer) = step else {
+                continue;
+            };
             let id = layer.destination.tensor;
-            let (ours, theirs) = (&execution.tensors[id.index()], &reference.tensors[id.index()]);
+            let (ours, theirs) = (
+                &execution.tensors[id.index()],
+                &reference.tensors[id.index()],
+            );
             if let Some(at) = ours.iter().zip(theirs).position(|(a, b)| a != b) {
                 let differing = ours.iter().zip(theirs).filter(|(a, b)| a != b).count();
-                let largest = ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
+                let largest = ours
+                    .iter()
+                    .zip(theirs)
+                    .map(|(a, b)| a.abs_diff(*b))
+                    .max()
+                    .unwrap_or(0);
                 return Err(Failure::check(
                     Code::NotBitExact,
-                    format!("layer `{}` is the first whose result differs from the interpreter's", layer.name),
+                    format!(
+                        "layer `{}` is the first whose result differs from the interpreter's",
+                        layer.name
+                    ),
                     vec![
-                        format!("{differing} of {} values of tensor `{}`", ours.len(), network.tensor(id).name),
-                        format!("first at index {at}: simulator {}, interpreter {}; largest difference {largest}", ours[at], theirs[at]),
+                        format!(
+                            "{differing} of {} values of tensor `{}`",
+                            ours.len(),
+                            network.tensor(id).name
+                        ),
+                        format!(
+                            "first at index {at}: simulator {}, interpreter {}; largest difference {largest}",
+                            ours[at], theirs[at]
+                        ),
                         format!("ONNX nodes {}", layer.onnx_nodes.join(", ")),
                     ],
                 ));
             }
             self.tensors_compared += 1;
         }
-        let float = compiled.float.run(sample).map_err(|e| internal(e.to_string()))?;
+        let float = compiled
+            .float
+            .run(sample)
+            .map_err(|e| internal(e.to_string()))?;
         for (index, (name, ours)) in execution.outputs.iter().enumerate() {
-            let Some(theirs) = float.get(name) else { continue };
+            let Some(theirs) = float.get(name) else {
+                continue;
+            };
             let theirs = floats(theirs);
-            if index == 0 && self.labels.as_ref().is_some_and(|l| top1(&theirs) == Some(l[self.samples])) {
+            if index == 0
+                && self
+                    .labels
+                    .as_ref()
+                    .is_some_and(|l| top1(&theirs) == Some(l[self.samples]))
+            {
                 self.float_correct += 1;
             }
             self.comparison.add(&floats(ours), &theirs);
@@ -238,14 +318,23 @@ impl Tally {
             );
         }
         if self.labels.is_some() {
-            let _ = write!(text, "accuracy  {:.1} % of {} samples", percent(self.correct), self.samples);
+            let _ = write!(
+                text,
+                "accuracy  {:.1} % of {} samples",
+                percent(self.correct),
+                self.samples
+            );
             if checked {
                 let _ = write!(text, " (float model {:.1} %)", percent(self.float_correct));
             }
             text.push('\n');
         } else if self.samples == 1
             && let Some((name, all)) = self.outputs.first()
-            && let Some(class) = all.first().map(floats).filter(|v| v.len() > 1).and_then(|v| top1(&v))
+            && let Some(class) = all
+                .first()
+                .map(floats)
+                .filter(|v| v.len() > 1)
+                .and_then(|v| top1(&v))
         {
             let _ = writeln!(text, "output    {name}: largest at index {class}");
         }
@@ -264,7 +353,9 @@ impl Tally {
                     Some(batch) => *batch *= all.len(),
                     None => shape.push(all.len()),
                 }
-                Tensor::from_shape(&shape, &values).ok().map(|tensor| (name.clone(), tensor))
+                Tensor::from_shape(&shape, &values)
+                    .ok()
+                    .map(|tensor| (name.clone(), tensor))
             })
             .collect()
     }
@@ -282,21 +373,34 @@ impl Tally {
                     &format!("the outputs are {}", names.join(", ")),
                 ));
             };
-            let (ours, theirs): (Vec<f32>, Vec<f32>) = (ours.iter().flat_map(floats).collect(), floats(reference));
+            let (ours, theirs): (Vec<f32>, Vec<f32>) =
+                (ours.iter().flat_map(floats).collect(), floats(reference));
             if ours.len() != theirs.len() {
                 return Err(Failure::input(
                     Code::InputShape,
-                    &format!("output `{name}` has {} values, {} are expected", ours.len(), theirs.len()),
+                    &format!(
+                        "output `{name}` has {} values, {} are expected",
+                        ours.len(),
+                        theirs.len()
+                    ),
                     "give the expected outputs of the same samples",
                 ));
             }
-            let largest = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+            let largest = ours
+                .iter()
+                .zip(&theirs)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0f32, f32::max);
             let range = theirs.iter().fold(0f32, |m, v| m.max(v.abs()));
-            output::print(&format!("expected  {name}: largest difference {largest:.3e} of a range of {range:.3e}\n"));
+            output::print(&format!(
+                "expected  {name}: largest difference {largest:.3e} of a range of {range:.3e}\n"
+            ));
             if largest > range / 2048.0 {
                 return Err(Failure::check(
                     Code::NotAsExpected,
-                    format!("output `{name}` differs by {largest:.3e}, more than 2^-11 of its range {range:.3e}"),
+                    format!(
+                        "output `{name}` differs by {largest:.3e}, more than 2^-11 of its range {range:.3e}"
+                    ),
                     Vec::new(),
                 ));
             }

@@ -11,7 +11,8 @@ pub fn progress(length: u64, what: &'static str, quiet: bool) -> ProgressBar {
     if quiet || length < 2 {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
-    let style = ProgressStyle::with_template("{msg} [{bar:40}] {pos}/{len} {eta}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = ProgressStyle::with_template("{msg} [{bar:40}] {pos}/{len} {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);
     bar.set_message(what);
     bar
@@ -22,7 +23,9 @@ pub fn report(report: &Report) -> String {
     let samples = f64::from(report.samples);
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["layer", "shape", "w", "in", "out", "mapping", "cycles", "useful", "vs DCNN", "energy"]);
+    table.set_header([
+        "layer", "shape", "w", "in", "out", "mapping", "cycles", "useful", "vs DCNN", "energy",
+    ]);
     for layer in &report.layers {
         table.add_row(row(layer, samples));
     }
@@ -33,7 +36,12 @@ pub fn report(report: &Report) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let mut text = format!("{} on {}, {}\n\n{table}\n\n", report.model, report.machine, counted(report));
+    let mut text = format!(
+        "{} on {}, {}\n\n{table}\n\n",
+        report.model,
+        report.machine,
+        counted(report)
+    );
     let totals = &report.totals;
     let cycles = totals.cycles as f64 / samples;
     let seconds = cycles / (report.clock_gigahertz * 1e9);
@@ -60,7 +68,13 @@ pub fn report(report: &Report) -> String {
         .entries()
         .iter()
         .skip(1)
-        .map(|(name, count)| format!("{} {:.1} %", name.replace('_', " "), 100.0 * *count as f64 / slots))
+        .map(|(name, count)| {
+            format!(
+                "{} {:.1} %",
+                name.replace('_', " "),
+                100.0 * *count as f64 / slots
+            )
+        })
         .collect();
     let _ = writeln!(text, "lost to   {}", lost.join(", "));
     let c = &totals.counters;
@@ -81,7 +95,11 @@ fn counted(report: &Report) -> String {
         "fast" => "timing fast (steps and barriers, a lower bound)",
         other => other,
     };
-    if report.samples == 1 { what.to_owned() } else { format!("{what}, mean of {} samples", report.samples) }
+    if report.samples == 1 {
+        what.to_owned()
+    } else {
+        format!("{what}, mean of {} samples", report.samples)
+    }
 }
 
 fn row(layer: &Layer, samples: f64) -> Vec<String> {
@@ -103,7 +121,11 @@ fn row(layer: &Layer, samples: f64) -> Vec<String> {
             m.tile_h,
             m.tile_w,
             m.kc,
-            if m.temporal_tiles > 1 { format!(" {} tiles", m.temporal_tiles) } else { String::new() },
+            if m.temporal_tiles > 1 {
+                format!(" {} tiles", m.temporal_tiles)
+            } else {
+                String::new()
+            },
             memory(m.resident_in),
             memory(m.resident_out)
         ),
@@ -114,13 +136,37 @@ fn row(layer: &Layer, samples: f64) -> Vec<String> {
     vec![
         layer.name.clone(),
         shape,
-        if on_array { share(layer.density.weights) } else { blank() },
-        if layer.mapping.is_some() { share(layer.density.input) } else { blank() },
-        if layer.mapping.is_some() { share(layer.density.output) } else { blank() },
+        if on_array {
+            share(layer.density.weights)
+        } else {
+            blank()
+        },
+        if layer.mapping.is_some() {
+            share(layer.density.input)
+        } else {
+            blank()
+        },
+        if layer.mapping.is_some() {
+            share(layer.density.output)
+        } else {
+            blank()
+        },
         mapping,
-        if on_array { si(layer.cycles as f64 / samples, "") } else { blank() },
-        if on_array { format!("{:.0} %", 100.0 * layer.utilisation) } else { blank() },
-        if on_array { format!("{:.2}x", ratio(layer.baselines.dcnn, layer.cycles)) } else { blank() },
+        if on_array {
+            si(layer.cycles as f64 / samples, "")
+        } else {
+            blank()
+        },
+        if on_array {
+            format!("{:.0} %", 100.0 * layer.utilisation)
+        } else {
+            blank()
+        },
+        if on_array {
+            format!("{:.2}x", ratio(layer.baselines.dcnn, layer.cycles))
+        } else {
+            blank()
+        },
         si(layer.energy_total_pj / samples * 1e-12, "J"),
     ]
 }
@@ -139,15 +185,35 @@ fn ratio(a: u64, b: u64) -> f64 {
 
 /// A number with three figures and a prefix: 12.3 k, 4.56 uJ.
 pub fn si(value: f64, unit: &str) -> String {
-    const PREFIXES: [(f64, &str); 8] =
-        [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n")];
+    const PREFIXES: [(f64, &str); 8] = [
+        (1e12, "T"),
+        (1e9, "G"),
+        (1e6, "M"),
+        (1e3, "k"),
+        (1.0, ""),
+        (1e-3, "m"),
+        (1e-6, "u"),
+        (1e-9, "n"),
+    ];
     if value == 0.0 {
         return format!("0 {unit}").trim_end().to_owned();
     }
-    let (factor, prefix) = PREFIXES.iter().copied().find(|(factor, _)| value.abs() >= *factor).unwrap_or((1e-12, "p"));
+    let (factor, prefix) = PREFIXES
+        .iter()
+        .copied()
+        .find(|(factor, _)| value.abs() >= *factor)
+        .unwrap_or((1e-12, "p"));
     let scaled = value / factor;
-    let digits = if scaled >= 100.0 || (factor == 1.0 && unit.is_empty()) { 0 } else if scaled >= 10.0 { 1 } else { 2 };
-    format!("{scaled:.digits$} {prefix}{unit}").trim_end().to_owned()
+    let digits = if scaled >= 100.0 || (factor == 1.0 && unit.is_empty()) {
+        0
+    } else if scaled >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{scaled:.digits$} {prefix}{unit}")
+        .trim_end()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -156,6 +222,14 @@ mod tests {
 
     #[test]
     fn numbers_have_three_figures_and_a_prefix() {
-        assert_eq!([si(12_345.0, ""), si(4.56e-6, "J"), si(0.0, "B"), si(7.0, "")], ["12.3 k", "4.56 uJ", "0 B", "7"]);
+        assert_eq!(
+            [
+                si(12_345.0, ""),
+                si(4.56e-6, "J"),
+                si(0.0, "B"),
+                si(7.0, "")
+            ],
+            ["12.3 k", "4.56 uJ", "0 B", "7"]
+        );
     }
 }

@@ -16,26 +16,33 @@ use tract_onnx::prelude::{DatumType, Tensor};
 pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, Failure> {
     let bytes = output::read(path)?;
     let bad = |reason: &str| Failure::file(Code::BadArray, path, reason);
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    let extension = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or_default();
     match extension {
         "npz" => {
-            let mut archive = NpzReader::new(Cursor::new(&bytes)).map_err(|e| bad(&e.to_string()))?;
+            let mut archive =
+                NpzReader::new(Cursor::new(&bytes)).map_err(|e| bad(&e.to_string()))?;
             let names = archive.names().map_err(|e| bad(&e.to_string()))?;
             names
                 .into_iter()
                 .map(|name| {
-                    let tensor = npz_entry(&mut archive, &name)
-                        .ok_or_else(|| bad(&format!("array `{name}` is of no type that models take")))?;
+                    let tensor = npz_entry(&mut archive, &name).ok_or_else(|| {
+                        bad(&format!("array `{name}` is of no type that models take"))
+                    })?;
                     Ok((name.trim_end_matches(".npy").to_owned(), tensor))
                 })
                 .collect()
         }
         "npy" => {
-            let tensor = npy(&bytes).ok_or_else(|| bad("this is no .npy array of a type that models take"))?;
+            let tensor = npy(&bytes)
+                .ok_or_else(|| bad("this is no .npy array of a type that models take"))?;
             Ok(BTreeMap::from([(String::new(), tensor)]))
         }
         "pb" => {
-            let proto = TensorProto::decode(bytes.as_slice()).map_err(|e| bad(&format!("no ONNX tensor: {e}")))?;
+            let proto = TensorProto::decode(bytes.as_slice())
+                .map_err(|e| bad(&format!("no ONNX tensor: {e}")))?;
             let onnx = tract_onnx::onnx();
             let tensor = tract_onnx::tensor::load_tensor(&*onnx.provider, &proto, None)
                 .map_err(|e| bad(&format!("no ONNX tensor: {e}")))?;
@@ -57,16 +64,24 @@ pub fn write_npz(path: &Path, arrays: &[(String, Tensor)]) -> Result<(), Failure
     let mut archive = NpzWriter::new_compressed(&mut bytes);
     for (name, tensor) in arrays {
         let floats = tensor.cast_to::<f32>().map_err(|e| failed(e.to_string()))?;
-        let view = floats.to_plain_array_view::<f32>().map_err(|e| failed(e.to_string()))?;
+        let view = floats
+            .to_plain_array_view::<f32>()
+            .map_err(|e| failed(e.to_string()))?;
         let values: Vec<f32> = view.iter().copied().collect();
-        let array = ArrayD::from_shape_vec(IxDyn(tensor.shape()), values).map_err(|e| failed(e.to_string()))?;
-        archive.add_array(name.as_str(), &array).map_err(|e| failed(e.to_string()))?;
+        let array = ArrayD::from_shape_vec(IxDyn(tensor.shape()), values)
+            .map_err(|e| failed(e.to_string()))?;
+        archive
+            .add_array(name.as_str(), &array)
+            .map_err(|e| failed(e.to_string()))?;
     }
     archive.finish().map_err(|e| failed(e.to_string()))?;
     output::write(path, bytes.get_ref())
 }
 
-fn npz_entry<R: std::io::Read + std::io::Seek>(archive: &mut NpzReader<R>, name: &str) -> Option<Tensor> {
+fn npz_entry<R: std::io::Read + std::io::Seek>(
+    archive: &mut NpzReader<R>,
+    name: &str,
+) -> Option<Tensor> {
     macro_rules! attempt {
         ($($type:ty),*) => {
             $(if let Ok(array) = archive.by_name::<ndarray::OwnedRepr<$type>, IxDyn>(name) {
@@ -101,16 +116,26 @@ fn csv(text: &str) -> Result<Tensor, String> {
     let mut values = Vec::new();
     let mut rows = 0;
     let mut width = None;
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    for (number, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
         let before = values.len();
         for word in line.split([',', ';']) {
-            let value: f32 =
-                word.trim().parse().map_err(|_| format!("line {}: `{}` is no number", number + 1, word.trim()))?;
+            let value: f32 = word
+                .trim()
+                .parse()
+                .map_err(|_| format!("line {}: `{}` is no number", number + 1, word.trim()))?;
             values.push(value);
         }
         let found = values.len() - before;
         if *width.get_or_insert(found) != found {
-            return Err(format!("line {} has {found} numbers, the lines before {}", number + 1, width.unwrap_or(0)));
+            return Err(format!(
+                "line {} has {found} numbers, the lines before {}",
+                number + 1,
+                width.unwrap_or(0)
+            ));
         }
         rows += 1;
     }
@@ -120,7 +145,12 @@ fn csv(text: &str) -> Result<Tensor, String> {
 /// Cuts `tensor` into samples of `shape`, along its first dimension; a tensor of exactly that shape is one sample.
 ///
 /// Whole leading batches are cut: shape `[1, 28, 28]` or `[500, 1, 28, 28]` both fit `[1, 1, 28, 28]`.
-pub fn samples(name: &str, tensor: &Tensor, shape: &[u64], dtype: DatumType) -> Result<Vec<Tensor>, Failure> {
+pub fn samples(
+    name: &str,
+    tensor: &Tensor,
+    shape: &[u64],
+    dtype: DatumType,
+) -> Result<Vec<Tensor>, Failure> {
     let wanted: Vec<usize> = shape.iter().map(|&d| d as usize).collect();
     let per_sample: usize = wanted.iter().product();
     let mismatch = || {
@@ -139,15 +169,24 @@ pub fn samples(name: &str, tensor: &Tensor, shape: &[u64], dtype: DatumType) -> 
     let same = tensor.shape() == wanted
         || tail(tensor.shape()) == tail(&wanted)
         || tensor.shape() == tail(&wanted)
-        || tensor.shape().first().is_some_and(|&n| n > 0 && tensor.len() == n * per_sample && tensor.rank() == 2);
+        || tensor
+            .shape()
+            .first()
+            .is_some_and(|&n| n > 0 && tensor.len() == n * per_sample && tensor.rank() == 2);
     if per_sample == 0 || !same || tensor.len() % per_sample != 0 {
         return Err(mismatch());
     }
     let cast = tensor.cast_to_dt(dtype).map_err(|_| mismatch())?;
     (0..tensor.len() / per_sample)
         .map(|i| {
-            let flat = cast.clone().into_owned().into_shape(&[tensor.len()]).map_err(|_| mismatch())?;
-            let slice = flat.slice(0, i * per_sample, (i + 1) * per_sample).map_err(|_| mismatch())?;
+            let flat = cast
+                .clone()
+                .into_owned()
+                .into_shape(&[tensor.len()])
+                .map_err(|_| mismatch())?;
+            let slice = flat
+                .slice(0, i * per_sample, (i + 1) * per_sample)
+                .map_err(|_| mismatch())?;
             slice.into_shape(&wanted).map_err(|_| mismatch())
         })
         .collect()

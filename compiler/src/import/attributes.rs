@@ -9,11 +9,15 @@ pub(crate) struct Attributes<'a> {
 
 impl<'a> Attributes<'a> {
     pub(crate) fn of(node: &'a NodeProto) -> Self {
-        Self { attributes: &node.attribute }
+        Self {
+            attributes: &node.attribute,
+        }
     }
 
     fn get(&self, name: &str) -> Option<&'a AttributeProto> {
-        self.attributes.iter().find(|attribute| attribute.name == name)
+        self.attributes
+            .iter()
+            .find(|attribute| attribute.name == name)
     }
 
     pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
@@ -33,6 +37,7 @@ impl<'a> Attributes<'a> {
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<String> {
-        self.get(name).map(|attribute| String::from_utf8_lossy(&attribute.s).into_owned())
+        self.get(name)
+            .map(|attribute| String::from_utf8_lossy(&attribute.s).into_owned())
     }
 }

@@ -48,11 +48,16 @@ impl Facts {
     pub(super) fn infer(model: &ModelProto) -> Result<Self, ImportErrors> {
         // tract is not meant for hostile files: a panic there is an error of the model here.
         let inferred = catch_unwind(AssertUnwindSafe(|| Self::from_tract(model)));
-        inferred.unwrap_or_else(|_| {
-            let message = "shape inference gave up on this model (tract panicked)";
-            Err(ImportError::model(Code::ShapeInference, message, "check the model with onnx.checker"))
-        })
-        .map_err(|error| ImportErrors(vec![error]))
+        inferred
+            .unwrap_or_else(|_| {
+                let message = "shape inference gave up on this model (tract panicked)";
+                Err(ImportError::model(
+                    Code::ShapeInference,
+                    message,
+                    "check the model with onnx.checker",
+                ))
+            })
+            .map_err(|error| ImportErrors(vec![error]))
     }
 
     fn from_tract(model: &ModelProto) -> Result<Self, ImportError> {
@@ -60,21 +65,36 @@ impl Facts {
             let chain: Vec<String> = error.chain().map(ToString::to_string).take(4).collect();
             ImportError::model(
                 Code::ShapeInference,
-                format!("the shapes of this model cannot be inferred: {}", chain.join(": ")),
+                format!(
+                    "the shapes of this model cannot be inferred: {}",
+                    chain.join(": ")
+                ),
                 "check the model with onnx.checker and onnx.shape_inference; bind dimensions with `--dim NAME=VALUE`",
             )
         };
-        let onnx = tract_onnx::onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
+        let onnx = tract_onnx::onnx()
+            .with_ignore_output_shapes(true)
+            .with_ignore_value_info(true);
         let parsed = onnx.parse(model, None).map_err(failed)?;
         let typed = parsed.model.into_typed().map_err(failed)?;
         let mut facts = Self::default();
-        let Some(graph) = &model.graph else { return Ok(facts) };
+        let Some(graph) = &model.graph else {
+            return Ok(facts);
+        };
         for tensor in &graph.initializer {
-            let value = tract_onnx::tensor::load_tensor(&*onnx.provider, tensor, None).map_err(failed)?;
+            let value =
+                tract_onnx::tensor::load_tensor(&*onnx.provider, tensor, None).map_err(failed)?;
             if let Some(dtype) = dtype(value.datum_type()) {
                 let dims = value.shape().iter().map(|&d| d as u64).collect();
                 let constant = Some(Arc::new(value));
-                facts.facts.insert(tensor.name.clone(), TensorFact { dtype, dims, constant });
+                facts.facts.insert(
+                    tensor.name.clone(),
+                    TensorFact {
+                        dtype,
+                        dims,
+                        constant,
+                    },
+                );
             }
         }
         let inputs = graph.input.iter().map(|input| &input.name);
@@ -84,14 +104,32 @@ impl Facts {
                 continue;
             }
             let outlet = typed.find_outlet_label(name).or_else(|| {
-                typed.nodes().iter().find(|node| node.name == *name).map(|node| node.id.into())
+                typed
+                    .nodes()
+                    .iter()
+                    .find(|node| node.name == *name)
+                    .map(|node| node.id.into())
             });
-            let Some(fact) = outlet.and_then(|outlet| typed.outlet_fact(outlet).ok()) else { continue };
-            let dims: Option<Vec<u64>> = fact.shape.as_concrete().map(|dims| dims.iter().map(|&d| d as u64).collect());
-            let (Some(dims), Some(dtype)) = (dims, dtype(fact.datum_type)) else { continue };
+            let Some(fact) = outlet.and_then(|outlet| typed.outlet_fact(outlet).ok()) else {
+                continue;
+            };
+            let dims: Option<Vec<u64>> = fact
+                .shape
+                .as_concrete()
+                .map(|dims| dims.iter().map(|&d| d as u64).collect());
+            let (Some(dims), Some(dtype)) = (dims, dtype(fact.datum_type)) else {
+                continue;
+            };
             let small = dims.iter().product::<u64>() <= MOST_ELEMENTS;
             let constant = fact.konst.clone().filter(|_| small);
-            facts.facts.insert(name.clone(), TensorFact { dtype, dims, constant });
+            facts.facts.insert(
+                name.clone(),
+                TensorFact {
+                    dtype,
+                    dims,
+                    constant,
+                },
+            );
         }
         facts.require_shapes(model)?;
         Ok(facts)
@@ -99,10 +137,13 @@ impl Facts {
 
     /// Every result that is used must have a shape without zeros.
     fn require_shapes(&self, model: &ModelProto) -> Result<(), ImportError> {
-        let Some(graph) = &model.graph else { return Ok(()) };
+        let Some(graph) = &model.graph else {
+            return Ok(());
+        };
         for node in &graph.node {
             for name in node.output.iter().filter(|o| !o.is_empty()) {
-                let used = graph.node.iter().any(|n| n.input.contains(name)) || graph.output.iter().any(|o| o.name == *name);
+                let used = graph.node.iter().any(|n| n.input.contains(name))
+                    || graph.output.iter().any(|o| o.name == *name);
                 match self.get(name) {
                     Some(fact) if fact.dims.contains(&0) => {
                         return Err(ImportError::node(
@@ -184,31 +225,56 @@ pub(crate) fn to_proto(name: &str, tensor: &Tensor) -> Option<TensorProto> {
 
 /// Replaces external data by the data themselves, so that nothing later depends on the folder.
 pub(super) fn load_external_data(model: &mut ModelProto, folder: &Path) -> Result<(), ImportError> {
-    let Some(graph) = &mut model.graph else { return Ok(()) };
-    for tensor in graph.initializer.iter_mut().filter(|t| !t.external_data.is_empty()) {
-        let entry = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.clone());
+    let Some(graph) = &mut model.graph else {
+        return Ok(());
+    };
+    for tensor in graph
+        .initializer
+        .iter_mut()
+        .filter(|t| !t.external_data.is_empty())
+    {
+        let entry = |key: &str| {
+            tensor
+                .external_data
+                .iter()
+                .find(|e| e.key == key)
+                .map(|e| e.value.clone())
+        };
         let location = entry("location").unwrap_or_default();
         let bad = |reason: String| {
             ImportError::model(
                 Code::ExternalData,
-                format!("the data of the initializer `{}` in `{location}`: {reason}", tensor.name),
+                format!(
+                    "the data of the initializer `{}` in `{location}`: {reason}",
+                    tensor.name
+                ),
                 "put the file that the exporter wrote beside the model",
             )
         };
         let inside = Path::new(&location).components().all(|c| {
-            matches!(c, std::path::Component::Normal(_) | std::path::Component::CurDir)
+            matches!(
+                c,
+                std::path::Component::Normal(_) | std::path::Component::CurDir
+            )
         });
         if !inside {
             return Err(bad("the path leaves the model's folder".to_owned()));
         }
         let bytes = std::fs::read(folder.join(&location)).map_err(|e| bad(e.to_string()))?;
-        let number = |key: &str| entry(key).map(|v| v.parse::<usize>()).transpose().map_err(|e| bad(e.to_string()));
+        let number = |key: &str| {
+            entry(key)
+                .map(|v| v.parse::<usize>())
+                .transpose()
+                .map_err(|e| bad(e.to_string()))
+        };
         let offset = number("offset")?.unwrap_or(0);
         let end = match number("length")? {
             Some(length) => offset.checked_add(length),
             None => Some(bytes.len()),
         };
-        let data = end.and_then(|end| bytes.get(offset..end)).ok_or_else(|| bad("the file is too short".to_owned()))?;
+        let data = end
+            .and_then(|end| bytes.get(offset..end))
+            .ok_or_else(|| bad("the file is too short".to_owned()))?;
         tensor.raw_data = data.to_vec();
         tensor.external_data.clear();
         tensor.data_location = None;
@@ -219,13 +285,24 @@ pub(super) fn load_external_data(model: &mut ModelProto, folder: &Path) -> Resul
 /// Gives every dimension of every input a number.
 ///
 /// Dimension 0 is the batch and 1 unless said otherwise; any other symbol has to be bound.
-pub(super) fn bind_dimensions(model: &mut ModelProto, options: &ImportOptions) -> Result<(), ImportErrors> {
-    let Some(graph) = &mut model.graph else { return Ok(()) };
+pub(super) fn bind_dimensions(
+    model: &mut ModelProto,
+    options: &ImportOptions,
+) -> Result<(), ImportErrors> {
+    let Some(graph) = &mut model.graph else {
+        return Ok(());
+    };
     let constants: Vec<String> = graph.initializer.iter().map(|i| i.name.clone()).collect();
     let mut unbound: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut errors = Vec::new();
-    for input in graph.input.iter_mut().filter(|input| !constants.contains(&input.name)) {
-        let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_mut().and_then(|t| t.value.as_mut()) else {
+    for input in graph
+        .input
+        .iter_mut()
+        .filter(|input| !constants.contains(&input.name))
+    {
+        let Some(type_proto::Value::TensorType(tensor)) =
+            input.r#type.as_mut().and_then(|t| t.value.as_mut())
+        else {
             errors.push(ImportError::model(
                 Code::BadTensor,
                 format!("the input `{}` is no tensor", input.name),
@@ -253,15 +330,26 @@ pub(super) fn bind_dimensions(model: &mut ModelProto, options: &ImportOptions) -
                     continue;
                 }
                 Some(DimValue::DimParam(name)) => {
-                    let value = options.dims.get(name).copied().or((index == 0).then_some(1));
+                    let value = options
+                        .dims
+                        .get(name)
+                        .copied()
+                        .or((index == 0).then_some(1));
                     if value.is_none() {
-                        unbound.entry(name.clone()).or_default().push(format!("{}[{index}]", input.name));
+                        unbound
+                            .entry(name.clone())
+                            .or_default()
+                            .push(format!("{}[{index}]", input.name));
                     }
                     value
                 }
                 Some(DimValue::DimValue(_)) | None => {
                     let name = format!("{}[{index}]", input.name);
-                    let value = options.dims.get(&name).copied().or((index == 0).then_some(1));
+                    let value = options
+                        .dims
+                        .get(&name)
+                        .copied()
+                        .or((index == 0).then_some(1));
                     if value.is_none() {
                         unbound.entry(name.clone()).or_default().push(name);
                     }
@@ -274,16 +362,32 @@ pub(super) fn bind_dimensions(model: &mut ModelProto, options: &ImportOptions) -
         }
     }
     if !unbound.is_empty() {
-        let list: Vec<String> = unbound.iter().map(|(name, uses)| format!("{name} (in {})", uses.join(", "))).collect();
-        let help: Vec<String> = unbound.keys().map(|name| format!("--dim {name}=VALUE")).collect();
+        let list: Vec<String> = unbound
+            .iter()
+            .map(|(name, uses)| format!("{name} (in {})", uses.join(", ")))
+            .collect();
+        let help: Vec<String> = unbound
+            .keys()
+            .map(|name| format!("--dim {name}=VALUE"))
+            .collect();
         let message = format!("dimensions without a value: {}", list.join("; "));
-        errors.push(ImportError::model(Code::UnboundDimension, message, format!("give {}", help.join(" "))));
+        errors.push(ImportError::model(
+            Code::UnboundDimension,
+            message,
+            format!("give {}", help.join(" ")),
+        ));
     }
-    if errors.is_empty() { Ok(()) } else { Err(ImportErrors(errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(ImportErrors(errors))
+    }
 }
 
 /// tract's ONNX reader, for callers that need the trait in scope.
-pub(crate) fn parse(model: &ModelProto) -> tract_onnx::prelude::TractResult<tract_onnx::prelude::InferenceModel> {
+pub(crate) fn parse(
+    model: &ModelProto,
+) -> tract_onnx::prelude::TractResult<tract_onnx::prelude::InferenceModel> {
     tract_onnx::onnx()
         .with_ignore_output_shapes(true)
         .with_ignore_value_info(true)

@@ -24,14 +24,21 @@ macro_rules! or_host {
     };
 }
 
-pub(crate) fn conv(importer: &mut Importer<'_>, node: &NodeProto, attributes: &Attributes<'_>) -> Translated {
+pub(crate) fn conv(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    attributes: &Attributes<'_>,
+) -> Translated {
     let input = or_host!(importer.activation(node, 0));
     let weights = or_host!(weights_of(importer, node));
     let [_, c, h, w] = or_host!(shape(importer, input));
     let [k, per_group, r, s] = or_host!(kernel_shape(weights));
     let groups = attributes.int("group", 1);
     if groups < 1 || i64::from(per_group) * groups != i64::from(c) || i64::from(k) % groups != 0 {
-        return Translated::Host(format!("its weights {:?} do not fit {c} channels in {groups} groups", weights.shape()));
+        return Translated::Host(format!(
+            "its weights {:?} do not fit {c} channels in {groups} groups",
+            weights.shape()
+        ));
     }
     let window = or_host!(Window::of(attributes, weights.rank() - 2, [r, s]));
     let [y, x] = or_host!(window.axes([h, w], false));
@@ -44,10 +51,23 @@ pub(crate) fn conv(importer: &mut Importer<'_>, node: &NodeProto, attributes: &A
         x,
     };
     let affine = or_host!(bias(importer, node, k));
-    finish(importer, node, &[input], Layer { conv: Some(conv), affine, ..Layer::default() })
+    finish(
+        importer,
+        node,
+        &[input],
+        Layer {
+            conv: Some(conv),
+            affine,
+            ..Layer::default()
+        },
+    )
 }
 
-pub(crate) fn conv_transpose(importer: &mut Importer<'_>, node: &NodeProto, attributes: &Attributes<'_>) -> Translated {
+pub(crate) fn conv_transpose(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    attributes: &Attributes<'_>,
+) -> Translated {
     let input = or_host!(importer.activation(node, 0));
     let weights = or_host!(weights_of(importer, node));
     let [_, c, h, w] = or_host!(shape(importer, input));
@@ -55,10 +75,17 @@ pub(crate) fn conv_transpose(importer: &mut Importer<'_>, node: &NodeProto, attr
     let [rows, per_group, r, s] = or_host!(kernel_shape(weights));
     let groups = attributes.int("group", 1);
     if groups < 1 || rows != c || i64::from(c) % groups != 0 {
-        return Translated::Host(format!("its weights {:?} do not fit {c} channels in {groups} groups", weights.shape()));
+        return Translated::Host(format!(
+            "its weights {:?} do not fit {c} channels in {groups} groups",
+            weights.shape()
+        ));
     }
     let groups = groups as u32;
-    if attributes.ints("output_shape").is_some() || attributes.text("auto_pad").is_some_and(|p| p.starts_with("SAME")) {
+    if attributes.ints("output_shape").is_some()
+        || attributes
+            .text("auto_pad")
+            .is_some_and(|p| p.starts_with("SAME"))
+    {
         return Translated::Host("its padding follows from an output shape".into());
     }
     let window = or_host!(Window::of(attributes, weights.rank() - 2, [r, s]));
@@ -91,25 +118,58 @@ pub(crate) fn conv_transpose(importer: &mut Importer<'_>, node: &NodeProto, attr
             }
         }
     }
-    let conv = Conv { weights: Arc::new(flipped), k, c, groups, y, x };
+    let conv = Conv {
+        weights: Arc::new(flipped),
+        k,
+        c,
+        groups,
+        y,
+        x,
+    };
     let affine = or_host!(bias(importer, node, k));
-    finish(importer, node, &[input], Layer { conv: Some(conv), affine, ..Layer::default() })
+    finish(
+        importer,
+        node,
+        &[input],
+        Layer {
+            conv: Some(conv),
+            affine,
+            ..Layer::default()
+        },
+    )
 }
 
-pub(crate) fn gemm(importer: &mut Importer<'_>, node: &NodeProto, attributes: &Attributes<'_>) -> Translated {
+pub(crate) fn gemm(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    attributes: &Attributes<'_>,
+) -> Translated {
     if attributes.int("transA", 0) != 0 {
         return Translated::Host("its first operand is transposed".into());
     }
-    let (alpha, beta) = (attributes.float("alpha", 1.0), attributes.float("beta", 1.0));
+    let (alpha, beta) = (
+        attributes.float("alpha", 1.0),
+        attributes.float("beta", 1.0),
+    );
     let offset = match (importer.constant(node, 2), Importer::has_operand(node, 2)) {
         (Some(tensor), _) => Some(tensor.clone()),
         (None, true) => return Translated::Host("its bias is not constant".into()),
         (None, false) => None,
     };
-    linear(importer, node, attributes.int("transB", 0) != 0, alpha, offset.map(|tensor| (tensor, beta)))
+    linear(
+        importer,
+        node,
+        attributes.int("transB", 0) != 0,
+        alpha,
+        offset.map(|tensor| (tensor, beta)),
+    )
 }
 
-pub(crate) fn matmul(importer: &mut Importer<'_>, node: &NodeProto, _: &Attributes<'_>) -> Translated {
+pub(crate) fn matmul(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    _: &Attributes<'_>,
+) -> Translated {
     linear(importer, node, false, 1.0, None)
 }
 
@@ -132,43 +192,97 @@ fn linear(
     }
     let values = or_host!(floats(weights));
     let (rows, cols) = (weights.shape()[0], weights.shape()[1]);
-    let (k, c) = if transposed { (rows, cols) } else { (cols, rows) };
+    let (k, c) = if transposed {
+        (rows, cols)
+    } else {
+        (cols, rows)
+    };
     if c as u64 != dims[1] {
-        return Translated::Host(format!("its weights {:?} do not fit {} channels", weights.shape(), dims[1]));
+        return Translated::Host(format!(
+            "its weights {:?} do not fit {} channels",
+            weights.shape(),
+            dims[1]
+        ));
     }
     let mut kc = vec![0f32; values.len()];
     for ko in 0..k {
         for ci in 0..c {
-            kc[ko * c + ci] = alpha * if transposed { values[ko * cols + ci] } else { values[ci * cols + ko] };
+            kc[ko * c + ci] = alpha
+                * if transposed {
+                    values[ko * cols + ci]
+                } else {
+                    values[ci * cols + ko]
+                };
         }
     }
     let axis = Axis::identity(1);
-    let conv = Conv { weights: Arc::new(kc), k: k as u32, c: c as u32, groups: 1, y: axis, x: axis };
+    let conv = Conv {
+        weights: Arc::new(kc),
+        k: k as u32,
+        c: c as u32,
+        groups: 1,
+        y: axis,
+        x: axis,
+    };
     let affine = match offset {
         None => None,
         Some((tensor, beta)) => {
             let Some(values) = spread(&tensor, &[dims[0], k as u64], k as u32) else {
-                return Translated::Host(format!("its bias {:?} is not one value per output", tensor.shape()));
+                return Translated::Host(format!(
+                    "its bias {:?} is not one value per output",
+                    tensor.shape()
+                ));
             };
-            Some(Affine { scale: vec![1.0; k], offset: values.iter().map(|v| beta * v).collect() })
+            Some(Affine {
+                scale: vec![1.0; k],
+                offset: values.iter().map(|v| beta * v).collect(),
+            })
         }
     };
-    finish(importer, node, &[input], Layer { conv: Some(conv), affine, ..Layer::default() })
+    finish(
+        importer,
+        node,
+        &[input],
+        Layer {
+            conv: Some(conv),
+            affine,
+            ..Layer::default()
+        },
+    )
 }
 
-pub(crate) fn relu(importer: &mut Importer<'_>, node: &NodeProto, _: &Attributes<'_>) -> Translated {
+pub(crate) fn relu(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    _: &Attributes<'_>,
+) -> Translated {
     let input = or_host!(importer.activation(node, 0));
-    finish(importer, node, &[input], Layer { clamp: Some((0.0, f32::INFINITY)), ..Layer::default() })
+    finish(
+        importer,
+        node,
+        &[input],
+        Layer {
+            clamp: Some((0.0, f32::INFINITY)),
+            ..Layer::default()
+        },
+    )
 }
 
-pub(crate) fn clip(importer: &mut Importer<'_>, node: &NodeProto, attributes: &Attributes<'_>) -> Translated {
+pub(crate) fn clip(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    attributes: &Attributes<'_>,
+) -> Translated {
     let input = or_host!(importer.activation(node, 0));
     let bound = |index: usize, name: &str, default: f32| -> Result<f32, String> {
         if let Some(value) = attributes.optional_float(name) {
             return Ok(value);
         }
         match importer.constant(node, index) {
-            Some(tensor) => floats(tensor)?.first().copied().ok_or_else(|| "a bound is empty".into()),
+            Some(tensor) => floats(tensor)?
+                .first()
+                .copied()
+                .ok_or_else(|| "a bound is empty".into()),
             None if Importer::has_operand(node, index) => Err("its bounds are not constant".into()),
             None => Ok(default),
         }
@@ -178,77 +292,168 @@ pub(crate) fn clip(importer: &mut Importer<'_>, node: &NodeProto, attributes: &A
     if low.is_nan() || high.is_nan() || low > high {
         return Translated::Host(format!("its bounds {low} and {high} are inverted"));
     }
-    finish(importer, node, &[input], Layer { clamp: Some((low, high)), ..Layer::default() })
+    finish(
+        importer,
+        node,
+        &[input],
+        Layer {
+            clamp: Some((low, high)),
+            ..Layer::default()
+        },
+    )
 }
 
-pub(crate) fn leaky_relu(importer: &mut Importer<'_>, node: &NodeProto, attributes: &Attributes<'_>) -> Translated {
+pub(crate) fn leaky_relu(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    attributes: &Attributes<'_>,
+) -> Translated {
     let input = or_host!(importer.activation(node, 0));
     let [_, channels, ..] = or_host!(shape(importer, input));
-    leaky(importer, node, input, vec![attributes.float("alpha", 0.01); channels as usize])
+    leaky(
+        importer,
+        node,
+        input,
+        vec![attributes.float("alpha", 0.01); channels as usize],
+    )
 }
 
-pub(crate) fn prelu(importer: &mut Importer<'_>, node: &NodeProto, _: &Attributes<'_>) -> Translated {
+pub(crate) fn prelu(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    _: &Attributes<'_>,
+) -> Translated {
     let input = or_host!(importer.activation(node, 0));
-    let Some(slope) = importer.constant(node, 1) else { return Translated::Host("its slope is not constant".into()) };
+    let Some(slope) = importer.constant(node, 1) else {
+        return Translated::Host("its slope is not constant".into());
+    };
     let slopes = or_host!(per_channel(importer, input, slope));
     leaky(importer, node, input, slopes)
 }
 
-fn leaky(importer: &mut Importer<'_>, node: &NodeProto, input: NodeId, slopes: Vec<f32>) -> Translated {
+fn leaky(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    input: NodeId,
+    slopes: Vec<f32>,
+) -> Translated {
     if let Some(slope) = slopes.iter().find(|s| !(-1.0..=1.0).contains(*s)) {
         return Translated::Host(format!("its slope {slope} is outside -1..=1"));
     }
-    finish(importer, node, &[input], Layer { function: Some(Function::Leaky(slopes)), ..Layer::default() })
+    finish(
+        importer,
+        node,
+        &[input],
+        Layer {
+            function: Some(Function::Leaky(slopes)),
+            ..Layer::default()
+        },
+    )
 }
 
-pub(crate) fn function(importer: &mut Importer<'_>, node: &NodeProto, attributes: &Attributes<'_>) -> Translated {
+pub(crate) fn function(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    attributes: &Attributes<'_>,
+) -> Translated {
     let input = or_host!(importer.activation(node, 0));
     let function = match node.op_type.as_str() {
         "Sigmoid" => Function::Sigmoid,
         "Tanh" => Function::Tanh,
         "HardSwish" => Function::HardSwish,
-        "HardSigmoid" => {
-            Function::HardSigmoid { alpha: attributes.float("alpha", 0.2), beta: attributes.float("beta", 0.5) }
-        }
+        "HardSigmoid" => Function::HardSigmoid {
+            alpha: attributes.float("alpha", 0.2),
+            beta: attributes.float("beta", 0.5),
+        },
         other => return Translated::Host(format!("the PPU has no table for {other}")),
     };
-    finish(importer, node, &[input], Layer { function: Some(function), ..Layer::default() })
+    finish(
+        importer,
+        node,
+        &[input],
+        Layer {
+            function: Some(function),
+            ..Layer::default()
+        },
+    )
 }
 
-pub(crate) fn pool(importer: &mut Importer<'_>, node: &NodeProto, attributes: &Attributes<'_>) -> Translated {
+pub(crate) fn pool(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    attributes: &Attributes<'_>,
+) -> Translated {
     if node.output.get(1).is_some_and(|o| !o.is_empty()) {
         return Translated::Host("its indices are used".into());
     }
     let input = or_host!(importer.activation(node, 0));
     let [_, _, h, w] = or_host!(shape(importer, input));
     let rank = importer.graph.dag[input].dims.len();
-    let Some(kernel) = attributes.ints("kernel_shape") else { return Translated::Host("it has no kernel_shape".into()) };
+    let Some(kernel) = attributes.ints("kernel_shape") else {
+        return Translated::Host("it has no kernel_shape".into());
+    };
     if rank < 3 || kernel.len() != rank - 2 {
-        return Translated::Host(format!("its kernel {kernel:?} does not fit an operand of rank {rank}"));
+        return Translated::Host(format!(
+            "its kernel {kernel:?} does not fit an operand of rank {rank}"
+        ));
     }
     let kernel = or_host!(pair(kernel, 1));
     let window = or_host!(Window::of(attributes, rank - 2, kernel));
     let [y, x] = or_host!(window.axes([h, w], attributes.int("ceil_mode", 0) != 0));
-    let kind = match (node.op_type.as_str(), attributes.int("count_include_pad", 0)) {
+    let kind = match (
+        node.op_type.as_str(),
+        attributes.int("count_include_pad", 0),
+    ) {
         ("MaxPool", _) => PoolKind::Max,
         (_, 0) => PoolKind::Average,
         _ => PoolKind::AverageWithPadding,
     };
     let out = or_host!(output_shape(importer, node));
-    let (y, x) = (Axis { output: out[2], ..y }, Axis { output: out[3], ..x });
-    if y.pad[0] >= y.kernel as i32 * y.dilation as i32 || x.pad[0] >= x.kernel as i32 * x.dilation as i32 {
+    let (y, x) = (
+        Axis {
+            output: out[2],
+            ..y
+        },
+        Axis {
+            output: out[3],
+            ..x
+        },
+    );
+    if y.pad[0] >= y.kernel as i32 * y.dilation as i32
+        || x.pad[0] >= x.kernel as i32 * x.dilation as i32
+    {
         return Translated::Host("a window lies in the padding altogether".into());
     }
-    finish(importer, node, &[input], Layer { pool: Some(Pool { kind, y, x }), ..Layer::default() })
+    finish(
+        importer,
+        node,
+        &[input],
+        Layer {
+            pool: Some(Pool { kind, y, x }),
+            ..Layer::default()
+        },
+    )
 }
 
-pub(crate) fn global_pool(importer: &mut Importer<'_>, node: &NodeProto, _: &Attributes<'_>) -> Translated {
+pub(crate) fn global_pool(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    _: &Attributes<'_>,
+) -> Translated {
     let input = or_host!(importer.activation(node, 0));
-    let kind = if node.op_type == "GlobalMaxPool" { PoolKind::Max } else { PoolKind::Average };
+    let kind = if node.op_type == "GlobalMaxPool" {
+        PoolKind::Max
+    } else {
+        PoolKind::Average
+    };
     whole_plane(importer, node, input, kind)
 }
 
-pub(crate) fn reduce_mean(importer: &mut Importer<'_>, node: &NodeProto, attributes: &Attributes<'_>) -> Translated {
+pub(crate) fn reduce_mean(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    attributes: &Attributes<'_>,
+) -> Translated {
     let input = or_host!(importer.activation(node, 0));
     let rank = importer.graph.dag[input].dims.len() as i64;
     let axes: Vec<i64> = match (attributes.ints("axes"), importer.constant(node, 1)) {
@@ -256,18 +461,44 @@ pub(crate) fn reduce_mean(importer: &mut Importer<'_>, node: &NodeProto, attribu
         (None, Some(tensor)) => or_host!(integers(tensor)),
         (None, None) => return Translated::Host("it has no constant axes".into()),
     };
-    let mut axes: Vec<i64> = axes.into_iter().map(|a| if a < 0 { a + rank } else { a }).collect();
+    let mut axes: Vec<i64> = axes
+        .into_iter()
+        .map(|a| if a < 0 { a + rank } else { a })
+        .collect();
     axes.sort_unstable();
     if rank < 3 || axes != (2..rank).collect::<Vec<_>>() {
-        return Translated::Host(format!("it averages over axes {axes:?}, not over the plane"));
+        return Translated::Host(format!(
+            "it averages over axes {axes:?}, not over the plane"
+        ));
     }
     whole_plane(importer, node, input, PoolKind::Average)
 }
 
-fn whole_plane(importer: &mut Importer<'_>, node: &NodeProto, input: NodeId, kind: PoolKind) -> Translated {
+fn whole_plane(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    input: NodeId,
+    kind: PoolKind,
+) -> Translated {
     let [_, _, h, w] = or_host!(shape(importer, input));
-    let axis = |extent| Axis { kernel: extent, output: 1, ..Axis::identity(extent) };
-    finish(importer, node, &[input], Layer { pool: Some(Pool { kind, y: axis(h), x: axis(w) }), ..Layer::default() })
+    let axis = |extent| Axis {
+        kernel: extent,
+        output: 1,
+        ..Axis::identity(extent)
+    };
+    finish(
+        importer,
+        node,
+        &[input],
+        Layer {
+            pool: Some(Pool {
+                kind,
+                y: axis(h),
+                x: axis(w),
+            }),
+            ..Layer::default()
+        },
+    )
 }
 
 pub(crate) fn add(importer: &mut Importer<'_>, node: &NodeProto, _: &Attributes<'_>) -> Translated {
@@ -278,7 +509,11 @@ pub(crate) fn add(importer: &mut Importer<'_>, node: &NodeProto, _: &Attributes<
     }
 }
 
-pub(crate) fn sum(importer: &mut Importer<'_>, node: &NodeProto, attributes: &Attributes<'_>) -> Translated {
+pub(crate) fn sum(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    attributes: &Attributes<'_>,
+) -> Translated {
     match node.input.len() {
         1 => identity(importer, node, attributes),
         2 => add(importer, node, attributes),
@@ -310,12 +545,23 @@ pub(crate) fn div(importer: &mut Importer<'_>, node: &NodeProto, _: &Attributes<
 }
 
 fn residual(importer: &mut Importer<'_>, node: &NodeProto) -> Translated {
-    let (a, b) = (or_host!(importer.activation(node, 0)), or_host!(importer.activation(node, 1)));
+    let (a, b) = (
+        or_host!(importer.activation(node, 0)),
+        or_host!(importer.activation(node, 1)),
+    );
     let (left, right) = (&importer.graph.dag[a].dims, &importer.graph.dag[b].dims);
     if left != right {
         return Translated::Host(format!("its operands {left:?} and {right:?} are broadcast"));
     }
-    finish(importer, node, &[a, b], Layer { operand: true, ..Layer::default() })
+    finish(
+        importer,
+        node,
+        &[a, b],
+        Layer {
+            operand: true,
+            ..Layer::default()
+        },
+    )
 }
 
 fn affine_with(
@@ -331,7 +577,15 @@ fn affine_with(
     if scale.iter().chain(&offset).any(|v| !v.is_finite()) {
         return Translated::Host("its constant is not finite".into());
     }
-    finish(importer, node, &[input], Layer { affine: Some(Affine { scale, offset }), ..Layer::default() })
+    finish(
+        importer,
+        node,
+        &[input],
+        Layer {
+            affine: Some(Affine { scale, offset }),
+            ..Layer::default()
+        },
+    )
 }
 
 pub(crate) fn batch_normalization(
@@ -345,67 +599,130 @@ pub(crate) fn batch_normalization(
     let input = or_host!(importer.activation(node, 0));
     let epsilon = attributes.float("epsilon", 1e-5);
     let parameter = |index: usize| -> Result<Vec<f32>, String> {
-        floats(importer.constant(node, index).ok_or("its parameters are not constant")?)
+        floats(
+            importer
+                .constant(node, index)
+                .ok_or("its parameters are not constant")?,
+        )
     };
     let (gamma, beta) = (or_host!(parameter(1)), or_host!(parameter(2)));
     let (mean, variance) = (or_host!(parameter(3)), or_host!(parameter(4)));
     let [_, channels, ..] = or_host!(shape(importer, input));
-    if [&gamma, &beta, &mean, &variance].iter().any(|p| p.len() != channels as usize) {
+    if [&gamma, &beta, &mean, &variance]
+        .iter()
+        .any(|p| p.len() != channels as usize)
+    {
         return Translated::Host("its parameters are not one per channel".into());
     }
-    let scale: Vec<f32> = gamma.iter().zip(&variance).map(|(g, v)| g / (v + epsilon).sqrt()).collect();
-    let offset: Vec<f32> = beta.iter().zip(&mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
+    let scale: Vec<f32> = gamma
+        .iter()
+        .zip(&variance)
+        .map(|(g, v)| g / (v + epsilon).sqrt())
+        .collect();
+    let offset: Vec<f32> = beta
+        .iter()
+        .zip(&mean)
+        .zip(&scale)
+        .map(|((b, m), s)| b - m * s)
+        .collect();
     if scale.iter().chain(&offset).any(|v| !v.is_finite()) {
         return Translated::Host("its parameters give no finite factors".into());
     }
-    finish(importer, node, &[input], Layer { affine: Some(Affine { scale, offset }), ..Layer::default() })
+    finish(
+        importer,
+        node,
+        &[input],
+        Layer {
+            affine: Some(Affine { scale, offset }),
+            ..Layer::default()
+        },
+    )
 }
 
-pub(crate) fn concat(importer: &mut Importer<'_>, node: &NodeProto, attributes: &Attributes<'_>) -> Translated {
-    let operands: Vec<NodeId> =
-        or_host!((0..node.input.len()).map(|index| importer.activation(node, index)).collect::<Result<_, _>>());
-    let Some(&first) = operands.first() else { return Translated::Host("it has no operands".into()) };
+pub(crate) fn concat(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    attributes: &Attributes<'_>,
+) -> Translated {
+    let operands: Vec<NodeId> = or_host!(
+        (0..node.input.len())
+            .map(|index| importer.activation(node, index))
+            .collect::<Result<_, _>>()
+    );
+    let Some(&first) = operands.first() else {
+        return Translated::Host("it has no operands".into());
+    };
     let rank = importer.graph.dag[first].dims.len() as i64;
     let axis = attributes.int("axis", 1);
     if axis != 1 && axis + rank != 1 {
         return Translated::Host(format!("it joins along axis {axis}, not along channels"));
     }
     let out = or_host!(output_shape(importer, node));
-    let total: u32 = operands.iter().filter_map(|&o| importer.graph.dag[o].shape()).map(|s| s[1]).sum();
+    let total: u32 = operands
+        .iter()
+        .filter_map(|&o| importer.graph.dag[o].shape())
+        .map(|s| s[1])
+        .sum();
     if total != out[1] {
         return Translated::Host("its operands do not add up".into());
     }
-    let id = importer.add(&node.output[0], &operands, Op::Concat, vec![node_name(node)]);
+    let id = importer.add(
+        &node.output[0],
+        &operands,
+        Op::Concat,
+        vec![node_name(node)],
+    );
     Translated::Node(id)
 }
 
-pub(crate) fn slice(importer: &mut Importer<'_>, node: &NodeProto, attributes: &Attributes<'_>) -> Translated {
+pub(crate) fn slice(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    attributes: &Attributes<'_>,
+) -> Translated {
     let input = or_host!(importer.activation(node, 0));
     let list = |index: usize, name: &str| -> Result<Option<Vec<i64>>, String> {
         match (attributes.ints(name), importer.constant(node, index)) {
             (Some(values), _) => Ok(Some(values.to_vec())),
             (None, Some(tensor)) => integers(tensor).map(Some),
-            (None, None) if Importer::has_operand(node, index) => Err("its bounds are not constant".into()),
+            (None, None) if Importer::has_operand(node, index) => {
+                Err("its bounds are not constant".into())
+            }
             (None, None) => Ok(None),
         }
     };
     let (starts, ends) = (or_host!(list(1, "starts")), or_host!(list(2, "ends")));
     let (axes, steps) = (or_host!(list(3, "axes")), or_host!(list(4, "steps")));
-    let (Some(starts), Some(ends)) = (starts, ends) else { return Translated::Host("it has no bounds".into()) };
+    let (Some(starts), Some(ends)) = (starts, ends) else {
+        return Translated::Host("it has no bounds".into());
+    };
     let data = &importer.graph.dag[input];
     let rank = data.dims.len() as i64;
     let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
-    if steps.is_some_and(|steps| steps.iter().any(|&s| s != 1)) || axes.len() != 1 || (axes[0] != 1 && axes[0] + rank != 1) {
+    if steps.is_some_and(|steps| steps.iter().any(|&s| s != 1))
+        || axes.len() != 1
+        || (axes[0] != 1 && axes[0] + rank != 1)
+    {
         return Translated::Host("it cuts more than a range of channels".into());
     }
     let channels = data.dims[1] as i64;
-    let bound = |value: i64| if value < 0 { value + channels } else { value }.clamp(0, channels) as u32;
+    let bound =
+        |value: i64| if value < 0 { value + channels } else { value }.clamp(0, channels) as u32;
     let range = Span::new(bound(starts[0]), bound(ends[0]));
-    let id = importer.add(&node.output[0], &[input], Op::Slice(range), vec![node_name(node)]);
+    let id = importer.add(
+        &node.output[0],
+        &[input],
+        Op::Slice(range),
+        vec![node_name(node)],
+    );
     Translated::Node(id)
 }
 
-pub(crate) fn split(importer: &mut Importer<'_>, node: &NodeProto, attributes: &Attributes<'_>) -> Translated {
+pub(crate) fn split(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    attributes: &Attributes<'_>,
+) -> Translated {
     let input = or_host!(importer.activation(node, 0));
     let rank = importer.graph.dag[input].dims.len() as i64;
     let axis = attributes.int("axis", 0);
@@ -415,7 +732,9 @@ pub(crate) fn split(importer: &mut Importer<'_>, node: &NodeProto, attributes: &
     let mut begin = 0;
     let mut parts = Vec::new();
     for output in &node.output {
-        let Some(fact) = importer.facts.get(output) else { return Translated::Host("a part has no shape".into()) };
+        let Some(fact) = importer.facts.get(output) else {
+            return Translated::Host("a part has no shape".into());
+        };
         let channels = fact.dims[1] as u32;
         let op = Op::Slice(Span::new(begin, begin + channels));
         begin += channels;
@@ -425,18 +744,29 @@ pub(crate) fn split(importer: &mut Importer<'_>, node: &NodeProto, attributes: &
 }
 
 /// A change of shape that leaves every value in its place.
-pub(crate) fn rename(importer: &mut Importer<'_>, node: &NodeProto, _: &Attributes<'_>) -> Translated {
+pub(crate) fn rename(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    _: &Attributes<'_>,
+) -> Translated {
     let input = or_host!(importer.activation(node, 0));
     let out = or_host!(output_shape(importer, node));
     let shape = or_host!(shape(importer, input));
     if shape[0] != out[0] {
-        return Translated::Host(format!("it changes the batch from {} to {}", shape[0], out[0]));
+        return Translated::Host(format!(
+            "it changes the batch from {} to {}",
+            shape[0], out[0]
+        ));
     }
     let id = importer.add(&node.output[0], &[input], Op::Rename, vec![node_name(node)]);
     Translated::Node(id)
 }
 
-pub(crate) fn identity(importer: &mut Importer<'_>, node: &NodeProto, _: &Attributes<'_>) -> Translated {
+pub(crate) fn identity(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    _: &Attributes<'_>,
+) -> Translated {
     if node.output.get(1).is_some_and(|o| !o.is_empty()) {
         return Translated::Host("its mask is used".into());
     }
@@ -446,9 +776,18 @@ pub(crate) fn identity(importer: &mut Importer<'_>, node: &NodeProto, _: &Attrib
 }
 
 /// Adds the layer as the node's result; its pooling and convolution extents must be the result's.
-fn finish(importer: &mut Importer<'_>, node: &NodeProto, operands: &[NodeId], layer: Layer) -> Translated {
+fn finish(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    operands: &[NodeId],
+    layer: Layer,
+) -> Translated {
     let out = or_host!(output_shape(importer, node));
-    let spatial = layer.pool.as_ref().map(|p| (p.y, p.x)).or_else(|| layer.conv.as_ref().map(|c| (c.y, c.x)));
+    let spatial = layer
+        .pool
+        .as_ref()
+        .map(|p| (p.y, p.x))
+        .or_else(|| layer.conv.as_ref().map(|c| (c.y, c.x)));
     if let Some((y, x)) = spatial
         && (y.output, x.output) != (out[2], out[3])
     {
@@ -457,27 +796,43 @@ fn finish(importer: &mut Importer<'_>, node: &NodeProto, operands: &[NodeId], la
             out[2], out[3], y.output, x.output
         ));
     }
-    Translated::Node(importer.add(&node.output[0], operands, Op::Layer(Box::new(layer)), vec![node_name(node)]))
+    Translated::Node(importer.add(
+        &node.output[0],
+        operands,
+        Op::Layer(Box::new(layer)),
+        vec![node_name(node)],
+    ))
 }
 
 fn output_shape(importer: &Importer<'_>, node: &NodeProto) -> Result<[u32; 4], String> {
     let name = node.output.first().ok_or("it has no result")?;
-    let fact = importer.facts.get(name).ok_or("the shape of its result is not known")?;
-    let dim = |i: usize| u32::try_from(fact.dims[i]).map_err(|_| "its result is too large".to_owned());
+    let fact = importer
+        .facts
+        .get(name)
+        .ok_or("the shape of its result is not known")?;
+    let dim =
+        |i: usize| u32::try_from(fact.dims[i]).map_err(|_| "its result is too large".to_owned());
     match fact.dims.len() {
         2 => Ok([dim(0)?, dim(1)?, 1, 1]),
         3 => Ok([dim(0)?, dim(1)?, 1, dim(2)?]),
         4 => Ok([dim(0)?, dim(1)?, dim(2)?, dim(3)?]),
-        _ => Err(format!("its result {:?} has no form [N, C, H, W]", fact.dims)),
+        _ => Err(format!(
+            "its result {:?} has no form [N, C, H, W]",
+            fact.dims
+        )),
     }
 }
 
 fn shape(importer: &Importer<'_>, id: NodeId) -> Result<[u32; 4], String> {
-    importer.graph.dag[id].shape().ok_or_else(|| "its operand has no form [N, C, H, W]".to_owned())
+    importer.graph.dag[id]
+        .shape()
+        .ok_or_else(|| "its operand has no form [N, C, H, W]".to_owned())
 }
 
 fn weights_of<'a>(importer: &Importer<'a>, node: &NodeProto) -> Result<&'a Tensor, String> {
-    importer.constant(node, 1).ok_or_else(|| "its weights are not constant".to_owned())
+    importer
+        .constant(node, 1)
+        .ok_or_else(|| "its weights are not constant".to_owned())
 }
 
 /// `[K, C / groups, R, S]`; a 1-D kernel has one row.
@@ -494,22 +849,43 @@ fn bias(importer: &Importer<'_>, node: &NodeProto, k: u32) -> Result<Option<Affi
     if !Importer::has_operand(node, 2) {
         return Ok(None);
     }
-    let offset = floats(importer.constant(node, 2).ok_or("its bias is not constant")?)?;
+    let offset = floats(
+        importer
+            .constant(node, 2)
+            .ok_or("its bias is not constant")?,
+    )?;
     if offset.len() != k as usize {
-        return Err(format!("its bias has {} values for {k} output channels", offset.len()));
+        return Err(format!(
+            "its bias has {} values for {k} output channels",
+            offset.len()
+        ));
     }
-    Ok(Some(Affine { scale: vec![1.0; k as usize], offset }))
+    Ok(Some(Affine {
+        scale: vec![1.0; k as usize],
+        offset,
+    }))
 }
 
 /// A constant that is broadcast along everything but channels, one value per channel.
-fn per_channel(importer: &Importer<'_>, activation: NodeId, constant: &Tensor) -> Result<Vec<f32>, String> {
+fn per_channel(
+    importer: &Importer<'_>,
+    activation: NodeId,
+    constant: &Tensor,
+) -> Result<Vec<f32>, String> {
     let node = &importer.graph.dag[activation];
     let [_, channels, ..] = shape(importer, activation)?;
     if constant.rank() > node.dims.len() {
-        return Err(format!("its constant {:?} has more dimensions than its operand", constant.shape()));
+        return Err(format!(
+            "its constant {:?} has more dimensions than its operand",
+            constant.shape()
+        ));
     }
-    spread(constant, &node.dims, channels)
-        .ok_or_else(|| format!("its constant {:?} is not one value per channel", constant.shape()))
+    spread(constant, &node.dims, channels).ok_or_else(|| {
+        format!(
+            "its constant {:?} is not one value per channel",
+            constant.shape()
+        )
+    })
 }
 
 fn spread(constant: &Tensor, dims: &[u64], channels: u32) -> Option<Vec<f32>> {
@@ -519,20 +895,28 @@ fn spread(constant: &Tensor, dims: &[u64], channels: u32) -> Option<Vec<f32>> {
     }
     let missing = dims.len().checked_sub(constant.rank())?;
     let only_channels = constant.shape().iter().enumerate().all(|(i, &d)| {
-        if i + missing == 1 { d == channels as usize } else { d == 1 }
+        if i + missing == 1 {
+            d == channels as usize
+        } else {
+            d == 1
+        }
     });
     (only_channels && values.len() == channels as usize).then_some(values)
 }
 
 fn floats(tensor: &Tensor) -> Result<Vec<f32>, String> {
     let cast = tensor.cast_to::<f32>().map_err(|e| e.to_string())?;
-    let view = cast.to_plain_array_view::<f32>().map_err(|e| e.to_string())?;
+    let view = cast
+        .to_plain_array_view::<f32>()
+        .map_err(|e| e.to_string())?;
     Ok(view.iter().copied().collect())
 }
 
 fn integers(tensor: &Tensor) -> Result<Vec<i64>, String> {
     let cast = tensor.cast_to::<i64>().map_err(|e| e.to_string())?;
-    let view = cast.to_plain_array_view::<i64>().map_err(|e| e.to_string())?;
+    let view = cast
+        .to_plain_array_view::<i64>()
+        .map_err(|e| e.to_string())?;
     Ok(view.iter().copied().collect())
 }
 
@@ -551,19 +935,44 @@ impl Window {
         if let Some(stated) = attributes.ints("kernel_shape")
             && pair(stated, 1)? != kernel
         {
-            return Err(format!("its kernel_shape {stated:?} is not that of its weights"));
+            return Err(format!(
+                "its kernel_shape {stated:?} is not that of its weights"
+            ));
         }
-        let per_axis = |name: &str| attributes.ints(name).map_or(Ok([1, 1]), |values| pair(values, 1));
+        let per_axis = |name: &str| {
+            attributes
+                .ints(name)
+                .map_or(Ok([1, 1]), |values| pair(values, 1))
+        };
         let pads = match attributes.ints("pads") {
             None => [[0, 0]; 2],
-            Some(pads) if pads.len() == 2 * rank && pads.iter().all(|p| (0..=65535).contains(p)) => {
+            Some(pads)
+                if pads.len() == 2 * rank && pads.iter().all(|p| (0..=65535).contains(p)) =>
+            {
                 let p: Vec<i32> = pads.iter().map(|&p| p as i32).collect();
-                if rank == 1 { [[0, 0], [p[0], p[1]]] } else { [[p[0], p[2]], [p[1], p[3]]] }
+                if rank == 1 {
+                    [[0, 0], [p[0], p[1]]]
+                } else {
+                    [[p[0], p[2]], [p[1], p[3]]]
+                }
             }
-            Some(pads) => return Err(format!("its pads {pads:?} are not {} numbers from 0", 2 * rank)),
+            Some(pads) => {
+                return Err(format!(
+                    "its pads {pads:?} are not {} numbers from 0",
+                    2 * rank
+                ));
+            }
         };
-        let auto_pad = attributes.text("auto_pad").filter(|mode| !mode.is_empty() && mode != "NOTSET");
-        Ok(Self { kernel, stride: per_axis("strides")?, dilation: per_axis("dilations")?, pads, auto_pad })
+        let auto_pad = attributes
+            .text("auto_pad")
+            .filter(|mode| !mode.is_empty() && mode != "NOTSET");
+        Ok(Self {
+            kernel,
+            stride: per_axis("strides")?,
+            dilation: per_axis("dilations")?,
+            pads,
+            auto_pad,
+        })
     }
 
     /// The axes over an input plane.
@@ -579,33 +988,61 @@ impl Window {
             Some("VALID") => [0, 0],
             Some(mode @ ("SAME_UPPER" | "SAME_LOWER")) => {
                 let output = i64::from(input.div_ceil(stride));
-                let total = ((output - 1) * i64::from(stride) + reach - i64::from(input)).max(0) as i32;
-                if mode == "SAME_UPPER" { [total / 2, total - total / 2] } else { [total - total / 2, total / 2] }
+                let total =
+                    ((output - 1) * i64::from(stride) + reach - i64::from(input)).max(0) as i32;
+                if mode == "SAME_UPPER" {
+                    [total / 2, total - total / 2]
+                } else {
+                    [total - total / 2, total / 2]
+                }
             }
             Some(other) => return Err(format!("its auto_pad {other} is not known")),
         };
         let room = i64::from(input) + i64::from(pad[0]) + i64::from(pad[1]) - reach;
         if room < 0 {
-            return Err(format!("its kernel of {reach} exceeds the padded input of {}", room + reach));
+            return Err(format!(
+                "its kernel of {reach} exceeds the padded input of {}",
+                room + reach
+            ));
         }
         let stride_wide = i64::from(stride);
         let mut output = room / stride_wide + 1;
         // A window that begins in the padding behind the input does not count (ONNX since opset 19, and PyTorch).
-        if ceil && room % stride_wide != 0 && output * stride_wide < i64::from(input) + i64::from(pad[0]) {
+        if ceil
+            && room % stride_wide != 0
+            && output * stride_wide < i64::from(input) + i64::from(pad[0])
+        {
             output += 1;
         }
         let output = u32::try_from(output).map_err(|_| "its output is too large".to_owned())?;
-        Ok(Axis { input, output, kernel, stride, upsample: 1, dilation, pad })
+        Ok(Axis {
+            input,
+            output,
+            kernel,
+            stride,
+            upsample: 1,
+            dilation,
+            pad,
+        })
     }
 }
 
 /// Two positive numbers from an attribute of one or two axes; a missing row axis is `default`.
 fn pair(values: &[i64], default: u32) -> Result<[u32; 2], String> {
-    let number = |v: i64| u32::try_from(v).ok().filter(|&v| (1..=65535).contains(&v)).ok_or(v);
+    let number = |v: i64| {
+        u32::try_from(v)
+            .ok()
+            .filter(|&v| (1..=65535).contains(&v))
+            .ok_or(v)
+    };
     match values {
         &[x] => number(x).map(|x| [default, x]),
         &[y, x] => number(y).and_then(|y| number(x).map(|x| [y, x])),
-        _ => return Err(format!("its attribute {values:?} is not for one or two axes")),
+        _ => {
+            return Err(format!(
+                "its attribute {values:?} is not for one or two axes"
+            ));
+        }
     }
     .map_err(|v| format!("its attribute {values:?} has the value {v}; 1 to 65535 is possible"))
 }

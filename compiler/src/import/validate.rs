@@ -15,7 +15,9 @@ const MOST: usize = 50;
 
 /// All problems of the model.
 pub(super) fn validate(model: &ModelProto, folder: &Path) -> Vec<ImportError> {
-    let Some(graph) = &model.graph else { return Vec::new() };
+    let Some(graph) = &model.graph else {
+        return Vec::new();
+    };
     let mut errors = Vec::new();
     opset(model, &mut errors);
     control_flow(graph, &mut errors);
@@ -28,11 +30,17 @@ pub(super) fn validate(model: &ModelProto, folder: &Path) -> Vec<ImportError> {
 }
 
 fn opset(model: &ModelProto, errors: &mut Vec<ImportError>) {
-    let version = model.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx").map(|o| o.version);
+    let version = model
+        .opset_import
+        .iter()
+        .find(|o| o.domain.is_empty() || o.domain == "ai.onnx")
+        .map(|o| o.version);
     if let Some(version) = version.filter(|&version| version < OLDEST_OPSET) {
         errors.push(ImportError::model(
             Code::Opset,
-            format!("the model uses operator set {version}; {OLDEST_OPSET} is the oldest that is read"),
+            format!(
+                "the model uses operator set {version}; {OLDEST_OPSET} is the oldest that is read"
+            ),
             "convert it with onnx.version_converter, or export it again",
         ));
     }
@@ -55,7 +63,13 @@ fn names(graph: &GraphProto, errors: &mut Vec<ImportError>) {
     let mut defined: BTreeSet<&str> = BTreeSet::new();
     defined.extend(graph.input.iter().map(|i| i.name.as_str()));
     defined.extend(graph.initializer.iter().map(|i| i.name.as_str()));
-    defined.extend(graph.sparse_initializer.iter().filter_map(|s| s.values.as_ref()).map(|v| v.name.as_str()));
+    defined.extend(
+        graph
+            .sparse_initializer
+            .iter()
+            .filter_map(|s| s.values.as_ref())
+            .map(|v| v.name.as_str()),
+    );
     let mut producers: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, node) in graph.node.iter().enumerate() {
         for output in node.output.iter().filter(|o| !o.is_empty()) {
@@ -71,7 +85,11 @@ fn names(graph: &GraphProto, errors: &mut Vec<ImportError>) {
     }
     // ONNX asks for topological order, so a name that is produced later is a cycle or a disordered file.
     for (index, node) in graph.node.iter().enumerate() {
-        for input in node.input.iter().filter(|i| !i.is_empty() && !defined.contains(i.as_str())) {
+        for input in node
+            .input
+            .iter()
+            .filter(|i| !i.is_empty() && !defined.contains(i.as_str()))
+        {
             match producers.get(input.as_str()) {
                 Some(&producer) if producer < index => {}
                 Some(_) => errors.push(ImportError::node(
@@ -90,22 +108,32 @@ fn names(graph: &GraphProto, errors: &mut Vec<ImportError>) {
         }
     }
     for output in &graph.output {
-        if !producers.contains_key(output.name.as_str()) && !defined.contains(output.name.as_str()) {
+        if !producers.contains_key(output.name.as_str()) && !defined.contains(output.name.as_str())
+        {
             errors.push(ImportError::model(
                 Code::MissingTensor,
-                format!("the graph's output `{}` is computed by no node", output.name),
+                format!(
+                    "the graph's output `{}` is computed by no node",
+                    output.name
+                ),
                 nearest(&output.name, producers.keys().copied()),
             ));
         }
     }
     if graph.output.is_empty() {
-        errors.push(ImportError::model(Code::MissingTensor, "the graph has no output", "export the model again"));
+        errors.push(ImportError::model(
+            Code::MissingTensor,
+            "the graph has no output",
+            "export the model again",
+        ));
     }
 }
 
 fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
-    scnn_isa::yaml::nearest(name, names)
-        .map_or_else(|| "export the model again".to_owned(), |nearest| format!("did you mean `{nearest}`?"))
+    scnn_isa::yaml::nearest(name, names).map_or_else(
+        || "export the model again".to_owned(),
+        |nearest| format!("did you mean `{nearest}`?"),
+    )
 }
 
 fn initializer(tensor: &TensorProto, folder: &Path, errors: &mut Vec<ImportError>) {
@@ -117,14 +145,27 @@ fn initializer(tensor: &TensorProto, folder: &Path, errors: &mut Vec<ImportError
         ));
         return;
     }
-    let elements = tensor.dims.iter().try_fold(1u64, |all, &d| all.checked_mul(d as u64));
-    let location = tensor.external_data.iter().find(|entry| entry.key == "location").map(|entry| &entry.value);
+    let elements = tensor
+        .dims
+        .iter()
+        .try_fold(1u64, |all, &d| all.checked_mul(d as u64));
+    let location = tensor
+        .external_data
+        .iter()
+        .find(|entry| entry.key == "location")
+        .map(|entry| &entry.value);
     if let Some(location) = location {
         if !folder.join(location).is_file() {
             errors.push(ImportError::model(
                 Code::ExternalData,
-                format!("the data of the initializer `{}` lie in `{location}`, which is not there", tensor.name),
-                format!("put `{location}` beside the model (it was looked for in {})", folder.display()),
+                format!(
+                    "the data of the initializer `{}` lie in `{location}`, which is not there",
+                    tensor.name
+                ),
+                format!(
+                    "put `{location}` beside the model (it was looked for in {})",
+                    folder.display()
+                ),
             ));
         }
         return;
@@ -146,7 +187,10 @@ fn initializer(tensor: &TensorProto, folder: &Path, errors: &mut Vec<ImportError
     if not_finite(tensor) {
         errors.push(ImportError::model(
             Code::NotFinite,
-            format!("the initializer `{}` holds infinities or not-a-numbers", tensor.name),
+            format!(
+                "the initializer `{}` holds infinities or not-a-numbers",
+                tensor.name
+            ),
             "such weights have no integer form; train or export the model again",
         ));
     }
@@ -164,7 +208,11 @@ fn stored_elements(tensor: &TensorProto) -> Option<u64> {
     };
     if !tensor.raw_data.is_empty() {
         let bytes = tensor.raw_data.len() as u64;
-        return Some(if bytes % width == 0 { bytes / width } else { u64::MAX });
+        return Some(if bytes % width == 0 {
+            bytes / width
+        } else {
+            u64::MAX
+        });
     }
     let typed = [
         tensor.float_data.len(),
@@ -181,5 +229,8 @@ fn not_finite(tensor: &TensorProto) -> bool {
         return false;
     }
     let (words, _) = tensor.raw_data.as_chunks::<4>();
-    tensor.float_data.iter().any(|v| !v.is_finite()) || words.iter().any(|&word| !f32::from_le_bytes(word).is_finite())
+    tensor.float_data.iter().any(|v| !v.is_finite())
+        || words
+            .iter()
+            .any(|&word| !f32::from_le_bytes(word).is_finite())
 }

@@ -60,7 +60,10 @@ impl Residency {
         let lives = lives(network);
         let mut planner = Planner {
             rams: [Ram::new(machine, Memory::A), Ram::new(machine, Memory::B)],
-            residency: Self { homes: vec![None; network.tensors.len()], stages: vec![None; network.steps.len()] },
+            residency: Self {
+                homes: vec![None; network.tensors.len()],
+                stages: vec![None; network.steps.len()],
+            },
         };
         let mut decided = vec![false; network.tensors.len()];
         let mut staged: Vec<Option<usize>> = vec![None; network.tensors.len()];
@@ -81,7 +84,8 @@ impl Residency {
                 planner.slot_of_stage(index).memory
             };
             let destination = layer.destination.tensor.index();
-            if !std::mem::replace(&mut decided[destination], true) && lives[destination].readers > 0 {
+            if !std::mem::replace(&mut decided[destination], true) && lives[destination].readers > 0
+            {
                 let tiles = tiling.layouts[destination].tiles.len() as u32;
                 let size = tiling.elements(layer.destination.tensor, Span::new(0, tiles));
                 let life = lives[destination];
@@ -102,7 +106,12 @@ fn other(memory: Memory) -> Memory {
 }
 
 fn lives(network: &Quantised) -> Vec<Life> {
-    let empty = Life { first_write: usize::MAX, last_write: 0, last_read: 0, readers: 0 };
+    let empty = Life {
+        first_write: usize::MAX,
+        last_write: 0,
+        last_read: 0,
+        readers: 0,
+    };
     let mut lives = vec![empty; network.tensors.len()];
     for (index, step) in network.steps.iter().enumerate() {
         let Step::Layer(layer) = step else { continue };
@@ -128,7 +137,9 @@ struct Planner {
 impl Planner {
     /// A slot for a tensor that stays from step `first` to step `last`, preferably in `memory`.
     fn resident(&mut self, memory: Memory, size: u64, first: usize, last: usize) -> Option<Slot> {
-        [memory, other(memory)].into_iter().find_map(|memory| self.ram(memory).allocate(size, first, last, true))
+        [memory, other(memory)]
+            .into_iter()
+            .find_map(|memory| self.ram(memory).allocate(size, first, last, true))
     }
 
     fn stage(&mut self, tiling: &Tiling, tensor: TensorId, step: usize, life: &Life) -> Stage {
@@ -141,16 +152,26 @@ impl Planner {
                 return Stage::Once(slot);
             }
         }
-        let size = (0..tiles).map(|tile| tiling.elements(tensor, Span::new(tile, tile + 1))).max().unwrap_or(1);
-        let fitting = [Memory::A, Memory::B].into_iter().find_map(|m| self.ram(m).allocate(size, step, step, false));
+        let size = (0..tiles)
+            .map(|tile| tiling.elements(tensor, Span::new(tile, tile + 1)))
+            .max()
+            .unwrap_or(1);
+        let fitting = [Memory::A, Memory::B]
+            .into_iter()
+            .find_map(|m| self.ram(m).allocate(size, step, step, false));
         Stage::PerTile(fitting.unwrap_or_else(|| self.largest(step)))
     }
 
     /// The largest gap of either RAM during one step; what does not fit into it spills.
     fn largest(&mut self, step: usize) -> Slot {
-        let (a, b) = (self.rams[0].largest_gap(step), self.rams[1].largest_gap(step));
+        let (a, b) = (
+            self.rams[0].largest_gap(step),
+            self.rams[1].largest_gap(step),
+        );
         let memory = if a >= b { Memory::A } else { Memory::B };
-        self.ram(memory).allocate(a.max(b).max(1), step, step, false).expect("residents leave a reserve free")
+        self.ram(memory)
+            .allocate(a.max(b).max(1), step, step, false)
+            .expect("residents leave a reserve free")
     }
 
     fn ram(&mut self, memory: Memory) -> &mut Ram {
@@ -160,7 +181,9 @@ impl Planner {
     fn slot_of_stage(&self, step: usize) -> Slot {
         match self.residency.stages[step] {
             Some(Stage::PerTile(slot) | Stage::Once(slot)) => slot,
-            Some(Stage::Kept(_)) | None => unreachable!("a kept stage refers to the step that loaded it"),
+            Some(Stage::Kept(_)) | None => {
+                unreachable!("a kept stage refers to the step that loaded it")
+            }
         }
     }
 }
@@ -184,25 +207,55 @@ struct Allocation {
 impl Ram {
     fn new(machine: &Machine, memory: Memory) -> Self {
         let capacity = machine.ram_elements(memory);
-        Self { memory, capacity, reserve: RESERVE.min(capacity / 8).max(1), allocations: Vec::new() }
+        Self {
+            memory,
+            capacity,
+            reserve: RESERVE.min(capacity / 8).max(1),
+            allocations: Vec::new(),
+        }
     }
 
     /// First fit among what is allocated at any time from `first` to `last`.
     fn allocate(&mut self, size: u64, first: usize, last: usize, resident: bool) -> Option<Slot> {
-        let capacity = if resident { self.capacity.saturating_sub(self.reserve) } else { self.capacity };
-        let base = self.gaps(first, last, capacity).into_iter().find(|(base, end)| end - base >= size)?.0;
-        self.allocations.push(Allocation { base, end: base + size, first, last });
-        Some(Slot { memory: self.memory, base, size })
+        let capacity = if resident {
+            self.capacity.saturating_sub(self.reserve)
+        } else {
+            self.capacity
+        };
+        let base = self
+            .gaps(first, last, capacity)
+            .into_iter()
+            .find(|(base, end)| end - base >= size)?
+            .0;
+        self.allocations.push(Allocation {
+            base,
+            end: base + size,
+            first,
+            last,
+        });
+        Some(Slot {
+            memory: self.memory,
+            base,
+            size,
+        })
     }
 
     fn largest_gap(&self, step: usize) -> u64 {
-        self.gaps(step, step, self.capacity).into_iter().map(|(base, end)| end - base).max().unwrap_or(0)
+        self.gaps(step, step, self.capacity)
+            .into_iter()
+            .map(|(base, end)| end - base)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Free ranges of elements, ascending.
     fn gaps(&self, first: usize, last: usize, capacity: u64) -> Vec<(u64, u64)> {
-        let mut taken: Vec<_> =
-            self.allocations.iter().filter(|a| a.first <= last && first <= a.last).map(|a| (a.base, a.end)).collect();
+        let mut taken: Vec<_> = self
+            .allocations
+            .iter()
+            .filter(|a| a.first <= last && first <= a.last)
+            .map(|a| (a.base, a.end))
+            .collect();
         taken.sort_unstable();
         let mut gaps = Vec::new();
         let mut free = 0;

@@ -70,7 +70,10 @@ impl Tiling {
                         x: uniform_part(plane.x, parts.x, x),
                     };
                     if !output.is_empty() {
-                        passes.push(Pass { output, source_tile });
+                        passes.push(Pass {
+                            output,
+                            source_tile,
+                        });
                     }
                     source_tile += 1;
                 }
@@ -93,7 +96,10 @@ impl Tiling {
                 let pes = tile.pes();
                 (0..pes.count())
                     .map(|pe| {
-                        let rect = tile.pe_rect(pe / pes.cols, pe % pes.cols).intersect(Rect { n: pass.output.n, ..tile.rect() });
+                        let rect = tile.pe_rect(pe / pes.cols, pe % pes.cols).intersect(Rect {
+                            n: pass.output.n,
+                            ..tile.rect()
+                        });
                         u64::from(rect.n.len())
                             * u64::from(conv.y.outputs(rect.y).intersect(inner_y).len())
                             * u64::from(conv.x.outputs(rect.x).intersect(inner_x).len())
@@ -112,13 +118,22 @@ impl Tiling {
             .iter()
             .map(|tile| largest_part(&layout.tiles[tile as usize]))
             .sum();
-        expected(positions, self.channels[tensor.index()], self.densities[tensor.index()])
+        expected(
+            positions,
+            self.channels[tensor.index()],
+            self.densities[tensor.index()],
+        )
     }
 }
 
 /// Positions of the fullest PE.
 fn largest_part(tile: &Tile) -> u64 {
-    let longest = |cuts: &[u32]| cuts.windows(2).map(|w| u64::from(w[1] - w[0])).max().unwrap_or(0);
+    let longest = |cuts: &[u32]| {
+        cuts.windows(2)
+            .map(|w| u64::from(w[1] - w[0]))
+            .max()
+            .unwrap_or(0)
+    };
     longest(&tile.n) * longest(&tile.y) * longest(&tile.x)
 }
 
@@ -157,7 +172,10 @@ impl<'a> Cutter<'a> {
         let data = network.tensor(tensor);
         Self {
             machine,
-            planes: consumers.iter().map(|layer| output_plane(network, layer)).collect(),
+            planes: consumers
+                .iter()
+                .map(|layer| output_plane(network, layer))
+                .collect(),
             residues: residues(&consumers),
             consumers,
             shape: data.shape,
@@ -172,23 +190,33 @@ impl<'a> Cutter<'a> {
         if self.consumers.is_empty() {
             return Ok(Parts { n, y: 1, x: 1 });
         }
-        let accumulators = self.fewest(n, |parts| self.accumulators(parts) <= u64::from(self.machine.accumulator_entries()));
+        let accumulators = self.fewest(n, |parts| {
+            self.accumulators(parts) <= u64::from(self.machine.accumulator_entries())
+        });
         let Some(parts) = accumulators else {
-            let smallest = Parts { n, y: self.most(|r| r.y), x: self.most(|r| r.x) };
+            let smallest = Parts {
+                n,
+                y: self.most(|r| r.y),
+                x: self.most(|r| r.x),
+            };
             return Err(MapError::Accumulators {
                 layer: self.consumers[0].name.clone(),
                 needed: self.accumulators(smallest),
                 available: self.machine.accumulator_entries(),
             });
         };
-        let ram = self.machine.ram_elements(Memory::A).min(self.machine.ram_elements(Memory::B));
+        let ram = self
+            .machine
+            .ram_elements(Memory::A)
+            .min(self.machine.ram_elements(Memory::B));
         let limit = (ram as f64 * FILL) as u64;
         let whole: u64 = self.layout(parts).tiles.iter().map(largest_part).sum();
         if expected(whole, self.shape[1], self.density) <= limit {
             return Ok(parts);
         }
         let fitting = self.fewest(n, |parts| {
-            self.accumulators(parts) <= u64::from(self.machine.accumulator_entries()) && self.tile_elements(parts) <= limit
+            self.accumulators(parts) <= u64::from(self.machine.accumulator_entries())
+                && self.tile_elements(parts) <= limit
         });
         // A tensor of so many channels that no tile fits is not tiled further: what exceeds the RAM spills.
         Ok(fitting.unwrap_or(parts))
@@ -210,12 +238,21 @@ impl<'a> Cutter<'a> {
     }
 
     fn most(&self, axis: impl Fn(&Rect) -> Span) -> u32 {
-        self.planes.iter().map(|plane| axis(plane).len()).max().unwrap_or(1).max(1)
+        self.planes
+            .iter()
+            .map(|plane| axis(plane).len())
+            .max()
+            .unwrap_or(1)
+            .max(1)
     }
 
     fn images(&self) -> Grid {
         let [n, _, h, w] = self.shape;
-        if n > 1 && h * w == 1 { self.machine.pes() } else { Grid::ONE }
+        if n > 1 && h * w == 1 {
+            self.machine.pes()
+        } else {
+            Grid::ONE
+        }
     }
 
     fn layout(&self, parts: Parts) -> Layout {
@@ -226,28 +263,46 @@ impl<'a> Cutter<'a> {
         for n in 0..parts.n {
             for &y in &rows {
                 for &x in &cols {
-                    let rect = Rect { n: uniform_part(plane.n, parts.n, n), y, x };
+                    let rect = Rect {
+                        n: uniform_part(plane.n, parts.n, n),
+                        y,
+                        x,
+                    };
                     tiles.push(Tile::uniform(rect, self.machine.pes(), self.images()));
                 }
             }
         }
-        Layout { groups: Grid::ONE, residues: self.residues, tiles }
+        Layout {
+            groups: Grid::ONE,
+            residues: self.residues,
+            tiles,
+        }
     }
 
     /// Input spans of the temporal parts along one axis; together they cover it.
     fn spans(&self, parts: u32, extent: u32, rows: bool) -> Vec<Span> {
         let mut spans: Vec<Span> = (0..parts)
             .map(|part| {
-                self.consumers.iter().zip(&self.planes).fold(Span::default(), |hull, (layer, plane)| {
-                    let span = uniform_part(if rows { plane.y } else { plane.x }, parts, part);
-                    hull.hull(self.needed(layer, span, rows))
-                })
+                self.consumers.iter().zip(&self.planes).fold(
+                    Span::default(),
+                    |hull, (layer, plane)| {
+                        let span = uniform_part(if rows { plane.y } else { plane.x }, parts, part);
+                        hull.hull(self.needed(layer, span, rows))
+                    },
+                )
             })
             .collect();
         // Rows that a stride skips, and parts without outputs, still have to be stored somewhere.
         let mut end = 0;
         for span in &mut spans {
-            *span = Span::new(if span.is_empty() { end } else { span.begin.min(end) }, span.end.max(end));
+            *span = Span::new(
+                if span.is_empty() {
+                    end
+                } else {
+                    span.begin.min(end)
+                },
+                span.end.max(end),
+            );
             end = span.end;
         }
         if let Some(last) = spans.iter_mut().rev().find(|span| !span.is_empty()) {
@@ -267,27 +322,54 @@ impl<'a> Cutter<'a> {
     fn needed(&self, layer: &IntLayer, output: Span, rows: bool) -> Span {
         let pick = |y: Axis, x: Axis| if rows { y } else { x };
         let inner = pooled_inputs(layer.pool.map(|p| pick(p.y, p.x)).as_ref(), output);
-        layer.conv.as_ref().map_or(inner, |conv| pick(conv.y, conv.x).inputs(inner))
+        layer
+            .conv
+            .as_ref()
+            .map_or(inner, |conv| pick(conv.y, conv.x).inputs(inner))
     }
 
     fn tile_elements(&self, parts: Parts) -> u64 {
         let layout = self.layout(Parts { n: 1, ..parts });
         let positions = layout.tiles.iter().map(largest_part).max().unwrap_or(0);
-        let positions = if parts.n > 1 { positions.div_ceil(u64::from(parts.n)) } else { positions };
+        let positions = if parts.n > 1 {
+            positions.div_ceil(u64::from(parts.n))
+        } else {
+            positions
+        };
         expected(positions, self.shape[1], self.density)
     }
 
     /// Accumulator entries of one output channel, of the consumer, tile and PE that need most.
     fn accumulators(&self, parts: Parts) -> u64 {
         let images = self.images();
-        let per_image = if images == Grid::ONE { self.shape[0].div_ceil(parts.n) } else { self.shape[0].div_ceil(images.count()) };
+        let per_image = if images == Grid::ONE {
+            self.shape[0].div_ceil(parts.n)
+        } else {
+            self.shape[0].div_ceil(images.count())
+        };
         self.consumers
             .iter()
             .zip(&self.planes)
             .filter_map(|(layer, plane)| layer.conv.as_ref().map(|conv| (layer, plane, conv)))
             .map(|(layer, plane, conv)| {
-                let y = self.reach(parts.y, self.shape[2], true, plane.y, &conv.y, layer, images.rows);
-                let x = self.reach(parts.x, self.shape[3], false, plane.x, &conv.x, layer, images.cols);
+                let y = self.reach(
+                    parts.y,
+                    self.shape[2],
+                    true,
+                    plane.y,
+                    &conv.y,
+                    layer,
+                    images.rows,
+                );
+                let x = self.reach(
+                    parts.x,
+                    self.shape[3],
+                    false,
+                    plane.x,
+                    &conv.x,
+                    layer,
+                    images.cols,
+                );
                 u64::from(per_image) * u64::from(y) * u64::from(x)
             })
             .max()
@@ -296,15 +378,35 @@ impl<'a> Cutter<'a> {
 
     /// Longest accumulator span along one axis over all parts and PEs.
     #[allow(clippy::too_many_arguments)] // One axis of `accumulators`, called twice.
-    fn reach(&self, parts: u32, extent: u32, rows: bool, plane: Span, axis: &Axis, layer: &IntLayer, images: u32) -> u32 {
-        let pes = if rows { self.machine.array.rows } else { self.machine.array.cols } / images.max(1);
+    fn reach(
+        &self,
+        parts: u32,
+        extent: u32,
+        rows: bool,
+        plane: Span,
+        axis: &Axis,
+        layer: &IntLayer,
+        images: u32,
+    ) -> u32 {
+        let pes = if rows {
+            self.machine.array.rows
+        } else {
+            self.machine.array.cols
+        } / images.max(1);
         self.spans(parts, extent, rows)
             .into_iter()
             .enumerate()
             .flat_map(|(part, span)| {
                 let output = uniform_part(plane, parts, part as u32);
-                let inner = pooled_inputs(layer.pool.map(|p| if rows { p.y } else { p.x }).as_ref(), output);
-                (0..pes).map(move |pe| axis.outputs(uniform_part(span, pes, pe)).intersect(inner).len())
+                let inner = pooled_inputs(
+                    layer.pool.map(|p| if rows { p.y } else { p.x }).as_ref(),
+                    output,
+                );
+                (0..pes).map(move |pe| {
+                    axis.outputs(uniform_part(span, pes, pe))
+                        .intersect(inner)
+                        .len()
+                })
             })
             .max()
             .unwrap_or(0)
@@ -313,7 +415,16 @@ impl<'a> Cutter<'a> {
 
 /// The strides of the convolutions that read a tensor, where they agree: unit-stride phases for all of them.
 fn residues(consumers: &[&IntLayer]) -> Grid {
-    let mut strides = consumers.iter().filter_map(|layer| layer.conv.as_ref()).map(|conv| Grid::new(conv.y.stride, conv.x.stride));
-    let Some(first) = strides.next() else { return Grid::ONE };
-    if strides.all(|stride| stride == first) { first } else { Grid::ONE }
+    let mut strides = consumers
+        .iter()
+        .filter_map(|layer| layer.conv.as_ref())
+        .map(|conv| Grid::new(conv.y.stride, conv.x.stride));
+    let Some(first) = strides.next() else {
+        return Grid::ONE;
+    };
+    if strides.all(|stride| stride == first) {
+        first
+    } else {
+        Grid::ONE
+    }
 }

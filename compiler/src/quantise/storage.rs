@@ -61,9 +61,14 @@ impl Storage {
         }
         for (operand, destination) in concatenated {
             let source = storage.view(operand);
-            storage.tensors[destination.tensor.index()].writers.push(operand);
+            storage.tensors[destination.tensor.index()]
+                .writers
+                .push(operand);
             if source != destination {
-                storage.copies.entry(operand).or_default().push(Copy { source, destination });
+                storage.copies.entry(operand).or_default().push(Copy {
+                    source,
+                    destination,
+                });
             }
         }
         for &id in &order {
@@ -106,7 +111,10 @@ impl Storage {
         let mut channel = view.channels.begin;
         for operand in graph.operands(id) {
             let channels = shape(graph, operand)?[1];
-            let place = View { tensor: view.tensor, channels: Span::new(channel, channel + channels) };
+            let place = View {
+                tensor: view.tensor,
+                channels: Span::new(channel, channel + channels),
+            };
             channel += channels;
             let placeable = matches!(graph.dag[operand].op, Op::Layer(_) | Op::Concat);
             if placeable {
@@ -132,13 +140,23 @@ impl Storage {
             Op::Slice(range) => {
                 let operand = self.operand_view(graph, id)?;
                 let begin = operand.channels.begin;
-                View { tensor: operand.tensor, channels: Span::new(begin + range.begin, begin + range.end) }
+                View {
+                    tensor: operand.tensor,
+                    channels: Span::new(begin + range.begin, begin + range.end),
+                }
             }
             Op::Rename => {
                 let operand = graph.operands(id)[0];
-                let Some(&view) = self.views.get(&operand) else { return Ok(()) };
-                if graph.dag[operand].shape() != graph.dag[id].shape() && read_by_machine(graph, id) {
-                    return Err(unstorable(graph, id, "its operand would have to be reordered in the activation RAMs"));
+                let Some(&view) = self.views.get(&operand) else {
+                    return Ok(());
+                };
+                if graph.dag[operand].shape() != graph.dag[id].shape() && read_by_machine(graph, id)
+                {
+                    return Err(unstorable(
+                        graph,
+                        id,
+                        "its operand would have to be reordered in the activation RAMs",
+                    ));
                 }
                 view
             }
@@ -150,8 +168,13 @@ impl Storage {
 
     /// Gives a tensor of its own to a result that leaves the machine.
     fn stand_alone(&mut self, graph: &Graph, id: NodeId) -> Result<(), QuantiseError> {
-        let Some(&view) = self.views.get(&id) else { return Ok(()) };
-        let for_host = graph.consumers(id).iter().any(|(c, _)| matches!(graph.dag[*c].op, Op::Host(_)));
+        let Some(&view) = self.views.get(&id) else {
+            return Ok(());
+        };
+        let for_host = graph
+            .consumers(id)
+            .iter()
+            .any(|(c, _)| matches!(graph.dag[*c].op, Op::Host(_)));
         let from_host = matches!(graph.dag[id].op, Op::Input | Op::HostOutput(_));
         if !for_host && !from_host && !graph.is_output(id) {
             return Ok(());
@@ -163,7 +186,10 @@ impl Storage {
         }
         let destination = self.new_tensor(graph, id, vec![id])?;
         self.wholes.insert(id, destination.tensor);
-        self.copies.entry(id).or_default().push(Copy { source: view, destination });
+        self.copies.entry(id).or_default().push(Copy {
+            source: view,
+            destination,
+        });
         Ok(())
     }
 
@@ -175,28 +201,45 @@ impl Storage {
             .ok_or_else(|| unstorable(graph, id, "its operand is not on the machine"))
     }
 
-    fn new_tensor(&mut self, graph: &Graph, id: NodeId, writers: Vec<NodeId>) -> Result<View, QuantiseError> {
+    fn new_tensor(
+        &mut self,
+        graph: &Graph,
+        id: NodeId,
+        writers: Vec<NodeId>,
+    ) -> Result<View, QuantiseError> {
         let shape = shape(graph, id)?;
         let tensor = TensorId(self.tensors.len() as u32);
         let base = graph.dag[id].tensor.clone();
         let taken = self.tensors.iter().any(|stored| stored.name == base);
         let name = if taken { format!("{base}.whole") } else { base };
-        self.tensors.push(Stored { name, shape, writers });
-        Ok(View { tensor, channels: Span::new(0, shape[1]) })
+        self.tensors.push(Stored {
+            name,
+            shape,
+            writers,
+        });
+        Ok(View {
+            tensor,
+            channels: Span::new(0, shape[1]),
+        })
     }
 }
 
 /// Whether a machine node reads the result, directly or under another name.
 fn read_by_machine(graph: &Graph, id: NodeId) -> bool {
-    graph.consumers(id).iter().any(|&(consumer, _)| match graph.dag[consumer].op {
-        Op::Layer(_) | Op::Concat => true,
-        Op::Slice(_) | Op::Rename => read_by_machine(graph, consumer),
-        Op::Input | Op::Host(_) | Op::HostOutput(_) => false,
-    })
+    graph
+        .consumers(id)
+        .iter()
+        .any(|&(consumer, _)| match graph.dag[consumer].op {
+            Op::Layer(_) | Op::Concat => true,
+            Op::Slice(_) | Op::Rename => read_by_machine(graph, consumer),
+            Op::Input | Op::Host(_) | Op::HostOutput(_) => false,
+        })
 }
 
 fn shape(graph: &Graph, id: NodeId) -> Result<[u32; 4], QuantiseError> {
-    graph.dag[id].shape().ok_or_else(|| unstorable(graph, id, "its result has no shape [N, C, H, W]"))
+    graph.dag[id]
+        .shape()
+        .ok_or_else(|| unstorable(graph, id, "its result has no shape [N, C, H, W]"))
 }
 
 fn unstorable(graph: &Graph, id: NodeId, reason: &str) -> QuantiseError {

@@ -10,7 +10,9 @@ use scnn_isa::plane::Axis;
 pub fn run(graph: &mut Graph) -> usize {
     let mut changes = 0;
     for id in graph.order() {
-        let Op::Layer(layer) = &graph.dag[id].op else { continue };
+        let Op::Layer(layer) = &graph.dag[id].op else {
+            continue;
+        };
         let Some(conv) = &layer.conv else { continue };
         let rename = graph.operands(id)[0];
         let flat = conv.groups == 1 && conv.y == Axis::identity(1) && conv.x == Axis::identity(1);
@@ -18,11 +20,19 @@ pub fn run(graph: &mut Graph) -> usize {
             continue;
         }
         let operand = graph.operands(rename)[0];
-        let Some([_, c, h, w]) = graph.dag[operand].shape() else { continue };
+        let Some([_, c, h, w]) = graph.dag[operand].shape() else {
+            continue;
+        };
         if h * w == 1 || c * h * w != conv.c {
             continue;
         }
-        let axis = |extent| Axis { input: extent, output: 1, kernel: extent, stride: extent, ..Axis::identity(extent) };
+        let axis = |extent| Axis {
+            input: extent,
+            output: 1,
+            kernel: extent,
+            stride: extent,
+            ..Axis::identity(extent)
+        };
         graph.redirect(id, 0, operand);
         let names = graph.dag[rename].onnx_nodes.clone();
         let node = &mut graph.dag[id];

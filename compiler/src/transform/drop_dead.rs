@@ -13,6 +13,8 @@ pub fn run(graph: &mut Graph) -> usize {
         }
     }
     let before = graph.dag.node_count();
-    graph.dag.retain_nodes(|dag, id| alive.contains(&id) || matches!(dag[id].op, Op::Input));
+    graph
+        .dag
+        .retain_nodes(|dag, id| alive.contains(&id) || matches!(dag[id].op, Op::Input));
     before - graph.dag.node_count()
 }

@@ -7,8 +7,12 @@ use std::sync::Arc;
 pub fn run(graph: &mut Graph) -> usize {
     let mut changes = 0;
     for node in graph.dag.node_weights_mut() {
-        let Op::Layer(layer) = &mut node.op else { continue };
-        let (Some(conv), Some(affine)) = (&mut layer.conv, &mut layer.affine) else { continue };
+        let Op::Layer(layer) = &mut node.op else {
+            continue;
+        };
+        let (Some(conv), Some(affine)) = (&mut layer.conv, &mut layer.affine) else {
+            continue;
+        };
         if affine.scale.iter().all(|&s| s == 1.0) {
             continue;
         }

@@ -12,8 +12,12 @@ pub fn run(graph: &mut Graph) -> usize {
     for id in graph.order() {
         // A node may have been joined into its consumer already; its consumer then goes on.
         while let Some(consumer) = only_consumer(graph, id) {
-            let Some((first, second)) = layers(graph, id, consumer.0) else { break };
-            let Some(joined) = join(first, second, consumer.1) else { break };
+            let Some((first, second)) = layers(graph, id, consumer.0) else {
+                break;
+            };
+            let Some(joined) = join(first, second, consumer.1) else {
+                break;
+            };
             replace(graph, id, consumer, joined);
             changes += 1;
             break;
@@ -62,15 +66,26 @@ fn join(first: &Layer, second: &Layer, slot: u32) -> Option<Layer> {
     let next = after.iter().position(|&there| there);
     let (Some(last), Some(next)) = (last, next) else {
         // An empty layer is the identity.
-        return Some(if last.is_none() { second.clone() } else { first.clone() });
+        return Some(if last.is_none() {
+            second.clone()
+        } else {
+            first.clone()
+        });
     };
     if slot == 1 && next != OPERAND {
         return None;
     }
-    if second.pool.as_ref().is_some_and(|pool| pool.kind != PoolKind::Max) {
+    if second
+        .pool
+        .as_ref()
+        .is_some_and(|pool| pool.kind != PoolKind::Max)
+    {
         return None;
     }
-    let max_pooled = first.pool.as_ref().is_some_and(|pool| pool.kind == PoolKind::Max);
+    let max_pooled = first
+        .pool
+        .as_ref()
+        .is_some_and(|pool| pool.kind == PoolKind::Max);
     let only_clamps = after == [false, false, false, false, true, false];
     let affines = last == AFFINE && next == AFFINE;
     let clamps = last == CLAMP && next == CLAMP;
@@ -86,7 +101,10 @@ fn join(first: &Layer, second: &Layer, slot: u32) -> Option<Layer> {
         operand: first.operand || second.operand,
         function: first.function.clone().or_else(|| second.function.clone()),
         clamp: match (first.clamp, second.clamp) {
-            (Some((low, high)), Some(bounds)) => Some((low.clamp(bounds.0, bounds.1), high.clamp(bounds.0, bounds.1))),
+            (Some((low, high)), Some(bounds)) => Some((
+                low.clamp(bounds.0, bounds.1),
+                high.clamp(bounds.0, bounds.1),
+            )),
             (first, second) => first.or(second),
         },
         pool: first.pool.clone().or_else(|| second.pool.clone()),
@@ -94,8 +112,19 @@ fn join(first: &Layer, second: &Layer, slot: u32) -> Option<Layer> {
 }
 
 fn compose(first: &Affine, second: &Affine) -> Affine {
-    let scale = first.scale.iter().zip(&second.scale).map(|(a, b)| a * b).collect();
-    let offset = first.offset.iter().zip(&second.scale).zip(&second.offset).map(|((o, s), p)| o * s + p).collect();
+    let scale = first
+        .scale
+        .iter()
+        .zip(&second.scale)
+        .map(|(a, b)| a * b)
+        .collect();
+    let offset = first
+        .offset
+        .iter()
+        .zip(&second.scale)
+        .zip(&second.offset)
+        .map(|((o, s), p)| o * s + p)
+        .collect();
     Affine { scale, offset }
 }
 
@@ -103,7 +132,12 @@ fn compose(first: &Affine, second: &Affine) -> Affine {
 fn replace(graph: &mut Graph, id: NodeId, (consumer, slot): (NodeId, u32), joined: Layer) {
     let source = graph.operands(id)[0];
     let kept = graph.operands(id).get(1).copied();
-    let other = graph.operands(consumer).iter().enumerate().find(|(i, _)| *i as u32 != slot).map(|(_, &o)| o);
+    let other = graph
+        .operands(consumer)
+        .iter()
+        .enumerate()
+        .find(|(i, _)| *i as u32 != slot)
+        .map(|(_, &o)| o);
     let names = graph.dag[id].onnx_nodes.clone();
     graph.disconnect(consumer);
     graph.dag.remove_node(id);
@@ -123,12 +157,27 @@ mod tests {
     use scnn_isa::plane::Axis;
 
     fn clamp(low: f32, high: f32) -> Layer {
-        Layer { clamp: Some((low, high)), ..Layer::default() }
+        Layer {
+            clamp: Some((low, high)),
+            ..Layer::default()
+        }
     }
 
     fn max_pool() -> Layer {
-        let axis = Axis { kernel: 2, stride: 2, output: 2, ..Axis::identity(4) };
-        Layer { pool: Some(Pool { kind: PoolKind::Max, y: axis, x: axis }), ..Layer::default() }
+        let axis = Axis {
+            kernel: 2,
+            stride: 2,
+            output: 2,
+            ..Axis::identity(4)
+        };
+        Layer {
+            pool: Some(Pool {
+                kind: PoolKind::Max,
+                y: axis,
+                x: axis,
+            }),
+            ..Layer::default()
+        }
     }
 
     #[test]
@@ -145,15 +194,30 @@ mod tests {
 
     #[test]
     fn an_affine_stage_does_not_move_before_a_clamp() {
-        let affine = Layer { affine: Some(Affine { scale: vec![2.0], offset: vec![1.0] }), ..Layer::default() };
+        let affine = Layer {
+            affine: Some(Affine {
+                scale: vec![2.0],
+                offset: vec![1.0],
+            }),
+            ..Layer::default()
+        };
         assert!(join(&clamp(0.0, 6.0), &affine, 0).is_none());
         assert!(join(&affine, &clamp(0.0, 6.0), 0).is_some());
     }
 
     #[test]
     fn affine_stages_compose() {
-        let affine = |s, o| Layer { affine: Some(Affine { scale: vec![s], offset: vec![o] }), ..Layer::default() };
-        let joined = join(&affine(2.0, 1.0), &affine(3.0, 5.0), 0).unwrap().affine.unwrap();
+        let affine = |s, o| Layer {
+            affine: Some(Affine {
+                scale: vec![s],
+                offset: vec![o],
+            }),
+            ..Layer::default()
+        };
+        let joined = join(&affine(2.0, 1.0), &affine(3.0, 5.0), 0)
+            .unwrap()
+            .affine
+            .unwrap();
         assert_eq!((joined.scale[0], joined.offset[0]), (6.0, 8.0));
     }
 }

@@ -34,11 +34,14 @@ fn on_machine(graph: &Graph, id: NodeId) -> bool {
 }
 
 fn read_by_machine(graph: &Graph, id: NodeId) -> bool {
-    graph.consumers(id).iter().any(|&(consumer, _)| match graph.dag[consumer].op {
-        Op::Layer(_) | Op::Concat | Op::Slice(_) => true,
-        Op::Rename => read_by_machine(graph, consumer),
-        Op::Input | Op::Host(_) | Op::HostOutput(_) => false,
-    })
+    graph
+        .consumers(id)
+        .iter()
+        .any(|&(consumer, _)| match graph.dag[consumer].op {
+            Op::Layer(_) | Op::Concat | Op::Slice(_) => true,
+            Op::Rename => read_by_machine(graph, consumer),
+            Op::Input | Op::Host(_) | Op::HostOutput(_) => false,
+        })
 }
 
 fn lower(graph: &mut Graph, id: NodeId, operand: NodeId) {
@@ -55,9 +58,19 @@ fn lower(graph: &mut Graph, id: NodeId, operand: NodeId) {
             node.onnx_nodes.last().unwrap_or(&node.tensor)
         )],
     };
-    let host = Node { op: Op::Host(Box::new(host)), ..node.clone() };
+    let host = Node {
+        op: Op::Host(Box::new(host)),
+        ..node.clone()
+    };
     let host = graph.add(host, &[operand]);
-    let result = graph.add(Node { op: Op::HostOutput(0), onnx_nodes: Vec::new(), ..node }, &[host]);
+    let result = graph.add(
+        Node {
+            op: Op::HostOutput(0),
+            onnx_nodes: Vec::new(),
+            ..node
+        },
+        &[host],
+    );
     graph.replace_uses(id, result);
     graph.dag.remove_node(id);
 }

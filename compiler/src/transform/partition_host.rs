@@ -23,7 +23,9 @@ fn joinable(graph: &Graph) -> Option<(NodeId, NodeId)> {
             continue;
         }
         for result in graph.operands(second) {
-            let Op::HostOutput(_) = graph.dag[result].op else { continue };
+            let Op::HostOutput(_) = graph.dag[result].op else {
+                continue;
+            };
             let first = graph.operands(result)[0];
             let detour = graph.consumers(first).into_iter().any(|(output, _)| {
                 graph.consumers(output).into_iter().any(|(consumer, _)| {
@@ -39,9 +41,16 @@ fn joinable(graph: &Graph) -> Option<(NodeId, NodeId)> {
 }
 
 fn join(graph: &mut Graph, first: NodeId, second: NodeId) {
-    let (Op::Host(a), Op::Host(b)) = (graph.dag[first].op.clone(), graph.dag[second].op.clone()) else { return };
+    let (Op::Host(a), Op::Host(b)) = (graph.dag[first].op.clone(), graph.dag[second].op.clone())
+    else {
+        return;
+    };
     let results = |graph: &Graph, id: NodeId| -> Vec<NodeId> {
-        graph.consumers(id).into_iter().map(|(output, _)| output).collect()
+        graph
+            .consumers(id)
+            .into_iter()
+            .map(|(output, _)| output)
+            .collect()
     };
     let (first_results, second_results) = (results(graph, first), results(graph, second));
 
@@ -58,7 +67,11 @@ fn join(graph: &mut Graph, first: NodeId, second: NodeId) {
         }
     }
     let mut operands = Vec::new();
-    let all = graph.operands(first).into_iter().zip(a.inputs).chain(graph.operands(second).into_iter().zip(b.inputs));
+    let all = graph
+        .operands(first)
+        .into_iter()
+        .zip(a.inputs)
+        .chain(graph.operands(second).into_iter().zip(b.inputs));
     for (operand, name) in all {
         if !first_results.contains(&operand) && !joined.inputs.contains(&name) {
             joined.inputs.push(name);
@@ -66,8 +79,16 @@ fn join(graph: &mut Graph, first: NodeId, second: NodeId) {
         }
     }
 
-    let onnx_nodes = [graph.dag[first].onnx_nodes.clone(), graph.dag[second].onnx_nodes.clone()].concat();
-    let node = Node { onnx_nodes, op: Op::Host(Box::new(joined)), ..graph.dag[second].clone() };
+    let onnx_nodes = [
+        graph.dag[first].onnx_nodes.clone(),
+        graph.dag[second].onnx_nodes.clone(),
+    ]
+    .concat();
+    let node = Node {
+        onnx_nodes,
+        op: Op::Host(Box::new(joined)),
+        ..graph.dag[second].clone()
+    };
     graph.disconnect(first);
     graph.disconnect(second);
     let id = graph.add(node, &operands);
@@ -86,7 +107,9 @@ fn join(graph: &mut Graph, first: NodeId, second: NodeId) {
 
 /// The sub-model of the host node `id`: its operands as inputs, the results that something reads as outputs.
 pub fn host_model(graph: &Graph, id: NodeId) -> Option<ModelProto> {
-    let Op::Host(host) = &graph.dag[id].op else { return None };
+    let Op::Host(host) = &graph.dag[id].op else {
+        return None;
+    };
     let operands = graph.operands(id);
     let input = |(name, &operand): (&String, &NodeId)| {
         let node = &graph.dag[operand];
@@ -100,11 +123,18 @@ pub fn host_model(graph: &Graph, id: NodeId) -> Option<ModelProto> {
             _ => None,
         })
         .collect();
-    let outputs = host.outputs.iter().enumerate().filter(|(index, _)| read.contains(&(*index as u32)));
-    let opsets = graph.opsets.iter().map(|(domain, version)| OperatorSetIdProto {
-        domain: domain.clone(),
-        version: *version,
-    });
+    let outputs = host
+        .outputs
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| read.contains(&(*index as u32)));
+    let opsets = graph
+        .opsets
+        .iter()
+        .map(|(domain, version)| OperatorSetIdProto {
+            domain: domain.clone(),
+            version: *version,
+        });
     Some(ModelProto {
         ir_version: 8,
         producer_name: "scnnc".to_owned(),
@@ -114,7 +144,9 @@ pub fn host_model(graph: &Graph, id: NodeId) -> Option<ModelProto> {
             node: host.nodes.clone(),
             initializer: host.initializers.clone(),
             input: host.inputs.iter().zip(&operands).map(input).collect(),
-            output: outputs.map(|(_, (name, dtype, dims))| value_info(name, *dtype, dims)).collect(),
+            output: outputs
+                .map(|(_, (name, dtype, dims))| value_info(name, *dtype, dims))
+                .collect(),
             ..GraphProto::default()
         }),
         ..ModelProto::default()

@@ -5,7 +5,9 @@ use super::print::Table;
 use super::token::{At, Token, Tokens};
 use super::value::{self, describe};
 use crate::ids::{LayerId, RegionId, SegmentId};
-use crate::instruction::{DESCRIPTIONS, Instruction, Kind as OperandKind, Operand, OperandMismatch};
+use crate::instruction::{
+    DESCRIPTIONS, Instruction, Kind as OperandKind, Operand, OperandMismatch,
+};
 use crate::machine::{Machine, MachineError};
 use crate::plane::Span;
 use crate::program::{HostSegment, Program, Section, SectionKind, SourceRange};
@@ -36,7 +38,12 @@ pub fn assemble(text: &str) -> Result<Program, AsmError> {
                 }
                 end_of_line(&mut tokens)?;
             }
-            other => return Err(at.error(format!("a line begins with a name, not with {}", describe(&other)))),
+            other => {
+                return Err(at.error(format!(
+                    "a line begins with a name, not with {}",
+                    describe(&other)
+                )));
+            }
         }
     }
 }
@@ -45,7 +52,10 @@ fn end_of_line(tokens: &mut Tokens) -> Result<(), AsmError> {
     let at = tokens.at();
     match tokens.peek()? {
         Token::Newline | Token::End => Ok(()),
-        other => Err(at.error(format!("expected the end of the line, found {}", describe(&other)))),
+        other => Err(at.error(format!(
+            "expected the end of the line, found {}",
+            describe(&other)
+        ))),
     }
 }
 
@@ -88,7 +98,10 @@ impl Unlinked {
         if let Some((_, table)) = ENTRIES.iter().find(|(entry, _)| *entry == kind) {
             let name = name(tokens)?;
             let value = value::parse(tokens)?;
-            self.tables.entry(*table).or_default().push((at, name, value));
+            self.tables
+                .entry(*table)
+                .or_default()
+                .push((at, name, value));
             return Ok(());
         }
         match kind {
@@ -97,7 +110,11 @@ impl Unlinked {
             "nodes" => self.nodes(tokens),
             "code" => Ok(()),
             _ => {
-                let known = SINGLE.iter().copied().chain(ENTRIES.iter().map(|(entry, _)| *entry)).chain(OTHERS.iter().copied());
+                let known = SINGLE
+                    .iter()
+                    .copied()
+                    .chain(ENTRIES.iter().map(|(entry, _)| *entry))
+                    .chain(OTHERS.iter().copied());
                 Err(unknown(at, "directive", kind, known))
             }
         }
@@ -127,7 +144,12 @@ impl Unlinked {
         let kind = match tokens.next()? {
             Token::Word("section") => "section",
             Token::Word("segment") => "segment",
-            other => return Err(at.error(format!("data are of a `section` or a `segment`, not of {}", describe(&other)))),
+            other => {
+                return Err(at.error(format!(
+                    "data are of a `section` or a `segment`, not of {}",
+                    describe(&other)
+                )));
+            }
         };
         let name = name(tokens)?;
         if tokens.next()? != Token::Mark('[') {
@@ -140,9 +162,16 @@ impl Unlinked {
                 Token::Mark(']') => break,
                 Token::Newline | Token::Mark(',') => {}
                 Token::Text(text) => {
-                    STANDARD.decode_vec(&text, &mut bytes).map_err(|e| at.error(format!("this is no base64: {e}")))?;
+                    STANDARD
+                        .decode_vec(&text, &mut bytes)
+                        .map_err(|e| at.error(format!("this is no base64: {e}")))?;
                 }
-                other => return Err(at.error(format!("expected base64 in quotes, found {}", describe(&other)))),
+                other => {
+                    return Err(at.error(format!(
+                        "expected base64 in quotes, found {}",
+                        describe(&other)
+                    )));
+                }
             }
         }
         match self.data.insert((kind, name), bytes) {
@@ -183,13 +212,24 @@ impl Unlinked {
 
     fn link(mut self, end: At) -> Result<Program, AsmError> {
         let names = Names::of(&self.tables)?;
-        let mut single = |kind| self.single.remove(kind).ok_or_else(|| end.error(format!("there is no `.{kind}`")));
-        let (provenance, inputs, outputs) = (single("provenance")?, single("inputs")?, single("outputs")?);
+        let mut single = |kind| {
+            self.single
+                .remove(kind)
+                .ok_or_else(|| end.error(format!("there is no `.{kind}`")))
+        };
+        let (provenance, inputs, outputs) =
+            (single("provenance")?, single("inputs")?, single("outputs")?);
         let machine = self.machine.take().ok_or_else(|| AsmError {
-            help: Some("`scnnc disasm` without `--code` prints the machine and the data too".to_owned()),
+            help: Some(
+                "`scnnc disasm` without `--code` prints the machine and the data too".to_owned(),
+            ),
             ..end.error("there is no `.machine`")
         })?;
-        let code = self.code.iter().map(|entry| names.instruction(entry)).collect::<Result<Vec<_>, _>>()?;
+        let code = self
+            .code
+            .iter()
+            .map(|entry| names.instruction(entry))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Program {
             machine,
             provenance: names.descriptor("", provenance)?,
@@ -210,7 +250,11 @@ impl Unlinked {
         self.tables.remove(&table).unwrap_or_default()
     }
 
-    fn table<T: DeserializeOwned>(&mut self, table: Table, names: &Names) -> Result<Vec<T>, AsmError> {
+    fn table<T: DeserializeOwned>(
+        &mut self,
+        table: Table,
+        names: &Names,
+    ) -> Result<Vec<T>, AsmError> {
         let named = |(at, name, mut value): (At, String, Value)| {
             if let Value::Object(fields) = &mut value {
                 fields.insert("name".to_owned(), name.into());
@@ -246,7 +290,12 @@ impl Unlinked {
         let read = |(at, name, value): (At, String, Value)| {
             let Fields { inputs, outputs } = names.descriptor("", (at, value))?;
             let model = self.bytes("segment", at, &name)?;
-            Ok(HostSegment { name, model, inputs, outputs })
+            Ok(HostSegment {
+                name,
+                model,
+                inputs,
+                outputs,
+            })
         };
         entries.into_iter().map(read).collect()
     }
@@ -258,12 +307,20 @@ impl Unlinked {
     }
 
     fn source_map(&self, end: u32) -> Vec<SourceRange> {
-        let ends = self.nodes.iter().skip(1).map(|(begin, _)| *begin).chain([end]);
+        let ends = self
+            .nodes
+            .iter()
+            .skip(1)
+            .map(|(begin, _)| *begin)
+            .chain([end]);
         self.nodes
             .iter()
             .zip(ends)
             .filter(|((_, nodes), _)| !nodes.is_empty())
-            .map(|((begin, nodes), end)| SourceRange { instructions: Span::new(*begin, end), nodes: nodes.clone() })
+            .map(|((begin, nodes), end)| SourceRange {
+                instructions: Span::new(*begin, end),
+                nodes: nodes.clone(),
+            })
             .collect()
     }
 }
@@ -277,12 +334,23 @@ fn name(tokens: &mut Tokens) -> Result<String, AsmError> {
     }
 }
 
-fn unknown<'a>(at: At, what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> AsmError {
+fn unknown<'a>(
+    at: At,
+    what: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> AsmError {
     let help = match yaml::nearest(name, known.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("known are {}", known.take(20).collect::<Vec<_>>().join(", ")),
+        None => format!(
+            "known are {}",
+            known.take(20).collect::<Vec<_>>().join(", ")
+        ),
     };
-    AsmError { help: Some(help), ..at.error(format!("there is no {what} `{name}`")) }
+    AsmError {
+        help: Some(help),
+        ..at.error(format!("there is no {what} `{name}`"))
+    }
 }
 
 /// Where every name stands in its table.
@@ -304,20 +372,37 @@ impl Names {
 
     fn index(&self, table: Table, name: &str, at: At) -> Result<u32, AsmError> {
         let known = self.0.get(&table);
-        known.and_then(|known| known.get(name)).copied().ok_or_else(|| {
-            let kind = ENTRIES.iter().find(|(_, entry)| *entry == table).map_or("entry", |(kind, _)| kind);
-            let mut all: Vec<&str> = known.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-            all.sort_unstable();
-            unknown(at, kind, name, all.into_iter())
-        })
+        known
+            .and_then(|known| known.get(name))
+            .copied()
+            .ok_or_else(|| {
+                let kind = ENTRIES
+                    .iter()
+                    .find(|(_, entry)| *entry == table)
+                    .map_or("entry", |(kind, _)| kind);
+                let mut all: Vec<&str> = known
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, _)| name.as_str())
+                    .collect();
+                all.sort_unstable();
+                unknown(at, kind, name, all.into_iter())
+            })
     }
 
     /// A descriptor of its declaration, which stands at `at`.
-    fn descriptor<T: DeserializeOwned>(&self, key: &str, (at, mut value): (At, Value)) -> Result<T, AsmError> {
+    fn descriptor<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        (at, mut value): (At, Value),
+    ) -> Result<T, AsmError> {
         self.resolve(key, &mut value, at)?;
         serde_json::from_value(value).map_err(|error| {
             let message = error.to_string();
-            AsmError { help: yaml::suggestion(&message), ..at.error(message) }
+            AsmError {
+                help: yaml::suggestion(&message),
+                ..at.error(message)
+            }
         })
     }
 
@@ -330,28 +415,47 @@ impl Names {
                 }
                 Ok(())
             }
-            Value::Array(items) => items.iter_mut().try_for_each(|item| self.resolve(key, item, at)),
-            Value::Object(fields) => fields.iter_mut().try_for_each(|(key, value)| self.resolve(key, value, at)),
+            Value::Array(items) => items
+                .iter_mut()
+                .try_for_each(|item| self.resolve(key, item, at)),
+            Value::Object(fields) => fields
+                .iter_mut()
+                .try_for_each(|(key, value)| self.resolve(key, value, at)),
             _ => Ok(()),
         }
     }
 
-    fn instruction(&self, (at, mnemonic, operands): &(At, String, Vec<(At, String, Value)>)) -> Result<Instruction, AsmError> {
+    fn instruction(
+        &self,
+        (at, mnemonic, operands): &(At, String, Vec<(At, String, Value)>),
+    ) -> Result<Instruction, AsmError> {
         let mut used = 0;
         let built = Instruction::build(mnemonic, |name, kind| -> Result<Operand, OperandError> {
             let (at, _, value) = operands
                 .iter()
                 .find(|(_, operand, _)| operand == name)
-                .ok_or_else(|| OperandError(at.error(format!("`{mnemonic}` needs operand `{name}`"))))?;
+                .ok_or_else(|| {
+                    OperandError(at.error(format!("`{mnemonic}` needs operand `{name}`")))
+                })?;
             used += 1;
             self.operand(kind, value, *at).map_err(OperandError)
         });
         let instruction = match built {
-            None => return Err(unknown(*at, "instruction", mnemonic, DESCRIPTIONS.iter().map(|d| d.mnemonic))),
+            None => {
+                return Err(unknown(
+                    *at,
+                    "instruction",
+                    mnemonic,
+                    DESCRIPTIONS.iter().map(|d| d.mnemonic),
+                ));
+            }
             Some(built) => built.map_err(|error| error.0)?,
         };
         let known = instruction.description().operands.iter().map(|o| o.name);
-        match operands.iter().find(|(_, operand, _)| !known.clone().any(|name| name == operand)) {
+        match operands
+            .iter()
+            .find(|(_, operand, _)| !known.clone().any(|name| name == operand))
+        {
             Some((at, operand, _)) => Err(unknown(*at, "operand", operand, known)),
             None => Ok(instruction),
         }
@@ -374,12 +478,19 @@ impl Names {
             OperandKind::Layer => Operand::Layer(LayerId(entry(Table::Layers)?)),
             OperandKind::Region => Operand::Region(RegionId(entry(Table::Regions)?)),
             OperandKind::OptionalRegion if value.is_null() => Operand::OptionalRegion(None),
-            OperandKind::OptionalRegion => Operand::OptionalRegion(Some(RegionId(entry(Table::Regions)?))),
+            OperandKind::OptionalRegion => {
+                Operand::OptionalRegion(Some(RegionId(entry(Table::Regions)?)))
+            }
             OperandKind::Segment => Operand::Segment(SegmentId(entry(Table::Segments)?)),
             OperandKind::Index => Operand::Index(limit(number()?, 16)?),
             OperandKind::Half => Operand::Half(limit(number()?, 1)? as u8),
             OperandKind::Span => {
-                let end = |i| value.get(i).and_then(Value::as_u64).ok_or_else(|| at.error("expected a span, such as 0..8"));
+                let end = |i| {
+                    value
+                        .get(i)
+                        .and_then(Value::as_u64)
+                        .ok_or_else(|| at.error("expected a span, such as 0..8"))
+                };
                 let (begin, end) = (limit(end(0)?, 16)?, limit(end(1)?, 16)?);
                 if end < begin {
                     return Err(at.error("the span ends before it begins"));

@@ -28,7 +28,10 @@ impl Default for Options {
 
 /// The text of a program.
 pub fn disassemble(program: &Program, options: &Options) -> String {
-    let mut text = Printer { program, text: String::new() };
+    let mut text = Printer {
+        program,
+        text: String::new(),
+    };
     text.head();
     text.tables();
     text.code();
@@ -75,7 +78,8 @@ impl Table {
 
     /// How the text refers to an entry.
     fn reference(self, program: &Program, index: usize) -> String {
-        self.name(program, index).map_or_else(|| format!("#{index}"), quote)
+        self.name(program, index)
+            .map_or_else(|| format!("#{index}"), quote)
     }
 }
 
@@ -93,7 +97,11 @@ impl Printer<'_> {
     fn head(&mut self) {
         let p = self.program;
         let counts = format!("{} layers, {} instructions", p.layers.len(), p.code.len());
-        self.line(&format!("; {} on machine {}: {counts}", one_line(&p.provenance.model), one_line(&p.machine.name)));
+        self.line(&format!(
+            "; {} on machine {}: {counts}",
+            one_line(&p.provenance.model),
+            one_line(&p.machine.name)
+        ));
         self.declare("provenance", None, serde_json::to_value(&p.provenance));
         self.declare("inputs", None, Ok(json!({ "inputs": p.inputs })));
         self.declare("outputs", None, Ok(json!({ "outputs": p.outputs })));
@@ -103,14 +111,20 @@ impl Printer<'_> {
         let p = self.program;
         self.line("\n; What the host sees, and where the machine keeps it.");
         self.entries("value", &p.values, |v| &v.name);
-        self.line("\n; Activation tensors: N x C x H x W, the cut over the PEs, the blocks' residues.");
+        self.line(
+            "\n; Activation tensors: N x C x H x W, the cut over the PEs, the blocks' residues.",
+        );
         self.entries("tensor", &p.tensors, |t| &t.name);
         self.line("\n; Places of tensors: elements of every PE's RAM A or B, bytes of DRAM.");
         self.entries("region", &p.regions, |r| &r.name);
         self.line("\n; Constants.");
         for section in &p.sections {
             let comment = format!("{} bytes", section.bytes.len());
-            self.declare("section", Some(&section.name), Ok(json!({ "kind": section.kind })));
+            self.declare(
+                "section",
+                Some(&section.name),
+                Ok(json!({ "kind": section.kind })),
+            );
             self.comment_last_line(&comment);
         }
         if !p.segments.is_empty() {
@@ -138,7 +152,11 @@ impl Printer<'_> {
         for (index, instruction) in p.code.iter().enumerate() {
             let index = index as u32;
             if let Some(range) = ranges.next_if(|range| range.instructions.begin == index) {
-                let nodes: Vec<String> = range.nodes.iter().map(|node| format!(" {}", quote(node))).collect();
+                let nodes: Vec<String> = range
+                    .nodes
+                    .iter()
+                    .map(|node| format!(" {}", quote(node)))
+                    .collect();
                 self.line(&format!("\n.nodes{}", nodes.concat()));
                 end = Some(range.instructions.end);
             } else if end == Some(index) {
@@ -156,7 +174,9 @@ impl Printer<'_> {
             let p = self.program;
             let operand = match operand {
                 Operand::Layer(id) => Table::Layers.reference(p, id.index()),
-                Operand::Region(id) | Operand::OptionalRegion(Some(id)) => Table::Regions.reference(p, id.index()),
+                Operand::Region(id) | Operand::OptionalRegion(Some(id)) => {
+                    Table::Regions.reference(p, id.index())
+                }
                 Operand::OptionalRegion(None) => "none".to_owned(),
                 Operand::Segment(id) => Table::Segments.reference(p, id.index()),
                 Operand::Span(span) => span.to_string(),
@@ -201,7 +221,12 @@ impl Printer<'_> {
     }
 
     /// One declaration; a name stands before the fields, not among them, and a single list needs no key.
-    fn declare(&mut self, kind: &str, name: Option<&str>, fields: Result<Value, serde_json::Error>) {
+    fn declare(
+        &mut self,
+        kind: &str,
+        name: Option<&str>,
+        fields: Result<Value, serde_json::Error>,
+    ) {
         let mut fields = fields.expect("descriptors are plain maps, lists and numbers");
         if name.is_some()
             && let Value::Object(fields) = &mut fields
@@ -235,7 +260,9 @@ impl Printer<'_> {
                 }
             }
             Value::Array(items) => items.iter_mut().for_each(|item| self.link(key, item)),
-            Value::Object(fields) => fields.iter_mut().for_each(|(key, value)| self.link(key, value)),
+            Value::Object(fields) => fields
+                .iter_mut()
+                .for_each(|(key, value)| self.link(key, value)),
             _ => {}
         }
     }
@@ -244,7 +271,10 @@ impl Printer<'_> {
 /// What a layer computes, in a line or two.
 fn geometry(program: &Program, layer: &Layer) -> Vec<String> {
     let tensor = |id: crate::ids::TensorId| program.tensors.get(id.index());
-    let (Some(source), Some(destination)) = (tensor(layer.source.tensor), tensor(layer.destination.tensor)) else {
+    let (Some(source), Some(destination)) = (
+        tensor(layer.source.tensor),
+        tensor(layer.destination.tensor),
+    ) else {
         return Vec::new();
     };
     let extents = |channels: u32, [_, _, h, w]: [u32; 4]| format!("{channels}x{h}x{w}");
@@ -255,7 +285,10 @@ fn geometry(program: &Program, layer: &Layer) -> Vec<String> {
     );
     let mut put = |text: String| what.push_str(&text);
     if let Some(array) = &layer.array {
-        put(format!(", {}x{} convolution", array.y.kernel, array.x.kernel));
+        put(format!(
+            ", {}x{} convolution",
+            array.y.kernel, array.x.kernel
+        ));
         if array.y.stride * array.x.stride > 1 {
             put(format!(", stride {}x{}", array.y.stride, array.x.stride));
         }
@@ -273,8 +306,15 @@ fn geometry(program: &Program, layer: &Layer) -> Vec<String> {
         None => {}
     }
     if let Some(pool) = &layer.ppu.pool {
-        let kind = if pool.kind == PoolKind::Max { "maximum" } else { "average" };
-        put(format!(", {kind} pooling {}x{}", pool.y.kernel, pool.x.kernel));
+        let kind = if pool.kind == PoolKind::Max {
+            "maximum"
+        } else {
+            "average"
+        };
+        put(format!(
+            ", {kind} pooling {}x{}",
+            pool.y.kernel, pool.x.kernel
+        ));
     }
     let mut lines = vec![format!("{}: {what}", one_line(&layer.name))];
     lines.extend(mapping(program, layer));
@@ -286,16 +326,29 @@ fn mapping(program: &Program, layer: &Layer) -> Option<String> {
     let array = layer.array.as_ref()?;
     let source = program.tensors.get(layer.source.tensor.index())?;
     let section = program.sections.get(array.weights.index())?;
-    let (channels, outputs) = (layer.source.channels.len(), layer.destination.channels.len());
+    let (channels, outputs) = (
+        layer.source.channels.len(),
+        layer.destination.channels.len(),
+    );
     let kc = array.channel_groups.iter().map(|group| group.len()).max()?;
     let (groups, passes) = (array.channel_groups.len(), layer.passes.len());
-    let density = density(program, section, layer, channels, outputs, source.layout.residues);
+    let density = density(
+        program,
+        section,
+        layer,
+        channels,
+        outputs,
+        source.layout.residues,
+    );
     Some(format!(
         "{groups} output-channel group{} of at most {kc} channels, {passes} pass{}, products rounded to 2^{}{}",
         if groups == 1 { "" } else { "s" },
         if passes == 1 { "" } else { "es" },
         array.product_shift,
-        density.map_or_else(String::new, |d| format!(", {:.1} % of the weights are not zero", 100.0 * d)),
+        density.map_or_else(String::new, |d| format!(
+            ", {:.1} % of the weights are not zero",
+            100.0 * d
+        )),
     ))
 }
 
@@ -312,8 +365,13 @@ fn density(
         return None;
     }
     let format = program.machine.weight_format();
-    let blocks = WeightBlocks::decode(&section.bytes, format, array, channels, outputs, residues).ok()?;
-    let nonzero = blocks.elements.iter().filter(|element| element.value != 0).count() as f64;
+    let blocks =
+        WeightBlocks::decode(&section.bytes, format, array, channels, outputs, residues).ok()?;
+    let nonzero = blocks
+        .elements
+        .iter()
+        .filter(|element| element.value != 0)
+        .count() as f64;
     let taps = u64::from(array.y.kernel) * u64::from(array.x.kernel);
     let weights = u64::from(outputs) * u64::from(channels / array.groups.max(1)) * taps;
     (weights > 0).then(|| nonzero / weights as f64)
@@ -321,5 +379,7 @@ fn density(
 
 /// Text from outside, safe in a comment.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }

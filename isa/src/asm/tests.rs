@@ -34,7 +34,11 @@ fn error(from: &str, to: &str) -> (String, String, Option<String>) {
     assert!(text.contains(from), "{text}");
     let text = text.replacen(from, to, 1);
     let error = assemble(&text).unwrap_err();
-    let line = text.lines().nth(error.line - 1).unwrap_or_default().to_owned();
+    let line = text
+        .lines()
+        .nth(error.line - 1)
+        .unwrap_or_default()
+        .to_owned();
     (line, error.message, error.help)
 }
 
@@ -55,14 +59,23 @@ fn an_unknown_name_gets_the_nearest() {
 
 #[test]
 fn an_operand_that_does_not_fit_its_field_is_refused() {
-    assert_eq!(error("channels=0..2", "channels=0..65536").1, "65536 is more than 16 bits hold");
+    assert_eq!(
+        error("channels=0..2", "channels=0..65536").1,
+        "65536 is more than 16 bits hold"
+    );
     assert_eq!(error("half=0", "half=2").1, "2 is more than 1 bits hold");
 }
 
 #[test]
 fn a_missing_and_a_superfluous_operand_are_named() {
-    assert_eq!(error("  mac pass=0", "  mac").1, "`mac` needs operand `pass`");
-    assert_eq!(error("  end", "  end half=1").1, "there is no operand `half`");
+    assert_eq!(
+        error("  mac pass=0", "  mac").1,
+        "`mac` needs operand `pass`"
+    );
+    assert_eq!(
+        error("  end", "  end half=1").1,
+        "there is no operand `half`"
+    );
 }
 
 #[test]
@@ -82,7 +95,10 @@ fn a_text_for_reading_says_what_it_lacks() {
 
 #[test]
 fn cuts_cannot_ask_for_unbounded_memory() {
-    let (_, message, _) = error("channel_groups: [0..4 by 2]", "channel_groups: [0..4000000000 by 1]");
+    let (_, message, _) = error(
+        "channel_groups: [0..4 by 2]",
+        "channel_groups: [0..4000000000 by 1]",
+    );
     assert!(message.contains("at most 65536"), "{message}");
 }
 
@@ -90,6 +106,12 @@ fn cuts_cannot_ask_for_unbounded_memory() {
 fn the_sample_reads_well() {
     let program: Program = sample();
     let text = disassemble(&program, &Options { data: false });
-    assert!(text.contains("\n; conv: 2x8x8 -> 4x8x8, 3x3 convolution, ReLU\n"), "{text}");
-    assert!(text.contains("  mac pass=0 rounds=0..2 channels=0..2 from=x.a half=0\n"), "{text}");
+    assert!(
+        text.contains("\n; conv: 2x8x8 -> 4x8x8, 3x3 convolution, ReLU\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("  mac pass=0 rounds=0..2 channels=0..2 from=x.a half=0\n"),
+        "{text}"
+    );
 }

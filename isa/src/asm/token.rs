@@ -14,7 +14,12 @@ pub struct At {
 impl At {
     /// An error here.
     pub fn error(self, message: impl Into<String>) -> AsmError {
-        AsmError { line: self.line, column: self.column, message: message.into(), help: None }
+        AsmError {
+            line: self.line,
+            column: self.column,
+            message: message.into(),
+            help: None,
+        }
     }
 }
 
@@ -47,7 +52,10 @@ pub struct Tokens<'a> {
 impl<'a> Tokens<'a> {
     /// Of a whole text.
     pub fn new(text: &'a str) -> Self {
-        Self { rest: text, at: At { line: 1, column: 1 } }
+        Self {
+            rest: text,
+            at: At { line: 1, column: 1 },
+        }
     }
 
     /// Where the next token begins, blanks aside.
@@ -60,7 +68,9 @@ impl<'a> Tokens<'a> {
     pub fn next(&mut self) -> Result<Token<'a>, AsmError> {
         self.skip_blanks();
         let at = self.at;
-        let Some(first) = self.rest.chars().next() else { return Ok(Token::End) };
+        let Some(first) = self.rest.chars().next() else {
+            return Ok(Token::End);
+        };
         match first {
             '\n' => {
                 self.take(1);
@@ -74,13 +84,22 @@ impl<'a> Tokens<'a> {
             '#' => {
                 self.take(1);
                 let digits = self.take_while(|c| c.is_ascii_digit());
-                digits.parse().map(Token::Index).map_err(|_| at.error("`#` is followed by an index"))
+                digits
+                    .parse()
+                    .map(Token::Index)
+                    .map_err(|_| at.error("`#` is followed by an index"))
             }
             '0'..='9' | '-' | '+' => {
-                Ok(Token::Number(self.take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'))))
+                Ok(Token::Number(self.take_while(|c| {
+                    c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+')
+                })))
             }
-            _ if begins_word(first) || first == '.' => Ok(Token::Word(self.take_while(continues_word))),
-            _ => Err(at.error(format!("`{first}` begins nothing that is known; names with such characters are quoted"))),
+            _ if begins_word(first) || first == '.' => {
+                Ok(Token::Word(self.take_while(continues_word)))
+            }
+            _ => Err(at.error(format!(
+                "`{first}` begins nothing that is known; names with such characters are quoted"
+            ))),
         }
     }
 
@@ -119,8 +138,11 @@ impl<'a> Tokens<'a> {
             escaped = c == '\\' && !escaped;
             ends
         });
-        let literal = end.and_then(|end| self.rest.get(..end + 2)).ok_or_else(|| at.error("the quote is not closed"))?;
-        let text = serde_json::from_str(literal).map_err(|e| at.error(format!("not a quoted text: {e}")))?;
+        let literal = end
+            .and_then(|end| self.rest.get(..end + 2))
+            .ok_or_else(|| at.error("the quote is not closed"))?;
+        let text = serde_json::from_str(literal)
+            .map_err(|e| at.error(format!("not a quoted text: {e}")))?;
         self.take(literal.len());
         Ok(Token::Text(text))
     }
@@ -134,7 +156,10 @@ impl<'a> Tokens<'a> {
         let (taken, rest) = self.rest.split_at(bytes);
         for c in taken.chars() {
             if c == '\n' {
-                self.at = At { line: self.at.line + 1, column: 1 };
+                self.at = At {
+                    line: self.at.line + 1,
+                    column: 1,
+                };
             } else {
                 self.at.column += 1;
             }
@@ -157,6 +182,12 @@ const RESERVED: &[&str] = &["none", "by", "in", "true", "false"];
 
 /// A name as the text has it: bare where that reads back, else quoted.
 pub fn quote(name: &str) -> String {
-    let bare = name.starts_with(begins_word) && name.chars().all(continues_word) && !RESERVED.contains(&name);
-    if bare { name.to_owned() } else { serde_json::Value::from(name).to_string() }
+    let bare = name.starts_with(begins_word)
+        && name.chars().all(continues_word)
+        && !RESERVED.contains(&name);
+    if bare {
+        name.to_owned()
+    } else {
+        serde_json::Value::from(name).to_string()
+    }
 }

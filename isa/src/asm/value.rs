@@ -38,7 +38,10 @@ fn spread(key: &str, value: &Value, used: usize, indent: usize) -> String {
                 let head = format!("{inner}{key}: ");
                 format!("{head}{}\n", spread(key, value, head.len(), indent + 2))
             };
-            format!("{{\n{}{outer}}}", fields.iter().map(field).collect::<String>())
+            format!(
+                "{{\n{}{outer}}}",
+                fields.iter().map(field).collect::<String>()
+            )
         }
         Value::Array(items) if items.iter().any(Value::is_object) => {
             let item = |item| format!("{inner}{}\n", spread(key, item, indent + 2, indent + 2));
@@ -60,7 +63,10 @@ fn inline(key: &str, value: &Value) -> String {
         Value::String(name) => quote(name),
         Value::Array(items) => list(key, items),
         Value::Object(fields) => {
-            let fields: Vec<String> = fields.iter().map(|(k, v)| format!("{k}: {}", inline(k, v))).collect();
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|(k, v)| format!("{k}: {}", inline(k, v)))
+                .collect();
             format!("{{{}}}", fields.join(", "))
         }
     }
@@ -70,7 +76,11 @@ fn list(key: &str, items: &[Value]) -> String {
     let numbers: Option<Vec<u64>> = items.iter().map(Value::as_u64).collect();
     match numbers {
         Some(numbers) if EXTENTS.contains(&key) && numbers.len() > 1 => {
-            return numbers.iter().map(u64::to_string).collect::<Vec<_>>().join("x");
+            return numbers
+                .iter()
+                .map(u64::to_string)
+                .collect::<Vec<_>>()
+                .join("x");
         }
         Some(numbers) if SPANS.contains(&key) => {
             if let [begin, end] = numbers[..] {
@@ -82,7 +92,11 @@ fn list(key: &str, items: &[Value]) -> String {
         }
         _ => {}
     }
-    let items = if key == "channel_groups" { spans(items) } else { items.iter().map(|v| inline(key, v)).collect() };
+    let items = if key == "channel_groups" {
+        spans(items)
+    } else {
+        items.iter().map(|v| inline(key, v)).collect()
+    };
     format!("[{}]", items.join(", "))
 }
 
@@ -92,11 +106,18 @@ fn spans(items: &[Value]) -> Vec<String> {
     let mut rest = items;
     while let [first, ..] = rest {
         let ends = |item: &Value| Some((item.get(0)?.as_u64()?, item.get(1)?.as_u64()?));
-        let mut cuts: Vec<u64> = ends(first).map(|(begin, end)| vec![begin, end]).unwrap_or_default();
+        let mut cuts: Vec<u64> = ends(first)
+            .map(|(begin, end)| vec![begin, end])
+            .unwrap_or_default();
         let mut run = 1;
         for item in &rest[1..] {
-            let (Some((begin, end)), Some(&last)) = (ends(item), cuts.last()) else { break };
-            let (step, previous) = (cuts[1] - cuts[0].min(cuts[1]), last - cuts[cuts.len() - 2].min(last));
+            let (Some((begin, end)), Some(&last)) = (ends(item), cuts.last()) else {
+                break;
+            };
+            let (step, previous) = (
+                cuts[1] - cuts[0].min(cuts[1]),
+                last - cuts[cuts.len() - 2].min(last),
+            );
             if begin != last || end <= begin || previous != step || end - begin > step {
                 break;
             }
@@ -128,13 +149,24 @@ struct Cuts {
 
 impl Cuts {
     fn of(positions: &[u64]) -> Option<Self> {
-        let [begin, second, .., end] = *positions else { return None };
-        let cuts = Self { begin, end, step: second.checked_sub(begin)?, parts: positions.len() as u64 - 1 };
+        let [begin, second, .., end] = *positions else {
+            return None;
+        };
+        let cuts = Self {
+            begin,
+            end,
+            step: second.checked_sub(begin)?,
+            parts: positions.len() as u64 - 1,
+        };
         (cuts.step > 0 && cuts.positions().eq(positions.iter().copied())).then_some(cuts)
     }
 
     fn positions(self) -> impl Iterator<Item = u64> {
-        (0..=self.parts).map(move |i| self.begin.saturating_add(i.saturating_mul(self.step)).min(self.end))
+        (0..=self.parts).map(move |i| {
+            self.begin
+                .saturating_add(i.saturating_mul(self.step))
+                .min(self.end)
+        })
     }
 
     /// Parts when the text names none.
@@ -146,7 +178,11 @@ impl Cuts {
 impl std::fmt::Display for Cuts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}..{} by {}", self.begin, self.end, self.step)?;
-        if self.parts != self.natural_parts() { write!(f, " in {}", self.parts) } else { Ok(()) }
+        if self.parts != self.natural_parts() {
+            write!(f, " in {}", self.parts)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -169,12 +205,14 @@ fn nested(tokens: &mut Tokens, depth: usize) -> Result<Value, AsmError> {
         Token::Word(name) => Ok(name.into()),
         Token::Text(text) => Ok(text.into()),
         Token::Index(index) => Ok(index.into()),
-        Token::Number(text) => match number(text).ok_or_else(|| at.error(format!("`{text}` is no number")))? {
-            Value::Array(ends) if tokens.peek()? == Token::Word("by") => {
-                Ok(cuts(tokens, &ends)?.positions().collect::<Vec<_>>().into())
+        Token::Number(text) => {
+            match number(text).ok_or_else(|| at.error(format!("`{text}` is no number")))? {
+                Value::Array(ends) if tokens.peek()? == Token::Word("by") => {
+                    Ok(cuts(tokens, &ends)?.positions().collect::<Vec<_>>().into())
+                }
+                value => Ok(value),
             }
-            value => Ok(value),
-        },
+        }
         other => Err(at.error(format!("expected a value, found {}", describe(&other)))),
     }
 }
@@ -196,7 +234,12 @@ fn object(tokens: &mut Tokens, depth: usize) -> Result<Value, AsmError> {
                     return Err(at.error(format!("`{key}` stands here twice")));
                 }
             }
-            other => return Err(at.error(format!("expected a key or `}}`, found {}", describe(&other)))),
+            other => {
+                return Err(at.error(format!(
+                    "expected a key or `}}`, found {}",
+                    describe(&other)
+                )));
+            }
         }
     }
 }
@@ -228,8 +271,16 @@ fn cuts(tokens: &mut Tokens, ends: &[Value]) -> Result<Cuts, AsmError> {
     let at = tokens.at();
     tokens.next()?;
     let step = count(tokens)?;
-    let mut cuts = match (ends.first().and_then(Value::as_u64), ends.get(1).and_then(Value::as_u64)) {
-        (Some(begin), Some(end)) if begin <= end && step > 0 => Cuts { begin, end, step, parts: 0 },
+    let mut cuts = match (
+        ends.first().and_then(Value::as_u64),
+        ends.get(1).and_then(Value::as_u64),
+    ) {
+        (Some(begin), Some(end)) if begin <= end && step > 0 => Cuts {
+            begin,
+            end,
+            step,
+            parts: 0,
+        },
         _ => return Err(at.error("cuts ascend from their first to their last position")),
     };
     cuts.parts = cuts.natural_parts();
@@ -238,7 +289,10 @@ fn cuts(tokens: &mut Tokens, ends: &[Value]) -> Result<Cuts, AsmError> {
         cuts.parts = count(tokens)?;
     }
     if cuts.parts > MAX_CUTS {
-        return Err(at.error(format!("{} cuts; at most {MAX_CUTS} are possible", cuts.parts)));
+        return Err(at.error(format!(
+            "{} cuts; at most {MAX_CUTS} are possible",
+            cuts.parts
+        )));
     }
     Ok(cuts)
 }
@@ -246,7 +300,9 @@ fn cuts(tokens: &mut Tokens, ends: &[Value]) -> Result<Cuts, AsmError> {
 fn count(tokens: &mut Tokens) -> Result<u64, AsmError> {
     let at = tokens.at();
     match tokens.next()? {
-        Token::Number(text) => text.parse().map_err(|_| at.error(format!("`{text}` is no count"))),
+        Token::Number(text) => text
+            .parse()
+            .map_err(|_| at.error(format!("`{text}` is no count"))),
         other => Err(at.error(format!("expected a count, found {}", describe(&other)))),
     }
 }
@@ -254,7 +310,10 @@ fn count(tokens: &mut Tokens) -> Result<u64, AsmError> {
 /// A number, a span or extents.
 pub fn number(text: &str) -> Option<Value> {
     if let Some((begin, end)) = text.split_once("..") {
-        return Some(Value::from(vec![begin.parse::<u64>().ok()?, end.parse::<u64>().ok()?]));
+        return Some(Value::from(vec![
+            begin.parse::<u64>().ok()?,
+            end.parse::<u64>().ok()?,
+        ]));
     }
     if text.contains('x') {
         let extents: Option<Vec<u64>> = text.split('x').map(|extent| extent.parse().ok()).collect();
@@ -267,7 +326,10 @@ pub fn number(text: &str) -> Option<Value> {
         return Some(integer.into());
     }
     // Read as what it will be, so that rounding happens once.
-    text.parse::<f32>().ok().filter(|real| real.is_finite()).map(|real| f64::from(real).into())
+    text.parse::<f32>()
+        .ok()
+        .filter(|real| real.is_finite())
+        .map(|real| f64::from(real).into())
 }
 
 /// A token in words.

@@ -3,8 +3,10 @@
 //! The checks run inside serde's visitor, because that is where serde_yaml knows line and column.
 
 use super::{Picojoules, SquareMillimetres};
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::Deserialize;
+use serde::de::{
+    DeserializeSeed, Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer,
+};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -31,7 +33,10 @@ pub(crate) trait ParameterValue: Sized {
     }
     /// From a map.
     fn from_map<'de, A: MapAccess<'de>>(_: A, range: Self::Range) -> Result<Self, A::Error> {
-        Err(A::Error::custom(format!("a map where {} is expected", Self::describe(range))))
+        Err(A::Error::custom(format!(
+            "a map where {} is expected",
+            Self::describe(range)
+        )))
     }
 }
 
@@ -90,7 +95,14 @@ macro_rules! sourced {
             type Range = ();
 
             fn describe((): ()) -> String {
-                concat!("{ ", stringify!($field), ": a number from 0 (", $unit, "), source: text }").to_owned()
+                concat!(
+                    "{ ",
+                    stringify!($field),
+                    ": a number from 0 (",
+                    $unit,
+                    "), source: text }"
+                )
+                .to_owned()
             }
 
             fn show(&self) -> String {
@@ -102,7 +114,11 @@ macro_rules! sourced {
                 if value.$field.is_finite() && value.$field >= 0.0 {
                     return Ok(value);
                 }
-                Err(A::Error::custom(format!("{} where {} is expected", value.$field, Self::describe(range))))
+                Err(A::Error::custom(format!(
+                    "{} where {} is expected",
+                    value.$field,
+                    Self::describe(range)
+                )))
             }
         }
     };
@@ -151,11 +167,19 @@ pub(crate) struct InRange<T: ParameterValue> {
 
 impl<T: ParameterValue> InRange<T> {
     pub(crate) fn new(range: T::Range) -> Self {
-        Self { range, value: PhantomData }
+        Self {
+            range,
+            value: PhantomData,
+        }
     }
 
     fn accept<E: Error>(&self, value: Option<T>, found: &dyn fmt::Display) -> Result<T, E> {
-        value.ok_or_else(|| E::custom(format!("{found} where {} is expected", T::describe(self.range))))
+        value.ok_or_else(|| {
+            E::custom(format!(
+                "{found} where {} is expected",
+                T::describe(self.range)
+            ))
+        })
     }
 }
 
@@ -209,7 +233,9 @@ pub(crate) trait Keyed<'de>: Default {
 }
 
 /// Reads such a map; unknown and repeated keys are errors.
-pub(crate) fn read_map<'de, T: Keyed<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub(crate) fn read_map<'de, T: Keyed<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     deserializer.deserialize_map(MapVisitor(PhantomData))
 }
 
@@ -259,6 +285,10 @@ impl Visitor<'_> for KnownKey {
     }
 
     fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-        self.0.iter().find(|known| **known == key).copied().ok_or_else(|| E::unknown_field(key, self.0))
+        self.0
+            .iter()
+            .find(|known| **known == key)
+            .copied()
+            .ok_or_else(|| E::unknown_field(key, self.0))
     }
 }

@@ -41,8 +41,12 @@ impl MachineError {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Yaml(error) => error.help.clone(),
-            Self::UnknownPreset { nearest, .. } => nearest.map(|name| format!("did you mean `{name}`?")),
-            Self::Missing { .. } => Some("begin the file with `extends: scnn` and state what differs".to_owned()),
+            Self::UnknownPreset { nearest, .. } => {
+                nearest.map(|name| format!("did you mean `{name}`?"))
+            }
+            Self::Missing { .. } => {
+                Some("begin the file with `extends: scnn` and state what differs".to_owned())
+            }
             Self::Impossible { remedy, .. } => Some(remedy.clone()),
         }
     }
@@ -113,8 +117,10 @@ impl Machine {
             None => None,
             Some(name) => Some(base(name)?),
         };
-        let machine =
-            stated.clone().complete(base.as_ref()).map_err(|paths| MachineError::Missing { paths })?;
+        let machine = stated
+            .clone()
+            .complete(base.as_ref())
+            .map_err(|paths| MachineError::Missing { paths })?;
         machine.check()?;
         Ok(Read { machine, stated })
     }
@@ -126,25 +132,44 @@ impl Machine {
 
     fn check(&self) -> Result<(), MachineError> {
         let impossible = |path, reason: String, remedy: &str| {
-            Err(MachineError::Impossible { path, reason, remedy: remedy.to_owned() })
+            Err(MachineError::Impossible {
+                path,
+                reason,
+                remedy: remedy.to_owned(),
+            })
         };
         if self.pe.bank_map == BankMap::Xor && !self.pe.banks.is_power_of_two() {
-            let reason = format!("the xor map needs a power of two of banks, there are {}", self.pe.banks);
-            return impossible("pe.bank_map", reason, "set `pe.banks` to a power of two or `pe.bank_map: modulo`");
+            let reason = format!(
+                "the xor map needs a power of two of banks, there are {}",
+                self.pe.banks
+            );
+            return impossible(
+                "pe.bank_map",
+                reason,
+                "set `pe.banks` to a power of two or `pe.bank_map: modulo`",
+            );
         }
-        let vector_bits = self.pe.activations_per_vector * (self.pe.operand_bits + self.encoding.index_bits);
-        for (path, bytes) in
-            [("activation_ram.a_bytes", self.activation_ram.a_bytes), ("activation_ram.b_bytes", self.activation_ram.b_bytes)]
-        {
+        let vector_bits =
+            self.pe.activations_per_vector * (self.pe.operand_bits + self.encoding.index_bits);
+        for (path, bytes) in [
+            ("activation_ram.a_bytes", self.activation_ram.a_bytes),
+            ("activation_ram.b_bytes", self.activation_ram.b_bytes),
+        ] {
             if u64::from(bytes) * 8 < u64::from(vector_bits) {
                 let reason = format!("{bytes} bytes do not hold one vector of {vector_bits} bits");
                 return impossible(path, reason, "make the RAM larger or the vector shorter");
             }
         }
         if self.pe.accumulator_bits < self.pe.operand_bits {
-            let reason =
-                format!("{} bits are fewer than an operand's {}", self.pe.accumulator_bits, self.pe.operand_bits);
-            return impossible("pe.accumulator_bits", reason, "make the accumulators at least as wide as the operands");
+            let reason = format!(
+                "{} bits are fewer than an operand's {}",
+                self.pe.accumulator_bits, self.pe.operand_bits
+            );
+            return impossible(
+                "pe.accumulator_bits",
+                reason,
+                "make the accumulators at least as wide as the operands",
+            );
         }
         Ok(())
     }

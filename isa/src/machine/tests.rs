@@ -25,7 +25,11 @@ fn granularity_presets_keep_the_totals() {
     let total = |name| {
         let machine = Machine::preset(name).unwrap();
         let pes = machine.pe_count();
-        [pes * machine.multipliers_per_pe(), pes * machine.accumulator_entries(), pes * machine.activation_ram.a_bytes]
+        [
+            pes * machine.multipliers_per_pe(),
+            pes * machine.accumulator_entries(),
+            pes * machine.activation_ram.a_bytes,
+        ]
     };
     assert_eq!(total("scnn"), total("scnn-16pe"));
     assert_eq!(total("scnn"), total("scnn-4pe"));
@@ -33,28 +37,45 @@ fn granularity_presets_keep_the_totals() {
 
 #[test]
 fn an_unknown_key_names_the_nearest_and_its_line() {
-    let error = Machine::from_yaml("extends: scnn\npe:\n  banks: 16\n  entries_per_banks: 64\n").unwrap_err();
+    let error = Machine::from_yaml("extends: scnn\npe:\n  banks: 16\n  entries_per_banks: 64\n")
+        .unwrap_err();
     assert_eq!(error.place(), Some((4, 3)));
-    assert_eq!(error.help().as_deref(), Some("did you mean `entries_per_bank`?"));
+    assert_eq!(
+        error.help().as_deref(),
+        Some("did you mean `entries_per_bank`?")
+    );
 }
 
 #[test]
 fn a_value_out_of_range_names_the_range_and_its_line() {
     let error = Machine::from_yaml("extends: scnn\narray:\n  rows: 4\n  cols: 0\n").unwrap_err();
     assert_eq!(error.place(), Some((4, 9)));
-    assert!(error.to_string().contains("0 where a whole number from 1 to 64 is expected"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("0 where a whole number from 1 to 64 is expected"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_wrong_word_names_the_words_there_are() {
     let error = Machine::from_yaml("extends: scnn\nsync: {drift: none}\n").unwrap_err();
-    assert!(error.to_string().contains("`none` where group or fifo is expected"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("`none` where group or fifo is expected"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_file_without_extends_must_state_everything() {
     let error = Machine::from_yaml("name: mine\n").unwrap_err();
-    assert!(matches!(&error, MachineError::Missing { paths } if paths.contains(&"array.rows")), "{error}");
+    assert!(
+        matches!(&error, MachineError::Missing { paths } if paths.contains(&"array.rows")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -66,7 +87,16 @@ fn an_unknown_preset_names_the_nearest() {
 #[test]
 fn the_xor_map_needs_a_power_of_two() {
     let error = Machine::from_yaml("extends: scnn\npe: {bank_map: xor, banks: 33}\n").unwrap_err();
-    assert!(matches!(error, MachineError::Impossible { path: "pe.bank_map", .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            MachineError::Impossible {
+                path: "pe.bank_map",
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -87,7 +117,11 @@ fn a_program_depends_on_the_array_and_not_on_energy() {
     let differences = ours.fingerprint_differences(&theirs);
     assert_eq!(
         differences,
-        [Difference { path: "array.rows".into(), program: "8".into(), machine: "4".into() }]
+        [Difference {
+            path: "array.rows".into(),
+            program: "8".into(),
+            machine: "4".into()
+        }]
     );
 }
 

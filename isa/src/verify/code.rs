@@ -70,7 +70,9 @@ impl<'a> Walk<'a> {
         match *instruction {
             Instruction::Cfg { layer } => {
                 self.nothing_pending()?;
-                require(layer.index() < self.program.layers.len(), || format!("there is no {layer}"))?;
+                require(layer.index() < self.program.layers.len(), || {
+                    format!("there is no {layer}")
+                })?;
                 (self.layer, self.streamed) = (Some(layer), Span::default());
                 Ok(())
             }
@@ -78,34 +80,72 @@ impl<'a> Walk<'a> {
             Instruction::Sta { from, to } => self.transfer(from, to, false),
             Instruction::Ldw { rounds } => {
                 let layer = self.layer()?;
-                let all = layer.array.as_ref().map_or(0, crate::layer::ArrayStage::rounds);
-                require(!rounds.is_empty() && rounds.end <= all, || format!("the layer has {all} rounds"))?;
+                let all = layer
+                    .array
+                    .as_ref()
+                    .map_or(0, crate::layer::ArrayStage::rounds);
+                require(!rounds.is_empty() && rounds.end <= all, || {
+                    format!("the layer has {all} rounds")
+                })?;
                 self.streamed = rounds;
                 Ok(())
             }
-            Instruction::Mac { pass, rounds, channels, from, half } => self.multiply(pass, rounds, channels, from, half),
-            Instruction::Drn { pass, rounds, to, operand, half } => {
+            Instruction::Mac {
+                pass,
+                rounds,
+                channels,
+                from,
+                half,
+            } => self.multiply(pass, rounds, channels, from, half),
+            Instruction::Drn {
+                pass,
+                rounds,
+                to,
+                operand,
+                half,
+            } => {
                 let layer = self.layer()?;
-                let pending = self.pending.take().ok_or("nothing waits in the accumulators")?;
+                let pending = self
+                    .pending
+                    .take()
+                    .ok_or("nothing waits in the accumulators")?;
                 let all = (pass, rounds, layer.source.channels.len(), half);
                 require(pending == all, || {
                     "it does not drain the pass, rounds and half that were accumulated over all channels".to_owned()
                 })?;
                 self.half = ((u32::from(half) + rounds.len()) % 2) as u8;
-                let rounds_of = layer.array.as_ref().map_or(0, crate::layer::ArrayStage::rounds);
+                let rounds_of = layer
+                    .array
+                    .as_ref()
+                    .map_or(0, crate::layer::ArrayStage::rounds);
                 self.write(layer, pass, to, operand, None, rounds.end == rounds_of)
             }
-            Instruction::Ppu { pass, from, to, operand } => {
+            Instruction::Ppu {
+                pass,
+                from,
+                to,
+                operand,
+            } => {
                 let layer = self.layer()?;
                 self.nothing_pending()?;
-                require(layer.array.is_none(), || "the layer has an array stage".to_owned())?;
-                let tile = layer.passes.get(pass as usize).ok_or("there is no such pass")?.source_tile;
+                require(layer.array.is_none(), || {
+                    "the layer has an array stage".to_owned()
+                })?;
+                let tile = layer
+                    .passes
+                    .get(pass as usize)
+                    .ok_or("there is no such pass")?
+                    .source_tile;
                 self.read(from, layer.source, Some(tile))?;
                 self.write(layer, pass, to, operand, Some(from), true)
             }
             Instruction::Hst { segment } => {
                 self.nothing_pending()?;
-                let segment = self.program.segments.get(segment.index()).ok_or("there is no such segment")?;
+                let segment = self
+                    .program
+                    .segments
+                    .get(segment.index())
+                    .ok_or("there is no such segment")?;
                 for &input in &segment.inputs {
                     self.available(input)?;
                 }
@@ -118,8 +158,13 @@ impl<'a> Walk<'a> {
             Instruction::End {} => {
                 self.ended = true;
                 self.nothing_pending()?;
-                require(index + 1 == self.program.code.len(), || "it is not the last instruction".to_owned())?;
-                self.program.outputs.iter().try_for_each(|&output| self.available(output))
+                require(index + 1 == self.program.code.len(), || {
+                    "it is not the last instruction".to_owned()
+                })?;
+                self.program
+                    .outputs
+                    .iter()
+                    .try_for_each(|&output| self.available(output))
             }
         }
     }
@@ -130,29 +175,51 @@ impl<'a> Walk<'a> {
 
     fn layer(&self) -> Result<&'a Layer, String> {
         let program = self.program;
-        self.layer.map(|id| program.layer(id)).ok_or_else(|| "no layer is configured".to_owned())
+        self.layer
+            .map(|id| program.layer(id))
+            .ok_or_else(|| "no layer is configured".to_owned())
     }
 
     fn region(&self, id: RegionId) -> Result<&'a Region, String> {
         let program = self.program;
-        program.regions.get(id.index()).ok_or_else(|| format!("there is no {id}"))
+        program
+            .regions
+            .get(id.index())
+            .ok_or_else(|| format!("there is no {id}"))
     }
 
     fn nothing_pending(&self) -> Checked {
-        require(self.pending.is_none(), || "accumulated rounds have not been drained".to_owned())
+        require(self.pending.is_none(), || {
+            "accumulated rounds have not been drained".to_owned()
+        })
     }
 
     fn transfer(&mut self, from: RegionId, to: RegionId, load: bool) -> Checked {
         let (source, target) = (self.region(from)?, self.region(to)?);
-        let (dram, ram) = if load { (source, target) } else { (target, source) };
-        let directed = dram.memory == Memory::Dram && ram.memory != Memory::Dram && self.layer.is_some();
-        require(directed, || "it moves between DRAM and an activation RAM, inside a layer".to_owned())?;
-        require(source.tensor == target.tensor && dram.tiles.covers(ram.tiles), || {
-            "its regions do not hold the same tiles of one tensor".to_owned()
+        let (dram, ram) = if load {
+            (source, target)
+        } else {
+            (target, source)
+        };
+        let directed =
+            dram.memory == Memory::Dram && ram.memory != Memory::Dram && self.layer.is_some();
+        require(directed, || {
+            "it moves between DRAM and an activation RAM, inside a layer".to_owned()
         })?;
+        require(
+            source.tensor == target.tensor && dram.tiles.covers(ram.tiles),
+            || "its regions do not hold the same tiles of one tensor".to_owned(),
+        )?;
         let held = self.contents.get(&from);
-        let moved: Content = held.into_iter().flatten().copied().filter(|(tile, _)| ram.tiles.contains(*tile)).collect();
-        require(!moved.is_empty(), || format!("the region {} holds nothing yet", source.name))?;
+        let moved: Content = held
+            .into_iter()
+            .flatten()
+            .copied()
+            .filter(|(tile, _)| ram.tiles.contains(*tile))
+            .collect();
+        require(!moved.is_empty(), || {
+            format!("the region {} holds nothing yet", source.name)
+        })?;
         if load {
             self.overwrite(to);
         }
@@ -160,21 +227,41 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn multiply(&mut self, pass: u32, rounds: Span, channels: Span, from: RegionId, half: u8) -> Checked {
+    fn multiply(
+        &mut self,
+        pass: u32,
+        rounds: Span,
+        channels: Span,
+        from: RegionId,
+        half: u8,
+    ) -> Checked {
         let layer = self.layer()?;
-        require(layer.array.is_some(), || "the layer has no array stage".to_owned())?;
-        let tile = layer.passes.get(pass as usize).ok_or("there is no such pass")?.source_tile;
+        require(layer.array.is_some(), || {
+            "the layer has no array stage".to_owned()
+        })?;
+        let tile = layer
+            .passes
+            .get(pass as usize)
+            .ok_or("there is no such pass")?
+            .source_tile;
         require(!rounds.is_empty() && self.streamed.covers(rounds), || {
-            format!("the rounds {rounds} were not streamed; the last `ldw` has {}", self.streamed)
+            format!(
+                "the rounds {rounds} were not streamed; the last `ldw` has {}",
+                self.streamed
+            )
         })?;
         let all = layer.source.channels.len();
-        require(!channels.is_empty() && channels.end <= all, || format!("the source has {all} channels"))?;
+        require(!channels.is_empty() && channels.end <= all, || {
+            format!("the source has {all} channels")
+        })?;
         require(rounds.len() <= 2 || channels.len() == all, || {
             "more rounds than accumulator halves need all channels at once".to_owned()
         })?;
         let done = match self.pending {
             None => {
-                require(half == self.half, || format!("half {half} is not the free one"))?;
+                require(half == self.half, || {
+                    format!("half {half} is not the free one")
+                })?;
                 0
             }
             Some((at, of, done, first)) => {
@@ -184,9 +271,13 @@ impl<'a> Walk<'a> {
                 done
             }
         };
-        require(channels.begin == done, || format!("channels {channels} do not follow the {done} before"))?;
+        require(channels.begin == done, || {
+            format!("channels {channels} do not follow the {done} before")
+        })?;
         self.read(from, layer.source, Some(tile))?;
-        require(self.region(from)?.memory != Memory::Dram, || "the array reads activation RAMs only".to_owned())?;
+        require(self.region(from)?.memory != Memory::Dram, || {
+            "the array reads activation RAMs only".to_owned()
+        })?;
         self.pending = Some((pass, rounds, channels.end, half));
         Ok(())
     }
@@ -194,12 +285,28 @@ impl<'a> Walk<'a> {
     /// A region is read: it must hold the view's channels of a tile, or of all its tiles.
     fn read(&self, id: RegionId, view: View, tile: Option<u32>) -> Checked {
         let region = self.region(id)?;
-        require(region.tensor == view.tensor, || format!("the region {} is of another tensor", region.name))?;
+        require(region.tensor == view.tensor, || {
+            format!("the region {} is of another tensor", region.name)
+        })?;
         let tiles = tile.map_or(region.tiles, |tile| Span::new(tile, tile + 1));
-        require(region.tiles.covers(tiles), || format!("the region {} does not hold tile {}", region.name, tiles.begin))?;
+        require(region.tiles.covers(tiles), || {
+            format!(
+                "the region {} does not hold tile {}",
+                region.name, tiles.begin
+            )
+        })?;
         let held = self.contents.get(&id);
-        let complete = tiles.iter().all(|t| view.channels.iter().all(|c| held.is_some_and(|h| h.contains(&(t, c)))));
-        require(complete, || format!("the region {} does not hold channels {} yet", region.name, view.channels))
+        let complete = tiles.iter().all(|t| {
+            view.channels
+                .iter()
+                .all(|c| held.is_some_and(|h| h.contains(&(t, c))))
+        });
+        require(complete, || {
+            format!(
+                "the region {} does not hold channels {} yet",
+                region.name, view.channels
+            )
+        })
     }
 
     fn write(
@@ -211,24 +318,42 @@ impl<'a> Walk<'a> {
         from: Option<RegionId>,
         last_rounds: bool,
     ) -> Checked {
-        let output = layer.passes.get(pass as usize).ok_or("there is no such pass")?.output;
+        let output = layer
+            .passes
+            .get(pass as usize)
+            .ok_or("there is no such pass")?
+            .output;
         let region = self.region(to)?;
-        require(region.tensor == layer.destination.tensor, || format!("the region {} is of another tensor", region.name))?;
+        require(region.tensor == layer.destination.tensor, || {
+            format!("the region {} is of another tensor", region.name)
+        })?;
         let layout = &self.program.tensor(region.tensor).layout;
         let missed = layout.tiles.iter().enumerate().any(|(tile, data)| {
             !region.tiles.contains(tile as u32) && !data.rect().intersect(output).is_empty()
         });
-        require(!missed, || format!("the region {} does not hold all of the pass's output", region.name))?;
+        require(!missed, || {
+            format!(
+                "the region {} does not hold all of the pass's output",
+                region.name
+            )
+        })?;
         match (layer.ppu.operand, operand) {
             (None, None) => {}
             (Some(described), Some(id)) => self.read(id, described.view, None)?,
-            (Some(_), None) => return Err("the layer has an operand, the instruction names none".to_owned()),
-            (None, Some(_)) => return Err("the instruction names an operand, the layer has none".to_owned()),
+            (Some(_), None) => {
+                return Err("the layer has an operand, the instruction names none".to_owned());
+            }
+            (None, Some(_)) => {
+                return Err("the instruction names an operand, the layer has none".to_owned());
+            }
         }
-        let overlapping = from.into_iter().chain(operand).any(|read| {
-            read != to && self.region(read).is_ok_and(|read| overlap(read, region))
-        });
-        require(!overlapping, || format!("the region {} lies over one that is read", region.name))?;
+        let overlapping = from
+            .into_iter()
+            .chain(operand)
+            .any(|read| read != to && self.region(read).is_ok_and(|read| overlap(read, region)));
+        require(!overlapping, || {
+            format!("the region {} lies over one that is read", region.name)
+        })?;
         // The first pass of a producer takes the region from whatever lay over it.
         let fresh = !self.contents.contains_key(&to);
         if fresh {
@@ -236,7 +361,10 @@ impl<'a> Walk<'a> {
         }
         self.contents.entry(to).or_default();
         if last_rounds && pass as usize + 1 == layer.passes.len() {
-            let written = region.tiles.iter().flat_map(|t| layer.destination.channels.iter().map(move |c| (t, c)));
+            let written = region
+                .tiles
+                .iter()
+                .flat_map(|t| layer.destination.channels.iter().map(move |c| (t, c)));
             let held = self.contents.entry(to).or_default();
             held.extend(written);
         }
@@ -246,23 +374,32 @@ impl<'a> Walk<'a> {
     /// A region in a RAM is written anew: whatever lay there is gone.
     fn overwrite(&mut self, id: RegionId) {
         let program = self.program;
-        let Some(target) = program.regions.get(id.index()) else { return };
-        self.contents.retain(|&other, _| other != id && !overlap(program.region(other), target));
+        let Some(target) = program.regions.get(id.index()) else {
+            return;
+        };
+        self.contents
+            .retain(|&other, _| other != id && !overlap(program.region(other), target));
     }
 
     fn define(&mut self, id: ValueId) {
         self.values.insert(id);
-        let Some(region) = self.program.value(id).region else { return };
+        let Some(region) = self.program.value(id).region else {
+            return;
+        };
         let (tensor, tiles) = (self.tensor_of(region), self.program.region(region).tiles);
         let channels = self.program.tensor(tensor).channels();
-        let all = tiles.iter().flat_map(|t| (0..channels).map(move |c| (t, c)));
+        let all = tiles
+            .iter()
+            .flat_map(|t| (0..channels).map(move |c| (t, c)));
         self.contents.insert(region, all.collect());
     }
 
     fn available(&self, id: ValueId) -> Checked {
         let value = self.program.value(id);
         let Some(region) = value.region else {
-            return require(self.values.contains(&id), || format!("the value {} was never computed", value.name));
+            return require(self.values.contains(&id), || {
+                format!("the value {} was never computed", value.name)
+            });
         };
         let tensor = self.tensor_of(region);
         let channels = Span::new(0, self.program.tensor(tensor).channels());

@@ -31,19 +31,27 @@ pub(super) fn check(program: &Program, problems: &mut Problems) {
 type Checked = Result<(), (Code, String)>;
 
 fn require(holds: bool, code: Code, message: impl FnOnce() -> String) -> Checked {
-    if holds { Ok(()) } else { Err((code, message())) }
+    if holds {
+        Ok(())
+    } else {
+        Err((code, message()))
+    }
 }
 
 fn check_layer(program: &Program, layer: &Layer) -> Checked {
     let source = view(program, layer.source, "source")?;
     let destination = view(program, layer.destination, "destination")?;
     let [n, _, h, w] = source.shape;
-    require(n == destination.shape[0], Code::BadLayer, || "source and destination have other batches".to_owned())?;
+    require(n == destination.shape[0], Code::BadLayer, || {
+        "source and destination have other batches".to_owned()
+    })?;
     let mut plane = Grid::new(h, w);
     match &layer.array {
-        None => require(layer.source.channels.len() == layer.destination.channels.len(), Code::BadLayer, || {
-            "the PPU does not change the number of channels".to_owned()
-        })?,
+        None => require(
+            layer.source.channels.len() == layer.destination.channels.len(),
+            Code::BadLayer,
+            || "the PPU does not change the number of channels".to_owned(),
+        )?,
         Some(array) => {
             check_array(program, layer, array, source)?;
             plane = Grid::new(array.y.output, array.x.output);
@@ -54,19 +62,28 @@ fn check_layer(program: &Program, layer: &Layer) -> Checked {
         let fits = tensor.shape[0] == n
             && Grid::new(tensor.shape[2], tensor.shape[3]) == plane
             && operand.view.channels.len() == layer.destination.channels.len();
-        require(fits, Code::BadLayer, || "the operand has another shape than the result".to_owned())?;
-        require(operand.shift <= arith::MAX_SHIFT, Code::BadLayer, || format!("the operand's shift is {}", operand.shift))?;
+        require(fits, Code::BadLayer, || {
+            "the operand has another shape than the result".to_owned()
+        })?;
+        require(operand.shift <= arith::MAX_SHIFT, Code::BadLayer, || {
+            format!("the operand's shift is {}", operand.shift)
+        })?;
     }
     if let Some(pool) = &layer.ppu.pool {
         plane = check_pool(pool, plane)?;
     }
     let out = Grid::new(destination.shape[2], destination.shape[3]);
     require(plane == out, Code::BadLayer, || {
-        format!("it gives {} x {}, its destination is {} x {}", plane.rows, plane.cols, out.rows, out.cols)
+        format!(
+            "it gives {} x {}, its destination is {} x {}",
+            plane.rows, plane.cols, out.rows, out.cols
+        )
     })?;
     let [low, high] = layer.ppu.clamp;
     let inside = destination.range[0] <= low && low <= high && high <= destination.range[1];
-    require(inside, Code::BadLayer, || format!("the clamp {low}..{high} is not inside its destination's range"))?;
+    require(inside, Code::BadLayer, || {
+        format!("the clamp {low}..{high} is not inside its destination's range")
+    })?;
     check_passes(program, layer, source, destination)?;
     check_sections(program, layer, source)
 }
@@ -77,68 +94,129 @@ fn view<'a>(program: &'a Program, view: View, what: &str) -> Result<&'a Tensor, 
         .get(view.tensor.index())
         .ok_or_else(|| (Code::BadLayer, format!("its {what} does not exist")))?;
     let inside = !view.channels.is_empty() && view.channels.end <= tensor.channels();
-    require(inside, Code::BadLayer, || format!("its {what} has no channels {}", view.channels))?;
+    require(inside, Code::BadLayer, || {
+        format!("its {what} has no channels {}", view.channels)
+    })?;
     Ok(tensor)
 }
 
 fn check_axis(axis: &Axis, input: u32) -> Checked {
     let sane = |v: u32| (1..=MAX_EXTENT).contains(&v);
-    let extents = [axis.input, axis.output, axis.kernel, axis.stride, axis.upsample, axis.dilation];
+    let extents = [
+        axis.input,
+        axis.output,
+        axis.kernel,
+        axis.stride,
+        axis.upsample,
+        axis.dilation,
+    ];
     let pads = axis.pad.iter().all(|p| p.unsigned_abs() <= MAX_EXTENT);
-    require(axis.input == input && extents.iter().all(|&v| sane(v)) && pads, Code::BadLayer, || {
-        format!("an axis over {input} positions is not possible: {axis:?}")
-    })
+    require(
+        axis.input == input && extents.iter().all(|&v| sane(v)) && pads,
+        Code::BadLayer,
+        || format!("an axis over {input} positions is not possible: {axis:?}"),
+    )
 }
 
 fn check_pool(pool: &Pool, plane: Grid) -> Result<Grid, (Code, String)> {
     check_axis(&pool.y, plane.rows)?;
     check_axis(&pool.x, plane.cols)?;
-    require(pool.y.upsample == 1 && pool.x.upsample == 1, Code::BadLayer, || "pooling does not upsample".to_owned())?;
-    require(pool.shift <= MAX_POOL_SHIFT, Code::BadLayer, || format!("the pooling's shift is {}", pool.shift))?;
+    require(
+        pool.y.upsample == 1 && pool.x.upsample == 1,
+        Code::BadLayer,
+        || "pooling does not upsample".to_owned(),
+    )?;
+    require(pool.shift <= MAX_POOL_SHIFT, Code::BadLayer, || {
+        format!("the pooling's shift is {}", pool.shift)
+    })?;
     Ok(Grid::new(pool.y.output, pool.x.output))
 }
 
 fn check_array(program: &Program, layer: &Layer, array: &ArrayStage, source: &Tensor) -> Checked {
     check_axis(&array.y, source.shape[2])?;
     check_axis(&array.x, source.shape[3])?;
-    let (c, k) = (layer.source.channels.len(), layer.destination.channels.len());
+    let (c, k) = (
+        layer.source.channels.len(),
+        layer.destination.channels.len(),
+    );
     let divides = array.groups > 0 && c % array.groups == 0 && k % array.groups == 0;
-    require(divides, Code::BadLayer, || format!("{} groups do not divide {c} and {k} channels", array.groups))?;
-    require(array.product_shift <= MAX_PRODUCT_SHIFT, Code::BadLayer, || {
-        format!("the product shift {} is above {MAX_PRODUCT_SHIFT}", array.product_shift)
+    require(divides, Code::BadLayer, || {
+        format!("{} groups do not divide {c} and {k} channels", array.groups)
     })?;
+    require(
+        array.product_shift <= MAX_PRODUCT_SHIFT,
+        Code::BadLayer,
+        || {
+            format!(
+                "the product shift {} is above {MAX_PRODUCT_SHIFT}",
+                array.product_shift
+            )
+        },
+    )?;
     let multicast = program.machine.weights.delivery == Delivery::Multicast;
-    let groups = array.pe_groups == source.layout.groups && (array.pe_groups.count() == 1 || multicast);
-    require(groups, Code::BadLayer, || "its PE groups are not those of its source".to_owned())?;
+    let groups =
+        array.pe_groups == source.layout.groups && (array.pe_groups.count() == 1 || multicast);
+    require(groups, Code::BadLayer, || {
+        "its PE groups are not those of its source".to_owned()
+    })?;
     let count = array.channel_groups.len();
-    let whole = count > 0 && count % array.pe_groups.count() as usize == 0 && array.rounds() <= 0xffff;
-    require(whole, Code::BadLayer, || format!("{count} output-channel groups are no whole number of rounds"))?;
+    let whole =
+        count > 0 && count % array.pe_groups.count() as usize == 0 && array.rounds() <= 0xffff;
+    require(whole, Code::BadLayer, || {
+        format!("{count} output-channel groups are no whole number of rounds")
+    })?;
     let mut next = 0;
     for group in &array.channel_groups {
-        let straddles = !group.is_empty() && group.begin / (k / array.groups) != (group.end - 1) / (k / array.groups);
+        let straddles = !group.is_empty()
+            && group.begin / (k / array.groups) != (group.end - 1) / (k / array.groups);
         let sound = group.is_empty() || (group.begin == next && group.end <= k && !straddles);
         require(sound, Code::BadLayer, || {
-            format!("the output-channel group {group} does not follow the one before inside one convolution group")
+            format!(
+                "the output-channel group {group} does not follow the one before inside one convolution group"
+            )
         })?;
         next = next.max(group.end);
     }
-    require(next == k, Code::BadLayer, || format!("its output-channel groups end at {next} of {k}"))
+    require(next == k, Code::BadLayer, || {
+        format!("its output-channel groups end at {next} of {k}")
+    })
 }
 
-fn check_passes(program: &Program, layer: &Layer, source: &Tensor, destination: &Tensor) -> Checked {
+fn check_passes(
+    program: &Program,
+    layer: &Layer,
+    source: &Tensor,
+    destination: &Tensor,
+) -> Checked {
     let plane = destination.plane();
     let count = layer.passes.len();
-    require(count > 0 && count <= 0xffff, Code::BadLayer, || format!("it has {count} passes"))?;
+    require(count > 0 && count <= 0xffff, Code::BadLayer, || {
+        format!("it has {count} passes")
+    })?;
     let mut positions = 0;
     for (index, pass) in layer.passes.iter().enumerate() {
         let inside = !pass.output.is_empty() && plane.covers(pass.output);
-        require(inside, Code::BadLayer, || format!("pass {index}, {}, is not a part of its destination", pass.output))?;
+        require(inside, Code::BadLayer, || {
+            format!(
+                "pass {index}, {}, is not a part of its destination",
+                pass.output
+            )
+        })?;
         positions += pass.output.positions();
         let tile = source.layout.tiles.get(pass.source_tile as usize);
-        let tile = tile.ok_or_else(|| (Code::BadLayer, format!("pass {index} reads a tile that does not exist")))?;
+        let tile = tile.ok_or_else(|| {
+            (
+                Code::BadLayer,
+                format!("pass {index} reads a tile that does not exist"),
+            )
+        })?;
         let needed = layer.source_rect(pass.output);
         require(tile.rect().covers(needed), Code::BadLayer, || {
-            format!("pass {index} needs {needed} of its source, tile {} holds {}", pass.source_tile, tile.rect())
+            format!(
+                "pass {index} needs {needed} of its source, tile {} holds {}",
+                pass.source_tile,
+                tile.rect()
+            )
         })?;
         if let Some(array) = &layer.array {
             accumulators(program, layer, array, pass.output, tile, index)?;
@@ -147,7 +225,9 @@ fn check_passes(program: &Program, layer: &Layer, source: &Tensor, destination: 
     let rects: Vec<Rect> = layer.passes.iter().map(|pass| pass.output).collect();
     // As many positions as the plane has, and all of them covered: then none twice.
     let partition = positions == plane.positions() && covered(plane, &rects);
-    require(partition, Code::BadLayer, || "its passes do not partition its destination".to_owned())
+    require(partition, Code::BadLayer, || {
+        "its passes do not partition its destination".to_owned()
+    })
 }
 
 fn accumulators(
@@ -160,21 +240,40 @@ fn accumulators(
 ) -> Checked {
     let inner = layer.inner_rect(output);
     let longest = |cuts: &[u32], axis: &Axis, inner: Span| {
-        let reach = cuts.windows(2).map(|cut| axis.outputs(Span::new(cut[0], cut[1])).intersect(inner).len());
+        let reach = cuts.windows(2).map(|cut| {
+            axis.outputs(Span::new(cut[0], cut[1]))
+                .intersect(inner)
+                .len()
+        });
         u64::from(reach.max().unwrap_or(0))
     };
-    let images = tile.n.windows(2).map(|cut| u64::from(Span::new(cut[0], cut[1]).intersect(inner.n).len())).max();
-    let positions =
-        images.unwrap_or(0) * longest(&tile.y, &array.y, inner.y) * longest(&tile.x, &array.x, inner.x);
-    let kc = array.channel_groups.iter().map(|k| k.len()).max().unwrap_or(0);
+    let images = tile
+        .n
+        .windows(2)
+        .map(|cut| u64::from(Span::new(cut[0], cut[1]).intersect(inner.n).len()))
+        .max();
+    let positions = images.unwrap_or(0)
+        * longest(&tile.y, &array.y, inner.y)
+        * longest(&tile.x, &array.x, inner.x);
+    let kc = array
+        .channel_groups
+        .iter()
+        .map(|k| k.len())
+        .max()
+        .unwrap_or(0);
     let available = u64::from(program.machine.accumulator_entries());
-    require(u64::from(kc) * positions <= available, Code::AccumulatorsExceeded, || {
-        format!("pass {index} takes {kc} x {positions} accumulators of a PE's {available}")
-    })
+    require(
+        u64::from(kc) * positions <= available,
+        Code::AccumulatorsExceeded,
+        || format!("pass {index} takes {kc} x {positions} accumulators of a PE's {available}"),
+    )
 }
 
 fn check_sections(program: &Program, layer: &Layer, source: &Tensor) -> Checked {
-    let (inputs, outputs) = (layer.source.channels.len(), layer.destination.channels.len());
+    let (inputs, outputs) = (
+        layer.source.channels.len(),
+        layer.destination.channels.len(),
+    );
     let bad = |error: crate::section::SectionError| (Code::BadSection, error.to_string());
     let requantise = bytes(program, layer.ppu.requantise, SectionKind::Requantise)?;
     decode_requantise(requantise, outputs).map_err(bad)?;
@@ -187,11 +286,14 @@ fn check_sections(program: &Program, layer: &Layer, source: &Tensor) -> Checked 
             decode_table(bytes(program, id, SectionKind::Table)?).map_err(bad)?;
         }
     }
-    let Some(array) = &layer.array else { return Ok(()) };
+    let Some(array) = &layer.array else {
+        return Ok(());
+    };
     let section = bytes(program, array.weights, SectionKind::Weights)?;
     let residues = source.layout.residues;
     let format = program.machine.weight_format();
-    let blocks = WeightBlocks::decode(section, format, array, inputs, outputs, residues).map_err(bad)?;
+    let blocks =
+        WeightBlocks::decode(section, format, array, inputs, outputs, residues).map_err(bad)?;
     match program.provenance.ranges {
         Ranges::Proven => prove_sums(program, layer, array, &blocks, source),
         Ranges::Calibrated => Ok(()),
@@ -199,14 +301,28 @@ fn check_sections(program: &Program, layer: &Layer, source: &Tensor) -> Checked 
 }
 
 fn bytes(program: &Program, id: SectionId, kind: SectionKind) -> Result<&[u8], (Code, String)> {
-    let section = program.sections.get(id.index()).ok_or_else(|| (Code::BadSection, format!("there is no {id}")))?;
-    require(section.kind == kind, Code::BadSection, || format!("section {} is of another kind", section.name))?;
+    let section = program
+        .sections
+        .get(id.index())
+        .ok_or_else(|| (Code::BadSection, format!("there is no {id}")))?;
+    require(section.kind == kind, Code::BadSection, || {
+        format!("section {} is of another kind", section.name)
+    })?;
     Ok(&section.bytes)
 }
 
 /// No order of additions leaves the accumulator: the sums of all positive and of all negative extremes stay inside.
-fn prove_sums(program: &Program, layer: &Layer, array: &ArrayStage, blocks: &WeightBlocks, source: &Tensor) -> Checked {
-    let (inputs, outputs) = (layer.source.channels.len(), layer.destination.channels.len());
+fn prove_sums(
+    program: &Program,
+    layer: &Layer,
+    array: &ArrayStage,
+    blocks: &WeightBlocks,
+    source: &Tensor,
+) -> Checked {
+    let (inputs, outputs) = (
+        layer.source.channels.len(),
+        layer.destination.channels.len(),
+    );
     let residues = source.layout.residues;
     let taps = crate::section::residue_taps(array, residues);
     let mut bounds = vec![(0i64, 0i64); outputs as usize];
@@ -216,12 +332,20 @@ fn prove_sums(program: &Program, layer: &Layer, array: &ArrayStage, blocks: &Wei
         for channel in crate::section::group_channels(array, k, inputs, outputs).iter() {
             for (residue, here) in taps.iter().enumerate() {
                 for (position, weight) in positions(blocks.block(group, channel, residue as u32)) {
-                    let (ko, tap) = array.order.split(position as u32, k.len(), here.len() as u32);
+                    let (ko, tap) = array
+                        .order
+                        .split(position as u32, k.len(), here.len() as u32);
                     // A tap that meets several residues is stored for each; an output meets it once.
-                    if taps[..residue].iter().any(|before| before.contains(&here[tap as usize])) {
+                    if taps[..residue]
+                        .iter()
+                        .any(|before| before.contains(&here[tap as usize]))
+                    {
                         continue;
                     }
-                    let (a, b) = (arith::product(weight, low, shift), arith::product(weight, high, shift));
+                    let (a, b) = (
+                        arith::product(weight, low, shift),
+                        arith::product(weight, high, shift),
+                    );
                     let bound = &mut bounds[(k.begin + ko) as usize];
                     bound.0 += i64::from(a.min(b).min(0));
                     bound.1 += i64::from(a.max(b).max(0));
@@ -231,12 +355,17 @@ fn prove_sums(program: &Program, layer: &Layer, array: &ArrayStage, blocks: &Wei
     }
     let bits = program.machine.pe.accumulator_bits;
     let (least, most) = arith::signed_range(bits);
-    let bad = bounds.iter().position(|&(low, high)| low < least || high > most);
+    let bad = bounds
+        .iter()
+        .position(|&(low, high)| low < least || high > most);
     match bad {
         None => Ok(()),
         Some(k) => Err((
             Code::SumOverflow,
-            format!("the sums of output channel {k} reach {}..{}, beyond {bits} bits", bounds[k].0, bounds[k].1),
+            format!(
+                "the sums of output channel {k} reach {}..{}, beyond {bits} bits",
+                bounds[k].0, bounds[k].1
+            ),
         )),
     }
 }

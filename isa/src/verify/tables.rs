@@ -13,7 +13,11 @@ const MAX_ENTRIES: usize = 0xffff;
 
 pub(super) fn check(program: &Program, problems: &mut Problems) {
     if program.machine.dataflow.kind == Dataflow::DotProductDense {
-        problems.add(Code::BadTable, "machine", "a dense baseline executes no programs");
+        problems.add(
+            Code::BadTable,
+            "machine",
+            "a dense baseline executes no programs",
+        );
     }
     names(program, problems);
     for tensor in &program.tensors {
@@ -32,18 +36,31 @@ fn names(program: &Program, problems: &mut Problems) {
         ("tensor", program.tensors.iter().map(|t| &t.name).collect()),
         ("region", program.regions.iter().map(|r| &r.name).collect()),
         ("layer", program.layers.iter().map(|l| &l.name).collect()),
-        ("section", program.sections.iter().map(|s| &s.name).collect()),
+        (
+            "section",
+            program.sections.iter().map(|s| &s.name).collect(),
+        ),
         ("value", program.values.iter().map(|v| &v.name).collect()),
-        ("segment", program.segments.iter().map(|s| &s.name).collect()),
+        (
+            "segment",
+            program.segments.iter().map(|s| &s.name).collect(),
+        ),
     ];
     for (table, names) in tables {
         problems.require(names.len() <= MAX_ENTRIES, Code::BadTable, table, || {
-            format!("there are {} entries; an instruction can name {MAX_ENTRIES}", names.len())
+            format!(
+                "there are {} entries; an instruction can name {MAX_ENTRIES}",
+                names.len()
+            )
         });
         let mut seen = BTreeSet::new();
         for name in names {
             if name.is_empty() || !seen.insert(name) {
-                problems.add(Code::BadTable, format!("{table} {name}"), "names must be unique and not empty");
+                problems.add(
+                    Code::BadTable,
+                    format!("{table} {name}"),
+                    "names must be unique and not empty",
+                );
             }
         }
     }
@@ -51,66 +68,109 @@ fn names(program: &Program, problems: &mut Problems) {
 
 fn check_tensor(program: &Program, tensor: &Tensor, problems: &mut Problems) {
     let place = format!("tensor {}", tensor.name);
-    let elements = tensor.shape.iter().try_fold(1u64, |all, &d| all.checked_mul(u64::from(d)));
+    let elements = tensor
+        .shape
+        .iter()
+        .try_fold(1u64, |all, &d| all.checked_mul(u64::from(d)));
     let sized = elements.is_some_and(|elements| (1..=MAX_ELEMENTS).contains(&elements));
-    problems.require(sized, Code::BadTable, &place, || format!("{:?} is empty or has more than 2^31 values", tensor.shape));
-    problems.require(tensor.scale.is_finite() && tensor.scale > 0.0, Code::BadTable, &place, || {
-        format!("the scale {} is not a positive number", tensor.scale)
+    problems.require(sized, Code::BadTable, &place, || {
+        format!("{:?} is empty or has more than 2^31 values", tensor.shape)
     });
+    problems.require(
+        tensor.scale.is_finite() && tensor.scale > 0.0,
+        Code::BadTable,
+        &place,
+        || format!("the scale {} is not a positive number", tensor.scale),
+    );
     let limit = (1i32 << (program.machine.pe.operand_bits - 1)) - 1;
     let [low, high] = tensor.range.map(i32::from);
-    problems.require(-limit <= low && low <= high && high <= limit, Code::BadTable, &place, || {
-        format!("the range {low}..{high} is not inside -{limit}..{limit}")
-    });
+    problems.require(
+        -limit <= low && low <= high && high <= limit,
+        Code::BadTable,
+        &place,
+        || format!("the range {low}..{high} is not inside -{limit}..{limit}"),
+    );
     if sized {
         check_layout(program, tensor, &place, problems);
     }
 }
 
 fn check_layout(program: &Program, tensor: &Tensor, place: &str, problems: &mut Problems) {
-    let Layout { groups, residues, tiles } = &tensor.layout;
+    let Layout {
+        groups,
+        residues,
+        tiles,
+    } = &tensor.layout;
     let array = program.machine.pes();
-    let divides = groups.rows > 0 && groups.cols > 0 && array.rows % groups.rows == 0 && array.cols % groups.cols == 0;
+    let divides = groups.rows > 0
+        && groups.cols > 0
+        && array.rows % groups.rows == 0
+        && array.cols % groups.cols == 0;
     if !problems.require(divides, Code::BadLayout, place, || {
-        format!("{} x {} PE groups do not divide {} x {} PEs", groups.rows, groups.cols, array.rows, array.cols)
+        format!(
+            "{} x {} PE groups do not divide {} x {} PEs",
+            groups.rows, groups.cols, array.rows, array.cols
+        )
     }) {
         return;
     }
     let multicast = program.machine.weights.delivery == Delivery::Multicast;
-    problems.require(groups.count() == 1 || multicast, Code::BadLayout, place, || {
-        "PE groups need a machine with multicast weights".to_owned()
-    });
+    problems.require(
+        groups.count() == 1 || multicast,
+        Code::BadLayout,
+        place,
+        || "PE groups need a machine with multicast weights".to_owned(),
+    );
     let sane = (1..=256).contains(&residues.rows) && (1..=256).contains(&residues.cols);
-    problems.require(sane, Code::BadLayout, place, || "residues are 1 to 256 along each axis".to_owned());
-    problems.require(!tiles.is_empty() && tiles.len() <= MAX_ENTRIES, Code::BadLayout, place, || {
-        format!("there are {} tiles", tiles.len())
+    problems.require(sane, Code::BadLayout, place, || {
+        "residues are 1 to 256 along each axis".to_owned()
     });
+    problems.require(
+        !tiles.is_empty() && tiles.len() <= MAX_ENTRIES,
+        Code::BadLayout,
+        place,
+        || format!("there are {} tiles", tiles.len()),
+    );
     let pes = Grid::new(array.rows / groups.rows, array.cols / groups.cols);
     let mut sound = true;
     for (index, tile) in tiles.iter().enumerate() {
         let place = format!("{place}, tile {index}");
         sound &= problems.require(well_cut(tile, pes), Code::BadLayout, &place, || {
-            format!("its cuts are not ascending over {} x {} PEs", pes.rows, pes.cols)
+            format!(
+                "its cuts are not ascending over {} x {} PEs",
+                pes.rows, pes.cols
+            )
         });
         sound &= problems.require(
             !tile.rect().is_empty() && tensor.plane().covers(tile.rect()),
             Code::BadLayout,
             &place,
-            || format!("{} is not a part of the plane {}", tile.rect(), tensor.plane()),
+            || {
+                format!(
+                    "{} is not a part of the plane {}",
+                    tile.rect(),
+                    tensor.plane()
+                )
+            },
         );
     }
     if sound {
         let rects: Vec<Rect> = tiles.iter().map(Tile::rect).collect();
-        problems.require(covered(tensor.plane(), &rects), Code::BadLayout, place, || {
-            "its tiles do not cover the plane".to_owned()
-        });
+        problems.require(
+            covered(tensor.plane(), &rects),
+            Code::BadLayout,
+            place,
+            || "its tiles do not cover the plane".to_owned(),
+        );
     }
 }
 
 fn well_cut(tile: &Tile, pes: Grid) -> bool {
     let ascending = |cuts: &[u32]| cuts.len() >= 2 && cuts.windows(2).all(|cut| cut[0] <= cut[1]);
     let images = u64::from(tile.images.rows) * u64::from(tile.images.cols);
-    [&tile.n, &tile.y, &tile.x].iter().all(|cuts| ascending(cuts) && cuts.len() <= 65)
+    [&tile.n, &tile.y, &tile.x]
+        .iter()
+        .all(|cuts| ascending(cuts) && cuts.len() <= 65)
         && tile.images.rows <= 64
         && tile.images.cols <= 64
         && tile.n.len() as u64 == images + 1
@@ -121,13 +181,22 @@ fn well_cut(tile: &Tile, pes: Grid) -> bool {
 pub(super) fn covered(plane: Rect, rects: &[Rect]) -> bool {
     // Tiles are usually a grid: then it is enough that every combination of distinct spans is there.
     let edges = |pick: &dyn Fn(&Rect) -> Span, whole: Span| -> Vec<Span> {
-        let mut cuts: BTreeSet<u32> = rects.iter().flat_map(|r| [pick(r).begin, pick(r).end]).collect();
+        let mut cuts: BTreeSet<u32> = rects
+            .iter()
+            .flat_map(|r| [pick(r).begin, pick(r).end])
+            .collect();
         cuts.extend([whole.begin, whole.end]);
         let cuts: Vec<u32> = cuts.into_iter().collect();
-        cuts.windows(2).map(|c| Span::new(c[0], c[1])).filter(|s| whole.covers(*s)).collect()
+        cuts.windows(2)
+            .map(|c| Span::new(c[0], c[1]))
+            .filter(|s| whole.covers(*s))
+            .collect()
     };
-    let (ns, ys, xs) =
-        (edges(&|r| r.n, plane.n), edges(&|r| r.y, plane.y), edges(&|r| r.x, plane.x));
+    let (ns, ys, xs) = (
+        edges(&|r| r.n, plane.n),
+        edges(&|r| r.y, plane.y),
+        edges(&|r| r.x, plane.x),
+    );
     ns.iter().all(|&n| {
         let here: Vec<&Rect> = rects.iter().filter(|r| r.n.covers(n)).collect();
         ys.iter().all(|&y| {
@@ -152,20 +221,33 @@ fn check_region(program: &Program, region: &Region, problems: &mut Problems) {
     };
     let tiles = Span::new(0, tensor.layout.tiles.len() as u32);
     let inside = !region.tiles.is_empty() && tiles.covers(region.tiles);
-    if !problems.require(inside, Code::BadRegion, &place, || format!("the tensor has no tiles {}", region.tiles)) {
+    if !problems.require(inside, Code::BadRegion, &place, || {
+        format!("the tensor has no tiles {}", region.tiles)
+    }) {
         return;
     }
     let end = region.base.checked_add(region.size);
     if region.memory == Memory::Dram {
         let needed = worst_case_bytes(program, tensor, region.tiles);
-        problems.require(end.is_some() && region.size >= needed, Code::BadRegion, &place, || {
-            format!("{} bytes do not hold the worst case of {needed}", region.size)
-        });
+        problems.require(
+            end.is_some() && region.size >= needed,
+            Code::BadRegion,
+            &place,
+            || {
+                format!(
+                    "{} bytes do not hold the worst case of {needed}",
+                    region.size
+                )
+            },
+        );
     } else {
         let capacity = program.machine.ram_elements(region.memory);
         let fits = region.size > 0 && end.is_some_and(|end| end <= capacity);
         problems.require(fits, Code::BadRegion, &place, || {
-            format!("{} elements at {} are not inside the RAM of {capacity}", region.size, region.base)
+            format!(
+                "{} elements at {} are not inside the RAM of {capacity}",
+                region.size, region.base
+            )
         });
     }
 }
@@ -175,7 +257,9 @@ fn worst_case_bytes(program: &Program, tensor: &Tensor, tiles: Span) -> u64 {
     let format = program.machine.activation_format();
     let layout = &tensor.layout;
     let cells = |grid: Grid| (0..grid.count()).map(move |i| (i / grid.cols, i % grid.cols));
-    let tiles = tiles.iter().filter_map(|tile| layout.tiles.get(tile as usize));
+    let tiles = tiles
+        .iter()
+        .filter_map(|tile| layout.tiles.get(tile as usize));
     let per_channel: u64 = tiles
         .flat_map(|tile| cells(tile.pes()).map(|(row, col)| tile.pe_rect(row, col)))
         .map(|rect| {
@@ -188,37 +272,71 @@ fn worst_case_bytes(program: &Program, tensor: &Tensor, tiles: Span) -> u64 {
 }
 
 fn overlaps(program: &Program, problems: &mut Problems) {
-    let mut dram: Vec<&Region> = program.regions.iter().filter(|r| r.memory == Memory::Dram).collect();
+    let mut dram: Vec<&Region> = program
+        .regions
+        .iter()
+        .filter(|r| r.memory == Memory::Dram)
+        .collect();
     dram.sort_by_key(|region| region.base);
     for pair in dram.windows(2) {
         let apart = pair[0].base.saturating_add(pair[0].size) <= pair[1].base;
-        problems.require(apart, Code::BadRegion, &format!("region {}", pair[1].name), || {
-            format!("it overlaps the region {} in DRAM", pair[0].name)
-        });
+        problems.require(
+            apart,
+            Code::BadRegion,
+            &format!("region {}", pair[1].name),
+            || format!("it overlaps the region {} in DRAM", pair[0].name),
+        );
     }
 }
 
 fn values(program: &Program, problems: &mut Problems) {
     for value in &program.values {
         let place = format!("value {}", value.name);
-        let elements = value.shape.iter().try_fold(1u64, |all, &d| all.checked_mul(d));
-        problems.require(elements.is_some_and(|e| e <= MAX_ELEMENTS), Code::BadValue, &place, || {
-            format!("{:?} has more than 2^31 values", value.shape)
-        });
+        let elements = value
+            .shape
+            .iter()
+            .try_fold(1u64, |all, &d| all.checked_mul(d));
+        problems.require(
+            elements.is_some_and(|e| e <= MAX_ELEMENTS),
+            Code::BadValue,
+            &place,
+            || format!("{:?} has more than 2^31 values", value.shape),
+        );
         let Some(id) = value.region else { continue };
         let Some(region) = program.regions.get(id.index()) else {
             problems.add(Code::BadValue, place, "its region does not exist");
             continue;
         };
-        let Some(tensor) = program.tensors.get(region.tensor.index()) else { continue };
-        let whole = region.memory == Memory::Dram && region.tiles == Span::new(0, tensor.layout.tiles.len() as u32);
-        problems.require(whole, Code::BadValue, &place, || "its region is not all of a tensor in DRAM".to_owned());
-        problems.require(elements == Some(tensor.elements()), Code::BadValue, &place, || {
-            format!("{:?} has another number of values than its tensor {:?}", value.shape, tensor.shape)
+        let Some(tensor) = program.tensors.get(region.tensor.index()) else {
+            continue;
+        };
+        let whole = region.memory == Memory::Dram
+            && region.tiles == Span::new(0, tensor.layout.tiles.len() as u32);
+        problems.require(whole, Code::BadValue, &place, || {
+            "its region is not all of a tensor in DRAM".to_owned()
         });
+        problems.require(
+            elements == Some(tensor.elements()),
+            Code::BadValue,
+            &place,
+            || {
+                format!(
+                    "{:?} has another number of values than its tensor {:?}",
+                    value.shape, tensor.shape
+                )
+            },
+        );
     }
-    let segments = program.segments.iter().flat_map(|s| s.inputs.iter().chain(&s.outputs));
-    for id in program.inputs.iter().chain(&program.outputs).chain(segments) {
+    let segments = program
+        .segments
+        .iter()
+        .flat_map(|s| s.inputs.iter().chain(&s.outputs));
+    for id in program
+        .inputs
+        .iter()
+        .chain(&program.outputs)
+        .chain(segments)
+    {
         if program.values.get(id.index()).is_none() {
             problems.add(Code::BadValue, id.to_string(), "it does not exist");
         }
@@ -229,10 +347,16 @@ fn source_map(program: &Program, problems: &mut Problems) {
     let mut end = 0;
     for range in &program.source_map {
         let span = range.instructions;
-        let sound = !span.is_empty() && !range.nodes.is_empty() && span.begin >= end && span.end as usize <= program.code.len();
-        problems.require(sound, Code::BadSourceMap, &format!("source range {span}"), || {
-            "ranges must be ascending, disjoint, inside the code, and name nodes".to_owned()
-        });
+        let sound = !span.is_empty()
+            && !range.nodes.is_empty()
+            && span.begin >= end
+            && span.end as usize <= program.code.len();
+        problems.require(
+            sound,
+            Code::BadSourceMap,
+            &format!("source range {span}"),
+            || "ranges must be ascending, disjoint, inside the code, and name nodes".to_owned(),
+        );
         end = span.end;
     }
 }

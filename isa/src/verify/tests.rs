@@ -29,8 +29,15 @@ pub(crate) fn sample() -> Program {
         base,
         size,
     };
-    let view = |tensor, channels| View { tensor: TensorId(tensor), channels: Span::new(0, channels) };
-    let axis = Axis { kernel: 3, pad: [1, 1], ..Axis::identity(8) };
+    let view = |tensor, channels| View {
+        tensor: TensorId(tensor),
+        channels: Span::new(0, channels),
+    };
+    let axis = Axis {
+        kernel: 3,
+        pad: [1, 1],
+        ..Axis::identity(8)
+    };
     let array = ArrayStage {
         groups: 1,
         y: axis,
@@ -41,9 +48,16 @@ pub(crate) fn sample() -> Program {
         weights: SectionId(0),
         product_shift: 8,
     };
-    let weights = encode_weights(machine.weight_format(), &array, 2, 4, Grid::ONE, |k, c, r, s| {
-        if (k + c + r + s) % 2 == 0 { 100 } else { 0 }
-    });
+    let weights = encode_weights(
+        machine.weight_format(),
+        &array,
+        2,
+        4,
+        Grid::ONE,
+        |k, c, r, s| {
+            if (k + c + r + s) % 2 == 0 { 100 } else { 0 }
+        },
+    );
     let rounds = Span::new(0, 2);
     let value = |name: &str, channels, region| Value {
         name: name.into(),
@@ -52,7 +66,10 @@ pub(crate) fn sample() -> Program {
         region: Some(RegionId(region)),
     };
     Program {
-        provenance: Provenance { tool: "test".into(), ..Provenance::default() },
+        provenance: Provenance {
+            tool: "test".into(),
+            ..Provenance::default()
+        },
         tensors: vec![tensor("x", 2), tensor("y", 4)],
         regions: vec![
             region("x.dram", 0, Memory::Dram, 0, 1024),
@@ -71,10 +88,17 @@ pub(crate) fn sample() -> Program {
                 clamp: [0, 32767],
                 pool: None,
             },
-            passes: vec![Pass { output: Rect::plane(1, 8, 8), source_tile: 0 }],
+            passes: vec![Pass {
+                output: Rect::plane(1, 8, 8),
+                source_tile: 0,
+            }],
         }],
         sections: vec![
-            Section { name: "w".into(), kind: SectionKind::Weights, bytes: weights },
+            Section {
+                name: "w".into(),
+                kind: SectionKind::Weights,
+                bytes: weights,
+            },
             Section {
                 name: "q".into(),
                 kind: SectionKind::Requantise,
@@ -87,13 +111,31 @@ pub(crate) fn sample() -> Program {
         outputs: vec![ValueId(1)],
         code: vec![
             Instruction::Cfg { layer: LayerId(0) },
-            Instruction::Lda { from: RegionId(0), to: RegionId(1) },
+            Instruction::Lda {
+                from: RegionId(0),
+                to: RegionId(1),
+            },
             Instruction::Ldw { rounds },
-            Instruction::Mac { pass: 0, rounds, channels: Span::new(0, 2), from: RegionId(1), half: 0 },
-            Instruction::Drn { pass: 0, rounds, to: RegionId(2), operand: None, half: 0 },
+            Instruction::Mac {
+                pass: 0,
+                rounds,
+                channels: Span::new(0, 2),
+                from: RegionId(1),
+                half: 0,
+            },
+            Instruction::Drn {
+                pass: 0,
+                rounds,
+                to: RegionId(2),
+                operand: None,
+                half: 0,
+            },
             Instruction::End {},
         ],
-        source_map: vec![SourceRange { instructions: Span::new(0, 5), nodes: vec!["/conv".into()] }],
+        source_map: vec![SourceRange {
+            instructions: Span::new(0, 5),
+            nodes: vec!["/conv".into()],
+        }],
         machine,
     }
 }
@@ -122,17 +164,28 @@ fn a_scale_is_positive() {
 
 #[test]
 fn the_smallest_integer_is_not_used() {
-    assert_eq!(spoiled(|p| p.tensors[0].range[0] = i16::MIN), Code::BadTable);
+    assert_eq!(
+        spoiled(|p| p.tensors[0].range[0] = i16::MIN),
+        Code::BadTable
+    );
 }
 
 #[test]
 fn tiles_cover_the_plane() {
-    assert_eq!(spoiled(|p| *p.tensors[0].layout.tiles[0].y.last_mut().unwrap() = 7), Code::BadLayout);
+    assert_eq!(
+        spoiled(|p| *p.tensors[0].layout.tiles[0].y.last_mut().unwrap() = 7),
+        Code::BadLayout
+    );
 }
 
 #[test]
 fn tiles_are_cut_over_exactly_the_pes() {
-    assert_eq!(spoiled(|p| { p.tensors[0].layout.tiles[0].y.pop(); }), Code::BadLayout);
+    assert_eq!(
+        spoiled(|p| {
+            p.tensors[0].layout.tiles[0].y.pop();
+        }),
+        Code::BadLayout
+    );
 }
 
 #[test]
@@ -152,12 +205,18 @@ fn dram_regions_do_not_overlap() {
 
 #[test]
 fn a_layer_fits_its_destination() {
-    assert_eq!(spoiled(|p| p.layers[0].array.as_mut().unwrap().y.output = 7), Code::BadLayer);
+    assert_eq!(
+        spoiled(|p| p.layers[0].array.as_mut().unwrap().y.output = 7),
+        Code::BadLayer
+    );
 }
 
 #[test]
 fn channel_groups_partition_the_output_channels() {
-    assert_eq!(spoiled(|p| p.layers[0].array.as_mut().unwrap().channel_groups[1].begin = 3), Code::BadLayer);
+    assert_eq!(
+        spoiled(|p| p.layers[0].array.as_mut().unwrap().channel_groups[1].begin = 3),
+        Code::BadLayer
+    );
 }
 
 #[test]
@@ -173,17 +232,26 @@ fn a_channel_group_does_not_straddle_convolution_groups() {
 
 #[test]
 fn pe_groups_need_multicast() {
-    assert_eq!(spoiled(|p| p.layers[0].array.as_mut().unwrap().pe_groups = Grid::new(2, 1)), Code::BadLayer);
+    assert_eq!(
+        spoiled(|p| p.layers[0].array.as_mut().unwrap().pe_groups = Grid::new(2, 1)),
+        Code::BadLayer
+    );
 }
 
 #[test]
 fn passes_partition_the_output() {
-    assert_eq!(spoiled(|p| p.layers[0].passes[0].output.y.end = 7), Code::BadLayer);
+    assert_eq!(
+        spoiled(|p| p.layers[0].passes[0].output.y.end = 7),
+        Code::BadLayer
+    );
 }
 
 #[test]
 fn a_channel_group_fits_the_accumulators() {
-    assert_eq!(spoiled(|p| (p.machine.pe.banks, p.machine.pe.entries_per_bank) = (1, 17)), Code::AccumulatorsExceeded);
+    assert_eq!(
+        spoiled(|p| (p.machine.pe.banks, p.machine.pe.entries_per_bank) = (1, 17)),
+        Code::AccumulatorsExceeded
+    );
 }
 
 #[test]
@@ -194,22 +262,43 @@ fn sections_are_exactly_what_the_layer_asks_for() {
 
 #[test]
 fn proven_ranges_are_proven() {
-    assert_eq!(spoiled(|p| p.layers[0].array.as_mut().unwrap().product_shift = 0), Code::SumOverflow);
+    assert_eq!(
+        spoiled(|p| p.layers[0].array.as_mut().unwrap().product_shift = 0),
+        Code::SumOverflow
+    );
 }
 
 #[test]
 fn a_region_is_written_before_it_is_read() {
-    assert_eq!(spoiled(|p| { p.code.remove(1); p.source_map[0].instructions.end -= 1; }), Code::BadCode);
+    assert_eq!(
+        spoiled(|p| {
+            p.code.remove(1);
+            p.source_map[0].instructions.end -= 1;
+        }),
+        Code::BadCode
+    );
 }
 
 #[test]
 fn rounds_are_streamed_before_they_are_multiplied() {
-    assert_eq!(spoiled(|p| { p.code.remove(2); p.source_map[0].instructions.end -= 1; }), Code::BadCode);
+    assert_eq!(
+        spoiled(|p| {
+            p.code.remove(2);
+            p.source_map[0].instructions.end -= 1;
+        }),
+        Code::BadCode
+    );
 }
 
 #[test]
 fn what_is_accumulated_is_drained() {
-    assert_eq!(spoiled(|p| { p.code.remove(4); p.source_map[0].instructions.end -= 1; }), Code::BadCode);
+    assert_eq!(
+        spoiled(|p| {
+            p.code.remove(4);
+            p.source_map[0].instructions.end -= 1;
+        }),
+        Code::BadCode
+    );
 }
 
 #[test]
@@ -228,7 +317,12 @@ fn halves_alternate() {
 
 #[test]
 fn code_ends_with_end() {
-    assert_eq!(spoiled(|p| { p.code.pop(); }), Code::BadCode);
+    assert_eq!(
+        spoiled(|p| {
+            p.code.pop();
+        }),
+        Code::BadCode
+    );
 }
 
 #[test]
@@ -238,5 +332,8 @@ fn values_fit_their_tensors() {
 
 #[test]
 fn the_source_map_lies_inside_the_code() {
-    assert_eq!(spoiled(|p| p.source_map[0].instructions.end = 99), Code::BadSourceMap);
+    assert_eq!(
+        spoiled(|p| p.source_map[0].instructions.end = 99),
+        Code::BadSourceMap
+    );
 }

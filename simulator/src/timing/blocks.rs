@@ -42,15 +42,30 @@ impl ActivationBlocks {
         let (pes, residues) = (tile.pes(), layout.residues.count());
         let per_pe = (channels.len() * residues) as usize;
         let mut blocks = vec![Block::default(); pes.count() as usize * per_pe];
-        blocks.par_chunks_mut(per_pe.max(1)).enumerate().for_each(|(pe, blocks)| {
-            let rect = tile.pe_rect(pe as u32 / pes.cols, pe as u32 % pes.cols);
-            for (index, block) in blocks.iter_mut().enumerate() {
-                let (channel, residue) = (channels.begin + index as u32 / residues, index as u32 % residues);
-                let at = (residue / layout.residues.cols, residue % layout.residues.cols);
-                *block = measure_block(values, shape, rect, channel, at, layout.residues, format);
-            }
-        });
-        Self { pes, residues, blocks, channels: channels.len() }
+        blocks
+            .par_chunks_mut(per_pe.max(1))
+            .enumerate()
+            .for_each(|(pe, blocks)| {
+                let rect = tile.pe_rect(pe as u32 / pes.cols, pe as u32 % pes.cols);
+                for (index, block) in blocks.iter_mut().enumerate() {
+                    let (channel, residue) = (
+                        channels.begin + index as u32 / residues,
+                        index as u32 % residues,
+                    );
+                    let at = (
+                        residue / layout.residues.cols,
+                        residue % layout.residues.cols,
+                    );
+                    *block =
+                        measure_block(values, shape, rect, channel, at, layout.residues, format);
+                }
+            });
+        Self {
+            pes,
+            residues,
+            blocks,
+            channels: channels.len(),
+        }
     }
 
     /// The blocks of one PE, by (channel, residue).
@@ -61,17 +76,25 @@ impl ActivationBlocks {
 
     /// Elements that each PE holds.
     pub fn elements_per_pe(&self) -> Vec<u64> {
-        (0..self.pes.count()).map(|pe| self.of_pe(pe).iter().map(|b| u64::from(b.elements)).sum()).collect()
+        (0..self.pes.count())
+            .map(|pe| self.of_pe(pe).iter().map(|b| u64::from(b.elements)).sum())
+            .collect()
     }
 
     /// Encoded bytes of all blocks.
     pub fn bytes(&self, format: Format) -> u64 {
-        self.blocks.iter().map(|b| format.block_bytes(u64::from(b.elements))).sum()
+        self.blocks
+            .iter()
+            .map(|b| format.block_bytes(u64::from(b.elements)))
+            .sum()
     }
 
     /// Vectors of `width` elements of all blocks.
     pub fn vectors(&self, width: u32) -> u64 {
-        self.blocks.iter().map(|b| u64::from(b.elements.div_ceil(width))).sum()
+        self.blocks
+            .iter()
+            .map(|b| u64::from(b.elements.div_ceil(width)))
+            .sum()
     }
 }
 
@@ -102,7 +125,11 @@ fn measure_block(
                     block.elements += u32::from(!format.compressed);
                 } else {
                     block.nonzeros += 1;
-                    block.elements += if format.compressed { 1 + run / period } else { 1 };
+                    block.elements += if format.compressed {
+                        1 + run / period
+                    } else {
+                        1
+                    };
                     run = 0;
                 }
             }
@@ -158,7 +185,11 @@ impl WeightSizes {
             let tap = usize::from(weight.r) * array.x.kernel as usize + usize::from(weight.s);
             nonzeros[weight.channel as usize * taps + tap] += 1;
         }
-        Self { groups, bytes: blocks.group_bytes.clone(), nonzeros }
+        Self {
+            groups,
+            bytes: blocks.group_bytes.clone(),
+            nonzeros,
+        }
     }
 
     /// Non-zero products of a pass whose output lies inside `inner`: exact, by counting for every tap the non-zero
@@ -175,11 +206,16 @@ impl WeightSizes {
         let (rows, cols) = (array.y.kernel as usize, array.x.kernel as usize);
         let lines = |axis: &scnn_isa::plane::Axis, span: Span, inside: Span| -> Vec<Vec<u32>> {
             let reaches = |tap: u32| {
-                span.iter().filter(|&i| axis.output(i, tap).is_some_and(|o| inside.contains(o))).collect()
+                span.iter()
+                    .filter(|&i| axis.output(i, tap).is_some_and(|o| inside.contains(o)))
+                    .collect()
             };
             (0..axis.kernel).map(reaches).collect()
         };
-        let (ys, xs) = (lines(&array.y, tile.y, inner.y), lines(&array.x, tile.x, inner.x));
+        let (ys, xs) = (
+            lines(&array.y, tile.y, inner.y),
+            lines(&array.x, tile.x, inner.x),
+        );
         let images = tile.n.intersect(inner.n);
         (0..view.len())
             .into_par_iter()
@@ -187,20 +223,24 @@ impl WeightSizes {
                 let taps = &self.nonzeros[c as usize * rows * cols..(c as usize + 1) * rows * cols];
                 let mut useful = 0u64;
                 for n in images.iter() {
-                    let plane = (n as usize * channels as usize + (view.begin + c) as usize) * height as usize;
+                    let plane = (n as usize * channels as usize + (view.begin + c) as usize)
+                        * height as usize;
                     for (s, xs) in xs.iter().enumerate() {
                         if (0..rows).all(|r| taps[r * cols + s] == 0) {
                             continue;
                         }
                         let mut in_row = vec![0u64; height as usize];
                         for y in tile.y.iter() {
-                            let row = &values[(plane + y as usize) * width as usize..][..width as usize];
-                            in_row[y as usize] = xs.iter().filter(|&&x| row[x as usize] != 0).count() as u64;
+                            let row =
+                                &values[(plane + y as usize) * width as usize..][..width as usize];
+                            in_row[y as usize] =
+                                xs.iter().filter(|&&x| row[x as usize] != 0).count() as u64;
                         }
                         for (r, ys) in ys.iter().enumerate() {
                             let weights = u64::from(taps[r * cols + s]);
                             if weights > 0 {
-                                useful += weights * ys.iter().map(|&y| in_row[y as usize]).sum::<u64>();
+                                useful +=
+                                    weights * ys.iter().map(|&y| in_row[y as usize]).sum::<u64>();
                             }
                         }
                     }

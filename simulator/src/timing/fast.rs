@@ -30,7 +30,12 @@ pub struct TimeLine {
 impl TimeLine {
     /// An empty time line.
     pub fn new(machine: &Machine) -> Self {
-        Self { drift: machine.sync.drift, finish: vec![0; machine.pe_count() as usize], last: 0, before_last: 0 }
+        Self {
+            drift: machine.sync.drift,
+            finish: vec![0; machine.pe_count() as usize],
+            last: 0,
+            before_last: 0,
+        }
     }
 
     /// Adds a round of `steps` by PE.
@@ -43,7 +48,13 @@ impl TimeLine {
             *finish = (*finish).max(earliest) + steps;
         }
         self.before_last = self.last;
-        self.last = self.finish.iter().copied().max().unwrap_or(0).max(self.last);
+        self.last = self
+            .finish
+            .iter()
+            .copied()
+            .max()
+            .unwrap_or(0)
+            .max(self.last);
     }
 
     /// Cycles so far.
@@ -73,12 +84,16 @@ pub fn count(
     channels: Span,
     useful: u64,
 ) -> ArrayWork {
-    let (f, i) = (machine.pe.weights_per_vector, machine.pe.activations_per_vector);
+    let (f, i) = (
+        machine.pe.weights_per_vector,
+        machine.pe.activations_per_vector,
+    );
     let fifo = machine.fifo_elements();
     let group_pes = activations.pes;
     let pe_groups = array.pe_groups;
-    let occupied: Vec<bool> =
-        (0..group_pes.count()).map(|pe| activations.of_pe(pe).iter().any(|b| b.elements > 0)).collect();
+    let occupied: Vec<bool> = (0..group_pes.count())
+        .map(|pe| activations.of_pe(pe).iter().any(|b| b.elements > 0))
+        .collect();
 
     let per_round: Vec<(Vec<u64>, Slots, Counters)> = rounds
         .iter()
@@ -92,10 +107,14 @@ pub fn count(
                 let (first, blocks) = &weights.groups[index];
                 let residues = activations.residues;
                 // Blocks of the channels that this instruction covers.
-                let span = channels.intersect(Span::new(*first, *first + blocks.len() as u32 / residues));
+                let span =
+                    channels.intersect(Span::new(*first, *first + blocks.len() as u32 / residues));
                 let from = ((span.begin.max(*first) - first) * residues) as usize;
                 let blocks = &blocks[from..from + (span.len() * residues) as usize];
-                let vectors: u64 = blocks.iter().map(|b| u64::from(b.elements.div_ceil(f))).sum();
+                let vectors: u64 = blocks
+                    .iter()
+                    .map(|b| u64::from(b.elements.div_ceil(f)))
+                    .sum();
                 counters.dram_weight_bytes += weights.bytes[index];
                 for pe in 0..group_pes.count() {
                     let all = activations.of_pe(pe);
@@ -172,7 +191,11 @@ pub fn complete(slots: &mut Slots, machine: &Machine, cycles: u64, steps: u64, t
     let lanes = u64::from(machine.multipliers_per_pe());
     slots.no_tile += (u64::from(machine.pe_count()) - tiles) * cycles * lanes;
     slots.barrier += (tiles * cycles - steps) * lanes;
-    debug_assert_eq!(slots.total(), cycles * lanes * u64::from(machine.pe_count()), "the slots of a layer sum exactly");
+    debug_assert_eq!(
+        slots.total(),
+        cycles * lanes * u64::from(machine.pe_count()),
+        "the slots of a layer sum exactly"
+    );
 }
 
 #[cfg(test)]
