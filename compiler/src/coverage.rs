@@ -31,7 +31,7 @@ impl Coverage {
                         layer.conv.as_ref().map_or(0, |conv| conv.macs(images));
                 }
                 Op::Concat | Op::Slice(_) | Op::Rename => {
-                    coverage.machine_nodes += node.onnx_nodes.len()
+                    coverage.machine_nodes += node.onnx_nodes.len();
                 }
                 Op::Host(host) => {
                     coverage.host_nodes += node.onnx_nodes.len();

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use thiserror::Error;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{
-    Graph, IntoRunnable, IntoTValue, IntoTensor, OutletId, TVec, Tensor, TractError, TypedFact,
-    TypedOp, TypedSimplePlan,
+    Graph, IntoRunnable, IntoTValue, OutletId, TVec, Tensor, TractError, TypedFact, TypedOp,
+    TypedSimplePlan,
 };
 
 /// Why the float model does not run.
@@ -98,7 +98,11 @@ impl FloatModel {
             .outputs
             .iter()
             .cloned()
-            .zip(results.into_iter().map(|r| r.into_tensor()))
+            .zip(
+                results
+                    .into_iter()
+                    .map(tract_onnx::prelude::IntoTensor::into_tensor),
+            )
             .collect())
     }
 }

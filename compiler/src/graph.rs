@@ -83,7 +83,7 @@ pub struct Layer {
     pub operand: bool,
     /// Activation function beyond a clamp.
     pub function: Option<Function>,
-    /// Lower and upper bound; ReLU is `(0, inf)`.
+    /// Lower and upper bound; `ReLU` is `(0, inf)`.
     pub clamp: Option<(f32, f32)>,
     /// Pooling.
     pub pool: Option<Pool>,

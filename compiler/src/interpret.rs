@@ -171,20 +171,19 @@ impl State<'_> {
             .into_par_iter()
             .map(|index| {
                 let (n, k) = (index / k, index % k);
-                let (inner, height, width) = match &layer.conv {
-                    Some(conv) => (
+                let (inner, height, width) = if let Some(conv) = &layer.conv {
+                    (
                         self.convolve(layer.source, conv, n, k, layer.requantise.len()),
                         conv.y.output,
                         conv.x.output,
-                    ),
-                    None => {
-                        let values = self
-                            .channel(layer.source, n, k)
-                            .iter()
-                            .map(|&v| i32::from(v))
-                            .collect();
-                        (values, from[2], from[3])
-                    }
+                    )
+                } else {
+                    let values = self
+                        .channel(layer.source, n, k)
+                        .iter()
+                        .map(|&v| i32::from(v))
+                        .collect();
+                    (values, from[2], from[3])
                 };
                 let values = self.post_process(layer, inner, n, k);
                 match &layer.pool {

@@ -3,7 +3,7 @@
 //! Symmetric, zero point 0, so that zeros stay zeros. Activations have one scale per tensor, from calibrated ranges
 //! with [`Options::headroom`]; weights one per output channel. A 32-bit product does not fit a 24-bit sum, so every
 //! layer has a **product shift**: the least for which no sum can overflow, proven from the sum of the weights'
-//! magnitudes and the range of the activations (a ReLU's output has only one sign, which halves it).
+//! magnitudes and the range of the activations (a `ReLU`'s output has only one sign, which halves it).
 //!
 //! The result, [`Quantised`], is what the interpreter executes and what mapping distributes. Concatenations and
 //! channel slices are gone: producers write into, and consumers read from, channel ranges of one tensor.

@@ -137,7 +137,7 @@ pub fn table(knots: &[i16], value: i32) -> i32 {
     }
 }
 
-/// Multiplies negative values by `multiplier / 2^15` (leaky and parametric ReLU).
+/// Multiplies negative values by `multiplier / 2^15` (leaky and parametric `ReLU`).
 #[inline]
 pub const fn leaky(value: i32, multiplier: i16) -> i32 {
     if value >= 0 {

@@ -12,7 +12,7 @@
 //! values       count x data_bits, likewise
 //! ```
 //!
-//! An uncompressed block (the SparseA and SparseW machines) has one element per position and is coded the same way.
+//! An uncompressed block (the `SparseA` and `SparseW` machines) has one element per position and is coded the same way.
 
 use thiserror::Error;
 

@@ -150,7 +150,7 @@ impl fmt::Display for Diagnostic {
             match &location.place {
                 Place::File => write!(f, "\n  --> {file}")?,
                 Place::Node { name, operator } => {
-                    write!(f, "\n  --> {file}: node `{name}` ({operator})")?
+                    write!(f, "\n  --> {file}: node `{name}` ({operator})")?;
                 }
                 Place::Entry(entry) => write!(f, "\n  --> {file}: {entry}")?,
                 Place::Line { line, column, text } => {

@@ -423,7 +423,7 @@ pub fn reference() -> String {
     );
     let mut write = |text: fmt::Arguments| {
         page.write_fmt(text)
-            .expect("writing to a string does not fail")
+            .expect("writing to a string does not fail");
     };
     for instruction in DESCRIPTIONS {
         write(format_args!(

@@ -83,7 +83,7 @@ pub struct PpuStage {
     /// Residual operand, of the shape of the output before pooling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operand: Option<Operand>,
-    /// Activation function; a ReLU is the clamp's lower bound.
+    /// Activation function; a `ReLU` is the clamp's lower bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<Function>,
     /// Smallest and largest value that leaves.

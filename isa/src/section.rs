@@ -256,7 +256,7 @@ pub fn decode_requantise(bytes: &[u8], channels: u32) -> Result<Vec<Requantise>,
         .collect()
 }
 
-/// Encodes a table or the slopes of a leaky ReLU.
+/// Encodes a table or the slopes of a leaky `ReLU`.
 pub fn encode_words(words: &[i16]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }

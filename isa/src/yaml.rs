@@ -1,6 +1,6 @@
-//! YAML in and out: the only module of the project that names serde_yaml.
+//! YAML in and out: the only module of the project that names `serde_yaml`.
 //!
-//! serde_yaml is archived upstream; `serde_yaml_ng`, or `serde-saphyr` with an adapter for [`YamlError`], would
+//! `serde_yaml` is archived upstream; `serde_yaml_ng`, or `serde-saphyr` with an adapter for [`YamlError`], would
 //! replace it here without touching anything else.
 
 use serde::Serialize;

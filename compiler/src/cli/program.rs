@@ -40,12 +40,11 @@ pub fn disasm(options: &args::Disasm) -> Result<(), Failure> {
             data: !options.code,
         },
     );
-    match &options.output {
-        Some(path) => output::write(path, text.as_bytes()),
-        None => {
-            output::print(&text);
-            Ok(())
-        }
+    if let Some(path) = &options.output {
+        output::write(path, text.as_bytes())
+    } else {
+        output::print(&text);
+        Ok(())
     }
 }
 

@@ -173,7 +173,7 @@ pub fn samples(
             .shape()
             .first()
             .is_some_and(|&n| n > 0 && tensor.len() == n * per_sample && tensor.rank() == 2);
-    if per_sample == 0 || !same || tensor.len() % per_sample != 0 {
+    if per_sample == 0 || !same || !tensor.len().is_multiple_of(per_sample) {
         return Err(mismatch());
     }
     let cast = tensor.cast_to_dt(dtype).map_err(|_| mismatch())?;

@@ -838,9 +838,9 @@ fn weights_of<'a>(importer: &Importer<'a>, node: &NodeProto) -> Result<&'a Tenso
 /// `[K, C / groups, R, S]`; a 1-D kernel has one row.
 fn kernel_shape(weights: &Tensor) -> Result<[u32; 4], String> {
     let dims: Vec<u32> = weights.shape().iter().map(|&d| d as u32).collect();
-    match dims.as_slice() {
-        &[k, c, s] => Ok([k, c, 1, s]),
-        &[k, c, r, s] => Ok([k, c, r, s]),
+    match *dims.as_slice() {
+        [k, c, s] => Ok([k, c, 1, s]),
+        [k, c, r, s] => Ok([k, c, r, s]),
         _ => Err(format!("its weights {dims:?} are not 1-D or 2-D kernels")),
     }
 }
@@ -1035,9 +1035,9 @@ fn pair(values: &[i64], default: u32) -> Result<[u32; 2], String> {
             .filter(|&v| (1..=65535).contains(&v))
             .ok_or(v)
     };
-    match values {
-        &[x] => number(x).map(|x| [default, x]),
-        &[y, x] => number(y).and_then(|y| number(x).map(|x| [y, x])),
+    match *values {
+        [x] => number(x).map(|x| [default, x]),
+        [y, x] => number(y).and_then(|y| number(x).map(|x| [y, x])),
         _ => {
             return Err(format!(
                 "its attribute {values:?} is not for one or two axes"

@@ -208,7 +208,7 @@ fn stored_elements(tensor: &TensorProto) -> Option<u64> {
     };
     if !tensor.raw_data.is_empty() {
         let bytes = tensor.raw_data.len() as u64;
-        return Some(if bytes % width == 0 {
+        return Some(if bytes.is_multiple_of(width) {
             bytes / width
         } else {
             u64::MAX

@@ -178,10 +178,10 @@ impl Cuts {
 impl std::fmt::Display for Cuts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}..{} by {}", self.begin, self.end, self.step)?;
-        if self.parts != self.natural_parts() {
-            write!(f, " in {}", self.parts)
-        } else {
+        if self.parts == self.natural_parts() {
             Ok(())
+        } else {
+            write!(f, " in {}", self.parts)
         }
     }
 }

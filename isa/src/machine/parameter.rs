@@ -1,6 +1,6 @@
 //! Values of machine parameters: how each type is read, checked against its range where it stands, and shown.
 //!
-//! The checks run inside serde's visitor, because that is where serde_yaml knows line and column.
+//! The checks run inside serde's visitor, because that is where `serde_yaml` knows line and column.
 
 use super::{Picojoules, SquareMillimetres};
 use serde::Deserialize;

@@ -160,8 +160,9 @@ fn check_array(program: &Program, layer: &Layer, array: &ArrayStage, source: &Te
         "its PE groups are not those of its source".to_owned()
     })?;
     let count = array.channel_groups.len();
-    let whole =
-        count > 0 && count % array.pe_groups.count() as usize == 0 && array.rounds() <= 0xffff;
+    let whole = count > 0
+        && count.is_multiple_of(array.pe_groups.count() as usize)
+        && array.rounds() <= 0xffff;
     require(whole, Code::BadLayer, || {
         format!("{count} output-channel groups are no whole number of rounds")
     })?;

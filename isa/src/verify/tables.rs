@@ -104,8 +104,8 @@ fn check_layout(program: &Program, tensor: &Tensor, place: &str, problems: &mut 
     let array = program.machine.pes();
     let divides = groups.rows > 0
         && groups.cols > 0
-        && array.rows % groups.rows == 0
-        && array.cols % groups.cols == 0;
+        && array.rows.is_multiple_of(groups.rows)
+        && array.cols.is_multiple_of(groups.cols);
     if !problems.require(divides, Code::BadLayout, place, || {
         format!(
             "{} x {} PE groups do not divide {} x {} PEs",
