@@ -47,7 +47,10 @@ pub fn main() -> ExitCode {
         Verb::Verify(options) => program::verify(&options),
         Verb::Inspect(options) => program::inspect(&options),
         Verb::Machine(verb) => machine::machine(&verb),
-        Verb::Ops => model::ops(),
+        Verb::Ops => {
+            model::ops();
+            Ok(())
+        }
         Verb::Check(options) => model::check(&options),
     })
 }

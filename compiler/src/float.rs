@@ -35,7 +35,7 @@ impl fmt::Debug for FloatModel {
         f.debug_struct("FloatModel")
             .field("inputs", &self.inputs)
             .field("outputs", &self.outputs)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

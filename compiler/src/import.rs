@@ -156,7 +156,7 @@ pub fn import_bytes(
     facts::load_external_data(&mut model, folder).map_err(|error| ImportErrors(vec![error]))?;
     facts::bind_dimensions(&mut model, options)?;
     let facts = Facts::infer(&model)?;
-    let graph = Importer::new(&model, &facts, stem).run()?;
+    let graph = Importer::new(&model, &facts, stem).run();
     Ok(Imported {
         graph,
         model: Arc::new(model),
@@ -248,10 +248,10 @@ impl<'a> Importer<'a> {
         }
     }
 
-    fn run(mut self) -> Result<Graph, ImportErrors> {
+    fn run(mut self) -> Graph {
         let model = self.model;
         let Some(proto) = &model.graph else {
-            return Ok(self.graph);
+            return self.graph;
         };
         for input in &proto.input {
             if self.facts.constant(&input.name).is_none() {
@@ -270,7 +270,7 @@ impl<'a> Importer<'a> {
             };
             self.graph.outputs.push((output.name.clone(), id));
         }
-        Ok(self.graph)
+        self.graph
     }
 
     fn node(&mut self, node: &NodeProto) {
@@ -295,12 +295,12 @@ impl<'a> Importer<'a> {
                     self.results.insert(output.clone(), id);
                 }
             }
-            Translated::Host(reason) => self.host(node, reason),
+            Translated::Host(reason) => self.host(node, &reason),
         }
     }
 
     /// Adds a host node for `node` and one node for each of its results.
-    fn host(&mut self, node: &NodeProto, reason: String) {
+    fn host(&mut self, node: &NodeProto, reason: &str) {
         let mut initializers = Vec::new();
         let mut inputs: Vec<String> = Vec::new();
         let mut operands = Vec::new();

@@ -45,6 +45,9 @@ pub enum InterpretError {
     },
 }
 
+/// What runs a host segment on its operands, in their order.
+pub type Host<'a> = dyn FnMut(&HostStep, &[Tensor]) -> Result<Vec<Tensor>, String> + 'a;
+
 /// Runs `network` on `inputs` (by ONNX name); `host` runs a host segment on its operands.
 ///
 /// # Errors
@@ -52,7 +55,7 @@ pub enum InterpretError {
 pub fn interpret(
     network: &Quantised,
     inputs: &BTreeMap<String, Tensor>,
-    host: &mut dyn FnMut(&HostStep, &[Tensor]) -> Result<Vec<Tensor>, String>,
+    host: &mut Host<'_>,
 ) -> Result<Interpretation, InterpretError> {
     let mut state = State {
         network,

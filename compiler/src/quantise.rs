@@ -227,7 +227,7 @@ pub fn quantise(
     options: &Options,
 ) -> Result<Quantised, QuantiseError> {
     let storage = Storage::assign(graph)?;
-    let tensors = scale_tensors(graph, &storage, calibration, options)?;
+    let tensors = scale_tensors(graph, &storage, calibration, *options)?;
     let mut builder = Builder {
         graph,
         storage: &storage,
@@ -263,7 +263,7 @@ fn scale_tensors(
     graph: &Graph,
     storage: &Storage,
     calibration: &Calibration,
-    options: &Options,
+    options: Options,
 ) -> Result<Vec<Tensor>, QuantiseError> {
     let limit = ((1i32 << (options.bits - 1)) - 1) as f32;
     let mut tensors = Vec::with_capacity(storage.tensors.len());
@@ -475,7 +475,7 @@ impl Builder<'_> {
         };
 
         // Units before the activation function: the output's, or the table's input.
-        let (function, inner_scale) = self.function(layer, &to);
+        let (function, inner_scale) = function_stage(layer, &to);
         let product_scale = conv
             .as_ref()
             .map_or(1.0, |conv| 2f64.powi(i32::from(conv.product_shift)));
@@ -516,32 +516,6 @@ impl Builder<'_> {
         };
         widen_average(&mut layer, &from, &to);
         Ok(layer)
-    }
-
-    /// The activation function in integers and the real value of one unit of its input.
-    fn function(&self, layer: &Layer, to: &Tensor) -> (Option<IntFunction>, f64) {
-        let scale = f64::from(to.scale);
-        let Some(function) = &layer.function else {
-            return (None, scale);
-        };
-        if let Function::Leaky(slopes) = function {
-            let slopes = slopes
-                .iter()
-                .map(|s| (s * 32768.0).round().clamp(-32768.0, 32767.0) as i16)
-                .collect();
-            return (Some(IntFunction::Leaky(slopes)), scale);
-        }
-        let reach = function_reach(function, scale * 32767.0);
-        let unit = reach / 32768.0;
-        let knots = (0..=TABLE_SEGMENTS)
-            .map(|i| {
-                let x = (i as f64 * 256.0 - 32768.0) * unit;
-                (evaluate(function, x) / scale)
-                    .round()
-                    .clamp(-32767.0, 32767.0) as i16
-            })
-            .collect();
-        (Some(IntFunction::Table(knots)), unit)
     }
 
     fn value(&mut self, node: NodeId) -> usize {
@@ -638,10 +612,36 @@ fn requantise_channel(unit: f64, scale: f64, offset: f64, target: f64) -> Requan
         (offset / target / realised).round()
     };
     Requantise {
-        bias: bias.clamp(-2147483647.0, 2147483647.0) as i32,
+        bias: bias.clamp(-f64::from(i32::MAX), f64::from(i32::MAX)) as i32,
         multiplier,
         shift,
     }
+}
+
+/// The activation function in integers and the real value of one unit of its input.
+fn function_stage(layer: &Layer, to: &Tensor) -> (Option<IntFunction>, f64) {
+    let scale = f64::from(to.scale);
+    let Some(function) = &layer.function else {
+        return (None, scale);
+    };
+    if let Function::Leaky(slopes) = function {
+        let slopes = slopes
+            .iter()
+            .map(|s| (s * 32768.0).round().clamp(-32768.0, 32767.0) as i16)
+            .collect();
+        return (Some(IntFunction::Leaky(slopes)), scale);
+    }
+    let reach = function_reach(function, scale * 32767.0);
+    let unit = reach / 32768.0;
+    let knots = (0..=TABLE_SEGMENTS)
+        .map(|i| {
+            let x = (i as f64 * 256.0 - 32768.0) * unit;
+            (evaluate(function, x) / scale)
+                .round()
+                .clamp(-32767.0, 32767.0) as i16
+        })
+        .collect();
+    (Some(IntFunction::Table(knots)), unit)
 }
 
 /// Bounds in the units of `to`, inside its range.

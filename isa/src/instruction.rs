@@ -1,6 +1,6 @@
 //! The instruction set: one table, and what is derived from it.
 //!
-//! [`for_each_instruction!`] holds every instruction once: opcode, mnemonic, name, operands with their kinds, and one
+//! [`for_each_instruction!`](crate::for_each_instruction) holds every instruction once: opcode, mnemonic, name, operands with their kinds, and one
 //! sentence each. The [`Instruction`] type, the 128-bit words, the operand lists that the assembler and the printer
 //! use, and the reference page are each what one macro makes of that table. To add an instruction, add a row and
 //! give it a meaning in the verifier and in the simulator; the compiler finds every `match` that lacks it.
@@ -276,6 +276,7 @@ macro_rules! define_instructions {
             ///
             /// # Errors
             /// Whatever `operand` reports, or a value of the wrong kind as [`OperandMismatch`].
+            #[allow(clippy::redundant_closure_call)] // It gives `?` a place to return to.
             pub fn build<E: From<OperandMismatch>>(
                 mnemonic: &str,
                 #[allow(unused_mut, unused_variables)]

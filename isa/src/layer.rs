@@ -195,11 +195,9 @@ impl ArrayStage {
 
     /// The input channels (of the source view) that reach the output channels `k`: those of its convolution group.
     pub fn input_channels(&self, k: Span, input_channels: u32, output_channels: u32) -> Span {
-        let (per_in, per_out) = (
-            input_channels / self.groups.max(1),
-            output_channels / self.groups.max(1),
-        );
-        let group = if per_out == 0 { 0 } else { k.begin / per_out };
+        let groups = self.groups.max(1);
+        let (per_in, per_out) = (input_channels / groups, output_channels / groups);
+        let group = k.begin / per_out.max(1);
         Span::new(group * per_in, (group + 1) * per_in)
     }
 

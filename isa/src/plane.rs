@@ -161,14 +161,33 @@ pub struct Axis {
     /// Number of taps (filter rows R or columns S, window height or width).
     pub kernel: u32,
     /// Step between output positions, in input positions.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub stride: u32,
     /// Step between input positions, in output positions (transposed convolution); else 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub upsample: u32,
     /// Distance between taps.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub dilation: u32,
     /// Padding before and after the input. Negative padding crops (transposed convolutions).
     /// `pad[1]` decides nothing but the divisor of an average that includes padding.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub pad: [i32; 2],
+}
+
+/// What a text leaves out of an axis.
+const fn one() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde asks for.
+const fn is_one(factor: &u32) -> bool {
+    *factor == 1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // Likewise.
+const fn is_zero(pad: &[i32; 2]) -> bool {
+    matches!(pad, [0, 0])
 }
 
 impl Axis {

@@ -215,7 +215,7 @@ pub struct HostSegment {
 pub struct SourceRange {
     /// Instruction indices.
     pub instructions: Span,
-    /// ONNX node names, in graph order.
+    /// ONNX node names, the one that gives the layer its name first.
     pub nodes: Vec<String>,
 }
 

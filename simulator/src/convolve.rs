@@ -85,6 +85,7 @@ fn add_products_avx2(sums: &mut [i32], inputs: &[i16], weight: i16, shift: u32) 
     add_products_portable(sums, inputs, weight, shift);
 }
 
+#[allow(clippy::inline_always)] // It must take the instruction set of its caller.
 #[inline(always)]
 fn add_products_portable(sums: &mut [i32], inputs: &[i16], weight: i16, shift: u32) {
     let weight = i32::from(weight);
@@ -121,7 +122,7 @@ mod tests {
             let span = Span::new(begin.min(output - 1), output);
             let random = |i: u32| {
                 let hash = (u64::from(i) ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-                if hash & 3 == 0 { 0 } else { (hash >> 24) as i16 }
+                if hash % 4 == 0 { 0 } else { (hash >> 24) as i16 }
             };
             let source: Vec<i16> = (0..2 * input * input).map(random).collect();
             let mut weights = Vec::new();

@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::{machine, output, tensors};
 use scnn_isa::diagnostic::Code;
 use scnnc::compile::{self, Compiled, Options};
-use scnnc::graph::{Graph, Op};
+use scnnc::graph::Graph;
 use scnnc::map::Strategy;
 use scnnc::quantise;
 use std::collections::BTreeMap;
@@ -219,18 +219,4 @@ impl Dump<'_> {
             .and_then(|()| output::write(&file, format!("{graph}").as_bytes()));
         self.failure = result.err();
     }
-}
-
-/// How many ONNX nodes run on the machine and on the host.
-pub fn split(graph: &Graph) -> (usize, usize) {
-    graph
-        .dag
-        .node_weights()
-        .fold((0, 0), |(machine, host), node| match node.op {
-            Op::Host(_) => (machine, host + node.onnx_nodes.len()),
-            Op::Layer(_) | Op::Concat | Op::Slice(_) | Op::Rename => {
-                (machine + node.onnx_nodes.len(), host)
-            }
-            Op::Input | Op::HostOutput(_) => (machine, host),
-        })
 }

@@ -14,7 +14,7 @@ pub enum Failure {
     /// The command line was wrong; exit status 2.
     Usage(String),
     /// A check did not hold; exit status 3.
-    Check(Diagnostic),
+    Check(Box<Diagnostic>),
 }
 
 impl Failure {
@@ -78,13 +78,13 @@ impl Failure {
 
     /// A check that does not hold.
     pub fn check(code: Code, message: String, notes: Vec<String>) -> Self {
-        Self::Check(Diagnostic {
+        Self::Check(Box::new(Diagnostic {
             code,
             message,
             location: None,
             notes,
             help: None,
-        })
+        }))
     }
 
     /// A machine file that describes no machine.

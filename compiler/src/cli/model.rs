@@ -12,7 +12,7 @@ use scnnc::operators::OPERATORS;
 use scnnc::transform;
 
 /// `scnnc ops`.
-pub fn ops() -> Result<(), Failure> {
+pub fn ops() {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["operator", "runs", "within these limits, else on the host"]);
@@ -22,7 +22,6 @@ pub fn ops() -> Result<(), Failure> {
     output::print(&format!(
         "{table}\n\nAny other operator runs on the host.\n"
     ));
-    Ok(())
 }
 
 /// `scnnc check`: succeeds when all of the model runs on the machine.
@@ -77,10 +76,10 @@ pub fn check(options: &Check) -> Result<(), Failure> {
         )]));
     }
     if coverage.host_nodes > 0 {
-        return Err(Failure::Check(diagnostic(
+        return Err(Failure::Check(Box::new(diagnostic(
             Code::HostRefused,
             "some nodes would run on the host",
-        )));
+        ))));
     }
     Ok(())
 }

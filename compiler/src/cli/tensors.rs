@@ -105,7 +105,7 @@ fn npy(bytes: &[u8]) -> Option<Tensor> {
     None
 }
 
-fn tensor<T: tract_onnx::prelude::Datum + Copy>(array: ArrayD<T>) -> Option<Tensor> {
+fn tensor<T: tract_onnx::prelude::Datum + Copy>(array: &ArrayD<T>) -> Option<Tensor> {
     let shape = array.shape().to_vec();
     // Fortran-ordered arrays are iterated in logical, that is row-major order.
     let values: Vec<T> = array.iter().copied().collect();

@@ -287,7 +287,7 @@ impl<'a> Cutter<'a> {
                     Span::default(),
                     |hull, (layer, plane)| {
                         let span = uniform_part(if rows { plane.y } else { plane.x }, parts, part);
-                        hull.hull(self.needed(layer, span, rows))
+                        hull.hull(needed(layer, span, rows))
                     },
                 )
             })
@@ -317,15 +317,6 @@ impl<'a> Cutter<'a> {
             }
         }
         spans
-    }
-
-    fn needed(&self, layer: &IntLayer, output: Span, rows: bool) -> Span {
-        let pick = |y: Axis, x: Axis| if rows { y } else { x };
-        let inner = pooled_inputs(layer.pool.map(|p| pick(p.y, p.x)).as_ref(), output);
-        layer
-            .conv
-            .as_ref()
-            .map_or(inner, |conv| pick(conv.y, conv.x).inputs(inner))
     }
 
     fn tile_elements(&self, parts: Parts) -> u64 {
@@ -427,4 +418,14 @@ fn residues(consumers: &[&IntLayer]) -> Grid {
     } else {
         Grid::ONE
     }
+}
+
+/// The inputs along one axis that `output` needs.
+fn needed(layer: &IntLayer, output: Span, rows: bool) -> Span {
+    let pick = |y: Axis, x: Axis| if rows { y } else { x };
+    let inner = pooled_inputs(layer.pool.map(|p| pick(p.y, p.x)).as_ref(), output);
+    layer
+        .conv
+        .as_ref()
+        .map_or(inner, |conv| pick(conv.y, conv.x).inputs(inner))
 }

@@ -36,7 +36,8 @@ pub fn run(graph: &mut Graph) -> usize {
         graph.redirect(id, 0, operand);
         let names = graph.dag[rename].onnx_nodes.clone();
         let node = &mut graph.dag[id];
-        node.onnx_nodes.splice(0..0, names);
+        // The layer keeps the name of its own node.
+        node.onnx_nodes.extend(names);
         if let Op::Layer(layer) = &mut node.op
             && let Some(conv) = &mut layer.conv
         {

@@ -10,17 +10,15 @@ use scnn_isa::layer::PoolKind;
 pub fn run(graph: &mut Graph) -> usize {
     let mut changes = 0;
     for id in graph.order() {
-        // A node may have been joined into its consumer already; its consumer then goes on.
-        while let Some(consumer) = only_consumer(graph, id) {
-            let Some((first, second)) = layers(graph, id, consumer.0) else {
-                break;
-            };
-            let Some(joined) = join(first, second, consumer.1) else {
-                break;
-            };
+        let Some(consumer) = only_consumer(graph, id) else {
+            continue;
+        };
+        let joined = layers(graph, id, consumer.0)
+            .and_then(|(first, second)| join(first, second, consumer.1));
+        // The joined layer stands at the consumer, whose turn comes later in the order.
+        if let Some(joined) = joined {
             replace(graph, id, consumer, joined);
             changes += 1;
-            break;
         }
     }
     changes
@@ -89,7 +87,8 @@ fn join(first: &Layer, second: &Layer, slot: u32) -> Option<Layer> {
     let only_clamps = after == [false, false, false, false, true, false];
     let affines = last == AFFINE && next == AFFINE;
     let clamps = last == CLAMP && next == CLAMP;
-    if last >= next && !affines && !clamps && !(max_pooled && only_clamps) {
+    let in_order = last < next || affines || clamps || (max_pooled && only_clamps);
+    if !in_order {
         return None;
     }
     Some(Layer {

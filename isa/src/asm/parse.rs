@@ -59,14 +59,20 @@ fn end_of_line(tokens: &mut Tokens) -> Result<(), AsmError> {
     }
 }
 
+/// A declaration or an operand: its place, its name, its value.
+type Named = (At, String, Value);
+
+/// An instruction: its place, its mnemonic, its operands.
+type Line = (At, String, Vec<Named>);
+
 /// Everything a text says, references still by name.
 #[derive(Default)]
 struct Unlinked {
     single: HashMap<&'static str, (At, Value)>,
-    tables: HashMap<Table, Vec<(At, String, Value)>>,
+    tables: HashMap<Table, Vec<Named>>,
     machine: Option<Machine>,
     data: HashMap<(&'static str, String), Vec<u8>>,
-    code: Vec<(At, String, Vec<(At, String, Value)>)>,
+    code: Vec<Line>,
     nodes: Vec<(u32, Vec<String>)>,
 }
 
@@ -194,7 +200,7 @@ impl Unlinked {
     }
 
     fn instruction(&mut self, mnemonic: &str, at: At, tokens: &mut Tokens) -> Result<(), AsmError> {
-        let mut operands: Vec<(At, String, Value)> = Vec::new();
+        let mut operands: Vec<Named> = Vec::new();
         while let Token::Word(operand) = tokens.peek()? {
             let at = tokens.at();
             tokens.next()?;
@@ -246,7 +252,7 @@ impl Unlinked {
         })
     }
 
-    fn entries(&mut self, table: Table) -> Vec<(At, String, Value)> {
+    fn entries(&mut self, table: Table) -> Vec<Named> {
         self.tables.remove(&table).unwrap_or_default()
     }
 
@@ -255,7 +261,7 @@ impl Unlinked {
         table: Table,
         names: &Names,
     ) -> Result<Vec<T>, AsmError> {
-        let named = |(at, name, mut value): (At, String, Value)| {
+        let named = |(at, name, mut value): Named| {
             if let Value::Object(fields) = &mut value {
                 fields.insert("name".to_owned(), name.into());
             }
@@ -271,7 +277,7 @@ impl Unlinked {
             kind: SectionKind,
         }
         let entries = self.entries(Table::Sections);
-        let read = |(at, name, value): (At, String, Value)| {
+        let read = |(at, name, value): Named| {
             let Fields { kind } = names.descriptor("", (at, value))?;
             let bytes = self.bytes("section", at, &name)?;
             Ok(Section { name, kind, bytes })
@@ -287,7 +293,7 @@ impl Unlinked {
             outputs: Vec<crate::ids::ValueId>,
         }
         let entries = self.entries(Table::Segments);
-        let read = |(at, name, value): (At, String, Value)| {
+        let read = |(at, name, value): Named| {
             let Fields { inputs, outputs } = names.descriptor("", (at, value))?;
             let model = self.bytes("segment", at, &name)?;
             Ok(HostSegment {
@@ -357,7 +363,7 @@ fn unknown<'a>(
 struct Names(HashMap<Table, HashMap<String, u32>>);
 
 impl Names {
-    fn of(tables: &HashMap<Table, Vec<(At, String, Value)>>) -> Result<Self, AsmError> {
+    fn of(tables: &HashMap<Table, Vec<Named>>) -> Result<Self, AsmError> {
         let mut names: HashMap<Table, HashMap<String, u32>> = HashMap::new();
         for (table, entries) in tables {
             let known = names.entry(*table).or_default();
@@ -425,10 +431,7 @@ impl Names {
         }
     }
 
-    fn instruction(
-        &self,
-        (at, mnemonic, operands): &(At, String, Vec<(At, String, Value)>),
-    ) -> Result<Instruction, AsmError> {
+    fn instruction(&self, (at, mnemonic, operands): &Line) -> Result<Instruction, AsmError> {
         let mut used = 0;
         let built = Instruction::build(mnemonic, |name, kind| -> Result<Operand, OperandError> {
             let (at, _, value) = operands

@@ -5,7 +5,7 @@ use super::Problems;
 use crate::diagnostic::Code;
 use crate::ids::{LayerId, RegionId, TensorId, ValueId};
 use crate::instruction::Instruction;
-use crate::layer::{Layer, View};
+use crate::layer::{ArrayStage, Layer, View};
 use crate::plane::Span;
 use crate::program::{Memory, Program, Region};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +65,16 @@ impl<'a> Walk<'a> {
         walk
     }
 
+    fn stream(&mut self, rounds: Span) -> Checked {
+        let array = self.layer()?.array.as_ref();
+        let all = array.map_or(0, ArrayStage::rounds);
+        require(!rounds.is_empty() && rounds.end <= all, || {
+            format!("the layer has {all} rounds")
+        })?;
+        self.streamed = rounds;
+        Ok(())
+    }
+
     fn step(&mut self, index: usize, instruction: &Instruction) -> Checked {
         require(!self.ended, || "it stands behind `end`".to_owned())?;
         match *instruction {
@@ -78,18 +88,7 @@ impl<'a> Walk<'a> {
             }
             Instruction::Lda { from, to } => self.transfer(from, to, true),
             Instruction::Sta { from, to } => self.transfer(from, to, false),
-            Instruction::Ldw { rounds } => {
-                let layer = self.layer()?;
-                let all = layer
-                    .array
-                    .as_ref()
-                    .map_or(0, crate::layer::ArrayStage::rounds);
-                require(!rounds.is_empty() && rounds.end <= all, || {
-                    format!("the layer has {all} rounds")
-                })?;
-                self.streamed = rounds;
-                Ok(())
-            }
+            Instruction::Ldw { rounds } => self.stream(rounds),
             Instruction::Mac {
                 pass,
                 rounds,
@@ -114,10 +113,7 @@ impl<'a> Walk<'a> {
                     "it does not drain the pass, rounds and half that were accumulated over all channels".to_owned()
                 })?;
                 self.half = ((u32::from(half) + rounds.len()) % 2) as u8;
-                let rounds_of = layer
-                    .array
-                    .as_ref()
-                    .map_or(0, crate::layer::ArrayStage::rounds);
+                let rounds_of = layer.array.as_ref().map_or(0, ArrayStage::rounds);
                 self.write(layer, pass, to, operand, None, rounds.end == rounds_of)
             }
             Instruction::Ppu {

@@ -12,6 +12,7 @@ use crate::program::{
 use crate::section::{encode_requantise, encode_weights};
 
 /// A 3x3 convolution of 2 to 4 channels on an 8x8 plane, from input to output.
+#[allow(clippy::too_many_lines)] // A table.
 pub(crate) fn sample() -> Program {
     let machine = Machine::preset("scnn").unwrap();
     let tensor = |name: &str, channels| Tensor {
