@@ -1,6 +1,6 @@
 //! The simulator: a program and its inputs in, outputs and counts out.
 //!
-//! Values and time come from different loops. Sums do not depend on the order of additions, so [`convolve`] computes
+//! Values and time come from different loops. Sums do not depend on the order of additions, so the module `convolve` computes
 //! them in the order that suits the host's processor; [`timing`] counts what the machine would do in which cycle from
 //! the compressed blocks alone. [`report`] puts both together for people.
 //!
