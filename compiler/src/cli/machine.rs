@@ -66,16 +66,12 @@ fn list() {
         let Some(machine) = Machine::preset(name) else {
             continue;
         };
-        let about: Vec<&str> = text
-            .lines()
-            .take_while(|l| l.starts_with('#'))
-            .map(|l| l.trim_start_matches("# "))
-            .collect();
+        let about = text.lines().next().unwrap_or_default();
         table.add_row([
             name.to_owned(),
             format!("{} x {}", machine.array.rows, machine.array.cols),
             (machine.pe_count() * machine.multipliers_per_pe()).to_string(),
-            about.join(" "),
+            about.trim_start_matches("# ").to_owned(),
         ]);
     }
     output::print(&format!("{table}\n"));

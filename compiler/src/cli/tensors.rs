@@ -85,7 +85,7 @@ fn npz_entry<R: std::io::Read + std::io::Seek>(
     macro_rules! attempt {
         ($($type:ty),*) => {
             $(if let Ok(array) = archive.by_name::<ndarray::OwnedRepr<$type>, IxDyn>(name) {
-                return tensor(array);
+                return tensor(&array);
             })*
         };
     }
@@ -97,7 +97,7 @@ fn npy(bytes: &[u8]) -> Option<Tensor> {
     macro_rules! attempt {
         ($($type:ty),*) => {
             $(if let Ok(array) = ArrayD::<$type>::read_npy(Cursor::new(bytes)) {
-                return tensor(array);
+                return tensor(&array);
             })*
         };
     }
