@@ -62,7 +62,7 @@ pub enum FileError {
         found: u64,
     },
     /// A checksum does not match.
-    #[error("the {part} is damaged: its checksum does not match")]
+    #[error("this file is damaged: the checksum of its {part} does not match")]
     Checksum {
         /// The part.
         part: String,

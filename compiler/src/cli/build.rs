@@ -41,11 +41,6 @@ pub fn build(
     samples: &[Sample],
 ) -> Result<Compiled, Failure> {
     let options = options(path, compilation, samples)?;
-    if options.samples.1.is_empty() && compilation.calibration.is_none() && !compilation.quiet {
-        anstream::eprintln!(
-            "warning: activation ranges are calibrated on seeded noise; `--calibrate FILE` with real inputs is better"
-        );
-    }
     let mut dump = Dump {
         folder: compilation.dump_ir.as_deref(),
         number: 0,
@@ -56,6 +51,11 @@ pub fn build(
         return Err(failure);
     }
     let compiled = result.map_err(|error| Failure::compile(path, &error))?;
+    if options.samples.1.is_empty() && compilation.calibration.is_none() && !compilation.quiet {
+        anstream::eprintln!(
+            "warning: activation ranges are calibrated on seeded noise; `--calibrate FILE` with real inputs is better"
+        );
+    }
     if let Some(file) = &compilation.save_calibration {
         let text = scnn_isa::yaml::to_string(&compiled.calibration)
             .map_err(|e| Failure::file(Code::CannotWrite, file, &e.to_string()))?;

@@ -61,7 +61,7 @@ impl Failure {
                 place: Place::File,
             }),
             notes: Vec::new(),
-            help: None,
+            help: remedy(code).map(str::to_owned),
         }])
     }
 
@@ -190,5 +190,18 @@ impl Failure {
                 Some("this is a bug of scnnc: please report it with the model"),
             ),
         }
+    }
+}
+
+/// What helps with any file of that fault.
+fn remedy(code: Code) -> Option<&'static str> {
+    match code {
+        Code::CannotRead => Some("check the path and its permissions"),
+        Code::CannotWrite => Some("check the folder, its permissions and the space left"),
+        Code::NotAProgram => Some("give a .scnn file, as `scnnc compile` writes it"),
+        Code::ProgramVersion | Code::ProgramChecksum | Code::ProgramMalformed => {
+            Some("compile the model again")
+        }
+        _ => None,
     }
 }

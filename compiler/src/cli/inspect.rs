@@ -232,6 +232,6 @@ impl fmt::Display for Summary {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
-        writeln!(f, "\n{table}")
+        writeln!(f, "\n{}", table.trim_fmt())
     }
 }

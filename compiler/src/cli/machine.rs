@@ -74,7 +74,7 @@ fn list() {
             about.trim_start_matches("# ").to_owned(),
         ]);
     }
-    output::print(&format!("{table}\n"));
+    output::print(&format!("{}\n", table.trim_fmt()));
 }
 
 fn show(name: &str, yaml: bool) -> Result<(), Failure> {
@@ -101,6 +101,6 @@ fn show(name: &str, yaml: bool) -> Result<(), Failure> {
         ];
         table.add_row(cells);
     }
-    output::print(&format!("{table}\n"));
+    output::print(&format!("{}\n", table.trim_fmt()));
     Ok(())
 }

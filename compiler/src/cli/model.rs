@@ -20,7 +20,8 @@ pub fn ops() {
         table.add_row([operator.name, operator.unit, operator.limits]);
     }
     output::print(&format!(
-        "{table}\n\nAny other operator runs on the host.\n"
+        "{}\n\nAny other operator runs on the host.\n",
+        table.trim_fmt()
     ));
 }
 

@@ -37,10 +37,11 @@ pub fn report(report: &Report) -> String {
         }
     }
     let mut text = format!(
-        "{} on {}, {}\n\n{table}\n\n",
+        "{} on {}, {}\n\n{}\n\n",
         report.model,
         report.machine,
-        counted(report)
+        counted(report),
+        table.trim_fmt()
     );
     let totals = &report.totals;
     let cycles = totals.cycles as f64 / samples;
