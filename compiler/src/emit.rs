@@ -52,10 +52,13 @@ pub fn emit(
             }
         };
         let instructions = Span::new(begin, emitter.program.code.len() as u32);
-        emitter.program.source_map.push(SourceRange {
-            instructions,
-            nodes: nodes.clone(),
-        });
+        // The copy of an input to where the machine can read it comes from no node.
+        if !nodes.is_empty() {
+            emitter.program.source_map.push(SourceRange {
+                instructions,
+                nodes: nodes.clone(),
+            });
+        }
     }
     emitter.push(Instruction::End {});
     emitter.encode_weights();

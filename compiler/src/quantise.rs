@@ -398,13 +398,14 @@ impl Builder<'_> {
         }
         // A result that must also stand alone (host operand, second concatenation, copied input) is copied by the PPU.
         for copy in self.storage.copies(id) {
-            let step = self.copy(id, copy.source, copy.destination);
+            let step = self.copy(id, copy);
             self.network.steps.push(Step::Layer(Box::new(step)));
         }
         Ok(())
     }
 
-    fn copy(&mut self, id: NodeId, source: View, destination: View) -> IntLayer {
+    fn copy(&mut self, id: NodeId, copy: storage::Copy) -> IntLayer {
+        let (source, destination) = (copy.source, copy.destination);
         let (from, to) = (
             self.network.tensor(source.tensor),
             self.network.tensor(destination.tensor),
@@ -423,7 +424,7 @@ impl Builder<'_> {
         ];
         IntLayer {
             name,
-            onnx_nodes: self.graph.dag[id].onnx_nodes.clone(),
+            onnx_nodes: self.graph.dag[copy.on_behalf_of].onnx_nodes.clone(),
             source,
             destination,
             conv: None,
@@ -558,11 +559,10 @@ fn quantise_weights(weights: &[f32], per_output: usize, limit: f32) -> (Vec<i16>
         .zip(weights.par_chunks(per_output.max(1)))
         .map(|(integers, weights)| {
             let magnitude = weights.iter().fold(0f32, |m, w| m.max(w.abs()));
-            let scale = if magnitude > 0.0 {
-                magnitude / limit
-            } else {
-                1.0
-            };
+            let scale = magnitude / limit;
+            if scale == 0.0 {
+                return scale;
+            }
             for (integer, weight) in integers.iter_mut().zip(weights) {
                 // A weight that is not zero stays so only if it rounds to something: half a unit and less is zero.
                 *integer = (weight / scale).round().clamp(-limit, limit) as i16;
@@ -719,6 +719,6 @@ mod tests {
     fn weights_keep_their_zeros_and_their_largest_value() {
         let (integers, scales) = quantise_weights(&[0.0, 0.5, -1.0, 0.0, 0.0, 0.0], 3, 32767.0);
         assert_eq!(integers, [0, 16384, -32767, 0, 0, 0]);
-        assert_eq!(scales[1], 1.0);
+        assert_eq!(scales[1], 0.0);
     }
 }

@@ -35,10 +35,19 @@ pub struct Stored {
 /// A copy through the PPU, made as soon as the node it belongs to is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copy {
+    /// The node that needs it.
+    pub on_behalf_of: NodeId,
     /// Read.
     pub source: View,
     /// Written.
     pub destination: View,
+}
+
+/// An operand of a concatenation and its place in the whole.
+struct Joined {
+    concat: NodeId,
+    operand: NodeId,
+    destination: View,
 }
 
 impl Storage {
@@ -50,7 +59,7 @@ impl Storage {
         let mut storage = Self::default();
         let order = graph.order();
         // Outer concatenations first, so that inner ones find their place in them.
-        let mut concatenated: Vec<(NodeId, View)> = Vec::new();
+        let mut concatenated: Vec<Joined> = Vec::new();
         for &id in order.iter().rev() {
             if matches!(graph.dag[id].op, Op::Concat) {
                 storage.place_concat(graph, id, &mut concatenated)?;
@@ -59,13 +68,19 @@ impl Storage {
         for &id in &order {
             storage.place(graph, id)?;
         }
-        for (operand, destination) in concatenated {
+        for Joined {
+            concat,
+            operand,
+            destination,
+        } in concatenated
+        {
             let source = storage.view(operand);
             storage.tensors[destination.tensor.index()]
                 .writers
                 .push(operand);
             if source != destination {
                 storage.copies.entry(operand).or_default().push(Copy {
+                    on_behalf_of: concat,
                     source,
                     destination,
                 });
@@ -101,7 +116,7 @@ impl Storage {
         &mut self,
         graph: &Graph,
         id: NodeId,
-        concatenated: &mut Vec<(NodeId, View)>,
+        concatenated: &mut Vec<Joined>,
     ) -> Result<(), QuantiseError> {
         let view = match self.views.get(&id) {
             Some(view) => *view,
@@ -120,7 +135,11 @@ impl Storage {
             if placeable {
                 self.views.entry(operand).or_insert(place);
             }
-            concatenated.push((operand, place));
+            concatenated.push(Joined {
+                concat: id,
+                operand,
+                destination: place,
+            });
         }
         Ok(())
     }
@@ -187,6 +206,7 @@ impl Storage {
         let destination = self.new_tensor(graph, id, vec![id])?;
         self.wholes.insert(id, destination.tensor);
         self.copies.entry(id).or_default().push(Copy {
+            on_behalf_of: id,
             source: view,
             destination,
         });

@@ -1,7 +1,5 @@
 //! ONNX models, built in code for tests.
 
-#![allow(dead_code)] // Each test file uses a part.
-
 use prost::Message;
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
@@ -47,24 +45,13 @@ impl Model {
         self
     }
 
-    pub fn floats(mut self, name: &str, dims: &[i64], values: Vec<f32>) -> Self {
+    pub fn floats(mut self, name: &str, dims: &[i64], values: &[f32]) -> Self {
         assert_eq!(dims.iter().product::<i64>() as usize, values.len());
         self.graph.initializer.push(TensorProto {
             name: name.to_owned(),
             dims: dims.to_vec(),
             data_type: 1,
             raw_data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-            ..TensorProto::default()
-        });
-        self
-    }
-
-    pub fn integers(mut self, name: &str, values: &[i64]) -> Self {
-        self.graph.initializer.push(TensorProto {
-            name: name.to_owned(),
-            dims: vec![values.len() as i64],
-            data_type: 7,
-            int64_data: values.to_vec(),
             ..TensorProto::default()
         });
         self

@@ -1,9 +1,7 @@
 //! Bad input: each gets a diagnostic with file, place, reason and remedy, its exit status, and writes nothing.
 
-mod common;
-
+use crate::onnx::{Model, graph, ints, noise};
 use assert_cmd::Command;
-use common::{Model, graph, ints, noise};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -47,7 +45,7 @@ fn folder(entries: &[(&str, Vec<u8>)]) -> TempDir {
 macro_rules! assert_refusal {
     ($name:literal, $error:expr) => {
         insta::with_settings!({
-            snapshot_path => "../../snapshots/diagnostics", prepend_module_to_snapshot => false, omit_expression => true
+            snapshot_path => "../../../snapshots/diagnostics", prepend_module_to_snapshot => false, omit_expression => true
         }, { insta::assert_snapshot!($name, $error) });
     };
 }
@@ -61,7 +59,7 @@ fn compile_refused(bytes: Vec<u8>) -> String {
 fn convolution() -> Model {
     Model::new("net")
         .input("x", &[1, 2, 6, 6])
-        .floats("w", &[3, 2, 3, 3], noise(54, 1, 0.5))
+        .floats("w", &[3, 2, 3, 3], &noise(54, 1, 0.5))
         .node("Conv", &["x", "w"], "y", vec![ints("pads", &[1, 1, 1, 1])])
         .output("y")
 }
@@ -175,7 +173,7 @@ fn an_undefined_tensor_and_an_unbound_dimension() {
 fn weights_that_are_not_finite() {
     let model = Model::new("net")
         .input("x", &[1, 1, 2, 2])
-        .floats("w", &[1, 1, 1, 1], vec![f32::NAN])
+        .floats("w", &[1, 1, 1, 1], &[f32::NAN])
         .node("Conv", &["x", "w"], "y", vec![])
         .output("y");
     assert_refusal!("not-finite", compile_refused(model.bytes()));

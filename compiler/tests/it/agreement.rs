@@ -1,0 +1,87 @@
+//! The law of the whole project, for any model: the simulator equals the integer interpreter bit for bit.
+
+use scnn_isa::machine::Machine;
+use scnn_isa::program::Program;
+use scnn_simulator::{Execution, Options as RunOptions, Simulator};
+use scnnc::compile::{Compiled, Options, compile};
+use scnnc::float::run_once;
+use scnnc::interpret::interpret;
+use scnnc::map::Strategy;
+use scnnc::quantise;
+use std::collections::BTreeMap;
+use std::path::Path;
+use tract_onnx::prelude::Tensor;
+
+pub type Sample = BTreeMap<String, Tensor>;
+
+/// Compiles the model at `path` for `machine`, calibrated on `sample`; the graph is checked after every transform.
+pub fn compiled(path: &Path, machine: Machine, sample: &Sample) -> Compiled {
+    let options = Options {
+        machine,
+        strategy: Strategy::Paper,
+        quantise: quantise::Options {
+            bits: 16,
+            headroom: 1.5,
+        },
+        dims: BTreeMap::new(),
+        samples: ("test".to_owned(), vec![sample.clone()]),
+        calibration: None,
+        seed: 1,
+        allow_host_only: true,
+    };
+    compile(path, &options, &mut |_, graph| {
+        scnnc::graph_check::check(graph).unwrap_or_else(|e| panic!("{e:?}\n{graph}"));
+    })
+    .unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Executes the program file's bytes, and fails unless every tensor equals the interpreter's.
+pub fn run_checked(compiled: &Compiled, sample: &Sample) -> Execution {
+    let program = Program::from_bytes(&compiled.program.to_bytes()).unwrap();
+    let simulator = Simulator::new(&program).unwrap();
+    let execution = simulator.run(sample, &RunOptions::default()).unwrap();
+    let mut host = |step: &quantise::HostStep, operands: &[Tensor]| {
+        run_once(&step.model, operands).map_err(|e| e.to_string())
+    };
+    let reference = interpret(&compiled.network, sample, &mut host).unwrap();
+    for (tensor, (ours, theirs)) in execution.tensors.iter().zip(&reference.tensors).enumerate() {
+        assert!(
+            ours == theirs,
+            "tensor {} differs",
+            &program.tensors[tensor].name
+        );
+    }
+    execution
+}
+
+/// Signal over noise of every output against the float model, dB: the least.
+pub fn decibels(compiled: &Compiled, sample: &Sample, execution: &Execution) -> f64 {
+    let float = compiled.float.run(sample).unwrap();
+    let ratios = execution.outputs.iter().map(|(name, ours)| {
+        let (ours, theirs) = (floats(ours), floats(&float[name]));
+        let power = |values: Vec<f64>| values.iter().map(|v| v * v).sum::<f64>();
+        let signal = power(theirs.iter().map(|&v| f64::from(v)).collect());
+        let noise = power(
+            theirs
+                .iter()
+                .zip(&ours)
+                .map(|(&a, &b)| f64::from(a - b))
+                .collect(),
+        );
+        if noise == 0.0 {
+            f64::INFINITY
+        } else {
+            10.0 * (signal / noise).log10()
+        }
+    });
+    ratios.fold(f64::INFINITY, f64::min)
+}
+
+pub fn floats(tensor: &Tensor) -> Vec<f32> {
+    tensor
+        .to_plain_array_view::<f32>()
+        .unwrap()
+        .iter()
+        .copied()
+        .collect()
+}

@@ -1,0 +1,8 @@
+//! Tests of the compiler as a whole, and of the binary, as one program: they link tract, which takes its time.
+
+mod agreement;
+mod differential;
+mod help;
+mod models;
+mod onnx;
+mod refusals;
