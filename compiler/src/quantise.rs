@@ -455,7 +455,9 @@ impl Builder<'_> {
             Some(conv) => {
                 let limit = ((1i32 << (self.options.bits - 1)) - 1) as f32;
                 let (weights, scales) =
-                    quantise_weights(&conv.weights, conv.weights_per_output(), limit);
+                    quantise_weights(&conv.weights, conv.weights_per_output(), limit, |k| {
+                        smallest_weight_unit(layer, k, from.scale)
+                    });
                 let bits = self.machine.pe.accumulator_bits;
                 let product_shift =
                     product_shift(&weights, conv.weights_per_output(), from.range, bits)
@@ -551,17 +553,40 @@ impl Builder<'_> {
     }
 }
 
-/// Weights per output channel in integers, and the real value of one unit in each.
-fn quantise_weights(weights: &[f32], per_output: usize, limit: f32) -> (Vec<i16>, Vec<f32>) {
+/// Largest magnitude of a bias: leaves room for the sum of 24 or more bits that it is added to.
+const BIAS_LIMIT: f64 = (1u32 << 30) as f64;
+
+/// The least real value that one unit of channel `k`'s weights may stand for, so that the bias fits its field.
+///
+/// A channel whose weights are tiny beside its bias needs few bits of them; one that is scaled by zero needs none.
+fn smallest_weight_unit(layer: &Layer, k: usize, input_scale: f32) -> f32 {
+    let Some(affine) = &layer.affine else {
+        return 0.0;
+    };
+    let (scale, offset) = (f64::from(affine.scale[k]), f64::from(affine.offset[k]));
+    if scale == 0.0 {
+        return f32::INFINITY;
+    }
+    ((offset / scale).abs() / (f64::from(input_scale) * BIAS_LIMIT)) as f32
+}
+
+/// Weights per output channel in integers, and the real value of one unit in each: 0 where all are zero.
+fn quantise_weights(
+    weights: &[f32],
+    per_output: usize,
+    limit: f32,
+    smallest_unit: impl Fn(usize) -> f32 + Sync,
+) -> (Vec<i16>, Vec<f32>) {
     let mut integers = vec![0i16; weights.len()];
     let scales = integers
         .par_chunks_mut(per_output.max(1))
         .zip(weights.par_chunks(per_output.max(1)))
-        .map(|(integers, weights)| {
+        .enumerate()
+        .map(|(k, (integers, weights))| {
             let magnitude = weights.iter().fold(0f32, |m, w| m.max(w.abs()));
-            let scale = magnitude / limit;
-            if scale == 0.0 {
-                return scale;
+            let scale = (magnitude / limit).max(smallest_unit(k));
+            if magnitude == 0.0 || scale == f32::INFINITY {
+                return 0.0;
             }
             for (integer, weight) in integers.iter_mut().zip(weights) {
                 // A weight that is not zero stays so only if it rounds to something: half a unit and less is zero.
@@ -598,12 +623,9 @@ pub fn product_shift(weights: &[i16], per_output: usize, range: [i16; 2], bits: 
 /// Bias, multiplier and shift that take a sum in units of `unit` to `sum * scale + offset` in units of `target`.
 fn requantise_channel(unit: f64, scale: f64, offset: f64, target: f64) -> Requantise {
     let factor = unit * scale / target;
-    // A channel scaled by (nearly) zero is a constant: the smallest factor that still carries the offset as a bias.
-    let factor = if factor.abs() < 2f64.powi(-16) * 1e-3 && offset != 0.0 {
-        2f64.powi(-16)
-    } else {
-        factor
-    };
+    // A constant, or nearly one: the smallest factor that still carries the offset as a bias.
+    let smallest = (offset / target).abs() / BIAS_LIMIT;
+    let factor = factor.abs().max(smallest).copysign(factor);
     let (multiplier, shift) = arith::multiplier_for(factor);
     let realised = f64::from(multiplier) / 2f64.powi(i32::from(shift));
     let bias = if realised == 0.0 {
@@ -717,7 +739,8 @@ mod tests {
 
     #[test]
     fn weights_keep_their_zeros_and_their_largest_value() {
-        let (integers, scales) = quantise_weights(&[0.0, 0.5, -1.0, 0.0, 0.0, 0.0], 3, 32767.0);
+        let (integers, scales) =
+            quantise_weights(&[0.0, 0.5, -1.0, 0.0, 0.0, 0.0], 3, 32767.0, |_| 0.0);
         assert_eq!(integers, [0, 16384, -32767, 0, 0, 0]);
         assert_eq!(scales[1], 0.0);
     }

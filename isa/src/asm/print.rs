@@ -2,7 +2,7 @@
 
 use super::token::quote;
 use super::value;
-use crate::instruction::{Instruction, Operand};
+use crate::instruction::{DESCRIPTIONS, Instruction, Operand};
 use crate::layer::{Function, Layer, PoolKind};
 use crate::program::{Program, Section, SectionKind};
 use crate::section::WeightBlocks;
@@ -144,9 +144,22 @@ impl Printer<'_> {
         }
     }
 
+    /// One line for each instruction that the program uses.
+    fn legend(&mut self) {
+        self.line("");
+        for described in DESCRIPTIONS {
+            let used = |instruction: &Instruction| instruction.opcode() == described.opcode;
+            if self.program.code.iter().any(used) {
+                let (mnemonic, meaning) = (described.mnemonic, described.meaning.trim());
+                self.line(&format!("; {mnemonic}  {meaning}"));
+            }
+        }
+    }
+
     fn code(&mut self) {
         let p = self.program;
-        self.line("\n.code");
+        self.legend();
+        self.line(".code");
         let mut ranges = p.source_map.iter().peekable();
         let mut end = None;
         for (index, instruction) in p.code.iter().enumerate() {
