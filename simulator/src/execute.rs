@@ -7,12 +7,16 @@ use crate::baseline::Baselines;
 use crate::convolve::{Weight, convolve, plan};
 use crate::counters::Counters;
 use crate::energy::Energy;
+use crate::halo::Exchange;
 use crate::host::{self, Segment};
 use crate::planes::Planes;
 use crate::ppu::{self, Function, Stage};
+use crate::tensor::{density, gather, scatter};
 use crate::timing::blocks::{ActivationBlocks, WeightSizes};
-use crate::timing::fast::{self, TimeLine};
-use crate::timing::{Slots, Timing};
+use crate::timing::{
+    Drain, LayerWork, Multiply, Process, Slots, Task, Timed, Timing, Transfer, WeightStream, exact,
+    fast,
+};
 use rayon::prelude::*;
 use scnn_isa::arith::signed_range;
 use scnn_isa::ids::{LayerId, RegionId, SegmentId, TensorId, ValueId};
@@ -25,6 +29,7 @@ use scnn_isa::section::{
     SectionError, WeightBlocks, decode_requantise, decode_slopes, decode_table, residue_taps,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use thiserror::Error;
 use tract_onnx::prelude::Tensor as HostTensor;
 
@@ -136,6 +141,7 @@ struct LayerData {
     /// Non-zero weights of every output channel; empty for layers of the PPU alone.
     weights: Vec<Vec<Weight>>,
     sizes: Option<WeightSizes>,
+    stream: Option<WeightStream>,
     stage: Stage,
     weight_density: f64,
 }
@@ -175,7 +181,7 @@ impl<'a> Simulator<'a> {
     pub fn run(
         &self,
         inputs: &BTreeMap<String, HostTensor>,
-        _: &Options,
+        options: &Options,
     ) -> Result<Execution, SimulateError> {
         let program = self.program;
         let mut state = State {
@@ -185,10 +191,11 @@ impl<'a> Simulator<'a> {
             tensors: program
                 .tensors
                 .iter()
-                .map(|t| vec![0; t.elements() as usize])
+                .map(|t| Arc::new(vec![0; t.elements() as usize]))
                 .collect(),
             values: vec![None; program.values.len()],
             steps: Vec::new(),
+            works: Vec::new(),
             current: None,
             spilled: BTreeMap::new(),
             streamed: 0,
@@ -208,9 +215,14 @@ impl<'a> Simulator<'a> {
         for &value in &program.outputs {
             outputs.insert(program.value(value).name.clone(), state.offer(value)?);
         }
+        state.time(options.timing);
         Ok(Execution {
             outputs,
-            tensors: state.tensors,
+            tensors: state
+                .tensors
+                .into_iter()
+                .map(Arc::unwrap_or_clone)
+                .collect(),
             steps: state.steps,
         })
     }
@@ -239,6 +251,7 @@ fn decode(program: &Program, layer: &Layer) -> Result<LayerData, SectionError> {
         return Ok(LayerData {
             weights: Vec::new(),
             sizes: None,
+            stream: None,
             stage,
             weight_density: 1.0,
         });
@@ -263,6 +276,9 @@ fn decode(program: &Program, layer: &Layer) -> Result<LayerData, SectionError> {
     Ok(LayerData {
         weights,
         sizes: Some(sizes),
+        stream: Some(WeightStream::new(
+            &blocks, array, inputs, outputs, residues,
+        )),
         stage,
         weight_density: nonzeros as f64 / all.max(1) as f64,
     })
@@ -316,9 +332,11 @@ struct State<'a> {
     simulator: &'a Simulator<'a>,
     program: &'a Program,
     machine: &'a Machine,
-    tensors: Vec<Vec<i16>>,
+    tensors: Vec<Arc<Vec<i16>>>,
     values: Vec<Option<HostTensor>>,
     steps: Vec<StepCounts>,
+    /// What is still to be timed, with its index in `steps`.
+    works: Vec<(usize, LayerWork<'a>)>,
     current: Option<Current>,
     /// Elements beyond each region's size by PE, as last written.
     spilled: BTreeMap<RegionId, Vec<u64>>,
@@ -329,15 +347,13 @@ struct State<'a> {
 /// The layer under way.
 struct Current {
     id: LayerId,
-    line: TimeLine,
     counts: StepCounts,
-    /// PEs that have a tile in any pass.
-    tiles: u64,
-    /// Inner values of the last `mac` or source tile, which the drain takes.
-    pending: Option<(Pass, u32)>,
+    has_tile: Vec<bool>,
+    tasks: Vec<Task>,
+    result_bytes: u64,
 }
 
-impl State<'_> {
+impl<'a> State<'a> {
     fn execute(&mut self, instruction: &Instruction) -> Result<(), SimulateError> {
         match *instruction {
             Instruction::Cfg { layer } => self.open_layer(layer),
@@ -363,10 +379,7 @@ impl State<'_> {
                 from,
                 to,
                 operand,
-            } => {
-                self.read_region(from, 1);
-                self.post_process(pass, to, operand)?;
-            }
+            } => self.process(pass, from, to, operand)?,
             Instruction::Hst { segment } => self.host(segment)?,
         }
         Ok(())
@@ -378,7 +391,9 @@ impl State<'_> {
         let source = self.program.tensor(layer.source.tensor);
         self.current = Some(Current {
             id,
-            line: TimeLine::new(self.machine),
+            has_tile: vec![false; self.machine.pe_count() as usize],
+            tasks: Vec::new(),
+            result_bytes: 0,
             counts: StepCounts {
                 id: StepId::Layer(id),
                 cycles: 0,
@@ -395,8 +410,6 @@ impl State<'_> {
                 ),
                 output_density: 0.0,
             },
-            tiles: 0,
-            pending: None,
         });
     }
 
@@ -407,14 +420,6 @@ impl State<'_> {
         let layer = self.program.layer(current.id);
         let destination = self.program.tensor(layer.destination.tensor);
         let counts = &mut current.counts;
-        counts.cycles = current.line.cycles();
-        fast::complete(
-            &mut counts.slots,
-            self.machine,
-            counts.cycles,
-            counts.steps,
-            current.tiles,
-        );
         counts.counters.host_bytes += std::mem::take(&mut self.streamed);
         counts.output_density = density(
             &self.tensors[layer.destination.tensor.index()],
@@ -436,7 +441,59 @@ impl State<'_> {
             );
         }
         counts.energy = Energy::of(&counts.counters, self.machine);
+        let source = self.program.tensor(layer.source.tensor);
+        let work = LayerWork {
+            layer,
+            weights: self.simulator.layers[current.id.index()].stream.as_ref(),
+            source_shape: source.shape,
+            source_layout: &source.layout,
+            has_tile: current.has_tile,
+            tasks: current.tasks,
+            result_bytes: current.result_bytes,
+        };
+        self.works.push((self.steps.len(), work));
         self.steps.push(current.counts);
+    }
+
+    /// Times all layers; none waits for another, as each begins when the one before it has ended.
+    fn time(&mut self, timing: Timing) {
+        let machine = self.machine;
+        let timed: Vec<(usize, Timed)> = std::mem::take(&mut self.works)
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|(step, work)| {
+                let timed = match timing {
+                    Timing::Exact => exact::time(machine, &work),
+                    Timing::Fast => fast::time(machine, &work),
+                };
+                (step, timed)
+            })
+            .collect();
+        let lanes = u64::from(machine.multipliers_per_pe()) * u64::from(machine.pe_count());
+        for (step, timed) in timed {
+            let counts = &mut self.steps[step];
+            counts.cycles = timed.cycles;
+            counts.slots += timed.waits;
+            assert_eq!(
+                counts.slots.total(),
+                timed.cycles * lanes,
+                "the slots of a layer sum exactly"
+            );
+        }
+        if timing == Timing::Exact {
+            for counts in &mut self.steps {
+                if matches!(counts.id, StepId::Segment(_)) {
+                    counts.cycles = link_cycles(machine, counts.counters.host_bytes);
+                    counts.slots.host_link = counts.cycles * lanes;
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, task: Task) {
+        if let Some(current) = &mut self.current {
+            current.tasks.push(task);
+        }
     }
 
     fn counters(&mut self) -> Option<&mut Counters> {
@@ -461,29 +518,44 @@ impl State<'_> {
     }
 
     fn load(&mut self, to: RegionId) {
-        let bytes = self.write_region(to);
+        let (bytes, vectors) = self.write_region(to);
         if let Some(counters) = self.counters() {
             counters.dram_read_bytes += bytes;
         }
+        self.push(Task::Load(Transfer {
+            region: to,
+            bytes,
+            vectors,
+        }));
     }
 
     fn store(&mut self, from: RegionId) {
         let region = self.program.region(from);
         let channels = Span::new(0, self.program.tensor(region.tensor).channels());
         let format = self.machine.activation_format();
-        let bytes: u64 = region
-            .tiles
-            .iter()
-            .map(|tile| self.blocks(region.tensor, tile, channels).bytes(format))
-            .sum();
+        let width = self.machine.pe.activations_per_vector;
+        let (mut bytes, mut all, mut vectors) = (0, 0, Vec::new());
+        for tile in region.tiles.iter() {
+            let blocks = self.blocks(region.tensor, tile, channels);
+            bytes += blocks.bytes(format);
+            all += blocks.vectors(width);
+            add_by_pe(&mut vectors, &blocks.vectors_per_pe(width));
+        }
         self.read_region(from, 1);
         if let Some(counters) = self.counters() {
             counters.dram_write_bytes += bytes;
+            counters.iaram_reads += all;
         }
+        self.push(Task::Store(Transfer {
+            region: from,
+            bytes,
+            vectors: vectors.into_iter().max().unwrap_or(0),
+        }));
     }
 
-    /// Counts writing the present content of a RAM region: vectors, and what newly spills. Returns encoded bytes.
-    fn write_region(&mut self, id: RegionId) -> u64 {
+    /// Counts writing the present content of a RAM region: vectors, and what newly spills. Returns encoded bytes and
+    /// the vectors of the PE that holds most.
+    fn write_region(&mut self, id: RegionId) -> (u64, u64) {
         let region = self.program.region(id);
         let channels = Span::new(0, self.program.tensor(region.tensor).channels());
         let replicas = u64::from(self.program.tensor(region.tensor).layout.groups.count());
@@ -491,12 +563,13 @@ impl State<'_> {
             self.machine.pe.activations_per_vector,
             self.machine.activation_format(),
         );
-        let (mut bytes, mut vectors, mut held) = (0, 0, Vec::new());
+        let (mut bytes, mut vectors, mut held, mut per_pe) = (0, 0, Vec::new(), Vec::new());
         for tile in region.tiles.iter() {
             let blocks = self.blocks(region.tensor, tile, channels);
             bytes += blocks.bytes(format);
             vectors += blocks.vectors(width);
             add_by_pe(&mut held, &blocks.elements_per_pe());
+            add_by_pe(&mut per_pe, &blocks.vectors_per_pe(width));
         }
         let excess: Vec<u64> = held
             .iter()
@@ -513,19 +586,20 @@ impl State<'_> {
             counters.oaram_writes += vectors * replicas;
             counters.dram_spill_bytes += spilled;
         }
-        bytes
+        (bytes, per_pe.into_iter().max().unwrap_or(0))
     }
 
-    /// Counts reading what of a region had spilled, `times` times.
-    fn read_region(&mut self, id: RegionId, times: u64) {
+    /// Counts reading what of a region had spilled, `times` times; the bytes of one time.
+    fn read_region(&mut self, id: RegionId, times: u64) -> u64 {
         let spilled: u64 = self
             .spilled
             .get(&id)
             .map_or(0, |excess| excess.iter().sum());
-        let bytes = element_bytes(self.machine, spilled) * times;
+        let bytes = element_bytes(self.machine, spilled);
         if let Some(counters) = self.counters() {
-            counters.dram_spill_bytes += bytes;
+            counters.dram_spill_bytes += bytes * times;
         }
+        bytes
     }
 
     fn multiply(&mut self, pass: u32, rounds: Span, channels: Span, from: RegionId) {
@@ -568,24 +642,41 @@ impl State<'_> {
             channels,
             useful,
         );
-        for steps in &work.steps {
-            current.line.round(steps);
-            current.counts.steps += steps.iter().sum::<u64>();
-        }
+        current.counts.steps += work.steps.iter().flatten().sum::<u64>();
         current.counts.slots += work.slots;
         current.counts.counters += work.counters;
-        current.counts.counters.halo_hops +=
-            halo_hops(layer, array, source.layout.groups, tile, inner, rounds);
+        let exchange = Exchange::of(array, tile, inner);
+        let outputs: u64 = rounds
+            .iter()
+            .flat_map(|round| (0..array.pe_groups.count()).map(move |g| (round, g)))
+            .map(|(round, group)| u64::from(array.channel_group(round, group).len()))
+            .sum();
+        if channels.end == layer.source.channels.len() {
+            current.counts.counters.halo_hops += exchange.hops * outputs;
+        }
         let pes = tile.pes();
-        let tiles = (0..pes.count())
-            .filter(|pe| !tile.pe_rect(pe / pes.cols, pe % pes.cols).is_empty())
-            .count();
-        current.tiles = current
-            .tiles
-            .max(tiles as u64 * u64::from(array.pe_groups.count()));
-        current.pending = Some((pass, rounds.end));
+        for group in 0..array.pe_groups.count() {
+            for pe in 0..pes.count() {
+                if !tile.pe_rect(pe / pes.cols, pe % pes.cols).is_empty() {
+                    let at = fast::pe_index(self.machine, pes, array.pe_groups, group, pe);
+                    current.has_tile[at] = true;
+                }
+            }
+        }
         self.current = Some(current);
-        self.read_region(from, u64::from(rounds.len()));
+        let spilled_bytes = self.read_region(from, u64::from(rounds.len()));
+        let source = Arc::clone(&self.tensors[layer.source.tensor.index()]);
+        self.push(Task::Multiply(Multiply {
+            source,
+            pass,
+            rounds,
+            channels,
+            opens: channels.begin == 0,
+            closes: channels.end == layer.source.channels.len(),
+            from,
+            spilled_bytes,
+            steps: work.steps,
+        }));
     }
 
     /// The drain of a pass's last round computes the values of the whole pass.
@@ -600,25 +691,101 @@ impl State<'_> {
             return Ok(());
         };
         let layer = self.program.layer(current.id);
-        if layer
-            .array
-            .as_ref()
-            .is_some_and(|array| rounds.end < array.rounds())
-        {
+        let Some(array) = &layer.array else {
             return Ok(());
+        };
+        let operand_bytes = if rounds.end < array.rounds() {
+            0
+        } else {
+            self.post_process(pass, to, operand)?
+        };
+        let pass = layer.passes[pass as usize];
+        let tile = &self.program.tensor(layer.source.tensor).layout.tiles[pass.source_tile as usize];
+        let exchange = Exchange::of(array, tile, layer.inner_rect(pass.output));
+        let ppu = &self.machine.ppu;
+        let groups = 0..array.pe_groups.count();
+        let (mut cycles, mut outputs) = (Vec::new(), Vec::new());
+        for round in rounds.iter() {
+            let channels = groups.clone().map(|g| u64::from(array.channel_group(round, g).len()));
+            let most = channels.clone().max().unwrap_or(0);
+            cycles.push(
+                (exchange.busiest_link * most).div_ceil(u64::from(ppu.halo_sums_per_cycle))
+                    + (exchange.most_owned * most).div_ceil(u64::from(ppu.lanes)),
+            );
+            outputs.push(channels.sum::<u64>() * pass.output.positions());
         }
-        self.post_process(pass, to, operand)
+        self.push(Task::Drain(Drain {
+            cycles,
+            outputs,
+            operand_bytes,
+        }));
+        Ok(())
     }
 
-    /// Computes the output of a pass: sums, or source values, through the PPU into the destination.
+    /// The PPUs alone: reads a source tile and computes the values of a pass.
+    fn process(
+        &mut self,
+        pass: u32,
+        from: RegionId,
+        to: RegionId,
+        operand: Option<RegionId>,
+    ) -> Result<(), SimulateError> {
+        let Some(current) = &self.current else {
+            return Ok(());
+        };
+        let layer = self.program.layer(current.id);
+        let spilled_bytes = self.read_region(from, 1);
+        let operand_bytes = self.post_process(pass, to, operand)?;
+        let pass = layer.passes[pass as usize];
+        let blocks = self.blocks(
+            layer.source.tensor,
+            pass.source_tile,
+            layer.source.channels,
+        );
+        let source_bytes = if self.program.region(from).memory == Memory::Dram {
+            let bytes = blocks.bytes(self.machine.activation_format());
+            if let Some(counters) = self.counters() {
+                counters.dram_read_bytes += bytes;
+            }
+            bytes
+        } else {
+            let vectors = blocks.vectors(self.machine.pe.activations_per_vector);
+            if let Some(counters) = self.counters() {
+                counters.iaram_reads += vectors;
+            }
+            0
+        };
+        let tile = &self.program.tensor(layer.source.tensor).layout.tiles[pass.source_tile as usize];
+        let (pes, inner) = (tile.pes(), layer.inner_rect(pass.output));
+        let mut most = 0;
+        for pe in 0..pes.count() {
+            let rect = tile.pe_rect(pe / pes.cols, pe % pes.cols);
+            most = most.max(rect.intersect(inner).positions());
+            let at = pe / pes.cols * self.machine.array.cols + pe % pes.cols;
+            if let (false, Some(current)) = (rect.is_empty(), &mut self.current) {
+                current.has_tile[at as usize] = true;
+            }
+        }
+        let channels = u64::from(layer.source.channels.len());
+        self.push(Task::Process(Process {
+            from,
+            cycles: (most * channels).div_ceil(u64::from(self.machine.ppu.lanes)),
+            read_bytes: spilled_bytes + operand_bytes + source_bytes,
+            outputs: channels * pass.output.positions(),
+        }));
+        Ok(())
+    }
+
+    /// Computes the output of a pass: sums, or source values, through the PPU into the destination. Returns the bytes
+    /// of the residual operand that came from DRAM.
     fn post_process(
         &mut self,
         pass: u32,
         to: RegionId,
         operand: Option<RegionId>,
-    ) -> Result<(), SimulateError> {
+    ) -> Result<u64, SimulateError> {
         let Some(id) = self.current.as_ref().map(|current| current.id) else {
-            return Ok(());
+            return Ok(0);
         };
         let layer = self.program.layer(id);
         let pass = layer.passes[pass as usize];
@@ -642,7 +809,7 @@ impl State<'_> {
                     .collect(),
             };
             let shape = self.program.tensor(layer.destination.tensor).shape;
-            let target = &mut self.tensors[layer.destination.tensor.index()];
+            let target = Arc::make_mut(&mut self.tensors[layer.destination.tensor.index()]);
             for (k, values) in outputs.iter().enumerate() {
                 let channel = layer.destination.channels.begin + k as u32;
                 scatter(target, shape, n, channel, pass.output, values);
@@ -652,14 +819,12 @@ impl State<'_> {
         if let Some(counters) = self.counters() {
             counters.ppu_elements += count;
         }
-        if let Some(operand) = operand {
-            self.read_operand(operand, layer, pass);
-        }
+        let operand_bytes = operand.map_or(0, |operand| self.read_operand(operand, layer, pass));
         // Blocks are complete, and counted, with the last pass.
         if pass == *layer.passes.last().unwrap_or(&pass) {
             self.write_result(to, layer);
         }
-        Ok(())
+        Ok(operand_bytes)
     }
 
     /// Values of every output channel of image `n` before pooling.
@@ -735,25 +900,34 @@ impl State<'_> {
             .collect()
     }
 
+    /// Counts the writing of a layer's complete result, and what of it goes to DRAM.
     fn write_result(&mut self, to: RegionId, layer: &Layer) {
         let region = self.program.region(to);
-        if region.memory != Memory::Dram {
+        let bytes = if region.memory == Memory::Dram {
+            let format = self.machine.activation_format();
+            let view = layer.destination.channels;
+            let bytes = region
+                .tiles
+                .iter()
+                .map(|tile| self.blocks(region.tensor, tile, view).bytes(format))
+                .sum();
+            if let Some(counters) = self.counters() {
+                counters.dram_write_bytes += bytes;
+            }
+            bytes
+        } else {
+            let spilled = |state: &mut Self| state.counters().map_or(0, |c| c.dram_spill_bytes);
+            let before = spilled(self);
             self.write_region(to);
-            return;
-        }
-        let format = self.machine.activation_format();
-        let view = layer.destination.channels;
-        let bytes: u64 = region
-            .tiles
-            .iter()
-            .map(|tile| self.blocks(region.tensor, tile, view).bytes(format))
-            .sum();
-        if let Some(counters) = self.counters() {
-            counters.dram_write_bytes += bytes;
+            spilled(self) - before
+        };
+        if let Some(current) = &mut self.current {
+            current.result_bytes += bytes;
         }
     }
 
-    fn read_operand(&mut self, id: RegionId, layer: &Layer, pass: Pass) {
+    /// Counts reading the residual operand of a pass; the bytes from DRAM.
+    fn read_operand(&mut self, id: RegionId, layer: &Layer, pass: Pass) -> u64 {
         let region = self.program.region(id);
         let data = self.program.tensor(region.tensor);
         let share = layer.inner_rect(pass.output).positions() as f64
@@ -772,13 +946,15 @@ impl State<'_> {
         let of_pass = |all: u64| (all as f64 * share).ceil() as u64;
         let vectors = of_pass(blocks.iter().map(|b| b.vectors(width)).sum());
         let bytes = of_pass(blocks.iter().map(|b| b.bytes(format)).sum());
+        let in_dram = region.memory == Memory::Dram;
         if let Some(counters) = self.counters() {
-            if region.memory == Memory::Dram {
+            if in_dram {
                 counters.dram_read_bytes += bytes;
             } else {
                 counters.iaram_reads += vectors;
             }
         }
+        if in_dram { bytes } else { 0 }
     }
 
     fn host(&mut self, id: SegmentId) -> Result<(), SimulateError> {
@@ -819,7 +995,8 @@ impl State<'_> {
             return Ok(());
         };
         let tensor = self.program.region(region).tensor;
-        self.tensors[tensor.index()] = host::quantise(value, self.program.tensor(tensor), &data)?;
+        let quantised = host::quantise(value, self.program.tensor(tensor), &data)?;
+        self.tensors[tensor.index()] = Arc::new(quantised);
         self.streamed +=
             self.program.tensor(tensor).elements() * u64::from(self.machine.pe.operand_bits) / 8;
         Ok(())
@@ -845,66 +1022,10 @@ impl State<'_> {
     }
 }
 
-/// Partial sums that leave their PE in some rounds, times the links they cross.
-///
-/// A PE owns the outputs that its cuts project to; what it accumulated for others goes to the owner over neighbours,
-/// diagonals included.
-fn halo_hops(
-    layer: &Layer,
-    array: &layer::ArrayStage,
-    groups: scnn_isa::layout::Grid,
-    tile: &scnn_isa::layout::Tile,
-    inner: Rect,
-    rounds: Span,
-) -> u64 {
-    let overlaps = |axis: &scnn_isa::plane::Axis, cuts: &[u32], inner: Span| -> Vec<Vec<u64>> {
-        let parts = cuts.len().saturating_sub(1);
-        let owned: Vec<Span> = (0..parts)
-            .map(|part| {
-                let begin = if part == 0 {
-                    inner.begin
-                } else {
-                    axis.project(cuts[part])
-                };
-                let end = if part + 1 == parts {
-                    inner.end
-                } else {
-                    axis.project(cuts[part + 1])
-                };
-                Span::new(begin, end).intersect(inner)
-            })
-            .collect();
-        cuts.windows(2)
-            .map(|cut| {
-                let sums = axis.outputs(Span::new(cut[0], cut[1])).intersect(inner);
-                owned
-                    .iter()
-                    .map(|owned| u64::from(owned.intersect(sums).len()))
-                    .collect()
-            })
-            .collect()
-    };
-    let (ys, xs) = (
-        overlaps(&array.y, &tile.y, inner.y),
-        overlaps(&array.x, &tile.x, inner.x),
-    );
-    let mut hops = 0;
-    for (i, ys) in ys.iter().enumerate() {
-        for (i2, &rows) in ys.iter().enumerate().filter(|(_, rows)| **rows > 0) {
-            for (j, xs) in xs.iter().enumerate() {
-                for (j2, &cols) in xs.iter().enumerate() {
-                    hops += rows * cols * i.abs_diff(i2).max(j.abs_diff(j2)) as u64;
-                }
-            }
-        }
-    }
-    let _ = (layer, groups);
-    let channels: u64 = (rounds.begin * array.pe_groups.count()
-        ..rounds.end * array.pe_groups.count())
-        .filter_map(|group| array.channel_groups.get(group as usize))
-        .map(|k| u64::from(k.len()))
-        .sum();
-    hops * u64::from(inner.n.len()) * channels
+/// Cycles of `bytes` over the host link.
+fn link_cycles(machine: &Machine, bytes: u64) -> u64 {
+    let bytes_per_cycle = machine.host_link.gigabytes_per_second / machine.clock.gigahertz;
+    (bytes as f64 / bytes_per_cycle).ceil() as u64
 }
 
 fn add_by_pe(held: &mut Vec<u64>, more: &[u64]) {
@@ -919,45 +1040,4 @@ fn add_by_pe(held: &mut Vec<u64>, more: &[u64]) {
 /// Bytes of elements, data and index.
 fn element_bytes(machine: &Machine, elements: u64) -> u64 {
     (elements * u64::from(machine.pe.operand_bits + machine.encoding.index_bits)).div_ceil(8)
-}
-
-/// The positions `rect` of one image and channel, row-major.
-fn gather(values: &[i16], [_, channels, h, w]: [u32; 4], n: u32, c: u32, rect: Rect) -> Vec<i16> {
-    let plane = (n as usize * channels as usize + c as usize) * h as usize;
-    rect.y
-        .iter()
-        .flat_map(|y| {
-            let row = (plane + y as usize) * w as usize;
-            values[row + rect.x.begin as usize..row + rect.x.end as usize]
-                .iter()
-                .copied()
-        })
-        .collect()
-}
-
-/// Puts the positions `rect` of one image and channel in their places.
-fn scatter(
-    values: &mut [i16],
-    [_, channels, h, w]: [u32; 4],
-    n: u32,
-    c: u32,
-    rect: Rect,
-    data: &[i16],
-) {
-    let plane = (n as usize * channels as usize + c as usize) * h as usize;
-    let width = rect.x.len() as usize;
-    for (y, data) in rect.y.iter().zip(data.chunks(width.max(1))) {
-        let row = (plane + y as usize) * w as usize + rect.x.begin as usize;
-        values[row..row + width].copy_from_slice(data);
-    }
-}
-
-/// Share of non-zeros in a range of channels.
-fn density(values: &[i16], [n, c, h, w]: [u32; 4], channels: Span) -> f64 {
-    let plane = (h * w) as usize;
-    let per_image = c as usize * plane;
-    let range = channels.begin as usize * plane..channels.end as usize * plane;
-    let shares =
-        (0..n as usize).map(|image| ppu::density(&values[image * per_image..][range.clone()]));
-    shares.sum::<f64>() / f64::from(n.max(1))
 }

@@ -13,10 +13,12 @@ mod convolve;
 pub mod counters;
 pub mod energy;
 mod execute;
+mod halo;
 mod host;
 mod planes;
 mod ppu;
 pub mod report;
+mod tensor;
 pub mod timing;
 
 pub use execute::{Execution, Options, SimulateError, Simulator};

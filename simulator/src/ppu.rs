@@ -1,6 +1,5 @@
 //! The post-processing unit: from sums to values, and pooling.
 
-use rayon::prelude::*;
 use scnn_isa::arith::{self, Requantise};
 use scnn_isa::layer::{Pool, PoolKind};
 use scnn_isa::plane::Span;
@@ -97,13 +96,4 @@ pub fn pool(
         }
     }
     result
-}
-
-/// Share of non-zeros, 0..=1.
-pub fn density(values: &[i16]) -> f64 {
-    let nonzero = values
-        .par_chunks(1 << 16)
-        .map(|chunk| chunk.iter().filter(|v| **v != 0).count())
-        .sum::<usize>();
-    nonzero as f64 / values.len().max(1) as f64
 }

@@ -1,10 +1,19 @@
 //! Time: what the machine does in which cycle, counted from the compressed blocks.
 //!
-//! A **step** multiplies one vector of F weights by one vector of I activations. [`blocks`] measures the blocks of a
-//! pass, [`fast`] turns them into cycles.
+//! A **step** multiplies one vector of F weights by one vector of I activations. [`work`] is what a layer asks of the
+//! machine; [`fast`] counts steps and barriers, [`exact`] simulates every queue and every transfer. A layer begins
+//! when the one before it has ended.
 
 pub mod blocks;
+mod dram;
+pub mod exact;
 pub mod fast;
+mod queues;
+mod vectors;
+mod work;
+
+pub use vectors::WeightStream;
+pub use work::{Drain, LayerWork, Multiply, Process, Task, Transfer};
 
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
@@ -13,54 +22,89 @@ use std::ops::AddAssign;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Timing {
-    /// Steps, barriers and double buffering; no bank queues, FIFOs, drains or DRAM. A lower bound.
+    /// Everything: bank queues, FIFOs, drains, halos, DRAM.
     #[default]
+    Exact,
+    /// Steps, barriers and double buffering; no bank queues, FIFOs, drains or DRAM. A lower bound.
     Fast,
 }
 
-/// Where cycles x PEs x multipliers went, in multiplier slots; the parts sum to the whole exactly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slots {
+impl Timing {
+    /// As options and reports call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Fast => "fast",
+        }
+    }
+}
+
+macro_rules! slots {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
+        /// Where cycles x PEs x multipliers went, in multiplier slots; the parts sum to the whole exactly.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        pub struct Slots {
+            $($(#[doc = $doc])* pub $name: u64,)*
+        }
+
+        impl Slots {
+            /// Names and values in order.
+            pub fn entries(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)*]
+            }
+
+            /// Every part times `factor`.
+            #[must_use]
+            pub fn times(&self, factor: u64) -> Self {
+                Self { $($name: self.$name * factor,)* }
+            }
+        }
+
+        impl AddAssign for Slots {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+slots! {
     /// Non-zero times non-zero, output inside the plane.
-    pub useful: u64,
+    useful,
     /// Lanes left empty by vectors that are not full.
-    pub fragmentation: u64,
+    fragmentation,
     /// Non-zero products whose output is outside the plane, or of another tile.
-    pub out_of_plane: u64,
+    out_of_plane,
     /// Pairs with a placeholder, or with a zero stored densely.
-    pub placeholder: u64,
+    placeholder,
+    /// Steps waiting for room before the accumulator banks.
+    bank_stall,
+    /// PEs waiting for weights.
+    fifo,
     /// PEs waiting for slower ones.
-    pub barrier: u64,
+    barrier,
+    /// PEs waiting for PPUs and halo links.
+    drain,
+    /// PEs waiting for DRAM.
+    dram,
+    /// The array waiting for the host link.
+    host_link,
     /// PEs without a tile.
-    pub no_tile: u64,
+    no_tile,
 }
 
 impl Slots {
-    /// Names and values in order.
-    pub fn entries(&self) -> [(&'static str, u64); 6] {
-        [
-            ("useful", self.useful),
-            ("fragmentation", self.fragmentation),
-            ("out_of_plane", self.out_of_plane),
-            ("placeholder", self.placeholder),
-            ("barrier", self.barrier),
-            ("no_tile", self.no_tile),
-        ]
-    }
-
     /// The sum of all parts.
     pub fn total(&self) -> u64 {
         self.entries().iter().map(|(_, slots)| slots).sum()
     }
 }
 
-impl AddAssign for Slots {
-    fn add_assign(&mut self, other: Self) {
-        self.useful += other.useful;
-        self.fragmentation += other.fragmentation;
-        self.out_of_plane += other.out_of_plane;
-        self.placeholder += other.placeholder;
-        self.barrier += other.barrier;
-        self.no_tile += other.no_tile;
-    }
+/// What a timing says of a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timed {
+    /// Cycles from the end of the layer before to the end of this one.
+    pub cycles: u64,
+    /// Where the multipliers waited; what they did in their steps is counted elsewhere.
+    pub waits: Slots,
 }

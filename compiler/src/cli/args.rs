@@ -127,8 +127,8 @@ pub struct Run {
     /// Use at most this many samples.
     #[arg(long, value_name = "N")]
     pub samples: Option<usize>,
-    /// Timing: `fast` counts steps and barriers, a lower bound.
-    #[arg(long, value_enum, default_value_t = Timing::Fast)]
+    /// What is counted in cycles.
+    #[arg(long, value_enum, default_value_t = Timing::Exact)]
     pub timing: Timing,
     /// Write the report as JSON.
     #[arg(long, value_name = "R.json")]
@@ -143,6 +143,8 @@ pub struct Run {
 /// Timing settings.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Timing {
+    /// Everything: bank queues, weight FIFOs, drains, halos, DRAM.
+    Exact,
     /// Steps and barriers, a lower bound.
     Fast,
 }

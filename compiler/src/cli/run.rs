@@ -33,9 +33,10 @@ pub fn run(options: &Run) -> Result<(), Failure> {
 
     let simulator = Simulator::new(&program).map_err(|e| simulate_failure(&options.model, &e))?;
     let timing = match options.timing {
+        Timing::Exact => scnn_simulator::timing::Timing::Exact,
         Timing::Fast => scnn_simulator::timing::Timing::Fast,
     };
-    let mut run = Tally::new(labels);
+    let mut run = Tally::new(labels, timing);
     let bar = table::progress(
         samples.len() as u64,
         "simulating",
@@ -174,6 +175,7 @@ fn read_labels(path: &Path, samples: usize) -> Result<Vec<usize>, Failure> {
 
 /// What is gathered over the samples.
 struct Tally {
+    timing: scnn_simulator::timing::Timing,
     labels: Option<Vec<usize>>,
     correct: u32,
     float_correct: u32,
@@ -186,8 +188,9 @@ struct Tally {
 }
 
 impl Tally {
-    fn new(labels: Option<Vec<usize>>) -> Self {
+    fn new(labels: Option<Vec<usize>>, timing: scnn_simulator::timing::Timing) -> Self {
         Self {
+            timing,
             labels,
             correct: 0,
             float_correct: 0,
@@ -201,7 +204,7 @@ impl Tally {
     }
 
     fn add(&mut self, program: &Program, execution: Execution) {
-        let report = Report::of(program, &execution, "fast");
+        let report = Report::of(program, &execution, self.timing.name());
         match &mut self.report {
             Some(sum) => sum.add(&report),
             None => self.report = Some(report),

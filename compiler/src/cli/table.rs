@@ -93,11 +93,11 @@ pub fn report(report: &Report) -> String {
 
 fn counted(report: &Report) -> String {
     let what = match report.timing.as_str() {
-        "fast" => "timing fast (steps and barriers, a lower bound)",
-        other => other,
+        "fast" => "timing fast (steps and barriers, a lower bound)".to_owned(),
+        other => format!("timing {other}"),
     };
     if report.samples == 1 {
-        what.to_owned()
+        what
     } else {
         format!("{what}, mean of {} samples", report.samples)
     }

@@ -81,6 +81,14 @@ impl ActivationBlocks {
             .collect()
     }
 
+    /// Vectors of `width` elements that each PE holds.
+    pub fn vectors_per_pe(&self, width: u32) -> Vec<u64> {
+        let vectors = |b: &Block| u64::from(b.elements.div_ceil(width));
+        (0..self.pes.count())
+            .map(|pe| self.of_pe(pe).iter().map(vectors).sum())
+            .collect()
+    }
+
     /// Encoded bytes of all blocks.
     pub fn bytes(&self, format: Format) -> u64 {
         self.blocks
@@ -98,6 +106,12 @@ impl ActivationBlocks {
     }
 }
 
+/// The positions of a span that are `residue` modulo `modulus`.
+pub(super) fn aligned(span: Span, residue: u32, modulus: u32) -> impl Iterator<Item = u32> {
+    let first = span.begin + (residue + modulus - span.begin % modulus) % modulus;
+    (first..span.end.max(first)).step_by(modulus as usize)
+}
+
 fn measure_block(
     values: &[i16],
     [_, channels, height, width]: [u32; 4],
@@ -107,10 +121,6 @@ fn measure_block(
     residues: Grid,
     format: Format,
 ) -> Block {
-    let aligned = |span: Span, residue: u32, modulus: u32| {
-        let first = span.begin + (residue + modulus - span.begin % modulus) % modulus;
-        (first..span.end.max(first)).step_by(modulus as usize)
-    };
     let period = format.max_run() + 1;
     let mut block = Block::default();
     let mut run = 0;

@@ -10,55 +10,77 @@
 //!
 //! FIFO capacity, bank conflicts, drains and DRAM can only add to this, so it is a lower bound of the exact time.
 
-use super::Slots;
 use super::blocks::{ActivationBlocks, Block, WeightSizes};
+use super::work::{LayerWork, rounds};
+use super::{Slots, Timed};
 use crate::counters::Counters;
 use rayon::prelude::*;
 use scnn_isa::layer::ArrayStage;
 use scnn_isa::machine::{Drift, Machine};
 use scnn_isa::plane::Span;
 
+/// Counts the cycles of a layer.
+pub fn time(machine: &Machine, work: &LayerWork) -> Timed {
+    let mut line = TimeLine::new(machine);
+    let mut steps = 0;
+    for round in rounds(&work.tasks) {
+        let multiply = round.multiply;
+        let of_pe = &multiply.steps[(round.round - multiply.rounds.begin) as usize];
+        line.round(round.ordinal, of_pe);
+        steps += of_pe.iter().sum::<u64>();
+    }
+    let cycles = line.cycles();
+    let tiles = work.has_tile.iter().filter(|&&has_tile| has_tile).count() as u64;
+    let waits = Slots {
+        barrier: tiles * cycles - steps,
+        no_tile: (work.has_tile.len() as u64 - tiles) * cycles,
+        ..Slots::default()
+    };
+    let lanes = u64::from(machine.multipliers_per_pe());
+    Timed {
+        cycles,
+        waits: waits.times(lanes),
+    }
+}
+
 /// The time line of a layer, round by round.
 #[derive(Clone, Debug)]
-pub struct TimeLine {
+struct TimeLine {
     drift: Drift,
+    /// When each PE has finished what it has so far.
     finish: Vec<u64>,
+    /// When all have.
     last: u64,
-    before_last: u64,
+    /// When all PEs had finished each round, by ordinal.
+    rounds: Vec<u64>,
 }
 
 impl TimeLine {
-    /// An empty time line.
-    pub fn new(machine: &Machine) -> Self {
+    fn new(machine: &Machine) -> Self {
         Self {
             drift: machine.sync.drift,
             finish: vec![0; machine.pe_count() as usize],
             last: 0,
-            before_last: 0,
+            rounds: Vec::new(),
         }
     }
 
-    /// Adds a round of `steps` by PE.
-    pub fn round(&mut self, steps: &[u64]) {
+    /// Adds (a range of the channels of) a round of `steps` by PE.
+    fn round(&mut self, ordinal: usize, steps: &[u64]) {
+        let half = ordinal.checked_sub(2).map_or(0, |before| self.rounds[before]);
         let earliest = match self.drift {
             Drift::Group => self.last,
-            Drift::Fifo => self.before_last,
+            Drift::Fifo => half,
         };
         for (finish, steps) in self.finish.iter_mut().zip(steps) {
             *finish = (*finish).max(earliest) + steps;
         }
-        self.before_last = self.last;
-        self.last = self
-            .finish
-            .iter()
-            .copied()
-            .max()
-            .unwrap_or(0)
-            .max(self.last);
+        self.last = self.finish.iter().copied().max().unwrap_or(0);
+        self.rounds.resize(self.rounds.len().max(ordinal + 1), 0);
+        self.rounds[ordinal] = self.last;
     }
 
-    /// Cycles so far.
-    pub fn cycles(&self) -> u64 {
+    fn cycles(&self) -> u64 {
         self.last
     }
 }
@@ -174,7 +196,7 @@ fn pair(
 }
 
 /// Index in the array of PE `pe` of PE group `group`.
-fn pe_index(
+pub fn pe_index(
     machine: &Machine,
     group_pes: scnn_isa::layout::Grid,
     pe_groups: scnn_isa::layout::Grid,
@@ -184,18 +206,6 @@ fn pe_index(
     let row = group / pe_groups.cols * group_pes.rows + pe / group_pes.cols;
     let col = group % pe_groups.cols * group_pes.cols + pe % group_pes.cols;
     (row * machine.array.cols + col) as usize
-}
-
-/// Completes the slots of a layer: what of `cycles` the PEs waited, and what those without a tile could not use.
-pub fn complete(slots: &mut Slots, machine: &Machine, cycles: u64, steps: u64, tiles: u64) {
-    let lanes = u64::from(machine.multipliers_per_pe());
-    slots.no_tile += (u64::from(machine.pe_count()) - tiles) * cycles * lanes;
-    slots.barrier += (tiles * cycles - steps) * lanes;
-    debug_assert_eq!(
-        slots.total(),
-        cycles * lanes * u64::from(machine.pe_count()),
-        "the slots of a layer sum exactly"
-    );
 }
 
 #[cfg(test)]
@@ -211,8 +221,8 @@ mod tests {
     #[test]
     fn a_barrier_costs_the_slowest_pe_of_every_round() {
         let mut line = TimeLine::new(&machine(Drift::Group));
-        for steps in [[5, 1], [1, 5], [5, 1]] {
-            line.round(&steps);
+        for (round, steps) in [[5, 1], [1, 5], [5, 1]].iter().enumerate() {
+            line.round(round, steps);
         }
         assert_eq!(line.cycles(), 15);
     }
@@ -220,14 +230,14 @@ mod tests {
     #[test]
     fn a_pe_runs_ahead_by_one_round_and_no_further() {
         let mut line = TimeLine::new(&machine(Drift::Fifo));
-        for steps in [[5, 1], [1, 5], [5, 1]] {
-            line.round(&steps);
+        for (round, steps) in [[5, 1], [1, 5], [5, 1]].iter().enumerate() {
+            line.round(round, steps);
         }
         // PE 0: 5, 6, max(6, 5) + 5 = 11. PE 1: 1, 6, 7.
         assert_eq!(line.cycles(), 11);
         let mut line = TimeLine::new(&machine(Drift::Fifo));
-        for steps in [[9, 1], [1, 1], [1, 9]] {
-            line.round(&steps);
+        for (round, steps) in [[9, 1], [1, 1], [1, 9]].iter().enumerate() {
+            line.round(round, steps);
         }
         // PE 1 may not begin round 2 before PE 0 has finished round 0.
         assert_eq!(line.cycles(), 18);

@@ -1,0 +1,148 @@
+//! Who owns which outputs of a pass, and what crosses the links between neighbours for it.
+//!
+//! A PE owns the outputs that its cuts of the input plane project to ([`Axis::project`]); what it accumulated for
+//! others goes to the owner over neighbours, diagonals included (SCNN section 3.2). A sum that must go further than
+//! one neighbour takes its diagonal steps first, then the straight ones.
+
+use scnn_isa::layer::ArrayStage;
+use scnn_isa::layout::Tile;
+use scnn_isa::plane::{Axis, Rect, Span};
+use std::collections::BTreeMap;
+
+/// The exchange of halos of one pass, for one output channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exchange {
+    /// Partial sums times links crossed, over all PEs of a group.
+    pub hops: u64,
+    /// Partial sums over the busiest link.
+    pub busiest_link: u64,
+    /// Outputs of the PE that owns the most.
+    pub most_owned: u64,
+}
+
+impl Exchange {
+    /// The exchange of a pass of `array` that reads `tile` and produces the positions `inner`.
+    pub fn of(array: &ArrayStage, tile: &Tile, inner: Rect) -> Self {
+        let rows = Sharing::along(&array.y, &tile.y, inner.y);
+        let cols = Sharing::along(&array.x, &tile.x, inner.x);
+        let images = tile
+            .n
+            .windows(2)
+            .map(|cut| u64::from(Span::new(cut[0], cut[1]).intersect(inner.n).len()))
+            .max()
+            .unwrap_or(0);
+        let mut hops = 0;
+        let mut links: BTreeMap<Link, u64> = BTreeMap::new();
+        for (i, to_row, height) in rows.moves() {
+            for (j, to_col, width) in cols.moves() {
+                let sums = height * width;
+                let mut at = (i, j);
+                while at != (to_row, to_col) {
+                    let next = (toward(at.0, to_row), toward(at.1, to_col));
+                    *links.entry((at, next)).or_default() += sums;
+                    hops += sums;
+                    at = next;
+                }
+            }
+        }
+        Self {
+            hops: hops * u64::from(inner.n.len()),
+            busiest_link: links.into_values().max().unwrap_or(0) * images,
+            most_owned: rows.most_owned() * cols.most_owned() * images,
+        }
+    }
+}
+
+/// From a PE (row, column) to its neighbour.
+type Link = ((usize, usize), (usize, usize));
+
+fn toward(from: usize, to: usize) -> usize {
+    match from.cmp(&to) {
+        std::cmp::Ordering::Less => from + 1,
+        std::cmp::Ordering::Equal => from,
+        std::cmp::Ordering::Greater => from - 1,
+    }
+}
+
+/// How the outputs along one axis are shared among the parts of the axis.
+struct Sharing {
+    /// Outputs that each part owns.
+    owned: Vec<Span>,
+    /// Outputs that each part has sums of.
+    summed: Vec<Span>,
+}
+
+impl Sharing {
+    fn along(axis: &Axis, cuts: &[u32], inner: Span) -> Self {
+        let parts = cuts.len().saturating_sub(1);
+        let boundary = |part: usize| match part {
+            0 => inner.begin,
+            last if last == parts => inner.end,
+            part => axis.project(cuts[part]),
+        };
+        let owned = (0..parts)
+            .map(|part| Span::new(boundary(part), boundary(part + 1)).intersect(inner))
+            .collect();
+        let summed = cuts
+            .windows(2)
+            .map(|cut| axis.outputs(Span::new(cut[0], cut[1])).intersect(inner))
+            .collect();
+        Self { owned, summed }
+    }
+
+    /// (part, owner, outputs): what each part has sums of for each owner.
+    fn moves(&self) -> Vec<(usize, usize, u64)> {
+        let mut moves = Vec::new();
+        for (part, summed) in self.summed.iter().enumerate() {
+            for (owner, owned) in self.owned.iter().enumerate() {
+                let outputs = u64::from(owned.intersect(*summed).len());
+                if outputs > 0 {
+                    moves.push((part, owner, outputs));
+                }
+            }
+        }
+        moves
+    }
+
+    fn most_owned(&self) -> u64 {
+        self.owned.iter().map(|o| u64::from(o.len())).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scnn_isa::ids::SectionId;
+    use scnn_isa::layer::WeightOrder;
+    use scnn_isa::layout::Grid;
+
+    #[test]
+    fn a_3x3_convolution_sends_its_rim_to_the_neighbours() {
+        let axis = Axis {
+            kernel: 3,
+            pad: [1, 1],
+            ..Axis::identity(8)
+        };
+        let array = ArrayStage {
+            groups: 1,
+            y: axis,
+            x: axis,
+            pe_groups: Grid::ONE,
+            channel_groups: vec![Span::new(0, 1)],
+            order: WeightOrder::Krs,
+            weights: SectionId(0),
+            product_shift: 0,
+        };
+        let plane = Rect::plane(1, 8, 8);
+        let tile = Tile::uniform(plane, Grid::new(2, 2), Grid::ONE);
+        // Four tiles of 4 x 4: each sends 4 sums to both sides and 1 over the corner.
+        assert_eq!(
+            Exchange::of(&array, &tile, plane),
+            Exchange {
+                hops: 4 * (4 + 4 + 1),
+                busiest_link: 4,
+                most_owned: 16
+            }
+        );
+    }
+}

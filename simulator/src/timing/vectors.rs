@@ -1,0 +1,586 @@
+//! The vectors that steps are made of, with the accumulator addresses of their products.
+//!
+//! The product of a weight (k, r, s) and an activation at (n, y, x) goes to the accumulator
+//!
+//! ```text
+//! ((k * N' + n) * Ht' + oy) * Wt' + ox
+//! ```
+//!
+//! of its PE, with k counted in the output-channel group, (oy, ox) from the first output that the PE has sums of, and
+//! N' x Ht' x Wt' the largest accumulator tile of the pass. As `o = i - t` in the units of the stride, an address is
+//! the sum of what the activation and what the weight contribute.
+
+use crate::timing::blocks::aligned;
+use scnn_isa::codec::{Format, positions};
+use scnn_isa::layer::ArrayStage;
+use scnn_isa::layout::{Grid, Layout, Tile};
+use scnn_isa::machine::{BankMap, Machine};
+use scnn_isa::plane::{Axis, Rect, Span};
+use scnn_isa::section::{WeightBlocks, group_channels, residue_taps};
+
+/// How an address chooses its bank, with the number of banks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BankOf {
+    /// `address mod banks`. Addresses are kept reduced.
+    Modulo(u32),
+    /// `(address xor address / banks) mod banks`; the banks are a power of two.
+    Xor(u32),
+}
+
+impl BankOf {
+    /// The map of a machine.
+    pub fn new(machine: &Machine) -> Self {
+        match machine.pe.bank_map {
+            BankMap::Modulo => Self::Modulo(machine.pe.banks),
+            BankMap::Xor => Self::Xor(machine.pe.banks),
+        }
+    }
+
+    /// A contribution to an address, in the form in which it is kept.
+    fn part(self, address: i64) -> i32 {
+        match self {
+            Self::Modulo(banks) => address.rem_euclid(i64::from(banks)) as i32,
+            Self::Xor(_) => address as i32,
+        }
+    }
+
+    /// The bank of the address with these two parts.
+    fn bank(self, activation: i32, weight: i32) -> usize {
+        let address = (activation + weight) as usize;
+        match self {
+            Self::Modulo(banks) if address >= banks as usize => address - banks as usize,
+            Self::Modulo(_) => address,
+            Self::Xor(banks) => (address ^ (address / banks as usize)) % banks as usize,
+        }
+    }
+}
+
+/// Accumulator tile of a pass: images, rows, columns, the largest of all PEs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccumulatorTile([i64; 3]);
+
+impl AccumulatorTile {
+    /// The tile of a pass that reads `tile` and produces `inner`.
+    pub fn of(array: &ArrayStage, tile: &Tile, inner: Rect) -> Self {
+        let largest = |cuts: &[u32], outputs: &dyn Fn(Span) -> Span, inside: Span| {
+            cuts.windows(2)
+                .map(|cut| outputs(Span::new(cut[0], cut[1])).intersect(inside).len())
+                .max()
+                .map_or(0, i64::from)
+        };
+        Self([
+            largest(&tile.n, &|span| span, inner.n),
+            largest(&tile.y, &|span| array.y.outputs(span), inner.y),
+            largest(&tile.x, &|span| array.x.outputs(span), inner.x),
+        ])
+    }
+}
+
+/// Positions along one axis of a PE's rectangle: what each adds to the address, and which taps keep it in the plane.
+struct Line {
+    /// By position from the rectangle's first: output coordinate under tap 0, from the PE's first output.
+    offset: Vec<i64>,
+    /// By (position, tap).
+    inside: Vec<bool>,
+    taps: usize,
+}
+
+impl Line {
+    fn new(axis: &Axis, span: Span, inner: Span) -> Self {
+        let first = i64::from(axis.outputs(span).intersect(inner).begin);
+        let stride = i64::from(axis.stride);
+        let origin = |i: u32| {
+            let scaled = i64::from(i) * i64::from(axis.upsample) + i64::from(axis.pad[0]);
+            scaled.div_euclid(stride) - first
+        };
+        let reaches = |i: u32, tap| axis.output(i, tap).is_some_and(|o| inner.contains(o));
+        Self {
+            offset: span.iter().map(origin).collect(),
+            inside: span
+                .iter()
+                .flat_map(|i| (0..axis.kernel).map(move |tap| reaches(i, tap)))
+                .collect(),
+            taps: axis.kernel as usize,
+        }
+    }
+
+    fn inside(&self, position: usize) -> &[bool] {
+        &self.inside[position * self.taps..(position + 1) * self.taps]
+    }
+}
+
+/// What a tap subtracts from the output coordinate, in the units of the stride.
+fn tap_offset(axis: &Axis, tap: u32) -> i64 {
+    (i64::from(tap) * i64::from(axis.dilation)).div_euclid(i64::from(axis.stride))
+}
+
+const INTERIOR: u32 = u32::MAX;
+
+/// The activation vectors of one channel of a pass, for all PEs of a group.
+#[derive(Clone, Debug, Default)]
+pub struct ChannelVectors {
+    /// By (vector, lane).
+    addresses: Vec<i32>,
+    /// Lanes that hold a non-zero, by vector.
+    lanes: Vec<u64>,
+    /// By vector: [`INTERIOR`], or its index among the vectors that have a product outside the plane.
+    edges: Vec<u32>,
+    /// Lanes whose product is in the plane, by (edge vector, tap r-major).
+    in_plane: Vec<u64>,
+    /// First vector by (residue, PE), with the end behind.
+    starts: Vec<u32>,
+}
+
+/// The activation vectors of a pass.
+pub struct PassVectors {
+    channels: Vec<ChannelVectors>,
+    first_channel: u32,
+    pes: usize,
+    taps: usize,
+    width: usize,
+    banks: BankOf,
+}
+
+impl PassVectors {
+    /// Compresses the channels `channels` of the view that begins at `view_begin`; `values` are `[N, C, H, W]`.
+    pub fn new(
+        machine: &Machine,
+        array: &ArrayStage,
+        (values, shape, layout): (&[i16], [u32; 4], &Layout),
+        (tile, inner): (&Tile, Rect),
+        (view_begin, channels): (u32, Span),
+    ) -> Self {
+        let pes = tile.pes();
+        let banks = BankOf::new(machine);
+        let builder = Builder {
+            values,
+            shape,
+            residues: layout.residues,
+            format: machine.activation_format(),
+            width: machine.pe.activations_per_vector as usize,
+            banks,
+            accumulators: AccumulatorTile::of(array, tile, inner),
+            taps: residue_taps(array, layout.residues),
+            kernel_cols: array.x.kernel,
+            all_taps: (array.y.kernel * array.x.kernel) as usize,
+            pes: (0..pes.count())
+                .map(|pe| {
+                    let rect = tile.pe_rect(pe / pes.cols, pe % pes.cols);
+                    PeLines {
+                        rect,
+                        images: inner.n,
+                        y: Line::new(&array.y, rect.y, inner.y),
+                        x: Line::new(&array.x, rect.x, inner.x),
+                    }
+                })
+                .collect(),
+        };
+        use rayon::prelude::*;
+        Self {
+            channels: channels
+                .iter()
+                .collect::<Vec<_>>()
+                .into_par_iter()
+                .map(|c| builder.channel(view_begin + c))
+                .collect(),
+            first_channel: channels.begin,
+            pes: pes.count() as usize,
+            taps: (array.y.kernel * array.x.kernel) as usize,
+            width: builder.width,
+            banks,
+        }
+    }
+
+    /// The block of (channel of the view, residue, PE).
+    pub fn block(&self, channel: u32, residue: u32, pe: usize) -> ActivationBlock<'_> {
+        let data = &self.channels[(channel - self.first_channel) as usize];
+        let index = residue as usize * self.pes + pe;
+        let (begin, end) = (data.starts[index] as usize, data.starts[index + 1] as usize);
+        ActivationBlock {
+            data,
+            begin,
+            end,
+            taps: self.taps,
+            width: self.width,
+            banks: self.banks,
+        }
+    }
+}
+
+struct PeLines {
+    rect: Rect,
+    images: Span,
+    y: Line,
+    x: Line,
+}
+
+struct Builder<'a> {
+    values: &'a [i16],
+    shape: [u32; 4],
+    residues: Grid,
+    format: Format,
+    width: usize,
+    banks: BankOf,
+    accumulators: AccumulatorTile,
+    /// Taps of each residue.
+    taps: Vec<Vec<(u32, u32)>>,
+    kernel_cols: u32,
+    all_taps: usize,
+    pes: Vec<PeLines>,
+}
+
+impl Builder<'_> {
+    fn channel(&self, channel: u32) -> ChannelVectors {
+        let mut vectors = ChannelVectors {
+            starts: vec![0],
+            ..ChannelVectors::default()
+        };
+        let mut pending = Pending::new(self.width);
+        for residue in 0..self.residues.count() {
+            for pe in &self.pes {
+                self.block(channel, residue, pe, &mut pending, &mut vectors);
+                vectors.starts.push(vectors.lanes.len() as u32);
+            }
+        }
+        vectors
+    }
+
+    fn block(
+        &self,
+        channel: u32,
+        residue: u32,
+        pe: &PeLines,
+        pending: &mut Pending,
+        into: &mut ChannelVectors,
+    ) {
+        let [_, channels, height, width] = self.shape;
+        let [_, tile_height, tile_width] = self.accumulators.0;
+        let (ry, rx) = (residue / self.residues.cols, residue % self.residues.cols);
+        let period = self.format.max_run() + 1;
+        let mut run = 0;
+        for n in pe.rect.n.iter() {
+            let plane = (n as usize * channels as usize + channel as usize) * height as usize;
+            let image = i64::from(n) - i64::from(pe.rect.n.begin);
+            for y in aligned(pe.rect.y, ry, self.residues.rows) {
+                let row = &self.values[(plane + y as usize) * width as usize..][..width as usize];
+                let py = (y - pe.rect.y.begin) as usize;
+                let above = (image * tile_height + pe.y.offset[py]) * tile_width;
+                for x in aligned(pe.rect.x, rx, self.residues.cols) {
+                    if row[x as usize] == 0 {
+                        run += 1;
+                        if !self.format.compressed {
+                            self.push(pending, None, residue, pe, into);
+                        }
+                        continue;
+                    }
+                    if self.format.compressed {
+                        for _ in 0..run / period {
+                            self.push(pending, None, residue, pe, into);
+                        }
+                    }
+                    run = 0;
+                    let px = (x - pe.rect.x.begin) as usize;
+                    let element = Lane {
+                        address: self.banks.part(above + pe.x.offset[px]),
+                        y: py,
+                        x: px,
+                        image_inside: pe.images.contains(n),
+                    };
+                    self.push(pending, Some(element), residue, pe, into);
+                }
+            }
+        }
+        if pending.filled > 0 {
+            self.flush(pending, residue, pe, into);
+        }
+    }
+
+    fn push(
+        &self,
+        pending: &mut Pending,
+        lane: Option<Lane>,
+        residue: u32,
+        pe: &PeLines,
+        into: &mut ChannelVectors,
+    ) {
+        pending.lanes[pending.filled] = lane;
+        pending.filled += 1;
+        if pending.filled == self.width {
+            self.flush(pending, residue, pe, into);
+        }
+    }
+
+    fn flush(&self, pending: &mut Pending, residue: u32, pe: &PeLines, into: &mut ChannelVectors) {
+        let taps = &self.taps[residue as usize];
+        let (mut occupied, mut interior) = (0u64, true);
+        for (index, lane) in pending.lanes.iter_mut().enumerate() {
+            if index >= pending.filled {
+                *lane = None;
+            }
+            let Some(lane) = lane else {
+                into.addresses.push(0);
+                continue;
+            };
+            into.addresses.push(lane.address);
+            occupied |= 1 << index;
+            let (rows, cols) = (pe.y.inside(lane.y), pe.x.inside(lane.x));
+            interior &= lane.image_inside
+                && taps
+                    .iter()
+                    .all(|&(r, s)| rows[r as usize] && cols[s as usize]);
+        }
+        into.lanes.push(occupied);
+        if interior {
+            into.edges.push(INTERIOR);
+        } else {
+            into.edges.push((into.in_plane.len() / self.all_taps) as u32);
+            let first = into.in_plane.len();
+            into.in_plane.resize(first + self.all_taps, 0);
+            for (index, lane) in pending.lanes.iter().enumerate() {
+                let Some(lane) = lane.as_ref().filter(|lane| lane.image_inside) else {
+                    continue;
+                };
+                let (rows, cols) = (pe.y.inside(lane.y), pe.x.inside(lane.x));
+                for &(r, s) in taps {
+                    if rows[r as usize] && cols[s as usize] {
+                        into.in_plane[first + (r * self.kernel_cols + s) as usize] |= 1 << index;
+                    }
+                }
+            }
+        }
+        pending.filled = 0;
+    }
+}
+
+/// A vector that is being filled.
+struct Pending {
+    lanes: Vec<Option<Lane>>,
+    filled: usize,
+}
+
+impl Pending {
+    fn new(width: usize) -> Self {
+        Self {
+            lanes: vec![None; width],
+            filled: 0,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Lane {
+    address: i32,
+    y: usize,
+    x: usize,
+    image_inside: bool,
+}
+
+/// The activation vectors of one (channel, residue, PE).
+#[derive(Clone, Copy, Debug)]
+pub struct ActivationBlock<'a> {
+    data: &'a ChannelVectors,
+    begin: usize,
+    end: usize,
+    taps: usize,
+    /// Lanes of a vector.
+    pub width: usize,
+    /// How banks are chosen.
+    pub banks: BankOf,
+}
+
+impl ActivationBlock<'_> {
+    /// Number of vectors.
+    pub fn vectors(&self) -> usize {
+        self.end - self.begin
+    }
+
+    /// Whether every product of the vector is in the plane, whatever the tap.
+    pub fn is_interior(&self, vector: usize) -> bool {
+        self.data.edges[self.begin + vector] == INTERIOR
+    }
+
+    /// The lanes of a vector whose product with a weight at `tap` is neither zero nor outside the plane.
+    pub fn in_plane(&self, vector: usize, tap: u32) -> u64 {
+        match self.data.edges[self.begin + vector] {
+            INTERIOR => self.data.lanes[self.begin + vector],
+            edge => self.data.in_plane[edge as usize * self.taps + tap as usize],
+        }
+    }
+
+    /// The bank of the product of a lane and a weight's address.
+    pub fn bank(&self, vector: usize, lane: usize, weight_address: i32) -> usize {
+        let activation = self.data.addresses[(self.begin + vector) * self.width + lane];
+        self.banks.bank(activation, weight_address)
+    }
+
+    /// What the non-zeros of a vector contribute to the bank ([`BankOf::Modulo`]).
+    pub fn banks_of(&self, vector: usize) -> impl Iterator<Item = usize> + '_ {
+        let index = self.begin + vector;
+        let mut lanes = self.data.lanes[index];
+        let addresses = &self.data.addresses[index * self.width..(index + 1) * self.width];
+        std::iter::from_fn(move || {
+            (lanes != 0).then(|| {
+                let lane = lanes.trailing_zeros() as usize;
+                lanes &= lanes - 1;
+                addresses[lane] as usize
+            })
+        })
+    }
+}
+
+/// One stored weight of a block.
+#[derive(Clone, Copy, Debug)]
+struct StoredWeight {
+    /// Output channel in the group.
+    k: u32,
+    /// Tap, r-major; [`PLACEHOLDER`] for a zero.
+    tap: u32,
+}
+
+const PLACEHOLDER: u32 = u32::MAX;
+
+/// The weight blocks of a layer as they are streamed.
+#[derive(Clone, Debug)]
+pub struct WeightStream {
+    elements: Vec<StoredWeight>,
+    /// First element of each block in streaming order, with the end behind.
+    starts: Vec<u32>,
+    /// First block of each output-channel group.
+    groups: Vec<u32>,
+    /// First channel of each group's blocks.
+    channels: Vec<u32>,
+    residues: u32,
+}
+
+impl WeightStream {
+    /// From decoded blocks.
+    pub fn new(
+        blocks: &WeightBlocks,
+        array: &ArrayStage,
+        inputs: u32,
+        outputs: u32,
+        residues: Grid,
+    ) -> Self {
+        let taps = residue_taps(array, residues);
+        let mut elements = Vec::with_capacity(blocks.elements.len());
+        let mut channel_begins = Vec::with_capacity(array.channel_groups.len());
+        for (group, &k) in array.channel_groups.iter().enumerate() {
+            let channels = group_channels(array, k, inputs, outputs);
+            channel_begins.push(channels.begin);
+            for channel in channels.iter() {
+                for (residue, taps) in taps.iter().enumerate() {
+                    let block = blocks.block(group, channel, residue as u32);
+                    elements.extend(positions(block).map(|(position, value)| {
+                        let (k, tap) = array.order.split(position as u32, k.len(), taps.len() as u32);
+                        let tap = if value == 0 {
+                            PLACEHOLDER
+                        } else {
+                            let (r, s) = taps[tap as usize];
+                            r * array.x.kernel + s
+                        };
+                        StoredWeight { k, tap }
+                    }));
+                }
+            }
+        }
+        Self {
+            elements,
+            starts: blocks.starts.clone(),
+            groups: blocks.group_starts.clone(),
+            channels: channel_begins,
+            residues: residues.count(),
+        }
+    }
+
+    fn elements(&self, group: usize, channel: u32, residue: u32) -> &[StoredWeight] {
+        let block = self.groups[group] + (channel - self.channels[group]) * self.residues + residue;
+        let (begin, end) = (self.starts[block as usize], self.starts[block as usize + 1]);
+        &self.elements[begin as usize..end as usize]
+    }
+
+    /// Stored elements of a block.
+    pub fn len(&self, group: usize, channel: u32, residue: u32) -> usize {
+        self.elements(group, channel, residue).len()
+    }
+}
+
+/// A weight of a vector.
+#[derive(Clone, Copy, Debug)]
+pub struct WeightLane {
+    /// Tap, r-major.
+    pub tap: u32,
+    /// What it contributes to the address.
+    pub address: i32,
+}
+
+/// The weight vectors of a part of a block, made ready for a pass.
+#[derive(Clone, Debug)]
+pub struct WeightVectors {
+    /// Lanes of a vector.
+    pub width: usize,
+    lanes: Vec<WeightLane>,
+    /// First lane of each vector, with the end behind.
+    starts: Vec<u32>,
+    /// By (vector, lane): where in two histograms in a row, with zeros behind, the lane's rotation begins. Only for
+    /// at most 85 banks, so that it fits a byte.
+    pub rotations: Vec<u8>,
+}
+
+impl WeightVectors {
+    /// Room for vectors of `width`.
+    pub fn new(width: usize) -> Self {
+        Self {
+            width,
+            lanes: Vec::new(),
+            starts: Vec::new(),
+            rotations: Vec::new(),
+        }
+    }
+
+    /// Number of vectors.
+    pub fn vectors(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// The non-zeros of a vector.
+    pub fn vector(&self, index: usize) -> &[WeightLane] {
+        &self.lanes[self.starts[index] as usize..self.starts[index + 1] as usize]
+    }
+
+    /// Makes the elements `part` of a block ready.
+    pub fn fill(
+        &mut self,
+        stream: &WeightStream,
+        (group, channel, residue): (usize, u32, u32),
+        part: std::ops::Range<usize>,
+        array: &ArrayStage,
+        accumulators: AccumulatorTile,
+        banks: BankOf,
+    ) {
+        let [images, height, width] = accumulators.0;
+        self.lanes.clear();
+        self.starts.clear();
+        self.rotations.clear();
+        self.starts.push(0);
+        for vector in stream.elements(group, channel, residue)[part].chunks(self.width) {
+            for index in 0..self.width {
+                let weight = vector.get(index).filter(|weight| weight.tap != PLACEHOLDER);
+                if let BankOf::Modulo(count) = banks {
+                    self.rotations.push(2 * count as u8);
+                }
+                let Some(weight) = weight else { continue };
+                let (r, s) = (weight.tap / array.x.kernel, weight.tap % array.x.kernel);
+                let row = i64::from(weight.k) * images * height - tap_offset(&array.y, r);
+                let address = banks.part(row * width - tap_offset(&array.x, s));
+                self.lanes.push(WeightLane {
+                    tap: weight.tap,
+                    address,
+                });
+                if let (BankOf::Modulo(count), Some(rotation)) = (banks, self.rotations.last_mut()) {
+                    *rotation = ((count as i32 - address) % count as i32) as u8;
+                }
+            }
+            self.starts.push(self.lanes.len() as u32);
+        }
+    }
+}

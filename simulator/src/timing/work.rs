@@ -1,0 +1,137 @@
+//! What a layer gives the machine to do, in program order: the input of both timings.
+
+use super::vectors::WeightStream;
+use scnn_isa::ids::RegionId;
+use scnn_isa::layer::{Layer, Pass};
+use scnn_isa::layout::Layout;
+use scnn_isa::plane::Span;
+use std::sync::Arc;
+
+/// The work of one layer.
+pub struct LayerWork<'a> {
+    /// Its descriptor.
+    pub layer: &'a Layer,
+    /// Its weights as they are streamed; absent for layers of the PPU alone.
+    pub weights: Option<&'a WeightStream>,
+    /// Extents of the source `[N, C, H, W]`.
+    pub source_shape: [u32; 4],
+    /// Storage of the source.
+    pub source_layout: &'a Layout,
+    /// Whether each PE of the array holds a part of any tile.
+    pub has_tile: Vec<bool>,
+    /// What is asked of the units.
+    pub tasks: Vec<Task>,
+    /// Bytes that the results take to DRAM, shared among the drains by their outputs.
+    pub result_bytes: u64,
+}
+
+/// What one instruction asks of a unit.
+pub enum Task {
+    /// `lda`: the DRAM mover fills a region.
+    Load(Transfer),
+    /// `sta`: the DRAM mover empties a region.
+    Store(Transfer),
+    /// `mac`: the array.
+    Multiply(Multiply),
+    /// `drn`: the PPUs.
+    Drain(Drain),
+    /// `ppu`: the PPUs on a region.
+    Process(Process),
+}
+
+/// A transfer between DRAM and the activation RAMs.
+pub struct Transfer {
+    /// The RAM region.
+    pub region: RegionId,
+    /// Bytes to or from DRAM.
+    pub bytes: u64,
+    /// Most vectors that go into or out of the RAM of one PE, one in a cycle.
+    pub vectors: u64,
+}
+
+/// Rounds of a pass over a range of channels.
+pub struct Multiply {
+    /// The tensor that is read, `[N, C, H, W]`, as it is now.
+    pub source: Arc<Vec<i16>>,
+    /// The pass.
+    pub pass: Pass,
+    /// The rounds.
+    pub rounds: Span,
+    /// Channels of the source view.
+    pub channels: Span,
+    /// Whether these are the first channels and the last ones of their rounds.
+    pub opens: bool,
+    /// See `opens`.
+    pub closes: bool,
+    /// Where the source tile lies.
+    pub from: RegionId,
+    /// Bytes of it that had spilled to DRAM and are read again in every round.
+    pub spilled_bytes: u64,
+    /// Steps by (round, PE of the array).
+    pub steps: Vec<Vec<u64>>,
+}
+
+/// The drain of rounds of a pass.
+pub struct Drain {
+    /// By round: cycles of the PPUs and halo links.
+    pub cycles: Vec<u64>,
+    /// By round: outputs, by which the layer's bytes to DRAM are shared.
+    pub outputs: Vec<u64>,
+    /// Bytes of the residual operand that come from DRAM.
+    pub operand_bytes: u64,
+}
+
+/// A source tile through the PPUs alone.
+pub struct Process {
+    /// Where it lies.
+    pub from: RegionId,
+    /// Cycles of the PPUs.
+    pub cycles: u64,
+    /// Bytes of it, and of the residual operand, that come from DRAM.
+    pub read_bytes: u64,
+    /// Outputs, by which the layer's bytes to DRAM are shared.
+    pub outputs: u64,
+}
+
+/// One round of a `mac`.
+#[derive(Clone, Copy)]
+pub struct Round<'a> {
+    /// The `mac`.
+    pub multiply: &'a Multiply,
+    /// Its position among the tasks.
+    pub task: usize,
+    /// The round.
+    pub round: u32,
+    /// Counts the rounds of the layer as they open, by which the accumulator halves alternate.
+    pub ordinal: usize,
+}
+
+/// The rounds of all `mac`s in order. A round whose channels are spread over several `mac`s is there once for each.
+pub fn rounds(tasks: &[Task]) -> Vec<Round<'_>> {
+    let mut rounds = Vec::new();
+    let (mut opened, mut first) = (0, 0);
+    for (task, multiply) in tasks.iter().enumerate() {
+        let Task::Multiply(multiply) = multiply else {
+            continue;
+        };
+        if multiply.opens {
+            first = opened;
+            opened += multiply.rounds.len() as usize;
+        }
+        for (index, round) in multiply.rounds.iter().enumerate() {
+            rounds.push(Round {
+                multiply,
+                task,
+                round,
+                ordinal: first + index,
+            });
+        }
+    }
+    rounds
+}
+
+/// The share of `bytes` that falls to the units `done..done + more` of `all`, such that all shares sum to the whole.
+pub fn share(bytes: u64, done: u64, more: u64, all: u64) -> u64 {
+    let up_to = |units: u64| (u128::from(bytes) * u128::from(units) / u128::from(all.max(1))) as u64;
+    up_to(done + more) - up_to(done)
+}
