@@ -14,8 +14,8 @@ use crate::ppu::{self, Function, Stage};
 use crate::tensor::{density, gather, scatter};
 use crate::timing::blocks::{ActivationBlocks, WeightSizes};
 use crate::timing::{
-    Drain, LayerWork, Multiply, Process, Slots, Task, Timed, Timing, Transfer, WeightStream, exact,
-    fast,
+    Drain, LayerWork, Multiply, Place, Process, Slots, Task, Timed, Timing, Transfer, WeightStream,
+    exact, fast,
 };
 use rayon::prelude::*;
 use scnn_isa::arith::signed_range;
@@ -276,9 +276,7 @@ fn decode(program: &Program, layer: &Layer) -> Result<LayerData, SectionError> {
     Ok(LayerData {
         weights,
         sizes: Some(sizes),
-        stream: Some(WeightStream::new(
-            &blocks, array, inputs, outputs, residues,
-        )),
+        stream: Some(WeightStream::new(&blocks, array, inputs, outputs, residues)),
         stage,
         weight_density: nonzeros as f64 / all.max(1) as f64,
     })
@@ -523,7 +521,7 @@ impl<'a> State<'a> {
             counters.dram_read_bytes += bytes;
         }
         self.push(Task::Load(Transfer {
-            region: to,
+            place: Place::of(self.program.region(to)),
             bytes,
             vectors,
         }));
@@ -547,7 +545,7 @@ impl<'a> State<'a> {
             counters.iaram_reads += all;
         }
         self.push(Task::Store(Transfer {
-            region: from,
+            place: Place::of(region),
             bytes,
             vectors: vectors.into_iter().max().unwrap_or(0),
         }));
@@ -673,7 +671,7 @@ impl<'a> State<'a> {
             channels,
             opens: channels.begin == 0,
             closes: channels.end == layer.source.channels.len(),
-            from,
+            from: Place::of(self.program.region(from)),
             spilled_bytes,
             steps: work.steps,
         }));
@@ -700,13 +698,16 @@ impl<'a> State<'a> {
             self.post_process(pass, to, operand)?
         };
         let pass = layer.passes[pass as usize];
-        let tile = &self.program.tensor(layer.source.tensor).layout.tiles[pass.source_tile as usize];
+        let tile =
+            &self.program.tensor(layer.source.tensor).layout.tiles[pass.source_tile as usize];
         let exchange = Exchange::of(array, tile, layer.inner_rect(pass.output));
         let ppu = &self.machine.ppu;
         let groups = 0..array.pe_groups.count();
         let (mut cycles, mut outputs) = (Vec::new(), Vec::new());
         for round in rounds.iter() {
-            let channels = groups.clone().map(|g| u64::from(array.channel_group(round, g).len()));
+            let channels = groups
+                .clone()
+                .map(|g| u64::from(array.channel_group(round, g).len()));
             let most = channels.clone().max().unwrap_or(0);
             cycles.push(
                 (exchange.busiest_link * most).div_ceil(u64::from(ppu.halo_sums_per_cycle))
@@ -737,11 +738,7 @@ impl<'a> State<'a> {
         let spilled_bytes = self.read_region(from, 1);
         let operand_bytes = self.post_process(pass, to, operand)?;
         let pass = layer.passes[pass as usize];
-        let blocks = self.blocks(
-            layer.source.tensor,
-            pass.source_tile,
-            layer.source.channels,
-        );
+        let blocks = self.blocks(layer.source.tensor, pass.source_tile, layer.source.channels);
         let source_bytes = if self.program.region(from).memory == Memory::Dram {
             let bytes = blocks.bytes(self.machine.activation_format());
             if let Some(counters) = self.counters() {
@@ -755,7 +752,8 @@ impl<'a> State<'a> {
             }
             0
         };
-        let tile = &self.program.tensor(layer.source.tensor).layout.tiles[pass.source_tile as usize];
+        let tile =
+            &self.program.tensor(layer.source.tensor).layout.tiles[pass.source_tile as usize];
         let (pes, inner) = (tile.pes(), layer.inner_rect(pass.output));
         let mut most = 0;
         for pe in 0..pes.count() {
@@ -768,7 +766,7 @@ impl<'a> State<'a> {
         }
         let channels = u64::from(layer.source.channels.len());
         self.push(Task::Process(Process {
-            from,
+            from: Place::of(self.program.region(from)),
             cycles: (most * channels).div_ceil(u64::from(self.machine.ppu.lanes)),
             read_bytes: spilled_bytes + operand_bytes + source_bytes,
             outputs: channels * pass.output.positions(),

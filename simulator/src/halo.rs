@@ -105,7 +105,11 @@ impl Sharing {
     }
 
     fn most_owned(&self) -> u64 {
-        self.owned.iter().map(|o| u64::from(o.len())).max().unwrap_or(0)
+        self.owned
+            .iter()
+            .map(|o| u64::from(o.len()))
+            .max()
+            .unwrap_or(0)
     }
 }
 

@@ -4,7 +4,13 @@ use rayon::prelude::*;
 use scnn_isa::plane::{Rect, Span};
 
 /// The positions `rect` of one image and channel, row-major.
-pub fn gather(values: &[i16], [_, channels, h, w]: [u32; 4], n: u32, c: u32, rect: Rect) -> Vec<i16> {
+pub fn gather(
+    values: &[i16],
+    [_, channels, h, w]: [u32; 4],
+    n: u32,
+    c: u32,
+    rect: Rect,
+) -> Vec<i16> {
     let plane = (n as usize * channels as usize + c as usize) * h as usize;
     rect.y
         .iter()

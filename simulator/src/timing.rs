@@ -13,7 +13,7 @@ mod vectors;
 mod work;
 
 pub use vectors::WeightStream;
-pub use work::{Drain, LayerWork, Multiply, Process, Task, Transfer};
+pub use work::{Drain, LayerWork, Multiply, Place, Process, Task, Transfer};
 
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;

@@ -245,7 +245,8 @@ impl<'a> Engine<'a> {
             }
         }
         debug_assert!(
-            self.items.iter().all(|item| item.running == 0) && self.ended.iter().all(Option::is_some),
+            self.items.iter().all(|item| item.running == 0)
+                && self.ended.iter().all(Option::is_some),
             "every task of a verified layer ends"
         );
     }
@@ -272,7 +273,9 @@ impl<'a> Engine<'a> {
     /// Lists the parts of the next items, so that the stream always has one to deliver while there are any.
     fn list_parts(&mut self, index: usize) {
         let Some(array) = self.array else { return };
-        while self.streams[index].waiting.is_empty() && self.streams[index].listed < self.items.len() {
+        while self.streams[index].waiting.is_empty()
+            && self.streams[index].listed < self.items.len()
+        {
             let number = self.streams[index].listed;
             let group = self.streams[index].group;
             let parts = self.parts(array, number, group);
@@ -285,7 +288,10 @@ impl<'a> Engine<'a> {
     fn parts(&self, array: &ArrayStage, number: usize, group: u32) -> VecDeque<Part> {
         let item = &self.items[number];
         let layer = self.work.layer;
-        let weights = self.work.weights.expect("a layer with an array stage has weights");
+        let weights = self
+            .work
+            .weights
+            .expect("a layer with an array stage has weights");
         let format = self.machine.weight_format();
         let fifo = self.machine.fifo_elements() as usize;
         let width = self.machine.pe.weights_per_vector as usize;
@@ -388,7 +394,8 @@ impl<'a> Engine<'a> {
             barrier = before.finished;
         }
         let mut drain = 0;
-        if let (true, Some(before)) = (item.round.multiply.opens, item.round.ordinal.checked_sub(2)) {
+        if let (true, Some(before)) = (item.round.multiply.opens, item.round.ordinal.checked_sub(2))
+        {
             drain = self.drained[before]?;
             let finished = self.items[..number]
                 .iter()
@@ -402,7 +409,9 @@ impl<'a> Engine<'a> {
             .enumerate()
             .rev()
             .find_map(|(task, other)| match other {
-                Task::Load(load) if load.region == item.round.multiply.from => Some(self.ended[task]),
+                Task::Load(load) if load.place.overlaps(&item.round.multiply.from) => {
+                    Some(self.ended[task])
+                }
                 _ => None,
             });
         let load = match load {
@@ -435,18 +444,32 @@ impl<'a> Engine<'a> {
         };
         self.prepare(&part, index);
         let begun = self.execute(&part, index, bounds, by_bus, arrival);
-        let item = &mut self.items[number];
-        if item.begun.is_none() {
-            item.begun = Some(begun);
-            let bytes = item.round.multiply.spilled_bytes;
-            if bytes > 0 {
-                self.request(begun, bytes, Reason::Spill { item: number });
-            }
+        if part.first {
+            self.begin_round(number, begun);
         }
         if part.last {
             self.streams[index].ending = Some(number);
         }
         true
+    }
+
+    /// A PE group has begun a round: what had spilled is read again, as soon as the first group begins.
+    fn begin_round(&mut self, number: usize, begun: u64) {
+        let item = &mut self.items[number];
+        let earliest = item.begun.map_or(begun, |other| other.min(begun));
+        let asked = item.begun.replace(earliest).is_some();
+        let bytes = item.round.multiply.spilled_bytes;
+        if bytes == 0 {
+            return;
+        }
+        if !asked {
+            self.request(earliest, bytes, Reason::Spill { item: number });
+        }
+        for request in &mut self.requests {
+            if matches!(request.reason, Reason::Spill { item } if item == number) {
+                request.ready = earliest;
+            }
+        }
     }
 
     /// Ends a round for a PE group, once what had spilled is there.
@@ -509,7 +532,11 @@ impl<'a> Engine<'a> {
             let vectors = PassVectors::new(
                 self.machine,
                 array,
-                (&multiply.source, self.work.source_shape, self.work.source_layout),
+                (
+                    &multiply.source,
+                    self.work.source_shape,
+                    self.work.source_layout,
+                ),
                 (tile, inner),
                 (layer.source.channels.begin, multiply.channels),
             );
@@ -567,7 +594,11 @@ impl<'a> Engine<'a> {
                     self.waits.bank_stall += busy.stalls;
                 }
             }
-            earliest = if order == 0 { begin } else { earliest.min(begin) };
+            earliest = if order == 0 {
+                begin
+            } else {
+                earliest.min(begin)
+            };
             latest = latest.max(*finish);
         }
         let held = &mut self.streams[index].held;
@@ -593,8 +624,8 @@ impl<'a> Engine<'a> {
             Task::Load(load) => {
                 for (index, other) in before.iter().enumerate() {
                     let reads = match other {
-                        Task::Multiply(multiply) => multiply.from == load.region,
-                        Task::Process(process) => process.from == load.region,
+                        Task::Multiply(multiply) => multiply.from.overlaps(&load.place),
+                        Task::Process(process) => process.from.overlaps(&load.place),
                         _ => false,
                     };
                     if reads {
@@ -733,7 +764,7 @@ impl<'a> Engine<'a> {
             .enumerate()
             .rev()
             .find_map(|(index, other)| match other {
-                Task::Load(load) if load.region == process.from => Some(self.ended[index]),
+                Task::Load(load) if load.place.overlaps(&process.from) => Some(self.ended[index]),
                 _ => None,
             });
         let loaded = match load {
@@ -840,7 +871,10 @@ impl<'a> Engine<'a> {
 
 impl Stream {
     fn new(group: u32, groups: Grid, pes: Grid, machine: &Machine) -> Self {
-        let (row, col) = (group / groups.cols * pes.rows, group % groups.cols * pes.cols);
+        let (row, col) = (
+            group / groups.cols * pes.rows,
+            group % groups.cols * pes.cols,
+        );
         let pes = (0..pes.count())
             .map(|pe| {
                 let at = (row + pe / pes.cols) * machine.array.cols + col + pe % pes.cols;

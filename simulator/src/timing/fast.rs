@@ -67,7 +67,9 @@ impl TimeLine {
 
     /// Adds (a range of the channels of) a round of `steps` by PE.
     fn round(&mut self, ordinal: usize, steps: &[u64]) {
-        let half = ordinal.checked_sub(2).map_or(0, |before| self.rounds[before]);
+        let half = ordinal
+            .checked_sub(2)
+            .map_or(0, |before| self.rounds[before]);
         let earliest = match self.drift {
             Drift::Group => self.last,
             Drift::Fifo => half,

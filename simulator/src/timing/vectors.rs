@@ -333,7 +333,8 @@ impl Builder<'_> {
         if interior {
             into.edges.push(INTERIOR);
         } else {
-            into.edges.push((into.in_plane.len() / self.all_taps) as u32);
+            into.edges
+                .push((into.in_plane.len() / self.all_taps) as u32);
             let first = into.in_plane.len();
             into.in_plane.resize(first + self.all_taps, 0);
             for (index, lane) in pending.lanes.iter().enumerate() {
@@ -471,7 +472,10 @@ impl WeightStream {
                 for (residue, taps) in taps.iter().enumerate() {
                     let block = blocks.block(group, channel, residue as u32);
                     elements.extend(positions(block).map(|(position, value)| {
-                        let (k, tap) = array.order.split(position as u32, k.len(), taps.len() as u32);
+                        let (k, tap) =
+                            array
+                                .order
+                                .split(position as u32, k.len(), taps.len() as u32);
                         let tap = if value == 0 {
                             PLACEHOLDER
                         } else {
@@ -576,7 +580,8 @@ impl WeightVectors {
                     tap: weight.tap,
                     address,
                 });
-                if let (BankOf::Modulo(count), Some(rotation)) = (banks, self.rotations.last_mut()) {
+                if let (BankOf::Modulo(count), Some(rotation)) = (banks, self.rotations.last_mut())
+                {
                     *rotation = ((count as i32 - address) % count as i32) as u8;
                 }
             }

@@ -1,10 +1,10 @@
 //! What a layer gives the machine to do, in program order: the input of both timings.
 
 use super::vectors::WeightStream;
-use scnn_isa::ids::RegionId;
 use scnn_isa::layer::{Layer, Pass};
 use scnn_isa::layout::Layout;
 use scnn_isa::plane::Span;
+use scnn_isa::program::{Memory, Region};
 use std::sync::Arc;
 
 /// The work of one layer.
@@ -39,10 +39,34 @@ pub enum Task {
     Process(Process),
 }
 
+/// Where a region lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    memory: Memory,
+    begin: u64,
+    end: u64,
+}
+
+impl Place {
+    /// The place of a region.
+    pub fn of(region: &Region) -> Self {
+        Self {
+            memory: region.memory,
+            begin: region.base,
+            end: region.base + region.size,
+        }
+    }
+
+    /// Whether two places share memory.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.memory == other.memory && self.begin < other.end && other.begin < self.end
+    }
+}
+
 /// A transfer between DRAM and the activation RAMs.
 pub struct Transfer {
     /// The RAM region.
-    pub region: RegionId,
+    pub place: Place,
     /// Bytes to or from DRAM.
     pub bytes: u64,
     /// Most vectors that go into or out of the RAM of one PE, one in a cycle.
@@ -64,7 +88,7 @@ pub struct Multiply {
     /// See `opens`.
     pub closes: bool,
     /// Where the source tile lies.
-    pub from: RegionId,
+    pub from: Place,
     /// Bytes of it that had spilled to DRAM and are read again in every round.
     pub spilled_bytes: u64,
     /// Steps by (round, PE of the array).
@@ -84,7 +108,7 @@ pub struct Drain {
 /// A source tile through the PPUs alone.
 pub struct Process {
     /// Where it lies.
-    pub from: RegionId,
+    pub from: Place,
     /// Cycles of the PPUs.
     pub cycles: u64,
     /// Bytes of it, and of the residual operand, that come from DRAM.
@@ -132,6 +156,7 @@ pub fn rounds(tasks: &[Task]) -> Vec<Round<'_>> {
 
 /// The share of `bytes` that falls to the units `done..done + more` of `all`, such that all shares sum to the whole.
 pub fn share(bytes: u64, done: u64, more: u64, all: u64) -> u64 {
-    let up_to = |units: u64| (u128::from(bytes) * u128::from(units) / u128::from(all.max(1))) as u64;
+    let up_to =
+        |units: u64| (u128::from(bytes) * u128::from(units) / u128::from(all.max(1))) as u64;
     up_to(done + more) - up_to(done)
 }

@@ -1,0 +1,471 @@
+//! What the literal machine is given: blocks, parts, steps with the banks of their products, sizes of transfers.
+
+use crate::machine::Part;
+use scnn_isa::arith;
+use scnn_isa::codec::positions;
+use scnn_isa::instruction::Instruction;
+use scnn_isa::layer::{self, ArrayStage};
+use scnn_isa::layout::{Layout, Tile};
+use scnn_isa::machine::{BankMap, Machine};
+use scnn_isa::plane::{Axis, Rect};
+use scnn_isa::program::{Program, Region};
+use scnn_isa::section::{WeightBlocks, group_channels, residue_taps};
+use scnn_simulator::timing::Slots;
+use std::collections::{BTreeMap, VecDeque};
+
+/// A stored weight: output channel in the group, tap and value; none for a placeholder or zero.
+pub type Weight = Option<(u32, u32, u32, i16)>;
+/// A stored activation: position and value; none for a placeholder or zero.
+type Activation = Option<(u32, u32, u32, i16)>;
+/// The products of a step by bank.
+pub type Step = BTreeMap<usize, usize>;
+
+/// A round of a pass.
+pub struct Item {
+    pub pass: usize,
+    pub round: u32,
+    pub spilled_bytes: u64,
+    pub drain_cycles: u64,
+    pub result_bytes: u64,
+}
+
+/// A transfer between DRAM and the RAMs.
+pub struct Move {
+    pub bytes: u64,
+    /// Of the fullest PE.
+    pub vectors: u64,
+}
+
+pub struct Layer<'a> {
+    program: &'a Program,
+    machine: &'a Machine,
+    layer: &'a layer::Layer,
+    array: &'a ArrayStage,
+    source: &'a Layout,
+    input: &'a [i16],
+    pub items: Vec<Item>,
+    /// Loads, one for each pass, and perhaps a store.
+    pub moves: Vec<Move>,
+    pub loads: usize,
+    sums: BTreeMap<[u32; 4], i32>,
+    pub output: Vec<i16>,
+    pub slots: Slots,
+    pub steps: u64,
+}
+
+/// Elements of every block of a tile: by PE, then (channel, residue).
+fn elements_of_blocks(
+    machine: &Machine,
+    layout: &Layout,
+    tile: &Tile,
+    channels: u32,
+    value: &dyn Fn(u32, u32, u32, u32) -> i16,
+) -> Vec<Vec<u64>> {
+    let grid = tile.pes();
+    let format = machine.activation_format();
+    let blocks_of = |pe: u32| {
+        let rect = tile.pe_rect(pe / grid.cols, pe % grid.cols);
+        let residues = layout.residues.count();
+        (0..channels * residues)
+            .map(|block| {
+                let (c, residue) = (block / residues, block % residues);
+                let values = places(layout, rect, residue)
+                    .into_iter()
+                    .map(|(n, y, x)| value(n, c, y, x));
+                format.compress(values).len() as u64
+            })
+            .collect()
+    };
+    (0..grid.count()).map(blocks_of).collect()
+}
+
+/// The positions of a block in order.
+fn places(layout: &Layout, rect: Rect, residue: u32) -> Vec<(u32, u32, u32)> {
+    let (rows, cols) = (layout.residues.rows, layout.residues.cols);
+    let mut places = Vec::new();
+    for n in rect.n.iter() {
+        for y in rect.y.iter().filter(|y| y % rows == residue / cols) {
+            for x in rect.x.iter().filter(|x| x % cols == residue % cols) {
+                places.push((n, y, x));
+            }
+        }
+    }
+    places
+}
+
+impl<'a> Layer<'a> {
+    pub fn new(program: &'a Program, input: &'a [i16]) -> Self {
+        let layer = &program.layers[0];
+        let mut this = Self {
+            program,
+            machine: &program.machine,
+            layer,
+            array: layer.array.as_ref().unwrap(),
+            source: &program.tensors[0].layout,
+            input,
+            items: Vec::new(),
+            moves: Vec::new(),
+            loads: layer.passes.len(),
+            sums: BTreeMap::new(),
+            output: Vec::new(),
+            slots: Slots::default(),
+            steps: 0,
+        };
+        for pass in 0..layer.passes.len() {
+            let blocks = elements_of_blocks(
+                this.machine,
+                this.source,
+                this.tile(pass),
+                layer.source.channels.len(),
+                &|n, c, y, x| this.input(n, c, y, x),
+            );
+            let excess = this.excess(&blocks, this.region(&format!("in.a{pass}")));
+            let load = this.transfer(&blocks);
+            this.moves.push(load);
+            for round in 0..this.array.rounds() {
+                this.items.push(Item {
+                    pass,
+                    round,
+                    spilled_bytes: excess,
+                    drain_cycles: this.drain_cycles(pass, round),
+                    result_bytes: 0,
+                });
+            }
+        }
+        this
+    }
+
+    fn region(&self, name: &str) -> &'a Region {
+        self.program
+            .regions
+            .iter()
+            .find(|region| region.name == name)
+            .unwrap()
+    }
+
+    pub fn same_place(&self, a: usize, b: usize) -> bool {
+        let base = |pass: usize| self.region(&format!("in.a{pass}")).base;
+        base(a) == base(b)
+    }
+
+    fn tile(&self, pass: usize) -> &'a Tile {
+        &self.source.tiles[self.layer.passes[pass].source_tile as usize]
+    }
+
+    pub fn group_pes(&self) -> u32 {
+        self.tile(0).pes().count()
+    }
+
+    pub fn pe_rect(&self, pass: usize, pe: u32) -> Rect {
+        let tile = self.tile(pass);
+        let cols = tile.pes().cols;
+        tile.pe_rect(pe / cols, pe % cols)
+    }
+
+    fn input(&self, n: u32, c: u32, y: u32, x: u32) -> i16 {
+        let [_, channels, height, width] = self.program.tensors[0].shape;
+        self.input[(((n * channels + c) * height + y) * width + x) as usize]
+    }
+
+    fn transfer(&self, blocks: &[Vec<u64>]) -> Move {
+        let format = self.machine.activation_format();
+        let width = u64::from(self.machine.pe.activations_per_vector);
+        let vectors = |pe: &Vec<u64>| pe.iter().map(|elements| elements.div_ceil(width)).sum();
+        Move {
+            bytes: blocks
+                .iter()
+                .flatten()
+                .map(|&elements| format.block_bytes(elements))
+                .sum(),
+            vectors: blocks.iter().map(vectors).max().unwrap(),
+        }
+    }
+
+    /// Bytes of what does not fit a region.
+    fn excess(&self, blocks: &[Vec<u64>], region: &Region) -> u64 {
+        let held = blocks.iter().map(|pe| pe.iter().sum::<u64>());
+        let excess: u64 = held.map(|held| held.saturating_sub(region.size)).sum();
+        (excess * u64::from(self.machine.activation_format().element_bits())).div_ceil(8)
+    }
+
+    /// The weight stream of every PE group.
+    pub fn streams(&self) -> Vec<Vec<Part>> {
+        let (inputs, outputs) = (
+            self.layer.source.channels.len(),
+            self.layer.destination.channels.len(),
+        );
+        let format = self.machine.weight_format();
+        let section = &self.program.section(self.array.weights).bytes;
+        let residues = self.source.residues;
+        let blocks =
+            WeightBlocks::decode(section, format, self.array, inputs, outputs, residues).unwrap();
+        let taps = residue_taps(self.array, residues);
+        let groups = self.array.pe_groups.count();
+        let stream = |group: u32| {
+            let mut stream = Vec::new();
+            for (number, item) in self.items.iter().enumerate() {
+                let index = (item.round * groups + group) as usize;
+                let k = self.array.channel_groups[index];
+                let mut parts = Vec::new();
+                // The count bytes of empty blocks travel with the next part.
+                let mut carried = 0;
+                for channel in group_channels(self.array, k, inputs, outputs).iter() {
+                    for (residue, taps) in taps.iter().enumerate() {
+                        let weights: Vec<Weight> =
+                            positions(blocks.block(index, channel, residue as u32))
+                                .map(|(position, value)| {
+                                    let (ko, tap) = self.array.order.split(
+                                        position as u32,
+                                        k.len(),
+                                        taps.len() as u32,
+                                    );
+                                    let (r, s) = taps[tap as usize];
+                                    (value != 0).then_some((ko, r, s, value))
+                                })
+                                .collect();
+                        let bytes = format.block_bytes(weights.len() as u64);
+                        let (mut sent, mut elements) = (0, 0);
+                        let vectors: Vec<Vec<Weight>> = weights
+                            .chunks(self.machine.pe.weights_per_vector as usize)
+                            .map(<[Weight]>::to_vec)
+                            .collect();
+                        for vectors in vectors.chunks(self.machine.weights.fifo_vectors as usize) {
+                            elements += vectors.iter().map(Vec::len).sum::<usize>() as u64;
+                            let up_to = bytes * elements / weights.len() as u64;
+                            let bytes = up_to - sent + std::mem::take(&mut carried);
+                            parts.push(part(
+                                number,
+                                channel,
+                                residue as u32,
+                                vectors.to_vec(),
+                                bytes,
+                            ));
+                            sent = up_to;
+                        }
+                        carried += bytes - sent;
+                    }
+                }
+                if parts.is_empty() {
+                    parts.push(part(number, 0, 0, Vec::new(), carried));
+                }
+                parts.first_mut().unwrap().first = true;
+                parts.last_mut().unwrap().last = true;
+                stream.extend(parts);
+            }
+            stream
+        };
+        (0..groups).map(stream).collect()
+    }
+
+    /// The largest accumulator tile of all PEs: images, rows, columns.
+    fn accumulators(&self, pass: usize) -> [i64; 3] {
+        let inner = self.layer.passes[pass].output;
+        let mut largest = [0; 3];
+        for pe in 0..self.group_pes() {
+            let rect = self.pe_rect(pass, pe);
+            let extents = [
+                rect.n.intersect(inner.n),
+                self.array.y.outputs(rect.y).intersect(inner.y),
+                self.array.x.outputs(rect.x).intersect(inner.x),
+            ];
+            for (largest, extent) in largest.iter_mut().zip(extents) {
+                *largest = (*largest).max(i64::from(extent.len()));
+            }
+        }
+        largest
+    }
+
+    /// The steps of a part in a PE. Counts what the lanes did and adds the products to their sums.
+    pub fn expand(&mut self, part: &Part, group: usize, pe: u32) -> VecDeque<Step> {
+        let Item { pass, round, .. } = self.items[part.item];
+        let rect = self.pe_rect(pass, pe);
+        if rect.is_empty() {
+            return VecDeque::new();
+        }
+        let array = self.array;
+        let inner = self.layer.passes[pass].output;
+        let first_k = array.channel_group(round, group as u32).begin;
+        let [images, height, width] = self.accumulators(pass);
+        let top = i64::from(array.y.outputs(rect.y).intersect(inner.y).begin);
+        let left = i64::from(array.x.outputs(rect.x).intersect(inner.x).begin);
+        let places = places(self.source, rect, part.residue);
+        let values = places
+            .iter()
+            .map(|&(n, y, x)| self.input(n, part.channel, y, x));
+        let stored: Vec<Activation> = positions(&self.machine.activation_format().compress(values))
+            .map(|(position, value)| {
+                let (n, y, x) = places[position as usize];
+                (value != 0).then_some((n, y, x, value))
+            })
+            .collect();
+        let machine = self.machine;
+        let mut steps = VecDeque::new();
+        for activations in stored.chunks(machine.pe.activations_per_vector as usize) {
+            for weights in &part.vectors {
+                let mut step = Step::new();
+                self.steps += 1;
+                let lanes = machine.multipliers_per_pe() as usize;
+                self.slots.fragmentation += (lanes - activations.len() * weights.len()) as u64;
+                for (weight, activation) in weights
+                    .iter()
+                    .flat_map(|w| activations.iter().map(move |a| (w, a)))
+                {
+                    let (Some((k, r, s, w)), Some((n, y, x, a))) = (*weight, *activation) else {
+                        self.slots.placeholder += 1;
+                        continue;
+                    };
+                    let (Some(oy), Some(ox)) = (array.y.output(y, r), array.x.output(x, s)) else {
+                        self.slots.out_of_plane += 1;
+                        continue;
+                    };
+                    if !inner.n.contains(n) || !inner.y.contains(oy) || !inner.x.contains(ox) {
+                        self.slots.out_of_plane += 1;
+                        continue;
+                    }
+                    self.slots.useful += 1;
+                    *self.sums.entry([n, first_k + k, oy, ox]).or_default() +=
+                        arith::product(w, a, u32::from(array.product_shift));
+                    let plane = i64::from(k) * images + i64::from(n - rect.n.begin);
+                    let address =
+                        (plane * height + i64::from(oy) - top) * width + i64::from(ox) - left;
+                    let banks = i64::from(machine.pe.banks);
+                    let bank = match machine.pe.bank_map {
+                        BankMap::Modulo => address % banks,
+                        BankMap::Xor => (address ^ (address / banks)) % banks,
+                    };
+                    *step.entry(bank as usize).or_default() += 1;
+                }
+                steps.push_back(step);
+            }
+        }
+        steps
+    }
+
+    /// Cycles of the drain of a round: the busiest link, then the PE that owns most outputs.
+    fn drain_cycles(&self, pass: usize, round: u32) -> u64 {
+        let (tile, inner) = (self.tile(pass), self.layer.passes[pass].output);
+        let owner = |output: u32, axis: &Axis, cuts: &[u32]| {
+            let begins = |part: &u32| axis.project(cuts[*part as usize]) <= output;
+            (1..cuts.len() as u32 - 1).rev().find(begins).unwrap_or(0)
+        };
+        let owner = |oy: u32, ox: u32| {
+            (
+                owner(oy, &self.array.y, &tile.y),
+                owner(ox, &self.array.x, &tile.x),
+            )
+        };
+        let (rows, cols) = (tile.y.len() as u32 - 1, tile.x.len() as u32 - 1);
+        let mut links: BTreeMap<_, u64> = BTreeMap::new();
+        for pe in 0..self.group_pes() {
+            let rect = self.pe_rect(pass, pe);
+            // PEs of other images are other PEs: the walk stays inside the block of rows of this image.
+            let (block, row, col) = (
+                pe / tile.pes().cols / rows,
+                pe / tile.pes().cols % rows,
+                pe % tile.pes().cols % cols,
+            );
+            for _ in rect.n.intersect(inner.n).iter() {
+                for oy in self.array.y.outputs(rect.y).intersect(inner.y).iter() {
+                    for ox in self.array.x.outputs(rect.x).intersect(inner.x).iter() {
+                        let (to, mut at) = (owner(oy, ox), (row, col));
+                        while at != to {
+                            let next = (toward(at.0, to.0), toward(at.1, to.1));
+                            *links.entry((block, at, next)).or_default() += 1;
+                            at = next;
+                        }
+                    }
+                }
+            }
+        }
+        let mut owned: BTreeMap<_, u64> = BTreeMap::new();
+        for n in inner.n.iter() {
+            let image = tile.n.windows(2).position(|cut| cut[0] <= n && n < cut[1]);
+            for oy in inner.y.iter() {
+                for ox in inner.x.iter() {
+                    *owned.entry((image, owner(oy, ox))).or_default() += 1;
+                }
+            }
+        }
+        let groups = 0..self.array.pe_groups.count();
+        let kc = groups
+            .map(|g| u64::from(self.array.channel_group(round, g).len()))
+            .max()
+            .unwrap();
+        let ppu = &self.machine.ppu;
+        let most = |counts: BTreeMap<_, u64>| counts.into_values().max().unwrap_or(0) * kc;
+        let link = links.into_values().max().unwrap_or(0) * kc;
+        link.div_ceil(u64::from(ppu.halo_sums_per_cycle))
+            + most(owned).div_ceil(u64::from(ppu.lanes))
+    }
+
+    /// The output, and what it takes to DRAM, once every part has been expanded.
+    pub fn results(&mut self) {
+        let [images, channels, height, width] = self.program.tensors[1].shape;
+        for n in 0..images {
+            for k in 0..channels {
+                for y in 0..height {
+                    for x in 0..width {
+                        let sum = self.sums.get(&[n, k, y, x]).copied().unwrap_or(0);
+                        self.output.push(sum.clamp(-32767, 32767) as i16);
+                    }
+                }
+            }
+        }
+        let output = |n: u32, k: u32, y: u32, x: u32| {
+            self.output[(((n * channels + k) * height + y) * width + x) as usize]
+        };
+        let layout = &self.program.tensors[1].layout;
+        let blocks = elements_of_blocks(self.machine, layout, &layout.tiles[0], channels, &output);
+        let store = self.transfer(&blocks);
+        let stored = self
+            .program
+            .code
+            .iter()
+            .any(|i| matches!(i, Instruction::Sta { .. }));
+        let bytes = if stored {
+            self.excess(&blocks, self.region("out.b"))
+        } else {
+            store.bytes
+        };
+        if stored {
+            self.moves.push(store);
+        }
+        let groups = 0..self.array.pe_groups.count();
+        let outputs = |item: &Item| {
+            let channels: u32 = groups
+                .clone()
+                .map(|g| self.array.channel_group(item.round, g).len())
+                .sum();
+            u64::from(channels) * self.layer.passes[item.pass].output.positions()
+        };
+        let outputs: Vec<u64> = self.items.iter().map(outputs).collect();
+        let all: u64 = outputs.iter().sum();
+        let mut done = 0;
+        for (item, outputs) in self.items.iter_mut().zip(outputs) {
+            item.result_bytes = bytes * (done + outputs) / all - bytes * done / all;
+            done += outputs;
+        }
+    }
+}
+
+fn toward(from: u32, to: u32) -> u32 {
+    match from.cmp(&to) {
+        std::cmp::Ordering::Less => from + 1,
+        std::cmp::Ordering::Equal => from,
+        std::cmp::Ordering::Greater => from - 1,
+    }
+}
+
+fn part(item: usize, channel: u32, residue: u32, vectors: Vec<Vec<Weight>>, bytes: u64) -> Part {
+    Part {
+        item,
+        channel,
+        residue,
+        vectors,
+        bytes,
+        first: false,
+        last: false,
+        by_bus: None,
+        arrival: None,
+    }
+}

@@ -1,0 +1,462 @@
+//! Programs of one layer.
+
+use proptest::prelude::*;
+use scnn_isa::arith::Requantise;
+use scnn_isa::ids::{LayerId, RegionId, SectionId, TensorId, ValueId};
+use scnn_isa::instruction::Instruction;
+use scnn_isa::layer::{ArrayStage, Layer, Pass, PpuStage, View, WeightOrder};
+use scnn_isa::layout::{Grid, Layout, Tile};
+use scnn_isa::machine::{BankMap, Delivery, Drift, Machine};
+use scnn_isa::plane::{Axis, Rect, Span};
+use scnn_isa::program::{
+    Dtype, Memory, Program, Provenance, Region, Section, SectionKind, SourceRange, Tensor, Value,
+};
+use scnn_isa::section::{encode_requantise, encode_weights};
+
+/// A layer, a machine, and an input.
+#[derive(Clone)]
+pub struct Case {
+    machine: Machine,
+    images: u32,
+    y: Axis,
+    x: Axis,
+    groups: u32,
+    inputs: u32,
+    outputs: u32,
+    kc: u32,
+    pe_groups: Grid,
+    order: WeightOrder,
+    /// Whether images are divided over PE rows.
+    split_images: bool,
+    /// Whether the tensor is stored in as many residues as the stride.
+    phases: bool,
+    /// Rows of output at which the second pass begins.
+    cut: Option<u32>,
+    /// Whether every pass loads its tile into the same place.
+    reload: bool,
+    /// Elements of the regions in the RAMs; less than what is needed spills.
+    room: u64,
+    /// Whether the result goes to DRAM at once, or by way of RAM B.
+    to_dram: bool,
+    weights: Vec<i16>,
+    pub input: Vec<i16>,
+}
+
+impl std::fmt::Debug for Case {
+    /// All that matters of a failing case; energies do not.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let m = &self.machine;
+        writeln!(
+            f,
+            "{:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            m.array, m.pe, m.encoding, m.weights, m.sync, m.ppu, m.dram
+        )?;
+        writeln!(f, "y {:?}", self.y)?;
+        writeln!(f, "x {:?}", self.x)?;
+        let shape = [self.images, self.groups, self.inputs, self.outputs, self.kc];
+        writeln!(
+            f,
+            "images, groups, inputs, outputs, kc {shape:?}; PE groups {:?}, {:?}",
+            self.pe_groups, self.order
+        )?;
+        let choices = [self.split_images, self.phases, self.reload, self.to_dram];
+        writeln!(
+            f,
+            "split images, phases, reload, to DRAM {choices:?}; cut {:?}, room {}",
+            self.cut, self.room
+        )?;
+        writeln!(f, "weights {:?}", self.weights)?;
+        writeln!(f, "input {:?}", self.input)
+    }
+}
+
+fn axis() -> impl Strategy<Value = Axis> {
+    (1u32..11, 1u32..4, 1u32..3, 1u32..3, 1u32..3, 0u32..3).prop_map(
+        |(input, kernel, stride, upsample, dilation, pad)| {
+            // Both would leave outputs without inputs, which is legal and dull.
+            let upsample = if stride > 1 { 1 } else { upsample };
+            let reach = dilation * (kernel - 1);
+            let spread = (input - 1) * upsample + 1 + 2 * pad;
+            let output = (spread.max(reach + 1) - reach - 1) / stride + 1;
+            Axis {
+                input,
+                output,
+                kernel,
+                stride,
+                upsample,
+                dilation,
+                pad: [pad as i32, pad as i32],
+            }
+        },
+    )
+}
+
+prop_compose! {
+    fn machine()(
+        (rows, cols, f, i) in (1u32..4, 1u32..4, 1u32..5, 1u32..6),
+        banks in prop::sample::select(vec![32u32, 32, 32, 8, 7, 64]),
+        depth in prop::sample::select(vec![0u32, 1, 2, 3, 8, 8]),
+        (xor, group_drift, multicast, compress_weights, compress_activations) in
+            (any::<bool>(), any::<bool>(), any::<bool>(), prop::bool::weighted(0.8), prop::bool::weighted(0.8)),
+        (index_bits, fifo, bus, lanes, halo) in (1u32..5, 1u32..9, 1u32..3, 1u32..5, 1u32..3),
+        rate in prop::sample::select(vec![0.7, 3.0, 50.0, 1000.0]),
+    ) -> Machine {
+        let mut m = Machine::preset("scnn").unwrap();
+        (m.array.rows, m.array.cols) = (rows, cols);
+        (m.pe.weights_per_vector, m.pe.activations_per_vector) = (f, i);
+        // The preset's own vectors often, as they have a form of their own.
+        if fifo % 2 == 0 {
+            (m.pe.weights_per_vector, m.pe.activations_per_vector) = (4, 4);
+        }
+        (m.pe.banks, m.pe.entries_per_bank, m.pe.queue_depth) = (banks, 4096, depth);
+        m.pe.bank_map = if xor && banks.is_power_of_two() { BankMap::Xor } else { BankMap::Modulo };
+        m.sync.drift = if group_drift { Drift::Group } else { Drift::Fifo };
+        m.weights.delivery = if multicast { Delivery::Multicast } else { Delivery::Broadcast };
+        (m.weights.fifo_vectors, m.weights.bus_vectors_per_cycle) = (fifo, bus);
+        m.encoding.index_bits = index_bits;
+        (m.encoding.compress_weights, m.encoding.compress_activations) = (compress_weights, compress_activations);
+        (m.ppu.lanes, m.ppu.halo_sums_per_cycle) = (lanes, halo);
+        m.dram.gigabytes_per_second = rate;
+        m
+    }
+}
+
+pub fn case() -> impl Strategy<Value = Case> {
+    let shape = (axis(), axis(), 1u32..3, 1u32..3, 1u32..4, 1u32..5, 1u32..4);
+    let choices = (
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        prop::bool::weighted(0.3),
+        any::<bool>(),
+        prop::option::of(0.0f64..1.0),
+    );
+    let densities = (0.0f64..=1.0, 0.0f64..=1.0, any::<u64>());
+    (machine(), shape, choices, densities, 0usize..4).prop_map(
+        |(machine, shape, choices, (weight_density, input_density, seed), split)| {
+            let (y, x, images, groups, per_in, per_out, kc) = shape;
+            let (krs, split_images, phases, reload, tight, to_dram, cut) = choices;
+            let (inputs, outputs) = (groups * per_in, groups * per_out);
+            let multicast = machine.weights.delivery == Delivery::Multicast;
+            let splits = [Grid::ONE, Grid::new(1, 2), Grid::new(2, 1), Grid::new(2, 2)];
+            let wanted = splits[split];
+            let divides =
+                machine.array.rows % wanted.rows == 0 && machine.array.cols % wanted.cols == 0;
+            let pe_groups = if multicast && divides {
+                wanted
+            } else {
+                Grid::ONE
+            };
+            let mut random = Random(seed);
+            let weights = (0..outputs * per_in * y.kernel * x.kernel)
+                .map(|_| random.value(weight_density, 100))
+                .collect();
+            let input = (0..images * inputs * y.input * x.input)
+                .map(|_| random.value(input_density, 100))
+                .collect();
+            Case {
+                images,
+                groups,
+                inputs,
+                outputs,
+                kc: kc.min(per_out),
+                pe_groups,
+                order: if krs {
+                    WeightOrder::Krs
+                } else {
+                    WeightOrder::Rsk
+                },
+                split_images: split_images && machine.array.rows / pe_groups.rows % 2 == 0,
+                phases,
+                cut: cut
+                    .map(|at| (at * f64::from(y.output)) as u32)
+                    .filter(|&cut| cut > 0),
+                reload,
+                room: if tight { 2 } else { 4096 },
+                to_dram,
+                machine,
+                y,
+                x,
+                weights,
+                input,
+            }
+        },
+    )
+}
+
+struct Random(u64);
+
+impl Random {
+    fn value(&mut self, density: f64, limit: i64) -> i16 {
+        let mut next = || {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) as i64
+        };
+        let keep = (next() % 1000) as f64 <= density * 999.0 && density > 0.0;
+        let value = next() % limit + 1;
+        if keep {
+            if next() % 2 == 0 {
+                value as i16
+            } else {
+                -value as i16
+            }
+        } else {
+            0
+        }
+    }
+}
+
+impl Case {
+    fn layer(&self) -> (Layer, Vec<Tile>) {
+        let pes = self.machine.pes();
+        let group_pes = Grid::new(
+            pes.rows / self.pe_groups.rows,
+            pes.cols / self.pe_groups.cols,
+        );
+        let whole = Rect::plane(self.images, self.y.output, self.x.output);
+        let outputs: Vec<Rect> = match self.cut {
+            None => vec![whole],
+            Some(cut) => [Span::new(0, cut), Span::new(cut, self.y.output)]
+                .into_iter()
+                .map(|y| Rect { y, ..whole })
+                .collect(),
+        };
+        let images = if self.split_images {
+            Grid::new(2, 1)
+        } else {
+            Grid::ONE
+        };
+        let source_plane = Rect::plane(self.images, self.y.input, self.x.input);
+        let mut tiles = Vec::new();
+        let mut passes = Vec::new();
+        for output in outputs {
+            let mut rect = source_plane;
+            if self.cut.is_some() {
+                // What the pass needs, and at least something.
+                let rows = self.y.inputs(output.y);
+                rect.y = if rows.is_empty() {
+                    Span::new(0, 1)
+                } else {
+                    rows
+                };
+            }
+            // All tiles together must cover the plane.
+            if self.cut.is_some() && output.y.begin == 0 {
+                rect.y.begin = 0;
+            }
+            if self.cut.is_some() && output.y.end == self.y.output {
+                rect.y.end = self.y.input;
+            }
+            passes.push(Pass {
+                output,
+                source_tile: tiles.len() as u32,
+            });
+            tiles.push(Tile::uniform(rect, group_pes, images));
+        }
+        if let [first, second] = &mut tiles[..]
+            && first.rect().y.end < second.rect().y.begin
+        {
+            let rect = Rect {
+                y: Span::new(first.rect().y.end, self.y.input),
+                ..second.rect()
+            };
+            *second = Tile::uniform(rect, group_pes, images);
+        }
+        let per_out = self.outputs / self.groups;
+        let mut channel_groups: Vec<Span> = (0..self.groups)
+            .flat_map(|g| {
+                (0..per_out).step_by(self.kc as usize).map(move |k| {
+                    Span::new(g * per_out + k, g * per_out + (k + self.kc).min(per_out))
+                })
+            })
+            .collect();
+        while channel_groups.len() % self.pe_groups.count() as usize != 0 {
+            channel_groups.push(Span::new(self.outputs, self.outputs));
+        }
+        let view = |tensor, channels| View {
+            tensor: TensorId(tensor),
+            channels: Span::new(0, channels),
+        };
+        let layer = Layer {
+            name: "layer".into(),
+            source: view(0, self.inputs),
+            destination: view(1, self.outputs),
+            array: Some(ArrayStage {
+                groups: self.groups,
+                y: self.y,
+                x: self.x,
+                pe_groups: self.pe_groups,
+                channel_groups,
+                order: self.order,
+                weights: SectionId(0),
+                product_shift: 3,
+            }),
+            ppu: PpuStage {
+                requantise: SectionId(1),
+                operand: None,
+                function: None,
+                clamp: [-32767, 32767],
+                pool: None,
+            },
+            passes,
+        };
+        (layer, tiles)
+    }
+
+    pub fn program(&self) -> Program {
+        let (layer, tiles) = self.layer();
+        let array = layer.array.as_ref().unwrap();
+        let residues = if self.phases {
+            Grid::new(self.y.stride, self.x.stride)
+        } else {
+            Grid::ONE
+        };
+        let input_shape = [self.images, self.inputs, self.y.input, self.x.input];
+        let output_shape = [self.images, self.outputs, self.y.output, self.x.output];
+        let tensor = |name: &str, shape, range, layout| Tensor {
+            name: name.into(),
+            shape,
+            range,
+            scale: 1.0,
+            layout,
+        };
+        let count = tiles.len() as u32;
+        let source_layout = Layout {
+            groups: self.pe_groups,
+            residues,
+            tiles,
+        };
+        let output_plane = Rect::plane(self.images, self.y.output, self.x.output);
+        let region = |name: &str, tensor, tiles, memory, base, size| Region {
+            name: name.into(),
+            tensor: TensorId(tensor),
+            tiles,
+            memory,
+            base,
+            size,
+        };
+        let per_in = self.inputs / self.groups;
+        let weights = encode_weights(
+            self.machine.weight_format(),
+            array,
+            self.inputs,
+            self.outputs,
+            residues,
+            |k, c, r, s| {
+                let index = ((k * per_in + c % per_in) * self.y.kernel + r) * self.x.kernel + s;
+                self.weights[index as usize]
+            },
+        );
+        let large = 1 << 20;
+        let mut regions = vec![
+            region("in.dram", 0, Span::new(0, count), Memory::Dram, 0, large),
+            region("out.dram", 1, Span::new(0, 1), Memory::Dram, large, large),
+            region("out.b", 1, Span::new(0, 1), Memory::B, 0, self.room),
+        ];
+        let mut code = vec![Instruction::Cfg { layer: LayerId(0) }];
+        let (to, channels) = (
+            RegionId(if self.to_dram { 1 } else { 2 }),
+            Span::new(0, self.inputs),
+        );
+        let rounds = Span::new(0, array.rounds());
+        let mut half = 0;
+        for pass in 0..count {
+            let from = RegionId(regions.len() as u32);
+            let base = if self.reload {
+                0
+            } else {
+                u64::from(pass) * self.room
+            };
+            let tile = Span::new(pass, pass + 1);
+            regions.push(region(
+                &format!("in.a{pass}"),
+                0,
+                tile,
+                Memory::A,
+                base,
+                self.room,
+            ));
+            code.push(Instruction::Lda {
+                from: RegionId(0),
+                to: from,
+            });
+            code.push(Instruction::Ldw { rounds });
+            code.push(Instruction::Mac {
+                pass,
+                rounds,
+                channels,
+                from,
+                half,
+            });
+            code.push(Instruction::Drn {
+                pass,
+                rounds,
+                to,
+                operand: None,
+                half,
+            });
+            half = ((u32::from(half) + rounds.len()) % 2) as u8;
+        }
+        if !self.to_dram {
+            code.push(Instruction::Sta {
+                from: RegionId(2),
+                to: RegionId(1),
+            });
+        }
+        code.push(Instruction::End {});
+        let value = |name: &str, shape: [u32; 4], region| Value {
+            name: name.into(),
+            dtype: Dtype::F32,
+            shape: shape.iter().map(|&d| d.into()).collect(),
+            region: Some(RegionId(region)),
+        };
+        let mut machine = self.machine.clone();
+        (
+            machine.activation_ram.a_bytes,
+            machine.activation_ram.b_bytes,
+        ) = (1 << 16, 1 << 16);
+        Program {
+            provenance: Provenance {
+                tool: "test".into(),
+                ..Provenance::default()
+            },
+            tensors: vec![
+                tensor("in", input_shape, [-100, 100], source_layout),
+                tensor(
+                    "out",
+                    output_shape,
+                    [-32767, 32767],
+                    Layout::whole(output_plane, machine.pes()),
+                ),
+            ],
+            regions,
+            layers: vec![layer],
+            sections: vec![
+                Section {
+                    name: "w".into(),
+                    kind: SectionKind::Weights,
+                    bytes: weights,
+                },
+                Section {
+                    name: "q".into(),
+                    kind: SectionKind::Requantise,
+                    bytes: encode_requantise(&vec![Requantise::IDENTITY; self.outputs as usize]),
+                },
+            ],
+            values: vec![value("in", input_shape, 0), value("out", output_shape, 1)],
+            segments: vec![],
+            inputs: vec![ValueId(0)],
+            outputs: vec![ValueId(1)],
+            source_map: vec![SourceRange {
+                instructions: Span::new(0, code.len() as u32 - 1),
+                nodes: vec!["layer".into()],
+            }],
+            code,
+            machine,
+        }
+    }
+}

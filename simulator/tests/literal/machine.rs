@@ -1,0 +1,427 @@
+//! The machine, literally: PEs hold compressed blocks, products queue before banks, and every unit moves one cycle at
+//! a time. Nothing is shared with the simulator but the codec and the geometry of an axis.
+
+use crate::decode::{Layer, Step, Weight};
+use scnn_isa::machine::{Drift, Machine};
+use scnn_isa::program::Program;
+use scnn_simulator::timing::Slots;
+use std::collections::VecDeque;
+
+/// What a layer computed and took.
+pub struct Literal {
+    pub output: Vec<i16>,
+    pub cycles: u64,
+    pub steps: u64,
+    /// All but the causes of waiting, which stand together in `barrier`.
+    pub slots: Slots,
+}
+
+/// A part of a weight block on its way to a PE group.
+pub struct Part {
+    /// The round of a pass that it belongs to, counted over the layer.
+    pub item: usize,
+    pub channel: u32,
+    pub residue: u32,
+    pub vectors: Vec<Vec<Weight>>,
+    pub bytes: u64,
+    pub first: bool,
+    pub last: bool,
+    /// When the bus has delivered it, and when DRAM has too.
+    pub by_bus: Option<u64>,
+    pub arrival: Option<u64>,
+}
+
+struct Pe {
+    group: usize,
+    /// By item: whether the PE has a tile.
+    has_tile: Vec<bool>,
+    /// Next part of its group's stream, and the steps of the part under way.
+    part: usize,
+    steps: Option<VecDeque<Step>>,
+    /// By part, until it is taken.
+    work: Vec<VecDeque<Step>>,
+    /// The item that ends when what had spilled is there.
+    ending: Option<usize>,
+    /// Items finished.
+    finished: usize,
+    /// Products before each bank, as the items they belong to.
+    queues: Vec<VecDeque<usize>>,
+    stalls: u64,
+}
+
+/// What DRAM is asked for; at the same moment in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Transfer {
+    Move(usize),
+    Spill(usize),
+    Result,
+    Weights { group: usize, part: usize },
+}
+
+struct World<'a> {
+    machine: &'a Machine,
+    layer: &'a Layer<'a>,
+    now: u64,
+    streams: Vec<Vec<Part>>,
+    pes: Vec<Pe>,
+    next_part: Vec<usize>,
+    /// The part that each bus lane carries.
+    bus: Vec<Option<(usize, usize)>>,
+    dram: VecDeque<(Transfer, u64)>,
+    /// Moment of each load, and of the store, behind: begun, and served.
+    moves: Vec<(Option<u64>, Option<u64>)>,
+    /// By item: begun (for its spill), spill served, drain begun, result asked for.
+    begun: Vec<bool>,
+    spilled: Vec<Option<u64>>,
+    drains: Vec<Option<u64>>,
+    results: usize,
+    /// Requests of this moment.
+    requests: Vec<(Transfer, u64)>,
+    last_served: u64,
+}
+
+const TICKS_PER_CYCLE: u64 = 1 << 16;
+
+fn past(moment: Option<u64>, now: u64) -> bool {
+    moment.is_some_and(|moment| moment <= now)
+}
+
+impl World<'_> {
+    fn drained(&self, item: usize) -> bool {
+        let end = self.drains[item].map(|begin| begin + self.layer.items[item].drain_cycles);
+        past(end, self.now)
+    }
+
+    fn finished(&self, item: usize) -> bool {
+        self.pes.iter().all(|pe| pe.finished > item)
+    }
+
+    fn moved(&self, index: usize) -> bool {
+        let (begun, served) = self.moves[index];
+        let vectors = self.layer.moves[index].vectors;
+        past(begun.map(|begun| begun + vectors), self.now) && past(served, self.now)
+    }
+
+    /// Whether a PE may begin an item: other PEs, the half, the load.
+    fn may_begin(&self, item: usize) -> bool {
+        let barrier =
+            self.machine.sync.drift == Drift::Fifo || item == 0 || self.finished(item - 1);
+        let half = item < 2 || self.drained(item - 2);
+        barrier && half && self.moved(self.layer.items[item].pass)
+    }
+
+    /// One thing that can happen at this moment, if there is one.
+    fn happen(&mut self) -> bool {
+        self.mover_begins() || self.pe_moves_on() || self.drain_begins() || self.result_leaves()
+    }
+
+    fn mover_begins(&mut self) -> bool {
+        let Some(index) = self.moves.iter().position(|(begun, _)| begun.is_none()) else {
+            return false;
+        };
+        let idle = index == 0 || self.moved(index - 1);
+        let items = 0..self.layer.items.len();
+        let ready = if index < self.layer.loads {
+            // Nobody reads any more what lies where it will lie.
+            items.clone().all(|item| {
+                let pass = self.layer.items[item].pass;
+                pass >= index || !self.layer.same_place(pass, index) || self.finished(item)
+            })
+        } else {
+            items.clone().all(|item| self.drained(item))
+        };
+        if !idle || !ready {
+            return false;
+        }
+        self.moves[index].0 = Some(self.now);
+        self.requests
+            .push((Transfer::Move(index), self.layer.moves[index].bytes));
+        true
+    }
+
+    fn pe_moves_on(&mut self) -> bool {
+        (0..self.pes.len()).any(|index| self.one_pe_moves_on(index))
+    }
+
+    fn one_pe_moves_on(&mut self, index: usize) -> bool {
+        let pe = &self.pes[index];
+        if let Some(item) = pe.ending {
+            let spill = self.layer.items[item].spilled_bytes;
+            let arrived = spill == 0 || past(self.spilled[item], self.now);
+            if arrived {
+                let pe = &mut self.pes[index];
+                (pe.ending, pe.finished) = (None, item + 1);
+            }
+            return arrived;
+        }
+        let Some(part) = self.streams[pe.group].get(pe.part) else {
+            return false;
+        };
+        let (item, last) = (part.item, part.last);
+        if !pe.has_tile[item] {
+            let pe = &mut self.pes[index];
+            pe.part += 1;
+            if last {
+                pe.finished = item + 1;
+            }
+            return true;
+        }
+        if pe.steps.as_ref().is_some_and(VecDeque::is_empty) {
+            let pe = &mut self.pes[index];
+            pe.steps = None;
+            pe.part += 1;
+            if last {
+                pe.ending = Some(item);
+            }
+            return true;
+        }
+        let may = !part.first || self.may_begin(item);
+        if pe.steps.is_some() || !may || !past(part.arrival, self.now) {
+            return false;
+        }
+        if !std::mem::replace(&mut self.begun[item], true) {
+            let bytes = self.layer.items[item].spilled_bytes;
+            self.requests.push((Transfer::Spill(item), bytes));
+        }
+        let pe = &mut self.pes[index];
+        pe.steps = Some(std::mem::take(&mut pe.work[pe.part]));
+        true
+    }
+
+    fn drain_begins(&mut self) -> bool {
+        let Some(item) = self.drains.iter().position(Option::is_none) else {
+            return false;
+        };
+        let mut queues = self.pes.iter().flat_map(|pe| &pe.queues);
+        let retired = self.finished(item) && queues.all(|queue| !queue.contains(&item));
+        let idle = item == 0 || self.drained(item - 1);
+        if retired && idle {
+            self.drains[item] = Some(self.now);
+        }
+        retired && idle
+    }
+
+    fn result_leaves(&mut self) -> bool {
+        let item = self.results;
+        if item == self.drains.len() || !self.drained(item) {
+            return false;
+        }
+        self.requests
+            .push((Transfer::Result, self.layer.items[item].result_bytes));
+        self.results += 1;
+        true
+    }
+
+    fn ask_dram(&mut self, transfer: Transfer, bytes: u64) {
+        if bytes == 0 {
+            self.served(transfer, self.now);
+            return;
+        }
+        let ticks = bytes as f64 * (TICKS_PER_CYCLE as f64 / self.machine.dram_bytes_per_cycle());
+        self.dram.push_back((transfer, ticks.ceil() as u64));
+    }
+
+    fn served(&mut self, transfer: Transfer, moment: u64) {
+        match transfer {
+            Transfer::Move(index) => self.moves[index].1 = Some(moment),
+            Transfer::Spill(item) => self.spilled[item] = Some(moment),
+            Transfer::Result => {}
+            Transfer::Weights { group, part } => {
+                let part = &mut self.streams[group][part];
+                part.arrival = part.by_bus.map(|by_bus| by_bus.max(moment));
+            }
+        }
+        self.last_served = self.last_served.max(moment);
+    }
+
+    /// Parts leave for the FIFOs, those of lower PE groups first. Whether one of nothing has already arrived.
+    fn weights_leave(&mut self) -> bool {
+        for lane in 0..self.bus.len() {
+            if let Some((group, part)) = self.bus[lane]
+                && past(self.streams[group][part].arrival, self.now)
+            {
+                self.bus[lane] = None;
+            }
+        }
+        for group in 0..self.streams.len() {
+            let number = self.next_part[group];
+            let stream = &self.streams[group];
+            let (Some(part), Some(lane)) = (
+                stream.get(number),
+                self.bus.iter().position(Option::is_none),
+            ) else {
+                continue;
+            };
+            let before = number == 0 || past(stream[number - 1].arrival, self.now);
+            let needed = |index: usize| {
+                let mut pes = self.pes.iter().filter(|pe| pe.group == group);
+                pes.any(|pe| pe.part <= index && pe.has_tile[stream[index].item])
+            };
+            let oldest = (0..number).find(|&index| needed(index)).unwrap_or(number);
+            let held: usize = stream[oldest..number]
+                .iter()
+                .map(|part| part.vectors.len())
+                .sum();
+            if !before || held + part.vectors.len() > self.machine.weights.fifo_vectors as usize {
+                continue;
+            }
+            let (vectors, bytes) = (part.vectors.len() as u64, part.bytes);
+            self.streams[group][number].by_bus = Some(self.now + vectors);
+            self.next_part[group] += 1;
+            if vectors > 0 {
+                self.bus[lane] = Some((group, number));
+            }
+            self.ask_dram(
+                Transfer::Weights {
+                    group,
+                    part: number,
+                },
+                bytes,
+            );
+            if past(self.streams[group][number].arrival, self.now) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Everything that happens at this moment.
+    fn moment(&mut self) {
+        loop {
+            while self.happen() {}
+            let mut requests = std::mem::take(&mut self.requests);
+            requests.sort_by_key(|request| request.0);
+            for (transfer, bytes) in requests {
+                self.ask_dram(transfer, bytes);
+            }
+            if !self.weights_leave() {
+                return;
+            }
+        }
+    }
+
+    fn cycle(&mut self) {
+        let depth = self.machine.pe.queue_depth as usize;
+        for pe in &mut self.pes {
+            if let Some(steps) = &mut pe.steps
+                && let Some(step) = steps.front()
+            {
+                let passes = step.iter().all(|(&bank, &products)| {
+                    let waiting = pe.queues[bank].len();
+                    waiting + products <= depth || (products > depth && waiting == 0)
+                });
+                if passes {
+                    let item = self.streams[pe.group][pe.part].item;
+                    for (bank, products) in steps.pop_front().unwrap() {
+                        pe.queues[bank].extend(std::iter::repeat_n(item, products));
+                    }
+                } else {
+                    pe.stalls += 1;
+                }
+            }
+            for queue in &mut pe.queues {
+                queue.pop_front();
+            }
+        }
+        let mut ticks = TICKS_PER_CYCLE;
+        while ticks > 0
+            && let Some((transfer, left)) = self.dram.front_mut()
+        {
+            let spent = ticks.min(*left);
+            *left -= spent;
+            ticks -= spent;
+            if *left == 0 {
+                let transfer = *transfer;
+                self.dram.pop_front();
+                self.served(transfer, self.now + 1);
+            }
+        }
+        self.now += 1;
+    }
+
+    fn done(&self) -> bool {
+        let items = self.layer.items.len();
+        self.pes.iter().all(|pe| pe.finished == items)
+            && (0..items).all(|item| self.drained(item))
+            && (0..self.moves.len()).all(|index| self.moved(index))
+            && self.dram.is_empty()
+            && self.last_served <= self.now
+    }
+}
+
+impl Literal {
+    pub fn run(program: &Program, input: &[i16]) -> Self {
+        let machine = &program.machine;
+        let mut layer = Layer::new(program, input);
+        let streams = layer.streams();
+        let mut pes = Vec::new();
+        for group in 0..streams.len() {
+            for pe in 0..layer.group_pes() {
+                let has_tile: Vec<bool> = layer
+                    .items
+                    .iter()
+                    .map(|item| !layer.pe_rect(item.pass, pe).is_empty())
+                    .collect();
+                let work = streams[group]
+                    .iter()
+                    .map(|part| layer.expand(part, group, pe))
+                    .collect();
+                pes.push(Pe {
+                    group,
+                    has_tile,
+                    part: 0,
+                    steps: None,
+                    work,
+                    ending: None,
+                    finished: 0,
+                    queues: vec![VecDeque::new(); machine.pe.banks as usize],
+                    stalls: 0,
+                });
+            }
+        }
+        layer.results();
+        let items = layer.items.len();
+        let mut world = World {
+            machine,
+            now: 0,
+            next_part: vec![0; streams.len()],
+            streams,
+            pes,
+            bus: vec![None; machine.weights.bus_vectors_per_cycle as usize],
+            dram: VecDeque::new(),
+            moves: vec![(None, None); layer.moves.len()],
+            begun: vec![false; items],
+            spilled: vec![None; items],
+            drains: vec![None; items],
+            results: 0,
+            requests: Vec::new(),
+            last_served: 0,
+            layer: &layer,
+        };
+        loop {
+            world.moment();
+            if world.done() {
+                break;
+            }
+            world.cycle();
+            assert!(world.now < 1_000_000, "the machine hangs");
+        }
+        let (now, lanes) = (world.now, u64::from(machine.multipliers_per_pe()));
+        let stalls: u64 = world.pes.iter().map(|pe| pe.stalls).sum();
+        let with_tile = world
+            .pes
+            .iter()
+            .filter(|pe| pe.has_tile.contains(&true))
+            .count() as u64;
+        let mut slots = layer.slots;
+        slots.bank_stall = stalls * lanes;
+        slots.no_tile = (u64::from(machine.pe_count()) - with_tile) * now * lanes;
+        slots.barrier = (with_tile * now - layer.steps - stalls) * lanes;
+        Self {
+            output: layer.output,
+            cycles: now,
+            steps: layer.steps,
+            slots,
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Random layers on random machines: the simulator against a literal model of the machine that moves cycle by cycle.
+
+mod decode;
+mod generate;
+mod machine;
+
+use generate::{Case, case};
+use machine::Literal;
+use proptest::prelude::*;
+use scnn_isa::program::Program;
+use scnn_isa::verify::verify;
+use scnn_simulator::timing::Timing;
+use scnn_simulator::{Execution, Options, Simulator};
+use std::collections::BTreeMap;
+use tract_onnx::prelude::Tensor;
+
+fn simulate(program: &Program, case: &Case, timing: Timing) -> Execution {
+    let input = Tensor::from_shape(
+        &program.values[0]
+            .shape
+            .iter()
+            .map(|&d| d as usize)
+            .collect::<Vec<_>>(),
+        &case.input.iter().map(|&v| f32::from(v)).collect::<Vec<_>>(),
+    )
+    .unwrap();
+    let inputs = BTreeMap::from([("in".to_owned(), input)]);
+    let simulator = Simulator::new(program).unwrap();
+    simulator.run(&inputs, &Options { timing }).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(4000), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_simulator_does_what_the_machine_would(case in case()) {
+        let program = case.program();
+        if let Err(problems) = verify(&program) {
+            panic!("{problems:?}");
+        }
+        let execution = simulate(&program, &case, Timing::Exact);
+        let literal = Literal::run(&program, &case.input);
+        prop_assert_eq!(&execution.tensors[1], &literal.output);
+        let step = &execution.steps[0];
+        prop_assert_eq!(step.steps, literal.steps);
+        let mut slots = step.slots;
+        // The literal machine does not know what it waited for.
+        slots.barrier += [slots.fifo, slots.drain, slots.dram].iter().sum::<u64>();
+        (slots.fifo, slots.drain, slots.dram) = (0, 0, 0);
+        prop_assert_eq!(slots, literal.slots);
+        prop_assert_eq!(step.cycles, literal.cycles);
+
+        let fast = simulate(&program, &case, Timing::Fast);
+        prop_assert_eq!(&fast.tensors, &execution.tensors);
+        prop_assert_eq!(fast.steps[0].counters, step.counters);
+        prop_assert!(fast.steps[0].cycles <= step.cycles);
+    }
+}
