@@ -16,6 +16,7 @@ mod program;
 mod run;
 mod table;
 mod tensors;
+mod zoo;
 
 use args::{Arguments, Verb};
 use clap::Parser;
@@ -52,6 +53,7 @@ pub fn main() -> ExitCode {
             Ok(())
         }
         Verb::Check(options) => model::check(&options),
+        Verb::Zoo(verb) => zoo::zoo(&verb),
     })
 }
 

@@ -2,6 +2,8 @@
 //!
 //! `models/README.md` tells how each was made.
 
+pub mod zoo;
+
 use std::path::{Path, PathBuf};
 
 /// LeNet-5 (20-50-500-10), trained on MNIST digits and pruned.

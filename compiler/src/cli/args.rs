@@ -40,6 +40,9 @@ pub enum Verb {
     Ops,
     /// Tell what of a model would run where, without compiling it.
     Check(Check),
+    /// List or make the networks of the zoo.
+    #[command(subcommand)]
+    Zoo(Zoo),
 }
 
 /// How a model is compiled.
@@ -218,4 +221,34 @@ pub struct Check {
     /// Value of a symbolic dimension; may be repeated.
     #[arg(long = "dim", value_name = "NAME=VALUE")]
     pub dims: Vec<String>,
+}
+
+/// The zoo: real architectures with synthetic weights of published densities.
+#[derive(Debug, Subcommand)]
+pub enum Zoo {
+    /// List the networks.
+    List,
+    /// Write a network as ONNX, with the image that its densities are set on.
+    Make(ZooMake),
+}
+
+#[derive(Debug, Args)]
+pub struct ZooMake {
+    /// Names from `zoo list`; none for all.
+    pub names: Vec<String>,
+    /// Folder to write `NAME.onnx` and `NAME.npy` to.
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub output: PathBuf,
+    /// Seed of the weights and the image.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Densities of weights and activations of every layer, 0 to 1, instead of the published ones.
+    #[arg(long, value_name = "W,A")]
+    pub density: Option<String>,
+    /// Nothing pruned, no activation zero: `--density 1,1`.
+    #[arg(long, conflicts_with = "density")]
+    pub dense: bool,
+    /// Say less: no table.
+    #[arg(short, long)]
+    pub quiet: bool,
 }

@@ -7,17 +7,25 @@ use std::path::Path;
 
 /// Writes a file: to a temporary beside it, then renamed.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let attempt = || -> std::io::Result<()> {
+    write_with(path, |file| file.write_all(bytes))
+}
+
+/// Writes a file piece by piece: to a temporary beside it, then renamed.
+pub fn write_with<T, E: std::fmt::Display + From<std::io::Error>>(
+    path: &Path,
+    pieces: impl FnOnce(&mut dyn Write) -> Result<T, E>,
+) -> Result<T, Failure> {
+    let attempt = || -> Result<T, E> {
         let folder = path
             .parent()
             .filter(|p| !p.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
+        let written = pieces(&mut file)?;
         file.as_file().sync_all()?;
         set_usual_permissions(file.path())?;
-        file.persist(path)?;
-        Ok(())
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(written)
     };
     attempt()
         .map_err(|e| Failure::file(Code::CannotWrite, path, &format!("cannot be written: {e}")))

@@ -1,0 +1,153 @@
+//! `zoo`: lists and makes the networks.
+
+use super::args::{Zoo, ZooMake};
+use super::failure::Failure;
+use super::{output, table};
+use comfy_table::{CellAlignment, Table};
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use ndarray::{ArrayD, IxDyn};
+use ndarray_npy::WriteNpyExt;
+use scnn_isa::diagnostic::Code;
+use scnn_models::zoo::{DENSITIES, Densities, Made, NETWORKS, Network, Options, make};
+use std::fmt::Write;
+
+/// `scnnc zoo`.
+pub fn zoo(verb: &Zoo) -> Result<(), Failure> {
+    match verb {
+        Zoo::List => {
+            output::print(&list());
+            Ok(())
+        }
+        Zoo::Make(options) => make_all(options),
+    }
+}
+
+fn list() -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["name", "layers", "weights", "multiplies", "file", "source"]);
+    for network in NETWORKS {
+        let size = network.size();
+        table.add_row([
+            network.name.to_owned(),
+            size.layers.to_string(),
+            table::si(size.weights as f64, ""),
+            table::si(size.multiplies as f64, ""),
+            table::si(size.weights as f64 * 4.0, "B"),
+            network.source.to_owned(),
+        ]);
+    }
+    align_right(&mut table, 1..5);
+    format!("{}\n", table.trim_fmt())
+}
+
+fn make_all(options: &ZooMake) -> Result<(), Failure> {
+    let networks: Vec<&Network> = if options.names.is_empty() {
+        NETWORKS.iter().collect()
+    } else {
+        let find = |name: &String| Network::find(name).ok_or_else(|| unknown(name));
+        options.names.iter().map(find).collect::<Result<_, _>>()?
+    };
+    let (weights, inputs) = densities(options)?;
+    let published: Densities = scnn_isa::yaml::from_str(DENSITIES)
+        .map_err(|e| Failure::usage(&format!("the zoo's densities: {e}")))?;
+    output::folder(&options.output)?;
+    for network in networks {
+        let path = options.output.join(format!("{}.onnx", network.name));
+        let choices = Options {
+            seed: options.seed,
+            densities: published.clone(),
+            weights,
+            inputs,
+        };
+        let bar = ProgressBar::new_spinner();
+        if options.quiet {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        let made = output::write_with(&path, |file| {
+            make(network, &choices, file, &mut |node| {
+                bar.set_message(format!("{}: {node}", network.name));
+                bar.tick();
+            })
+        })?;
+        bar.finish_and_clear();
+        let image = path.with_extension("npy");
+        write_image(&image, &made)?;
+        if !options.quiet {
+            output::print(&reached(network, &made));
+            output::print(&format!("{}\n{}\n", path.display(), image.display()));
+        }
+    }
+    Ok(())
+}
+
+fn unknown(name: &str) -> Failure {
+    let names: Vec<&str> = NETWORKS.iter().map(|network| network.name).collect();
+    Failure::usage(&format!(
+        "there is no network `{name}` in the zoo; there are {}",
+        names.join(", ")
+    ))
+}
+
+fn densities(options: &ZooMake) -> Result<(Option<f64>, Option<f64>), Failure> {
+    if options.dense {
+        return Ok((Some(1.0), Some(1.0)));
+    }
+    let Some(text) = &options.density else {
+        return Ok((None, None));
+    };
+    let wrong = || Failure::usage("`--density` takes two numbers from 0 to 1, as in `--density 0.4,0.4`");
+    let (weights, inputs) = text.split_once(',').ok_or_else(wrong)?;
+    let share = |text: &str| {
+        let share: f64 = text.trim().parse().map_err(|_| wrong())?;
+        if (0.0..=1.0).contains(&share) {
+            Ok(Some(share))
+        } else {
+            Err(wrong())
+        }
+    };
+    Ok((share(weights)?, share(inputs)?))
+}
+
+fn write_image(path: &std::path::Path, made: &Made) -> Result<(), Failure> {
+    let ([c, h, w], values) = &made.image;
+    let array = ArrayD::from_shape_vec(IxDyn(&[1, *c, *h, *w]), values.clone())
+        .expect("the image has the extents of its plan");
+    let mut bytes = Vec::new();
+    array
+        .write_npy(&mut bytes)
+        .map_err(|e| Failure::file(Code::CannotWrite, path, &e.to_string()))?;
+    output::write(path, &bytes)
+}
+
+/// Densities of every layer beside those that were wanted.
+fn reached(network: &Network, made: &Made) -> String {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header([
+        "layer", "weights", "wanted", "input", "wanted",
+    ]);
+    for layer in &made.layers {
+        let share = |value: f64| format!("{value:.3}");
+        table.add_row([
+            layer.name.clone(),
+            share(layer.reached.weights),
+            share(layer.wanted.weights),
+            share(layer.reached.input),
+            share(layer.wanted.input),
+        ]);
+    }
+    align_right(&mut table, 1..5);
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "{}: densities on the image\n\n{}\n", network.name, table.trim_fmt());
+    text
+}
+
+fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}

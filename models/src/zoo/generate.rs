@@ -1,0 +1,464 @@
+//! Weights for a plan: generated, scaled and shifted layer by layer while one image flows through.
+
+use super::onnx::{EPSILON, Writer, evaluate, evaluate_pool, floats};
+use super::plan::{Id, Op, Plan};
+use super::random::{image, pruned_weights};
+use super::{Densities, Density, Network};
+use std::io::{self, Write};
+use thiserror::Error;
+use tract_onnx::pb::TensorProto;
+
+/// Choices of a generated network.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Seed of weights and image.
+    pub seed: u64,
+    /// Published densities.
+    pub densities: Densities,
+    /// The same density for the weights of all layers instead.
+    pub weights: Option<f64>,
+    /// The same density for the inputs of all layers instead.
+    pub inputs: Option<f64>,
+}
+
+/// What was generated.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The image: extents `[C, H, W]` and values.
+    pub image: ([usize; 3], Vec<f32>),
+    /// Convolutions and fully connected layers.
+    pub layers: Vec<Layer>,
+}
+
+/// Densities of a layer: wanted, and reached on the image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// Name of the ONNX node.
+    pub name: String,
+    /// What was wanted.
+    pub wanted: Density,
+    /// What was reached.
+    pub reached: Density,
+}
+
+/// Why a network was not made.
+#[derive(Debug, Error)]
+pub enum MakeError {
+    /// The file could not be written.
+    #[error(transparent)]
+    Write(#[from] io::Error),
+    /// tract could not compute a node.
+    #[error("node `{node}`: {reason}")]
+    Evaluate {
+        /// The node.
+        node: String,
+        /// tract's words.
+        reason: String,
+    },
+}
+
+/// Generates `network` and writes it as ONNX.
+///
+/// # Errors
+/// Writing fails, or tract cannot compute a node.
+pub fn make(
+    network: &Network,
+    options: &Options,
+    out: &mut dyn Write,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Made, MakeError> {
+    let plan = (network.plan)();
+    let writer = Writer::new(out, &plan)?;
+    let mut maker = Maker {
+        targets: targets(&plan, network, options),
+        values: vec![Vec::new(); plan.nodes.len()],
+        biases: vec![Vec::new(); plan.nodes.len()],
+        layers: Vec::new(),
+        plan: &plan,
+        network,
+        options,
+        writer,
+    };
+    for id in 0..plan.nodes.len() {
+        progress(&plan.nodes[id].name);
+        maker.node(id)?;
+        maker.forget(id);
+    }
+    maker.write_biases()?;
+    Ok(Made {
+        image: (plan.nodes[0].shape, image(plan.nodes[0].shape, options.seed)),
+        layers: maker.layers,
+    })
+}
+
+/// The densities that are wanted of a layer.
+fn wanted(network: &Network, layer: &str, options: &Options) -> Density {
+    let densities = &options.densities;
+    let published = densities.networks.get(network.name);
+    let found = published
+        .and_then(|layers| layers.get(layer).copied())
+        .or_else(|| published.and_then(|layers| interpolated(layers, layer)))
+        .unwrap_or(densities.default);
+    Density {
+        weights: options.weights.unwrap_or(found.weights),
+        input: options.inputs.unwrap_or(found.input),
+    }
+}
+
+/// Inception modules between two that are known.
+fn interpolated(
+    layers: &std::collections::BTreeMap<String, Density>,
+    layer: &str,
+) -> Option<Density> {
+    const MODULES: [&str; 9] = ["3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"];
+    let (module, branch) = layer.strip_prefix("inception_")?.split_once('/')?;
+    let share = MODULES.iter().position(|m| *m == module)? as f64 / 8.0;
+    let known = |module: &str| layers.get(&format!("inception_{module}/{branch}"));
+    let (first, last) = (known(MODULES[0])?, known(MODULES[8])?);
+    let between = |a: f64, b: f64| a + (b - a) * share;
+    Some(Density {
+        weights: between(first.weights, last.weights),
+        input: between(first.input, last.input),
+    })
+}
+
+/// A density that is wanted behind a chain of max pools.
+#[derive(Clone, Debug, PartialEq)]
+struct Target {
+    pools: Vec<Id>,
+    density: f64,
+}
+
+/// For every `ReLU` what the layers behind it want to read: the nearest first.
+fn targets(plan: &Plan, network: &Network, options: &Options) -> Vec<Vec<Target>> {
+    let mut targets = vec![Vec::new(); plan.nodes.len()];
+    for id in 0..plan.nodes.len() {
+        if plan.weights(id) > 0 {
+            let density = wanted(network, &plan.nodes[id].name, options).input;
+            let chain = Vec::new();
+            ask(plan, plan.nodes[id].operands[0], &chain, density, &mut targets);
+        }
+    }
+    for list in &mut targets {
+        list.sort_by_key(|target| target.pools.len());
+        list.dedup_by(|a, b| a.pools == b.pools);
+    }
+    targets
+}
+
+fn ask(plan: &Plan, id: Id, pools: &[Id], density: f64, targets: &mut [Vec<Target>]) {
+    let node = &plan.nodes[id];
+    match node.op {
+        Op::Relu | Op::Relu6 => targets[id].push(Target {
+            pools: pools.to_vec(),
+            density,
+        }),
+        Op::MaxPool(_) => {
+            let chain: Vec<Id> = std::iter::once(id).chain(pools.iter().copied()).collect();
+            ask(plan, node.operands[0], &chain, density, targets);
+        }
+        Op::Lrn | Op::Shuffle { .. } => ask(plan, node.operands[0], pools, density, targets),
+        Op::Concat => {
+            for &operand in &node.operands {
+                ask(plan, operand, pools, density, targets);
+            }
+        }
+        _ => {}
+    }
+}
+
+struct Maker<'a> {
+    plan: &'a Plan,
+    network: &'a Network,
+    options: &'a Options,
+    targets: Vec<Vec<Target>>,
+    /// Results `[C, H, W]` by node, while they are needed.
+    values: Vec<Vec<f32>>,
+    /// Biases by node, until they are written.
+    biases: Vec<Vec<f32>>,
+    layers: Vec<Layer>,
+    writer: Writer<'a>,
+}
+
+impl Maker<'_> {
+    fn node(&mut self, id: Id) -> Result<(), MakeError> {
+        let node = &self.plan.nodes[id];
+        self.values[id] = match node.op {
+            Op::Input => image(node.shape, self.options.seed),
+            Op::Conv(_) | Op::Gemm { .. } => self.weighted(id)?,
+            Op::BatchNorm => self.batch_norm(id)?,
+            Op::Relu | Op::Relu6 => self.activate(id)?,
+            _ => {
+                let operands: Vec<&[f32]> = node
+                    .operands
+                    .iter()
+                    .map(|&operand| self.values[operand].as_slice())
+                    .collect();
+                evaluate(self.plan, id, &operands, Vec::new()).map_err(|e| self.failed(id, &e))?
+            }
+        };
+        Ok(())
+    }
+
+    fn failed(&self, id: Id, error: &impl std::fmt::Display) -> MakeError {
+        MakeError::Evaluate {
+            node: self.plan.nodes[id].name.clone(),
+            reason: error.to_string(),
+        }
+    }
+
+    /// Frees what no later node reads.
+    fn forget(&mut self, id: Id) {
+        for &operand in &self.plan.nodes[id].operands {
+            let later = &self.plan.nodes[id + 1..];
+            if !later.iter().any(|node| node.operands.contains(&operand)) {
+                self.values[operand] = Vec::new();
+            }
+        }
+    }
+
+    /// A convolution or fully connected layer: its weights leave, its bias stays until the density is set.
+    fn weighted(&mut self, id: Id) -> Result<Vec<f32>, MakeError> {
+        let node = &self.plan.nodes[id];
+        let (name, count) = (&node.name, self.plan.weights(id));
+        let wanted = wanted(self.network, name, self.options);
+        let seed = name.bytes().fold(self.options.seed, |seed, byte| {
+            (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let mut weights = pruned_weights(count, wanted.weights, seed);
+        let outputs = node.shape[0];
+        // So that the sums have the variance of the inputs (He et al., ICCV 2015), were the inputs independent.
+        let fan_in = (count / outputs) as f64 * wanted.weights;
+        scale(&mut weights, (2.0 / fan_in).sqrt() as f32);
+        let input = &self.values[node.operands[0]];
+        self.layers.push(Layer {
+            name: name.clone(),
+            wanted,
+            reached: Density {
+                weights: density(&weights),
+                input: density(input),
+            },
+        });
+
+        let (dims, has_bias) = match node.op {
+            Op::Conv(conv) => {
+                let [c, ..] = self.plan.nodes[node.operands[0]].shape;
+                let dims = vec![outputs, c / conv.groups, conv.kernel, conv.kernel];
+                (dims, conv.bias)
+            }
+            _ => (vec![outputs, count / outputs], true),
+        };
+        let mut sums = if let Op::Gemm { .. } = node.op {
+            let rows = weights.chunks(count / outputs);
+            rows.map(|row| row.iter().zip(input).map(|(w, x)| w * x).sum())
+                .collect()
+        } else {
+            let mut initializers = vec![floats(&format!("{name}.weight"), &dims, &weights)];
+            if has_bias {
+                let zeros = vec![0.0; outputs];
+                initializers.push(floats(&format!("{name}.bias"), &[outputs], &zeros));
+            }
+            self.evaluate_with(id, initializers)?
+        };
+        if has_bias {
+            // Sums of variance one, and channels whose means differ less than chance would have it.
+            let spread = deviation(&sums).max(f32::MIN_POSITIVE);
+            scale(&mut weights, 1.0 / spread);
+            scale(&mut sums, 1.0 / spread);
+            let plane = sums.len() / outputs;
+            self.biases[id] = sums
+                .chunks_mut(plane)
+                .map(|channel| {
+                    let bias = -0.75 * mean(channel);
+                    channel.iter_mut().for_each(|value| *value += bias);
+                    bias
+                })
+                .collect();
+        }
+        self.writer
+            .weight(&format!("{name}.weight"), &dims, &weights)?;
+        Ok(sums)
+    }
+
+    fn evaluate_with(&self, id: Id, weights: Vec<TensorProto>) -> Result<Vec<f32>, MakeError> {
+        let operand = self.plan.nodes[id].operands[0];
+        evaluate(self.plan, id, &[&self.values[operand]], weights).map_err(|e| self.failed(id, &e))
+    }
+
+    fn batch_norm(&mut self, id: Id) -> Result<Vec<f32>, MakeError> {
+        let node = &self.plan.nodes[id];
+        let channels = node.shape[0];
+        let mut values = self.values[node.operands[0]].clone();
+        let (mut means, mut variances) = (Vec::new(), Vec::new());
+        for channel in values.chunks_mut(node.shape[1] * node.shape[2]) {
+            let (mean, spread) = (mean(channel), deviation(channel));
+            let variance = (spread * spread).max(1e-3);
+            let factor = 1.0 / (variance + EPSILON).sqrt();
+            channel
+                .iter_mut()
+                .for_each(|value| *value = (*value - mean) * factor);
+            means.push(mean);
+            variances.push(variance);
+        }
+        let name = &node.name;
+        let ones = vec![1.0; channels];
+        self.writer
+            .weight(&format!("{name}.scale"), &[channels], &ones)?;
+        self.writer
+            .weight(&format!("{name}.mean"), &[channels], &means)?;
+        self.writer
+            .weight(&format!("{name}.var"), &[channels], &variances)?;
+        self.biases[id] = vec![0.0; channels];
+        Ok(values)
+    }
+
+    /// Shifts what stands before a `ReLU` such that the layers behind it read what is wanted.
+    fn activate(&mut self, id: Id) -> Result<Vec<f32>, MakeError> {
+        let node = &self.plan.nodes[id];
+        let before = node.operands[0];
+        // A residual sum is shifted by its main branch; sums of anything else cannot be.
+        let site = std::iter::successors(Some(before), |&at| {
+            let adds = matches!(self.plan.nodes[at].op, Op::Add | Op::Concat);
+            adds.then(|| self.plan.nodes[at].operands[0])
+        })
+        .last()
+        .filter(|&site| !self.biases[site].is_empty());
+        let mut values = self.values[before].clone();
+        if let Some(site) = site {
+            let default = Target {
+                pools: Vec::new(),
+                density: self.options.inputs.unwrap_or(self.options.densities.default.input),
+            };
+            let targets = match self.targets[id].as_slice() {
+                [] => vec![default],
+                targets => targets.to_vec(),
+            };
+            let shifted = self.biases[site].len();
+            let shifts = self.shifts(id, &values, &targets, shifted)?;
+            let plane = node.shape[1] * node.shape[2];
+            for ((bias, shift), channel) in self.biases[site]
+                .iter_mut()
+                .zip(shifts)
+                .zip(values.chunks_mut(plane))
+            {
+                *bias += shift;
+                channel.iter_mut().for_each(|value| *value += shift);
+            }
+        }
+        let limit = if node.op == Op::Relu6 { 6.0 } else { f32::INFINITY };
+        values
+            .iter_mut()
+            .for_each(|value| *value = value.clamp(0.0, limit));
+        Ok(values)
+    }
+
+    /// The shift of each of the first `shifted` channels: one for all, so that the nearest target is met, and so many dead channels that
+    /// the next one is met as well as it can be.
+    fn shifts(
+        &self,
+        id: Id,
+        values: &[f32],
+        targets: &[Target],
+        shifted: usize,
+    ) -> Result<Vec<f32>, MakeError> {
+        let shape = self.plan.nodes[id].shape;
+        let pooled = |target: &Target| -> Result<Vec<Vec<f32>>, MakeError> {
+            let (mut values, mut shape) = (values.to_vec(), shape);
+            for &pool in &target.pools {
+                (values, shape) = evaluate_pool(self.plan, pool, shape, &values)
+                    .map_err(|e| self.failed(pool, &e))?;
+            }
+            let plane = shape[1] * shape[2];
+            Ok(values.chunks(plane).take(shifted).map(<[f32]>::to_vec).collect())
+        };
+        let nearest = pooled(&targets[0])?;
+        let next = targets.get(1).map(&pooled).transpose()?;
+        let mut order: Vec<usize> = (0..shifted).collect();
+        order.sort_by_key(|&channel| (channel as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let threshold = |dead: usize| threshold(&nearest, &order[dead..], targets[0].density);
+        let mut dead = 0;
+        if let Some(next) = &next {
+            // The more channels are dead, the fewer windows hold a non-zero.
+            let density_with = |dead: usize| {
+                let threshold = threshold(dead);
+                let alive = order[dead..].iter().flat_map(|&c| &next[c]);
+                let total: usize = next.iter().map(Vec::len).sum();
+                alive.filter(|&&value| value > threshold).count() as f64 / total as f64
+            };
+            let most = ((1.0 - targets[0].density) * shifted as f64) as usize;
+            let (mut low, mut high) = (0, most);
+            while low < high {
+                let middle = (low + high) / 2;
+                if density_with(middle) > targets[1].density {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            let error = |dead: usize| (density_with(dead) - targets[1].density).abs();
+            dead = low;
+            if low > 0 && error(low - 1) < error(low) {
+                dead = low - 1;
+            }
+        }
+        let shift = -threshold(dead);
+        let mut shifts = vec![shift; shifted];
+        for &channel in &order[..dead] {
+            let plane = shape[1] * shape[2];
+            let highest = values[channel * plane..][..plane]
+                .iter()
+                .copied()
+                .fold(f32::NEG_INFINITY, f32::max);
+            shifts[channel] = -highest - 0.5;
+        }
+        Ok(shifts)
+    }
+
+    fn write_biases(&mut self) -> Result<(), MakeError> {
+        for (id, bias) in self.biases.iter().enumerate() {
+            if !bias.is_empty() {
+                let name = format!("{}.bias", self.plan.nodes[id].name);
+                self.writer.weight(&name, &[bias.len()], bias)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The value above which the share `density` of all channels' values lies, when only `alive` channels count.
+fn threshold(channels: &[Vec<f32>], alive: &[usize], density: f64) -> f32 {
+    let total: usize = channels.iter().map(Vec::len).sum();
+    let mut values: Vec<f32> = alive.iter().flat_map(|&c| channels[c].iter().copied()).collect();
+    let wanted = (density * total as f64).round() as usize;
+    if values.is_empty() || wanted >= values.len() {
+        let lowest = values.iter().copied().fold(f32::INFINITY, f32::min);
+        return if lowest.is_finite() { lowest - 1.0 } else { 0.0 };
+    }
+    let at = values.len() - 1 - wanted;
+    let (_, below, rest) = values.select_nth_unstable_by(at, f32::total_cmp);
+    // Between the last that stays zero and the first that does not.
+    let above = rest.iter().copied().fold(f32::INFINITY, f32::min);
+    if above.is_finite() {
+        f32::midpoint(*below, above)
+    } else {
+        *below
+    }
+}
+
+fn scale(values: &mut [f32], factor: f32) {
+    values.iter_mut().for_each(|value| *value *= factor);
+}
+
+fn density(values: &[f32]) -> f64 {
+    values.iter().filter(|value| **value != 0.0).count() as f64 / values.len().max(1) as f64
+}
+
+fn mean(values: &[f32]) -> f32 {
+    (values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len().max(1) as f64) as f32
+}
+
+fn deviation(values: &[f32]) -> f32 {
+    let mean = f64::from(mean(values));
+    let squares = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>();
+    (squares / values.len().max(1) as f64).sqrt() as f32
+}

@@ -1,0 +1,345 @@
+//! Plan nodes as ONNX nodes, and their evaluation by tract.
+
+use super::plan::{Id, Node, Op, Plan, Window};
+use prost::Message;
+use std::io::{self, Write};
+use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+    TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto, type_proto,
+};
+use tract_onnx::prelude::{
+    Framework, InferenceModelExt, IntoRunnable, IntoTValue, IntoTensor, Tensor, TractResult,
+};
+
+const FLOAT: i32 = 1;
+const INT64: i32 = 7;
+pub const EPSILON: f32 = 1e-5;
+
+fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        r#type: kind as i32,
+        ..AttributeProto::default()
+    }
+}
+
+fn int(name: &str, value: usize) -> AttributeProto {
+    AttributeProto {
+        i: value as i64,
+        ..attribute(name, AttributeType::Int)
+    }
+}
+
+fn ints(name: &str, values: &[usize]) -> AttributeProto {
+    AttributeProto {
+        ints: values.iter().map(|&v| v as i64).collect(),
+        ..attribute(name, AttributeType::Ints)
+    }
+}
+
+fn float(name: &str, value: f32) -> AttributeProto {
+    AttributeProto {
+        f: value,
+        ..attribute(name, AttributeType::Float)
+    }
+}
+
+fn node(
+    name: &str,
+    operator: &str,
+    inputs: &[String],
+    output: &str,
+    attribute: Vec<AttributeProto>,
+) -> NodeProto {
+    NodeProto {
+        name: name.to_owned(),
+        op_type: operator.to_owned(),
+        input: inputs.to_vec(),
+        output: vec![output.to_owned()],
+        attribute,
+        ..NodeProto::default()
+    }
+}
+
+/// A tensor of floats.
+pub fn floats(name: &str, dims: &[usize], values: &[f32]) -> TensorProto {
+    TensorProto {
+        name: name.to_owned(),
+        dims: dims.iter().map(|&d| d as i64).collect(),
+        data_type: FLOAT,
+        raw_data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        ..TensorProto::default()
+    }
+}
+
+fn integers(name: &str, values: &[usize]) -> TensorProto {
+    TensorProto {
+        name: name.to_owned(),
+        dims: vec![values.len() as i64],
+        data_type: INT64,
+        int64_data: values.iter().map(|&v| v as i64).collect(),
+        ..TensorProto::default()
+    }
+}
+
+fn value_info(name: &str, dims: &[usize]) -> ValueInfoProto {
+    let dim = |&extent: &usize| tensor_shape_proto::Dimension {
+        value: Some(tensor_shape_proto::dimension::Value::DimValue(extent as i64)),
+        ..tensor_shape_proto::Dimension::default()
+    };
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(TypeProto {
+            value: Some(type_proto::Value::TensorType(type_proto::Tensor {
+                elem_type: FLOAT,
+                shape: Some(TensorShapeProto {
+                    dim: dims.iter().map(dim).collect(),
+                }),
+            })),
+            ..TypeProto::default()
+        }),
+        ..ValueInfoProto::default()
+    }
+}
+
+/// The ONNX nodes of a plan node, and the constants among their inputs that are not weights.
+pub fn nodes(plan: &Plan, id: Id) -> (Vec<NodeProto>, Vec<TensorProto>) {
+    let Node {
+        name,
+        op,
+        operands,
+        shape,
+    } = &plan.nodes[id];
+    let inputs: Vec<String> = operands
+        .iter()
+        .map(|&operand| plan.nodes[operand].name.clone())
+        .collect();
+    let with = |parameters: &[&str]| -> Vec<String> {
+        let parameters = parameters.iter().map(|p| format!("{name}.{p}"));
+        inputs.iter().cloned().chain(parameters).collect()
+    };
+    let window = |window: &Window| {
+        let mut attributes = vec![
+            ints("kernel_shape", &[window.kernel; 2]),
+            ints("strides", &[window.stride; 2]),
+            ints("pads", &[window.pad; 4]),
+        ];
+        if window.ceil {
+            attributes.push(int("ceil_mode", 1));
+        }
+        attributes
+    };
+    let one = |operator: &str, inputs: &[String], attributes| {
+        (
+            vec![node(name, operator, inputs, name, attributes)],
+            Vec::new(),
+        )
+    };
+    match op {
+        Op::Input => (Vec::new(), Vec::new()),
+        Op::Conv(conv) => {
+            let parameters: &[&str] = if conv.bias {
+                &["weight", "bias"]
+            } else {
+                &["weight"]
+            };
+            let attributes = vec![
+                ints("kernel_shape", &[conv.kernel; 2]),
+                ints("strides", &[conv.stride; 2]),
+                ints("pads", &[conv.pad; 4]),
+                int("group", conv.groups),
+            ];
+            one("Conv", &with(parameters), attributes)
+        }
+        Op::Gemm { .. } => {
+            let flat = format!("{name}/flatten");
+            let weights = [
+                flat.clone(),
+                format!("{name}.weight"),
+                format!("{name}.bias"),
+            ];
+            let nodes = vec![
+                node(&flat, "Flatten", &inputs, &flat, vec![int("axis", 1)]),
+                node(name, "Gemm", &weights, name, vec![int("transB", 1)]),
+            ];
+            (nodes, Vec::new())
+        }
+        Op::BatchNorm => {
+            let inputs = with(&["scale", "bias", "mean", "var"]);
+            one("BatchNormalization", &inputs, vec![float("epsilon", EPSILON)])
+        }
+        Op::Relu => one("Relu", &inputs, Vec::new()),
+        Op::Relu6 => {
+            let inputs = with(&["min", "max"]);
+            let constants = vec![
+                floats(&inputs[1], &[], &[0.0]),
+                floats(&inputs[2], &[], &[6.0]),
+            ];
+            (
+                vec![node(name, "Clip", &inputs, name, Vec::new())],
+                constants,
+            )
+        }
+        Op::MaxPool(w) => one("MaxPool", &inputs, window(w)),
+        Op::AveragePool(w) => one("AveragePool", &inputs, window(w)),
+        Op::GlobalAveragePool => one("GlobalAveragePool", &inputs, Vec::new()),
+        Op::Lrn => one(
+            "LRN",
+            &inputs,
+            vec![
+                int("size", 5),
+                float("alpha", 1e-4),
+                float("beta", 0.75),
+                float("bias", 1.0),
+            ],
+        ),
+        Op::Concat => one("Concat", &inputs, vec![int("axis", 1)]),
+        Op::Add => one("Add", &inputs, Vec::new()),
+        Op::Shuffle { groups } => {
+            let [c, h, w] = *shape;
+            let part = |part: &str| format!("{name}/{part}");
+            let (split, swapped) = (part("split"), part("swap"));
+            let shapes = [part("split_shape"), part("join_shape")];
+            let nodes = vec![
+                node(
+                    &split,
+                    "Reshape",
+                    &[inputs[0].clone(), shapes[0].clone()],
+                    &split,
+                    Vec::new(),
+                ),
+                node(
+                    &swapped,
+                    "Transpose",
+                    std::slice::from_ref(&split),
+                    &swapped,
+                    vec![ints("perm", &[0, 2, 1, 3, 4])],
+                ),
+                node(
+                    name,
+                    "Reshape",
+                    &[swapped.clone(), shapes[1].clone()],
+                    name,
+                    Vec::new(),
+                ),
+            ];
+            let constants = vec![
+                integers(&shapes[0], &[1, *groups, c / groups, h, w]),
+                integers(&shapes[1], &[1, c, h, w]),
+            ];
+            (nodes, constants)
+        }
+        Op::Softmax => one("Softmax", &inputs, vec![int("axis", 1)]),
+    }
+}
+
+fn model(graph: GraphProto) -> ModelProto {
+    ModelProto {
+        ir_version: 8,
+        producer_name: "scnnc zoo".to_owned(),
+        opset_import: vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: 13,
+        }],
+        graph: Some(graph),
+        ..ModelProto::default()
+    }
+}
+
+/// `[1, C, H, W]` of a node, or `[1, C]` behind a fully connected layer.
+fn dims(plan: &Plan, id: Id) -> Vec<usize> {
+    let [c, h, w] = plan.nodes[id].shape;
+    let mut at = id;
+    while matches!(plan.nodes[at].op, Op::Relu | Op::Softmax) {
+        at = plan.nodes[at].operands[0];
+    }
+    if matches!(plan.nodes[at].op, Op::Gemm { .. }) {
+        vec![1, c]
+    } else {
+        vec![1, c, h, w]
+    }
+}
+
+/// Writes a model piece by piece. A protobuf message may be cut into several that are read as one: fields are merged
+/// and lists are appended. So each weight leaves memory as soon as it is known.
+pub struct Writer<'a> {
+    out: &'a mut dyn Write,
+}
+
+impl<'a> Writer<'a> {
+    /// Writes everything but the weights.
+    pub fn new(out: &'a mut dyn Write, plan: &Plan) -> io::Result<Self> {
+        let mut graph = GraphProto {
+            name: plan.name.to_owned(),
+            input: vec![value_info(&plan.nodes[0].name, &dims(plan, 0))],
+            ..GraphProto::default()
+        };
+        let last = plan.nodes.len() - 1;
+        graph.output = vec![value_info(&plan.nodes[last].name, &dims(plan, last))];
+        for id in 0..plan.nodes.len() {
+            let (nodes, constants) = nodes(plan, id);
+            graph.node.extend(nodes);
+            graph.initializer.extend(constants);
+        }
+        out.write_all(&model(graph).encode_to_vec())?;
+        Ok(Self { out })
+    }
+
+    /// Writes a weight.
+    pub fn weight(&mut self, name: &str, dims: &[usize], values: &[f32]) -> io::Result<()> {
+        let piece = ModelProto {
+            graph: Some(GraphProto {
+                initializer: vec![floats(name, dims, values)],
+                ..GraphProto::default()
+            }),
+            ..ModelProto::default()
+        };
+        self.out.write_all(&piece.encode_to_vec())
+    }
+}
+
+/// Evaluates a plan node on its operands; `weights` are its initializers.
+pub fn evaluate(
+    plan: &Plan,
+    id: Id,
+    operands: &[&[f32]],
+    weights: Vec<TensorProto>,
+) -> TractResult<Vec<f32>> {
+    let (nodes, constants) = nodes(plan, id);
+    let ids = &plan.nodes[id].operands;
+    let mut names: Vec<Id> = ids.clone();
+    names.dedup();
+    let graph = GraphProto {
+        name: "node".to_owned(),
+        node: nodes,
+        initializer: constants.into_iter().chain(weights).collect(),
+        input: names
+            .iter()
+            .map(|&operand| value_info(&plan.nodes[operand].name, &dims(plan, operand)))
+            .collect(),
+        output: vec![value_info(&plan.nodes[id].name, &dims(plan, id))],
+        ..GraphProto::default()
+    };
+    let plan_of_node = tract_onnx::onnx()
+        .model_for_proto_model(&model(graph))?
+        .into_optimized()?
+        .into_runnable()?;
+    let inputs = names
+        .iter()
+        .map(|name| {
+            let index = ids.iter().position(|id| id == name).unwrap_or(0);
+            Ok(Tensor::from_shape(&dims(plan, *name), operands[index])?.into_tvalue())
+        })
+        .collect::<TractResult<_>>()?;
+    let mut results = plan_of_node.run(inputs)?;
+    let result = results.remove(0).into_tensor();
+    Ok(result.to_plain_array_view::<f32>()?.iter().copied().collect())
+}
+
+/// Operator of a max pool applied to another tensor of the shape of its operand.
+pub fn evaluate_pool(plan: &Plan, pool: Id, shape: [usize; 3], values: &[f32]) -> TractResult<(Vec<f32>, [usize; 3])> {
+    let mut small = Plan::new("pool", shape);
+    let id = small.add("pool", plan.nodes[pool].op, &[0]);
+    Ok((evaluate(&small, id, &[values], Vec::new())?, small.nodes[id].shape))
+}
