@@ -1,14 +1,13 @@
 //! The float model, run by tract: the reference for accuracy and the source of calibration.
 
-use crate::import::parse;
+use crate::import::{Typed, typed};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use thiserror::Error;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{
-    Graph, IntoRunnable, IntoTValue, OutletId, TVec, Tensor, TractError, TypedFact, TypedOp,
-    TypedSimplePlan,
+    IntoRunnable, IntoTValue, OutletId, TVec, Tensor, TractError, TypedSimplePlan,
 };
 
 /// Why the float model does not run.
@@ -45,8 +44,10 @@ impl FloatModel {
     /// # Errors
     /// tract cannot read or plan the model.
     pub fn new(model: &ModelProto, wanted: &[String]) -> Result<Self, FloatError> {
-        use tract_onnx::prelude::InferenceModelExt;
-        let mut typed: Graph<TypedFact, Box<dyn TypedOp>> = parse(model)?.into_typed()?;
+        let Typed {
+            model: mut typed,
+            outlets: computed,
+        } = typed(model, wanted)?;
         let graph = model
             .graph
             .as_ref()
@@ -63,7 +64,7 @@ impl FloatModel {
             .collect();
         let mut outlets: Vec<OutletId> = typed.output_outlets()?.to_vec();
         for name in wanted {
-            if let Some(outlet) = typed.find_outlet_label(name)
+            if let Some(&outlet) = computed.get(name)
                 && !outlets.contains(&outlet)
             {
                 outputs.push(name.clone());

@@ -10,7 +10,7 @@ mod facts;
 pub(crate) mod nodes;
 mod validate;
 
-pub(crate) use facts::parse;
+pub(crate) use facts::{Typed, typed};
 pub use facts::{Facts, TensorFact};
 
 use crate::graph::{Graph, HostOp, Node, NodeId, Op};

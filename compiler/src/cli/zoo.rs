@@ -132,9 +132,9 @@ fn reached(network: &Network, made: &Made) -> String {
         table.add_row([
             layer.name.clone(),
             share(layer.reached.weights),
-            share(layer.wanted.weights),
+            share(layer.wanted_weights),
             share(layer.reached.input),
-            share(layer.wanted.input),
+            layer.wanted_input.map_or_else(String::new, share),
         ]);
     }
     align_right(&mut table, 1..5);

@@ -10,7 +10,10 @@ use std::sync::Arc;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
 use tract_onnx::pb::{ModelProto, TensorProto, type_proto};
-use tract_onnx::prelude::{DatumType, Framework, InferenceModelExt, Tensor};
+use tract_onnx::Onnx;
+use tract_onnx::prelude::{
+    DatumType, InferenceModelExt, OutletId, Tensor, TractResult, TypedModel,
+};
 
 /// What is known of a tensor.
 #[derive(Clone, Debug)]
@@ -72,11 +75,9 @@ impl Facts {
                 "check the model with onnx.checker and onnx.shape_inference; bind dimensions with `--dim NAME=VALUE`",
             )
         };
-        let onnx = tract_onnx::onnx()
-            .with_ignore_output_shapes(true)
-            .with_ignore_value_info(true);
-        let parsed = onnx.parse(model, None).map_err(failed)?;
-        let typed = parsed.model.into_typed().map_err(failed)?;
+        let onnx = framework();
+        let names = result_names(model);
+        let Typed { model: typed, outlets } = typed(model, &names).map_err(failed)?;
         let mut facts = Self::default();
         let Some(graph) = &model.graph else {
             return Ok(facts);
@@ -97,19 +98,11 @@ impl Facts {
                 );
             }
         }
-        let inputs = graph.input.iter().map(|input| &input.name);
-        let results = graph.node.iter().flat_map(|node| &node.output);
-        for name in inputs.chain(results).filter(|name| !name.is_empty()) {
+        for name in &names {
             if facts.facts.contains_key(name) {
                 continue;
             }
-            let outlet = typed.find_outlet_label(name).or_else(|| {
-                typed
-                    .nodes()
-                    .iter()
-                    .find(|node| node.name == *name)
-                    .map(|node| node.id.into())
-            });
+            let outlet = outlets.get(name).copied();
             let Some(fact) = outlet.and_then(|outlet| typed.outlet_fact(outlet).ok()) else {
                 continue;
             };
@@ -384,12 +377,50 @@ pub(super) fn bind_dimensions(
     }
 }
 
-/// tract's ONNX reader, for callers that need the trait in scope.
-pub(crate) fn parse(
-    model: &ModelProto,
-) -> tract_onnx::prelude::TractResult<tract_onnx::prelude::InferenceModel> {
+fn framework() -> Onnx {
     tract_onnx::onnx()
         .with_ignore_output_shapes(true)
         .with_ignore_value_info(true)
-        .model_for_proto_model(model)
+}
+
+/// Names of all inputs and results of a model.
+pub(crate) fn result_names(model: &ModelProto) -> Vec<String> {
+    let graph = model.graph.iter();
+    graph
+        .flat_map(|graph| {
+            let inputs = graph.input.iter().map(|input| &input.name);
+            inputs.chain(graph.node.iter().flat_map(|node| &node.output))
+        })
+        .filter(|name| !name.is_empty())
+        .cloned()
+        .collect()
+}
+
+/// A model as tract types it.
+pub(crate) struct Typed {
+    /// The model.
+    pub model: TypedModel,
+    /// Where it computes each of the names asked for.
+    pub outlets: BTreeMap<String, OutletId>,
+}
+
+/// Has tract type a model. Its labels do not survive operators that change nothing, whose result is their operand; the
+/// list of its outputs does. So every name asked for is made an output for as long as it takes.
+pub(crate) fn typed(model: &ModelProto, names: &[String]) -> TractResult<Typed> {
+    let parsed = framework().parse(model, None)?;
+    let outputs = parsed.model.outputs.len();
+    let known: Vec<(&String, OutletId)> = names
+        .iter()
+        .filter_map(|name| Some((name, *parsed.outlets_by_name.get(name)?)))
+        .collect();
+    let mut inferred = parsed.model;
+    inferred.outputs.extend(known.iter().map(|(_, outlet)| *outlet));
+    let mut model = inferred.into_typed()?;
+    let asked = model.outputs.split_off(outputs);
+    let outlets = known
+        .into_iter()
+        .map(|(name, _)| name.clone())
+        .zip(asked)
+        .collect();
+    Ok(Typed { model, outlets })
 }

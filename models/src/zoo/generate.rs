@@ -35,8 +35,10 @@ pub struct Made {
 pub struct Layer {
     /// Name of the ONNX node.
     pub name: String,
-    /// What was wanted.
-    pub wanted: Density,
+    /// Density of the weights that was wanted.
+    pub wanted_weights: f64,
+    /// Density of the input that was wanted; none where no `ReLU` decides it and nothing is published.
+    pub wanted_input: Option<f64>,
     /// What was reached.
     pub reached: Density,
 }
@@ -233,7 +235,8 @@ impl Maker<'_> {
         let input = &self.values[node.operands[0]];
         self.layers.push(Layer {
             name: name.clone(),
-            wanted,
+            wanted_weights: wanted.weights,
+            wanted_input: self.decided(id).then_some(wanted.input),
             reached: Density {
                 weights: density(&weights),
                 input: density(input),
@@ -269,7 +272,7 @@ impl Maker<'_> {
             self.biases[id] = sums
                 .chunks_mut(plane)
                 .map(|channel| {
-                    let bias = -0.75 * mean(channel);
+                    let bias = -0.9 * mean(channel);
                     channel.iter_mut().for_each(|value| *value += bias);
                     bias
                 })
@@ -278,6 +281,24 @@ impl Maker<'_> {
         self.writer
             .weight(&format!("{name}.weight"), &dims, &weights)?;
         Ok(sums)
+    }
+
+    /// Whether the density of a layer's input is published, or decided by `ReLU`s that can be shifted.
+    fn decided(&self, id: Id) -> bool {
+        fn by_relu(plan: &Plan, id: Id) -> bool {
+            let node = &plan.nodes[id];
+            match node.op {
+                Op::Relu | Op::Relu6 => {
+                    !matches!(plan.nodes[node.operands[0]].op, Op::Concat)
+                }
+                Op::MaxPool(_) | Op::Lrn | Op::Shuffle { .. } | Op::Concat => {
+                    node.operands.iter().all(|&operand| by_relu(plan, operand))
+                }
+                _ => false,
+            }
+        }
+        let published = self.options.densities.networks.get(self.network.name);
+        published.is_some() || by_relu(self.plan, self.plan.nodes[id].operands[0])
     }
 
     fn evaluate_with(&self, id: Id, weights: Vec<TensorProto>) -> Result<Vec<f32>, MakeError> {
