@@ -152,6 +152,8 @@ pub struct IntLayer {
     pub name: String,
     /// ONNX nodes it computes.
     pub onnx_nodes: Vec<String>,
+    /// ONNX tensor that it computes.
+    pub tensor: String,
     /// What is read.
     pub source: View,
     /// What is written.
@@ -425,6 +427,7 @@ impl Builder<'_> {
         IntLayer {
             name,
             onnx_nodes: self.graph.dag[copy.on_behalf_of].onnx_nodes.clone(),
+            tensor: self.graph.dag[id].tensor.clone(),
             source,
             destination,
             conv: None,
@@ -508,6 +511,7 @@ impl Builder<'_> {
         let mut layer = IntLayer {
             name,
             onnx_nodes: node.onnx_nodes.clone(),
+            tensor: node.tensor.clone(),
             source,
             destination,
             conv,

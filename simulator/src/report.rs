@@ -83,6 +83,8 @@ pub struct Layer {
     pub mapping: Option<Mapping>,
     /// Shares of non-zeros, 0..=1, mean over samples.
     pub density: Density,
+    /// Against the float model, where that was asked for.
+    pub accuracy: Option<Accuracy>,
     /// Cycles.
     pub cycles: u64,
     /// Slots by cause; they sum to cycles x PEs x multipliers.
@@ -97,6 +99,17 @@ pub struct Layer {
     pub energy_pj: Energy,
     /// Energy, pJ.
     pub energy_total_pj: f64,
+}
+
+/// How near a layer's result is to the float model's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accuracy {
+    /// Signal over quantisation noise, dB; absent when nothing differs.
+    pub sqnr_db: Option<f64>,
+    /// Largest difference of a value.
+    pub largest_error: f64,
+    /// Share of values at the end of the range, 0..=1.
+    pub saturated: f64,
 }
 
 /// Extents of a layer.
@@ -242,6 +255,7 @@ fn layer(program: &Program, index: u32, step: &StepCounts) -> Layer {
             input: step.input_density,
             output: step.output_density,
         },
+        accuracy: None,
         cycles: step.cycles,
         slots: step.slots,
         utilisation: utilisation(&step.slots),

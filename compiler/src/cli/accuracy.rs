@@ -9,6 +9,7 @@ pub struct Comparison {
     noise: f64,
     samples: u32,
     agreeing: u32,
+    largest_error: f64,
 }
 
 impl Comparison {
@@ -18,6 +19,7 @@ impl Comparison {
             let (ours, reference) = (f64::from(ours), f64::from(reference));
             self.signal += reference * reference;
             self.noise += (ours - reference) * (ours - reference);
+            self.largest_error = self.largest_error.max((ours - reference).abs());
         }
         self.samples += 1;
         self.agreeing += u32::from(top1(ours) == top1(reference));
@@ -26,6 +28,11 @@ impl Comparison {
     /// Signal-to-quantisation-noise ratio in dB; infinite when nothing differs.
     pub fn sqnr_db(&self) -> f64 {
         10.0 * (self.signal / self.noise).log10()
+    }
+
+    /// Largest difference of a value.
+    pub fn largest_error(&self) -> f64 {
+        self.largest_error
     }
 
     /// Samples whose largest output is the same one, and all samples.

@@ -6,6 +6,7 @@ use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::WriteNpyExt;
 use scnn_isa::codec::positions;
 use scnn_isa::layer::{Layer, View};
+use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
 use scnn_isa::section::{WeightBlocks, decode_requantise, group_channels, residue_taps};
 use scnn_simulator::Execution;
@@ -74,14 +75,21 @@ pub fn write(
 }
 
 fn view(program: &Program, execution: &Execution, view: View) -> ArrayD<i16> {
-    let [n, c, h, w] = program.tensor(view.tensor).shape.map(|d| d as usize);
-    let plane = h * w;
-    let range = view.channels.begin as usize * plane..view.channels.end as usize * plane;
+    let shape = program.tensor(view.tensor).shape;
     let all = &execution.tensors[view.tensor.index()];
-    let values: Vec<i16> = (0..n)
-        .flat_map(|i| all[i * c * plane..][range.clone()].iter().copied())
-        .collect();
+    let [n, _, h, w] = shape.map(|d| d as usize);
+    let values = view_values(shape, view.channels, all);
     array(&[n, view.channels.len() as usize, h, w], values)
+}
+
+/// The values of a range of channels of a tensor `[N, C, H, W]`.
+pub fn view_values([n, c, h, w]: [u32; 4], channels: Span, all: &[i16]) -> Vec<i16> {
+    let plane = (h * w) as usize;
+    let range = channels.begin as usize * plane..channels.end as usize * plane;
+    all.chunks(c as usize * plane)
+        .take(n as usize)
+        .flat_map(|image| image[range.clone()].iter().copied())
+        .collect()
 }
 
 /// `[K, C / groups, R, S]`.

@@ -7,12 +7,13 @@ use super::failure::Failure;
 use super::{dump, output, program, table, tensors};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::program::Program;
-use scnn_simulator::report::Report;
+use scnn_simulator::report::{Accuracy, Report};
 use scnn_simulator::{Execution, Options, SimulateError, Simulator};
 use scnnc::calibrate::{datum_type, synthetic};
 use scnnc::compile::Compiled;
 use scnnc::float::run_once;
 use scnnc::interpret::interpret;
+use scnnc::quantise::{Quantised, Step};
 use std::path::Path;
 use tract_onnx::prelude::Tensor;
 
@@ -54,6 +55,7 @@ pub fn run(options: &Run) -> Result<(), Failure> {
     }
     bar.finish_and_clear();
 
+    run.report_accuracy();
     let Some(report) = &run.report else {
         return Err(Failure::input(
             Code::InputMissing,
@@ -184,7 +186,16 @@ struct Tally {
     outputs: Vec<(String, Vec<Tensor>)>,
     last: Option<Execution>,
     comparison: Comparison,
+    layers: Vec<LayerComparison>,
     tensors_compared: u64,
+}
+
+/// The comparison of one layer's results.
+#[derive(Clone, Copy, Default)]
+struct LayerComparison {
+    comparison: Comparison,
+    values: usize,
+    saturated: usize,
 }
 
 impl Tally {
@@ -199,6 +210,7 @@ impl Tally {
             outputs: Vec::new(),
             last: None,
             comparison: Comparison::default(),
+            layers: Vec::new(),
             tensors_compared: 0,
         }
     }
@@ -246,7 +258,7 @@ impl Tally {
         let reference =
             interpret(network, sample, &mut host).map_err(|e| internal(e.to_string()))?;
         for step in &network.steps {
-            let scnnc::quantise::Step::Layer(layer) = step else {
+            let Step::Layer(layer) = step else {
                 continue;
             };
             let id = layer.destination.tensor;
@@ -288,6 +300,7 @@ impl Tally {
             .float
             .run(sample)
             .map_err(|e| internal(e.to_string()))?;
+        self.compare_layers(network, execution, &float);
         for (index, (name, ours)) in execution.outputs.iter().enumerate() {
             let Some(theirs) = float.get(name) else {
                 continue;
@@ -304,6 +317,52 @@ impl Tally {
             self.comparison.add(&floats(ours), &theirs);
         }
         Ok(())
+    }
+
+    /// Puts the comparison of the layers into the report.
+    fn report_accuracy(&mut self) {
+        let Some(report) = &mut self.report else {
+            return;
+        };
+        let layers = report.layers.iter_mut().filter(|l| l.engine == "scnn");
+        for (layer, entry) in layers.zip(&self.layers) {
+            if entry.values > 0 {
+                let ratio = entry.comparison.sqnr_db();
+                layer.accuracy = Some(Accuracy {
+                    sqnr_db: ratio.is_finite().then_some(ratio),
+                    largest_error: entry.comparison.largest_error(),
+                    saturated: entry.saturated as f64 / entry.values as f64,
+                });
+            }
+        }
+    }
+
+    /// Every layer's result beside the float model's tensor.
+    fn compare_layers(&mut self, network: &Quantised, execution: &Execution, float: &Sample) {
+        let layers = network.steps.iter().filter_map(|step| match step {
+            Step::Layer(layer) => Some(layer),
+            Step::Host(_) => None,
+        });
+        for (index, layer) in layers.enumerate() {
+            if self.layers.len() <= index {
+                self.layers.push(LayerComparison::default());
+            }
+            let Some(reference) = float.get(&layer.tensor) else {
+                continue;
+            };
+            let tensor = network.tensor(layer.destination.tensor);
+            let values = dump::view_values(
+                tensor.shape,
+                layer.destination.channels,
+                &execution.tensors[layer.destination.tensor.index()],
+            );
+            let entry = &mut self.layers[index];
+            let ends = |value: &i16| i32::from(*value).abs() == 32767 || value == &tensor.range[1];
+            entry.values += values.len();
+            entry.saturated += values.iter().filter(|value| ends(value)).count();
+            let ours: Vec<f32> = values.iter().map(|&v| f32::from(v) * tensor.scale).collect();
+            entry.comparison.add(&ours, &floats(reference));
+        }
     }
 
     fn summary(&self, checked: bool) -> String {

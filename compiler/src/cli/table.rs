@@ -24,12 +24,16 @@ pub fn report(report: &Report) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header([
-        "layer", "shape", "w", "in", "out", "mapping", "cycles", "useful", "vs DCNN", "energy",
+        "layer", "shape", "w", "in", "out", "mapping", "cycles", "useful", "vs DCNN", "energy", "SQNR",
     ]);
     for layer in &report.layers {
         table.add_row(row(layer, samples));
     }
-    for column in 2..=9 {
+    let compared = report.layers.iter().any(|layer| layer.accuracy.is_some());
+    if let (false, Some(column)) = (compared, table.column_mut(10)) {
+        column.set_constraint(comfy_table::ColumnConstraint::Hidden);
+    }
+    for column in 2..=10 {
         if column != 5
             && let Some(column) = table.column_mut(column)
         {
@@ -169,6 +173,11 @@ fn row(layer: &Layer, samples: f64) -> Vec<String> {
             blank()
         },
         si(layer.energy_total_pj / samples * 1e-12, "J"),
+        layer.accuracy.map_or_else(blank, |accuracy| {
+            accuracy
+                .sqnr_db
+                .map_or_else(|| "exact".to_owned(), |ratio| format!("{ratio:.1} dB"))
+        }),
     ]
 }
 

@@ -8,6 +8,10 @@ use std::io::{self, Write};
 use thiserror::Error;
 use tract_onnx::pb::TensorProto;
 
+/// What a batch normalisation takes of the mean that a channel has on the image: a trained one takes the mean over
+/// many images, and each image keeps something of its own. It is also what keeps errors small beside the signal.
+const MEAN_REMOVED: f32 = 0.25;
+
 /// Choices of a generated network.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -95,16 +99,17 @@ pub fn make(
 
 /// The densities that are wanted of a layer.
 fn wanted(network: &Network, layer: &str, options: &Options) -> Density {
-    let densities = &options.densities;
-    let published = densities.networks.get(network.name);
-    let found = published
-        .and_then(|layers| layers.get(layer).copied())
-        .or_else(|| published.and_then(|layers| interpolated(layers, layer)))
-        .unwrap_or(densities.default);
+    let found = published(network, layer, options).unwrap_or(options.densities.default);
     Density {
         weights: options.weights.unwrap_or(found.weights),
         input: options.inputs.unwrap_or(found.input),
     }
+}
+
+fn published(network: &Network, layer: &str, options: &Options) -> Option<Density> {
+    let layers = options.densities.networks.get(network.name)?;
+    let found = layers.get(layer).copied();
+    found.or_else(|| interpolated(layers, layer))
 }
 
 /// Inception modules between two that are known.
@@ -264,19 +269,11 @@ impl Maker<'_> {
             self.evaluate_with(id, initializers)?
         };
         if has_bias {
-            // Sums of variance one, and channels whose means differ less than chance would have it.
+            // Sums of variance one.
             let spread = deviation(&sums).max(f32::MIN_POSITIVE);
             scale(&mut weights, 1.0 / spread);
             scale(&mut sums, 1.0 / spread);
-            let plane = sums.len() / outputs;
-            self.biases[id] = sums
-                .chunks_mut(plane)
-                .map(|channel| {
-                    let bias = -0.9 * mean(channel);
-                    channel.iter_mut().for_each(|value| *value += bias);
-                    bias
-                })
-                .collect();
+            self.biases[id] = vec![0.0; outputs];
         }
         self.writer
             .weight(&format!("{name}.weight"), &dims, &weights)?;
@@ -297,8 +294,9 @@ impl Maker<'_> {
                 _ => false,
             }
         }
-        let published = self.options.densities.networks.get(self.network.name);
-        published.is_some() || by_relu(self.plan, self.plan.nodes[id].operands[0])
+        let name = &self.plan.nodes[id].name;
+        published(self.network, name, self.options).is_some()
+            || by_relu(self.plan, self.plan.nodes[id].operands[0])
     }
 
     fn evaluate_with(&self, id: Id, weights: Vec<TensorProto>) -> Result<Vec<f32>, MakeError> {
@@ -309,22 +307,20 @@ impl Maker<'_> {
     fn batch_norm(&mut self, id: Id) -> Result<Vec<f32>, MakeError> {
         let node = &self.plan.nodes[id];
         let channels = node.shape[0];
+        let plane = node.shape[1] * node.shape[2];
         let mut values = self.values[node.operands[0]].clone();
-        let (mut means, mut variances) = (Vec::new(), Vec::new());
-        for channel in values.chunks_mut(node.shape[1] * node.shape[2]) {
-            let (mean, spread) = (mean(channel), deviation(channel));
-            let variance = (spread * spread).max(1e-3);
-            let factor = 1.0 / (variance + EPSILON).sqrt();
-            channel
-                .iter_mut()
-                .for_each(|value| *value = (*value - mean) * factor);
-            means.push(mean);
-            variances.push(variance);
+        let means: Vec<f32> = values.chunks(plane).map(|c| MEAN_REMOVED * mean(c)).collect();
+        let deviations: Vec<f32> = values.chunks(plane).map(deviation).collect();
+        let variances: Vec<f32> = deviations.iter().map(|d| (d * d).max(1e-3)).collect();
+        // A channel that says little is not made louder than the others, as a trained scale would see to.
+        let typical = (variances.iter().sum::<f32>() / channels as f32).sqrt();
+        let scales: Vec<f32> = variances.iter().map(|v| (v + EPSILON).sqrt() / typical).collect();
+        for (channel, mean) in values.chunks_mut(plane).zip(&means) {
+            channel.iter_mut().for_each(|value| *value = (*value - mean) / typical);
         }
         let name = &node.name;
-        let ones = vec![1.0; channels];
         self.writer
-            .weight(&format!("{name}.scale"), &[channels], &ones)?;
+            .weight(&format!("{name}.scale"), &[channels], &scales)?;
         self.writer
             .weight(&format!("{name}.mean"), &[channels], &means)?;
         self.writer
@@ -373,8 +369,8 @@ impl Maker<'_> {
         Ok(values)
     }
 
-    /// The shift of each of the first `shifted` channels: one for all, so that the nearest target is met, and so many dead channels that
-    /// the next one is met as well as it can be.
+    /// The shift of each of the first `shifted` channels: one for all, so that the nearest target is met. For a target
+    /// behind further pools some channels die, if it is too low; if it is too high, channels are made more alike.
     fn shifts(
         &self,
         id: Id,
@@ -383,6 +379,7 @@ impl Maker<'_> {
         shifted: usize,
     ) -> Result<Vec<f32>, MakeError> {
         let shape = self.plan.nodes[id].shape;
+        let plane = shape[1] * shape[2];
         let pooled = |target: &Target| -> Result<Vec<Vec<f32>>, MakeError> {
             let (mut values, mut shape) = (values.to_vec(), shape);
             for &pool in &target.pools {
@@ -394,45 +391,48 @@ impl Maker<'_> {
         };
         let nearest = pooled(&targets[0])?;
         let next = targets.get(1).map(&pooled).transpose()?;
+        let means: Vec<f32> = values.chunks(plane).take(shifted).map(mean).collect();
         let mut order: Vec<usize> = (0..shifted).collect();
         order.sort_by_key(|&channel| (channel as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let threshold = |dead: usize| threshold(&nearest, &order[dead..], targets[0].density);
-        let mut dead = 0;
-        if let Some(next) = &next {
-            // The more channels are dead, the fewer windows hold a non-zero.
-            let density_with = |dead: usize| {
-                let threshold = threshold(dead);
-                let alive = order[dead..].iter().flat_map(|&c| &next[c]);
-                let total: usize = next.iter().map(Vec::len).sum();
-                alive.filter(|&&value| value > threshold).count() as f64 / total as f64
+
+        let mut best: Option<(f64, Vec<f32>)> = None;
+        for alike in [0.0f32, 0.5, 0.9, 1.0] {
+            let moved = |channels: &[Vec<f32>]| -> Vec<Vec<f32>> {
+                let move_by = |(values, mean): (&Vec<f32>, &f32)| {
+                    values.iter().map(|value| value - alike * mean).collect()
+                };
+                channels.iter().zip(&means).map(move_by).collect()
             };
-            let most = ((1.0 - targets[0].density) * shifted as f64) as usize;
-            let (mut low, mut high) = (0, most);
-            while low < high {
-                let middle = (low + high) / 2;
-                if density_with(middle) > targets[1].density {
-                    low = middle + 1;
-                } else {
-                    high = middle;
-                }
+            let nearest = moved(&nearest);
+            let threshold = |dead: usize| threshold(&nearest, &order[dead..], targets[0].density);
+            let (mut dead, mut error) = (0, 0.0);
+            if let Some(next) = next.as_deref().map(moved) {
+                let density_with = |dead: usize| {
+                    let threshold = threshold(dead);
+                    let alive = order[dead..].iter().flat_map(|&c| &next[c]);
+                    let total: usize = next.iter().map(Vec::len).sum();
+                    alive.filter(|&&value| value > threshold).count() as f64 / total as f64
+                };
+                let wanted = targets[1].density;
+                (dead, error) = nearest_count(shifted, targets[0].density, &density_with, wanted);
             }
-            let error = |dead: usize| (density_with(dead) - targets[1].density).abs();
-            dead = low;
-            if low > 0 && error(low - 1) < error(low) {
-                dead = low - 1;
+            let shift = -threshold(dead);
+            let mut shifts: Vec<f32> = means.iter().map(|mean| shift - alike * mean).collect();
+            for &channel in &order[..dead] {
+                let highest = values[channel * plane..][..plane]
+                    .iter()
+                    .copied()
+                    .fold(f32::NEG_INFINITY, f32::max);
+                shifts[channel] = -highest - 0.5;
+            }
+            if best.as_ref().is_none_or(|(least, _)| error < *least) {
+                best = Some((error, shifts));
+            }
+            if error < CLOSE_ENOUGH {
+                break;
             }
         }
-        let shift = -threshold(dead);
-        let mut shifts = vec![shift; shifted];
-        for &channel in &order[..dead] {
-            let plane = shape[1] * shape[2];
-            let highest = values[channel * plane..][..plane]
-                .iter()
-                .copied()
-                .fold(f32::NEG_INFINITY, f32::max);
-            shifts[channel] = -highest - 0.5;
-        }
-        Ok(shifts)
+        Ok(best.map_or_else(Vec::new, |(_, shifts)| shifts))
     }
 
     fn write_biases(&mut self) -> Result<(), MakeError> {
@@ -443,6 +443,35 @@ impl Maker<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// How near a density behind further pools must come before nothing else is tried.
+const CLOSE_ENOUGH: f64 = 0.002;
+
+/// The number of dead channels among `channels` with which `density_with`, which falls with it, comes nearest to
+/// `wanted`, and how far it stays from it. The others must still be able to reach `density`.
+fn nearest_count(
+    channels: usize,
+    density: f64,
+    density_with: &dyn Fn(usize) -> f64,
+    wanted: f64,
+) -> (usize, f64) {
+    let (mut low, mut high) = (0, ((1.0 - density) * channels as f64) as usize);
+    while low < high {
+        let middle = usize::midpoint(low, high);
+        if density_with(middle) > wanted {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    let error = |count: usize| (density_with(count) - wanted).abs();
+    let below = low.saturating_sub(1);
+    if error(below) < error(low) {
+        (below, error(below))
+    } else {
+        (low, error(low))
     }
 }
 
