@@ -10,7 +10,7 @@
 //!   is late. A block without weights costs no cycle. The room of a part is free when the PE has finished it.
 //! - **PEs** run the parts in order, each as a whole once it has arrived: for every activation vector of the part's
 //!   channel all its weight vectors, one step a cycle unless a bank queue is full ([`super::queues`]). Queues empty
-//!   while a PE waits.
+//!   while a PE waits. A PE without activations for a part finishes it on arrival.
 //! - **Rounds.** A PE begins a round when the half that it fills has been drained (the round before the last), with
 //!   drift `group` also not before all PEs have finished the round before, and when the source tile is loaded. What
 //!   of the source had spilled is read again in each round, requested when the first PE begins it, and no PE finishes
@@ -87,10 +87,21 @@ struct Stream {
     /// When the room was last known to become free.
     room: u64,
     last_arrival: u64,
-    /// The item whose last part has run, until the round has ended.
-    ending: Option<usize>,
+    /// The last part that has run, if its round has not ended.
+    ending: Option<Ending>,
+    /// When the last PE of the group finished what it has run.
+    busiest: u64,
     /// The PEs of the group, as (PE of the array, PE of the group).
     pes: Vec<(usize, usize)>,
+}
+
+/// The end of a round for a PE group.
+#[derive(Clone, Copy)]
+struct Ending {
+    item: usize,
+    /// When its last part was there, by the bus alone and with DRAM.
+    by_bus: u64,
+    arrival: u64,
 }
 
 /// Why a request was made.
@@ -423,8 +434,8 @@ impl<'a> Engine<'a> {
 
     /// Runs the oldest part that has arrived on all PEs of its group, or ends the round that ran; whether it could.
     fn run_part(&mut self, index: usize) -> bool {
-        if let Some(number) = self.streams[index].ending {
-            return self.end_round(index, number);
+        if let Some(ending) = self.streams[index].ending {
+            return self.end_round(index, ending);
         }
         let Some((part, ..)) = self.streams[index].arrived.front() else {
             return false;
@@ -448,7 +459,11 @@ impl<'a> Engine<'a> {
             self.begin_round(number, begun);
         }
         if part.last {
-            self.streams[index].ending = Some(number);
+            self.streams[index].ending = Some(Ending {
+                item: number,
+                by_bus,
+                arrival,
+            });
         }
         true
     }
@@ -473,7 +488,8 @@ impl<'a> Engine<'a> {
     }
 
     /// Ends a round for a PE group, once what had spilled is there.
-    fn end_round(&mut self, index: usize, number: usize) -> bool {
+    fn end_round(&mut self, index: usize, ending: Ending) -> bool {
+        let number = ending.item;
         let item = &self.items[number];
         let spill = match (item.round.multiply.spilled_bytes, item.spill) {
             (0, _) => 0,
@@ -485,15 +501,16 @@ impl<'a> Engine<'a> {
         for pe in self.busy_pes(index, number) {
             let finish = &mut self.finish[pe.0];
             let queued = &mut self.queued[pe.0 * banks..(pe.0 + 1) * banks];
-            if spill > *finish {
-                self.waits.dram += spill - *finish;
-                queues::idle(queued, spill - *finish);
-                *finish = spill;
-            }
+            let arrival = ending.arrival.max(spill);
+            let end = wait(&mut self.waits, *finish, [0, 0, 0, ending.by_bus, arrival]);
+            queues::idle(queued, end - *finish);
+            *finish = end;
             finished = finished.max(*finish);
             retired = retired.max(*finish + queues::longest(queued));
         }
-        self.streams[index].ending = None;
+        let stream = &mut self.streams[index];
+        stream.ending = None;
+        stream.busiest = stream.busiest.max(finished);
         let item = &mut self.items[number];
         item.finished = item.finished.max(finished);
         item.retired = item.retired.max(retired);
@@ -575,33 +592,40 @@ impl<'a> Engine<'a> {
     ) -> u64 {
         let banks = self.machine.pe.banks as usize;
         let prepared = &self.vectors[&self.items[part.item].round.task];
-        let (mut earliest, mut latest) = (arrival, arrival);
-        for (order, &(pe, of_group)) in prepared.pes[index].iter().enumerate() {
-            let finish = &mut self.finish[pe];
-            let queued = &mut self.queued[pe * banks..(pe + 1) * banks];
-            let begin = wait(
-                &mut self.waits,
-                *finish,
-                [barrier, drain, load, by_bus, arrival],
-            );
-            queues::idle(queued, begin - *finish);
-            *finish = begin;
-            if !part.elements.is_empty() {
-                let block = prepared.vectors.block(part.channel, part.residue, of_group);
-                if block.vectors() > 0 {
-                    let busy = queues::run(queued, self.depth, &block, &self.scratch);
-                    *finish += busy.steps + busy.stalls;
-                    self.waits.bank_stall += busy.stalls;
-                }
-            }
-            earliest = if order == 0 {
+        let stream = &mut self.streams[index];
+        let mut earliest = arrival;
+        if part.first {
+            // The round begins for all; later parts concern those that have something to multiply.
+            let begins = prepared.pes[index].iter().map(|&(pe, _)| {
+                let finish = &mut self.finish[pe];
+                let begin = wait(
+                    &mut self.waits,
+                    *finish,
+                    [barrier, drain, load, by_bus, arrival],
+                );
+                let queued = &mut self.queued[pe * banks..(pe + 1) * banks];
+                queues::idle(queued, begin - *finish);
+                *finish = begin;
+                stream.busiest = stream.busiest.max(begin);
                 begin
-            } else {
-                earliest.min(begin)
-            };
-            latest = latest.max(*finish);
+            });
+            earliest = begins.min().unwrap_or(arrival);
         }
-        let held = &mut self.streams[index].held;
+        if !part.elements.is_empty() {
+            for block in prepared.vectors.blocks(part.channel, part.residue) {
+                let (pe, _) = stream.pes[block.pe];
+                let finish = &mut self.finish[pe];
+                let queued = &mut self.queued[pe * banks..(pe + 1) * banks];
+                let begin = wait(&mut self.waits, *finish, [0, 0, 0, by_bus, arrival]);
+                queues::idle(queued, begin - *finish);
+                let busy = queues::run(queued, self.depth, &block, &self.scratch);
+                *finish = begin + busy.steps + busy.stalls;
+                self.waits.bank_stall += busy.stalls;
+                stream.busiest = stream.busiest.max(*finish);
+            }
+        }
+        let latest = stream.busiest.max(arrival);
+        let held = &mut stream.held;
         if let Some(held) = held.iter_mut().find(|(_, finished)| finished.is_none()) {
             held.1 = Some(latest);
         }
@@ -891,6 +915,7 @@ impl Stream {
             room: 0,
             last_arrival: 0,
             ending: None,
+            busiest: 0,
             pes,
         }
     }

@@ -127,15 +127,16 @@ pub struct ChannelVectors {
     edges: Vec<u32>,
     /// Lanes whose product is in the plane, by (edge vector, tap r-major).
     in_plane: Vec<u64>,
-    /// First vector by (residue, PE), with the end behind.
-    starts: Vec<u32>,
+    /// Blocks with vectors: PE, first vector and end.
+    blocks: Vec<(u32, u32, u32)>,
+    /// First block by residue, with the end behind.
+    residues: Vec<u32>,
 }
 
 /// The activation vectors of a pass.
 pub struct PassVectors {
     channels: Vec<ChannelVectors>,
     first_channel: u32,
-    pes: usize,
     taps: usize,
     width: usize,
     banks: BankOf,
@@ -184,26 +185,27 @@ impl PassVectors {
                 .map(|c| builder.channel(view_begin + c))
                 .collect(),
             first_channel: channels.begin,
-            pes: pes.count() as usize,
             taps: (array.y.kernel * array.x.kernel) as usize,
             width: builder.width,
             banks,
         }
     }
 
-    /// The block of (channel of the view, residue, PE).
-    pub fn block(&self, channel: u32, residue: u32, pe: usize) -> ActivationBlock<'_> {
+    /// The blocks of a (channel of the view, residue) that have vectors, one for a PE.
+    pub fn blocks(&self, channel: u32, residue: u32) -> impl Iterator<Item = ActivationBlock<'_>> {
         let data = &self.channels[(channel - self.first_channel) as usize];
-        let index = residue as usize * self.pes + pe;
-        let (begin, end) = (data.starts[index] as usize, data.starts[index + 1] as usize);
-        ActivationBlock {
+        let residue = residue as usize;
+        let (begin, end) = (data.residues[residue], data.residues[residue + 1]);
+        let blocks = &data.blocks[begin as usize..end as usize];
+        blocks.iter().map(|&(pe, begin, end)| ActivationBlock {
             data,
-            begin,
-            end,
+            pe: pe as usize,
+            begin: begin as usize,
+            end: end as usize,
             taps: self.taps,
             width: self.width,
             banks: self.banks,
-        }
+        })
     }
 }
 
@@ -232,15 +234,20 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn channel(&self, channel: u32) -> ChannelVectors {
         let mut vectors = ChannelVectors {
-            starts: vec![0],
+            residues: vec![0],
             ..ChannelVectors::default()
         };
         let mut pending = Pending::new(self.width);
         for residue in 0..self.residues.count() {
-            for pe in &self.pes {
+            for (number, pe) in self.pes.iter().enumerate() {
+                let begin = vectors.lanes.len() as u32;
                 self.block(channel, residue, pe, &mut pending, &mut vectors);
-                vectors.starts.push(vectors.lanes.len() as u32);
+                let end = vectors.lanes.len() as u32;
+                if end > begin {
+                    vectors.blocks.push((number as u32, begin, end));
+                }
             }
+            vectors.residues.push(vectors.blocks.len() as u32);
         }
         vectors
     }
@@ -380,6 +387,8 @@ struct Lane {
 #[derive(Clone, Copy, Debug)]
 pub struct ActivationBlock<'a> {
     data: &'a ChannelVectors,
+    /// PE of the group.
+    pub pe: usize,
     begin: usize,
     end: usize,
     taps: usize,
