@@ -3,7 +3,7 @@
 //! In a verified program every region that is read holds the tensor it is declared for, so contents are kept once per
 //! tensor, densely; what regions decide is where blocks lie, and with it traffic and spills.
 
-use crate::baseline::Baselines;
+use crate::baseline::{Baselines, Operands};
 use crate::convolve::{Weight, convolve, plan};
 use crate::counters::Counters;
 use crate::energy::Energy;
@@ -425,18 +425,28 @@ impl<'a> State<'a> {
             layer.destination.channels,
         );
         if let Some(array) = &layer.array {
-            let (c, k) = (
-                layer.source.channels.len(),
-                layer.destination.channels.len(),
-            );
-            counts.baselines = Baselines::of(
-                self.machine,
-                array,
-                c,
-                k,
-                destination.shape[0],
-                counts.slots.useful,
-            );
+            let views = [layer.source, layer.destination];
+            let tensors = views.map(|view| self.program.tensor(view.tensor));
+            let elements = [0, 1].map(|side| {
+                let [n, _, h, w] = tensors[side].shape.map(u64::from);
+                n * u64::from(views[side].channels.len()) * h * w
+            });
+            let densities = [counts.input_density, counts.output_density];
+            let external = views.map(|view| {
+                self.program.values.iter().any(|value| {
+                    let region = value.region.map(|region| self.program.region(region));
+                    region.is_some_and(|region| region.tensor == view.tensor)
+                })
+            });
+            let operands = Operands {
+                channels: views.map(|view| view.channels.len()),
+                images: destination.shape[0],
+                useful: counts.slots.useful,
+                activations: elements,
+                nonzeros: [0, 1].map(|side| (elements[side] as f64 * densities[side]).round() as u64),
+                external,
+            };
+            counts.baselines = Baselines::of(self.machine, array, &operands);
         }
         counts.energy = Energy::of(&counts.counters, self.machine);
         let source = self.program.tensor(layer.source.tensor);

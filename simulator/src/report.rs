@@ -62,6 +62,10 @@ pub struct Totals {
     pub oracle_cycles: u64,
     /// Energy, pJ.
     pub energy_pj: f64,
+    /// Energy of DCNN on the layers of the array, pJ.
+    pub dcnn_pj: f64,
+    /// Energy of DCNN-opt on them, pJ.
+    pub dcnn_opt_pj: f64,
 }
 
 /// A layer or host segment.
@@ -197,10 +201,7 @@ impl Report {
             layer.counters += more.counters;
             layer.density.input = mean(layer.density.input, more.density.input);
             layer.density.output = mean(layer.density.output, more.density.output);
-            layer.baselines.dcnn += more.baselines.dcnn;
-            layer.baselines.dcnn_ideal += more.baselines.dcnn_ideal;
-            layer.baselines.oracle += more.baselines.oracle;
-            layer.baselines.macs += more.baselines.macs;
+            layer.baselines.add(&more.baselines);
             layer.energy_pj.add(&more.energy_pj);
             layer.energy_total_pj = layer.energy_pj.total();
             layer.utilisation = utilisation(&layer.slots);
@@ -225,6 +226,8 @@ impl Report {
             totals.dcnn_ideal_cycles += layer.baselines.dcnn_ideal;
             totals.oracle_cycles += layer.baselines.oracle;
             totals.energy_pj += layer.energy_total_pj;
+            totals.dcnn_pj += layer.baselines.dcnn_pj.total();
+            totals.dcnn_opt_pj += layer.baselines.dcnn_opt_pj.total();
         }
         self.totals = totals;
     }

@@ -36,7 +36,7 @@ use scnn_isa::layer::ArrayStage;
 use scnn_isa::layout::Grid;
 use scnn_isa::machine::{Drift, Machine};
 use scnn_isa::section::group_channels;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Simulates a layer.
 pub fn time(machine: &Machine, work: &LayerWork) -> Timed {
@@ -159,7 +159,7 @@ struct Engine<'a> {
     streams: Vec<Stream>,
     items: Vec<Item<'a>>,
     /// Vectors of the passes that are under way, by task.
-    vectors: BTreeMap<usize, Prepared>,
+    vectors: Vec<Option<Prepared>>,
     scratch: WeightVectors,
     /// By PE of the array.
     finish: Vec<u64>,
@@ -167,6 +167,8 @@ struct Engine<'a> {
     queued: Vec<u16>,
     /// End of the drain of each round, by ordinal.
     drained: Vec<Option<u64>>,
+    /// The item that closes each round, by ordinal.
+    closing: Vec<usize>,
     drains: VecDeque<RoundDrain>,
     ppu_free: u64,
     /// Next task for the mover and for the PPUs.
@@ -197,7 +199,11 @@ impl<'a> Engine<'a> {
                 spill: None,
             })
             .collect();
-        let ordinals = items.iter().map(|item| item.round.ordinal + 1).max();
+        let mut closing = Vec::new();
+        for (number, item) in items.iter().enumerate() {
+            closing.resize(closing.len().max(item.round.ordinal + 1), 0);
+            closing[item.round.ordinal] = number;
+        }
         let pes = machine.pe_count() as usize;
         let mut engine = Self {
             machine,
@@ -209,11 +215,12 @@ impl<'a> Engine<'a> {
             bus: vec![0; machine.weights.bus_vectors_per_cycle as usize],
             streams: Vec::new(),
             items,
-            vectors: BTreeMap::new(),
+            vectors: work.tasks.iter().map(|_| None).collect(),
             scratch: WeightVectors::new(machine.pe.weights_per_vector as usize),
             finish: vec![0; pes],
             queued: vec![0; pes * machine.pe.banks as usize],
-            drained: vec![None; ordinals.unwrap_or(0)],
+            drained: vec![None; closing.len()],
+            closing,
             drains: VecDeque::new(),
             ppu_free: 0,
             next_mover: 0,
@@ -408,11 +415,7 @@ impl<'a> Engine<'a> {
         if let (true, Some(before)) = (item.round.multiply.opens, item.round.ordinal.checked_sub(2))
         {
             drain = self.drained[before]?;
-            let finished = self.items[..number]
-                .iter()
-                .rev()
-                .find(|item| item.round.ordinal == before)
-                .map_or(0, |item| item.finished);
+            let finished = self.items[self.closing[before]].finished;
             barrier = barrier.max(finished);
         }
         let load = self.work.tasks[..item.round.task]
@@ -521,7 +524,7 @@ impl<'a> Engine<'a> {
             let mut of_task = self.items.iter().filter(|item| item.round.task == task);
             if of_task.clone().all(|item| item.running == 0) {
                 self.ended[task] = of_task.by_ref().map(|item| item.finished).max();
-                self.vectors.remove(&task);
+                self.vectors[task] = None;
             }
         }
         true
@@ -545,7 +548,7 @@ impl<'a> Engine<'a> {
         let (multiply, task) = (item.round.multiply, item.round.task);
         let tile = &self.work.source_layout.tiles[multiply.pass.source_tile as usize];
         let inner = layer.inner_rect(multiply.pass.output);
-        if !self.vectors.contains_key(&task) {
+        if self.vectors[task].is_none() {
             let vectors = PassVectors::new(
                 self.machine,
                 array,
@@ -564,18 +567,22 @@ impl<'a> Engine<'a> {
                     .map(|stream| self.busy_pes(stream, part.item))
                     .collect(),
             };
-            self.vectors.insert(task, prepared);
+            self.vectors[task] = Some(prepared);
         }
         let group = item.round.round * array.pe_groups.count() + self.streams[index].group;
+        let Some(prepared) = &self.vectors[task] else {
+            return;
+        };
         if let Some(weights) = self.work.weights
             && !part.elements.is_empty()
+            && prepared.vectors.blocks(part.channel, part.residue).len() > 0
         {
             self.scratch.fill(
                 weights,
                 (group as usize, part.channel, part.residue),
                 part.elements.clone(),
                 array,
-                self.vectors[&task].accumulators,
+                prepared.accumulators,
                 BankOf::new(self.machine),
             );
         }
@@ -591,7 +598,8 @@ impl<'a> Engine<'a> {
         arrival: u64,
     ) -> u64 {
         let banks = self.machine.pe.banks as usize;
-        let prepared = &self.vectors[&self.items[part.item].round.task];
+        let task = self.items[part.item].round.task;
+        let prepared = self.vectors[task].as_ref().expect("the part was prepared");
         let stream = &mut self.streams[index];
         let mut earliest = arrival;
         if part.first {
@@ -637,11 +645,15 @@ impl<'a> Engine<'a> {
         if self.mover_busy {
             return false;
         }
-        let Some(task) = (self.next_mover..self.work.tasks.len())
-            .find(|&t| matches!(self.work.tasks[t], Task::Load(_) | Task::Store(_)))
-        else {
+        let is_move = |task: &Task| matches!(task, Task::Load(_) | Task::Store(_));
+        let tasks = &self.work.tasks;
+        while tasks.get(self.next_mover).is_some_and(|task| !is_move(task)) {
+            self.next_mover += 1;
+        }
+        let task = self.next_mover;
+        if task == tasks.len() {
             return false;
-        };
+        }
         let before = &self.work.tasks[..task];
         let mut ready = self.mover_free;
         let (bytes, reason) = match &self.work.tasks[task] {
@@ -702,13 +714,10 @@ impl<'a> Engine<'a> {
         let Some(drain) = self.drains.front() else {
             return false;
         };
-        let closing = self
-            .items
-            .iter()
-            .find(|item| item.round.ordinal == drain.ordinal && item.round.multiply.closes);
-        let Some(item) = closing.filter(|item| item.running == 0) else {
+        let item = &self.items[self.closing[drain.ordinal]];
+        if item.running > 0 {
             return false;
-        };
+        }
         let begin = item.retired.max(self.ppu_free);
         if drain.operand_bytes > 0 {
             self.ppu_busy = true;

@@ -124,6 +124,8 @@ mod avx2 {
 
     const BANKS: usize = 32;
     const WEIGHTS: usize = 4;
+    /// Sets of lanes of an edge vector for which there is room: all that four lanes have.
+    const SETS: usize = 16;
 
     /// Whether this form can run the block: counts must fit a byte.
     pub fn fits(
@@ -166,6 +168,12 @@ mod avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2")]
+    fn sum(a: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+        _mm256_adds_epu8(_mm256_adds_epu8(a, b), _mm256_adds_epu8(c, d))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
     fn bytes(vector: __m256i) -> [u8; BANKS] {
         let mut bytes = [0; BANKS];
         // SAFETY: the array has 32 bytes.
@@ -198,34 +206,52 @@ mod avx2 {
             depth: _mm256_set1_epi8(depth as i8),
         };
         let mut busy = Busy::default();
+        // For each set of lanes two copies of the histogram, and zeros for lanes without a weight.
+        let mut histograms = [[0u8; 3 * BANKS]; SETS];
         for vector in 0..activations.vectors() {
             busy.steps += weights.vectors() as u64;
-            if activations.is_interior(vector) {
-                // Two copies of the histogram, and zeros for lanes without a weight.
-                let mut histogram = [0u8; 3 * BANKS];
-                for bank in activations.banks_of(vector) {
+            let count = |histogram: &mut [u8; 3 * BANKS], lanes: u64| {
+                histogram[..2 * BANKS].fill(0);
+                for bank in activations.banks_of(vector, lanes) {
                     histogram[bank] += 1;
                     histogram[bank + BANKS] += 1;
                 }
-                for rotations in weights.rotations.chunks_exact(WEIGHTS) {
-                    let of = |lane: usize| {
-                        let rotation = usize::from(rotations[lane]);
-                        load(&histogram[rotation..rotation + BANKS])
-                    };
-                    let products = _mm256_adds_epu8(
-                        _mm256_adds_epu8(of(0), of(1)),
-                        _mm256_adds_epu8(of(2), of(3)),
-                    );
-                    busy.stalls += queues.issue(products);
+            };
+            let steps = weights.rotations.chunks_exact(WEIGHTS);
+            match activations.edge(vector) {
+                None => {
+                    let histogram = &mut histograms[0];
+                    count(histogram, activations.lanes(vector));
+                    for rotations in steps {
+                        let of = |lane: usize| {
+                            let rotation = usize::from(rotations[lane]);
+                            load(&histogram[rotation..rotation + BANKS])
+                        };
+                        busy.stalls += queues.issue(sum(of(0), of(1), of(2), of(3)));
+                    }
                 }
-                continue;
-            }
-            for step in 0..weights.vectors() {
-                let mut products = [0u8; BANKS];
-                count_products(activations, vector, weights, step, |bank| {
-                    products[bank] += 1;
-                });
-                busy.stalls += queues.issue(load(&products));
+                Some((sets, kinds)) if sets.len() <= SETS => {
+                    for (histogram, &set) in histograms.iter_mut().zip(sets) {
+                        count(histogram, set);
+                    }
+                    for (rotations, taps) in steps.zip(weights.taps.chunks_exact(WEIGHTS)) {
+                        let of = |lane: usize| {
+                            let kind = usize::from(kinds[taps[lane] as usize]);
+                            let rotation = usize::from(rotations[lane]);
+                            load(&histograms[kind % SETS][rotation..rotation + BANKS])
+                        };
+                        busy.stalls += queues.issue(sum(of(0), of(1), of(2), of(3)));
+                    }
+                }
+                Some(_) => {
+                    for step in 0..weights.vectors() {
+                        let mut products = [0u8; BANKS];
+                        count_products(activations, vector, weights, step, |bank| {
+                            products[bank] += 1;
+                        });
+                        busy.stalls += queues.issue(load(&products));
+                    }
+                }
             }
         }
         for (queue, byte) in waiting.iter_mut().zip(bytes(queues.waiting)) {

@@ -125,8 +125,12 @@ pub struct ChannelVectors {
     lanes: Vec<u64>,
     /// By vector: [`INTERIOR`], or its index among the vectors that have a product outside the plane.
     edges: Vec<u32>,
-    /// Lanes whose product is in the plane, by (edge vector, tap r-major).
-    in_plane: Vec<u64>,
+    /// By (edge vector, tap r-major): which of the vector's sets of lanes stays in the plane.
+    kinds: Vec<u16>,
+    /// Sets of lanes of the edge vectors, none twice in a vector.
+    sets: Vec<u64>,
+    /// First set of each edge vector, with the end behind.
+    first_sets: Vec<u32>,
     /// Blocks with vectors: PE, first vector and end.
     blocks: Vec<(u32, u32, u32)>,
     /// First block by residue, with the end behind.
@@ -192,7 +196,11 @@ impl PassVectors {
     }
 
     /// The blocks of a (channel of the view, residue) that have vectors, one for a PE.
-    pub fn blocks(&self, channel: u32, residue: u32) -> impl Iterator<Item = ActivationBlock<'_>> {
+    pub fn blocks(
+        &self,
+        channel: u32,
+        residue: u32,
+    ) -> impl ExactSizeIterator<Item = ActivationBlock<'_>> {
         let data = &self.channels[(channel - self.first_channel) as usize];
         let residue = residue as usize;
         let (begin, end) = (data.residues[residue], data.residues[residue + 1]);
@@ -235,6 +243,7 @@ impl Builder<'_> {
     fn channel(&self, channel: u32) -> ChannelVectors {
         let mut vectors = ChannelVectors {
             residues: vec![0],
+            first_sets: vec![0],
             ..ChannelVectors::default()
         };
         let mut pending = Pending::new(self.width);
@@ -340,21 +349,29 @@ impl Builder<'_> {
         if interior {
             into.edges.push(INTERIOR);
         } else {
-            into.edges
-                .push((into.in_plane.len() / self.all_taps) as u32);
-            let first = into.in_plane.len();
-            into.in_plane.resize(first + self.all_taps, 0);
-            for (index, lane) in pending.lanes.iter().enumerate() {
-                let Some(lane) = lane.as_ref().filter(|lane| lane.image_inside) else {
-                    continue;
-                };
-                let (rows, cols) = (pe.y.inside(lane.y), pe.x.inside(lane.x));
-                for &(r, s) in taps {
-                    if rows[r as usize] && cols[s as usize] {
-                        into.in_plane[first + (r * self.kernel_cols + s) as usize] |= 1 << index;
+            into.edges.push((into.kinds.len() / self.all_taps) as u32);
+            let first = into.kinds.len();
+            into.kinds.resize(first + self.all_taps, 0);
+            let first_set = into.sets.len();
+            for &(r, s) in taps {
+                let mut set = 0u64;
+                for (index, lane) in pending.lanes.iter().enumerate() {
+                    if let Some(lane) = lane
+                        && lane.image_inside
+                        && pe.y.inside(lane.y)[r as usize]
+                        && pe.x.inside(lane.x)[s as usize]
+                    {
+                        set |= 1 << index;
                     }
                 }
+                let known = into.sets[first_set..].iter().position(|other| *other == set);
+                let kind = known.unwrap_or_else(|| {
+                    into.sets.push(set);
+                    into.sets.len() - 1 - first_set
+                });
+                into.kinds[first + (r * self.kernel_cols + s) as usize] = kind as u16;
             }
+            into.first_sets.push(into.sets.len() as u32);
         }
         pending.filled = 0;
     }
@@ -404,17 +421,27 @@ impl ActivationBlock<'_> {
         self.end - self.begin
     }
 
-    /// Whether every product of the vector is in the plane, whatever the tap.
-    pub fn is_interior(&self, vector: usize) -> bool {
-        self.data.edges[self.begin + vector] == INTERIOR
-    }
-
     /// The lanes of a vector whose product with a weight at `tap` is neither zero nor outside the plane.
     pub fn in_plane(&self, vector: usize, tap: u32) -> u64 {
         match self.data.edges[self.begin + vector] {
             INTERIOR => self.data.lanes[self.begin + vector],
-            edge => self.data.in_plane[edge as usize * self.taps + tap as usize],
+            edge => self.sets(edge)[usize::from(self.kinds(edge)[tap as usize])],
         }
+    }
+
+    /// Sets of lanes of an edge vector, and by tap which of them stays in the plane; none for an interior vector.
+    pub fn edge(&self, vector: usize) -> Option<(&[u64], &[u16])> {
+        let edge = self.data.edges[self.begin + vector];
+        (edge != INTERIOR).then(|| (self.sets(edge), self.kinds(edge)))
+    }
+
+    fn sets(&self, edge: u32) -> &[u64] {
+        let range = &self.data.first_sets[edge as usize..edge as usize + 2];
+        &self.data.sets[range[0] as usize..range[1] as usize]
+    }
+
+    fn kinds(&self, edge: u32) -> &[u16] {
+        &self.data.kinds[edge as usize * self.taps..][..self.taps]
     }
 
     /// The bank of the product of a lane and a weight's address.
@@ -423,10 +450,9 @@ impl ActivationBlock<'_> {
         self.banks.bank(activation, weight_address)
     }
 
-    /// What the non-zeros of a vector contribute to the bank ([`BankOf::Modulo`]).
-    pub fn banks_of(&self, vector: usize) -> impl Iterator<Item = usize> + '_ {
+    /// What a set of a vector's lanes contributes to the bank ([`BankOf::Modulo`]).
+    pub fn banks_of(&self, vector: usize, mut lanes: u64) -> impl Iterator<Item = usize> + '_ {
         let index = self.begin + vector;
-        let mut lanes = self.data.lanes[index];
         let addresses = &self.data.addresses[index * self.width..(index + 1) * self.width];
         std::iter::from_fn(move || {
             (lanes != 0).then(|| {
@@ -435,6 +461,11 @@ impl ActivationBlock<'_> {
                 addresses[lane] as usize
             })
         })
+    }
+
+    /// The lanes of a vector that hold a non-zero.
+    pub fn lanes(&self, vector: usize) -> u64 {
+        self.data.lanes[self.begin + vector]
     }
 }
 
@@ -537,6 +568,8 @@ pub struct WeightVectors {
     /// By (vector, lane): where in two histograms in a row, with zeros behind, the lane's rotation begins. Only for
     /// at most 85 banks, so that it fits a byte.
     pub rotations: Vec<u8>,
+    /// By (vector, lane): the tap; 0 for lanes without a weight.
+    pub taps: Vec<u32>,
 }
 
 impl WeightVectors {
@@ -547,6 +580,7 @@ impl WeightVectors {
             lanes: Vec::new(),
             starts: Vec::new(),
             rotations: Vec::new(),
+            taps: Vec::new(),
         }
     }
 
@@ -574,6 +608,7 @@ impl WeightVectors {
         self.lanes.clear();
         self.starts.clear();
         self.rotations.clear();
+        self.taps.clear();
         self.starts.push(0);
         for vector in stream.elements(group, channel, residue)[part].chunks(self.width) {
             for index in 0..self.width {
@@ -581,6 +616,7 @@ impl WeightVectors {
                 if let BankOf::Modulo(count) = banks {
                     self.rotations.push(2 * count as u8);
                 }
+                self.taps.push(weight.map_or(0, |weight| weight.tap));
                 let Some(weight) = weight else { continue };
                 let (r, s) = (weight.tap / array.x.kernel, weight.tap % array.x.kernel);
                 let row = i64::from(weight.k) * images * height - tap_offset(&array.y, r);

@@ -1,0 +1,64 @@
+//! Speed of the simulator on networks of the zoo at their published densities: useful products in a second of the
+//! host, with values, for both timings. `cargo bench -p scnnc --bench simulate`.
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use scnn_isa::machine::Machine;
+use scnn_isa::program::Program;
+use scnn_models::zoo::{DENSITIES, Network, make};
+use scnn_simulator::timing::Timing;
+use scnn_simulator::{Options as RunOptions, Simulator};
+use scnnc::compile::{Options, compile};
+use scnnc::map::Strategy;
+use scnnc::quantise;
+use std::collections::BTreeMap;
+use tract_onnx::prelude::Tensor;
+
+fn main() {
+    divan::main();
+}
+
+fn program(network: &str) -> (Program, BTreeMap<String, Tensor>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("network.onnx");
+    let choices = scnn_models::zoo::Options {
+        seed: 1,
+        densities: scnn_isa::yaml::from_str(DENSITIES).unwrap(),
+        weights: None,
+        inputs: None,
+    };
+    let mut file = std::fs::File::create(&path).unwrap();
+    let network = Network::find(network).unwrap();
+    let made = make(network, &choices, &mut file, &mut |_| ()).unwrap();
+    let ([c, h, w], values) = made.image;
+    let image = Tensor::from_shape(&[1, c, h, w], &values).unwrap();
+    let sample = BTreeMap::from([("data".to_owned(), image)]);
+    let options = Options {
+        machine: Machine::preset("scnn").unwrap(),
+        strategy: Strategy::Paper,
+        quantise: quantise::Options {
+            bits: 16,
+            headroom: 1.5,
+        },
+        dims: BTreeMap::new(),
+        samples: ("image".to_owned(), vec![sample.clone()]),
+        calibration: None,
+        seed: 1,
+        allow_host_only: false,
+    };
+    let compiled = compile(&path, &options, &mut |_, _| ()).unwrap();
+    (compiled.program, sample)
+}
+
+#[divan::bench(args = ["alexnet", "googlenet", "vgg16"], consts = [true, false], sample_count = 5, sample_size = 1)]
+fn simulate<const EXACT: bool>(bencher: Bencher, network: &str) {
+    let (program, sample) = program(network);
+    let simulator = Simulator::new(&program).unwrap();
+    let timing = if EXACT { Timing::Exact } else { Timing::Fast };
+    let options = RunOptions { timing };
+    let steps = simulator.run(&sample, &options).unwrap().steps;
+    let useful: u64 = steps.iter().map(|step| step.slots.useful).sum();
+    bencher
+        .counter(ItemsCount::new(useful))
+        .bench_local(|| simulator.run(&sample, &options).unwrap());
+}
