@@ -74,6 +74,35 @@ impl ActivationBlocks {
         &self.blocks[pe as usize * per_pe..(pe as usize + 1) * per_pe]
     }
 
+    /// The same by (channel, residue), in vectors of `width` elements.
+    pub fn columns(&self, width: u32) -> Columns {
+        let per_pe = (self.channels * self.residues) as usize;
+        let mut columns = Columns {
+            sums: Vec::with_capacity(per_pe),
+            pes: Vec::new(),
+            starts: vec![0],
+            occupied: (0..self.pes.count())
+                .filter(|&pe| self.of_pe(pe).iter().any(|b| b.elements > 0))
+                .count() as u64,
+        };
+        for column in 0..per_pe {
+            let mut sums = [0u64; 3];
+            for pe in 0..self.pes.count() {
+                let block = self.blocks[pe as usize * per_pe + column];
+                let vectors = block.elements.div_ceil(width);
+                if vectors > 0 {
+                    columns.pes.push((pe, vectors));
+                }
+                sums[0] += u64::from(block.elements);
+                sums[1] += u64::from(block.nonzeros);
+                sums[2] += u64::from(vectors);
+            }
+            columns.sums.push(sums);
+            columns.starts.push(columns.pes.len() as u32);
+        }
+        columns
+    }
+
     /// Elements that each PE holds.
     pub fn elements_per_pe(&self) -> Vec<u64> {
         (0..self.pes.count())
@@ -110,6 +139,50 @@ impl ActivationBlocks {
 pub(super) fn aligned(span: Span, residue: u32, modulus: u32) -> impl Iterator<Item = u32> {
     let first = span.begin + (residue + modulus - span.begin % modulus) % modulus;
     (first..span.end.max(first)).step_by(modulus as usize)
+}
+
+/// The blocks of one (channel, residue) over all PEs.
+#[derive(Clone, Copy, Debug)]
+pub struct Column<'a> {
+    /// Elements.
+    pub elements: u64,
+    /// Non-zeros.
+    pub nonzeros: u64,
+    /// Vectors.
+    pub vectors: u64,
+    /// PEs that hold any, and their vectors.
+    pub pes: &'a [(u32, u32)],
+}
+
+/// Activation blocks by (channel, residue), for all PEs at once.
+#[derive(Clone, Debug)]
+pub struct Columns {
+    /// Elements, non-zeros, vectors.
+    sums: Vec<[u64; 3]>,
+    pes: Vec<(u32, u32)>,
+    /// First of `pes` by column, with the end behind.
+    starts: Vec<u32>,
+    occupied: u64,
+}
+
+impl Columns {
+    /// `count` columns from `begin` on.
+    pub fn range(&self, begin: usize, count: usize) -> impl Iterator<Item = Column<'_>> {
+        (begin..begin + count).map(|index| {
+            let [elements, nonzeros, vectors] = self.sums[index];
+            Column {
+                elements,
+                nonzeros,
+                vectors,
+                pes: &self.pes[self.starts[index] as usize..self.starts[index + 1] as usize],
+            }
+        })
+    }
+
+    /// PEs that hold anything at all.
+    pub fn occupied_pes(&self) -> u64 {
+        self.occupied
+    }
 }
 
 fn measure_block(

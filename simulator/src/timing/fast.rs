@@ -10,7 +10,7 @@
 //!
 //! FIFO capacity, bank conflicts, drains and DRAM can only add to this, so it is a lower bound of the exact time.
 
-use super::blocks::{ActivationBlocks, Block, WeightSizes};
+use super::blocks::{ActivationBlocks, WeightSizes};
 use super::work::{LayerWork, rounds};
 use super::{Slots, Timed};
 use crate::counters::Counters;
@@ -112,12 +112,11 @@ pub fn count(
         machine.pe.weights_per_vector,
         machine.pe.activations_per_vector,
     );
+    let lanes = u64::from(f) * u64::from(i);
     let fifo = machine.fifo_elements();
-    let group_pes = activations.pes;
-    let pe_groups = array.pe_groups;
-    let occupied: Vec<bool> = (0..group_pes.count())
-        .map(|pe| activations.of_pe(pe).iter().any(|b| b.elements > 0))
-        .collect();
+    let (group_pes, pe_groups) = (activations.pes, array.pe_groups);
+    let columns = activations.columns(i);
+    let occupied = columns.occupied_pes();
 
     let per_round: Vec<(Vec<u64>, Slots, Counters)> = rounds
         .iter()
@@ -126,6 +125,7 @@ pub fn count(
         .map(|round| {
             let mut steps = vec![0u64; machine.pe_count() as usize];
             let (mut slots, mut counters) = (Slots::default(), Counters::default());
+            let mut of_group = vec![0u64; group_pes.count() as usize];
             for group in 0..pe_groups.count() {
                 let index = (round * pe_groups.count() + group) as usize;
                 let (first, blocks) = &weights.groups[index];
@@ -135,18 +135,34 @@ pub fn count(
                     channels.intersect(Span::new(*first, *first + blocks.len() as u32 / residues));
                 let from = ((span.begin.max(*first) - first) * residues) as usize;
                 let blocks = &blocks[from..from + (span.len() * residues) as usize];
-                let vectors: u64 = blocks
-                    .iter()
-                    .map(|b| u64::from(b.elements.div_ceil(f)))
-                    .sum();
                 counters.dram_weight_bytes += weights.bytes[index];
-                for pe in 0..group_pes.count() {
-                    let all = activations.of_pe(pe);
-                    let begin = (span.begin * residues) as usize;
-                    let mine = &all[begin..begin + blocks.len()];
-                    counters.fifo_writes += if occupied[pe as usize] { vectors } else { 0 };
-                    let at = pe_index(machine, group_pes, pe_groups, group, pe);
-                    steps[at] = pair(mine, blocks, [f, i, fifo], &mut slots, &mut counters);
+                of_group.fill(0);
+                let begin = (span.begin * residues) as usize;
+                let (mut all_steps, mut pairs, mut nonzero) = (0, 0, 0);
+                for (column, weights) in columns.range(begin, blocks.len()).zip(blocks) {
+                    if weights.elements == 0 {
+                        continue;
+                    }
+                    let vectors = u64::from(weights.elements.div_ceil(f));
+                    counters.fifo_writes += vectors * occupied;
+                    for &(pe, of_pe) in column.pes {
+                        of_group[pe as usize] += vectors * u64::from(of_pe);
+                    }
+                    all_steps += vectors * column.vectors;
+                    pairs += u64::from(weights.elements) * column.elements;
+                    nonzero += u64::from(weights.nonzeros) * column.nonzeros;
+                    // A block that exceeds the FIFO comes in parts, and the activations are read once for each.
+                    counters.iaram_reads +=
+                        column.vectors * u64::from(weights.elements.div_ceil(fifo));
+                }
+                counters.fifo_reads += all_steps;
+                counters.multiplies += pairs;
+                counters.coordinates += pairs;
+                slots.fragmentation += all_steps * lanes - pairs;
+                slots.placeholder += pairs - nonzero;
+                slots.out_of_plane += nonzero;
+                for (pe, of_pe) in of_group.iter().enumerate() {
+                    steps[pe_index(machine, group_pes, pe_groups, group, pe as u32)] = *of_pe;
                 }
             }
             (steps, slots, counters)
@@ -165,36 +181,6 @@ pub fn count(
     work.counters.accumulations = useful;
     work.counters.crossbar_transfers = useful;
     work
-}
-
-/// Steps of one PE in one round; adds the pairs of non-zeros to `out_of_plane`, from which the useful ones are taken.
-fn pair(
-    activations: &[Block],
-    weights: &[Block],
-    [f, i, fifo]: [u32; 3],
-    slots: &mut Slots,
-    counters: &mut Counters,
-) -> u64 {
-    let mut steps = 0;
-    let (mut pairs, mut nonzero) = (0u64, 0u64);
-    for (a, w) in activations.iter().zip(weights) {
-        if a.elements == 0 || w.elements == 0 {
-            continue;
-        }
-        let vectors = u64::from(a.elements.div_ceil(i));
-        steps += vectors * u64::from(w.elements.div_ceil(f));
-        pairs += u64::from(a.elements) * u64::from(w.elements);
-        nonzero += u64::from(a.nonzeros) * u64::from(w.nonzeros);
-        // A block that exceeds the FIFO comes in parts, and the activations are read once for each.
-        counters.iaram_reads += vectors * u64::from(w.elements.div_ceil(fifo));
-    }
-    counters.fifo_reads += steps;
-    counters.multiplies += pairs;
-    counters.coordinates += pairs;
-    slots.fragmentation += steps * u64::from(f) * u64::from(i) - pairs;
-    slots.placeholder += pairs - nonzero;
-    slots.out_of_plane += nonzero;
-    steps
 }
 
 /// Index in the array of PE `pe` of PE group `group`.
