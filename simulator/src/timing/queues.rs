@@ -115,17 +115,16 @@ fn issue(waiting: &mut Waiting, depth: u16, products: &[u16]) -> u64 {
 /// in a row, every rotation of it is 32 bytes in memory, and a step is four loads and three additions.
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{ActivationBlock, BankOf, Busy, Waiting, WeightVectors, count_products};
+    use super::{ActivationBlock, BankOf, Busy, Waiting, WeightVectors};
+    use crate::timing::vectors::{HISTOGRAM_BANKS, Histogram};
     use std::arch::x86_64::{
         __m256i, _mm256_adds_epu8, _mm256_andnot_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256,
         _mm256_min_epu8, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_storeu_si256,
         _mm256_subs_epu8, _mm256_testz_si256,
     };
 
-    const BANKS: usize = 32;
+    const BANKS: usize = HISTOGRAM_BANKS;
     const WEIGHTS: usize = 4;
-    /// Sets of lanes of an edge vector for which there is room: all that four lanes have.
-    const SETS: usize = 16;
 
     /// Whether this form can run the block: counts must fit a byte.
     pub fn fits(
@@ -168,6 +167,12 @@ mod avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2")]
+    fn rotated(histogram: &Histogram, rotation: u8) -> __m256i {
+        load(&histogram[usize::from(rotation)..usize::from(rotation) + BANKS])
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
     fn sum(a: __m256i, b: __m256i, c: __m256i, d: __m256i) -> __m256i {
         _mm256_adds_epu8(_mm256_adds_epu8(a, b), _mm256_adds_epu8(c, d))
     }
@@ -206,51 +211,23 @@ mod avx2 {
             depth: _mm256_set1_epi8(depth as i8),
         };
         let mut busy = Busy::default();
-        // For each set of lanes two copies of the histogram, and zeros for lanes without a weight.
-        let mut histograms = [[0u8; 3 * BANKS]; SETS];
         for vector in 0..activations.vectors() {
             busy.steps += weights.vectors() as u64;
-            let count = |histogram: &mut [u8; 3 * BANKS], lanes: u64| {
-                histogram[..2 * BANKS].fill(0);
-                for bank in activations.banks_of(vector, lanes) {
-                    histogram[bank] += 1;
-                    histogram[bank + BANKS] += 1;
-                }
-            };
+            let histograms = activations.histograms(vector);
             let steps = weights.rotations.chunks_exact(WEIGHTS);
-            match activations.edge(vector) {
-                None => {
-                    let histogram = &mut histograms[0];
-                    count(histogram, activations.lanes(vector));
-                    for rotations in steps {
-                        let of = |lane: usize| {
-                            let rotation = usize::from(rotations[lane]);
-                            load(&histogram[rotation..rotation + BANKS])
-                        };
-                        busy.stalls += queues.issue(sum(of(0), of(1), of(2), of(3)));
-                    }
+            if let Some(kinds) = activations.kinds(vector) {
+                for (rotations, taps) in steps.zip(weights.taps.chunks_exact(WEIGHTS)) {
+                    let of = |lane: usize| {
+                        let histogram = &histograms[usize::from(kinds[taps[lane] as usize])];
+                        rotated(histogram, rotations[lane])
+                    };
+                    busy.stalls += queues.issue(sum(of(0), of(1), of(2), of(3)));
                 }
-                Some((sets, kinds)) if sets.len() <= SETS => {
-                    for (histogram, &set) in histograms.iter_mut().zip(sets) {
-                        count(histogram, set);
-                    }
-                    for (rotations, taps) in steps.zip(weights.taps.chunks_exact(WEIGHTS)) {
-                        let of = |lane: usize| {
-                            let kind = usize::from(kinds[taps[lane] as usize]);
-                            let rotation = usize::from(rotations[lane]);
-                            load(&histograms[kind % SETS][rotation..rotation + BANKS])
-                        };
-                        busy.stalls += queues.issue(sum(of(0), of(1), of(2), of(3)));
-                    }
-                }
-                Some(_) => {
-                    for step in 0..weights.vectors() {
-                        let mut products = [0u8; BANKS];
-                        count_products(activations, vector, weights, step, |bank| {
-                            products[bank] += 1;
-                        });
-                        busy.stalls += queues.issue(load(&products));
-                    }
+            } else {
+                let histogram = &histograms[0];
+                for rotations in steps {
+                    let of = |lane: usize| rotated(histogram, rotations[lane]);
+                    busy.stalls += queues.issue(sum(of(0), of(1), of(2), of(3)));
                 }
             }
         }

@@ -116,21 +116,28 @@ fn tap_offset(axis: &Axis, tap: u32) -> i64 {
 
 const INTERIOR: u32 = u32::MAX;
 
+/// Banks for which histograms are kept: the paper's machine.
+pub const HISTOGRAM_BANKS: usize = 32;
+
+/// Products of a weight with a set of activations by bank, twice in a row, so that every rotation of it is a slice; and
+/// zeros behind, for lanes without a weight.
+pub type Histogram = [u8; 3 * HISTOGRAM_BANKS];
+
 /// The activation vectors of one channel of a pass, for all PEs of a group.
 #[derive(Clone, Debug, Default)]
 pub struct ChannelVectors {
     /// By (vector, lane).
     addresses: Vec<i32>,
-    /// Lanes that hold a non-zero, by vector.
-    lanes: Vec<u64>,
     /// By vector: [`INTERIOR`], or its index among the vectors that have a product outside the plane.
     edges: Vec<u32>,
     /// By (edge vector, tap r-major): which of the vector's sets of lanes stays in the plane.
     kinds: Vec<u16>,
-    /// Sets of lanes of the edge vectors, none twice in a vector.
+    /// Sets of lanes, none twice in a vector: of an interior vector the one of its non-zeros.
     sets: Vec<u64>,
-    /// First set of each edge vector, with the end behind.
+    /// First set of each vector.
     first_sets: Vec<u32>,
+    /// By set, for machines of [`HISTOGRAM_BANKS`] banks: how many of its lanes go to each bank.
+    histograms: Vec<Histogram>,
     /// Blocks with vectors: PE, first vector and end.
     blocks: Vec<(u32, u32, u32)>,
     /// First block by residue, with the end behind.
@@ -243,15 +250,14 @@ impl Builder<'_> {
     fn channel(&self, channel: u32) -> ChannelVectors {
         let mut vectors = ChannelVectors {
             residues: vec![0],
-            first_sets: vec![0],
             ..ChannelVectors::default()
         };
         let mut pending = Pending::new(self.width);
         for residue in 0..self.residues.count() {
             for (number, pe) in self.pes.iter().enumerate() {
-                let begin = vectors.lanes.len() as u32;
+                let begin = vectors.edges.len() as u32;
                 self.block(channel, residue, pe, &mut pending, &mut vectors);
-                let end = vectors.lanes.len() as u32;
+                let end = vectors.edges.len() as u32;
                 if end > begin {
                     vectors.blocks.push((number as u32, begin, end));
                 }
@@ -345,14 +351,15 @@ impl Builder<'_> {
                     .iter()
                     .all(|&(r, s)| rows[r as usize] && cols[s as usize]);
         }
-        into.lanes.push(occupied);
+        let first_set = into.sets.len();
+        into.first_sets.push(first_set as u32);
         if interior {
             into.edges.push(INTERIOR);
+            into.sets.push(occupied);
         } else {
             into.edges.push((into.kinds.len() / self.all_taps) as u32);
             let first = into.kinds.len();
             into.kinds.resize(first + self.all_taps, 0);
-            let first_set = into.sets.len();
             for &(r, s) in taps {
                 let mut set = 0u64;
                 for (index, lane) in pending.lanes.iter().enumerate() {
@@ -371,7 +378,20 @@ impl Builder<'_> {
                 });
                 into.kinds[first + (r * self.kernel_cols + s) as usize] = kind as u16;
             }
-            into.first_sets.push(into.sets.len() as u32);
+        }
+        if self.banks == BankOf::Modulo(HISTOGRAM_BANKS as u32) {
+            for &set in &into.sets[first_set..] {
+                let mut histogram = [0; 3 * HISTOGRAM_BANKS];
+                for (index, lane) in pending.lanes.iter().enumerate() {
+                    if let Some(lane) = lane
+                        && set >> index & 1 == 1
+                    {
+                        histogram[lane.address as usize] += 1;
+                        histogram[lane.address as usize + HISTOGRAM_BANKS] += 1;
+                    }
+                }
+                into.histograms.push(histogram);
+            }
         }
         pending.filled = 0;
     }
@@ -423,49 +443,26 @@ impl ActivationBlock<'_> {
 
     /// The lanes of a vector whose product with a weight at `tap` is neither zero nor outside the plane.
     pub fn in_plane(&self, vector: usize, tap: u32) -> u64 {
-        match self.data.edges[self.begin + vector] {
-            INTERIOR => self.data.lanes[self.begin + vector],
-            edge => self.sets(edge)[usize::from(self.kinds(edge)[tap as usize])],
-        }
+        let kind = self.kinds(vector).map_or(0, |kinds| kinds[tap as usize]);
+        let first = self.data.first_sets[self.begin + vector];
+        self.data.sets[first as usize + usize::from(kind)]
     }
 
-    /// Sets of lanes of an edge vector, and by tap which of them stays in the plane; none for an interior vector.
-    pub fn edge(&self, vector: usize) -> Option<(&[u64], &[u16])> {
+    /// By tap, which of an edge vector's sets of lanes stays in the plane; none for an interior vector, which has one.
+    pub fn kinds(&self, vector: usize) -> Option<&[u16]> {
         let edge = self.data.edges[self.begin + vector];
-        (edge != INTERIOR).then(|| (self.sets(edge), self.kinds(edge)))
+        (edge != INTERIOR).then(|| &self.data.kinds[edge as usize * self.taps..][..self.taps])
     }
 
-    fn sets(&self, edge: u32) -> &[u64] {
-        let range = &self.data.first_sets[edge as usize..edge as usize + 2];
-        &self.data.sets[range[0] as usize..range[1] as usize]
-    }
-
-    fn kinds(&self, edge: u32) -> &[u16] {
-        &self.data.kinds[edge as usize * self.taps..][..self.taps]
+    /// The histograms of a vector's sets and those of the vectors behind it.
+    pub fn histograms(&self, vector: usize) -> &[Histogram] {
+        &self.data.histograms[self.data.first_sets[self.begin + vector] as usize..]
     }
 
     /// The bank of the product of a lane and a weight's address.
     pub fn bank(&self, vector: usize, lane: usize, weight_address: i32) -> usize {
         let activation = self.data.addresses[(self.begin + vector) * self.width + lane];
         self.banks.bank(activation, weight_address)
-    }
-
-    /// What a set of a vector's lanes contributes to the bank ([`BankOf::Modulo`]).
-    pub fn banks_of(&self, vector: usize, mut lanes: u64) -> impl Iterator<Item = usize> + '_ {
-        let index = self.begin + vector;
-        let addresses = &self.data.addresses[index * self.width..(index + 1) * self.width];
-        std::iter::from_fn(move || {
-            (lanes != 0).then(|| {
-                let lane = lanes.trailing_zeros() as usize;
-                lanes &= lanes - 1;
-                addresses[lane] as usize
-            })
-        })
-    }
-
-    /// The lanes of a vector that hold a non-zero.
-    pub fn lanes(&self, vector: usize) -> u64 {
-        self.data.lanes[self.begin + vector]
     }
 }
 
