@@ -6,6 +6,7 @@
 mod accuracy;
 mod args;
 mod build;
+mod compare;
 mod dump;
 mod failure;
 mod inspect;
@@ -43,6 +44,7 @@ pub fn main() -> ExitCode {
     finish(match verb {
         Verb::Compile(options) => build::compile(&options),
         Verb::Run(options) => run::run(&options),
+        Verb::Compare(options) => compare::compare(&options),
         Verb::Disasm(options) => program::disasm(&options),
         Verb::Asm(options) => program::asm(&options),
         Verb::Verify(options) => program::verify(&options),

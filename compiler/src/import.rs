@@ -10,8 +10,8 @@ mod facts;
 pub(crate) mod nodes;
 mod validate;
 
-pub(crate) use facts::{Typed, typed};
 pub use facts::{Facts, TensorFact};
+pub(crate) use facts::{Typed, typed};
 
 use crate::graph::{Graph, HostOp, Node, NodeId, Op};
 use crate::operators::{self, Place};

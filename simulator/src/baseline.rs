@@ -117,10 +117,17 @@ impl Baselines {
         let fits = (input + output) * OPERAND_BITS / 8 <= u64::from(machine.dataflow.sram_bytes);
         let moved = |bits: [u64; 2]| -> u64 {
             let sides = bits.iter().zip(operands.external);
-            sides.filter(|(_, external)| *external || !fits).map(|(bits, _)| bits).sum()
+            sides
+                .filter(|(_, external)| *external || !fits)
+                .map(|(bits, _)| bits)
+                .sum()
         };
         let dense = moved([input * OPERAND_BITS, output * OPERAND_BITS]);
-        let compressed = moved(operands.nonzeros.map(|n| n * u64::from(Format::element_bits(machine.activation_format()))));
+        let compressed = moved(
+            operands
+                .nonzeros
+                .map(|n| n * u64::from(Format::element_bits(machine.activation_format()))),
+        );
         let energy = |busy: f64, activation_bits: u64| {
             let table = &machine.energy;
             let vector = table.dense_operand_vector_read.pj + table.fifo_read_vector.pj;

@@ -443,7 +443,8 @@ impl<'a> State<'a> {
                 images: destination.shape[0],
                 useful: counts.slots.useful,
                 activations: elements,
-                nonzeros: [0, 1].map(|side| (elements[side] as f64 * densities[side]).round() as u64),
+                nonzeros: [0, 1]
+                    .map(|side| (elements[side] as f64 * densities[side]).round() as u64),
                 external,
             };
             counts.baselines = Baselines::of(self.machine, array, &operands);

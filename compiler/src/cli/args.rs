@@ -25,6 +25,8 @@ pub enum Verb {
     Compile(Compile),
     /// Run a model or a program in the simulator.
     Run(Run),
+    /// Compare a model's cycles and energy with dense machines, the oracle and one-sided sparsity.
+    Compare(Compare),
     /// Print a program as assembly text.
     Disasm(Disasm),
     /// Assemble a text to a program file.
@@ -150,6 +152,35 @@ pub enum Timing {
     Exact,
     /// Steps and barriers, a lower bound.
     Fast,
+}
+
+impl From<Timing> for scnn_simulator::timing::Timing {
+    fn from(timing: Timing) -> Self {
+        match timing {
+            Timing::Exact => Self::Exact,
+            Timing::Fast => Self::Fast,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// The ONNX file.
+    pub model: PathBuf,
+    /// Inputs, as for `run`. Without them: seeded noise.
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub input: Vec<String>,
+    /// Use at most this many samples.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub samples: usize,
+    /// What is counted in cycles.
+    #[arg(long, value_enum, default_value_t = Timing::Exact)]
+    pub timing: Timing,
+    /// Write the three machines' reports as JSON.
+    #[arg(long, value_name = "R.json")]
+    pub report: Option<PathBuf>,
+    #[command(flatten)]
+    pub compilation: Compilation,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ use super::args::{Compilation, Compile, Mapping};
 use super::failure::Failure;
 use super::{machine, output, tensors};
 use scnn_isa::diagnostic::Code;
+use scnn_isa::machine::Machine;
 use scnnc::compile::{self, Compiled, Options};
 use scnnc::graph::Graph;
 use scnnc::map::Strategy;
@@ -40,7 +41,18 @@ pub fn build(
     compilation: &Compilation,
     samples: &[Sample],
 ) -> Result<Compiled, Failure> {
-    let options = options(path, compilation, samples)?;
+    let machine = machine::load(&compilation.machine)?;
+    build_on(path, compilation, samples, machine)
+}
+
+/// The same for another machine than the options name.
+pub fn build_on(
+    path: &Path,
+    compilation: &Compilation,
+    samples: &[Sample],
+    machine: Machine,
+) -> Result<Compiled, Failure> {
+    let options = options(path, compilation, samples, machine)?;
     let mut dump = Dump {
         folder: compilation.dump_ir.as_deref(),
         number: 0,
@@ -64,7 +76,12 @@ pub fn build(
     Ok(compiled)
 }
 
-fn options(path: &Path, compilation: &Compilation, samples: &[Sample]) -> Result<Options, Failure> {
+fn options(
+    path: &Path,
+    compilation: &Compilation,
+    samples: &[Sample],
+    machine: Machine,
+) -> Result<Options, Failure> {
     let dims = dims(&compilation.dims)?;
     let limit = compilation.calibration_samples.max(1);
     let spread = |all: &[Sample]| -> Vec<Sample> {
@@ -89,7 +106,7 @@ fn options(path: &Path, compilation: &Compilation, samples: &[Sample]) -> Result
         }
     };
     Ok(Options {
-        machine: machine::load(&compilation.machine)?,
+        machine,
         strategy: match compilation.mapping {
             Mapping::Paper => Strategy::Paper,
         },

@@ -1,7 +1,7 @@
 //! `run`: compiles if need be, executes the program file's bytes, checks, reports.
 
 use super::accuracy::{Comparison, floats, top1};
-use super::args::{Run, Timing};
+use super::args::Run;
 use super::build::{self, Input, Sample};
 use super::failure::Failure;
 use super::{dump, output, program, table, tensors};
@@ -33,10 +33,7 @@ pub fn run(options: &Run) -> Result<(), Failure> {
     let expected = options.expect.as_deref().map(tensors::read).transpose()?;
 
     let simulator = Simulator::new(&program).map_err(|e| simulate_failure(&options.model, &e))?;
-    let timing = match options.timing {
-        Timing::Exact => scnn_simulator::timing::Timing::Exact,
-        Timing::Fast => scnn_simulator::timing::Timing::Fast,
-    };
+    let timing = options.timing.into();
     let mut run = Tally::new(labels, timing);
     let bar = table::progress(
         samples.len() as u64,
@@ -141,7 +138,8 @@ fn limited(mut samples: Vec<Sample>, options: &Run) -> Vec<Sample> {
     samples
 }
 
-fn simulate_failure(path: &Path, error: &SimulateError) -> Failure {
+/// Diagnostics of an execution that failed.
+pub fn simulate_failure(path: &Path, error: &SimulateError) -> Failure {
     let code = match error {
         SimulateError::Section { .. } => Code::BadSection,
         SimulateError::MissingInput(_) => Code::InputMissing,
@@ -360,7 +358,10 @@ impl Tally {
             let ends = |value: &i16| i32::from(*value).abs() == 32767 || value == &tensor.range[1];
             entry.values += values.len();
             entry.saturated += values.iter().filter(|value| ends(value)).count();
-            let ours: Vec<f32> = values.iter().map(|&v| f32::from(v) * tensor.scale).collect();
+            let ours: Vec<f32> = values
+                .iter()
+                .map(|&v| f32::from(v) * tensor.scale)
+                .collect();
             entry.comparison.add(&ours, &floats(reference));
         }
     }

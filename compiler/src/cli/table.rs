@@ -24,7 +24,8 @@ pub fn report(report: &Report) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header([
-        "layer", "shape", "w", "in", "out", "mapping", "cycles", "useful", "vs DCNN", "energy", "SQNR",
+        "layer", "shape", "w", "in", "out", "mapping", "cycles", "useful", "vs DCNN", "energy",
+        "SQNR",
     ]);
     for layer in &report.layers {
         table.add_row(row(layer, samples));

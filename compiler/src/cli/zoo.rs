@@ -96,7 +96,8 @@ fn densities(options: &ZooMake) -> Result<(Option<f64>, Option<f64>), Failure> {
     let Some(text) = &options.density else {
         return Ok((None, None));
     };
-    let wrong = || Failure::usage("`--density` takes two numbers from 0 to 1, as in `--density 0.4,0.4`");
+    let wrong =
+        || Failure::usage("`--density` takes two numbers from 0 to 1, as in `--density 0.4,0.4`");
     let (weights, inputs) = text.split_once(',').ok_or_else(wrong)?;
     let share = |text: &str| {
         let share: f64 = text.trim().parse().map_err(|_| wrong())?;
@@ -124,9 +125,7 @@ fn write_image(path: &std::path::Path, made: &Made) -> Result<(), Failure> {
 fn reached(network: &Network, made: &Made) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header([
-        "layer", "weights", "wanted", "input", "wanted",
-    ]);
+    table.set_header(["layer", "weights", "wanted", "input", "wanted"]);
     for layer in &made.layers {
         let share = |value: f64| format!("{value:.3}");
         table.add_row([
@@ -140,7 +139,12 @@ fn reached(network: &Network, made: &Made) -> String {
     align_right(&mut table, 1..5);
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = writeln!(text, "{}: densities on the image\n\n{}\n", network.name, table.trim_fmt());
+    let _ = writeln!(
+        text,
+        "{}: densities on the image\n\n{}\n",
+        network.name,
+        table.trim_fmt()
+    );
     text
 }
 

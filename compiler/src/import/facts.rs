@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use tract_onnx::Onnx;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
 use tract_onnx::pb::{ModelProto, TensorProto, type_proto};
-use tract_onnx::Onnx;
 use tract_onnx::prelude::{
     DatumType, InferenceModelExt, OutletId, Tensor, TractResult, TypedModel,
 };
@@ -77,7 +77,10 @@ impl Facts {
         };
         let onnx = framework();
         let names = result_names(model);
-        let Typed { model: typed, outlets } = typed(model, &names).map_err(failed)?;
+        let Typed {
+            model: typed,
+            outlets,
+        } = typed(model, &names).map_err(failed)?;
         let mut facts = Self::default();
         let Some(graph) = &model.graph else {
             return Ok(facts);
@@ -414,7 +417,9 @@ pub(crate) fn typed(model: &ModelProto, names: &[String]) -> TractResult<Typed> 
         .filter_map(|name| Some((name, *parsed.outlets_by_name.get(name)?)))
         .collect();
     let mut inferred = parsed.model;
-    inferred.outputs.extend(known.iter().map(|(_, outlet)| *outlet));
+    inferred
+        .outputs
+        .extend(known.iter().map(|(_, outlet)| *outlet));
     let mut model = inferred.into_typed()?;
     let asked = model.outputs.split_off(outputs);
     let outlets = known

@@ -246,7 +246,11 @@ fn efficientnet_lite0() -> Plan {
 }
 
 /// Stages of (expansion, channels, blocks, stride of the first, kernel).
-fn inverted_residuals(p: &mut Plan, stages: &[(usize, usize, usize, usize, usize)], from: Id) -> Id {
+fn inverted_residuals(
+    p: &mut Plan,
+    stages: &[(usize, usize, usize, usize, usize)],
+    from: Id,
+) -> Id {
     let mut x = from;
     let mut number = 1;
     for &(expansion, channels, blocks, first_stride, kernel) in stages {
@@ -310,12 +314,17 @@ fn densenet121() -> Plan {
     let mut x = resnet_stem(&mut p);
     for (stage, layers) in [6, 12, 24, 16].into_iter().enumerate() {
         for layer in 0..layers {
-            let name = |part: &str| format!("denseblock{}.denselayer{}.{part}", stage + 1, layer + 1);
+            let name =
+                |part: &str| format!("denseblock{}.denselayer{}.{part}", stage + 1, layer + 1);
             let y = p.add(&name("norm1"), Op::BatchNorm, &[x]);
             let y = p.add(&name("relu1"), Op::Relu, &[y]);
             let bottleneck = Conv::new(4 * GROWTH, 1, 1, 0);
             let y = p.conv_bn_act(&name("conv1"), bottleneck, Op::Relu, y);
-            let y = p.add(&name("conv2"), Op::Conv(Conv::new(GROWTH, 3, 1, 1).no_bias()), &[y]);
+            let y = p.add(
+                &name("conv2"),
+                Op::Conv(Conv::new(GROWTH, 3, 1, 1).no_bias()),
+                &[y],
+            );
             x = p.add(&name("concat"), Op::Concat, &[x, y]);
         }
         let name = |part: &str| format!("transition{}.{part}", stage + 1);
@@ -323,7 +332,11 @@ fn densenet121() -> Plan {
         x = p.add(&name("relu"), Op::Relu, &[y]);
         if stage < 3 {
             let half = p.nodes[x].shape[0] / 2;
-            let y = p.add(&name("conv"), Op::Conv(Conv::new(half, 1, 1, 0).no_bias()), &[x]);
+            let y = p.add(
+                &name("conv"),
+                Op::Conv(Conv::new(half, 1, 1, 0).no_bias()),
+                &[x],
+            );
             x = p.add(&name("pool"), Op::AveragePool(Window::new(2, 2)), &[y]);
         }
     }
@@ -340,7 +353,11 @@ fn shufflenet() -> Plan {
         for block in 0..blocks {
             let name = |part: &str| format!("stage{}.{block}.{part}", stage + 2);
             let inputs = p.nodes[x].shape[0];
-            let (stride, outputs) = if block == 0 { (2, channels - inputs) } else { (1, channels) };
+            let (stride, outputs) = if block == 0 {
+                (2, channels - inputs)
+            } else {
+                (1, channels)
+            };
             let width = channels / 4;
             // The first pointwise convolution has few inputs and is not grouped.
             let groups = if stage == 0 && block == 0 { 1 } else { GROUPS };
@@ -349,7 +366,11 @@ fn shufflenet() -> Plan {
             let y = p.add(&name("shuffle"), Op::Shuffle { groups: GROUPS }, &[y]);
             let depthwise = Conv::new(width, 3, stride, 1).groups(width);
             let y = p.conv_bn(&name("depthwise"), depthwise, y);
-            let y = p.conv_bn(&name("expand"), Conv::new(outputs, 1, 1, 0).groups(GROUPS), y);
+            let y = p.conv_bn(
+                &name("expand"),
+                Conv::new(outputs, 1, 1, 0).groups(GROUPS),
+                y,
+            );
             let joined = if stride == 2 {
                 let window = Window::new(3, 2).pad(1);
                 let shortcut = p.add(&name("avgpool"), Op::AveragePool(window), &[x]);

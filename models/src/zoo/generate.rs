@@ -92,7 +92,10 @@ pub fn make(
     }
     maker.write_biases()?;
     Ok(Made {
-        image: (plan.nodes[0].shape, image(plan.nodes[0].shape, options.seed)),
+        image: (
+            plan.nodes[0].shape,
+            image(plan.nodes[0].shape, options.seed),
+        ),
         layers: maker.layers,
     })
 }
@@ -143,7 +146,13 @@ fn targets(plan: &Plan, network: &Network, options: &Options) -> Vec<Vec<Target>
         if plan.weights(id) > 0 {
             let density = wanted(network, &plan.nodes[id].name, options).input;
             let chain = Vec::new();
-            ask(plan, plan.nodes[id].operands[0], &chain, density, &mut targets);
+            ask(
+                plan,
+                plan.nodes[id].operands[0],
+                &chain,
+                density,
+                &mut targets,
+            );
         }
     }
     for list in &mut targets {
@@ -285,9 +294,7 @@ impl Maker<'_> {
         fn by_relu(plan: &Plan, id: Id) -> bool {
             let node = &plan.nodes[id];
             match node.op {
-                Op::Relu | Op::Relu6 => {
-                    !matches!(plan.nodes[node.operands[0]].op, Op::Concat)
-                }
+                Op::Relu | Op::Relu6 => !matches!(plan.nodes[node.operands[0]].op, Op::Concat),
                 Op::MaxPool(_) | Op::Lrn | Op::Shuffle { .. } | Op::Concat => {
                     node.operands.iter().all(|&operand| by_relu(plan, operand))
                 }
@@ -309,14 +316,22 @@ impl Maker<'_> {
         let channels = node.shape[0];
         let plane = node.shape[1] * node.shape[2];
         let mut values = self.values[node.operands[0]].clone();
-        let means: Vec<f32> = values.chunks(plane).map(|c| MEAN_REMOVED * mean(c)).collect();
+        let means: Vec<f32> = values
+            .chunks(plane)
+            .map(|c| MEAN_REMOVED * mean(c))
+            .collect();
         let deviations: Vec<f32> = values.chunks(plane).map(deviation).collect();
         let variances: Vec<f32> = deviations.iter().map(|d| (d * d).max(1e-3)).collect();
         // A channel that says little is not made louder than the others, as a trained scale would see to.
         let typical = (variances.iter().sum::<f32>() / channels as f32).sqrt();
-        let scales: Vec<f32> = variances.iter().map(|v| (v + EPSILON).sqrt() / typical).collect();
+        let scales: Vec<f32> = variances
+            .iter()
+            .map(|v| (v + EPSILON).sqrt() / typical)
+            .collect();
         for (channel, mean) in values.chunks_mut(plane).zip(&means) {
-            channel.iter_mut().for_each(|value| *value = (*value - mean) / typical);
+            channel
+                .iter_mut()
+                .for_each(|value| *value = (*value - mean) / typical);
         }
         let name = &node.name;
         self.writer
@@ -344,7 +359,10 @@ impl Maker<'_> {
         if let Some(site) = site {
             let default = Target {
                 pools: Vec::new(),
-                density: self.options.inputs.unwrap_or(self.options.densities.default.input),
+                density: self
+                    .options
+                    .inputs
+                    .unwrap_or(self.options.densities.default.input),
             };
             let targets = match self.targets[id].as_slice() {
                 [] => vec![default],
@@ -362,7 +380,11 @@ impl Maker<'_> {
                 channel.iter_mut().for_each(|value| *value += shift);
             }
         }
-        let limit = if node.op == Op::Relu6 { 6.0 } else { f32::INFINITY };
+        let limit = if node.op == Op::Relu6 {
+            6.0
+        } else {
+            f32::INFINITY
+        };
         values
             .iter_mut()
             .for_each(|value| *value = value.clamp(0.0, limit));
@@ -387,7 +409,11 @@ impl Maker<'_> {
                     .map_err(|e| self.failed(pool, &e))?;
             }
             let plane = shape[1] * shape[2];
-            Ok(values.chunks(plane).take(shifted).map(<[f32]>::to_vec).collect())
+            Ok(values
+                .chunks(plane)
+                .take(shifted)
+                .map(<[f32]>::to_vec)
+                .collect())
         };
         let nearest = pooled(&targets[0])?;
         let next = targets.get(1).map(&pooled).transpose()?;
@@ -478,11 +504,18 @@ fn nearest_count(
 /// The value above which the share `density` of all channels' values lies, when only `alive` channels count.
 fn threshold(channels: &[Vec<f32>], alive: &[usize], density: f64) -> f32 {
     let total: usize = channels.iter().map(Vec::len).sum();
-    let mut values: Vec<f32> = alive.iter().flat_map(|&c| channels[c].iter().copied()).collect();
+    let mut values: Vec<f32> = alive
+        .iter()
+        .flat_map(|&c| channels[c].iter().copied())
+        .collect();
     let wanted = (density * total as f64).round() as usize;
     if values.is_empty() || wanted >= values.len() {
         let lowest = values.iter().copied().fold(f32::INFINITY, f32::min);
-        return if lowest.is_finite() { lowest - 1.0 } else { 0.0 };
+        return if lowest.is_finite() {
+            lowest - 1.0
+        } else {
+            0.0
+        };
     }
     let at = values.len() - 1 - wanted;
     let (_, below, rest) = values.select_nth_unstable_by(at, f32::total_cmp);
@@ -509,6 +542,9 @@ fn mean(values: &[f32]) -> f32 {
 
 fn deviation(values: &[f32]) -> f32 {
     let mean = f64::from(mean(values));
-    let squares = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>();
+    let squares = values
+        .iter()
+        .map(|&v| (f64::from(v) - mean).powi(2))
+        .sum::<f64>();
     (squares / values.len().max(1) as f64).sqrt() as f32
 }

@@ -85,7 +85,9 @@ fn integers(name: &str, values: &[usize]) -> TensorProto {
 
 fn value_info(name: &str, dims: &[usize]) -> ValueInfoProto {
     let dim = |&extent: &usize| tensor_shape_proto::Dimension {
-        value: Some(tensor_shape_proto::dimension::Value::DimValue(extent as i64)),
+        value: Some(tensor_shape_proto::dimension::Value::DimValue(
+            extent as i64,
+        )),
         ..tensor_shape_proto::Dimension::default()
     };
     ValueInfoProto {
@@ -167,7 +169,11 @@ pub fn nodes(plan: &Plan, id: Id) -> (Vec<NodeProto>, Vec<TensorProto>) {
         }
         Op::BatchNorm => {
             let inputs = with(&["scale", "bias", "mean", "var"]);
-            one("BatchNormalization", &inputs, vec![float("epsilon", EPSILON)])
+            one(
+                "BatchNormalization",
+                &inputs,
+                vec![float("epsilon", EPSILON)],
+            )
         }
         Op::Relu => one("Relu", &inputs, Vec::new()),
         Op::Relu6 => {
@@ -334,12 +340,24 @@ pub fn evaluate(
         .collect::<TractResult<_>>()?;
     let mut results = plan_of_node.run(inputs)?;
     let result = results.remove(0).into_tensor();
-    Ok(result.to_plain_array_view::<f32>()?.iter().copied().collect())
+    Ok(result
+        .to_plain_array_view::<f32>()?
+        .iter()
+        .copied()
+        .collect())
 }
 
 /// Operator of a max pool applied to another tensor of the shape of its operand.
-pub fn evaluate_pool(plan: &Plan, pool: Id, shape: [usize; 3], values: &[f32]) -> TractResult<(Vec<f32>, [usize; 3])> {
+pub fn evaluate_pool(
+    plan: &Plan,
+    pool: Id,
+    shape: [usize; 3],
+    values: &[f32],
+) -> TractResult<(Vec<f32>, [usize; 3])> {
     let mut small = Plan::new("pool", shape);
     let id = small.add("pool", plan.nodes[pool].op, &[0]);
-    Ok((evaluate(&small, id, &[values], Vec::new())?, small.nodes[id].shape))
+    Ok((
+        evaluate(&small, id, &[values], Vec::new())?,
+        small.nodes[id].shape,
+    ))
 }

@@ -29,7 +29,9 @@ pub enum Op {
     Input,
     Conv(Conv),
     /// Fully connected, on the flattened operand.
-    Gemm { outputs: usize },
+    Gemm {
+        outputs: usize,
+    },
     BatchNorm,
     Relu,
     Relu6,
@@ -41,7 +43,9 @@ pub enum Op {
     Concat,
     Add,
     /// Channel shuffle: reshape to groups, transpose, reshape back.
-    Shuffle { groups: usize },
+    Shuffle {
+        groups: usize,
+    },
     Softmax,
 }
 
@@ -149,7 +153,8 @@ impl Plan {
             }
             Op::Shuffle { .. } => [c, h, w],
             Op::Conv(conv) => {
-                let output = |extent: usize| (extent + 2 * conv.pad - conv.kernel) / conv.stride + 1;
+                let output =
+                    |extent: usize| (extent + 2 * conv.pad - conv.kernel) / conv.stride + 1;
                 [conv.outputs, output(h), output(w)]
             }
             Op::Gemm { outputs } => [outputs, 1, 1],

@@ -647,7 +647,10 @@ impl<'a> Engine<'a> {
         }
         let is_move = |task: &Task| matches!(task, Task::Load(_) | Task::Store(_));
         let tasks = &self.work.tasks;
-        while tasks.get(self.next_mover).is_some_and(|task| !is_move(task)) {
+        while tasks
+            .get(self.next_mover)
+            .is_some_and(|task| !is_move(task))
+        {
             self.next_mover += 1;
         }
         let task = self.next_mover;

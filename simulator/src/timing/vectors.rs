@@ -371,7 +371,9 @@ impl Builder<'_> {
                         set |= 1 << index;
                     }
                 }
-                let known = into.sets[first_set..].iter().position(|other| *other == set);
+                let known = into.sets[first_set..]
+                    .iter()
+                    .position(|other| *other == set);
                 let kind = known.unwrap_or_else(|| {
                     into.sets.push(set);
                     into.sets.len() - 1 - first_set

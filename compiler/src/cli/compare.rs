@@ -1,0 +1,178 @@
+//! `compare`: a model on SCNN beside the dense machines, the oracle and the one-sided ablations.
+
+use super::args::Compare;
+use super::build::{self, Sample};
+use super::failure::Failure;
+use super::{machine, output, run, table};
+use comfy_table::{CellAlignment, Table};
+use scnn_isa::diagnostic::Code;
+use scnn_isa::machine::Machine;
+use scnn_simulator::report::{Layer, Report};
+use scnn_simulator::{Options, Simulator};
+use scnnc::calibrate::synthetic;
+use scnnc::compile::Compiled;
+use serde::Serialize;
+use std::fmt::Write;
+
+/// The reports of the three sparse machines; each holds the dense baselines of its layers.
+#[derive(Serialize)]
+struct Comparison {
+    scnn: Report,
+    sparse_a: Report,
+    sparse_w: Report,
+}
+
+/// `scnnc compare`.
+pub fn compare(options: &Compare) -> Result<(), Failure> {
+    let base = machine::load(&options.compilation.machine)?;
+    let dims = build::dims(&options.compilation.dims)?;
+    let mut samples = Vec::new();
+    if !options.input.is_empty() {
+        let inputs = build::inputs_of(&options.model, &dims)?;
+        samples = build::read_samples(&options.input, &inputs)?;
+        samples.truncate(options.samples.max(1));
+    }
+    let comparison = Comparison {
+        scnn: report(options, base.clone(), &mut samples)?,
+        sparse_a: report(options, without_weight_zeros(base.clone()), &mut samples)?,
+        sparse_w: report(options, without_activation_zeros(base), &mut samples)?,
+    };
+    output::print(&cycles(&comparison));
+    output::print(&energy(&comparison));
+    if let Some(path) = &options.report {
+        let json = serde_json::to_vec_pretty(&comparison)
+            .map_err(|e| Failure::file(Code::CannotWrite, path, &e.to_string()))?;
+        output::write(path, &json)?;
+    }
+    Ok(())
+}
+
+/// SCNN-SparseA: skips zero activations only.
+fn without_weight_zeros(mut machine: Machine) -> Machine {
+    machine.encoding.compress_weights = false;
+    machine.name.push_str(" without zero weights skipped");
+    machine
+}
+
+/// SCNN-SparseW: skips zero weights only.
+fn without_activation_zeros(mut machine: Machine) -> Machine {
+    machine.encoding.compress_activations = false;
+    machine.name.push_str(" without zero activations skipped");
+    machine
+}
+
+fn report(
+    options: &Compare,
+    machine: Machine,
+    samples: &mut Vec<Sample>,
+) -> Result<Report, Failure> {
+    let compiled: Compiled =
+        build::build_on(&options.model, &options.compilation, samples, machine)?;
+    if samples.is_empty() {
+        samples.push(synthetic(&compiled.graph, options.compilation.seed));
+    }
+    let failed = |e| run::simulate_failure(&options.model, &e);
+    let simulator = Simulator::new(&compiled.program).map_err(failed)?;
+    let timing = options.timing.into();
+    let mut sum: Option<Report> = None;
+    for sample in samples.iter() {
+        let execution = simulator.run(sample, &Options { timing }).map_err(failed)?;
+        let report = Report::of(&compiled.program, &execution, timing.name());
+        match &mut sum {
+            None => sum = Some(report),
+            Some(sum) => sum.add(&report),
+        }
+    }
+    sum.ok_or_else(|| Failure::usage("there are no samples"))
+}
+
+/// The columns of a table: name, and the value of a layer on the machine it concerns.
+type Column<'a> = (&'static str, Box<dyn Fn(usize) -> f64 + 'a>);
+
+fn cycles(c: &Comparison) -> String {
+    let of = |report: &'static str| move |i: usize| layers(c, report)[i].cycles as f64;
+    let base = |pick: fn(&Layer) -> u64| move |i: usize| pick(layers(c, "scnn")[i]) as f64;
+    let columns: Vec<Column> = vec![
+        ("SCNN", Box::new(of("scnn"))),
+        ("SparseA", Box::new(of("sparse_a"))),
+        ("SparseW", Box::new(of("sparse_w"))),
+        ("DCNN ideal", Box::new(base(|l| l.baselines.dcnn_ideal))),
+        ("DCNN lanes", Box::new(base(|l| l.baselines.dcnn_lanes))),
+        ("oracle", Box::new(base(|l| l.baselines.oracle))),
+    ];
+    let reference: Column = ("DCNN", Box::new(base(|l| l.baselines.dcnn)));
+    let title = format!(
+        "{} on {}: cycles of DCNN, and how many times faster the others are (timing {})",
+        c.scnn.model, c.scnn.machine, c.scnn.timing
+    );
+    relative(c, &title, "", &reference, &columns)
+}
+
+fn energy(c: &Comparison) -> String {
+    let of = |report: &'static str| move |i: usize| layers(c, report)[i].energy_total_pj * 1e-12;
+    let base = |pick: fn(&Layer) -> f64| move |i: usize| pick(layers(c, "scnn")[i]) * 1e-12;
+    let columns: Vec<Column> = vec![
+        ("SCNN", Box::new(of("scnn"))),
+        ("SparseA", Box::new(of("sparse_a"))),
+        ("SparseW", Box::new(of("sparse_w"))),
+        (
+            "DCNN-opt",
+            Box::new(base(|l| l.baselines.dcnn_opt_pj.total())),
+        ),
+    ];
+    let reference: Column = ("DCNN", Box::new(base(|l| l.baselines.dcnn_pj.total())));
+    let title = "energy of DCNN, and how many times less the others take";
+    relative(c, title, "J", &reference, &columns)
+}
+
+/// Layers of the array of one of the reports.
+fn layers<'a>(comparison: &'a Comparison, report: &str) -> Vec<&'a Layer> {
+    let report = match report {
+        "sparse_a" => &comparison.sparse_a,
+        "sparse_w" => &comparison.sparse_w,
+        _ => &comparison.scnn,
+    };
+    report.array_layers().collect()
+}
+
+/// A table of a reference and of how many times the columns divide it, with totals over the layers of the array.
+fn relative(
+    comparison: &Comparison,
+    title: &str,
+    unit: &str,
+    reference: &Column,
+    columns: &[Column],
+) -> String {
+    let layers = layers(comparison, "scnn");
+    let samples = f64::from(comparison.scnn.samples);
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    let names = columns.iter().map(|(name, _)| (*name).to_owned());
+    table.set_header(
+        ["layer".to_owned(), reference.0.to_owned()]
+            .into_iter()
+            .chain(names),
+    );
+    let mut row = |name: &str, indices: &[usize]| {
+        let sum = |column: &Column| -> f64 { indices.iter().map(|&i| (column.1)(i)).sum() };
+        let whole = sum(reference);
+        let ratios = columns
+            .iter()
+            .map(|column| format!("{:.2}x", whole / sum(column).max(f64::MIN_POSITIVE)));
+        let cells = [name.to_owned(), table::si(whole / samples, unit)];
+        table.add_row(cells.into_iter().chain(ratios));
+    };
+    for (index, layer) in layers.iter().enumerate() {
+        row(&layer.name, &[index]);
+    }
+    row("all", &(0..layers.len()).collect::<Vec<_>>());
+    for column in 1..=columns.len() + 1 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "{title}\n\n{}\n", table.trim_fmt());
+    text
+}
