@@ -22,7 +22,7 @@ pub fn run(graph: &mut Graph) -> usize {
                 graph.redirect(consumer, slot, operand);
                 let names = graph.dag[id].onnx_nodes.clone();
                 let node = &mut graph.dag[consumer];
-                node.onnx_nodes.splice(0..0, names);
+                node.onnx_nodes.extend(names);
                 changes += 1;
             }
         }
