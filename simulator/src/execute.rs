@@ -351,7 +351,7 @@ struct Current {
     result_bytes: u64,
 }
 
-impl<'a> State<'a> {
+impl State<'_> {
     fn execute(&mut self, instruction: &Instruction) -> Result<(), SimulateError> {
         match *instruction {
             Instruction::Cfg { layer } => self.open_layer(layer),

@@ -329,9 +329,9 @@ impl Maker<'_> {
             .map(|v| (v + EPSILON).sqrt() / typical)
             .collect();
         for (channel, mean) in values.chunks_mut(plane).zip(&means) {
-            channel
-                .iter_mut()
-                .for_each(|value| *value = (*value - mean) / typical);
+            for value in channel {
+                *value = (*value - mean) / typical;
+            }
         }
         let name = &node.name;
         self.writer
@@ -377,7 +377,9 @@ impl Maker<'_> {
                 .zip(values.chunks_mut(plane))
             {
                 *bias += shift;
-                channel.iter_mut().for_each(|value| *value += shift);
+                for value in channel {
+                    *value += shift;
+                }
             }
         }
         let limit = if node.op == Op::Relu6 {
@@ -385,9 +387,9 @@ impl Maker<'_> {
         } else {
             f32::INFINITY
         };
-        values
-            .iter_mut()
-            .for_each(|value| *value = value.clamp(0.0, limit));
+        for value in &mut values {
+            *value = value.clamp(0.0, limit);
+        }
         Ok(values)
     }
 
@@ -529,7 +531,9 @@ fn threshold(channels: &[Vec<f32>], alive: &[usize], density: f64) -> f32 {
 }
 
 fn scale(values: &mut [f32], factor: f32) {
-    values.iter_mut().for_each(|value| *value *= factor);
+    for value in values {
+        *value *= factor;
+    }
 }
 
 fn density(values: &[f32]) -> f64 {

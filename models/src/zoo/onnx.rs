@@ -202,42 +202,42 @@ pub fn nodes(plan: &Plan, id: Id) -> (Vec<NodeProto>, Vec<TensorProto>) {
         ),
         Op::Concat => one("Concat", &inputs, vec![int("axis", 1)]),
         Op::Add => one("Add", &inputs, Vec::new()),
-        Op::Shuffle { groups } => {
-            let [c, h, w] = *shape;
-            let part = |part: &str| format!("{name}/{part}");
-            let (split, swapped) = (part("split"), part("swap"));
-            let shapes = [part("split_shape"), part("join_shape")];
-            let nodes = vec![
-                node(
-                    &split,
-                    "Reshape",
-                    &[inputs[0].clone(), shapes[0].clone()],
-                    &split,
-                    Vec::new(),
-                ),
-                node(
-                    &swapped,
-                    "Transpose",
-                    std::slice::from_ref(&split),
-                    &swapped,
-                    vec![ints("perm", &[0, 2, 1, 3, 4])],
-                ),
-                node(
-                    name,
-                    "Reshape",
-                    &[swapped.clone(), shapes[1].clone()],
-                    name,
-                    Vec::new(),
-                ),
-            ];
-            let constants = vec![
-                integers(&shapes[0], &[1, *groups, c / groups, h, w]),
-                integers(&shapes[1], &[1, c, h, w]),
-            ];
-            (nodes, constants)
-        }
+        Op::Shuffle { groups } => shuffle(name, &inputs[0], *groups, *shape),
         Op::Softmax => one("Softmax", &inputs, vec![int("axis", 1)]),
     }
+}
+
+/// A channel shuffle: to groups, the two axes exchanged, and back.
+fn shuffle(
+    name: &str,
+    input: &str,
+    groups: usize,
+    [c, h, w]: [usize; 3],
+) -> (Vec<NodeProto>, Vec<TensorProto>) {
+    let part = |part: &str| format!("{name}/{part}");
+    let (split, swapped) = (part("split"), part("swap"));
+    let shapes = [part("split_shape"), part("join_shape")];
+    let reshape = |name: &str, input: &str, shape: &String| {
+        let inputs = [input.to_owned(), shape.clone()];
+        node(name, "Reshape", &inputs, name, Vec::new())
+    };
+    let transpose = vec![ints("perm", &[0, 2, 1, 3, 4])];
+    let nodes = vec![
+        reshape(&split, input, &shapes[0]),
+        node(
+            &swapped,
+            "Transpose",
+            std::slice::from_ref(&split),
+            &swapped,
+            transpose,
+        ),
+        reshape(name, &swapped, &shapes[1]),
+    ];
+    let constants = vec![
+        integers(&shapes[0], &[1, groups, c / groups, h, w]),
+        integers(&shapes[1], &[1, c, h, w]),
+    ];
+    (nodes, constants)
 }
 
 fn model(graph: GraphProto) -> ModelProto {

@@ -313,7 +313,7 @@ impl<'a> Engine<'a> {
         let format = self.machine.weight_format();
         let fifo = self.machine.fifo_elements() as usize;
         let width = self.machine.pe.weights_per_vector as usize;
-        let index = (item.round.round * array.pe_groups.count() + group) as usize;
+        let index = (item.round.number * array.pe_groups.count() + group) as usize;
         let channels = group_channels(
             array,
             array.channel_groups[index],
@@ -569,7 +569,7 @@ impl<'a> Engine<'a> {
             };
             self.vectors[task] = Some(prepared);
         }
-        let group = item.round.round * array.pe_groups.count() + self.streams[index].group;
+        let group = item.round.number * array.pe_groups.count() + self.streams[index].group;
         let Some(prepared) = &self.vectors[task] else {
             return;
         };

@@ -25,7 +25,7 @@ pub fn time(machine: &Machine, work: &LayerWork) -> Timed {
     let mut steps = 0;
     for round in rounds(&work.tasks) {
         let multiply = round.multiply;
-        let of_pe = &multiply.steps[(round.round - multiply.rounds.begin) as usize];
+        let of_pe = &multiply.steps[(round.number - multiply.rounds.begin) as usize];
         line.round(round.ordinal, of_pe);
         steps += of_pe.iter().sum::<u64>();
     }

@@ -11,6 +11,7 @@
 //! the sum of what the activation and what the weight contribute.
 
 use crate::timing::blocks::aligned;
+use rayon::prelude::*;
 use scnn_isa::codec::{Format, positions};
 use scnn_isa::layer::ArrayStage;
 use scnn_isa::layout::{Grid, Layout, Tile};
@@ -187,7 +188,6 @@ impl PassVectors {
                 })
                 .collect(),
         };
-        use rayon::prelude::*;
         Self {
             channels: channels
                 .iter()

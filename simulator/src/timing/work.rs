@@ -124,8 +124,8 @@ pub struct Round<'a> {
     pub multiply: &'a Multiply,
     /// Its position among the tasks.
     pub task: usize,
-    /// The round.
-    pub round: u32,
+    /// Its number in the pass.
+    pub number: u32,
     /// Counts the rounds of the layer as they open, by which the accumulator halves alternate.
     pub ordinal: usize,
 }
@@ -142,11 +142,11 @@ pub fn rounds(tasks: &[Task]) -> Vec<Round<'_>> {
             first = opened;
             opened += multiply.rounds.len() as usize;
         }
-        for (index, round) in multiply.rounds.iter().enumerate() {
+        for (index, number) in multiply.rounds.iter().enumerate() {
             rounds.push(Round {
                 multiply,
                 task,
-                round,
+                number,
                 ordinal: first + index,
             });
         }

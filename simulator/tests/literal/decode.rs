@@ -39,7 +39,7 @@ pub struct Move {
 pub struct Layer<'a> {
     program: &'a Program,
     machine: &'a Machine,
-    layer: &'a layer::Layer,
+    described: &'a layer::Layer,
     array: &'a ArrayStage,
     source: &'a Layout,
     input: &'a [i16],
@@ -99,7 +99,7 @@ impl<'a> Layer<'a> {
         let mut this = Self {
             program,
             machine: &program.machine,
-            layer,
+            described: layer,
             array: layer.array.as_ref().unwrap(),
             source: &program.tensors[0].layout,
             input,
@@ -149,7 +149,7 @@ impl<'a> Layer<'a> {
     }
 
     fn tile(&self, pass: usize) -> &'a Tile {
-        &self.source.tiles[self.layer.passes[pass].source_tile as usize]
+        &self.source.tiles[self.described.passes[pass].source_tile as usize]
     }
 
     pub fn group_pes(&self) -> u32 {
@@ -191,8 +191,8 @@ impl<'a> Layer<'a> {
     /// The weight stream of every PE group.
     pub fn streams(&self) -> Vec<Vec<Part>> {
         let (inputs, outputs) = (
-            self.layer.source.channels.len(),
-            self.layer.destination.channels.len(),
+            self.described.source.channels.len(),
+            self.described.destination.channels.len(),
         );
         let format = self.machine.weight_format();
         let section = &self.program.section(self.array.weights).bytes;
@@ -259,7 +259,7 @@ impl<'a> Layer<'a> {
 
     /// The largest accumulator tile of all PEs: images, rows, columns.
     fn accumulators(&self, pass: usize) -> [i64; 3] {
-        let inner = self.layer.passes[pass].output;
+        let inner = self.described.passes[pass].output;
         let mut largest = [0; 3];
         for pe in 0..self.group_pes() {
             let rect = self.pe_rect(pass, pe);
@@ -283,7 +283,7 @@ impl<'a> Layer<'a> {
             return VecDeque::new();
         }
         let array = self.array;
-        let inner = self.layer.passes[pass].output;
+        let inner = self.described.passes[pass].output;
         let first_k = array.channel_group(round, group as u32).begin;
         let [images, height, width] = self.accumulators(pass);
         let top = i64::from(array.y.outputs(rect.y).intersect(inner.y).begin);
@@ -343,7 +343,7 @@ impl<'a> Layer<'a> {
 
     /// Cycles of the drain of a round: the busiest link, then the PE that owns most outputs.
     fn drain_cycles(&self, pass: usize, round: u32) -> u64 {
-        let (tile, inner) = (self.tile(pass), self.layer.passes[pass].output);
+        let (tile, inner) = (self.tile(pass), self.described.passes[pass].output);
         let owner = |output: u32, axis: &Axis, cuts: &[u32]| {
             let begins = |part: &u32| axis.project(cuts[*part as usize]) <= output;
             (1..cuts.len() as u32 - 1).rev().find(begins).unwrap_or(0)
@@ -436,7 +436,7 @@ impl<'a> Layer<'a> {
                 .clone()
                 .map(|g| self.array.channel_group(item.round, g).len())
                 .sum();
-            u64::from(channels) * self.layer.passes[item.pass].output.positions()
+            u64::from(channels) * self.described.passes[item.pass].output.positions()
         };
         let outputs: Vec<u64> = self.items.iter().map(outputs).collect();
         let all: u64 = outputs.iter().sum();

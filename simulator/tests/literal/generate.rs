@@ -15,6 +15,7 @@ use scnn_isa::section::{encode_requantise, encode_weights};
 
 /// A layer, a machine, and an input.
 #[derive(Clone)]
+#[allow(clippy::struct_excessive_bools)] // Choices that have nothing to do with each other.
 pub struct Case {
     machine: Machine,
     images: u32,
@@ -274,7 +275,10 @@ impl Case {
                 })
             })
             .collect();
-        while channel_groups.len() % self.pe_groups.count() as usize != 0 {
+        while !channel_groups
+            .len()
+            .is_multiple_of(self.pe_groups.count() as usize)
+        {
             channel_groups.push(Span::new(self.outputs, self.outputs));
         }
         let view = |tensor, channels| View {
@@ -307,6 +311,7 @@ impl Case {
         (layer, tiles)
     }
 
+    #[allow(clippy::too_many_lines)] // The tables of a program.
     pub fn program(&self) -> Program {
         let (layer, tiles) = self.layer();
         let array = layer.array.as_ref().unwrap();

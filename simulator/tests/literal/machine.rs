@@ -355,14 +355,14 @@ impl Literal {
         let mut layer = Layer::new(program, input);
         let streams = layer.streams();
         let mut pes = Vec::new();
-        for group in 0..streams.len() {
+        for (group, stream) in streams.iter().enumerate() {
             for pe in 0..layer.group_pes() {
                 let has_tile: Vec<bool> = layer
                     .items
                     .iter()
                     .map(|item| !layer.pe_rect(item.pass, pe).is_empty())
                     .collect();
-                let work = streams[group]
+                let work = stream
                     .iter()
                     .map(|part| layer.expand(part, group, pe))
                     .collect();
