@@ -6,3 +6,4 @@ mod help;
 mod models;
 mod onnx;
 mod refusals;
+mod zoo;
