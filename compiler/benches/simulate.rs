@@ -50,11 +50,19 @@ fn program(network: &str) -> (Program, BTreeMap<String, Tensor>) {
     (compiled.program, sample)
 }
 
-#[divan::bench(args = ["alexnet", "googlenet", "vgg16"], consts = [true, false], sample_count = 5, sample_size = 1)]
-fn simulate<const EXACT: bool>(bencher: Bencher, network: &str) {
+#[divan::bench(args = ["alexnet", "googlenet", "vgg16"], sample_count = 5, sample_size = 1)]
+fn exact(bencher: Bencher, network: &str) {
+    simulate(bencher, network, Timing::Exact);
+}
+
+#[divan::bench(args = ["alexnet", "googlenet", "vgg16"], sample_count = 5, sample_size = 1)]
+fn fast(bencher: Bencher, network: &str) {
+    simulate(bencher, network, Timing::Fast);
+}
+
+fn simulate(bencher: Bencher, network: &str, timing: Timing) {
     let (program, sample) = program(network);
     let simulator = Simulator::new(&program).unwrap();
-    let timing = if EXACT { Timing::Exact } else { Timing::Fast };
     let options = RunOptions { timing };
     let steps = simulator.run(&sample, &options).unwrap().steps;
     let useful: u64 = steps.iter().map(|step| step.slots.useful).sum();

@@ -55,6 +55,7 @@ pub fn write(
             .map(|r| json!([r.bias, r.multiplier, r.shift]))
             .collect();
         let facts = json!({
+            "machine": program.machine,
             "layer": layer,
             "input_scale": scale(layer.source),
             "output_scale": scale(layer.destination),
