@@ -29,7 +29,7 @@ use scnn_isa::section::{
     SectionError, WeightBlocks, decode_requantise, decode_slopes, decode_table, residue_taps,
 };
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 use tract_onnx::prelude::Tensor as HostTensor;
 
@@ -195,6 +195,7 @@ impl<'a> Simulator<'a> {
                 .collect(),
             values: vec![None; program.values.len()],
             steps: Vec::new(),
+            measured: Mutex::default(),
             works: Vec::new(),
             current: None,
             spilled: BTreeMap::new(),
@@ -333,6 +334,8 @@ struct State<'a> {
     tensors: Vec<Arc<Vec<i16>>>,
     values: Vec<Option<HostTensor>>,
     steps: Vec<StepCounts>,
+    /// Blocks by (tensor, tile, range of channels).
+    measured: Mutex<Measured>,
     /// What is still to be timed, with its index in `steps`.
     works: Vec<(usize, LayerWork<'a>)>,
     current: Option<Current>,
@@ -341,6 +344,8 @@ struct State<'a> {
     /// Host link bytes since the last step was closed.
     streamed: u64,
 }
+
+type Measured = BTreeMap<(TensorId, u32, u32, u32), Arc<ActivationBlocks>>;
 
 /// The layer under way.
 struct Current {
@@ -511,19 +516,33 @@ impl State<'_> {
             .map(|current| &mut current.counts.counters)
     }
 
-    /// Blocks of some tiles of a tensor, all channels.
-    fn blocks(&self, tensor: TensorId, tile: u32, channels: Span) -> ActivationBlocks {
+    /// Blocks of a tile of a tensor, measured once for as long as the tensor does not change.
+    fn blocks(&self, tensor: TensorId, tile: u32, channels: Span) -> Arc<ActivationBlocks> {
+        let key = (tensor, tile, channels.begin, channels.end);
+        if let Some(blocks) = self.measured().get(&key) {
+            return Arc::clone(blocks);
+        }
         let data = self.program.tensor(tensor);
-        let values = &self.tensors[tensor.index()];
-        let tile = &data.layout.tiles[tile as usize];
-        ActivationBlocks::measure(
-            values,
+        let blocks = Arc::new(ActivationBlocks::measure(
+            &self.tensors[tensor.index()],
             data.shape,
             &data.layout,
-            tile,
+            &data.layout.tiles[tile as usize],
             channels,
             self.machine.activation_format(),
-        )
+        ));
+        self.measured().insert(key, Arc::clone(&blocks));
+        blocks
+    }
+
+    fn measured(&self) -> MutexGuard<'_, Measured> {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The values of a tensor, to be changed.
+    fn values_mut(&mut self, tensor: TensorId) -> &mut Vec<i16> {
+        self.measured().retain(|key, _| key.0 != tensor);
+        Arc::make_mut(&mut self.tensors[tensor.index()])
     }
 
     fn load(&mut self, to: RegionId) {
@@ -818,7 +837,7 @@ impl State<'_> {
                     .collect(),
             };
             let shape = self.program.tensor(layer.destination.tensor).shape;
-            let target = Arc::make_mut(&mut self.tensors[layer.destination.tensor.index()]);
+            let target = self.values_mut(layer.destination.tensor);
             for (k, values) in outputs.iter().enumerate() {
                 let channel = layer.destination.channels.begin + k as u32;
                 scatter(target, shape, n, channel, pass.output, values);
@@ -947,7 +966,7 @@ impl State<'_> {
             .map_or(Span::default(), |operand| operand.view.channels);
         let format = self.machine.activation_format();
         let width = self.machine.pe.activations_per_vector;
-        let blocks: Vec<ActivationBlocks> = region
+        let blocks: Vec<Arc<ActivationBlocks>> = region
             .tiles
             .iter()
             .map(|tile| self.blocks(region.tensor, tile, channels))
@@ -1005,7 +1024,7 @@ impl State<'_> {
         };
         let tensor = self.program.region(region).tensor;
         let quantised = host::quantise(value, self.program.tensor(tensor), &data)?;
-        self.tensors[tensor.index()] = Arc::new(quantised);
+        *self.values_mut(tensor) = quantised;
         self.streamed +=
             self.program.tensor(tensor).elements() * u64::from(self.machine.pe.operand_bits) / 8;
         Ok(())

@@ -1,6 +1,6 @@
 //! Time: what the machine does in which cycle, counted from the compressed blocks.
 //!
-//! A **step** multiplies one vector of F weights by one vector of I activations. [`work`] is what a layer asks of the
+//! A **step** multiplies one vector of F weights by one vector of I activations. `work` is what a layer asks of the
 //! machine; [`fast`] counts steps and barriers, [`exact`] simulates every queue and every transfer. A layer begins
 //! when the one before it has ended.
 

@@ -9,7 +9,7 @@
 //!   has room for it, and a lane of the weight bus is free; it takes the lane for one cycle per vector, longer if DRAM
 //!   is late. A block without weights costs no cycle. The room of a part is free when the PE has finished it.
 //! - **PEs** run the parts in order, each as a whole once it has arrived: for every activation vector of the part's
-//!   channel all its weight vectors, one step a cycle unless a bank queue is full ([`super::queues`]). Queues empty
+//!   channel all its weight vectors, one step a cycle unless a bank queue is full (`timing::queues`). Queues empty
 //!   while a PE waits. A PE without activations for a part finishes it on arrival.
 //! - **Rounds.** A PE begins a round when the half that it fills has been drained (the round before the last), with
 //!   drift `group` also not before all PEs have finished the round before, and when the source tile is loaded. What
