@@ -103,18 +103,20 @@ pub fn synthetic(graph: &Graph, seed: u64) -> BTreeMap<String, Tensor> {
         .enumerate()
         .filter_map(|(index, &id)| {
             let node = &graph.dag[id];
-            let dims: Vec<usize> = node.dims.iter().map(|&d| d as usize).collect();
-            if node.dtype != Dtype::F32 {
-                return Tensor::zero_dt(datum_type(node.dtype), &dims)
-                    .ok()
-                    .map(|t| (node.tensor.clone(), t));
-            }
-            let values = waves(&dims, seed.wrapping_add(index as u64));
-            Tensor::from_shape(&dims, &values)
-                .ok()
-                .map(|t| (node.tensor.clone(), t))
+            let noise = synthetic_input(node.dtype, &node.dims, seed.wrapping_add(index as u64))?;
+            Some((node.tensor.clone(), noise))
         })
         .collect()
+}
+
+/// Seeded noise for one input; zeros where it is not of floats.
+pub fn synthetic_input(dtype: Dtype, dims: &[u64], seed: u64) -> Option<Tensor> {
+    let dims: Vec<usize> = dims.iter().map(|&d| d as usize).collect();
+    if dtype == Dtype::F32 {
+        Tensor::from_shape(&dims, &waves(&dims, seed)).ok()
+    } else {
+        Tensor::zero_dt(datum_type(dtype), &dims).ok()
+    }
 }
 
 fn waves(dims: &[usize], seed: u64) -> Vec<f32> {

@@ -15,6 +15,7 @@ mod model;
 mod output;
 mod program;
 mod run;
+mod snapshot;
 mod table;
 mod tensors;
 mod zoo;
@@ -56,6 +57,7 @@ pub fn main() -> ExitCode {
         }
         Verb::Check(options) => model::check(&options),
         Verb::Zoo(verb) => zoo::zoo(&verb),
+        Verb::Snapshot(options) => snapshot::snapshot(&options),
     })
 }
 

@@ -37,6 +37,22 @@ pub struct Options {
     pub allow_host_only: bool,
 }
 
+impl Options {
+    /// What `scnnc compile` does without options, for `machine`.
+    pub fn new(machine: Machine) -> Self {
+        Self {
+            machine,
+            strategy: Strategy::default(),
+            quantise: quantise::Options::default(),
+            dims: BTreeMap::new(),
+            samples: (String::new(), Vec::new()),
+            calibration: None,
+            seed: 1,
+            allow_host_only: false,
+        }
+    }
+}
+
 /// A compiled model.
 #[derive(Debug)]
 pub struct Compiled {

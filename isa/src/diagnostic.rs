@@ -90,6 +90,8 @@ codes! {
     HostSegment "E0702" "a host segment failed" "tract could not run a sub-model of the program; its message says why.";
     NotBitExact "E0801" "the result is not exact to the bit" "The simulator and the integer interpreter disagree: a bug of scnnc. The message names the first tensor.";
     NotAsExpected "E0802" "the result is not as expected" "An output differs from the expected one by more than the tolerance.";
+    SnapshotDiffers "E0803" "a snapshot does not hold" "What is compiled now differs from the accepted snapshot; the diff shows where. If the change is meant, `--update` accepts it.";
+    SnapshotForm "E0804" "a snapshot has another form" "Its first line names the version of its form, and this scnnc writes another. `--update` writes a snapshot of any form anew; a file that is no snapshot is left alone.";
     Internal "E0901" "a bug of scnnc" "Something that cannot happen did. Please report it together with the model and the command.";
 }
 

@@ -21,9 +21,18 @@ pub fn tiny() -> PathBuf {
     folder().join("tiny.onnx")
 }
 
-/// All models of this folder.
-pub fn all() -> [PathBuf; 2] {
-    [lenet5(), tiny()]
+/// All models of this folder, by name.
+pub fn all() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder()).into_iter().flatten().flatten();
+    let mut models: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "onnx")
+        })
+        .collect();
+    models.sort();
+    models
 }
 
 /// A model that is too large for the repository, by its path under the folder that the environment variable

@@ -18,6 +18,7 @@ mod host;
 mod planes;
 mod ppu;
 pub mod report;
+pub mod snapshot;
 mod tensor;
 pub mod timing;
 

@@ -45,6 +45,8 @@ pub enum Verb {
     /// List or make the networks of the zoo.
     #[command(subcommand)]
     Zoo(Zoo),
+    /// Summarise a compiled model and a run of it as a short, stable text, to keep and to compare.
+    Snapshot(Snapshot),
 }
 
 /// How a model is compiled.
@@ -179,6 +181,32 @@ pub struct Compare {
     /// Write the three machines' reports as JSON.
     #[arg(long, value_name = "R.json")]
     pub report: Option<PathBuf>,
+    #[command(flatten)]
+    pub compilation: Compilation,
+}
+
+#[derive(Debug, Args)]
+pub struct Snapshot {
+    /// An ONNX file, or a program file.
+    pub model: PathBuf,
+    /// Write the snapshot; without it, `--check` or `--update`, it goes to standard output.
+    #[arg(short, long, value_name = "F.snap", conflicts_with_all = ["check", "update"])]
+    pub output: Option<PathBuf>,
+    /// Compare with a snapshot: a difference is shown as a unified diff, and the exit status is 3.
+    #[arg(long, value_name = "F.snap", conflicts_with = "update")]
+    pub check: Option<PathBuf>,
+    /// Bring a snapshot up to date, and show what changed.
+    #[arg(long, value_name = "F.snap")]
+    pub update: Option<PathBuf>,
+    /// Inputs, as for `run`. Without them: seeded noise.
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub input: Vec<String>,
+    /// Use at most this many samples.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub samples: usize,
+    /// What is counted in cycles.
+    #[arg(long, value_enum, default_value_t = Timing::Exact)]
+    pub timing: Timing,
     #[command(flatten)]
     pub compilation: Compilation,
 }

@@ -6,4 +6,5 @@ mod help;
 mod models;
 mod onnx;
 mod refusals;
+mod snapshot;
 mod zoo;
