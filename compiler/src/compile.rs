@@ -4,7 +4,7 @@ use crate::calibrate::{self, Calibration};
 use crate::emit::emit;
 use crate::float::{FloatError, FloatModel};
 use crate::graph::{Graph, Op};
-use crate::import::{ImportErrors, ImportOptions, import};
+use crate::import::{ImportErrors, ImportOptions, Imported, import};
 use crate::map::{self, MapError, Mapped, Strategy};
 use crate::quantise::{self, QuantiseError, Quantised};
 use crate::transform;
@@ -105,18 +105,27 @@ pub fn compile(
     options: &Options,
     observe: &mut dyn FnMut(&str, &Graph),
 ) -> Result<Compiled, CompileError> {
-    let imported = import(
-        path,
-        &ImportOptions {
-            dims: options.dims.clone(),
-        },
-    )?;
+    let import_options = ImportOptions {
+        dims: options.dims.clone(),
+    };
+    compile_imported(import(path, &import_options)?, options, observe)
+}
+
+/// Compiles an imported model; `observe` is shown the graph after import and after every transform.
+///
+/// # Errors
+/// See [`CompileError`].
+pub fn compile_imported(
+    imported: Imported,
+    options: &Options,
+    observe: &mut dyn FnMut(&str, &Graph),
+) -> Result<Compiled, CompileError> {
     let mut graph = imported.graph;
     observe("import", &graph);
     transform::run_all(&mut graph, observe);
     refuse_host_only(&graph, options)?;
 
-    let float = FloatModel::new(&imported.model, &calibrate::wanted(&graph))?;
+    let float = FloatModel::new(imported.typed, &calibrate::wanted(&graph))?;
     let (source, samples) = &options.samples;
     let calibration = if let Some(calibration) = &options.calibration {
         calibration.clone()

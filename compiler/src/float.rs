@@ -1,6 +1,6 @@
 //! The float model, run by tract: the reference for accuracy and the source of calibration.
 
-use crate::import::{Typed, typed};
+use crate::import::{Large, Typed, typed};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -43,24 +43,16 @@ impl FloatModel {
     ///
     /// # Errors
     /// tract cannot read or plan the model.
-    pub fn new(model: &ModelProto, wanted: &[String]) -> Result<Self, FloatError> {
+    pub fn new(model: Typed, wanted: &[String]) -> Result<Self, FloatError> {
         let Typed {
             model: mut typed,
             outlets: computed,
-        } = typed(model, wanted)?;
-        let graph = model
-            .graph
-            .as_ref()
-            .ok_or_else(|| FloatError("it has no graph".to_owned()))?;
+            mut outputs,
+        } = model;
         let inputs: Vec<String> = typed
             .input_outlets()?
             .iter()
             .map(|o| typed.node(o.node).name.clone())
-            .collect();
-        let mut outputs: Vec<String> = graph
-            .output
-            .iter()
-            .map(|output| output.name.clone())
             .collect();
         let mut outlets: Vec<OutletId> = typed.output_outlets()?.to_vec();
         for name in wanted {
@@ -113,7 +105,7 @@ impl FloatModel {
 /// # Errors
 /// tract cannot run it.
 pub fn run_once(model: &ModelProto, operands: &[Tensor]) -> Result<Vec<Tensor>, FloatError> {
-    let model = FloatModel::new(model, &[])?;
+    let model = FloatModel::new(typed(model, &Large::new(), &[])?, &[])?;
     let inputs: BTreeMap<String, Tensor> = model
         .inputs
         .iter()

@@ -11,13 +11,13 @@
 //! consumer when the stages of both stay in that order. What SCNN cannot compute is a [`HostOp`]. Edges carry the
 //! operand's position; a node has one result, but a host node, whose results are [`Op::HostOutput`] nodes.
 
+use crate::weights::Weights;
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 use scnn_isa::layer::PoolKind;
 use scnn_isa::plane::{Axis, Span};
 use scnn_isa::program::Dtype;
-use std::sync::Arc;
 use tract_onnx::pb::NodeProto;
 
 /// Index of a node.
@@ -93,7 +93,7 @@ pub struct Layer {
 #[derive(Clone, Debug)]
 pub struct Conv {
     /// Weights `[K, C / groups, R, S]`, row-major.
-    pub weights: Arc<Vec<f32>>,
+    pub weights: Weights,
     /// Output channels K.
     pub k: u32,
     /// Input channels C.

@@ -7,21 +7,25 @@
 
 mod attributes;
 mod facts;
+mod file;
+mod large;
 pub(crate) mod nodes;
 mod validate;
 
-pub use facts::{Facts, TensorFact};
-pub(crate) use facts::{Typed, typed};
+pub(crate) use facts::typed;
+pub use facts::{Facts, TensorFact, Typed};
+pub(crate) use large::Large;
 
 use crate::graph::{Graph, HostOp, Node, NodeId, Op};
 use crate::operators::{self, Place};
 use attributes::Attributes;
+use file::FileBytes;
 use prost::Message;
+use prost::bytes::Buf;
 use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place as DiagnosticPlace};
 use scnn_isa::program::Dtype;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use thiserror::Error;
 use tract_onnx::pb::{ModelProto, NodeProto};
 use tract_onnx::prelude::Tensor;
@@ -38,8 +42,8 @@ pub struct ImportOptions {
 pub struct Imported {
     /// The graph.
     pub graph: Graph,
-    /// The protobuf with all dimensions bound and external data loaded.
-    pub model: Arc<ModelProto>,
+    /// The model as tract types it, every result by name.
+    pub typed: Typed,
     /// blake3 of the file, hexadecimal.
     pub hash: String,
 }
@@ -121,20 +125,24 @@ impl ImportError {
 /// # Errors
 /// All reasons why it cannot be compiled.
 pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported, ImportErrors> {
-    let bytes = std::fs::read(path).map_err(|error| {
+    let cannot_read = |error: std::io::Error| {
         let message = format!("the file cannot be read: {error}");
         ImportErrors(vec![ImportError::model(
             Code::CannotRead,
             message,
             "check the path and its permissions",
         )])
-    })?;
+    };
+    let mut bytes = FileBytes::open(path).map_err(cannot_read)?;
+    let decoded = decode(&mut bytes);
+    let hash = bytes.finish().map_err(cannot_read)?;
+    let model = decoded.map_err(|error| ImportErrors(vec![error]))?;
     let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("model");
     let folder = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    import_bytes(stem, &bytes, folder, options)
+    import_model(stem, model, hash, folder, options)
 }
 
 /// Imports a model from bytes; external data is looked for in `folder`.
@@ -147,25 +155,32 @@ pub fn import_bytes(
     folder: &Path,
     options: &ImportOptions,
 ) -> Result<Imported, ImportErrors> {
-    let mut model = decode(bytes).map_err(|error| ImportErrors(vec![error]))?;
+    let model = decode(bytes).map_err(|error| ImportErrors(vec![error]))?;
     let hash = blake3::hash(bytes).to_hex().to_string();
+    import_model(stem, model, hash, folder, options)
+}
+
+fn import_model(
+    stem: &str,
+    mut model: ModelProto,
+    hash: String,
+    folder: &Path,
+    options: &ImportOptions,
+) -> Result<Imported, ImportErrors> {
     let errors = validate::validate(&model, folder);
     if !errors.is_empty() {
         return Err(ImportErrors(errors));
     }
     facts::load_external_data(&mut model, folder).map_err(|error| ImportErrors(vec![error]))?;
     facts::bind_dimensions(&mut model, options)?;
-    let facts = Facts::infer(&model)?;
+    let large = large::take(&mut model).map_err(|error| ImportErrors(vec![error]))?;
+    let (facts, typed) = Facts::infer(&model, &large)?;
     let graph = Importer::new(&model, &facts, stem).run();
-    Ok(Imported {
-        graph,
-        model: Arc::new(model),
-        hash,
-    })
+    Ok(Imported { graph, typed, hash })
 }
 
-fn decode(bytes: &[u8]) -> Result<ModelProto, ImportError> {
-    if bytes.is_empty() {
+fn decode(bytes: impl Buf) -> Result<ModelProto, ImportError> {
+    if !bytes.has_remaining() {
         return Err(ImportError::model(
             Code::EmptyFile,
             "the file is empty",

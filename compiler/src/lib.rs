@@ -23,3 +23,4 @@ pub mod map;
 pub mod operators;
 pub mod quantise;
 pub mod transform;
+pub mod weights;

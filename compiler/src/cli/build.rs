@@ -7,6 +7,7 @@ use scnn_isa::diagnostic::Code;
 use scnn_isa::machine::Machine;
 use scnnc::compile::{self, Compiled, Options};
 use scnnc::graph::Graph;
+use scnnc::import::{ImportOptions, Imported, import};
 use scnnc::map::Strategy;
 use scnnc::quantise;
 use std::collections::BTreeMap;
@@ -18,7 +19,8 @@ pub type Sample = BTreeMap<String, Tensor>;
 
 /// `scnnc compile`.
 pub fn compile(options: &Compile) -> Result<(), Failure> {
-    let compiled = build(&options.model, &options.compilation, &[])?;
+    let imported = open(&options.model, &options.compilation)?;
+    let compiled = build(&options.model, imported, &options.compilation, &[])?;
     let bytes = compiled.program.to_bytes();
     output::write(&options.output, &bytes)?;
     let program = &compiled.program;
@@ -35,30 +37,43 @@ pub fn compile(options: &Compile) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Compiles a model; without calibration data of its own it is calibrated on `samples`.
+/// Imports a model.
+pub fn open(path: &Path, compilation: &Compilation) -> Result<Imported, Failure> {
+    let options = ImportOptions {
+        dims: dims(&compilation.dims)?,
+    };
+    import(path, &options)
+        .map_err(|errors| Failure::Refused(errors.diagnostics(&path.display().to_string())))
+}
+
+/// Compiles an imported model; without calibration data of its own it is calibrated on `samples`.
 pub fn build(
     path: &Path,
+    imported: Imported,
     compilation: &Compilation,
     samples: &[Sample],
 ) -> Result<Compiled, Failure> {
     let machine = machine::load(&compilation.machine)?;
-    build_on(path, compilation, samples, machine)
+    build_on(path, imported, compilation, samples, machine)
 }
 
 /// The same for another machine than the options name.
 pub fn build_on(
     path: &Path,
+    imported: Imported,
     compilation: &Compilation,
     samples: &[Sample],
     machine: Machine,
 ) -> Result<Compiled, Failure> {
-    let options = options(path, compilation, samples, machine)?;
+    let options = options(&imported, compilation, samples, machine)?;
     let mut dump = Dump {
         folder: compilation.dump_ir.as_deref(),
         number: 0,
         failure: None,
     };
-    let result = compile::compile(path, &options, &mut |name, graph| dump.write(name, graph));
+    let result = compile::compile_imported(imported, &options, &mut |name, graph| {
+        dump.write(name, graph);
+    });
     if let Some(failure) = dump.failure {
         return Err(failure);
     }
@@ -77,7 +92,7 @@ pub fn build_on(
 }
 
 fn options(
-    path: &Path,
+    imported: &Imported,
     compilation: &Compilation,
     samples: &[Sample],
     machine: Machine,
@@ -90,8 +105,7 @@ fn options(
     };
     let samples = match &compilation.calibrate {
         Some(file) => {
-            let inputs = inputs_of(path, &dims)?;
-            let all = read_samples(&[file.display().to_string()], &inputs)?;
+            let all = read_samples(&[file.display().to_string()], &inputs_of(imported))?;
             (file.display().to_string(), spread(&all))
         }
         None => ("the inputs of this run".to_owned(), spread(samples)),
@@ -146,20 +160,17 @@ pub struct Input {
     pub dims: Vec<u64>,
 }
 
-/// The inputs of the model at `path`.
-pub fn inputs_of(path: &Path, dims: &BTreeMap<String, u64>) -> Result<Vec<Input>, Failure> {
-    let options = scnnc::import::ImportOptions { dims: dims.clone() };
-    let imported = scnnc::import::import(path, &options)
-        .map_err(|errors| Failure::Refused(errors.diagnostics(&path.display().to_string())))?;
+/// The inputs of a model.
+pub fn inputs_of(imported: &Imported) -> Vec<Input> {
     let graph = &imported.graph;
     let inputs = graph.inputs.iter().map(|&id| &graph.dag[id]);
-    Ok(inputs
+    inputs
         .map(|node| Input {
             name: node.tensor.clone(),
             dtype: scnnc::calibrate::datum_type(node.dtype),
             dims: node.dims.clone(),
         })
-        .collect())
+        .collect()
 }
 
 /// Reads `[NAME=]FILE` inputs and cuts them into samples.

@@ -11,6 +11,7 @@ use scnn_simulator::report::{Layer, Report};
 use scnn_simulator::{Options, Simulator};
 use scnnc::calibrate::synthetic;
 use scnnc::compile::Compiled;
+use scnnc::import::Imported;
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -25,17 +26,27 @@ struct Comparison {
 /// `scnnc compare`.
 pub fn compare(options: &Compare) -> Result<(), Failure> {
     let base = machine::load(&options.compilation.machine)?;
-    let dims = build::dims(&options.compilation.dims)?;
+    let imported = build::open(&options.model, &options.compilation)?;
     let mut samples = Vec::new();
     if !options.input.is_empty() {
-        let inputs = build::inputs_of(&options.model, &dims)?;
+        let inputs = build::inputs_of(&imported);
         samples = build::read_samples(&options.input, &inputs)?;
         samples.truncate(options.samples.max(1));
     }
     let comparison = Comparison {
-        scnn: report(options, base.clone(), &mut samples)?,
-        sparse_a: report(options, without_weight_zeros(base.clone()), &mut samples)?,
-        sparse_w: report(options, without_activation_zeros(base), &mut samples)?,
+        scnn: report(options, &imported, base.clone(), &mut samples)?,
+        sparse_a: report(
+            options,
+            &imported,
+            without_weight_zeros(base.clone()),
+            &mut samples,
+        )?,
+        sparse_w: report(
+            options,
+            &imported,
+            without_activation_zeros(base),
+            &mut samples,
+        )?,
     };
     output::print(&cycles(&comparison));
     output::print(&energy(&comparison));
@@ -63,11 +74,18 @@ fn without_activation_zeros(mut machine: Machine) -> Machine {
 
 fn report(
     options: &Compare,
+    imported: &Imported,
     machine: Machine,
     samples: &mut Vec<Sample>,
 ) -> Result<Report, Failure> {
-    let compiled: Compiled =
-        build::build_on(&options.model, &options.compilation, samples, machine)?;
+    let imported = imported.clone();
+    let compiled: Compiled = build::build_on(
+        &options.model,
+        imported,
+        &options.compilation,
+        samples,
+        machine,
+    )?;
     if samples.is_empty() {
         samples.push(synthetic(&compiled.graph, options.compilation.seed));
     }

@@ -157,13 +157,13 @@ fn open(options: &Snapshot) -> Result<(Program, Vec<Sample>), Failure> {
 }
 
 fn compile(options: &Snapshot) -> Result<(Program, Vec<Sample>), Failure> {
-    let dims = build::dims(&options.compilation.dims)?;
+    let imported = build::open(&options.model, &options.compilation)?;
     let mut samples = Vec::new();
     if !options.input.is_empty() {
-        let inputs = build::inputs_of(&options.model, &dims)?;
+        let inputs = build::inputs_of(&imported);
         samples = limited(build::read_samples(&options.input, &inputs)?, options);
     }
-    let compiled = build::build(&options.model, &options.compilation, &samples)?;
+    let compiled = build::build(&options.model, imported, &options.compilation, &samples)?;
     if samples.is_empty() {
         samples.push(synthetic(&compiled.graph, options.compilation.seed));
     }

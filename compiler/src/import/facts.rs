@@ -1,9 +1,12 @@
 //! Element type, shape and constant value of every tensor, from the initializers and from tract's typed model.
 
+use super::large::Large;
 use super::{ImportError, ImportErrors, ImportOptions};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::program::Dtype;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,8 +15,10 @@ use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
 use tract_onnx::pb::{ModelProto, TensorProto, type_proto};
 use tract_onnx::prelude::{
-    DatumType, InferenceModelExt, OutletId, Tensor, TractResult, TypedModel,
+    DatumType, InferenceModelExt, OutletId, Tensor, TractResult, TypedFact, TypedModel,
 };
+use tract_onnx::tensor::load_tensor;
+use tract_onnx::tract_hir::ops::konst::Const;
 
 /// What is known of a tensor.
 #[derive(Clone, Debug)]
@@ -47,10 +52,16 @@ impl Facts {
         self.facts.get(name)?.constant.as_deref()
     }
 
-    /// Infers the facts of a model with bound dimensions.
-    pub(super) fn infer(model: &ModelProto) -> Result<Self, ImportErrors> {
+    /// The value of a constant tensor, to be shared.
+    pub fn shared(&self, name: &str) -> Option<&Arc<Tensor>> {
+        self.facts.get(name)?.constant.as_ref()
+    }
+
+    /// Infers the facts of a model with bound dimensions, of which the `large` initializers have been taken out;
+    /// and the model as tract types it.
+    pub(super) fn infer(model: &ModelProto, large: &Large) -> Result<(Self, Typed), ImportErrors> {
         // tract is not meant for hostile files: a panic there is an error of the model here.
-        let inferred = catch_unwind(AssertUnwindSafe(|| Self::from_tract(model)));
+        let inferred = catch_unwind(AssertUnwindSafe(|| Self::from_tract(model, large)));
         inferred
             .unwrap_or_else(|_| {
                 let message = "shape inference gave up on this model (tract panicked)";
@@ -63,7 +74,7 @@ impl Facts {
             .map_err(|error| ImportErrors(vec![error]))
     }
 
-    fn from_tract(model: &ModelProto) -> Result<Self, ImportError> {
+    fn from_tract(model: &ModelProto, large: &Large) -> Result<(Self, Typed), ImportError> {
         let failed = |error: tract_onnx::prelude::TractError| {
             let chain: Vec<String> = error.chain().map(ToString::to_string).take(4).collect();
             ImportError::model(
@@ -77,36 +88,24 @@ impl Facts {
         };
         let onnx = framework();
         let names = result_names(model);
-        let Typed {
-            model: typed,
-            outlets,
-        } = typed(model, &names).map_err(failed)?;
+        let typed = typed(model, large, &names).map_err(failed)?;
         let mut facts = Self::default();
         let Some(graph) = &model.graph else {
-            return Ok(facts);
+            return Ok((facts, typed));
         };
+        for (name, tensor) in large {
+            facts.constant_is(name, Arc::clone(tensor));
+        }
         for tensor in &graph.initializer {
-            let value =
-                tract_onnx::tensor::load_tensor(&*onnx.provider, tensor, None).map_err(failed)?;
-            if let Some(dtype) = dtype(value.datum_type()) {
-                let dims = value.shape().iter().map(|&d| d as u64).collect();
-                let constant = Some(Arc::new(value));
-                facts.facts.insert(
-                    tensor.name.clone(),
-                    TensorFact {
-                        dtype,
-                        dims,
-                        constant,
-                    },
-                );
-            }
+            let value = load_tensor(&*onnx.provider, tensor, None).map_err(failed)?;
+            facts.constant_is(&tensor.name, Arc::new(value));
         }
         for name in &names {
             if facts.facts.contains_key(name) {
                 continue;
             }
-            let outlet = outlets.get(name).copied();
-            let Some(fact) = outlet.and_then(|outlet| typed.outlet_fact(outlet).ok()) else {
+            let outlet = typed.outlets.get(name).copied();
+            let Some(fact) = outlet.and_then(|outlet| typed.model.outlet_fact(outlet).ok()) else {
                 continue;
             };
             let dims: Option<Vec<u64>> = fact
@@ -128,7 +127,19 @@ impl Facts {
             );
         }
         facts.require_shapes(model)?;
-        Ok(facts)
+        Ok((facts, typed))
+    }
+
+    fn constant_is(&mut self, name: &str, value: Arc<Tensor>) {
+        let Some(dtype) = dtype(value.datum_type()) else {
+            return;
+        };
+        let fact = TensorFact {
+            dtype,
+            dims: value.shape().iter().map(|&d| d as u64).collect(),
+            constant: Some(value),
+        };
+        self.facts.insert(name.to_owned(), fact);
     }
 
     /// Every result that is used must have a shape without zeros.
@@ -256,26 +267,34 @@ pub(super) fn load_external_data(model: &mut ModelProto, folder: &Path) -> Resul
         if !inside {
             return Err(bad("the path leaves the model's folder".to_owned()));
         }
-        let bytes = std::fs::read(folder.join(&location)).map_err(|e| bad(e.to_string()))?;
         let number = |key: &str| {
             entry(key)
-                .map(|v| v.parse::<usize>())
+                .map(|v| v.parse::<u64>())
                 .transpose()
                 .map_err(|e| bad(e.to_string()))
         };
-        let offset = number("offset")?.unwrap_or(0);
-        let end = match number("length")? {
-            Some(length) => offset.checked_add(length),
-            None => Some(bytes.len()),
-        };
-        let data = end
-            .and_then(|end| bytes.get(offset..end))
-            .ok_or_else(|| bad("the file is too short".to_owned()))?;
-        tensor.raw_data = data.to_vec();
+        let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
+        tensor.raw_data = read_range(&folder.join(&location), offset, length).map_err(bad)?;
         tensor.external_data.clear();
         tensor.data_location = None;
     }
     Ok(())
+}
+
+/// The bytes of a file from `offset` on, `length` of them or all.
+fn read_range(path: &Path, offset: u64, length: Option<u64>) -> Result<Vec<u8>, String> {
+    let mut file = File::open(path).map_err(|e| e.to_string())?;
+    let all = file.metadata().map_err(|e| e.to_string())?.len();
+    let there = all.checked_sub(offset).ok_or("the file is too short")?;
+    let length = length.unwrap_or(there);
+    if length > there {
+        return Err("the file is too short".to_owned());
+    }
+    let mut data = vec![0; length as usize];
+    file.seek(SeekFrom::Start(offset))
+        .and_then(|_| file.read_exact(&mut data))
+        .map_err(|e| e.to_string())?;
+    Ok(data)
 }
 
 /// Gives every dimension of every input a number.
@@ -399,18 +418,39 @@ pub(crate) fn result_names(model: &ModelProto) -> Vec<String> {
         .collect()
 }
 
+/// Names of the outputs of a model.
+fn model_outputs(model: &ModelProto) -> Vec<String> {
+    let graph = model.graph.iter();
+    graph
+        .flat_map(|graph| &graph.output)
+        .map(|output| output.name.clone())
+        .collect()
+}
+
 /// A model as tract types it.
-pub(crate) struct Typed {
+#[derive(Clone, Debug)]
+pub struct Typed {
     /// The model.
-    pub model: TypedModel,
+    pub(crate) model: TypedModel,
     /// Where it computes each of the names asked for.
-    pub outlets: BTreeMap<String, OutletId>,
+    pub(crate) outlets: BTreeMap<String, OutletId>,
+    /// Names of its outputs, in order.
+    pub(crate) outputs: Vec<String>,
 }
 
 /// Has tract type a model. Its labels do not survive operators that change nothing, whose result is their operand; the
 /// list of its outputs does. So every name asked for is made an output for as long as it takes.
-pub(crate) fn typed(model: &ModelProto, names: &[String]) -> TractResult<Typed> {
-    let parsed = framework().parse(model, None)?;
+pub(crate) fn typed(proto: &ModelProto, large: &Large, names: &[String]) -> TractResult<Typed> {
+    let mut parsed = framework().parse(proto, None)?;
+    for (name, tensor) in large {
+        let Some(&outlet) = parsed.outlets_by_name.get(name) else {
+            continue;
+        };
+        let fact = TypedFact::try_from(Arc::clone(tensor))?;
+        parsed.model.node_mut(outlet.node).op = Box::new(Const::new(Arc::clone(tensor))?);
+        parsed.model.set_outlet_fact(outlet, fact.into())?;
+        parsed.model.inputs.retain(|input| *input != outlet);
+    }
     let outputs = parsed.model.outputs.len();
     let known: Vec<(&String, OutletId)> = names
         .iter()
@@ -427,5 +467,10 @@ pub(crate) fn typed(model: &ModelProto, names: &[String]) -> TractResult<Typed> 
         .map(|(name, _)| name.clone())
         .zip(asked)
         .collect();
-    Ok(Typed { model, outlets })
+    let outputs = model_outputs(proto);
+    Ok(Typed {
+        model,
+        outlets,
+        outputs,
+    })
 }

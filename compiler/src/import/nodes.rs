@@ -5,6 +5,7 @@
 use super::attributes::Attributes;
 use super::{Importer, Translated, node_name};
 use crate::graph::{Affine, Conv, Function, Layer, NodeId, Op, Pool};
+use crate::weights::Weights;
 use scnn_isa::layer::PoolKind;
 use scnn_isa::plane::{Axis, Span};
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub(crate) fn conv(
     let window = or_host!(Window::of(attributes, weights.rank() - 2, [r, s]));
     let [y, x] = or_host!(window.axes([h, w], false));
     let conv = Conv {
-        weights: Arc::new(or_host!(floats(weights))),
+        weights: or_host!(Weights::of(weights)),
         k,
         c,
         groups: groups as u32,
@@ -119,7 +120,7 @@ pub(crate) fn conv_transpose(
         }
     }
     let conv = Conv {
-        weights: Arc::new(flipped),
+        weights: Weights::from(flipped),
         k,
         c,
         groups,
@@ -190,7 +191,7 @@ fn linear(
     if weights.rank() != 2 {
         return Translated::Host(format!("its weights {:?} are no matrix", weights.shape()));
     }
-    let values = or_host!(floats(weights));
+    let values = or_host!(Weights::of(weights));
     let (rows, cols) = (weights.shape()[0], weights.shape()[1]);
     let (k, c) = if transposed {
         (rows, cols)
@@ -204,20 +205,19 @@ fn linear(
             dims[1]
         ));
     }
-    let mut kc = vec![0f32; values.len()];
-    for ko in 0..k {
-        for ci in 0..c {
-            kc[ko * c + ci] = alpha
-                * if transposed {
-                    values[ko * cols + ci]
-                } else {
-                    values[ci * cols + ko]
-                };
-        }
-    }
+    let kc = if transposed && alpha == 1.0 {
+        values
+    } else {
+        let value = |ko, ci| values[if transposed { ko * c + ci } else { ci * k + ko }];
+        let rows = (0..k).flat_map(|ko| (0..c).map(move |ci| (ko, ci)));
+        Weights::from(
+            rows.map(|(ko, ci)| alpha * value(ko, ci))
+                .collect::<Vec<_>>(),
+        )
+    };
     let axis = Axis::identity(1);
     let conv = Conv {
-        weights: Arc::new(kc),
+        weights: kc,
         k: k as u32,
         c: c as u32,
         groups: 1,
@@ -829,9 +829,9 @@ fn shape(importer: &Importer<'_>, id: NodeId) -> Result<[u32; 4], String> {
         .ok_or_else(|| "its operand has no form [N, C, H, W]".to_owned())
 }
 
-fn weights_of<'a>(importer: &Importer<'a>, node: &NodeProto) -> Result<&'a Tensor, String> {
-    importer
-        .constant(node, 1)
+fn weights_of<'a>(importer: &Importer<'a>, node: &NodeProto) -> Result<&'a Arc<Tensor>, String> {
+    let name = node.input.get(1);
+    name.and_then(|name| importer.facts.shared(name))
         .ok_or_else(|| "its weights are not constant".to_owned())
 }
 

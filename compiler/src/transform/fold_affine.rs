@@ -1,7 +1,6 @@
 //! The factors of an affine stage behind a convolution are multiplied into its weights; what remains is a bias.
 
 use crate::graph::{Graph, Op};
-use std::sync::Arc;
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) -> usize {
@@ -17,7 +16,7 @@ pub fn run(graph: &mut Graph) -> usize {
             continue;
         }
         let per_output = conv.weights_per_output();
-        let weights = Arc::make_mut(&mut conv.weights);
+        let weights = conv.weights.make_mut();
         for (weights, scale) in weights.chunks_mut(per_output.max(1)).zip(&mut affine.scale) {
             for weight in weights {
                 *weight *= *scale;
