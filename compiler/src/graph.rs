@@ -170,7 +170,7 @@ pub struct Pool {
 }
 
 /// ONNX nodes that the host runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct HostOp {
     /// The nodes, in topological order.
     pub nodes: Vec<NodeProto>,

@@ -59,13 +59,14 @@ codes! {
     MissingTensor "E0304" "a tensor is used but never defined" "A node or output names a tensor that no node, input or initializer defines.";
     DuplicateName "E0305" "a tensor is defined twice" "ONNX is in single-assignment form: every tensor is the result of one node.";
     Cycle "E0306" "the graph has a cycle or is out of order" "ONNX asks for nodes in topological order; a node may use only what was computed before it.";
-    Opset "E0307" "the operator set is too old" "Operator sets from 7 on are read. Convert the model with onnx.version_converter.";
+    Opset "E0307" "the operator set is too old" "Operator sets from 6 on are read. Convert the model with onnx.version_converter.";
     NotFinite "E0308" "weights are not finite" "An initializer holds infinities or not-a-numbers, which have no integer form.";
     ZeroSize "E0309" "a tensor is empty" "A dimension is zero or negative, usually because the input is too small for the network.";
     DynamicShape "E0310" "a shape depends on data" "A program is compiled for fixed shapes. Export the model without NonZero, NonMaxSuppression and the like, or cut it before them.";
     ShapeInference "E0311" "shapes cannot be inferred" "The model's operators and shapes contradict each other. onnx.checker and onnx.shape_inference tell more.";
     BadTensor "E0312" "a tensor is malformed" "An initializer or input has a type, shape or amount of data that is not possible.";
     FloatModel "E0313" "the float model does not run" "The model is run in floating point for calibration; tract could not do so and its message says why.";
+    TooLarge "E0314" "a tensor is too large" "A tensor may have 2^31 elements. Dimensions beyond that are usually a damaged file, or a symbol that was bound to a wrong value.";
     NothingOnArray "E0401" "nothing would run on the array" "Every node of this model would run on the host, so a program would tell nothing about SCNN. `--allow-host-only` compiles it all the same.";
     DoesNotFit "E0402" "a layer does not fit the machine" "The message names the buffer and by how much it is too small; `scnnc machine show` tells its size.";
     CalibrationMissing "E0403" "a tensor cannot be quantised" "Its range is missing from the calibration, or its sums fit no accumulator. Calibrate again, or with more headroom.";

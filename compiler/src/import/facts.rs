@@ -4,7 +4,7 @@ use super::large::Large;
 use super::{ImportError, ImportErrors, ImportOptions};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::program::Dtype;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,9 +37,12 @@ pub struct Facts {
     facts: BTreeMap<String, TensorFact>,
 }
 
-/// Largest constant that is folded besides the initializers, in elements: a `ConstantOfShape` asks for memory in no
-/// proportion to its file.
+/// Largest tensor, in elements: the extents of an input or the operand of a `ConstantOfShape` can ask for memory in no
+/// proportion to the file.
 const MOST_ELEMENTS: u64 = 1 << 31;
+
+/// Most problems that are listed.
+pub(super) const MOST_ERRORS: usize = 50;
 
 impl Facts {
     /// The fact of a tensor.
@@ -62,7 +65,7 @@ impl Facts {
     pub(super) fn infer(model: &ModelProto, large: &Large) -> Result<(Self, Typed), ImportErrors> {
         // tract is not meant for hostile files: a panic there is an error of the model here.
         let inferred = catch_unwind(AssertUnwindSafe(|| Self::from_tract(model, large)));
-        inferred
+        let (facts, typed) = inferred
             .unwrap_or_else(|_| {
                 let message = "shape inference gave up on this model (tract panicked)";
                 Err(ImportError::model(
@@ -71,7 +74,9 @@ impl Facts {
                     "check the model with onnx.checker",
                 ))
             })
-            .map_err(|error| ImportErrors(vec![error]))
+            .map_err(|error| ImportErrors(vec![error]))?;
+        facts.require_shapes(model)?;
+        Ok((facts, typed))
     }
 
     fn from_tract(model: &ModelProto, large: &Large) -> Result<(Self, Typed), ImportError> {
@@ -115,8 +120,7 @@ impl Facts {
             let (Some(dims), Some(dtype)) = (dims, dtype(fact.datum_type)) else {
                 continue;
             };
-            let small = dims.iter().product::<u64>() <= MOST_ELEMENTS;
-            let constant = fact.konst.clone().filter(|_| small);
+            let constant = fact.konst.clone();
             facts.facts.insert(
                 name.clone(),
                 TensorFact {
@@ -126,7 +130,6 @@ impl Facts {
                 },
             );
         }
-        facts.require_shapes(model)?;
         Ok((facts, typed))
     }
 
@@ -142,38 +145,55 @@ impl Facts {
         self.facts.insert(name.to_owned(), fact);
     }
 
-    /// Every result that is used must have a shape without zeros.
-    fn require_shapes(&self, model: &ModelProto) -> Result<(), ImportError> {
+    /// Every result that is used must have a shape, without zeros and of a size that fits a memory.
+    fn require_shapes(&self, model: &ModelProto) -> Result<(), ImportErrors> {
         let Some(graph) = &model.graph else {
             return Ok(());
         };
+        let read = graph.node.iter().flat_map(|node| &node.input);
+        let used: BTreeSet<&String> = read.chain(graph.output.iter().map(|o| &o.name)).collect();
+        let mut errors = Vec::new();
         for node in &graph.node {
             for name in node.output.iter().filter(|o| !o.is_empty()) {
-                let used = graph.node.iter().any(|n| n.input.contains(name))
-                    || graph.output.iter().any(|o| o.name == *name);
-                match self.get(name) {
-                    Some(fact) if fact.dims.contains(&0) => {
-                        return Err(ImportError::node(
-                            Code::ZeroSize,
-                            node,
-                            format!("its result `{name}` {:?} is empty", fact.dims),
-                            "give inputs that are large enough for the network",
-                        ));
-                    }
-                    None if used => {
-                        return Err(ImportError::node(
-                            Code::DynamicShape,
-                            node,
-                            format!("the shape of its result `{name}` depends on data"),
-                            "export the model with fixed shapes",
-                        ));
-                    }
-                    Some(_) | None => {}
-                }
+                let problem = match self.get(name) {
+                    None if used.contains(name) => (
+                        Code::DynamicShape,
+                        format!("the shape of its result `{name}` depends on data"),
+                        "export the model with fixed shapes",
+                    ),
+                    None => continue,
+                    Some(fact) if fact.dims.contains(&0) => (
+                        Code::ZeroSize,
+                        format!("its result `{name}` {:?} is empty", fact.dims),
+                        "give inputs that are large enough for the network",
+                    ),
+                    Some(fact) if elements(&fact.dims).is_none() => (
+                        Code::TooLarge,
+                        format!(
+                            "its result `{name}` {:?} has more than 2^31 elements",
+                            fact.dims
+                        ),
+                        "give smaller inputs, or a smaller batch with `--dim`",
+                    ),
+                    Some(_) => continue,
+                };
+                let (code, message, remedy) = problem;
+                errors.push(ImportError::node(code, node, message, remedy));
             }
         }
-        Ok(())
+        errors.truncate(MOST_ERRORS);
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(ImportErrors(errors))
+        }
     }
+}
+
+/// How many elements a tensor of these extents has, if they are at most [`MOST_ELEMENTS`].
+pub(super) fn elements(dims: &[u64]) -> Option<u64> {
+    let product = dims.iter().try_fold(1u64, |all, &dim| all.checked_mul(dim));
+    product.filter(|&elements| elements <= MOST_ELEMENTS)
 }
 
 /// Our name of tract's element type.
@@ -307,7 +327,7 @@ pub(super) fn bind_dimensions(
     let Some(graph) = &mut model.graph else {
         return Ok(());
     };
-    let constants: Vec<String> = graph.initializer.iter().map(|i| i.name.clone()).collect();
+    let constants: BTreeSet<&String> = graph.initializer.iter().map(|i| &i.name).collect();
     let mut unbound: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut errors = Vec::new();
     for input in graph

@@ -2,16 +2,14 @@
 //! finite weights, external data that exists.
 
 use super::ImportError;
+use super::facts::MOST_ERRORS;
 use scnn_isa::diagnostic::Code;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use tract_onnx::pb::{GraphProto, ModelProto, TensorProto, tensor_proto::DataType};
 
 /// Oldest operator set that is read.
-const OLDEST_OPSET: i64 = 7;
-
-/// Most problems that are listed.
-const MOST: usize = 50;
+const OLDEST_OPSET: i64 = 6;
 
 /// All problems of the model.
 pub(super) fn validate(model: &ModelProto, folder: &Path) -> Vec<ImportError> {
@@ -25,7 +23,7 @@ pub(super) fn validate(model: &ModelProto, folder: &Path) -> Vec<ImportError> {
     for tensor in &graph.initializer {
         initializer(tensor, folder, &mut errors);
     }
-    errors.truncate(MOST);
+    errors.truncate(MOST_ERRORS);
     errors
 }
 

@@ -250,8 +250,8 @@ fn read_by_machine(graph: &Graph, id: NodeId) -> bool {
         .consumers(id)
         .iter()
         .any(|&(consumer, _)| match graph.dag[consumer].op {
-            Op::Layer(_) | Op::Concat => true,
-            Op::Slice(_) | Op::Rename => read_by_machine(graph, consumer),
+            Op::Layer(_) | Op::Concat | Op::Slice(_) => true,
+            Op::Rename => read_by_machine(graph, consumer),
             Op::Input | Op::Host(_) | Op::HostOutput(_) => false,
         })
 }

@@ -137,15 +137,17 @@ fn replace(graph: &mut Graph, id: NodeId, (consumer, slot): (NodeId, u32), joine
         .enumerate()
         .find(|(i, _)| *i as u32 != slot)
         .map(|(_, &o)| o);
-    let names = graph.dag[id].onnx_nodes.clone();
     graph.disconnect(consumer);
-    graph.dag.remove_node(id);
+    let first = graph.dag.remove_node(id);
     graph.dag.add_edge(source, consumer, 0);
     if let Some(second) = kept.or(other) {
         graph.dag.add_edge(second, consumer, 1);
     }
     let node = &mut graph.dag[consumer];
-    node.onnx_nodes.splice(0..0, names);
+    // Appended to the first's, of which a chain makes a long list, and not put before the second's.
+    let mut names = first.map_or_else(Vec::new, |first| first.onnx_nodes);
+    names.append(&mut node.onnx_nodes);
+    node.onnx_nodes = names;
     node.op = Op::Layer(Box::new(joined));
 }
 

@@ -1,108 +1,140 @@
 //! Joins host nodes that feed each other into segments, as large as they can be without the segment waiting for
 //! something that waits for it; and the ONNX sub-model of a segment.
+//!
+//! Every node has a **level**: how often the way to it has changed between host and machine. Two host nodes of one
+//! level cannot be on a way that leads through the machine, because that would have raised the level; so all of a
+//! level that are connected become one segment. A host node whose results are used only later may wait for those
+//! who use them, and be their segment's: it takes the latest level that its readers allow. Both passes are linear.
 
 use crate::graph::{Graph, HostOp, Node, NodeId, Op};
 use crate::import::value_info;
-use petgraph::algo::has_path_connecting;
+use petgraph::unionfind::UnionFind;
+use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto};
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) -> usize {
+    let order = graph.order();
+    let levels = levels(graph, &order);
+    let mut sets = UnionFind::new(
+        graph
+            .dag
+            .node_indices()
+            .map(|i| i.index() + 1)
+            .max()
+            .unwrap_or(0),
+    );
+    for &second in &order {
+        for first in host_operands(graph, second) {
+            if levels[&first] == levels[&second] {
+                sets.union(first.index(), second.index());
+            }
+        }
+    }
+    let mut segments: BTreeMap<usize, Vec<NodeId>> = BTreeMap::new();
+    for &id in order.iter().filter(|&&id| is_host(graph, id)) {
+        segments.entry(sets.find(id.index())).or_default().push(id);
+    }
     let mut changes = 0;
-    while let Some((first, second)) = joinable(graph) {
-        join(graph, first, second);
-        changes += 1;
+    for members in segments.into_values().filter(|members| members.len() > 1) {
+        changes += members.len() - 1;
+        join(graph, &members);
     }
     changes
 }
 
-/// Two host nodes, the second reading a result of the first, with no other way from the first to the second.
-fn joinable(graph: &Graph) -> Option<(NodeId, NodeId)> {
-    for second in graph.order() {
-        if !matches!(graph.dag[second].op, Op::Host(_)) {
-            continue;
-        }
-        for result in graph.operands(second) {
-            let Op::HostOutput(_) = graph.dag[result].op else {
-                continue;
-            };
-            let first = graph.operands(result)[0];
-            let detour = graph.consumers(first).into_iter().any(|(output, _)| {
-                graph.consumers(output).into_iter().any(|(consumer, _)| {
-                    consumer != second && has_path_connecting(&graph.dag, consumer, second, None)
-                })
-            });
-            if !detour {
-                return Some((first, second));
-            }
-        }
-    }
-    None
+fn is_host(graph: &Graph, id: NodeId) -> bool {
+    matches!(graph.dag[id].op, Op::Host(_))
 }
 
-fn join(graph: &mut Graph, first: NodeId, second: NodeId) {
-    let (Op::Host(a), Op::Host(b)) = (graph.dag[first].op.clone(), graph.dag[second].op.clone())
-    else {
-        return;
-    };
-    let results = |graph: &Graph, id: NodeId| -> Vec<NodeId> {
-        graph
-            .consumers(id)
-            .into_iter()
-            .map(|(output, _)| output)
-            .collect()
-    };
-    let (first_results, second_results) = (results(graph, first), results(graph, second));
+/// The host nodes whose results the host node `id` reads.
+fn host_operands(graph: &Graph, id: NodeId) -> Vec<NodeId> {
+    if !is_host(graph, id) {
+        return Vec::new();
+    }
+    let results = graph.operands(id).into_iter();
+    results
+        .filter(|&result| matches!(graph.dag[result].op, Op::HostOutput(_)))
+        .map(|result| graph.operands(result)[0])
+        .collect()
+}
 
-    let mut joined = HostOp {
-        nodes: a.nodes.iter().chain(&b.nodes).cloned().collect(),
-        initializers: a.initializers.clone(),
-        inputs: Vec::new(),
-        outputs: a.outputs.iter().chain(&b.outputs).cloned().collect(),
-        reasons: a.reasons.iter().chain(&b.reasons).cloned().collect(),
-    };
-    for tensor in &b.initializers {
-        if !joined.initializers.iter().any(|t| t.name == tensor.name) {
-            joined.initializers.push(tensor.clone());
+/// The level of every node: even on the machine, odd on the host.
+fn levels(graph: &Graph, order: &[NodeId]) -> BTreeMap<NodeId, u32> {
+    let on_host = |id: NodeId| matches!(graph.dag[id].op, Op::Host(_) | Op::HostOutput(_));
+    let mut levels: BTreeMap<NodeId, u32> = BTreeMap::new();
+    for &id in order {
+        let operands = graph.operands(id).into_iter();
+        let earliest = operands
+            .map(|o| levels[&o] + u32::from(on_host(o) != on_host(id)))
+            .max();
+        levels.insert(id, earliest.unwrap_or(u32::from(on_host(id))));
+    }
+    for &id in order.iter().rev().filter(|&&id| on_host(id)) {
+        let consumers = graph.consumers(id).into_iter();
+        let latest = consumers
+            .map(|(c, _)| levels[&c] - u32::from(on_host(c) != on_host(id)))
+            .min();
+        if let Some(latest) = latest.filter(|_| !graph.is_output(id)) {
+            levels.insert(id, latest);
         }
     }
+    levels
+}
+
+/// Puts one host node in the place of `members`, which are in topological order.
+fn join(graph: &mut Graph, members: &[NodeId]) {
+    let mut joined = HostOp::default();
+    let mut onnx_nodes = Vec::new();
     let mut operands = Vec::new();
-    let all = graph
-        .operands(first)
-        .into_iter()
-        .zip(a.inputs)
-        .chain(graph.operands(second).into_iter().zip(b.inputs));
-    for (operand, name) in all {
-        if !first_results.contains(&operand) && !joined.inputs.contains(&name) {
-            joined.inputs.push(name);
-            operands.push(operand);
+    let mut results: BTreeMap<NodeId, u32> = BTreeMap::new();
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    for &member in members {
+        let sources = graph.operands(member);
+        for (result, _) in graph.consumers(member) {
+            if let Op::HostOutput(index) = graph.dag[result].op {
+                results.insert(result, index + joined.outputs.len() as u32);
+            }
         }
+        let node = &mut graph.dag[member];
+        onnx_nodes.append(&mut node.onnx_nodes);
+        let Op::Host(host) = &mut node.op else {
+            continue;
+        };
+        let host = std::mem::take(&mut **host);
+        for (source, name) in sources.into_iter().zip(host.inputs) {
+            if !results.contains_key(&source) && known.insert(name.clone()) {
+                joined.inputs.push(name);
+                operands.push(source);
+            }
+        }
+        for tensor in host.initializers {
+            if known.insert(tensor.name.clone()) {
+                joined.initializers.push(tensor);
+            }
+        }
+        joined.nodes.extend(host.nodes);
+        joined.outputs.extend(host.outputs);
+        joined.reasons.extend(host.reasons);
     }
-
-    let onnx_nodes = [
-        graph.dag[first].onnx_nodes.clone(),
-        graph.dag[second].onnx_nodes.clone(),
-    ]
-    .concat();
+    let Some(&last) = members.last() else { return };
     let node = Node {
         onnx_nodes,
         op: Op::Host(Box::new(joined)),
-        ..graph.dag[second].clone()
+        ..graph.dag[last].clone()
     };
-    graph.disconnect(first);
-    graph.disconnect(second);
-    let id = graph.add(node, &operands);
-    for (results, offset) in [(first_results, 0), (second_results, a.outputs.len() as u32)] {
-        for result in results {
-            graph.disconnect(result);
-            graph.dag.add_edge(id, result, 0);
-            if let Op::HostOutput(index) = &mut graph.dag[result].op {
-                *index += offset;
-            }
-        }
+    for &member in members {
+        graph.disconnect(member);
     }
-    graph.dag.remove_node(first);
-    graph.dag.remove_node(second);
+    let id = graph.add(node, &operands);
+    for (result, index) in results {
+        graph.disconnect(result);
+        graph.dag.add_edge(id, result, 0);
+        graph.dag[result].op = Op::HostOutput(index);
+    }
+    for &member in members {
+        graph.dag.remove_node(member);
+    }
 }
 
 /// The sub-model of the host node `id`: its operands as inputs, the results that something reads as outputs.
@@ -115,7 +147,7 @@ pub fn host_model(graph: &Graph, id: NodeId) -> Option<ModelProto> {
         let node = &graph.dag[operand];
         value_info(name, node.dtype, &node.dims)
     };
-    let read: Vec<u32> = graph
+    let read: BTreeSet<u32> = graph
         .consumers(id)
         .into_iter()
         .filter_map(|(result, _)| match graph.dag[result].op {

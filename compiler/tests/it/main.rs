@@ -5,6 +5,7 @@ mod differential;
 mod help;
 mod models;
 mod onnx;
+mod onnx_cases;
 mod refusals;
 mod snapshot;
 mod zoo;
