@@ -161,7 +161,6 @@ impl Facts {
                         format!("the shape of its result `{name}` depends on data"),
                         "export the model with fixed shapes",
                     ),
-                    None => continue,
                     Some(fact) if fact.dims.contains(&0) => (
                         Code::ZeroSize,
                         format!("its result `{name}` {:?} is empty", fact.dims),
@@ -175,7 +174,7 @@ impl Facts {
                         ),
                         "give smaller inputs, or a smaller batch with `--dim`",
                     ),
-                    Some(_) => continue,
+                    None | Some(_) => continue,
                 };
                 let (code, message, remedy) = problem;
                 errors.push(ImportError::node(code, node, message, remedy));
