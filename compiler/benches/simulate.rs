@@ -9,8 +9,6 @@ use scnn_models::zoo::{DENSITIES, Network, make};
 use scnn_simulator::timing::Timing;
 use scnn_simulator::{Options as RunOptions, Simulator};
 use scnnc::compile::{Options, compile};
-use scnnc::map::Strategy;
-use scnnc::quantise;
 use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;
 
@@ -34,17 +32,8 @@ fn program(network: &str) -> (Program, BTreeMap<String, Tensor>) {
     let image = Tensor::from_shape(&[1, c, h, w], &values).unwrap();
     let sample = BTreeMap::from([("data".to_owned(), image)]);
     let options = Options {
-        machine: Machine::preset("scnn").unwrap(),
-        strategy: Strategy::Paper,
-        quantise: quantise::Options {
-            bits: 16,
-            headroom: 1.5,
-        },
-        dims: BTreeMap::new(),
         samples: ("image".to_owned(), vec![sample.clone()]),
-        calibration: None,
-        seed: 1,
-        allow_host_only: false,
+        ..Options::new(Machine::preset("scnn").unwrap())
     };
     let compiled = compile(&path, &options, &mut |_, _| ()).unwrap();
     (compiled.program, sample)

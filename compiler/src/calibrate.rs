@@ -1,10 +1,25 @@
-//! Ranges of activations, observed by running the float model.
+//! Calibration: the ranges of activations, observed by running the float model on samples.
+//!
+//! The range of a tensor is that of its values ([`Method::MinMax`]), or cut where a [`histogram::Histogram`] of their
+//! magnitudes says that the tail costs more than it tells. The shares of non-zeros and, where they are asked for, the
+//! sums in the accumulators ([`sums`]) are kept beside them. [`file`] is the YAML form, made to be edited.
+
+pub mod file;
+pub mod histogram;
+pub mod sums;
+mod synthetic;
+
+pub use synthetic::{synthetic, synthetic_input};
 
 use crate::float::{FloatError, FloatModel};
 use crate::graph::{Graph, Op};
+use crate::quantise::widths::{self, Resolved};
+use histogram::Histogram;
 use scnn_isa::program::Dtype;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 use tract_onnx::prelude::{DatumType, Tensor};
 
 /// What was observed of every activation tensor.
@@ -15,8 +30,14 @@ pub struct Calibration {
     pub source: String,
     /// How many samples were run.
     pub samples: u32,
+    /// How the ranges were made of what was observed.
+    #[serde(default)]
+    pub method: Method,
     /// By ONNX tensor name.
     pub ranges: BTreeMap<String, Range>,
+    /// Largest magnitude of a sum as a share of the proven bound, by layer; see [`sums`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sums: BTreeMap<String, f64>,
 }
 
 /// Range of a tensor.
@@ -28,7 +49,81 @@ pub struct Range {
     /// Largest value.
     pub max: f32,
     /// Share of non-zeros, 0..=1.
+    #[serde(default = "full")]
     pub density: f64,
+}
+
+fn full() -> f64 {
+    1.0
+}
+
+/// How a range is made of the values that were observed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Method {
+    /// From the smallest to the largest value.
+    #[default]
+    MinMax,
+    /// The magnitude that so many percent of the values other than zero do not exceed.
+    Percentile(f64),
+    /// The magnitude at which saturating loses the least of the distribution, at the tensor's width.
+    Entropy,
+}
+
+impl Method {
+    /// Factor on ranges made so, unless another is asked for: room for values that no sample had. A cut range is
+    /// meant to saturate.
+    pub const fn headroom(self) -> f32 {
+        match self {
+            // Half a bit of the sixteen.
+            Self::MinMax => 1.5,
+            Self::Percentile(_) | Self::Entropy => 1.0,
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MinMax => f.write_str("min-max"),
+            Self::Percentile(percent) => write!(f, "percentile={percent}"),
+            Self::Entropy => f.write_str("entropy"),
+        }
+    }
+}
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "min-max" => Ok(Self::MinMax),
+            "entropy" => Ok(Self::Entropy),
+            "percentile" => Ok(Self::Percentile(99.99)),
+            _ => text
+                .strip_prefix("percentile=")
+                .and_then(|percent| percent.parse().ok())
+                .filter(|percent| *percent > 0.0 && *percent <= 100.0)
+                .map(Self::Percentile)
+                .ok_or_else(|| {
+                    format!("`{text}` is not one of min-max, entropy, percentile, percentile=99.9")
+                }),
+        }
+    }
+}
+
+impl From<Method> for String {
+    fn from(method: Method) -> Self {
+        method.to_string()
+    }
+}
+
+impl TryFrom<String> for Method {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
 }
 
 /// The tensors whose ranges quantisation needs.
@@ -44,7 +139,8 @@ pub fn wanted(graph: &Graph) -> Vec<String> {
     names
 }
 
-/// Observes the [`wanted`] tensors on `samples`, maps from input name to tensor.
+/// Observes the [`wanted`] tensors on `samples`, maps from input name to tensor. `widths` are those that the tensors
+/// will have, which only [`Method::Entropy`] asks for.
 ///
 /// # Errors
 /// A sample does not fit the model, or the model fails on it.
@@ -52,104 +148,89 @@ pub fn calibrate(
     graph: &Graph,
     model: &FloatModel,
     source: &str,
+    method: Method,
+    widths: &Resolved,
     samples: impl IntoIterator<Item = BTreeMap<String, Tensor>>,
 ) -> Result<Calibration, FloatError> {
     let wanted = wanted(graph);
-    let mut calibration = Calibration {
-        source: source.to_owned(),
-        ..Calibration::default()
-    };
+    let histograms = method != Method::MinMax;
+    let mut observed: BTreeMap<String, Observed> = BTreeMap::new();
+    let mut count = 0;
     for sample in samples {
         let results = model.run(&sample)?;
-        calibration.samples += 1;
+        count += 1;
         for name in &wanted {
             if let Some(tensor) = results.get(name).or_else(|| sample.get(name)) {
-                observe(&mut calibration.ranges, name, tensor, calibration.samples);
+                let observed = observed.entry(name.clone()).or_default();
+                observed.add(tensor, histograms);
             }
         }
     }
-    Ok(calibration)
-}
-
-fn observe(ranges: &mut BTreeMap<String, Range>, name: &str, tensor: &Tensor, samples: u32) {
-    let Ok(view) = tensor.to_plain_array_view::<f32>() else {
-        return;
-    };
-    let (mut min, mut max, mut nonzero, mut total) = (0f32, 0f32, 0u64, 0u64);
-    for &value in view {
-        min = min.min(value);
-        max = max.max(value);
-        nonzero += u64::from(value != 0.0);
-        total += 1;
+    let mut bits: BTreeMap<&str, u32> = BTreeMap::new();
+    for id in graph.dag.node_indices() {
+        let asked = bits.entry(&graph.dag[id].tensor).or_default();
+        *asked = (*asked).max(widths.activations(graph, id));
     }
-    let density = nonzero as f64 / total.max(1) as f64;
-    ranges
-        .entry(name.to_owned())
-        .and_modify(|range| {
-            range.min = range.min.min(min);
-            range.max = range.max.max(max);
-            range.density += (density - range.density) / f64::from(samples);
+    let ranges = observed
+        .into_iter()
+        .map(|(name, observed)| {
+            let bits = bits.get(name.as_str()).copied().unwrap_or(16);
+            let range = observed.range(method, bits);
+            (name, range)
         })
-        .or_insert(Range { min, max, density });
+        .collect();
+    Ok(Calibration {
+        source: source.to_owned(),
+        samples: count,
+        method,
+        ranges,
+        sums: BTreeMap::new(),
+    })
 }
 
-/// A seeded, spatially correlated sample for every graph input: sums of a few plane waves, between 0 and 1 for floats.
-///
-/// Used when no calibration data is given; the caller warns that real data would be better.
-pub fn synthetic(graph: &Graph, seed: u64) -> BTreeMap<String, Tensor> {
-    graph
-        .inputs
-        .iter()
-        .enumerate()
-        .filter_map(|(index, &id)| {
-            let node = &graph.dag[id];
-            let noise = synthetic_input(node.dtype, &node.dims, seed.wrapping_add(index as u64))?;
-            Some((node.tensor.clone(), noise))
-        })
-        .collect()
+/// What is kept of a tensor from one sample to the next.
+#[derive(Default)]
+struct Observed {
+    min: f32,
+    max: f32,
+    density: f64,
+    samples: u32,
+    histogram: Histogram,
 }
 
-/// Seeded noise for one input; zeros where it is not of floats.
-pub fn synthetic_input(dtype: Dtype, dims: &[u64], seed: u64) -> Option<Tensor> {
-    let dims: Vec<usize> = dims.iter().map(|&d| d as usize).collect();
-    if dtype == Dtype::F32 {
-        Tensor::from_shape(&dims, &waves(&dims, seed)).ok()
-    } else {
-        Tensor::zero_dt(datum_type(dtype), &dims).ok()
+impl Observed {
+    fn add(&mut self, tensor: &Tensor, histogram: bool) {
+        let Ok(view) = tensor.to_plain_array_view::<f32>() else {
+            return;
+        };
+        let mut nonzero = 0u64;
+        for &value in view.iter().filter(|value| value.is_finite()) {
+            self.min = self.min.min(value);
+            self.max = self.max.max(value);
+            if value != 0.0 {
+                nonzero += 1;
+                if histogram {
+                    self.histogram.add(value);
+                }
+            }
+        }
+        let density = nonzero as f64 / view.len().max(1) as f64;
+        self.samples += 1;
+        self.density += (density - self.density) / f64::from(self.samples);
     }
-}
 
-fn waves(dims: &[usize], seed: u64) -> Vec<f32> {
-    let total: usize = dims.iter().product();
-    let (width, height) = (
-        dims.last().copied().unwrap_or(1).max(1),
-        dims.iter().rev().nth(1).copied().unwrap_or(1).max(1),
-    );
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut random = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 24) as f32
-    };
-    let mut values = Vec::with_capacity(total);
-    while values.len() < total {
-        let waves: Vec<[f32; 4]> = (0..4)
-            .map(|_| [random() * 6.3, random() * 9.0, random() * 9.0, random()])
-            .collect();
-        for i in 0..(width * height).min(total - values.len()) {
-            let (y, x) = (
-                (i / width) as f32 / height as f32,
-                (i % width) as f32 / width as f32,
-            );
-            let sum: f32 = waves
-                .iter()
-                .map(|[phase, fy, fx, a]| a * (phase + fy * y + fx * x).sin())
-                .sum();
-            values.push((0.5 + 0.2 * sum + 0.1 * (random() - 0.5)).clamp(0.0, 1.0));
+    fn range(&self, method: Method, bits: u32) -> Range {
+        let cut = match method {
+            Method::MinMax => f32::INFINITY,
+            Method::Percentile(percent) => self.histogram.percentile(percent),
+            Method::Entropy => self.histogram.entropy(widths::magnitude(bits) as usize),
+        };
+        Range {
+            min: self.min.max(-cut),
+            max: self.max.min(cut),
+            density: self.density,
         }
     }
-    values
 }
 
 /// tract's name of an element type.
@@ -167,5 +248,31 @@ pub fn datum_type(dtype: Dtype) -> DatumType {
         Dtype::U32 => DatumType::U32,
         Dtype::U64 => DatumType::U64,
         Dtype::Bool => DatumType::Bool,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_read_as_they_are_written() {
+        for text in ["min-max", "entropy", "percentile=99.9"] {
+            assert_eq!(text.parse::<Method>().unwrap().to_string(), text);
+        }
+        assert_eq!("percentile".parse(), Ok(Method::Percentile(99.99)));
+        assert!("percentile=101".parse::<Method>().is_err());
+        assert!("mean".parse::<Method>().is_err());
+    }
+
+    #[test]
+    fn a_cut_range_keeps_its_signs() {
+        let values: Vec<f32> = (0..1000).map(|i| i as f32 / 1000.0).chain([50.0]).collect();
+        let mut observed = Observed::default();
+        observed.add(&Tensor::from_shape(&[1001], &values).unwrap(), true);
+        let range = observed.range(Method::Percentile(99.0), 16);
+        assert!(range.min == 0.0 && range.max < 1.1, "{range:?}");
+        assert_eq!(observed.range(Method::MinMax, 16).max, 50.0);
+        assert!((range.density - 1000.0 / 1001.0).abs() < 1e-9);
     }
 }

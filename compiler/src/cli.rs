@@ -15,9 +15,11 @@ mod model;
 mod output;
 mod program;
 mod run;
+mod samples;
 mod snapshot;
 mod table;
 mod tensors;
+mod widths;
 mod zoo;
 
 use args::{Arguments, Verb};

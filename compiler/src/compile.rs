@@ -1,20 +1,25 @@
 //! The whole compiler as one function: ONNX file in, program out, with every intermediate result kept.
 
-use crate::calibrate::{self, Calibration};
+use crate::calibrate::{self, Calibration, Method, sums};
 use crate::emit::emit;
-use crate::float::{FloatError, FloatModel};
+use crate::float::{FloatError, FloatModel, run_once};
 use crate::graph::{Graph, Op};
 use crate::import::{ImportErrors, ImportOptions, Imported, import};
+use crate::interpret::InterpretError;
 use crate::map::{self, MapError, Mapped, Strategy};
-use crate::quantise::{self, QuantiseError, Quantised};
+use crate::quantise::{self, HostStep, QuantiseError, Quantised};
 use crate::transform;
 use scnn_isa::machine::Machine;
 use scnn_isa::program::{Program, Provenance, Ranges};
 use scnn_isa::verify::{Problem, verify};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use thiserror::Error;
 use tract_onnx::prelude::Tensor;
+
+/// One inference's inputs by name.
+pub type Sample = BTreeMap<String, Tensor>;
 
 /// Choices of a compilation.
 #[derive(Clone, Debug)]
@@ -28,7 +33,9 @@ pub struct Options {
     /// Values of symbolic dimensions.
     pub dims: BTreeMap<String, u64>,
     /// Inputs to calibrate on: where they come from, and maps from input name to tensor. Empty: seeded noise.
-    pub samples: (String, Vec<BTreeMap<String, Tensor>>),
+    pub samples: (String, Vec<Sample>),
+    /// How ranges are made of what is observed.
+    pub method: Method,
     /// Ranges to use instead of observing them.
     pub calibration: Option<Calibration>,
     /// Seed of that noise.
@@ -46,6 +53,7 @@ impl Options {
             quantise: quantise::Options::default(),
             dims: BTreeMap::new(),
             samples: (String::new(), Vec::new()),
+            method: Method::default(),
             calibration: None,
             seed: 1,
             allow_host_only: false,
@@ -79,6 +87,9 @@ pub enum CompileError {
     /// The float model does not run.
     #[error(transparent)]
     Float(#[from] FloatError),
+    /// The integer network does not run on the calibration samples.
+    #[error(transparent)]
+    Interpret(#[from] InterpretError),
     /// Nothing runs on the array.
     #[error("nothing of this model would run on the array")]
     HostOnly {
@@ -126,16 +137,14 @@ pub fn compile_imported(
     refuse_host_only(&graph, options)?;
 
     let float = FloatModel::new(imported.typed, &calibrate::wanted(&graph))?;
-    let (source, samples) = &options.samples;
-    let calibration = if let Some(calibration) = &options.calibration {
-        calibration.clone()
-    } else if samples.is_empty() {
-        let noise = (0..2).map(|i| calibrate::synthetic(&graph, options.seed.wrapping_add(i)));
-        calibrate::calibrate(&graph, &float, "seeded noise", noise)?
-    } else {
-        calibrate::calibrate(&graph, &float, source, samples.iter().cloned())?
+    let samples = samples(&graph, options);
+    let mut calibration = match &options.calibration {
+        Some(calibration) => calibration.clone(),
+        None => observe_ranges(&graph, &float, &samples, options)?,
     };
-
+    if options.quantise.ranges == Ranges::Calibrated && calibration.sums.is_empty() {
+        calibration.sums = observe_sums(&graph, &calibration, &samples, options)?;
+    }
     let network = quantise::quantise(&graph, &calibration, &options.machine, &options.quantise)?;
     let mapped = map::map(&network, &options.machine, options.strategy)?;
     let provenance = Provenance {
@@ -143,7 +152,7 @@ pub fn compile_imported(
         model: graph.name.clone(),
         model_hash: imported.hash,
         options: describe(options, &calibration),
-        ranges: Ranges::Proven,
+        ranges: options.quantise.ranges,
     };
     let program = emit(&network, &mapped, &options.machine, provenance);
     verify(&program).map_err(CompileError::Invalid)?;
@@ -155,6 +164,56 @@ pub fn compile_imported(
         mapped,
         program,
     })
+}
+
+/// What to calibrate on: the samples given, or seeded noise.
+fn samples<'a>(graph: &Graph, options: &'a Options) -> Cow<'a, [Sample]> {
+    if options.samples.1.is_empty() {
+        let seeds = (0..2).map(|i| options.seed.wrapping_add(i));
+        seeds
+            .map(|seed| calibrate::synthetic(graph, seed))
+            .collect()
+    } else {
+        Cow::Borrowed(&options.samples.1)
+    }
+}
+
+fn observe_ranges(
+    graph: &Graph,
+    float: &FloatModel,
+    samples: &[Sample],
+    options: &Options,
+) -> Result<Calibration, CompileError> {
+    let source = if options.samples.1.is_empty() {
+        "seeded noise"
+    } else {
+        &options.samples.0
+    };
+    let widths = options.quantise.widths.resolve(graph);
+    let widths = widths.map_err(QuantiseError::from)?;
+    let samples = samples.iter().cloned();
+    let method = options.method;
+    Ok(calibrate::calibrate(
+        graph, float, source, method, &widths, samples,
+    )?)
+}
+
+/// The sums in the accumulators, observed with product shifts that are safe for any.
+fn observe_sums(
+    graph: &Graph,
+    calibration: &Calibration,
+    samples: &[Sample],
+    options: &Options,
+) -> Result<BTreeMap<String, f64>, CompileError> {
+    let safe = quantise::Options {
+        ranges: Ranges::Proven,
+        ..options.quantise.clone()
+    };
+    let network = quantise::quantise(graph, calibration, &options.machine, &safe)?;
+    let mut host = |step: &HostStep, operands: &[Tensor]| {
+        run_once(&step.model, operands).map_err(|e| e.to_string())
+    };
+    Ok(sums::observe(&network, samples, &mut host)?)
 }
 
 fn refuse_host_only(graph: &Graph, options: &Options) -> Result<(), CompileError> {
@@ -179,13 +238,30 @@ fn describe(options: &Options, calibration: &Calibration) -> Vec<String> {
     let mut words = vec![
         format!("machine={}", options.machine.name),
         format!("mapping={}", options.strategy.name()),
-        format!("bits={}", options.quantise.bits),
-        format!("headroom={}", options.quantise.headroom),
+        format!("bits={}", options.quantise.widths.network),
+        format!(
+            "headroom={}",
+            options
+                .quantise
+                .headroom
+                .unwrap_or_else(|| calibration.method.headroom())
+        ),
         format!(
             "calibration={} ({} samples)",
             calibration.source, calibration.samples
         ),
     ];
+    if calibration.method != Method::MinMax {
+        words.push(format!("method={}", calibration.method));
+    }
+    let layers = options.quantise.widths.layers.iter();
+    words.extend(layers.map(|(name, bits)| format!("bits {name}={bits}")));
+    if options.quantise.ranges == Ranges::Calibrated {
+        words.push(format!(
+            "ranges=calibrated sum-margin={}",
+            options.quantise.sum_margin
+        ));
+    }
     if options.samples.1.is_empty() {
         words.push(format!("seed={}", options.seed));
     }

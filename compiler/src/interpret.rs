@@ -19,6 +19,8 @@ pub struct Interpretation {
     pub tensors: Vec<Vec<i16>>,
     /// Program outputs by ONNX name.
     pub outputs: BTreeMap<String, Tensor>,
+    /// Largest magnitude of a sum in the accumulators, by step; 0 where there are none.
+    pub peaks: Vec<u32>,
 }
 
 /// Why an interpretation failed.
@@ -73,10 +75,12 @@ pub fn interpret(
             .ok_or_else(|| InterpretError::MissingInput(name.clone()))?;
         state.accept(value, tensor.clone())?;
     }
+    let mut peaks = Vec::with_capacity(network.steps.len());
     for step in &network.steps {
         match step {
-            Step::Layer(layer) => state.layer(layer),
+            Step::Layer(layer) => peaks.push(state.layer(layer)),
             Step::Host(segment) => {
+                peaks.push(0);
                 let operands = segment
                     .inputs
                     .iter()
@@ -99,6 +103,7 @@ pub fn interpret(
     Ok(Interpretation {
         tensors: state.tensors,
         outputs,
+        peaks,
     })
 }
 
@@ -164,22 +169,22 @@ impl State<'_> {
         Ok(cast.into_owned())
     }
 
-    fn layer(&mut self, layer: &IntLayer) {
+    /// Executes a layer; the largest magnitude of its sums.
+    fn layer(&mut self, layer: &IntLayer) -> u32 {
         let network = self.network;
         let from = network.tensor(layer.source.tensor).shape;
         let to = network.tensor(layer.destination.tensor).shape;
         let (k, images) = (layer.destination.channels.len() as usize, to[0] as usize);
         let plane = (to[2] * to[3]) as usize;
-        let planes: Vec<Vec<i16>> = (0..images * k)
+        let (planes, peaks): (Vec<Vec<i16>>, Vec<u32>) = (0..images * k)
             .into_par_iter()
             .map(|index| {
                 let (n, k) = (index / k, index % k);
+                let mut peak = 0;
                 let (inner, height, width) = if let Some(conv) = &layer.conv {
-                    (
-                        self.convolve(layer.source, conv, n, k, layer.requantise.len()),
-                        conv.y.output,
-                        conv.x.output,
-                    )
+                    let sums = self.convolve(layer.source, conv, n, k, layer.requantise.len());
+                    peak = sums.iter().map(|sum| sum.unsigned_abs()).max().unwrap_or(0);
+                    (sums, conv.y.output, conv.x.output)
                 } else {
                     let values = self
                         .channel(layer.source, n, k)
@@ -189,12 +194,13 @@ impl State<'_> {
                     (values, from[2], from[3])
                 };
                 let values = self.post_process(layer, inner, n, k);
-                match &layer.pool {
+                let values = match &layer.pool {
                     Some(pool) => pooled(pool, &values, height, width, layer.clamp),
                     None => values,
-                }
+                };
+                (values, peak)
             })
-            .collect();
+            .unzip();
         let channels = to[1] as usize;
         let target = &mut self.tensors[layer.destination.tensor.index()];
         for (index, values) in planes.into_iter().enumerate() {
@@ -205,6 +211,7 @@ impl State<'_> {
             let start = (n * channels + k) * plane;
             target[start..start + plane].copy_from_slice(&values);
         }
+        peaks.into_iter().max().unwrap_or(0)
     }
 
     /// Image `n`, channel `c` of a view.

@@ -20,6 +20,7 @@ mod graph_print;
 pub mod import;
 pub mod interpret;
 pub mod map;
+pub mod names;
 pub mod operators;
 pub mod quantise;
 pub mod transform;

@@ -46,8 +46,10 @@ codes! {
     NotOnnx "E0104" "this is no ONNX model" "The bytes are not an ONNX ModelProto with a graph, or only the beginning of one. Weights alone (.pt, .safetensors), TensorFlow graphs and zip archives have to be exported to ONNX first.";
     InputShape "E0105" "an input has the wrong shape or type" "The array does not fit the model's input. Its first dimension may be any number of samples; the others must be the model's. `scnnc check MODEL` shows the inputs.";
     InputMissing "E0106" "an input is missing" "Every input of the model needs an array: name the arrays of an .npz as the inputs, or give `--input NAME=FILE` for each.";
-    BadArray "E0107" "an array file cannot be read" "Arrays are read from .npy, .npz, ONNX tensors (.pb) and .csv files of numbers.";
+    BadArray "E0107" "an array file cannot be read" "Arrays are read from .npy, .npz, ONNX tensors (.pb), .csv files of numbers, and .raw or .bin files of 32-bit floats, little-endian.";
     UnknownName "E0108" "there is nothing of that name" "The name is not one of this model or program; the message lists what there is.";
+    CalibrationFile "E0109" "a calibration file is not of that form" "It is the YAML that `--save-calibration` writes: `source`, `samples`, `method`, and under `ranges` each tensor's `min`, `max` and `density`.";
+    WidthsFile "E0110" "a file of widths is not of that form" "It is YAML with `network: 16` and, under `layers`, a width for each layer that differs: `conv1: 8`, `fc: w8a16`.";
     MachineSyntax "E0201" "a machine file is no YAML of that form" "A machine file is a map of sections; begin it with `extends: scnn` and state what differs.";
     MachineUnknownKey "E0202" "a machine file has an unknown key" "Keys are checked strictly, so that a slip of the pen cannot go unnoticed. `scnnc machine show scnn` lists all.";
     MachineOutOfRange "E0203" "a machine parameter is out of range" "Every parameter has a type and a range; the message names it.";

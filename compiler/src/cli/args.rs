@@ -1,6 +1,7 @@
 //! Verbs and options.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use scnnc::calibrate::Method;
 use std::path::PathBuf;
 
 /// Compile ONNX models to programs for SCNN, the accelerator for compressed-sparse convolutional networks, inspect
@@ -61,24 +62,35 @@ pub struct Compilation {
     /// Value of a symbolic dimension; may be repeated.
     #[arg(long = "dim", value_name = "NAME=VALUE")]
     pub dims: Vec<String>,
-    /// Inputs to calibrate activation ranges on (.npz, .npy, .pb).
-    #[arg(long, value_name = "FILE")]
+    /// Inputs to calibrate activation ranges on: .npz, .npy, .pb, .csv, .raw (32-bit floats), or a folder of them.
+    #[arg(long, value_name = "FILE|DIR")]
     pub calibrate: Option<PathBuf>,
-    /// How many samples to calibrate on at most.
+    /// How many samples to calibrate on at most, evenly spread.
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub calibration_samples: usize,
+    /// How ranges are made of what is observed: min-max, percentile=99.99, entropy.
+    #[arg(long, value_name = "METHOD", default_value_t = Method::MinMax)]
+    pub calibration_method: Method,
     /// Read activation ranges from a YAML file instead of observing them.
-    #[arg(long, value_name = "FILE", conflicts_with = "calibrate")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["calibrate", "calibration_method"])]
     pub calibration: Option<PathBuf>,
     /// Write the observed activation ranges as YAML.
     #[arg(long, value_name = "FILE")]
     pub save_calibration: Option<PathBuf>,
-    /// Bits of activations and weights.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(2..=16))]
-    pub bits: u32,
-    /// Factor on calibrated activation ranges.
-    #[arg(long, value_name = "X", default_value_t = 1.5)]
-    pub headroom: f32,
+    /// Bits of operands, weights and activations: 16, w8a16; of one layer: conv1=8; or a YAML file with `network` and
+    /// `layers`. May be repeated.
+    #[arg(long, value_name = "[LAYER=]N|FILE", default_value = "16")]
+    pub bits: Vec<String>,
+    /// Factor on calibrated activation ranges; 1.5 for min-max, 1 for the other methods.
+    #[arg(long, value_name = "X")]
+    pub headroom: Option<f32>,
+    /// Sums in the accumulators: proven never to overflow, or as observed in calibration times a margin, which keeps
+    /// more bits and stops the simulator should one overflow.
+    #[arg(long, value_enum, default_value_t = Ranges::Proven)]
+    pub ranges: Ranges,
+    /// That margin.
+    #[arg(long, value_name = "X", default_value_t = 2.0)]
+    pub sum_margin: f32,
     /// Seed of the noise that is calibrated on when there is no data.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -91,6 +103,24 @@ pub struct Compilation {
     /// Say less: no warnings.
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// How sums are kept in the accumulators.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Ranges {
+    /// No order of additions can overflow.
+    Proven,
+    /// The sums of the calibration samples, with a margin.
+    Calibrated,
+}
+
+impl From<Ranges> for scnn_isa::program::Ranges {
+    fn from(ranges: Ranges) -> Self {
+        match ranges {
+            Ranges::Proven => Self::Proven,
+            Ranges::Calibrated => Self::Calibrated,
+        }
+    }
 }
 
 /// Mapping strategies.
@@ -115,8 +145,8 @@ pub struct Compile {
 pub struct Run {
     /// An ONNX file, or a program file.
     pub model: PathBuf,
-    /// Inputs: .npz with arrays named as the inputs, .npy, .pb, .csv; NAME=FILE for one of several. The first
-    /// dimension may hold any number of samples. Without it: seeded noise.
+    /// Inputs: .npz with arrays named as the inputs, .npy, .pb, .csv, .raw, a folder; NAME=FILE for one of several. The
+    /// first dimension may hold any number of samples. Without it: seeded noise.
     #[arg(long, value_name = "[NAME=]FILE")]
     pub input: Vec<String>,
     /// Write the outputs.

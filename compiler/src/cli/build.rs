@@ -2,9 +2,11 @@
 
 use super::args::{Compilation, Compile, Mapping};
 use super::failure::Failure;
-use super::{machine, output, tensors};
+pub use super::samples::{Input, inputs_of, read_samples};
+use super::{machine, output, samples, widths};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::machine::Machine;
+use scnnc::calibrate::Calibration;
 use scnnc::compile::{self, Compiled, Options};
 use scnnc::graph::Graph;
 use scnnc::import::{ImportOptions, Imported, import};
@@ -12,10 +14,8 @@ use scnnc::map::Strategy;
 use scnnc::quantise;
 use std::collections::BTreeMap;
 use std::path::Path;
-use tract_onnx::prelude::Tensor;
 
-/// One inference's inputs by name.
-pub type Sample = BTreeMap<String, Tensor>;
+pub use scnnc::compile::Sample;
 
 /// `scnnc compile`.
 pub fn compile(options: &Compile) -> Result<(), Failure> {
@@ -84,7 +84,9 @@ pub fn build_on(
         );
     }
     if let Some(file) = &compilation.save_calibration {
-        let text = scnn_isa::yaml::to_string(&compiled.calibration)
+        let text = compiled
+            .calibration
+            .to_yaml()
             .map_err(|e| Failure::file(Code::CannotWrite, file, &e.to_string()))?;
         output::write(file, text.as_bytes())?;
     }
@@ -94,29 +96,31 @@ pub fn build_on(
 fn options(
     imported: &Imported,
     compilation: &Compilation,
-    samples: &[Sample],
+    given: &[Sample],
     machine: Machine,
 ) -> Result<Options, Failure> {
     let dims = dims(&compilation.dims)?;
     let limit = compilation.calibration_samples.max(1);
-    let spread = |all: &[Sample]| -> Vec<Sample> {
-        let step = all.len().div_ceil(limit).max(1);
-        all.iter().step_by(step).cloned().collect()
-    };
     let samples = match &compilation.calibrate {
         Some(file) => {
-            let all = read_samples(&[file.display().to_string()], &inputs_of(imported))?;
-            (file.display().to_string(), spread(&all))
+            let inputs = inputs_of(imported);
+            let words = [file.display().to_string()];
+            (
+                words[0].clone(),
+                samples::read_spread(&words, &inputs, limit)?,
+            )
         }
-        None => ("the inputs of this run".to_owned(), spread(samples)),
+        None => (
+            "the inputs of this run".to_owned(),
+            samples::spread(given, limit),
+        ),
     };
     let calibration = match &compilation.calibration {
         None => None,
         Some(file) => {
             let text = String::from_utf8_lossy(&output::read(file)?).into_owned();
-            let read = scnn_isa::yaml::from_str(&text)
-                .map_err(|e| Failure::file(Code::CalibrationMissing, file, &e.to_string()))?;
-            Some(read)
+            let read = Calibration::from_yaml(&text);
+            Some(read.map_err(|e| Failure::yaml(Code::CalibrationFile, file, &text, &e))?)
         }
     };
     Ok(Options {
@@ -125,15 +129,28 @@ fn options(
             Mapping::Paper => Strategy::Paper,
         },
         quantise: quantise::Options {
-            bits: compilation.bits,
-            headroom: compilation.headroom,
+            widths: widths::read(&compilation.bits)?,
+            headroom: positive("--headroom", compilation.headroom)?,
+            ranges: compilation.ranges.into(),
+            sum_margin: positive("--sum-margin", Some(compilation.sum_margin))?.unwrap_or(1.0),
         },
         dims,
         samples,
+        method: compilation.calibration_method,
         calibration,
         seed: compilation.seed,
         allow_host_only: compilation.allow_host_only,
     })
+}
+
+/// A factor has to be positive.
+fn positive(option: &str, factor: Option<f32>) -> Result<Option<f32>, Failure> {
+    match factor {
+        Some(factor) if !(factor > 0.0 && factor.is_finite()) => Err(Failure::usage(&format!(
+            "`{option} {factor}`: give a positive factor"
+        ))),
+        factor => Ok(factor),
+    }
 }
 
 /// Parses `NAME=VALUE` options.
@@ -150,82 +167,6 @@ pub fn dims(words: &[String]) -> Result<BTreeMap<String, u64>, Failure> {
             }
         })
         .collect()
-}
-
-/// An input of a model: name, element type, extents.
-#[derive(Clone, Debug)]
-pub struct Input {
-    pub name: String,
-    pub dtype: tract_onnx::prelude::DatumType,
-    pub dims: Vec<u64>,
-}
-
-/// The inputs of a model.
-pub fn inputs_of(imported: &Imported) -> Vec<Input> {
-    let graph = &imported.graph;
-    let inputs = graph.inputs.iter().map(|&id| &graph.dag[id]);
-    inputs
-        .map(|node| Input {
-            name: node.tensor.clone(),
-            dtype: scnnc::calibrate::datum_type(node.dtype),
-            dims: node.dims.clone(),
-        })
-        .collect()
-}
-
-/// Reads `[NAME=]FILE` inputs and cuts them into samples.
-pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, Failure> {
-    let mut found: BTreeMap<String, Vec<Tensor>> = BTreeMap::new();
-    for word in words {
-        let (name, file) = match word.split_once('=') {
-            Some((name, file)) if inputs.iter().any(|input| input.name == name) => {
-                (Some(name), file)
-            }
-            _ => (None, word.as_str()),
-        };
-        let path = Path::new(file);
-        let mut arrays = tensors::read(path)?;
-        let only = (inputs.len() == 1 && arrays.len() == 1).then(|| inputs[0].name.clone());
-        for input in inputs {
-            let array = match name {
-                Some(name) if name != input.name => None,
-                Some(_) => arrays.pop_first().map(|(_, array)| array),
-                None if only.as_ref() == Some(&input.name) => {
-                    arrays.pop_first().map(|(_, array)| array)
-                }
-                None => arrays.remove(&input.name),
-            };
-            if let Some(array) = array {
-                let samples = tensors::samples(&input.name, &array, &input.dims, input.dtype)?;
-                found.insert(input.name.clone(), samples);
-            }
-        }
-    }
-    let missing: Vec<&str> = inputs
-        .iter()
-        .filter(|input| !found.contains_key(&input.name))
-        .map(|input| input.name.as_str())
-        .collect();
-    if !missing.is_empty() {
-        return Err(Failure::input(
-            Code::InputMissing,
-            &format!(
-                "there is no array for the input{} {}",
-                if missing.len() == 1 { "" } else { "s" },
-                missing.join(", ")
-            ),
-            "name the arrays of an .npz as the inputs, or give `--input NAME=FILE`",
-        ));
-    }
-    let count = found.values().map(Vec::len).min().unwrap_or(0);
-    Ok((0..count)
-        .map(|i| {
-            found
-                .iter()
-                .map(|(name, samples)| (name.clone(), samples[i].clone()))
-                .collect()
-        })
-        .collect())
 }
 
 /// Writes the graph after each pass, numbered.

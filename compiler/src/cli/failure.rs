@@ -3,7 +3,9 @@
 use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
 use scnn_isa::machine::MachineError;
 use scnn_isa::verify::Problem;
+use scnn_isa::yaml::YamlError;
 use scnnc::compile::CompileError;
+use scnnc::quantise::QuantiseError;
 use std::path::Path;
 
 /// Why a command did not do what was asked.
@@ -129,6 +131,28 @@ impl Failure {
         }])
     }
 
+    /// A YAML file that is not of the form it should have.
+    pub fn yaml(code: Code, path: &Path, text: &str, error: &YamlError) -> Self {
+        let place = error.place.map_or(Place::File, |(line, column)| {
+            let text = text.lines().nth(line.saturating_sub(1));
+            Place::Line {
+                line,
+                column,
+                text: text.unwrap_or_default().to_owned(),
+            }
+        });
+        Self::Refused(vec![Diagnostic {
+            code,
+            message: error.message.clone(),
+            location: Some(Location {
+                file: Some(path.display().to_string()),
+                place,
+            }),
+            notes: Vec::new(),
+            help: error.help.clone(),
+        }])
+    }
+
     /// A program that breaks rules.
     pub fn problems(path: &Path, problems: &[Problem]) -> Self {
         Self::Refused(
@@ -174,9 +198,11 @@ impl Failure {
                     "`scnnc ops` lists what runs on the array; `--allow-host-only` compiles it all the same",
                 ),
             ),
-            CompileError::Quantise(_) => {
-                one(Code::CalibrationMissing, Place::File, Vec::new(), None)
+            CompileError::Quantise(error) => {
+                let (code, help) = quantise_remedy(error);
+                one(code, Place::File, Vec::new(), help.as_deref())
             }
+            CompileError::Interpret(_) => one(Code::HostSegment, Place::File, Vec::new(), None),
             CompileError::Map(_) => one(Code::DoesNotFit, Place::File, Vec::new(), None),
             CompileError::Invalid(problems) => one(
                 Code::Internal,
@@ -189,6 +215,29 @@ impl Failure {
                     .collect(),
                 Some("this is a bug of scnnc: please report it with the model"),
             ),
+        }
+    }
+}
+
+/// The code of a graph that has no integer form, and what helps.
+fn quantise_remedy(error: &QuantiseError) -> (Code, Option<String>) {
+    match error {
+        QuantiseError::MissingRange { misnamed, .. } => (
+            Code::CalibrationMissing,
+            Some(match misnamed {
+                Some(name) => {
+                    format!("the calibration has `{name}`, which is no tensor of this model")
+                }
+                None => "calibrate again with `--calibrate`, or add it".to_owned(),
+            }),
+        ),
+        QuantiseError::MissingSums { .. } => (
+            Code::CalibrationMissing,
+            Some("calibrate again with `--ranges calibrated`, or use `--ranges proven`".to_owned()),
+        ),
+        QuantiseError::Name(error) => (Code::UnknownName, Some(error.help())),
+        QuantiseError::Accumulator { .. } | QuantiseError::Unstorable { .. } => {
+            (Code::CalibrationMissing, None)
         }
     }
 }

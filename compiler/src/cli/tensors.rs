@@ -1,4 +1,4 @@
-//! Tensors from and to files: `.npy`, `.npz`, ONNX `.pb`, `.csv`.
+//! Tensors from and to files: `.npy`, `.npz`, ONNX `.pb`, `.csv`, raw floats.
 
 use super::failure::Failure;
 use super::output;
@@ -11,6 +11,9 @@ use std::io::Cursor;
 use std::path::Path;
 use tract_onnx::pb::TensorProto;
 use tract_onnx::prelude::{DatumType, Tensor};
+
+/// Extensions of the files that [`read`] takes.
+pub const EXTENSIONS: [&str; 6] = ["npz", "npy", "pb", "csv", "raw", "bin"];
 
 /// The arrays of a file, by name; an unnamed one has the empty name.
 pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, Failure> {
@@ -53,7 +56,20 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, Failure> {
             let tensor = csv(&text).map_err(|reason| bad(&reason))?;
             Ok(BTreeMap::from([(String::new(), tensor)]))
         }
-        _ => Err(bad("arrays are read from .npz, .npy, .pb and .csv files")),
+        "raw" | "bin" => {
+            let (values, rest) = bytes.as_chunks::<4>();
+            if !rest.is_empty() || values.is_empty() {
+                return Err(bad("raw files hold 32-bit floats, little-endian"));
+            }
+            let values: Vec<f32> = values.iter().map(|&b| f32::from_le_bytes(b)).collect();
+            let tensor = Tensor::from_shape(&[values.len()], &values);
+            let tensor = tensor.map_err(|e| bad(&e.to_string()))?;
+            Ok(BTreeMap::from([(String::new(), tensor)]))
+        }
+        _ => Err(bad(&format!(
+            "arrays are read from {} files",
+            EXTENSIONS.map(|e| format!(".{e}")).join(", ")
+        ))),
     }
 }
 
@@ -144,7 +160,8 @@ fn csv(text: &str) -> Result<Tensor, String> {
 
 /// Cuts `tensor` into samples of `shape`, along its first dimension; a tensor of exactly that shape is one sample.
 ///
-/// Whole leading batches are cut: shape `[1, 28, 28]` or `[500, 1, 28, 28]` both fit `[1, 1, 28, 28]`.
+/// Whole leading batches are cut: shape `[1, 28, 28]` or `[500, 1, 28, 28]` both fit `[1, 1, 28, 28]`; so do a row of
+/// values for every sample and values without any shape.
 pub fn samples(
     name: &str,
     tensor: &Tensor,
@@ -169,6 +186,7 @@ pub fn samples(
     let same = tensor.shape() == wanted
         || tail(tensor.shape()) == tail(&wanted)
         || tensor.shape() == tail(&wanted)
+        || tensor.rank() == 1
         || tensor
             .shape()
             .first()

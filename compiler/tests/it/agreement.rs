@@ -6,7 +6,6 @@ use scnn_simulator::{Execution, Options as RunOptions, Simulator};
 use scnnc::compile::{Compiled, Options, compile};
 use scnnc::float::run_once;
 use scnnc::interpret::interpret;
-use scnnc::map::Strategy;
 use scnnc::quantise;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,17 +16,9 @@ pub type Sample = BTreeMap<String, Tensor>;
 /// Compiles the model at `path` for `machine`, calibrated on `sample`; the graph is checked after every transform.
 pub fn compiled(path: &Path, machine: Machine, sample: &Sample) -> Compiled {
     let options = Options {
-        machine,
-        strategy: Strategy::Paper,
-        quantise: quantise::Options {
-            bits: 16,
-            headroom: 1.5,
-        },
-        dims: BTreeMap::new(),
         samples: ("test".to_owned(), vec![sample.clone()]),
-        calibration: None,
-        seed: 1,
         allow_host_only: true,
+        ..Options::new(machine)
     };
     compile(path, &options, &mut |_, graph| {
         scnnc::graph_check::check(graph).unwrap_or_else(|e| panic!("{e:?}\n{graph}"));

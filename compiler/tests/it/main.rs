@@ -1,6 +1,7 @@
 //! Tests of the compiler as a whole, and of the binary, as one program: they link tract, which takes its time.
 
 mod agreement;
+mod calibration;
 mod differential;
 mod help;
 mod models;

@@ -1,0 +1,41 @@
+//! The largest sums that the accumulators see, as a share of what the weights allow.
+//!
+//! The integer interpreter runs on the calibration samples with the shifts that are proven safe, and so sees every
+//! sum. A share does not depend on the shift or on the width of an accumulator, which makes it a number to keep.
+
+use crate::interpret::{Host, InterpretError, interpret};
+use crate::quantise::weights::sum_bounds;
+use crate::quantise::{Quantised, Step};
+use std::collections::BTreeMap;
+use tract_onnx::prelude::Tensor;
+
+/// Observes the sums of every convolution of `network` on `samples`: the largest magnitude as a share, 0..=1, of the
+/// largest that the weights and the range of the activations allow.
+///
+/// # Errors
+/// A sample does not fit, or a host segment fails.
+pub fn observe<'a>(
+    network: &Quantised,
+    samples: impl IntoIterator<Item = &'a BTreeMap<String, Tensor>>,
+    host: &mut Host<'_>,
+) -> Result<BTreeMap<String, f64>, InterpretError> {
+    let mut peaks = vec![0; network.steps.len()];
+    for sample in samples {
+        let seen = interpret(network, sample, host)?.peaks;
+        for (peak, seen) in peaks.iter_mut().zip(seen) {
+            *peak = seen.max(*peak);
+        }
+    }
+    let shares = network.steps.iter().zip(peaks).filter_map(|(step, peak)| {
+        let Step::Layer(layer) = step else {
+            return None;
+        };
+        let conv = layer.conv.as_ref()?;
+        let per_output = conv.weights.len() / layer.requantise.len().max(1);
+        let range = network.tensor(layer.source.tensor).range;
+        let (low, high) = sum_bounds(&conv.weights, per_output, range, conv.product_shift);
+        let bound = high.max(-low).max(1);
+        Some((layer.name.clone(), f64::from(peak) / bound as f64))
+    });
+    Ok(shares.collect())
+}

@@ -1,0 +1,250 @@
+//! The walk over the graph: every node as steps of the integer network.
+
+use super::ppu::{clamp_bounds, function_stage, requantise_channel, widen_average};
+use super::storage::{self, Storage};
+use super::weights::{product_shift, quantise_weights, smallest_weight_unit};
+use super::widths::{self, Resolved};
+use super::{HostStep, IntConv, IntLayer, IntPool, Options, QuantiseError, Quantised, Step, Value};
+use crate::calibrate::Calibration;
+use crate::graph::{Graph, Layer, NodeId, Op};
+use scnn_isa::arith::{self, Requantise};
+use scnn_isa::layer::View;
+use scnn_isa::machine::Machine;
+use scnn_isa::program::Ranges;
+use std::collections::BTreeMap;
+
+/// The network under construction.
+pub(super) struct Builder<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) storage: &'a Storage,
+    pub(super) machine: &'a Machine,
+    pub(super) options: &'a Options,
+    pub(super) calibration: &'a Calibration,
+    pub(super) widths: &'a Resolved,
+    pub(super) network: Quantised,
+    pub(super) values: BTreeMap<String, usize>,
+    pub(super) names: BTreeMap<String, u32>,
+}
+
+impl Builder<'_> {
+    pub(super) fn step(&mut self, id: NodeId) -> Result<(), QuantiseError> {
+        let graph = self.graph;
+        match &graph.dag[id].op {
+            Op::Layer(layer) => {
+                let operands = graph.operands(id);
+                let source = self.storage.view(operands[0]);
+                let operand = layer.operand.then(|| self.storage.view(operands[1]));
+                let destination = self.storage.own_view(id);
+                let step = self.layer(id, layer, source, operand, destination)?;
+                self.network.steps.push(Step::Layer(Box::new(step)));
+            }
+            Op::Host(host) => {
+                let operands = graph.operands(id);
+                let inputs = operands
+                    .iter()
+                    .zip(&host.inputs)
+                    .map(|(&o, name)| self.named_value(name, o))
+                    .collect();
+                let mut results: Vec<(u32, NodeId)> = graph
+                    .consumers(id)
+                    .into_iter()
+                    .filter_map(|(consumer, _)| match graph.dag[consumer].op {
+                        Op::HostOutput(index) => Some((index, consumer)),
+                        _ => None,
+                    })
+                    .collect();
+                results.sort_unstable();
+                let outputs = results
+                    .into_iter()
+                    .map(|(_, node)| self.value(node))
+                    .collect();
+                let model =
+                    crate::transform::partition_host::host_model(graph, id).unwrap_or_default();
+                let name = self.unique(&format!(
+                    "host.{}",
+                    graph.dag[id].onnx_nodes.first().map_or("segment", |n| n)
+                ));
+                let onnx_nodes = graph.dag[id].onnx_nodes.clone();
+                self.network.steps.push(Step::Host(Box::new(HostStep {
+                    name,
+                    onnx_nodes,
+                    model,
+                    inputs,
+                    outputs,
+                })));
+            }
+            Op::Input | Op::Concat | Op::Slice(_) | Op::Rename | Op::HostOutput(_) => {}
+        }
+        // A result that must also stand alone (host operand, second concatenation, copied input) is copied by the PPU.
+        for copy in self.storage.copies(id) {
+            let step = self.copy(id, copy);
+            self.network.steps.push(Step::Layer(Box::new(step)));
+        }
+        Ok(())
+    }
+
+    fn copy(&mut self, id: NodeId, copy: storage::Copy) -> IntLayer {
+        let (source, destination) = (copy.source, copy.destination);
+        let (from, to) = (
+            self.network.tensor(source.tensor),
+            self.network.tensor(destination.tensor),
+        );
+        let (multiplier, shift) =
+            arith::multiplier_for(f64::from(from.scale) / f64::from(to.scale));
+        let clamp = to.range;
+        let name = self.unique(&format!("{}.copy", self.graph.dag[id].tensor));
+        let requantise = vec![
+            Requantise {
+                bias: 0,
+                multiplier,
+                shift
+            };
+            destination.channels.len() as usize
+        ];
+        IntLayer {
+            name,
+            onnx_nodes: self.graph.dag[copy.on_behalf_of].onnx_nodes.clone(),
+            tensor: self.graph.dag[id].tensor.clone(),
+            source,
+            destination,
+            conv: None,
+            requantise,
+            operand: None,
+            function: None,
+            clamp,
+            pool: None,
+        }
+    }
+
+    fn layer(
+        &mut self,
+        id: NodeId,
+        layer: &Layer,
+        source: View,
+        operand: Option<View>,
+        destination: View,
+    ) -> Result<IntLayer, QuantiseError> {
+        let node = &self.graph.dag[id];
+        let from = self.network.tensor(source.tensor).clone();
+        let to = self.network.tensor(destination.tensor).clone();
+        let name = self.unique(node.onnx_nodes.first().unwrap_or(&node.tensor));
+        let channels = destination.channels.len() as usize;
+
+        let (conv, weight_scales) = match &layer.conv {
+            None => (None, vec![1.0; channels]),
+            Some(conv) => {
+                let limit = widths::magnitude(self.widths.weights(id)) as f32;
+                let (weights, scales) =
+                    quantise_weights(&conv.weights, conv.weights_per_output(), limit, |k| {
+                        smallest_weight_unit(layer, k, from.scale)
+                    });
+                let bits = self.machine.pe.accumulator_bits;
+                let share = self.sum_share(&name)?;
+                let product_shift =
+                    product_shift(&weights, conv.weights_per_output(), from.range, bits, share)
+                        .ok_or_else(|| QuantiseError::Accumulator {
+                            layer: name.clone(),
+                            products: conv.weights_per_output() as u64,
+                            bits,
+                        })?;
+                let conv = IntConv {
+                    weights,
+                    groups: conv.groups,
+                    y: conv.y,
+                    x: conv.x,
+                    product_shift,
+                };
+                (Some(conv), scales)
+            }
+        };
+
+        // Units before the activation function: the output's, or the table's input.
+        let (function, inner_scale) = function_stage(layer, &to);
+        let product_scale = conv
+            .as_ref()
+            .map_or(1.0, |conv| 2f64.powi(i32::from(conv.product_shift)));
+        let requantise = (0..channels)
+            .map(|k| {
+                let unit = f64::from(from.scale) * f64::from(weight_scales[k]) * product_scale;
+                let (scale, offset) = layer.affine.as_ref().map_or((1.0, 0.0), |a| {
+                    (f64::from(a.scale[k]), f64::from(a.offset[k]))
+                });
+                requantise_channel(unit, scale, offset, inner_scale)
+            })
+            .collect();
+
+        let operand = operand.map(|view| {
+            let scale = f64::from(self.network.tensor(view.tensor).scale);
+            let (multiplier, shift) = arith::multiplier_for(scale / inner_scale);
+            (view, multiplier, shift)
+        });
+        let clamp = clamp_bounds(layer.clamp, &to);
+        let pool = layer.pool.as_ref().map(|pool| IntPool {
+            kind: pool.kind,
+            y: pool.y,
+            x: pool.x,
+            multiplier: 1,
+            shift: 0,
+        });
+        let mut layer = IntLayer {
+            name,
+            onnx_nodes: node.onnx_nodes.clone(),
+            tensor: node.tensor.clone(),
+            source,
+            destination,
+            conv,
+            requantise,
+            operand,
+            function,
+            clamp,
+            pool,
+        };
+        widen_average(&mut layer, &from, &to);
+        Ok(layer)
+    }
+
+    /// What share of the proven bound of its sums a layer has to provide for, 0..=1.
+    fn sum_share(&self, layer: &str) -> Result<f64, QuantiseError> {
+        match self.options.ranges {
+            Ranges::Proven => Ok(1.0),
+            Ranges::Calibrated => {
+                let observed = self.calibration.sums.get(layer);
+                let observed = observed.ok_or_else(|| QuantiseError::MissingSums {
+                    layer: layer.to_owned(),
+                })?;
+                Ok((observed * f64::from(self.options.sum_margin)).min(1.0))
+            }
+        }
+    }
+
+    pub(super) fn value(&mut self, node: NodeId) -> usize {
+        let name = self.graph.dag[node].tensor.clone();
+        self.named_value(&name, node)
+    }
+
+    pub(super) fn named_value(&mut self, name: &str, node: NodeId) -> usize {
+        if let Some(&index) = self.values.get(name) {
+            return index;
+        }
+        let data = &self.graph.dag[node];
+        let index = self.network.values.len();
+        self.network.values.push(Value {
+            name: name.to_owned(),
+            dtype: data.dtype,
+            dims: data.dims.clone(),
+            tensor: self.storage.whole(node),
+        });
+        self.values.insert(name.to_owned(), index);
+        index
+    }
+
+    fn unique(&mut self, name: &str) -> String {
+        let count = self.names.entry(name.to_owned()).or_insert(0);
+        *count += 1;
+        if *count == 1 {
+            name.to_owned()
+        } else {
+            format!("{name}#{count}")
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What the PPU does with a sum, in integers: requantisation, activation function, bounds, averages.
+
+use super::{IntFunction, IntLayer, Tensor};
+use crate::graph::{Function, Layer};
+use scnn_isa::arith::{self, Requantise, TABLE_SEGMENTS};
+use scnn_isa::layer::PoolKind;
+
+/// Largest magnitude of a bias: leaves room for the sum of 24 or more bits that it is added to.
+pub(super) const BIAS_LIMIT: f64 = (1u32 << 30) as f64;
+
+/// Bias, multiplier and shift that take a sum in units of `unit` to `sum * scale + offset` in units of `target`.
+pub(super) fn requantise_channel(unit: f64, scale: f64, offset: f64, target: f64) -> Requantise {
+    let factor = unit * scale / target;
+    // A constant, or nearly one: the smallest factor that still carries the offset as a bias.
+    let smallest = (offset / target).abs() / BIAS_LIMIT;
+    let factor = factor.abs().max(smallest).copysign(factor);
+    let (multiplier, shift) = arith::multiplier_for(factor);
+    let realised = f64::from(multiplier) / 2f64.powi(i32::from(shift));
+    let bias = if realised == 0.0 {
+        0.0
+    } else {
+        (offset / target / realised).round()
+    };
+    Requantise {
+        bias: bias.clamp(-f64::from(i32::MAX), f64::from(i32::MAX)) as i32,
+        multiplier,
+        shift,
+    }
+}
+
+/// The activation function in integers and the real value of one unit of its input.
+pub(super) fn function_stage(layer: &Layer, to: &Tensor) -> (Option<IntFunction>, f64) {
+    let scale = f64::from(to.scale);
+    let Some(function) = &layer.function else {
+        return (None, scale);
+    };
+    if let Function::Leaky(slopes) = function {
+        let slopes = slopes
+            .iter()
+            .map(|s| (s * 32768.0).round().clamp(-32768.0, 32767.0) as i16)
+            .collect();
+        return (Some(IntFunction::Leaky(slopes)), scale);
+    }
+    let reach = function_reach(function, scale * 32767.0);
+    let unit = reach / 32768.0;
+    let knots = (0..=TABLE_SEGMENTS)
+        .map(|i| {
+            let x = (i as f64 * 256.0 - 32768.0) * unit;
+            (evaluate(function, x) / scale)
+                .round()
+                .clamp(-32767.0, 32767.0) as i16
+        })
+        .collect();
+    (Some(IntFunction::Table(knots)), unit)
+}
+
+/// Bounds in the units of `to`, inside its range.
+pub(super) fn clamp_bounds(clamp: Option<(f32, f32)>, to: &Tensor) -> [i16; 2] {
+    let bound = |value: f32| {
+        let units = (f64::from(value) / f64::from(to.scale)).round();
+        units.clamp(f64::from(to.range[0]), f64::from(to.range[1])) as i16
+    };
+    clamp.map_or(to.range, |(low, high)| [bound(low), bound(high)])
+}
+
+/// A stand-alone average may gain bits: it pools in its source's units and requantises the mean, not the operands.
+pub(super) fn widen_average(layer: &mut IntLayer, from: &Tensor, to: &Tensor) {
+    let alone = layer.conv.is_none() && layer.operand.is_none() && layer.function.is_none();
+    let Some(pool) = &mut layer.pool else { return };
+    let identity = layer.requantise.iter().all(|r| r.bias == 0);
+    if pool.kind == PoolKind::Max || !alone || !identity || layer.clamp != to.range {
+        return;
+    }
+    let (multiplier, shift) = arith::multiplier_for(f64::from(from.scale) / f64::from(to.scale));
+    if shift <= 30 {
+        (pool.multiplier, pool.shift) = (multiplier, shift);
+        layer.requantise.fill(Requantise::IDENTITY);
+    }
+}
+
+/// Largest magnitude of the input at which the function still changes, given the output's largest magnitude.
+fn function_reach(function: &Function, output: f64) -> f64 {
+    match function {
+        Function::Sigmoid => 12.0,
+        Function::Tanh => 6.0,
+        Function::HardSigmoid { alpha, beta } => {
+            (1.0 + f64::from(beta.abs())) / f64::from(alpha.abs()).max(1e-6)
+        }
+        Function::HardSwish | Function::Leaky(_) => output.max(4.0),
+    }
+}
+
+fn evaluate(function: &Function, x: f64) -> f64 {
+    match function {
+        Function::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Function::Tanh => x.tanh(),
+        Function::HardSigmoid { alpha, beta } => {
+            (f64::from(*alpha) * x + f64::from(*beta)).clamp(0.0, 1.0)
+        }
+        Function::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
+        Function::Leaky(_) => x,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_scaled_by_zero_keeps_its_offset() {
+        let channel = requantise_channel(1e-4, 0.0, 2.0, 1e-3);
+        assert!(
+            (channel.apply(1000) - 2000).abs() <= 1,
+            "{}",
+            channel.apply(1000)
+        );
+    }
+}

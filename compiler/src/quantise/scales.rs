@@ -1,0 +1,102 @@
+//! Scale, width and range of every stored tensor.
+
+use super::storage::Storage;
+use super::widths::{self, Resolved};
+use super::{QuantiseError, Tensor};
+use crate::calibrate::Calibration;
+use crate::graph::{Graph, Layer, NodeId, Op};
+use scnn_isa::yaml::nearest;
+
+/// Scale and range of every stored tensor: the widest of everything that is written into it.
+pub(super) fn scale_tensors(
+    graph: &Graph,
+    storage: &Storage,
+    calibration: &Calibration,
+    widths: &Resolved,
+    headroom: f32,
+) -> Result<Vec<Tensor>, QuantiseError> {
+    let mut tensors = Vec::with_capacity(storage.tensors.len());
+    for stored in &storage.tensors {
+        let mut magnitude = 0f32;
+        let writers = stored.writers.iter();
+        let bits = writers.map(|&node| widths.activations(graph, node)).max();
+        let limit = widths::magnitude(bits.unwrap_or(16));
+        let (mut low, mut nonzero, mut total) = (0f32, 0f64, 0f64);
+        for &node in &stored.writers {
+            let name = &graph.dag[node].tensor;
+            let range =
+                calibration
+                    .ranges
+                    .get(name)
+                    .ok_or_else(|| QuantiseError::MissingRange {
+                        tensor: name.clone(),
+                        misnamed: misnamed(graph, calibration, name),
+                        node: graph.dag[node]
+                            .onnx_nodes
+                            .first()
+                            .cloned()
+                            .unwrap_or_default(),
+                    })?;
+            magnitude = magnitude.max(range.max.abs()).max(range.min.abs());
+            low = low.min(lower_bound(graph, node));
+            let elements = graph.dag[node].dims.iter().product::<u64>() as f64;
+            nonzero += range.density * elements;
+            total += elements;
+        }
+        let magnitude = if magnitude > 0.0 && magnitude.is_finite() {
+            magnitude * headroom
+        } else {
+            1.0
+        };
+        let high = limit as i16;
+        tensors.push(Tensor {
+            name: stored.name.clone(),
+            shape: stored.shape,
+            scale: magnitude / limit as f32,
+            range: [if low >= 0.0 { 0 } else { -high }, high],
+            density: if total > 0.0 { nonzero / total } else { 1.0 },
+        });
+    }
+    Ok(tensors)
+}
+
+/// The name in the calibration that is none of the graph's and most like `name`.
+fn misnamed(graph: &Graph, calibration: &Calibration, name: &str) -> Option<String> {
+    let known: Vec<&str> = graph
+        .dag
+        .node_weights()
+        .map(|n| n.tensor.as_str())
+        .collect();
+    let strangers = calibration.ranges.keys().map(String::as_str);
+    nearest(name, strangers.filter(|name| !known.contains(name))).map(str::to_owned)
+}
+
+/// Zero when a node cannot produce negative values by construction, else minus infinity.
+fn lower_bound(graph: &Graph, node: NodeId) -> f32 {
+    match &graph.dag[node].op {
+        Op::Layer(layer) => match layer.clamp {
+            Some((low, _)) => low,
+            None if layer.is_pool_only() => graph
+                .operands(node)
+                .first()
+                .map_or(f32::NEG_INFINITY, |&o| lower_bound(graph, o)),
+            None => f32::NEG_INFINITY,
+        },
+        Op::Concat => graph
+            .operands(node)
+            .iter()
+            .map(|&o| lower_bound(graph, o))
+            .fold(0.0, f32::min),
+        Op::Slice(_) | Op::Rename => graph
+            .operands(node)
+            .first()
+            .map_or(f32::NEG_INFINITY, |&o| lower_bound(graph, o)),
+        Op::Input | Op::Host(_) | Op::HostOutput(_) => f32::NEG_INFINITY,
+    }
+}
+
+impl Layer {
+    fn is_pool_only(&self) -> bool {
+        self.conv.is_none() && self.affine.is_none() && !self.operand && self.function.is_none()
+    }
+}

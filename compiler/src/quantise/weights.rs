@@ -1,0 +1,108 @@
+//! Weights in integers, and the product shift that keeps their sums in the accumulator.
+
+use super::ppu::BIAS_LIMIT;
+use crate::graph::Layer;
+use rayon::prelude::*;
+use scnn_isa::arith::{self, MAX_PRODUCT_SHIFT};
+
+/// The least real value that one unit of channel `k`'s weights may stand for, so that the bias fits its field.
+///
+/// A channel whose weights are tiny beside its bias needs few bits of them; one that is scaled by zero needs none.
+pub(super) fn smallest_weight_unit(layer: &Layer, k: usize, input_scale: f32) -> f32 {
+    let Some(affine) = &layer.affine else {
+        return 0.0;
+    };
+    let (scale, offset) = (f64::from(affine.scale[k]), f64::from(affine.offset[k]));
+    if scale == 0.0 {
+        return f32::INFINITY;
+    }
+    ((offset / scale).abs() / (f64::from(input_scale) * BIAS_LIMIT)) as f32
+}
+
+/// Weights per output channel in integers, and the real value of one unit in each: 0 where all are zero.
+pub(super) fn quantise_weights(
+    weights: &[f32],
+    per_output: usize,
+    limit: f32,
+    smallest_unit: impl Fn(usize) -> f32 + Sync,
+) -> (Vec<i16>, Vec<f32>) {
+    let mut integers = vec![0i16; weights.len()];
+    let scales = integers
+        .par_chunks_mut(per_output.max(1))
+        .zip(weights.par_chunks(per_output.max(1)))
+        .enumerate()
+        .map(|(k, (integers, weights))| {
+            let magnitude = weights.iter().fold(0f32, |m, w| m.max(w.abs()));
+            let scale = (magnitude / limit).max(smallest_unit(k));
+            if magnitude == 0.0 || scale == f32::INFINITY {
+                return 0.0;
+            }
+            for (integer, weight) in integers.iter_mut().zip(weights) {
+                // A weight that is not zero stays so only if it rounds to something: half a unit and less is zero.
+                *integer = (weight / scale).round().clamp(-limit, limit) as i16;
+            }
+            scale
+        })
+        .collect();
+    (integers, scales)
+}
+
+/// The least and the greatest sum of any output channel that products rounded to 2^`shift` can reach, in any order of
+/// additions, with activations in `range`.
+pub fn sum_bounds(weights: &[i16], per_output: usize, range: [i16; 2], shift: u8) -> (i64, i64) {
+    let shift = u32::from(shift);
+    let bounds = weights.par_chunks(per_output.max(1)).map(|weights| {
+        let (mut negative, mut positive) = (0i64, 0i64);
+        for &weight in weights {
+            let (a, b) = (
+                arith::product(weight, range[0], shift),
+                arith::product(weight, range[1], shift),
+            );
+            negative += i64::from(a.min(b).min(0));
+            positive += i64::from(a.max(b).max(0));
+        }
+        (negative, positive)
+    });
+    bounds.reduce(|| (0, 0), |a, b| (a.0.min(b.0), a.1.max(b.1)))
+}
+
+/// The least shift for which the share `share` of the [`sum_bounds`] stays in an accumulator of `bits`, if there is
+/// one. With all of them, no order of additions can leave it.
+pub fn product_shift(
+    weights: &[i16],
+    per_output: usize,
+    range: [i16; 2],
+    bits: u32,
+    share: f64,
+) -> Option<u8> {
+    let (low, high) = arith::signed_range(bits);
+    (0..=MAX_PRODUCT_SHIFT).find(|&shift| {
+        let (negative, positive) = sum_bounds(weights, per_output, range, shift);
+        low as f64 <= negative as f64 * share && positive as f64 * share <= high as f64
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_product_shift_is_the_least_that_cannot_overflow() {
+        // 512 products of the largest operands: 2^30 * 2^9 = 2^39, into 2^23.
+        let weights = vec![i16::MAX; 512];
+        let shift = product_shift(&weights, 512, [-i16::MAX, i16::MAX], 24, 1.0).unwrap();
+        assert_eq!(shift, 16);
+        // Sums that reach a sixteenth of that need four bits less.
+        let calibrated = product_shift(&weights, 512, [-i16::MAX, i16::MAX], 24, 1.0 / 16.0);
+        assert_eq!(calibrated, Some(12));
+        assert_eq!(product_shift(&[1, -1, 2], 3, [0, 100], 24, 1.0), Some(0));
+    }
+
+    #[test]
+    fn weights_keep_their_zeros_and_their_largest_value() {
+        let (integers, scales) =
+            quantise_weights(&[0.0, 0.5, -1.0, 0.0, 0.0, 0.0], 3, 32767.0, |_| 0.0);
+        assert_eq!(integers, [0, 16384, -32767, 0, 0, 0]);
+        assert_eq!(scales[1], 0.0);
+    }
+}
