@@ -119,7 +119,9 @@ mod tests {
 
     fn of(values: &[f32]) -> Histogram {
         let mut histogram = Histogram::default();
-        values.iter().for_each(|&value| histogram.add(value));
+        for &value in values {
+            histogram.add(value);
+        }
         histogram
     }
 

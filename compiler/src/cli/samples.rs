@@ -184,7 +184,7 @@ fn natural(name: &str) -> Vec<(u64, String)> {
             let digit = u64::from(letter as u32 - '0' as u32);
             match parts.last_mut() {
                 Some((number, _)) if digits => {
-                    *number = number.saturating_mul(10).saturating_add(digit)
+                    *number = number.saturating_mul(10).saturating_add(digit);
                 }
                 _ => parts.push((digit, String::new())),
             }

@@ -79,10 +79,8 @@ fn saved(folder: &Path, calibrate: &str, more: &[&str]) -> String {
     printed(folder, &arguments);
     let text = std::fs::read_to_string(folder.join("c.yaml")).unwrap();
     // All but where it came from.
-    text.lines()
-        .filter(|line| !line.starts_with("source:"))
-        .map(|line| format!("{line}\n"))
-        .collect()
+    let lines = text.lines().filter(|line| !line.starts_with("source:"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
