@@ -9,6 +9,26 @@ use scnn_isa::layout::Tile;
 use scnn_isa::plane::{Axis, Rect, Span};
 use std::collections::BTreeMap;
 
+/// The (row, column) in its group of the PE that owns output (`n`, `y`, `x`) of a pass that reads `tile`.
+pub fn owner(array: &ArrayStage, tile: &Tile, (n, y, x): (u32, u32, u32)) -> (u32, u32) {
+    let along = |cuts: &[u32], begins_by: &dyn Fn(u32) -> bool| {
+        let inner = 1..cuts.len().saturating_sub(1);
+        inner
+            .filter(|&part| begins_by(cuts[part]))
+            .max()
+            .unwrap_or(0) as u32
+    };
+    let parts = |cuts: &[u32]| cuts.len().saturating_sub(1) as u32;
+    let image = along(&tile.n, &|cut| cut <= n);
+    let row = along(&tile.y, &|cut| array.y.project(cut) <= y);
+    let col = along(&tile.x, &|cut| array.x.project(cut) <= x);
+    let across = tile.images.cols.max(1);
+    (
+        image / across * parts(&tile.y) + row,
+        image % across * parts(&tile.x) + col,
+    )
+}
+
 /// The exchange of halos of one pass, for one output channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exchange {

@@ -27,23 +27,22 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Values of output channel `k` from its sums; `operand` holds the residual operand at the same positions.
-    pub fn values(&self, k: usize, sums: &[i32], operand: Option<&[i16]>) -> Vec<i16> {
+    /// The values of output channel `k` from its sums; `operand` holds the residual operand at the same positions.
+    pub fn values(&self, k: usize, sums: &[i32], operand: Option<&[i16]>, values: &mut [i16]) {
         let requantise = self.requantise[k];
-        let finish = |value: i32| self.finish(k, value);
+        let pairs = values.iter_mut().zip(sums);
         match (self.operand, operand) {
-            (Some((multiplier, shift)), Some(operand)) => sums
-                .iter()
-                .zip(operand)
-                .map(|(&sum, &b)| {
+            (Some((multiplier, shift)), Some(operand)) => {
+                for ((value, &sum), &b) in pairs.zip(operand) {
                     let scaled = arith::scale_operand(b, multiplier, shift);
-                    finish(requantise.apply(sum).saturating_add(scaled))
-                })
-                .collect(),
-            _ => sums
-                .iter()
-                .map(|&sum| finish(requantise.apply(sum)))
-                .collect(),
+                    *value = self.finish(k, requantise.apply(sum).saturating_add(scaled));
+                }
+            }
+            _ => {
+                for (value, &sum) in pairs {
+                    *value = self.finish(k, requantise.apply(sum));
+                }
+            }
         }
     }
 

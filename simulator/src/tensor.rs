@@ -23,20 +23,12 @@ pub fn gather(
         .collect()
 }
 
-/// Puts the positions `rect` of one image and channel in their places.
-pub fn scatter(
-    values: &mut [i16],
-    [_, channels, h, w]: [u32; 4],
-    n: u32,
-    c: u32,
-    rect: Rect,
-    data: &[i16],
-) {
-    let plane = (n as usize * channels as usize + c as usize) * h as usize;
-    let width = rect.x.len() as usize;
-    for (y, data) in rect.y.iter().zip(data.chunks(width.max(1))) {
-        let row = (plane + y as usize) * w as usize + rect.x.begin as usize;
-        values[row..row + width].copy_from_slice(data);
+/// Puts the positions `rect` of one image and channel in their places in its plane, whose rows have `width` values.
+pub fn scatter(plane: &mut [i16], width: u32, rect: Rect, data: &[i16]) {
+    let count = rect.x.len() as usize;
+    for (y, data) in rect.y.iter().zip(data.chunks(count.max(1))) {
+        let row = y as usize * width as usize + rect.x.begin as usize;
+        plane[row..row + count].copy_from_slice(data);
     }
 }
 

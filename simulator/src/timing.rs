@@ -4,15 +4,20 @@
 //! machine; [`fast`] counts steps and barriers, [`exact`] simulates every queue and every transfer. A layer begins
 //! when the one before it has ended.
 
+mod addresses;
 pub mod blocks;
 mod dram;
 pub mod exact;
 pub mod fast;
+pub mod nonzeros;
 mod queues;
+mod table;
 mod vectors;
+pub mod watch;
+mod weights;
 mod work;
 
-pub use vectors::WeightStream;
+pub use weights::WeightStream;
 pub use work::{Drain, LayerWork, Multiply, Place, Process, Task, Transfer};
 
 use serde::{Deserialize, Serialize};

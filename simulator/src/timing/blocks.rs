@@ -1,6 +1,7 @@
 //! Sizes of compressed blocks: activations per (PE, channel, residue), weights per (output-channel group, channel,
 //! residue), and exact counts of useful products.
 
+use super::nonzeros::{BlockWalk, Nonzeros, stored_zeros};
 use rayon::prelude::*;
 use scnn_isa::codec::Format;
 use scnn_isa::layer::ArrayStage;
@@ -30,10 +31,9 @@ pub struct ActivationBlocks {
 }
 
 impl ActivationBlocks {
-    /// Measures `channels` of a tensor whose values are `values` (`[N, C, H, W]` with extents `shape`).
+    /// Measures `channels` of a tensor.
     pub fn measure(
-        values: &[i16],
-        shape: [u32; 4],
+        nonzeros: &Nonzeros,
         layout: &Layout,
         tile: &Tile,
         channels: Span,
@@ -47,17 +47,18 @@ impl ActivationBlocks {
             .enumerate()
             .for_each(|(pe, blocks)| {
                 let rect = tile.pe_rect(pe as u32 / pes.cols, pe as u32 % pes.cols);
-                for (index, block) in blocks.iter_mut().enumerate() {
-                    let (channel, residue) = (
-                        channels.begin + index as u32 / residues,
-                        index as u32 % residues,
-                    );
+                for residue in 0..residues {
                     let at = (
                         residue / layout.residues.cols,
                         residue % layout.residues.cols,
                     );
-                    *block =
-                        measure_block(values, shape, rect, channel, at, layout.residues, format);
+                    let walk = BlockWalk::new(nonzeros, rect, at, layout.residues);
+                    let of_residue = blocks[residue as usize..]
+                        .iter_mut()
+                        .step_by(residues as usize);
+                    for (channel, block) in channels.iter().zip(of_residue) {
+                        *block = measure_block(&walk, nonzeros, channel, format);
+                    }
                 }
             });
         Self {
@@ -135,12 +136,6 @@ impl ActivationBlocks {
     }
 }
 
-/// The positions of a span that are `residue` modulo `modulus`.
-pub(super) fn aligned(span: Span, residue: u32, modulus: u32) -> impl Iterator<Item = u32> {
-    let first = span.begin + (residue + modulus - span.begin % modulus) % modulus;
-    (first..span.end.max(first)).step_by(modulus as usize)
-}
-
 /// The blocks of one (channel, residue) over all PEs.
 #[derive(Clone, Copy, Debug)]
 pub struct Column<'a> {
@@ -185,38 +180,14 @@ impl Columns {
     }
 }
 
-fn measure_block(
-    values: &[i16],
-    [_, channels, height, width]: [u32; 4],
-    rect: Rect,
-    channel: u32,
-    (ry, rx): (u32, u32),
-    residues: Grid,
-    format: Format,
-) -> Block {
-    let period = format.max_run() + 1;
+fn measure_block(walk: &BlockWalk, nonzeros: &Nonzeros, channel: u32, format: Format) -> Block {
     let mut block = Block::default();
-    let mut run = 0;
-    for n in rect.n.iter() {
-        let plane = (n as usize * channels as usize + channel as usize) * height as usize;
-        for y in aligned(rect.y, ry, residues.rows) {
-            let row = &values[(plane + y as usize) * width as usize..][..width as usize];
-            for x in aligned(rect.x, rx, residues.cols) {
-                if row[x as usize] == 0 {
-                    run += 1;
-                    // An uncompressed block stores the zero itself.
-                    block.elements += u32::from(!format.compressed);
-                } else {
-                    block.nonzeros += 1;
-                    block.elements += if format.compressed {
-                        1 + run / period
-                    } else {
-                        1
-                    };
-                    run = 0;
-                }
-            }
-        }
+    let behind = walk.each(nonzeros, channel, |zeros, _, _, _| {
+        block.nonzeros += 1;
+        block.elements += 1 + stored_zeros(format, zeros);
+    });
+    if !format.compressed {
+        block.elements += behind;
     }
     block
 }
@@ -265,8 +236,7 @@ impl WeightSizes {
         let taps = (array.y.kernel * array.x.kernel) as usize;
         let mut nonzeros = vec![0; inputs as usize * taps];
         for weight in weights.iter().flatten() {
-            let tap = usize::from(weight.r) * array.x.kernel as usize + usize::from(weight.s);
-            nonzeros[weight.channel as usize * taps + tap] += 1;
+            nonzeros[weight.channel as usize * taps + weight.tap as usize] += 1;
         }
         Self {
             groups,
@@ -280,50 +250,47 @@ impl WeightSizes {
     pub fn useful(
         &self,
         array: &ArrayStage,
-        values: &[i16],
-        [_, channels, height, width]: [u32; 4],
+        nonzeros: &Nonzeros,
         view: Span,
         tile: Rect,
         inner: Rect,
     ) -> u64 {
         let (rows, cols) = (array.y.kernel as usize, array.x.kernel as usize);
-        let lines = |axis: &scnn_isa::plane::Axis, span: Span, inside: Span| -> Vec<Vec<u32>> {
-            let reaches = |tap: u32| {
-                span.iter()
-                    .filter(|&i| axis.output(i, tap).is_some_and(|o| inside.contains(o)))
-                    .collect()
-            };
-            (0..axis.kernel).map(reaches).collect()
+        let lands = |axis: &scnn_isa::plane::Axis, i: u32, tap: u32, inside: Span| {
+            axis.output(i, tap).is_some_and(|o| inside.contains(o))
         };
-        let (ys, xs) = (
-            lines(&array.y, tile.y, inner.y),
-            lines(&array.x, tile.x, inner.x),
-        );
+        // By row tap: the rows that it takes inside, from the tile's first; by column tap: a mask of the columns.
+        let ys: Vec<Vec<usize>> = (0..array.y.kernel)
+            .map(|r| {
+                let taken = tile.y.iter().filter(|&y| lands(&array.y, y, r, inner.y));
+                taken.map(|y| (y - tile.y.begin) as usize).collect()
+            })
+            .collect();
+        let xs: Vec<Vec<u64>> = (0..array.x.kernel)
+            .map(|s| nonzeros.columns(|x| tile.x.contains(x) && lands(&array.x, x, s, inner.x)))
+            .collect();
         let images = tile.n.intersect(inner.n);
         (0..view.len())
             .into_par_iter()
-            .map(|c| {
+            .map_init(Vec::new, |in_row: &mut Vec<u64>, c| {
                 let taps = &self.nonzeros[c as usize * rows * cols..(c as usize + 1) * rows * cols];
                 let mut useful = 0u64;
                 for n in images.iter() {
-                    let plane = (n as usize * channels as usize + (view.begin + c) as usize)
-                        * height as usize;
-                    for (s, xs) in xs.iter().enumerate() {
+                    for (s, mask) in xs.iter().enumerate() {
                         if (0..rows).all(|r| taps[r * cols + s] == 0) {
                             continue;
                         }
-                        let mut in_row = vec![0u64; height as usize];
-                        for y in tile.y.iter() {
-                            let row =
-                                &values[(plane + y as usize) * width as usize..][..width as usize];
-                            in_row[y as usize] =
-                                xs.iter().filter(|&&x| row[x as usize] != 0).count() as u64;
-                        }
+                        in_row.clear();
+                        in_row.extend(tile.y.iter().map(|y| {
+                            let words = nonzeros.row(n, view.begin + c, y).iter().zip(mask);
+                            words
+                                .map(|(word, mask)| u64::from((word & mask).count_ones()))
+                                .sum::<u64>()
+                        }));
                         for (r, ys) in ys.iter().enumerate() {
                             let weights = u64::from(taps[r * cols + s]);
                             if weights > 0 {
-                                useful +=
-                                    weights * ys.iter().map(|&y| in_row[y as usize]).sum::<u64>();
+                                useful += weights * ys.iter().map(|&y| in_row[y]).sum::<u64>();
                             }
                         }
                     }

@@ -7,14 +7,23 @@ const TICKS: u64 = 1 << 16;
 #[derive(Clone, Debug)]
 pub struct Dram {
     ticks_per_byte: f64,
+    /// Ticks of small transfers, by bytes.
+    ticks: Vec<u64>,
     free: u64,
 }
+
+/// Bytes up to which durations are tabulated: most parts of weight blocks.
+const SMALL: u64 = 1024;
 
 impl Dram {
     /// An idle channel of `bytes_per_cycle`.
     pub fn new(bytes_per_cycle: f64) -> Self {
+        let ticks_per_byte = TICKS as f64 / bytes_per_cycle;
         Self {
-            ticks_per_byte: TICKS as f64 / bytes_per_cycle,
+            ticks_per_byte,
+            ticks: (0..SMALL)
+                .map(|bytes| ticks(bytes, ticks_per_byte))
+                .collect(),
             free: 0,
         }
     }
@@ -25,10 +34,18 @@ impl Dram {
         if bytes == 0 {
             return ready;
         }
-        let duration = (bytes as f64 * self.ticks_per_byte).ceil() as u64;
+        let duration = if bytes < SMALL {
+            self.ticks[bytes as usize]
+        } else {
+            ticks(bytes, self.ticks_per_byte)
+        };
         self.free = self.free.max(ready * TICKS) + duration;
         self.free.div_ceil(TICKS)
     }
+}
+
+fn ticks(bytes: u64, ticks_per_byte: f64) -> u64 {
+    (bytes as f64 * ticks_per_byte).ceil() as u64
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a layer gives the machine to do, in program order: the input of both timings.
 
-use super::vectors::WeightStream;
+use super::nonzeros::Nonzeros;
+use super::weights::WeightStream;
 use scnn_isa::layer::{Layer, Pass};
 use scnn_isa::layout::Layout;
 use scnn_isa::plane::Span;
@@ -13,14 +14,14 @@ pub struct LayerWork<'a> {
     pub layer: &'a Layer,
     /// Its weights as they are streamed; absent for layers of the PPU alone.
     pub weights: Option<&'a WeightStream>,
-    /// Extents of the source `[N, C, H, W]`.
-    pub source_shape: [u32; 4],
     /// Storage of the source.
     pub source_layout: &'a Layout,
     /// Whether each PE of the array holds a part of any tile.
     pub has_tile: Vec<bool>,
     /// What is asked of the units.
     pub tasks: Vec<Task>,
+    /// The instruction of each task.
+    pub instructions: Vec<u32>,
     /// Bytes that the results take to DRAM, shared among the drains by their outputs.
     pub result_bytes: u64,
 }
@@ -75,8 +76,8 @@ pub struct Transfer {
 
 /// Rounds of a pass over a range of channels.
 pub struct Multiply {
-    /// The tensor that is read, `[N, C, H, W]`, as it is now.
-    pub source: Arc<Vec<i16>>,
+    /// Non-zeros of the tensor that is read, as it is now.
+    pub source: Arc<Nonzeros>,
     /// The pass.
     pub pass: Pass,
     /// The rounds.

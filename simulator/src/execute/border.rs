@@ -1,0 +1,77 @@
+//! The border to the host: values that cross it, and the segments that run there.
+
+use super::state::State;
+use super::{SimulateError, StepCounts, StepId};
+use crate::baseline::Baselines;
+use crate::counters::Counters;
+use crate::energy::Energy;
+use crate::host;
+use crate::timing::Slots;
+use scnn_isa::ids::{SegmentId, ValueId};
+use tract_onnx::prelude::Tensor as HostTensor;
+
+impl State<'_> {
+    pub(super) fn host(&mut self, id: SegmentId) -> Result<(), SimulateError> {
+        self.close_layer();
+        let segment = self.program.segment(id);
+        let operands = segment
+            .inputs
+            .iter()
+            .map(|&value| self.offer(value))
+            .collect::<Result<_, _>>()?;
+        let results = self.simulator.segments[id.index()].run(segment, operands)?;
+        for (&value, result) in segment.outputs.iter().zip(results) {
+            self.accept(value, result)?;
+        }
+        let counters = Counters {
+            host_bytes: std::mem::take(&mut self.streamed),
+            ..Counters::default()
+        };
+        self.steps.push(StepCounts {
+            id: StepId::Segment(id),
+            cycles: 0,
+            steps: 0,
+            slots: Slots::default(),
+            counters,
+            energy: Energy::of(&counters, self.machine),
+            baselines: Baselines::default(),
+            weight_density: 1.0,
+            input_density: 1.0,
+            output_density: 1.0,
+        });
+        Ok(())
+    }
+
+    pub(super) fn accept(&mut self, id: ValueId, data: HostTensor) -> Result<(), SimulateError> {
+        let value = self.program.value(id);
+        let Some(region) = value.region else {
+            self.values[id.index()] = Some(data);
+            return Ok(());
+        };
+        let tensor = self.program.region(region).tensor;
+        let quantised = host::quantise(value, self.program.tensor(tensor), &data)?;
+        *self.values_mut(tensor) = quantised;
+        self.streamed +=
+            self.program.tensor(tensor).elements() * u64::from(self.machine.pe.operand_bits) / 8;
+        Ok(())
+    }
+
+    pub(super) fn offer(&mut self, id: ValueId) -> Result<HostTensor, SimulateError> {
+        let value = self.program.value(id);
+        let Some(region) = value.region else {
+            let missing = || SimulateError::Value {
+                name: value.name.clone(),
+                reason: "it was never computed".to_owned(),
+            };
+            return self.values[id.index()].clone().ok_or_else(missing);
+        };
+        let tensor = self.program.region(region).tensor;
+        self.streamed +=
+            self.program.tensor(tensor).elements() * u64::from(self.machine.pe.operand_bits) / 8;
+        host::dequantise(
+            value,
+            self.program.tensor(tensor),
+            &self.tensors[tensor.index()],
+        )
+    }
+}

@@ -1,0 +1,251 @@
+//! The walk over the instructions: which layer is under way, what it has cost so far, and its time in the end.
+
+use super::{SimulateError, Simulator, StepCounts, StepId};
+use crate::baseline::{Baselines, Operands};
+use crate::counters::Counters;
+use crate::energy::Energy;
+use crate::tensor::density;
+use crate::timing::blocks::ActivationBlocks;
+use crate::timing::nonzeros::Nonzeros;
+use crate::timing::{LayerWork, Slots, Task, Timed, Timing, exact, fast};
+use rayon::prelude::*;
+use scnn_isa::ids::{LayerId, RegionId, TensorId};
+use scnn_isa::instruction::Instruction;
+use scnn_isa::machine::Machine;
+use scnn_isa::program::Program;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tract_onnx::prelude::Tensor as HostTensor;
+
+pub(super) struct State<'a> {
+    pub simulator: &'a Simulator<'a>,
+    pub program: &'a Program,
+    pub machine: &'a Machine,
+    pub tensors: Vec<Vec<i16>>,
+    pub values: Vec<Option<HostTensor>>,
+    pub steps: Vec<StepCounts>,
+    /// What is known of the tensors as they are now.
+    pub measured: Measured,
+    /// What is still to be timed, with its index in `steps`.
+    pub works: Vec<(usize, LayerWork<'a>)>,
+    pub current: Option<Current>,
+    /// Elements beyond each region's size by PE, as last written.
+    pub spilled: BTreeMap<RegionId, Vec<u64>>,
+    /// Host link bytes since the last step was closed.
+    pub streamed: u64,
+    /// The instruction under way.
+    pub at: u32,
+}
+
+/// What is known of tensors, until they change.
+#[derive(Default)]
+pub(super) struct Measured {
+    /// By (tensor, tile, range of channels).
+    pub blocks: BTreeMap<(TensorId, u32, u32, u32), Arc<ActivationBlocks>>,
+    pub nonzeros: BTreeMap<TensorId, Arc<Nonzeros>>,
+}
+
+/// The layer under way.
+pub(super) struct Current {
+    pub id: LayerId,
+    pub counts: StepCounts,
+    pub has_tile: Vec<bool>,
+    pub tasks: Vec<Task>,
+    /// The instruction of each task.
+    pub instructions: Vec<u32>,
+    pub result_bytes: u64,
+}
+
+impl<'a> State<'a> {
+    /// Nothing has run yet.
+    pub(super) fn new(simulator: &'a Simulator<'a>) -> Self {
+        let program = simulator.program;
+        Self {
+            simulator,
+            program,
+            machine: &program.machine,
+            tensors: program
+                .tensors
+                .iter()
+                .map(|t| vec![0; t.elements() as usize])
+                .collect(),
+            values: vec![None; program.values.len()],
+            steps: Vec::new(),
+            measured: Measured::default(),
+            works: Vec::new(),
+            current: None,
+            spilled: BTreeMap::new(),
+            streamed: 0,
+            at: 0,
+        }
+    }
+}
+
+impl State<'_> {
+    pub(super) fn execute(&mut self, instruction: &Instruction) -> Result<(), SimulateError> {
+        match *instruction {
+            Instruction::Cfg { layer } => self.open_layer(layer),
+            Instruction::Lda { from: _, to } => self.load(to),
+            Instruction::Sta { from, to: _ } => self.store(from),
+            Instruction::Ldw { .. } | Instruction::Bar {} | Instruction::End {} => {}
+            Instruction::Mac {
+                pass,
+                rounds,
+                channels,
+                from,
+                ..
+            } => self.multiply(pass, rounds, channels, from),
+            Instruction::Drn {
+                pass,
+                rounds,
+                to,
+                operand,
+                ..
+            } => self.drain(pass, rounds, to, operand)?,
+            Instruction::Ppu {
+                pass,
+                from,
+                to,
+                operand,
+            } => self.process(pass, from, to, operand)?,
+            Instruction::Hst { segment } => self.host(segment)?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn open_layer(&mut self, id: LayerId) {
+        self.close_layer();
+        let layer = self.program.layer(id);
+        let source = self.program.tensor(layer.source.tensor);
+        self.current = Some(Current {
+            id,
+            has_tile: vec![false; self.machine.pe_count() as usize],
+            tasks: Vec::new(),
+            instructions: Vec::new(),
+            result_bytes: 0,
+            counts: StepCounts {
+                id: StepId::Layer(id),
+                cycles: 0,
+                steps: 0,
+                slots: Slots::default(),
+                counters: Counters::default(),
+                energy: Energy::default(),
+                baselines: Baselines::default(),
+                weight_density: self.simulator.layers[id.index()].weight_density,
+                input_density: density(
+                    &self.tensors[layer.source.tensor.index()],
+                    source.shape,
+                    layer.source.channels,
+                ),
+                output_density: 0.0,
+            },
+        });
+    }
+
+    pub(super) fn close_layer(&mut self) {
+        let Some(mut current) = self.current.take() else {
+            return;
+        };
+        let layer = self.program.layer(current.id);
+        let destination = self.program.tensor(layer.destination.tensor);
+        let counts = &mut current.counts;
+        counts.counters.host_bytes += std::mem::take(&mut self.streamed);
+        counts.output_density = density(
+            &self.tensors[layer.destination.tensor.index()],
+            destination.shape,
+            layer.destination.channels,
+        );
+        if let Some(array) = &layer.array {
+            let views = [layer.source, layer.destination];
+            let tensors = views.map(|view| self.program.tensor(view.tensor));
+            let elements = [0, 1].map(|side| {
+                let [n, _, h, w] = tensors[side].shape.map(u64::from);
+                n * u64::from(views[side].channels.len()) * h * w
+            });
+            let densities = [counts.input_density, counts.output_density];
+            let external = views.map(|view| {
+                self.program.values.iter().any(|value| {
+                    let region = value.region.map(|region| self.program.region(region));
+                    region.is_some_and(|region| region.tensor == view.tensor)
+                })
+            });
+            let operands = Operands {
+                channels: views.map(|view| view.channels.len()),
+                images: destination.shape[0],
+                useful: counts.slots.useful,
+                activations: elements,
+                nonzeros: [0, 1]
+                    .map(|side| (elements[side] as f64 * densities[side]).round() as u64),
+                external,
+            };
+            counts.baselines = Baselines::of(self.machine, array, &operands);
+        }
+        counts.energy = Energy::of(&counts.counters, self.machine);
+        let source = self.program.tensor(layer.source.tensor);
+        let work = LayerWork {
+            layer,
+            weights: self.simulator.layers[current.id.index()].stream.as_ref(),
+            source_layout: &source.layout,
+            has_tile: current.has_tile,
+            tasks: current.tasks,
+            instructions: current.instructions,
+            result_bytes: current.result_bytes,
+        };
+        self.works.push((self.steps.len(), work));
+        self.steps.push(current.counts);
+    }
+
+    /// Times all layers; none waits for another, as each begins when the one before it has ended.
+    pub(super) fn time(&mut self, timing: Timing) {
+        let machine = self.machine;
+        let timed: Vec<(usize, Timed)> = std::mem::take(&mut self.works)
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|(step, work)| {
+                let timed = match timing {
+                    Timing::Exact => exact::time(machine, &work),
+                    Timing::Fast => fast::time(machine, &work),
+                };
+                (step, timed)
+            })
+            .collect();
+        let lanes = u64::from(machine.multipliers_per_pe()) * u64::from(machine.pe_count());
+        for (step, timed) in timed {
+            let counts = &mut self.steps[step];
+            counts.cycles = timed.cycles;
+            counts.slots += timed.waits;
+            assert_eq!(
+                counts.slots.total(),
+                timed.cycles * lanes,
+                "the slots of a layer sum exactly"
+            );
+        }
+        if timing == Timing::Exact {
+            for counts in &mut self.steps {
+                if matches!(counts.id, StepId::Segment(_)) {
+                    counts.cycles = link_cycles(machine, counts.counters.host_bytes);
+                    counts.slots.host_link = counts.cycles * lanes;
+                }
+            }
+        }
+    }
+
+    pub(super) fn push(&mut self, task: Task) {
+        if let Some(current) = &mut self.current {
+            current.tasks.push(task);
+            current.instructions.push(self.at);
+        }
+    }
+
+    pub(super) fn counters(&mut self) -> Option<&mut Counters> {
+        self.current
+            .as_mut()
+            .map(|current| &mut current.counts.counters)
+    }
+}
+
+/// Cycles of `bytes` over the host link.
+fn link_cycles(machine: &Machine, bytes: u64) -> u64 {
+    let bytes_per_cycle = machine.host_link.gigabytes_per_second / machine.clock.gigahertz;
+    (bytes as f64 / bytes_per_cycle).ceil() as u64
+}

@@ -1,0 +1,209 @@
+//! What crosses between the RAMs and DRAM: loads, stores, spills, results and residual operands, counted from the sizes
+//! of the compressed blocks.
+
+use super::state::State;
+use crate::timing::blocks::ActivationBlocks;
+use crate::timing::nonzeros::Nonzeros;
+use crate::timing::{Place, Task, Transfer};
+use scnn_isa::ids::{RegionId, TensorId};
+use scnn_isa::layer::{Layer, Pass};
+use scnn_isa::machine::Machine;
+use scnn_isa::plane::Span;
+use scnn_isa::program::Memory;
+use std::sync::Arc;
+
+impl State<'_> {
+    /// The non-zeros of a tensor, found once for as long as it does not change.
+    pub(super) fn nonzeros(&mut self, tensor: TensorId) -> Arc<Nonzeros> {
+        let shape = self.program.tensor(tensor).shape;
+        let values = &self.tensors[tensor.index()];
+        let known = self.measured.nonzeros.entry(tensor);
+        Arc::clone(known.or_insert_with(|| Arc::new(Nonzeros::of(values, shape))))
+    }
+
+    /// Blocks of a tile of a tensor, measured once for as long as the tensor does not change.
+    pub(super) fn blocks(
+        &mut self,
+        tensor: TensorId,
+        tile: u32,
+        channels: Span,
+    ) -> Arc<ActivationBlocks> {
+        let key = (tensor, tile, channels.begin, channels.end);
+        if let Some(blocks) = self.measured.blocks.get(&key) {
+            return Arc::clone(blocks);
+        }
+        let layout = &self.program.tensor(tensor).layout;
+        let blocks = Arc::new(ActivationBlocks::measure(
+            &self.nonzeros(tensor),
+            layout,
+            &layout.tiles[tile as usize],
+            channels,
+            self.machine.activation_format(),
+        ));
+        self.measured.blocks.insert(key, Arc::clone(&blocks));
+        blocks
+    }
+
+    /// The values of a tensor, to be changed.
+    pub(super) fn values_mut(&mut self, tensor: TensorId) -> &mut Vec<i16> {
+        self.measured.blocks.retain(|key, _| key.0 != tensor);
+        self.measured.nonzeros.remove(&tensor);
+        &mut self.tensors[tensor.index()]
+    }
+
+    pub(super) fn load(&mut self, to: RegionId) {
+        let (bytes, vectors) = self.write_region(to);
+        if let Some(counters) = self.counters() {
+            counters.dram_read_bytes += bytes;
+        }
+        self.push(Task::Load(Transfer {
+            place: Place::of(self.program.region(to)),
+            bytes,
+            vectors,
+        }));
+    }
+
+    pub(super) fn store(&mut self, from: RegionId) {
+        let region = self.program.region(from);
+        let channels = Span::new(0, self.program.tensor(region.tensor).channels());
+        let format = self.machine.activation_format();
+        let width = self.machine.pe.activations_per_vector;
+        let (mut bytes, mut all, mut vectors) = (0, 0, Vec::new());
+        for tile in region.tiles.iter() {
+            let blocks = self.blocks(region.tensor, tile, channels);
+            bytes += blocks.bytes(format);
+            all += blocks.vectors(width);
+            add_by_pe(&mut vectors, &blocks.vectors_per_pe(width));
+        }
+        self.read_region(from, 1);
+        if let Some(counters) = self.counters() {
+            counters.dram_write_bytes += bytes;
+            counters.iaram_reads += all;
+        }
+        self.push(Task::Store(Transfer {
+            place: Place::of(region),
+            bytes,
+            vectors: vectors.into_iter().max().unwrap_or(0),
+        }));
+    }
+
+    /// Counts writing the present content of a RAM region: vectors, and what newly spills. Returns encoded bytes and
+    /// the vectors of the PE that holds most.
+    pub(super) fn write_region(&mut self, id: RegionId) -> (u64, u64) {
+        let region = self.program.region(id);
+        let channels = Span::new(0, self.program.tensor(region.tensor).channels());
+        let replicas = u64::from(self.program.tensor(region.tensor).layout.groups.count());
+        let (width, format) = (
+            self.machine.pe.activations_per_vector,
+            self.machine.activation_format(),
+        );
+        let (mut bytes, mut vectors, mut held, mut per_pe) = (0, 0, Vec::new(), Vec::new());
+        for tile in region.tiles.iter() {
+            let blocks = self.blocks(region.tensor, tile, channels);
+            bytes += blocks.bytes(format);
+            vectors += blocks.vectors(width);
+            add_by_pe(&mut held, &blocks.elements_per_pe());
+            add_by_pe(&mut per_pe, &blocks.vectors_per_pe(width));
+        }
+        let excess: Vec<u64> = held
+            .iter()
+            .map(|&elements| elements.saturating_sub(region.size))
+            .collect();
+        let before = self.spilled.insert(id, excess.clone()).unwrap_or_default();
+        let new: u64 = excess
+            .iter()
+            .enumerate()
+            .map(|(pe, e)| e.saturating_sub(before.get(pe).copied().unwrap_or(0)))
+            .sum();
+        let spilled = element_bytes(self.machine, new) * replicas;
+        if let Some(counters) = self.counters() {
+            counters.oaram_writes += vectors * replicas;
+            counters.dram_spill_bytes += spilled;
+        }
+        (bytes, per_pe.into_iter().max().unwrap_or(0))
+    }
+
+    /// Counts reading what of a region had spilled, `times` times; the bytes of one time.
+    pub(super) fn read_region(&mut self, id: RegionId, times: u64) -> u64 {
+        let spilled: u64 = self
+            .spilled
+            .get(&id)
+            .map_or(0, |excess| excess.iter().sum());
+        let bytes = element_bytes(self.machine, spilled);
+        if let Some(counters) = self.counters() {
+            counters.dram_spill_bytes += bytes * times;
+        }
+        bytes
+    }
+
+    /// Counts the writing of a layer's complete result, and what of it goes to DRAM.
+    pub(super) fn write_result(&mut self, to: RegionId, layer: &Layer) {
+        let region = self.program.region(to);
+        let bytes = if region.memory == Memory::Dram {
+            let format = self.machine.activation_format();
+            let view = layer.destination.channels;
+            let bytes = region
+                .tiles
+                .iter()
+                .map(|tile| self.blocks(region.tensor, tile, view).bytes(format))
+                .sum();
+            if let Some(counters) = self.counters() {
+                counters.dram_write_bytes += bytes;
+            }
+            bytes
+        } else {
+            let spilled = |state: &mut Self| state.counters().map_or(0, |c| c.dram_spill_bytes);
+            let before = spilled(self);
+            self.write_region(to);
+            spilled(self) - before
+        };
+        if let Some(current) = &mut self.current {
+            current.result_bytes += bytes;
+        }
+    }
+
+    /// Counts reading the residual operand of a pass; the bytes from DRAM.
+    pub(super) fn read_operand(&mut self, id: RegionId, layer: &Layer, pass: Pass) -> u64 {
+        let region = self.program.region(id);
+        let data = self.program.tensor(region.tensor);
+        let share = layer.inner_rect(pass.output).positions() as f64
+            / data.plane().positions().max(1) as f64;
+        let channels = layer
+            .ppu
+            .operand
+            .map_or(Span::default(), |operand| operand.view.channels);
+        let format = self.machine.activation_format();
+        let width = self.machine.pe.activations_per_vector;
+        let blocks: Vec<Arc<ActivationBlocks>> = region
+            .tiles
+            .iter()
+            .map(|tile| self.blocks(region.tensor, tile, channels))
+            .collect();
+        let of_pass = |all: u64| (all as f64 * share).ceil() as u64;
+        let vectors = of_pass(blocks.iter().map(|b| b.vectors(width)).sum());
+        let bytes = of_pass(blocks.iter().map(|b| b.bytes(format)).sum());
+        let in_dram = region.memory == Memory::Dram;
+        if let Some(counters) = self.counters() {
+            if in_dram {
+                counters.dram_read_bytes += bytes;
+            } else {
+                counters.iaram_reads += vectors;
+            }
+        }
+        if in_dram { bytes } else { 0 }
+    }
+}
+
+fn add_by_pe(held: &mut Vec<u64>, more: &[u64]) {
+    if held.len() < more.len() {
+        held.resize(more.len(), 0);
+    }
+    for (held, more) in held.iter_mut().zip(more) {
+        *held += more;
+    }
+}
+
+/// Bytes of elements, data and index.
+fn element_bytes(machine: &Machine, elements: u64) -> u64 {
+    (elements * u64::from(machine.pe.operand_bits + machine.encoding.index_bits)).div_ceil(8)
+}

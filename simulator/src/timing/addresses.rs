@@ -1,0 +1,117 @@
+//! Accumulator addresses and banks.
+//!
+//! The product of a weight (k, r, s) and an activation at (n, y, x) goes to the accumulator
+//!
+//! ```text
+//! ((k * N' + n) * Ht' + oy) * Wt' + ox
+//! ```
+//!
+//! of its PE, with k counted in the output-channel group, (oy, ox) from the first output that the PE has sums of, and
+//! N' x Ht' x Wt' the largest accumulator tile of the pass. As `o = i - t` in the units of the stride, an address is
+//! the sum of what the activation and what the weight contribute.
+
+use scnn_isa::layer::ArrayStage;
+use scnn_isa::layout::Tile;
+use scnn_isa::machine::{BankMap, Machine};
+use scnn_isa::plane::{Axis, Rect, Span};
+
+/// How an address chooses its bank, with the number of banks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BankOf {
+    /// `address mod banks`. Addresses are kept reduced.
+    Modulo(u32),
+    /// `(address xor address / banks) mod banks`; the banks are a power of two.
+    Xor(u32),
+}
+
+impl BankOf {
+    /// The map of a machine.
+    pub fn new(machine: &Machine) -> Self {
+        match machine.pe.bank_map {
+            BankMap::Modulo => Self::Modulo(machine.pe.banks),
+            BankMap::Xor => Self::Xor(machine.pe.banks),
+        }
+    }
+
+    /// Banks.
+    pub fn count(self) -> usize {
+        match self {
+            Self::Modulo(banks) | Self::Xor(banks) => banks as usize,
+        }
+    }
+
+    /// A contribution to an address, in the form in which it is kept.
+    #[inline]
+    pub fn part(self, address: i64) -> i32 {
+        match self {
+            Self::Modulo(banks) if banks.is_power_of_two() => {
+                (address & i64::from(banks - 1)) as i32
+            }
+            Self::Modulo(banks) => address.rem_euclid(i64::from(banks)) as i32,
+            Self::Xor(_) => address as i32,
+        }
+    }
+
+    /// The bank of the address with these two parts.
+    #[inline]
+    pub fn bank(self, activation: i32, weight: i32) -> usize {
+        let address = (activation + weight) as usize;
+        match self {
+            Self::Modulo(banks) if address >= banks as usize => address - banks as usize,
+            Self::Modulo(_) => address,
+            Self::Xor(banks) => (address ^ (address / banks as usize)) % banks as usize,
+        }
+    }
+}
+
+/// Accumulator tile of a pass: images, rows, columns, the largest of all PEs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccumulatorTile {
+    images: i64,
+    height: i64,
+    width: i64,
+}
+
+impl AccumulatorTile {
+    /// The tile of a pass that reads `tile` and produces `inner`.
+    pub fn of(array: &ArrayStage, tile: &Tile, inner: Rect) -> Self {
+        let largest = |cuts: &[u32], outputs: &dyn Fn(Span) -> Span, inside: Span| {
+            cuts.windows(2)
+                .map(|cut| outputs(Span::new(cut[0], cut[1])).intersect(inside).len())
+                .max()
+                .map_or(0, i64::from)
+        };
+        Self {
+            images: largest(&tile.n, &|span| span, inner.n),
+            height: largest(&tile.y, &|span| array.y.outputs(span), inner.y),
+            width: largest(&tile.x, &|span| array.x.outputs(span), inner.x),
+        }
+    }
+
+    /// What image `n`, row `y` and column `x`, each counted from the PE's first, add to an address.
+    #[inline]
+    pub fn position(&self, n: i64, y: i64, x: i64) -> i64 {
+        (n * self.height + y) * self.width + x
+    }
+
+    /// What output channel `k` of the group adds to an address.
+    pub fn channel(&self, k: u32) -> i64 {
+        i64::from(k) * self.images * self.height * self.width
+    }
+
+    /// What a tap adds to an address, which is not more than zero.
+    pub fn tap(&self, array: &ArrayStage, r: u32, s: u32) -> i64 {
+        let back = |axis: &Axis, tap: u32| {
+            (i64::from(tap) * i64::from(axis.dilation)).div_euclid(i64::from(axis.stride))
+        };
+        -(back(&array.y, r) * self.width + back(&array.x, s))
+    }
+}
+
+/// Output coordinate of an input position under tap 0, in the units of the stride, from the first output that the
+/// inputs `span` have sums of.
+pub fn origin(axis: &Axis, span: Span, inner: Span, position: u32) -> i64 {
+    let first = i64::from(axis.outputs(span).intersect(inner).begin);
+    let scaled = i64::from(position) * i64::from(axis.upsample) + i64::from(axis.pad[0]);
+    scaled.div_euclid(i64::from(axis.stride)) - first
+}

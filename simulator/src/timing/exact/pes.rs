@@ -1,0 +1,139 @@
+//! The PEs: how far each is, what waits before its banks, and how it runs a part.
+
+use super::stream::Arrived;
+use crate::timing::Slots;
+use crate::timing::queues::{AllQueues, Queues, Steps};
+use crate::timing::table::Table;
+use crate::timing::vectors::{Block, Classes, PassVectors};
+use scnn_isa::machine::Machine;
+
+/// The PEs of the array.
+pub struct Pes {
+    /// When each has finished what it has so far.
+    pub finish: Vec<u64>,
+    /// Steps, and cycles that they waited for banks, in the round under way; kept only for those who watch.
+    pub busy: Vec<[u64; 2]>,
+    queues: AllQueues,
+    depth: u16,
+}
+
+impl Pes {
+    /// Idle PEs.
+    pub fn new(machine: &Machine) -> Self {
+        let pes = machine.pe_count() as usize;
+        Self {
+            finish: vec![0; pes],
+            busy: vec![[0; 2]; pes],
+            queues: AllQueues::new(machine),
+            depth: machine.pe.queue_depth as u16,
+        }
+    }
+
+    /// A PE waits until the latest of `bounds`; returns that time.
+    pub fn wait(&mut self, pe: usize, bounds: [u64; 5], waits: &mut Slots) -> u64 {
+        let from = self.finish[pe];
+        let at = wait(waits, from, bounds);
+        match &mut self.queues {
+            AllQueues::Bytes(queues) => queues[pe].idle(at - from),
+            AllQueues::Wide(queues) => queues[pe].idle(at - from),
+        }
+        self.finish[pe] = at;
+        at
+    }
+
+    /// When the last product of a PE leaves its queue.
+    pub fn retired(&self, pe: usize) -> u64 {
+        let longest = match &self.queues {
+            AllQueues::Bytes(queues) => queues[pe].longest(),
+            AllQueues::Wide(queues) => queues[pe].longest(),
+        };
+        self.finish[pe] + longest
+    }
+
+    /// Runs a part on the PEs that have activations for it; when the last of them finished.
+    pub fn run(&mut self, run: Run<'_>, watched: bool, waits: &mut Slots) -> u64 {
+        let Self {
+            finish,
+            busy,
+            queues,
+            depth,
+        } = self;
+        let busy = watched.then_some(&mut busy[..]);
+        match queues {
+            AllQueues::Bytes(queues) => run.on(queues, finish, busy, *depth, waits),
+            AllQueues::Wide(queues) => run.on(queues, finish, busy, *depth, waits),
+        }
+    }
+}
+
+/// What running a part takes.
+pub struct Run<'a> {
+    pub arrived: &'a Arrived,
+    /// PEs of the array by PE of the group.
+    pub pes: &'a [usize],
+    pub vectors: &'a PassVectors,
+    pub blocks: &'a [Block],
+    pub classes: &'a Classes,
+    /// The part has begun in it.
+    pub table: &'a mut Table,
+}
+
+impl Run<'_> {
+    fn on<Q: Queues>(
+        self,
+        queues: &mut [Q],
+        finish: &mut [u64],
+        mut busy: Option<&mut [[u64; 2]]>,
+        depth: u16,
+        waits: &mut Slots,
+    ) -> u64 {
+        let Arrived { by_bus, at, .. } = *self.arrived;
+        let mut latest = 0;
+        for &block in self.blocks {
+            self.table.know(block.classes, self.classes);
+            let pe = self.pes[block.pe as usize];
+            let mut begin = finish[pe];
+            if begin < at {
+                let delivered = begin.max(by_bus);
+                waits.fifo += delivered - begin;
+                waits.dram += at - delivered;
+                queues[pe].idle(at - begin);
+                begin = at;
+            }
+            let steps = Steps {
+                vectors: self.vectors,
+                block,
+                table: self.table,
+                classes: self.classes,
+                depth,
+            };
+            let stalls = queues[pe].run(&steps);
+            let count = steps.count();
+            finish[pe] = begin + count + stalls;
+            waits.bank_stall += stalls;
+            latest = latest.max(finish[pe]);
+            if let Some(busy) = busy.as_deref_mut() {
+                busy[pe][0] += count;
+                busy[pe][1] += stalls;
+            }
+        }
+        latest
+    }
+}
+
+/// Divides the time from `from` to the latest of the bounds by cause; returns that time.
+pub fn wait(waits: &mut Slots, from: u64, bounds: [u64; 5]) -> u64 {
+    let mut at = from;
+    let causes = [
+        &mut waits.barrier,
+        &mut waits.drain,
+        &mut waits.dram,
+        &mut waits.fifo,
+    ];
+    for (cause, &bound) in causes.into_iter().zip(&bounds) {
+        *cause += bound.saturating_sub(at);
+        at = at.max(bound);
+    }
+    waits.dram += bounds[4].saturating_sub(at);
+    at.max(bounds[4])
+}

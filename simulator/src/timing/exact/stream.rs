@@ -1,0 +1,252 @@
+//! The weight stream of a PE group: parts of blocks on their way into the FIFOs of its PEs.
+
+use crate::timing::weights::WeightStream;
+use crate::timing::work::{Round, share};
+use scnn_isa::codec::Format;
+use scnn_isa::layer::ArrayStage;
+use scnn_isa::layout::Grid;
+use scnn_isa::machine::Machine;
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// What all streams of a layer draw from.
+pub struct Source<'a> {
+    pub weights: &'a WeightStream,
+    pub array: &'a ArrayStage,
+    pub residues: u32,
+    pub format: Format,
+    pub fifo_elements: u32,
+    pub fifo_vectors: u64,
+    pub width: u32,
+}
+
+/// A part of a weight block.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The round that it belongs to.
+    pub item: usize,
+    /// Its (channel, residue), counted from the first of the `mac`.
+    pub column: u32,
+    /// Where its elements stand.
+    pub elements: Range<u32>,
+    pub vectors: u64,
+    pub bytes: u64,
+    /// Whether it is the first or last part of its item.
+    pub first: bool,
+    pub last: bool,
+}
+
+/// A part in the FIFOs.
+pub struct Arrived {
+    pub part: Part,
+    /// When it was there by the bus alone.
+    pub by_bus: u64,
+    /// When it was there.
+    pub at: u64,
+}
+
+/// The blocks of an item that are still to be cut into parts; the first of them has weights.
+struct Cursor {
+    item: usize,
+    /// Column of the block that would have number 0.
+    block: u32,
+    end: u32,
+    column: u32,
+    /// First element of the next part, in its block.
+    element: u32,
+    /// Bytes of empty blocks, which travel with the next part.
+    carried: u64,
+    first: bool,
+}
+
+impl Cursor {
+    /// Passes over blocks without weights.
+    fn skip_empty(&mut self, source: &Source) {
+        while self.block < self.end && source.weights.range(self.block).is_empty() {
+            self.carried += source.format.block_bytes(0);
+            self.block += 1;
+            self.column += 1;
+        }
+    }
+
+    /// Cuts the next part off.
+    fn cut(&mut self, source: &Source) -> Part {
+        let block = source.weights.range(self.block);
+        let (elements, column) = (block.end - block.start, self.column);
+        let begin = self.element;
+        let end = begin.saturating_add(source.fifo_elements).min(elements);
+        let bytes = source.format.block_bytes(u64::from(elements));
+        let bytes = if end - begin == elements {
+            bytes
+        } else {
+            let [begin, count, all] = [begin, end - begin, elements].map(u64::from);
+            share(bytes, begin, count, all)
+        };
+        let bytes = bytes + std::mem::take(&mut self.carried);
+        self.element = end;
+        if end == elements {
+            self.element = 0;
+            self.block += 1;
+            self.column += 1;
+            self.skip_empty(source);
+        }
+        Part {
+            item: self.item,
+            column,
+            elements: block.start + begin..block.start + end,
+            vectors: u64::from((end - begin).div_ceil(source.width)),
+            bytes,
+            first: std::mem::take(&mut self.first),
+            last: self.block == self.end,
+        }
+    }
+}
+
+/// The stream of one PE group.
+pub struct Stream {
+    /// The group.
+    pub group: u32,
+    /// PEs of the array by PE of the group.
+    pub pes: Vec<usize>,
+    /// When the last PE of the group finished what it has run.
+    pub busiest: u64,
+    /// The round whose last part has run, if it has not ended, with the times at which that part was there.
+    pub ending: Option<(usize, [u64; 2])>,
+    /// Parts delivered and not yet run.
+    pub arrived: VecDeque<Arrived>,
+    /// When the next part can be requested, but for the bus; `u64::MAX` while that is not known.
+    pub deliverable: u64,
+    /// Part to be delivered.
+    next: Option<Part>,
+    cursor: Option<Cursor>,
+    /// Items whose parts have been begun.
+    begun: usize,
+    /// Vectors of parts in the FIFOs, and when the last PE finished those that have run.
+    held: VecDeque<(u64, u64)>,
+    held_vectors: u64,
+    /// How many of `held` have run.
+    run: usize,
+    /// When the room was last known to become free.
+    room: u64,
+    last_arrival: u64,
+}
+
+impl Stream {
+    /// The stream of `group`, whose PEs are `pes`.
+    pub fn new(group: u32, groups: Grid, pes: Grid, machine: &Machine) -> Self {
+        let (row, col) = (
+            group / groups.cols * pes.rows,
+            group % groups.cols * pes.cols,
+        );
+        let pes = (0..pes.count())
+            .map(|pe| {
+                let at = (row + pe / pes.cols) * machine.array.cols + col + pe % pes.cols;
+                at as usize
+            })
+            .collect();
+        Self {
+            group,
+            pes,
+            busiest: 0,
+            ending: None,
+            arrived: VecDeque::new(),
+            deliverable: u64::MAX,
+            next: None,
+            cursor: None,
+            begun: 0,
+            held: VecDeque::new(),
+            held_vectors: 0,
+            run: 0,
+            room: 0,
+            last_arrival: 0,
+        }
+    }
+
+    /// Cuts the next part, if there is one, and finds out when it can be requested.
+    pub fn look_ahead(&mut self, source: &Source, rounds: &[Round]) {
+        if self.next.is_none() {
+            self.next = self.cut(source, rounds);
+        }
+        let Some(part) = &self.next else {
+            self.deliverable = u64::MAX;
+            return;
+        };
+        while self.held_vectors + part.vectors > source.fifo_vectors {
+            if self.run == 0 {
+                self.deliverable = u64::MAX;
+                return;
+            }
+            let Some((vectors, finished)) = self.held.pop_front() else {
+                break;
+            };
+            self.run -= 1;
+            self.held_vectors -= vectors;
+            self.room = self.room.max(finished);
+        }
+        self.deliverable = self.room.max(self.last_arrival);
+    }
+
+    fn cut(&mut self, source: &Source, rounds: &[Round]) -> Option<Part> {
+        if self.cursor.is_none() {
+            let item = self.begun;
+            let round = rounds.get(item)?;
+            self.begun += 1;
+            let group = round.number * source.array.pe_groups.count() + self.group;
+            let channels = round.multiply.channels;
+            let (channel, blocks) = source.weights.blocks(group as usize, channels);
+            let mut cursor = Cursor {
+                item,
+                block: blocks.start,
+                end: blocks.end,
+                column: (channel - channels.begin) * source.residues,
+                element: 0,
+                carried: 0,
+                first: true,
+            };
+            cursor.skip_empty(source);
+            if cursor.block == cursor.end {
+                // An item without weights still has a part, of nothing.
+                return Some(Part {
+                    item,
+                    column: 0,
+                    elements: 0..0,
+                    vectors: 0,
+                    bytes: cursor.carried,
+                    first: true,
+                    last: true,
+                });
+            }
+            self.cursor = Some(cursor);
+        }
+        let cursor = self.cursor.as_mut()?;
+        let part = cursor.cut(source);
+        if part.last {
+            self.cursor = None;
+        }
+        Some(part)
+    }
+
+    /// The part to be delivered.
+    pub fn next(&self) -> Option<&Part> {
+        self.next.as_ref()
+    }
+
+    /// The next part has arrived.
+    pub fn deliver(&mut self, by_bus: u64, at: u64) {
+        let Some(part) = self.next.take() else {
+            return;
+        };
+        self.last_arrival = at;
+        self.held.push_back((part.vectors, 0));
+        self.held_vectors += part.vectors;
+        self.arrived.push_back(Arrived { part, by_bus, at });
+    }
+
+    /// The oldest part that had not run has: `finished` by the last PE.
+    pub fn has_run(&mut self, finished: u64) {
+        if let Some(held) = self.held.get_mut(self.run) {
+            held.1 = finished;
+            self.run += 1;
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Watching the units at work. Who does not watch ([`Blind`]) does not pay for it.
+
+/// What a unit did, in cycles from the layer's begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When it began.
+    pub begin: u64,
+    /// When it ended.
+    pub end: u64,
+    /// Index of the task that it belongs to.
+    pub task: usize,
+    /// What was done.
+    pub work: Work,
+}
+
+/// Kinds of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// A PE of the array in a round, from its begin to its end for this PE.
+    Round {
+        /// PE of the array.
+        pe: usize,
+        /// Round of the pass.
+        round: u32,
+        /// Steps.
+        steps: u64,
+        /// Cycles that steps waited for banks.
+        stalls: u64,
+    },
+    /// The weights of a round on their way to a PE group.
+    Weights {
+        /// The PE group.
+        group: u32,
+        /// Round of the pass.
+        round: u32,
+    },
+    /// All PEs at a `mac`.
+    Multiply,
+    /// The PPUs at a round.
+    Drain {
+        /// The round, counted over the layer.
+        ordinal: usize,
+    },
+    /// The PPUs at a source tile.
+    Process,
+    /// The mover.
+    Move,
+    /// Bytes from or to DRAM, for any unit.
+    Transfer {
+        /// How many.
+        bytes: u64,
+    },
+}
+
+/// Sees every event, in no order of time.
+pub trait Watcher {
+    /// Whether it looks at all.
+    const WATCHES: bool = true;
+    /// Is shown an event.
+    fn see(&mut self, event: Event);
+}
+
+/// Sees nothing.
+pub struct Blind;
+
+impl Watcher for Blind {
+    const WATCHES: bool = false;
+    fn see(&mut self, _: Event) {}
+}

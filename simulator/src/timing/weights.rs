@@ -1,0 +1,118 @@
+//! The weights of a layer as they are streamed.
+
+use rayon::prelude::*;
+use scnn_isa::codec::positions;
+use scnn_isa::layer::ArrayStage;
+use scnn_isa::layout::Grid;
+use scnn_isa::plane::Span;
+use scnn_isa::section::{WeightBlocks, group_channels, residue_taps};
+use std::ops::Range;
+
+/// One stored weight of a block.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredWeight {
+    /// Output channel in the group.
+    pub k: u32,
+    /// Tap, r-major; [`PLACEHOLDER`] for a zero.
+    pub tap: u32,
+}
+
+/// The tap of a zero.
+pub const PLACEHOLDER: u32 = u32::MAX;
+
+/// The weight blocks of a layer, one behind the other.
+#[derive(Clone, Debug)]
+pub struct WeightStream {
+    elements: Vec<StoredWeight>,
+    /// First element of each block in streaming order, with the end behind.
+    starts: Vec<u32>,
+    /// First block of each output-channel group.
+    groups: Vec<u32>,
+    /// Channels of each group's blocks.
+    channels: Vec<Span>,
+    residues: u32,
+}
+
+impl WeightStream {
+    /// From decoded blocks.
+    pub fn new(
+        blocks: &WeightBlocks,
+        array: &ArrayStage,
+        inputs: u32,
+        outputs: u32,
+        residues: Grid,
+    ) -> Self {
+        let taps = residue_taps(array, residues);
+        let channels: Vec<Span> = array
+            .channel_groups
+            .iter()
+            .map(|&k| group_channels(array, k, inputs, outputs))
+            .collect();
+        let of_group = |(group, &k): (usize, &Span)| {
+            let mut elements = Vec::new();
+            for channel in channels[group].iter() {
+                for (residue, taps) in taps.iter().enumerate() {
+                    let block = blocks.block(group, channel, residue as u32);
+                    elements.extend(positions(block).map(|(position, value)| {
+                        let count = taps.len() as u32;
+                        let (k, tap) = array.order.split(position as u32, k.len(), count);
+                        let tap = if value == 0 {
+                            PLACEHOLDER
+                        } else {
+                            let (r, s) = taps[tap as usize];
+                            r * array.x.kernel + s
+                        };
+                        StoredWeight { k, tap }
+                    }));
+                }
+            }
+            elements
+        };
+        let groups: Vec<Vec<StoredWeight>> = array
+            .channel_groups
+            .par_iter()
+            .enumerate()
+            .map(of_group)
+            .collect();
+        Self {
+            elements: groups.concat(),
+            starts: blocks.starts.clone(),
+            groups: blocks.group_starts.clone(),
+            channels,
+            residues: residues.count(),
+        }
+    }
+
+    /// The blocks of a group for those of its channels that are in `channels`, in order: the first channel, and the
+    /// blocks' numbers.
+    pub fn blocks(&self, group: usize, channels: Span) -> (u32, Range<u32>) {
+        let all = self.channels[group];
+        let channels = all.intersect(channels);
+        if channels.is_empty() {
+            return (channels.begin, 0..0);
+        }
+        let begin = self.groups[group] + (channels.begin - all.begin) * self.residues;
+        (
+            channels.begin,
+            begin..begin + channels.len() * self.residues,
+        )
+    }
+
+    /// Where the elements of a block stand.
+    #[inline]
+    pub fn range(&self, block: u32) -> Range<u32> {
+        self.starts[block as usize]..self.starts[block as usize + 1]
+    }
+
+    /// Elements of the largest block.
+    pub fn largest_block(&self) -> u32 {
+        let lengths = self.starts.windows(2).map(|block| block[1] - block[0]);
+        lengths.max().unwrap_or(0)
+    }
+
+    /// Elements by where they stand.
+    #[inline]
+    pub fn elements(&self, range: Range<u32>) -> &[StoredWeight] {
+        &self.elements[range.start as usize..range.end as usize]
+    }
+}
