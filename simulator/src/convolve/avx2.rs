@@ -41,6 +41,7 @@ pub fn add_runs(words: &[u32], offset: usize, runs: &[Run], shift: u32, sums: &m
 /// # Safety
 /// `N` vectors of words follow the begin of every run, and `sums` are `N` vectors.
 #[target_feature(enable = "avx2")]
+#[allow(clippy::cast_ptr_alignment)] // The loads do not ask for any.
 unsafe fn strip<const N: usize>(words: &[u32], runs: &[Run], shift: u32, sums: &mut [i32]) {
     let by = _mm256_set1_epi32(shift as i32);
     let mut totals = [_mm256_setzero_si256(); N];
