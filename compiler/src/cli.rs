@@ -3,7 +3,6 @@
 //! Results go to standard output, diagnostics to standard error. Exit status: 0 done, 1 the input was refused,
 //! 2 the command line was wrong, 3 a check that was asked for did not hold.
 
-mod accuracy;
 mod args;
 mod build;
 mod compare;
@@ -14,8 +13,10 @@ mod machine;
 mod model;
 mod output;
 mod program;
+mod prune;
 mod run;
 mod samples;
+mod sensitivity;
 mod snapshot;
 mod table;
 mod tensors;
@@ -25,6 +26,7 @@ mod zoo;
 use args::{Arguments, Verb};
 use clap::Parser;
 use failure::Failure;
+use scnnc::accuracy;
 use std::process::ExitCode;
 
 /// Runs the command line of this process.
@@ -48,6 +50,7 @@ pub fn main() -> ExitCode {
         Verb::Compile(options) => build::compile(&options),
         Verb::Run(options) => run::run(&options),
         Verb::Compare(options) => compare::compare(&options),
+        Verb::Sensitivity(options) => sensitivity::sensitivity(&options),
         Verb::Disasm(options) => program::disasm(&options),
         Verb::Asm(options) => program::asm(&options),
         Verb::Verify(options) => program::verify(&options),

@@ -4,8 +4,8 @@ use crate::calibrate::{self, Calibration, Method, sums};
 use crate::emit::emit;
 use crate::float::{FloatError, FloatModel, run_once};
 use crate::graph::{Graph, Op};
-use crate::import::{ImportErrors, ImportOptions, Imported, import};
-use crate::interpret::InterpretError;
+use crate::import::{ImportErrors, ImportOptions, Imported, Typed, import};
+use crate::interpret::{InterpretError, interpret};
 use crate::map::{self, MapError, Mapped, Strategy};
 use crate::quantise::{self, HostStep, QuantiseError, Quantised};
 use crate::transform;
@@ -38,6 +38,8 @@ pub struct Options {
     pub method: Method,
     /// Ranges to use instead of observing them.
     pub calibration: Option<Calibration>,
+    /// How the model was pruned before, in words for the program's provenance.
+    pub pruning: Option<String>,
     /// Seed of that noise.
     pub seed: u64,
     /// Whether a model of which nothing runs on the array is compiled all the same.
@@ -55,6 +57,7 @@ impl Options {
             samples: (String::new(), Vec::new()),
             method: Method::default(),
             calibration: None,
+            pruning: None,
             seed: 1,
             allow_host_only: false,
         }
@@ -135,27 +138,12 @@ pub fn compile_imported(
     observe("import", &graph);
     transform::run_all(&mut graph, observe);
     refuse_host_only(&graph, options)?;
-
-    let float = FloatModel::new(imported.typed, &calibrate::wanted(&graph))?;
-    let samples = samples(&graph, options);
-    let mut calibration = match &options.calibration {
-        Some(calibration) => calibration.clone(),
-        None => observe_ranges(&graph, &float, &samples, options)?,
-    };
-    if options.quantise.ranges == Ranges::Calibrated && calibration.sums.is_empty() {
-        calibration.sums = observe_sums(&graph, &calibration, &samples, options)?;
-    }
-    let network = quantise::quantise(&graph, &calibration, &options.machine, &options.quantise)?;
-    let mapped = map::map(&network, &options.machine, options.strategy)?;
-    let provenance = Provenance {
-        tool: concat!("scnnc ", env!("CARGO_PKG_VERSION")).to_owned(),
-        model: graph.name.clone(),
-        model_hash: imported.hash,
-        options: describe(options, &calibration),
-        ranges: options.quantise.ranges,
-    };
-    let program = emit(&network, &mapped, &options.machine, provenance);
-    verify(&program).map_err(CompileError::Invalid)?;
+    let (float, calibration) = calibrated(&graph, imported.typed, options)?;
+    let Integers {
+        network,
+        mapped,
+        program,
+    } = integers(&graph, &calibration, &imported.hash, options)?;
     Ok(Compiled {
         graph,
         float,
@@ -166,8 +154,88 @@ pub fn compile_imported(
     })
 }
 
+/// What follows from a graph and the ranges of its activations.
+#[derive(Debug)]
+pub struct Integers {
+    /// The integer network.
+    pub network: Quantised,
+    /// Its mapping.
+    pub mapped: Mapped,
+    /// The program.
+    pub program: Program,
+}
+
+/// Quantises, maps and emits a transformed graph; `hash` is that of the model's file.
+///
+/// # Errors
+/// See [`CompileError`].
+pub fn integers(
+    graph: &Graph,
+    calibration: &Calibration,
+    hash: &str,
+    options: &Options,
+) -> Result<Integers, CompileError> {
+    let network = quantise::quantise(graph, calibration, &options.machine, &options.quantise)?;
+    let mapped = map::map(&network, &options.machine, options.strategy)?;
+    let provenance = Provenance {
+        tool: concat!("scnnc ", env!("CARGO_PKG_VERSION")).to_owned(),
+        model: graph.name.clone(),
+        model_hash: hash.to_owned(),
+        options: describe(options, calibration),
+        ranges: options.quantise.ranges,
+    };
+    let program = emit(&network, &mapped, &options.machine, provenance);
+    verify(&program).map_err(CompileError::Invalid)?;
+    Ok(Integers {
+        network,
+        mapped,
+        program,
+    })
+}
+
+/// What the integer network of a model computes for each of its calibration samples.
+///
+/// # Errors
+/// See [`CompileError`].
+pub fn interpret_samples(
+    imported: Imported,
+    options: &Options,
+) -> Result<Vec<BTreeMap<String, Tensor>>, CompileError> {
+    let mut graph = imported.graph;
+    transform::run_all(&mut graph, &mut |_, _| {});
+    let (_, calibration) = calibrated(&graph, imported.typed, options)?;
+    let network = quantise::quantise(&graph, &calibration, &options.machine, &options.quantise)?;
+    samples(&graph, options)
+        .iter()
+        .map(|sample| Ok(interpret(&network, sample, &mut on_host)?.outputs))
+        .collect()
+}
+
+/// The float model, and the ranges that were given or that it shows.
+fn calibrated(
+    graph: &Graph,
+    typed: Typed,
+    options: &Options,
+) -> Result<(FloatModel, Calibration), CompileError> {
+    let float = FloatModel::new(typed, &calibrate::wanted(graph))?;
+    let samples = samples(graph, options);
+    let mut calibration = match &options.calibration {
+        Some(calibration) => calibration.clone(),
+        None => observe_ranges(graph, &float, &samples, options)?,
+    };
+    if options.quantise.ranges == Ranges::Calibrated && calibration.sums.is_empty() {
+        calibration.sums = observe_sums(graph, &calibration, &samples, options)?;
+    }
+    Ok((float, calibration))
+}
+
+/// Runs a host segment.
+fn on_host(step: &HostStep, operands: &[Tensor]) -> Result<Vec<Tensor>, String> {
+    run_once(&step.model, operands).map_err(|e| e.to_string())
+}
+
 /// What to calibrate on: the samples given, or seeded noise.
-fn samples<'a>(graph: &Graph, options: &'a Options) -> Cow<'a, [Sample]> {
+pub fn samples<'a>(graph: &Graph, options: &'a Options) -> Cow<'a, [Sample]> {
     if options.samples.1.is_empty() {
         let seeds = (0..2).map(|i| options.seed.wrapping_add(i));
         seeds
@@ -210,10 +278,7 @@ fn observe_sums(
         ..options.quantise.clone()
     };
     let network = quantise::quantise(graph, calibration, &options.machine, &safe)?;
-    let mut host = |step: &HostStep, operands: &[Tensor]| {
-        run_once(&step.model, operands).map_err(|e| e.to_string())
-    };
-    Ok(sums::observe(&network, samples, &mut host)?)
+    Ok(sums::observe(&network, samples, &mut on_host)?)
 }
 
 fn refuse_host_only(graph: &Graph, options: &Options) -> Result<(), CompileError> {
@@ -262,6 +327,7 @@ fn describe(options: &Options, calibration: &Calibration) -> Vec<String> {
             options.quantise.sum_margin
         ));
     }
+    words.extend(options.pruning.clone());
     if options.samples.1.is_empty() {
         words.push(format!("seed={}", options.seed));
     }

@@ -10,11 +10,13 @@ mod facts;
 mod file;
 mod large;
 pub(crate) mod nodes;
+mod source;
 mod validate;
 
 pub(crate) use facts::typed;
 pub use facts::{Facts, TensorFact, Typed};
 pub(crate) use large::Large;
+pub use source::Source;
 
 use crate::graph::{Graph, HostOp, Node, NodeId, Op};
 use crate::operators::{self, Place};
@@ -26,6 +28,7 @@ use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place as DiagnosticPlace}
 use scnn_isa::program::Dtype;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use thiserror::Error;
 use tract_onnx::pb::{ModelProto, NodeProto};
 use tract_onnx::prelude::Tensor;
@@ -46,6 +49,8 @@ pub struct Imported {
     pub typed: Typed,
     /// blake3 of the file, hexadecimal.
     pub hash: String,
+    /// What it was imported from.
+    pub source: Arc<Source>,
 }
 
 /// A reason why a model cannot be compiled.
@@ -174,9 +179,7 @@ fn import_model(
     facts::load_external_data(&mut model, folder).map_err(|error| ImportErrors(vec![error]))?;
     facts::bind_dimensions(&mut model, options)?;
     let large = large::take(&mut model).map_err(|error| ImportErrors(vec![error]))?;
-    let (facts, typed) = Facts::infer(&model, &large)?;
-    let graph = Importer::new(&model, &facts, stem).run();
-    Ok(Imported { graph, typed, hash })
+    Source::new(model, large, stem).import(hash)
 }
 
 fn decode(bytes: impl Buf) -> Result<ModelProto, ImportError> {

@@ -3,12 +3,13 @@
 //! One value flows through it, and each arrow is one public function:
 //!
 //! ```text
-//! ONNX file --import--> Graph --transform--> Graph --calibrate, quantise--> Quantised --map--> Mapped --emit--> Program
+//! ONNX file --import, prune--> Graph --transform--> Graph --calibrate, quantise--> Quantised --map--> Mapped --emit--> Program
 //! ```
 //!
 //! [`compile::compile`] is all of them. [`interpret`] executes a [`quantise::Quantised`] network directly and is the
 //! reference that every program's result equals bit for bit. The library does not know the simulator.
 
+pub mod accuracy;
 pub mod calibrate;
 pub mod compile;
 pub mod coverage;
@@ -22,6 +23,7 @@ pub mod interpret;
 pub mod map;
 pub mod names;
 pub mod operators;
+pub mod prune;
 pub mod quantise;
 pub mod transform;
 pub mod weights;

@@ -50,6 +50,8 @@ codes! {
     UnknownName "E0108" "there is nothing of that name" "The name is not one of this model or program; the message lists what there is.";
     CalibrationFile "E0109" "a calibration file is not of that form" "It is the YAML that `--save-calibration` writes: `source`, `samples`, `method`, and under `ranges` each tensor's `min`, `max` and `density`.";
     WidthsFile "E0110" "a file of widths is not of that form" "It is YAML with `network: 16` and, under `layers`, a width for each layer that differs: `conv1: 8`, `fc: w8a16`.";
+    DensitiesFile "E0111" "a file of densities is not of that form" "It is the YAML that `--save-densities` writes: `pattern`, `default` and, under `layers`, the density of each.";
+    NothingToPrune "E0112" "there is nothing to prune" "Only constant float weights of convolutions and matrix products that run on the array are pruned.";
     MachineSyntax "E0201" "a machine file is no YAML of that form" "A machine file is a map of sections; begin it with `extends: scnn` and state what differs.";
     MachineUnknownKey "E0202" "a machine file has an unknown key" "Keys are checked strictly, so that a slip of the pen cannot go unnoticed. `scnnc machine show scnn` lists all.";
     MachineOutOfRange "E0203" "a machine parameter is out of range" "Every parameter has a type and a range; the message names it.";

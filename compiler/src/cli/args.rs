@@ -2,6 +2,8 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use scnnc::calibrate::Method;
+use scnnc::prune::Pattern;
+use scnnc::prune::budget::Budget;
 use std::path::PathBuf;
 
 /// Compile ONNX models to programs for SCNN, the accelerator for compressed-sparse convolutional networks, inspect
@@ -28,6 +30,8 @@ pub enum Verb {
     Run(Run),
     /// Compare a model's cycles and energy with dense machines, the oracle and one-sided sparsity.
     Compare(Compare),
+    /// Study what pruning each layer costs in accuracy and saves in cycles and energy.
+    Sensitivity(Sensitivity),
     /// Print a program as assembly text.
     Disasm(Disasm),
     /// Assemble a text to a program file.
@@ -65,9 +69,9 @@ pub struct Compilation {
     /// Inputs to calibrate activation ranges on: .npz, .npy, .pb, .csv, .raw (32-bit floats), or a folder of them.
     #[arg(long, value_name = "FILE|DIR")]
     pub calibrate: Option<PathBuf>,
-    /// How many samples to calibrate on at most, evenly spread.
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    pub calibration_samples: usize,
+    /// How many samples to calibrate on at most, evenly spread; 16, or all for a budget of top-1 accuracy.
+    #[arg(long, value_name = "N")]
+    pub calibration_samples: Option<usize>,
     /// How ranges are made of what is observed: min-max, percentile=99.99, entropy.
     #[arg(long, value_name = "METHOD", default_value_t = Method::MinMax)]
     pub calibration_method: Method,
@@ -91,6 +95,8 @@ pub struct Compilation {
     /// That margin.
     #[arg(long, value_name = "X", default_value_t = 2.0)]
     pub sum_margin: f32,
+    #[command(flatten)]
+    pub pruning: Pruning,
     /// Seed of the noise that is calibrated on when there is no data.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -103,6 +109,34 @@ pub struct Compilation {
     /// Say less: no warnings.
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// How a model is pruned before it is calibrated.
+#[derive(Debug, Args)]
+pub struct Pruning {
+    /// Prune every layer by magnitude to this density, the share of weights that are not zero.
+    #[arg(long, value_name = "DENSITY", group = "pruned")]
+    pub prune: Option<f64>,
+    /// Prune every layer to its own density, from a YAML file.
+    #[arg(long, value_name = "FILE", group = "pruned")]
+    pub prune_file: Option<PathBuf>,
+    /// Find densities for an accuracy on the calibration data: 1dB less at the outputs, sqnr=30dB at least there, or
+    /// top1=0.5% less of the samples classified as labelled.
+    #[arg(long, value_name = "BUDGET", group = "pruned")]
+    pub prune_budget: Option<Budget>,
+    /// Which weights go: unstructured, kernel (all R x S of an input and an output channel), or N:M (at most N of
+    /// every M input channels; enough by itself).
+    #[arg(long, value_name = "PATTERN")]
+    pub prune_pattern: Option<Pattern>,
+    /// Class of each calibration sample (.npy, or .npz with an array `labels`, which `--calibrate` may have too).
+    #[arg(long, value_name = "FILE")]
+    pub calibration_labels: Option<PathBuf>,
+    /// Write the densities that were reached, for `--prune-file`.
+    #[arg(long, value_name = "FILE")]
+    pub save_densities: Option<PathBuf>,
+    /// Write the pruned model: the ONNX file as it is, with zeros where weights went.
+    #[arg(long, value_name = "FILE")]
+    pub save_onnx: Option<PathBuf>,
 }
 
 /// How sums are kept in the accumulators.
@@ -237,6 +271,31 @@ pub struct Snapshot {
     /// What is counted in cycles.
     #[arg(long, value_enum, default_value_t = Timing::Exact)]
     pub timing: Timing,
+    #[command(flatten)]
+    pub compilation: Compilation,
+}
+
+#[derive(Debug, Args)]
+pub struct Sensitivity {
+    /// The ONNX file.
+    pub model: PathBuf,
+    /// Densities to prune each layer to.
+    #[arg(
+        long,
+        value_name = "D,D,...",
+        value_delimiter = ',',
+        default_values_t = [0.8, 0.6, 0.4, 0.3, 0.2, 0.1]
+    )]
+    pub densities: Vec<f64>,
+    /// Only this layer; may be repeated.
+    #[arg(long = "layer", value_name = "NAME")]
+    pub layers: Vec<String>,
+    /// How many of the calibration samples to execute at every point.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub samples: usize,
+    /// Write the points as CSV or JSON.
+    #[arg(short, long, value_name = "S.csv|S.json")]
+    pub output: Option<PathBuf>,
     #[command(flatten)]
     pub compilation: Compilation,
 }

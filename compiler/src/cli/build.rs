@@ -3,7 +3,7 @@
 use super::args::{Compilation, Compile, Mapping};
 use super::failure::Failure;
 pub use super::samples::{Input, inputs_of, read_samples};
-use super::{machine, output, samples, widths};
+use super::{machine, output, prune, samples, widths};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::machine::Machine;
 use scnnc::calibrate::Calibration;
@@ -11,6 +11,7 @@ use scnnc::compile::{self, Compiled, Options};
 use scnnc::graph::Graph;
 use scnnc::import::{ImportOptions, Imported, import};
 use scnnc::map::Strategy;
+use scnnc::prune::budget::Budget;
 use scnnc::quantise;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -54,18 +55,41 @@ pub fn build(
     samples: &[Sample],
 ) -> Result<Compiled, Failure> {
     let machine = machine::load(&compilation.machine)?;
-    build_on(path, imported, compilation, samples, machine)
+    let (imported, pruning) = pruned(path, imported, compilation, samples, &machine)?;
+    build_on(path, imported, compilation, samples, machine, pruning)
 }
 
-/// The same for another machine than the options name.
+/// Prunes an imported model as the options ask, tells of it and saves what they want saved. The model, and what was
+/// done to it in a few words.
+pub fn pruned(
+    path: &Path,
+    imported: Imported,
+    compilation: &Compilation,
+    samples: &[Sample],
+    machine: &Machine,
+) -> Result<(Imported, Option<String>), Failure> {
+    let Some(request) = prune::request(&compilation.pruning)? else {
+        return Ok((imported, None));
+    };
+    let (options, labels) = options(&imported, compilation, samples, machine.clone())?;
+    let (labels, quiet) = (labels.as_deref(), compilation.quiet);
+    let (imported, pruned) = prune::prune(path, &imported, &request, &options, labels, quiet)?;
+    output::print(&prune::table(&pruned));
+    prune::save(path, &compilation.pruning, &pruned)?;
+    Ok((imported, Some(prune::words(&request, &pruned))))
+}
+
+/// The same for another machine than the options name, and a model that is pruned already.
 pub fn build_on(
     path: &Path,
     imported: Imported,
     compilation: &Compilation,
     samples: &[Sample],
     machine: Machine,
+    pruning: Option<String>,
 ) -> Result<Compiled, Failure> {
-    let options = options(&imported, compilation, samples, machine)?;
+    let (mut options, _) = options(&imported, compilation, samples, machine)?;
+    options.pruning = pruning;
     let mut dump = Dump {
         folder: compilation.dump_ir.as_deref(),
         number: 0,
@@ -78,11 +102,7 @@ pub fn build_on(
         return Err(failure);
     }
     let compiled = result.map_err(|error| Failure::compile(path, &error))?;
-    if options.samples.1.is_empty() && compilation.calibration.is_none() && !compilation.quiet {
-        anstream::eprintln!(
-            "warning: activation ranges are calibrated on seeded noise; `--calibrate FILE` with real inputs is better"
-        );
-    }
+    warn_of_noise(&options, compilation);
     if let Some(file) = &compilation.save_calibration {
         let text = compiled
             .calibration
@@ -93,22 +113,39 @@ pub fn build_on(
     Ok(compiled)
 }
 
-fn options(
+/// Says so when nothing was given to calibrate on.
+pub fn warn_of_noise(options: &Options, compilation: &Compilation) {
+    if options.samples.1.is_empty() && options.calibration.is_none() && !compilation.quiet {
+        anstream::eprintln!(
+            "warning: activation ranges are calibrated on seeded noise; `--calibrate FILE` with real inputs is better"
+        );
+    }
+}
+
+/// The choices that the options name, and the classes of the calibration samples where a budget asks for them.
+pub fn options(
     imported: &Imported,
     compilation: &Compilation,
     given: &[Sample],
     machine: Machine,
-) -> Result<Options, Failure> {
+) -> Result<(Options, Option<Vec<usize>>), Failure> {
     let dims = dims(&compilation.dims)?;
-    let limit = compilation.calibration_samples.max(1);
+    let labelled = matches!(compilation.pruning.prune_budget, Some(Budget::Top1(_)));
+    let usual = if labelled { usize::MAX } else { 16 };
+    let limit = compilation.calibration_samples.unwrap_or(usual).max(1);
+    let mut labels = None;
     let samples = match &compilation.calibrate {
         Some(file) => {
             let inputs = inputs_of(imported);
             let words = [file.display().to_string()];
-            (
-                words[0].clone(),
-                samples::read_spread(&words, &inputs, limit)?,
-            )
+            let samples = if labelled {
+                let labelled = samples::labelled(file, &compilation.pruning, &inputs, limit)?;
+                labels = labelled.labels;
+                labelled.samples
+            } else {
+                samples::read_spread(&words, &inputs, limit)?
+            };
+            (words[0].clone(), samples)
         }
         None => (
             "the inputs of this run".to_owned(),
@@ -123,7 +160,7 @@ fn options(
             Some(read.map_err(|e| Failure::yaml(Code::CalibrationFile, file, &text, &e))?)
         }
     };
-    Ok(Options {
+    let options = Options {
         machine,
         strategy: match compilation.mapping {
             Mapping::Paper => Strategy::Paper,
@@ -138,9 +175,11 @@ fn options(
         samples,
         method: compilation.calibration_method,
         calibration,
+        pruning: None,
         seed: compilation.seed,
         allow_host_only: compilation.allow_host_only,
-    })
+    };
+    Ok((options, labels))
 }
 
 /// A factor has to be positive.

@@ -33,6 +33,8 @@ pub fn compare(options: &Compare) -> Result<(), Failure> {
         samples = build::read_samples(&options.input, &inputs)?;
         samples.truncate(options.samples.max(1));
     }
+    let (model, compilation) = (&options.model, &options.compilation);
+    let imported = build::pruned(model, imported, compilation, &samples, &base)?;
     let comparison = Comparison {
         scnn: report(options, &imported, base.clone(), &mut samples)?,
         sparse_a: report(
@@ -74,7 +76,7 @@ fn without_activation_zeros(mut machine: Machine) -> Machine {
 
 fn report(
     options: &Compare,
-    imported: &Imported,
+    (imported, pruning): &(Imported, Option<String>),
     machine: Machine,
     samples: &mut Vec<Sample>,
 ) -> Result<Report, Failure> {
@@ -85,6 +87,7 @@ fn report(
         &options.compilation,
         samples,
         machine,
+        pruning.clone(),
     )?;
     if samples.is_empty() {
         samples.push(synthetic(&compiled.graph, options.compilation.seed));

@@ -4,7 +4,7 @@ use super::accuracy::{Comparison, floats, top1};
 use super::args::Run;
 use super::build::{self, Input, Sample};
 use super::failure::Failure;
-use super::{dump, output, program, table, tensors};
+use super::{dump, output, program, samples, table, tensors};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::program::Program;
 use scnn_simulator::report::{Accuracy, Report};
@@ -28,7 +28,7 @@ pub fn run(options: &Run) -> Result<(), Failure> {
     let labels = options
         .labels
         .as_deref()
-        .map(|path| read_labels(path, samples.len()))
+        .map(|path| samples::read_labels(path, samples.len()))
         .transpose()?;
     let expected = options.expect.as_deref().map(tensors::read).transpose()?;
 
@@ -148,29 +148,6 @@ pub fn simulate_failure(path: &Path, error: &SimulateError) -> Failure {
         SimulateError::Overflow { .. } => Code::Overflow,
     };
     Failure::file(code, path, &error.to_string())
-}
-
-fn read_labels(path: &Path, samples: usize) -> Result<Vec<usize>, Failure> {
-    let mut arrays = tensors::read(path)?;
-    let bad = |reason: &str| Failure::file(Code::BadArray, path, reason);
-    let array = arrays
-        .remove("labels")
-        .or_else(|| {
-            if arrays.len() == 1 {
-                arrays.pop_first().map(|(_, a)| a)
-            } else {
-                None
-            }
-        })
-        .ok_or_else(|| bad("there is no array `labels`"))?;
-    let labels: Vec<usize> = floats(&array).into_iter().map(|v| v as usize).collect();
-    if labels.len() < samples {
-        return Err(bad(&format!(
-            "there are {} labels for {samples} samples",
-            labels.len()
-        )));
-    }
-    Ok(labels)
 }
 
 /// What is gathered over the samples.

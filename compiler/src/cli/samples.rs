@@ -1,9 +1,11 @@
 //! Samples: one inference's inputs each, from files and folders.
 
+use super::args::Pruning;
 use super::build::Sample;
 use super::failure::Failure;
 use super::tensors;
 use scnn_isa::diagnostic::Code;
+use scnnc::accuracy::floats;
 use scnnc::import::Imported;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -104,6 +106,58 @@ pub fn read_spread(
         [word] if Path::new(word).is_dir() => folder(Path::new(word), inputs, limit),
         _ => Ok(spread(&read_samples(words, inputs)?, limit)),
     }
+}
+
+/// Samples and, if there are any, their classes.
+pub struct Labelled {
+    pub samples: Vec<Sample>,
+    pub labels: Option<Vec<usize>>,
+}
+
+/// Reads at most `limit` samples with their classes: from a file of their own, or the array `labels` beside them.
+pub fn labelled(
+    file: &Path,
+    options: &Pruning,
+    inputs: &[Input],
+    limit: usize,
+) -> Result<Labelled, Failure> {
+    let all = read_samples(&[file.display().to_string()], inputs)?;
+    let labels = match &options.calibration_labels {
+        Some(path) => Some(read_labels(path, all.len())?),
+        None if file.is_file() && tensors::read(file)?.contains_key("labels") => {
+            Some(read_labels(file, all.len())?)
+        }
+        None => None,
+    };
+    let step = all.len().div_ceil(limit).max(1);
+    Ok(Labelled {
+        labels: labels.map(|l| l.into_iter().take(all.len()).step_by(step).collect()),
+        samples: all.into_iter().step_by(step).collect(),
+    })
+}
+
+/// The classes of `samples` samples: the array `labels` of a file, or its only one.
+pub fn read_labels(path: &Path, samples: usize) -> Result<Vec<usize>, Failure> {
+    let mut arrays = tensors::read(path)?;
+    let bad = |reason: &str| Failure::file(Code::BadArray, path, reason);
+    let array = arrays
+        .remove("labels")
+        .or_else(|| {
+            if arrays.len() == 1 {
+                arrays.pop_first().map(|(_, a)| a)
+            } else {
+                None
+            }
+        })
+        .ok_or_else(|| bad("there is no array `labels`"))?;
+    let labels: Vec<usize> = floats(&array).into_iter().map(|v| v as usize).collect();
+    if labels.len() < samples {
+        return Err(bad(&format!(
+            "there are {} labels for {samples} samples",
+            labels.len()
+        )));
+    }
+    Ok(labels)
 }
 
 /// The samples in a folder, in the natural order of its names: files of arrays with one sample or more each, or ONNX

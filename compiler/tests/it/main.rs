@@ -7,6 +7,7 @@ mod help;
 mod models;
 mod onnx;
 mod onnx_cases;
+mod prune;
 mod refusals;
 mod snapshot;
 mod zoo;

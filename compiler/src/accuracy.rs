@@ -1,4 +1,4 @@
-//! Comparison of outputs: signal-to-noise ratio, top-1 agreement, accuracy on labels.
+//! Comparison of values with a reference: signal-to-noise ratio, top-1 agreement, accuracy on labels.
 
 use tract_onnx::prelude::Tensor;
 

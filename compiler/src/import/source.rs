@@ -1,0 +1,96 @@
+//! What a model was imported from, so that it can be imported again with other weights.
+
+use super::large::Large;
+use super::{Facts, ImportErrors, Imported, Importer, value_info};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
+use tract_onnx::prelude::Tensor;
+use tract_onnx::tensor::load_tensor;
+
+/// A model with bound dimensions and loaded data, its large initializers beside it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    model: ModelProto,
+    large: Large,
+    stem: String,
+}
+
+impl Source {
+    pub(super) fn new(model: ModelProto, large: Large, stem: &str) -> Self {
+        Self {
+            model,
+            large,
+            stem: stem.to_owned(),
+        }
+    }
+
+    pub(super) fn import(self, hash: String) -> Result<Imported, ImportErrors> {
+        let (facts, typed) = Facts::infer(&self.model, &self.large)?;
+        let graph = Importer::new(&self.model, &facts, &self.stem).run();
+        Ok(Imported {
+            graph,
+            typed,
+            hash,
+            source: Arc::new(self),
+        })
+    }
+
+    /// The nodes of the model.
+    pub fn nodes(&self) -> &[NodeProto] {
+        self.model.graph.as_ref().map_or(&[], |graph| &graph.node)
+    }
+
+    /// The value of a tensor that stands in the file: an initializer, or the value of a `Constant` node.
+    pub fn tensor(&self, name: &str) -> Option<Arc<Tensor>> {
+        if let Some(tensor) = self.large.get(name) {
+            return Some(Arc::clone(tensor));
+        }
+        let graph = self.model.graph.as_ref()?;
+        let initializer = graph.initializer.iter().find(|t| t.name == name);
+        let proto = initializer.or_else(|| graph.node.iter().find_map(|n| constant(n, name)))?;
+        let onnx = tract_onnx::onnx();
+        load_tensor(&*onnx.provider, proto, None).ok().map(Arc::new)
+    }
+}
+
+/// The value of a `Constant` node that computes `name`.
+fn constant<'a>(node: &'a NodeProto, name: &str) -> Option<&'a TensorProto> {
+    if node.op_type != "Constant" || node.output.first().is_none_or(|output| output != name) {
+        return None;
+    }
+    let mut attributes = node.attribute.iter();
+    attributes.find(|a| a.name == "value")?.t.as_ref()
+}
+
+impl Imported {
+    /// The same model with other values of the tensors in `weights`, each of the type and shape that it has in
+    /// [`Source::tensor`]. The hash stays that of the file.
+    ///
+    /// # Errors
+    /// All reasons why it cannot be compiled.
+    pub fn with_weights(
+        &self,
+        weights: BTreeMap<String, Arc<Tensor>>,
+    ) -> Result<Self, ImportErrors> {
+        let mut source = Source::clone(&self.source);
+        if let Some(graph) = &mut source.model.graph {
+            for (name, tensor) in weights {
+                // Whatever is replaced is from now on handed to tract beside the protobuf, as large initializers are.
+                let before = graph.initializer.len();
+                graph
+                    .initializer
+                    .retain(|initializer| initializer.name != name);
+                let was_initializer = graph.initializer.len() < before;
+                if was_initializer && graph.input.iter().all(|input| input.name != name) {
+                    let dtype = super::facts::dtype(tensor.datum_type());
+                    let dims: Vec<u64> = tensor.shape().iter().map(|&d| d as u64).collect();
+                    let dtype = dtype.unwrap_or(scnn_isa::program::Dtype::F32);
+                    graph.input.push(value_info(&name, dtype, &dims));
+                }
+                source.large.insert(name, tensor);
+            }
+        }
+        source.import(self.hash.clone())
+    }
+}
