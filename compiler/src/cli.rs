@@ -1,7 +1,7 @@
 //! The command line: joins the compiler and the simulator, reads and writes files, talks to people.
 //!
 //! Results go to standard output, diagnostics to standard error. Exit status: 0 done, 1 the input was refused,
-//! 2 the command line was wrong, 3 a check that was asked for did not hold.
+//! 2 the command line was wrong, 3 a check that was asked for did not hold, 101 an internal error, 130 interrupted.
 
 mod args;
 mod build;
@@ -9,11 +9,15 @@ mod compare;
 mod dump;
 mod failure;
 mod inspect;
+mod internal;
+mod interrupt;
 mod machine;
+mod memory;
 mod model;
 mod output;
 mod program;
 mod prune;
+mod reduce;
 mod run;
 mod samples;
 mod sensitivity;
@@ -31,11 +35,21 @@ use std::process::ExitCode;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    interrupt::install();
     let arguments = Arguments::parse();
+    let subject = arguments.subject().map(|path| path.display().to_string());
+    memory::limit(arguments.limit_memory, subject);
+    if arguments.reducing {
+        output::discard();
+    }
+    internal::guard(&arguments, || run_verb(&arguments))
+}
+
+fn run_verb(arguments: &Arguments) -> ExitCode {
     if let Some(code) = &arguments.explain {
         return finish(program::explain(code));
     }
-    let Some(verb) = arguments.verb else {
+    let Some(verb) = &arguments.verb else {
         return finish(Err(Failure::usage(
             "say what to do: `scnnc run MODEL.onnx`, or `scnnc --help`",
         )));
@@ -47,22 +61,22 @@ pub fn main() -> ExitCode {
             .build_global();
     }
     finish(match verb {
-        Verb::Compile(options) => build::compile(&options),
-        Verb::Run(options) => run::run(&options),
-        Verb::Compare(options) => compare::compare(&options),
-        Verb::Sensitivity(options) => sensitivity::sensitivity(&options),
-        Verb::Disasm(options) => program::disasm(&options),
-        Verb::Asm(options) => program::asm(&options),
-        Verb::Verify(options) => program::verify(&options),
-        Verb::Inspect(options) => program::inspect(&options),
-        Verb::Machine(verb) => machine::machine(&verb),
+        Verb::Compile(options) => build::compile(options),
+        Verb::Run(options) => run::run(options),
+        Verb::Compare(options) => compare::compare(options),
+        Verb::Sensitivity(options) => sensitivity::sensitivity(options),
+        Verb::Disasm(options) => program::disasm(options),
+        Verb::Asm(options) => program::asm(options),
+        Verb::Verify(options) => program::verify(options),
+        Verb::Inspect(options) => program::inspect(options),
+        Verb::Machine(verb) => machine::machine(verb),
         Verb::Ops => {
             model::ops();
             Ok(())
         }
-        Verb::Check(options) => model::check(&options),
-        Verb::Zoo(verb) => zoo::zoo(&verb),
-        Verb::Snapshot(options) => snapshot::snapshot(&options),
+        Verb::Check(options) => model::check(options),
+        Verb::Zoo(verb) => zoo::zoo(verb),
+        Verb::Snapshot(options) => snapshot::snapshot(options),
     })
 }
 

@@ -91,12 +91,14 @@ codes! {
     BadCode "E0608" "the instructions break a rule" "Rounds must be streamed, multiplied and drained in step, halves alternate, and every region be written before it is read.";
     BadValue "E0609" "a host value or segment is not valid" "Its shape, region or place in the order of segments is not possible.";
     BadSourceMap "E0610" "the source map is not valid" "Ranges must be ascending, disjoint and inside the code.";
+    ProgramTooLarge "E0611" "the program asks for too much" "Executing it would take more memory or more operations than its limits allow. `--limit-memory` raises the first.";
     Overflow "E0701" "an accumulator overflowed" "The program was compiled with calibrated ranges, and this input exceeds them. Calibrate with such inputs, or use proven ranges.";
     HostSegment "E0702" "a host segment failed" "tract could not run a sub-model of the program; its message says why.";
     NotBitExact "E0801" "the result is not exact to the bit" "The simulator and the integer interpreter disagree: a bug of scnnc. The message names the first tensor.";
     NotAsExpected "E0802" "the result is not as expected" "An output differs from the expected one by more than the tolerance.";
     SnapshotDiffers "E0803" "a snapshot does not hold" "What is compiled now differs from the accepted snapshot; the diff shows where. If the change is meant, `--update` accepts it.";
     SnapshotForm "E0804" "a snapshot has another form" "Its first line names the version of its form, and this scnnc writes another. `--update` writes a snapshot of any form anew; a file that is no snapshot is left alone.";
+    MemoryLimit "E0805" "more memory is needed than the limit allows" "The model, its data or the program need more memory than `--limit-memory` allows; without it the limit is three quarters of the machine's memory.";
     Internal "E0901" "a bug of scnnc" "Something that cannot happen did. Please report it together with the model and the command.";
 }
 

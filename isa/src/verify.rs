@@ -7,12 +7,15 @@
 
 mod code;
 mod layers;
+mod limits;
 mod tables;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use crate::diagnostic::Code;
 use crate::program::Program;
+
+pub use limits::Limits;
 
 /// A broken rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,13 +34,24 @@ pub const MAX_ELEMENTS: u64 = 1 << 31;
 /// Most problems that are reported.
 pub const MAX_PROBLEMS: usize = 100;
 
-/// Verifies a program.
+/// Verifies a program, within the default [`Limits`].
 ///
 /// # Errors
 /// All broken rules, at most [`MAX_PROBLEMS`].
 pub fn verify(program: &Program) -> Result<(), Vec<Problem>> {
+    verify_within(program, &Limits::default())
+}
+
+/// Verifies a program that may ask for no more than `limits`.
+///
+/// # Errors
+/// All broken rules, at most [`MAX_PROBLEMS`].
+pub fn verify_within(program: &Program, limits: &Limits) -> Result<(), Vec<Problem>> {
     let mut problems = Problems::default();
-    tables::check(program, &mut problems);
+    limits::check(program, limits, &mut problems);
+    if problems.0.is_empty() {
+        tables::check(program, &mut problems);
+    }
     if problems.0.is_empty() {
         layers::check(program, &mut problems);
     }

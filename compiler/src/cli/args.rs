@@ -17,8 +17,35 @@ pub struct Arguments {
     /// Threads to use; the results do not depend on it.
     #[arg(long, global = true, value_name = "N")]
     pub threads: Option<usize>,
+    /// Most memory to use, as in `4GB`; three quarters of the machine's otherwise.
+    #[arg(long, global = true, value_name = "SIZE", value_parser = super::memory::parse)]
+    pub limit_memory: Option<u64>,
+    /// Repeat a failing command: write no files, and of an internal error only its place.
+    #[arg(long, global = true, hide = true)]
+    pub reducing: bool,
     #[command(subcommand)]
     pub verb: Option<Verb>,
+}
+
+impl Arguments {
+    /// The model, program or text that the command is about.
+    pub fn subject(&self) -> Option<PathBuf> {
+        let path = match self.verb.as_ref()? {
+            Verb::Compile(options) => &options.model,
+            Verb::Run(options) => &options.model,
+            Verb::Compare(options) => &options.model,
+            Verb::Snapshot(options) => &options.model,
+            Verb::Sensitivity(options) => &options.model,
+            Verb::Check(options) => &options.model,
+            Verb::Disasm(options) => &options.program,
+            Verb::Verify(options) => &options.program,
+            Verb::Inspect(options) => &options.program,
+            Verb::Asm(options) => &options.text,
+            Verb::Machine(Machine::Check { file }) => file,
+            _ => return None,
+        };
+        Some(path.clone())
+    }
 }
 
 /// What to do.
@@ -109,6 +136,9 @@ pub struct Compilation {
     /// Say less: no warnings.
     #[arg(short, long)]
     pub quiet: bool,
+    /// Fail with an internal error if a transform's result holds this ONNX node: tries the report of such errors.
+    #[arg(long, value_name = "NODE", hide = true)]
+    pub provoke: Option<String>,
 }
 
 /// How a model is pruned before it is calibrated.

@@ -96,6 +96,7 @@ pub fn build_on(
         failure: None,
     };
     let result = compile::compile_imported(imported, &options, &mut |name, graph| {
+        provoke(compilation, name, graph);
         dump.write(name, graph);
     });
     if let Some(failure) = dump.failure {
@@ -113,11 +114,23 @@ pub fn build_on(
     Ok(compiled)
 }
 
+/// An internal error, where one is asked for.
+fn provoke(compilation: &Compilation, pass: &str, graph: &Graph) {
+    let Some(name) = &compilation.provoke else {
+        return;
+    };
+    let holds = |node: &scnnc::graph::Node| node.onnx_nodes.contains(name);
+    assert!(
+        pass == "import" || !graph.dag.node_weights().any(holds),
+        "asked to fail when `{name}` has passed {pass}"
+    );
+}
+
 /// Says so when nothing was given to calibrate on.
 pub fn warn_of_noise(options: &Options, compilation: &Compilation) {
     if options.samples.1.is_empty() && options.calibration.is_none() && !compilation.quiet {
-        anstream::eprintln!(
-            "warning: activation ranges are calibrated on seeded noise; `--calibrate FILE` with real inputs is better"
+        output::tell(
+            "warning: activation ranges are calibrated on seeded noise; `--calibrate FILE` with real inputs is better",
         );
     }
 }

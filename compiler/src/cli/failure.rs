@@ -1,5 +1,6 @@
 //! Everything that ends a command early, as diagnostics with codes.
 
+use super::output;
 use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
 use scnn_isa::machine::MachineError;
 use scnn_isa::verify::Problem;
@@ -34,17 +35,20 @@ impl Failure {
         match self {
             Self::Refused(diagnostics) => {
                 for diagnostic in diagnostics {
-                    anstream::eprintln!("{diagnostic}");
+                    output::tell(&diagnostic.to_string());
                 }
                 if diagnostics.len() > 1 {
-                    anstream::eprintln!("{} errors", diagnostics.len());
+                    output::tell(&format!("{} errors", diagnostics.len()));
                 }
                 if let Some(first) = diagnostics.first() {
-                    anstream::eprintln!("`scnnc --explain {}` tells more", first.code.as_str());
+                    output::tell(&format!(
+                        "`scnnc --explain {}` tells more",
+                        first.code.as_str()
+                    ));
                 }
             }
-            Self::Usage(message) => anstream::eprintln!("error: {message}"),
-            Self::Check(diagnostic) => anstream::eprintln!("{diagnostic}"),
+            Self::Usage(message) => output::tell(&format!("error: {message}")),
+            Self::Check(diagnostic) => output::tell(&diagnostic.to_string()),
         }
     }
 

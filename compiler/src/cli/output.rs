@@ -1,9 +1,11 @@
 //! Files that are written whole or not at all, and standard output that may be closed.
 
 use super::failure::Failure;
+use super::interrupt;
 use scnn_isa::diagnostic::Code;
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Writes a file: to a temporary beside it, then renamed.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
@@ -15,20 +17,38 @@ pub fn write_with<T, E: std::fmt::Display + From<std::io::Error>>(
     path: &Path,
     pieces: impl FnOnce(&mut dyn Write) -> Result<T, E>,
 ) -> Result<T, Failure> {
+    let failed = |e: E| Failure::file(Code::CannotWrite, path, &format!("cannot be written: {e}"));
+    if DISCARD.load(Ordering::Relaxed) {
+        return pieces(&mut std::io::sink()).map_err(failed);
+    }
     let attempt = || -> Result<T, E> {
         let folder = path
             .parent()
             .filter(|p| !p.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
+        // A device or a pipe cannot be replaced by a file.
+        if path.exists() && !path.is_file() {
+            let mut device = std::fs::File::options().write(true).open(path)?;
+            return pieces(&mut device);
+        }
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        let written = pieces(&mut file)?;
-        file.as_file().sync_all()?;
-        set_usual_permissions(file.path())?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(written)
+        let temporary = file.path().to_owned();
+        interrupt::writing(&temporary);
+        let finish = || -> Result<T, E> {
+            let written = pieces(&mut file)?;
+            file.as_file().sync_all()?;
+            set_usual_permissions(file.path())?;
+            Ok(written)
+        };
+        let written = finish();
+        let kept = written.and_then(|written| {
+            file.persist(path).map_err(|error| error.error)?;
+            Ok(written)
+        });
+        interrupt::done(&temporary);
+        kept
     };
-    attempt()
-        .map_err(|e| Failure::file(Code::CannotWrite, path, &format!("cannot be written: {e}")))
+    attempt().map_err(failed)
 }
 
 /// Creates a folder and its parents.
@@ -43,16 +63,36 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
         .map_err(|e| Failure::file(Code::CannotRead, path, &format!("cannot be read: {e}")))
 }
 
-/// Prints to standard output; a reader that went away (`| head`) is no failure.
+/// Prints to standard output. A reader that went away (`| head`) is no failure; a full disk is one.
 pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    if out
-        .write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .is_err()
-    {
-        std::process::exit(0);
+    let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) else {
+        return;
+    };
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return;
     }
+    let failure = Failure::file(
+        Code::CannotWrite,
+        Path::new("standard output"),
+        &format!("cannot be written: {error}"),
+    );
+    failure.report();
+    std::process::exit(i32::from(failure.status()));
+}
+
+/// Prints a line to standard error; if that is closed, there is no one to tell.
+pub fn tell(text: &str) {
+    let mut error = anstream::stderr().lock();
+    let _ = writeln!(error, "{text}");
+}
+
+/// Whether files are written to nowhere: when a failing command is repeated to reduce its model.
+static DISCARD: AtomicBool = AtomicBool::new(false);
+
+/// Writes no files from now on.
+pub fn discard() {
+    DISCARD.store(true, Ordering::Relaxed);
 }
 
 /// Temporary files are private; what a user asks for is as readable as any other file.

@@ -2,7 +2,7 @@
 
 use super::args;
 use super::failure::Failure;
-use super::{machine, output};
+use super::{machine, memory, output};
 use scnn_isa::asm;
 use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
 use scnn_isa::file::FileError;
@@ -14,7 +14,12 @@ use std::path::Path;
 /// Reads a program file; it is verified.
 pub fn read(path: &Path) -> Result<Program, Failure> {
     let program = decode(path)?;
-    verify::verify(&program).map_err(|problems| Failure::problems(path, &problems))?;
+    let limits = verify::Limits {
+        memory_bytes: memory::limit_bytes(),
+        ..verify::Limits::default()
+    };
+    verify::verify_within(&program, &limits)
+        .map_err(|problems| Failure::problems(path, &problems))?;
     Ok(program)
 }
 

@@ -3,7 +3,9 @@
 mod agreement;
 mod calibration;
 mod differential;
+mod faults;
 mod help;
+mod hostile;
 mod models;
 mod onnx;
 mod onnx_cases;

@@ -30,8 +30,29 @@ fn require(holds: bool, message: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(message()) }
 }
 
-/// Channels of a tile that a region holds: by (tile, channel).
-type Content = BTreeSet<(u32, u32)>;
+/// What a region holds: of each tile, the channels, as ascending spans that do not touch.
+type Content = BTreeMap<u32, Vec<Span>>;
+
+/// Adds channels of a tile.
+fn hold(content: &mut Content, tile: u32, channels: Span) {
+    let spans = content.entry(tile).or_default();
+    let mut all = channels;
+    spans.retain(|span| {
+        let apart = span.end < all.begin || all.end < span.begin;
+        if !apart {
+            all = all.hull(*span);
+        }
+        apart
+    });
+    let at = spans.partition_point(|span| span.begin < all.begin);
+    spans.insert(at, all);
+}
+
+/// Whether a region holds channels of a tile.
+fn holds(content: Option<&Content>, tile: u32, channels: Span) -> bool {
+    let spans = content.and_then(|content| content.get(&tile));
+    spans.is_some_and(|spans| spans.iter().any(|span| span.covers(channels)))
+}
 
 struct Walk<'a> {
     program: &'a Program,
@@ -207,11 +228,10 @@ impl<'a> Walk<'a> {
             || "its regions do not hold the same tiles of one tensor".to_owned(),
         )?;
         let held = self.contents.get(&from);
-        let moved: Content = held
+        let moved: Vec<(u32, Vec<Span>)> = held
             .into_iter()
-            .flatten()
-            .copied()
-            .filter(|(tile, _)| ram.tiles.contains(*tile))
+            .flat_map(|held| held.range(ram.tiles.iter()))
+            .map(|(&tile, spans)| (tile, spans.clone()))
             .collect();
         require(!moved.is_empty(), || {
             format!("the region {} holds nothing yet", source.name)
@@ -219,7 +239,12 @@ impl<'a> Walk<'a> {
         if load {
             self.overwrite(to);
         }
-        self.contents.entry(to).or_default().extend(moved);
+        let held = self.contents.entry(to).or_default();
+        for (tile, spans) in moved {
+            for span in spans {
+                hold(held, tile, span);
+            }
+        }
         Ok(())
     }
 
@@ -292,11 +317,7 @@ impl<'a> Walk<'a> {
             )
         })?;
         let held = self.contents.get(&id);
-        let complete = tiles.iter().all(|t| {
-            view.channels
-                .iter()
-                .all(|c| held.is_some_and(|h| h.contains(&(t, c))))
-        });
+        let complete = tiles.iter().all(|t| holds(held, t, view.channels));
         require(complete, || {
             format!(
                 "the region {} does not hold channels {} yet",
@@ -357,12 +378,10 @@ impl<'a> Walk<'a> {
         }
         self.contents.entry(to).or_default();
         if last_rounds && pass as usize + 1 == layer.passes.len() {
-            let written = region
-                .tiles
-                .iter()
-                .flat_map(|t| layer.destination.channels.iter().map(move |c| (t, c)));
             let held = self.contents.entry(to).or_default();
-            held.extend(written);
+            for tile in region.tiles.iter() {
+                hold(held, tile, layer.destination.channels);
+            }
         }
         Ok(())
     }
@@ -383,11 +402,9 @@ impl<'a> Walk<'a> {
             return;
         };
         let (tensor, tiles) = (self.tensor_of(region), self.program.region(region).tiles);
-        let channels = self.program.tensor(tensor).channels();
-        let all = tiles
-            .iter()
-            .flat_map(|t| (0..channels).map(move |c| (t, c)));
-        self.contents.insert(region, all.collect());
+        let all = Span::new(0, self.program.tensor(tensor).channels());
+        let content = tiles.iter().map(|tile| (tile, vec![all]));
+        self.contents.insert(region, content.collect());
     }
 
     fn available(&self, id: ValueId) -> Checked {

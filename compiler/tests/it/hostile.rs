@@ -1,0 +1,366 @@
+//! Damaged models and programs through the binary: none crashes, none hangs, each refusal has a code and a place.
+//!
+//! The mutations are seeded, so that a failure repeats; a default run takes a sample, `SCNN_HOSTILE=10000` all that
+//! the project promises. The first case that breaks the rule is kept in the temporary folder and named.
+
+use crate::onnx::{Model, float, int, ints, noise};
+use scnn_isa::asm;
+use scnn_isa::program::Program;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Cases of each kind in a default run.
+const SAMPLE: u64 = 120;
+
+/// A case that runs longer hangs; the slowest takes a small part of it.
+const HANGS: Duration = Duration::from_mins(2);
+
+fn cases() -> u64 {
+    let asked = std::env::var("SCNN_HOSTILE").ok();
+    asked.and_then(|n| n.parse().ok()).unwrap_or(SAMPLE)
+}
+
+/// A generator of mutations: the same seed gives the same ones.
+struct Mutator(u64);
+
+impl Mutator {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % limit.max(1)
+    }
+
+    /// One to four damages of bytes: cut, flipped, overwritten, removed, repeated, exchanged.
+    fn damage(&mut self, bytes: &mut Vec<u8>) {
+        for _ in 0..=self.below(4) {
+            if bytes.is_empty() {
+                return;
+            }
+            let at = self.below(bytes.len());
+            let length = 1 + self.below(16).min(bytes.len() - at - 1);
+            match self.below(8) {
+                0 => bytes.truncate(at),
+                1 => {
+                    bytes.drain(at..at + length);
+                }
+                2 => {
+                    let piece = bytes[at..at + length].to_vec();
+                    let to = self.below(bytes.len());
+                    bytes.splice(to..to, piece);
+                }
+                3 => bytes[at..at + length].fill([0x00, 0xff, 0x7f, 0x80][self.below(4)]),
+                4 => {
+                    let other = self.below(bytes.len());
+                    bytes.swap(at, other);
+                }
+                _ => bytes[at] ^= 1 << self.below(8),
+            }
+        }
+    }
+
+    /// One to three damages of a text: a number changed, a line removed, repeated or exchanged.
+    fn damage_text(&mut self, text: &str) -> String {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        for _ in 0..=self.below(3) {
+            let (at, other) = (self.below(lines.len()), self.below(lines.len()));
+            match self.below(8) {
+                0 => {
+                    lines.remove(at);
+                }
+                1 => {
+                    let line = lines[at].clone();
+                    lines.insert(other, line);
+                }
+                2 => lines.swap(at, other),
+                _ => {
+                    // A line that has a number is looked for from there on.
+                    let found = (at..lines.len())
+                        .find(|&i| lines[i].contains(|c: char| c.is_ascii_digit()));
+                    if let Some(i) = found {
+                        lines[i] = self.other_number(&lines[i]);
+                    }
+                }
+            }
+        }
+        lines.join("\n")
+    }
+
+    fn other_number(&mut self, line: &str) -> String {
+        let digit = |c: char| c.is_ascii_digit();
+        let starts: Vec<usize> = line
+            .char_indices()
+            .filter(|&(i, c)| digit(c) && !line[..i].ends_with(digit))
+            .map(|(i, _)| i)
+            .collect();
+        let begin = starts[self.below(starts.len())];
+        let end = line[begin..]
+            .find(|c: char| !digit(c))
+            .map_or(line.len(), |n| begin + n);
+        let old: u64 = line[begin..end].parse().unwrap_or(0);
+        let new = match self.below(8) {
+            0 => 0,
+            1 => old.wrapping_add(1),
+            2 => old.saturating_sub(1),
+            3 => old.wrapping_mul(2),
+            4 => u64::from(u32::MAX),
+            5 => 65536,
+            6 => u64::MAX,
+            _ => self.below(300) as u64,
+        };
+        format!("{}{new}{}", &line[..begin], &line[end..])
+    }
+}
+
+/// Small models, between them every construct that import treats specially.
+fn seeds() -> Vec<Vec<u8>> {
+    let conv = Model::new("conv")
+        .input("x", &[1, 2, 6, 6])
+        .floats("w", &[4, 2, 3, 3], &noise(72, 1, 0.5))
+        .floats("b", &[4], &noise(4, 2, 1.0))
+        .node(
+            "Conv",
+            &["x", "w", "b"],
+            "c",
+            vec![ints("pads", &[1, 1, 1, 1]), ints("strides", &[2, 2])],
+        )
+        .node("Relu", &["c"], "r", vec![])
+        .node("MaxPool", &["r"], "y", vec![ints("kernel_shape", &[2, 2])])
+        .output("y");
+    let residual = Model::new("residual")
+        .input("x", &[1, 4, 5, 5])
+        .floats("w", &[4, 1, 3, 3], &noise(36, 3, 0.7))
+        .node(
+            "Conv",
+            &["x", "w"],
+            "c",
+            vec![ints("pads", &[1, 1, 1, 1]), int("group", 4)],
+        )
+        .node("Add", &["c", "x"], "a", vec![])
+        .node("LeakyRelu", &["a"], "l", vec![float("alpha", 0.1)])
+        .node("Concat", &["l", "x"], "k", vec![int("axis", 1)])
+        .node("GlobalAveragePool", &["k"], "g", vec![])
+        .node("Flatten", &["g"], "y", vec![int("axis", 1)])
+        .output("y");
+    let host = Model::new("host")
+        .input("x", &[1, 3, 4, 4])
+        .floats("w", &[5, 48], &noise(240, 4, 0.3))
+        .floats("g", &[3], &noise(3, 5, 1.0))
+        .floats("v", &[3], &[0.5, 1.0, 2.0])
+        .node(
+            "BatchNormalization",
+            &["x", "g", "g", "g", "v"],
+            "n",
+            vec![],
+        )
+        .node("Sigmoid", &["n"], "s", vec![])
+        .node("Flatten", &["s"], "f", vec![])
+        .node("Gemm", &["f", "w"], "m", vec![int("transB", 1)])
+        .node("Softmax", &["m"], "y", vec![])
+        .output("y");
+    let mut models: Vec<Vec<u8>> = [conv, residual, host].map(Model::bytes).to_vec();
+    models.push(std::fs::read(scnn_models::tiny()).unwrap());
+    models
+}
+
+/// Runs the binary on a damaged file and judges how it ends; the judgement's error is what a person needs.
+fn judge(folder: &Path, file: &str, arguments: &[&str]) -> Result<bool, String> {
+    let said = folder.join("said.txt");
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin("scnnc"))
+        .current_dir(folder)
+        .args(arguments)
+        .args(["--limit-memory", "1GB", "--threads", "1"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&said).unwrap())
+        .spawn()
+        .unwrap();
+    let begin = Instant::now();
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None if begin.elapsed() > HANGS => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                return Err(format!("it hangs: {arguments:?}"));
+            }
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    let error = std::fs::read_to_string(&said).unwrap();
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(1) => {
+            let coded = error.contains("error[E0");
+            let placed = error.contains(&format!("--> {file}"));
+            if coded && placed && !error.contains("E0901") {
+                Ok(false)
+            } else {
+                Err(format!("a refusal without code or place: {error}"))
+            }
+        }
+        other => Err(format!("exit status {other:?}: {error}")),
+    }
+}
+
+/// Judges all cases; fails with the first file that breaks the rule, which is kept.
+fn judge_all(
+    what: &str,
+    extension: &str,
+    arguments: &[&str],
+    mutate: impl Fn(u64) -> Vec<u8> + Sync,
+) {
+    let (count, next) = (cases(), std::sync::atomic::AtomicU64::new(0));
+    let (accepted, broken) = (
+        std::sync::atomic::AtomicU64::new(0),
+        std::sync::Mutex::new(Vec::new()),
+    );
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let folder = TempDir::new().unwrap();
+                let file = format!("damaged.{extension}");
+                let path = folder.path().join(&file);
+                loop {
+                    let case = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    if case >= count {
+                        return;
+                    }
+                    std::fs::write(&path, mutate(case)).unwrap();
+                    let words: Vec<&str> = arguments
+                        .iter()
+                        .map(|&w| if w == "FILE" { &file } else { w })
+                        .collect();
+                    match judge(folder.path(), &file, &words) {
+                        Ok(true) => {
+                            accepted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        }
+                        Ok(false) => {}
+                        Err(reason) => {
+                            let kept = keep(&path, what, case, extension);
+                            broken
+                                .lock()
+                                .unwrap()
+                                .push(format!("{}: {reason}", kept.display()));
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let accepted = accepted.into_inner();
+    eprintln!(
+        "{what}: {count} damaged, {accepted} of them still good, {} refused",
+        count - accepted
+    );
+    let broken = broken.into_inner().unwrap();
+    assert!(
+        broken.is_empty(),
+        "{} of {count} cases break the rule:\n{}",
+        broken.len(),
+        broken.join("\n")
+    );
+}
+
+fn keep(path: &Path, what: &str, case: u64, extension: &str) -> PathBuf {
+    let kept = std::env::temp_dir().join(format!("scnnc-{what}-{case}.{extension}"));
+    std::fs::copy(path, &kept).unwrap();
+    kept
+}
+
+#[test]
+fn damaged_models_are_refused_with_code_and_place() {
+    let seeds = seeds();
+    judge_all("models", "onnx", &["run", "FILE", "-q"], |case| {
+        let mut bytes = seeds[case as usize % seeds.len()].clone();
+        let mut mutator = Mutator::new(case);
+        if case % 5 == 4 {
+            bytes.truncate(mutator.below(bytes.len()));
+        } else {
+            mutator.damage(&mut bytes);
+        }
+        bytes
+    });
+}
+
+/// A third each: damaged bytes; damaged parts under checksums that hold; damaged assembly text, assembled.
+#[test]
+fn damaged_programs_are_refused_with_code_and_place() {
+    let programs: Vec<Vec<u8>> = seeds().iter().map(|model| compile(model)).collect();
+    let texts: Vec<String> = programs
+        .iter()
+        .map(|bytes| {
+            asm::disassemble(
+                &Program::from_bytes(bytes).unwrap(),
+                &asm::Options::default(),
+            )
+        })
+        .collect();
+    judge_all("programs", "scnn", &["snapshot", "FILE", "-q"], |case| {
+        let which = case as usize / 3 % programs.len();
+        let mut mutator = Mutator::new(case);
+        match case % 3 {
+            0 => {
+                let mut bytes = programs[which].clone();
+                mutator.damage(&mut bytes);
+                bytes
+            }
+            1 => resealed(&programs[which], &mut mutator),
+            _ => {
+                // Most texts do not assemble; the first of some that does is taken, else the last as it is.
+                let mut text = String::new();
+                for _ in 0..8 {
+                    text = mutator.damage_text(&texts[which]);
+                    if let Ok(program) = asm::assemble(&text) {
+                        return program.to_bytes();
+                    }
+                }
+                text.into_bytes()
+            }
+        }
+    });
+}
+
+fn compile(model: &[u8]) -> Vec<u8> {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("m.onnx"), model).unwrap();
+    let status = Command::new(assert_cmd::cargo::cargo_bin("scnnc"))
+        .current_dir(folder.path())
+        .args(["compile", "m.onnx", "-q", "-o", "m.scnn"])
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    std::fs::read(folder.path().join("m.scnn")).unwrap()
+}
+
+/// A program file with one damaged part and checksums that are right again; `isa/src/file.rs` has the layout.
+fn resealed(bytes: &[u8], mutator: &mut Mutator) -> Vec<u8> {
+    let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let count = number(8) as usize;
+    let mut at = 12 + 12 * count + 4;
+    let mut parts: Vec<Vec<u8>> = (0..count)
+        .map(|part| {
+            let length = number(12 + 12 * part) as usize;
+            at += length;
+            bytes[at - length..at].to_vec()
+        })
+        .collect();
+    // Descriptors and code most often: they are what the verifier reads.
+    let part = [0, 1, 1, 1, 2, 2, 3, mutator.below(count)][mutator.below(8)];
+    mutator.damage(&mut parts[part]);
+    let mut sealed = bytes[..12].to_vec();
+    for part in &parts {
+        sealed.extend((part.len() as u64).to_le_bytes());
+        sealed.extend(crc32fast::hash(part).to_le_bytes());
+    }
+    sealed.extend(crc32fast::hash(&sealed).to_le_bytes());
+    sealed.extend(parts.concat());
+    sealed
+}
