@@ -161,17 +161,16 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// `count` columns from `begin` on.
-    pub fn range(&self, begin: usize, count: usize) -> impl Iterator<Item = Column<'_>> {
-        (begin..begin + count).map(|index| {
-            let [elements, nonzeros, vectors] = self.sums[index];
-            Column {
-                elements,
-                nonzeros,
-                vectors,
-                pes: &self.pes[self.starts[index] as usize..self.starts[index + 1] as usize],
-            }
-        })
+    /// A column.
+    #[inline]
+    pub fn column(&self, index: usize) -> Column<'_> {
+        let [elements, nonzeros, vectors] = self.sums[index];
+        Column {
+            elements,
+            nonzeros,
+            vectors,
+            pes: &self.pes[self.starts[index] as usize..self.starts[index + 1] as usize],
+        }
     }
 
     /// PEs that hold anything at all.

@@ -32,7 +32,7 @@ mod stream;
 mod units;
 
 use self::pes::{Pes, Run};
-use self::stream::{Source, Stream};
+use self::stream::{Arrived, Source, Stream};
 use self::units::Units;
 use super::addresses::{AccumulatorTile, BankOf};
 use super::dram::Dram;
@@ -192,9 +192,8 @@ impl<'a, W: Watcher> Engine<'a, W> {
                     self.progress();
                 }
                 Next::Deliver(ready, stream) => {
-                    self.deliver(ready, stream);
                     // Parts in the middle of a round concern nobody else.
-                    if self.run_parts(stream) {
+                    if self.deliver(ready, stream) {
                         self.progress();
                     }
                 }
@@ -247,9 +246,10 @@ impl<'a, W: Watcher> Engine<'a, W> {
         }
     }
 
-    fn deliver(&mut self, ready: u64, index: usize) {
+    /// Delivers the next part of a stream and runs what can run then; whether a round began or ended.
+    fn deliver(&mut self, ready: u64, index: usize) -> bool {
         let (Some(source), Some(part)) = (&self.source, self.streams[index].next()) else {
-            return;
+            return false;
         };
         let (vectors, bytes) = (part.vectors, part.bytes);
         let (item, first, last) = (part.item, part.first, part.last);
@@ -262,8 +262,10 @@ impl<'a, W: Watcher> Engine<'a, W> {
             *lane = arrival;
         }
         let stream = &mut self.streams[index];
-        stream.deliver(by_bus, arrival);
-        stream.look_ahead(source, &self.rounds);
+        let runs = stream.deliver(by_bus, arrival);
+        if runs.is_none() {
+            stream.look_ahead(source, &self.rounds);
+        }
         if W::WATCHES {
             let task = self.rounds[item].task;
             self.transfer(task, served, bytes);
@@ -278,6 +280,13 @@ impl<'a, W: Watcher> Engine<'a, W> {
                     task,
                     work: Work::Weights { group, round },
                 });
+            }
+        }
+        match runs {
+            None => self.run_parts(index),
+            Some(arrived) => {
+                self.run_part(index, &arrived);
+                last && self.run_parts(index)
             }
         }
     }
@@ -338,14 +347,16 @@ impl<'a, W: Watcher> Engine<'a, W> {
                 milestone = true;
                 self.begin_round(index, bounds);
             }
-            self.run_part(index);
+            if let Some(arrived) = self.streams[index].arrived.pop_front() {
+                self.run_part(index, &arrived);
+            }
         }
     }
 
-    /// Runs the oldest part that has arrived.
-    fn run_part(&mut self, index: usize) {
+    /// Runs the oldest part that has not run.
+    fn run_part(&mut self, index: usize, arrived: &Arrived) {
         let stream = &mut self.streams[index];
-        let (Some(arrived), Some(source)) = (stream.arrived.pop_front(), &self.source) else {
+        let Some(source) = &self.source else {
             return;
         };
         let part = &arrived.part;
@@ -358,7 +369,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
                 self.table
                     .begin(elements, source.width as usize, &pass.addresses);
                 let run = Run {
-                    arrived: &arrived,
+                    arrived,
                     pes: &stream.pes,
                     vectors: &pass.vectors,
                     blocks,

@@ -139,12 +139,20 @@ pub fn count(
                 of_group.fill(0);
                 let begin = (span.begin * residues) as usize;
                 let (mut all_steps, mut pairs, mut nonzero) = (0, 0, 0);
-                for (column, weights) in columns.range(begin, blocks.len()).zip(blocks) {
+                for (index, weights) in blocks.iter().enumerate() {
                     if weights.elements == 0 {
                         continue;
                     }
-                    let vectors = u64::from(weights.elements.div_ceil(f));
+                    let vectors = u64::from(if weights.elements <= f {
+                        1
+                    } else {
+                        weights.elements.div_ceil(f)
+                    });
                     counters.fifo_writes += vectors * occupied;
+                    let column = columns.column(begin + index);
+                    if column.vectors == 0 {
+                        continue;
+                    }
                     for &(pe, of_pe) in column.pes {
                         of_group[pe as usize] += vectors * u64::from(of_pe);
                     }
@@ -152,8 +160,12 @@ pub fn count(
                     pairs += u64::from(weights.elements) * column.elements;
                     nonzero += u64::from(weights.nonzeros) * column.nonzeros;
                     // A block that exceeds the FIFO comes in parts, and the activations are read once for each.
-                    counters.iaram_reads +=
-                        column.vectors * u64::from(weights.elements.div_ceil(fifo));
+                    let parts = if weights.elements <= fifo {
+                        1
+                    } else {
+                        weights.elements.div_ceil(fifo)
+                    };
+                    counters.iaram_reads += column.vectors * u64::from(parts);
                 }
                 counters.fifo_reads += all_steps;
                 counters.multiplies += pairs;

@@ -18,8 +18,8 @@ use scnn_isa::layer::ArrayStage;
 pub struct WeightLane {
     /// Its vector.
     vector: u32,
-    r: u32,
-    s: u32,
+    /// Its tap, r major.
+    tap: u32,
     /// Its part of the address.
     pub address: i32,
 }
@@ -27,8 +27,8 @@ pub struct WeightLane {
 /// What a layer's parts have in common in one pass.
 #[derive(Clone, Debug)]
 pub struct TapAddresses {
-    /// By tap, r major: row, column and part of the address.
-    taps: Vec<(u32, u32, i64)>,
+    /// Part of the address by tap, r major.
+    taps: Vec<i64>,
     /// Part of the address of the second output channel.
     channel: i64,
 }
@@ -40,7 +40,7 @@ impl TapAddresses {
         Self {
             taps: (0..rows)
                 .flat_map(|r| (0..cols).map(move |s| (r, s)))
-                .map(|(r, s)| (r, s, accumulators.tap(array, r, s)))
+                .map(|(r, s)| accumulators.tap(array, r, s))
                 .collect(),
             channel: accumulators.channel(1),
         }
@@ -122,12 +122,11 @@ impl Table {
         self.starts.push(0);
         for (vector, weights) in weights.chunks(width).enumerate() {
             for weight in weights.iter().filter(|weight| weight.tap != PLACEHOLDER) {
-                let (r, s, tap) = addresses.taps[weight.tap as usize];
+                let tap = addresses.taps[weight.tap as usize];
                 let address = i64::from(weight.k) * addresses.channel + tap;
                 self.lanes.push(WeightLane {
                     vector: vector as u32,
-                    r,
-                    s,
+                    tap: weight.tap,
                     address: self.spacing.banks.part(address),
                 });
             }
@@ -153,13 +152,13 @@ impl Table {
         for class in (1..classes.count()).filter(|&class| class_bit(class) & missing != 0) {
             let begin = self.first + class * self.spacing.class;
             let rows = &mut self.entries[begin..][..self.vectors * 2 * banks];
+            let inside = classes.inside(class);
             rows.fill(0);
             for lane in &self.lanes {
-                if classes.inside(class, lane.r as usize, lane.s as usize) {
-                    let at = lane.vector as usize * 2 * banks + lane.address as usize;
-                    rows[at] += 1;
-                    rows[at + banks] += 1;
-                }
+                let one = u8::from(inside[lane.tap as usize]);
+                let at = lane.vector as usize * 2 * banks + lane.address as usize;
+                rows[at] += one;
+                rows[at + banks] += one;
             }
         }
     }
@@ -168,6 +167,6 @@ impl Table {
 impl WeightLane {
     /// Whether its tap keeps a class in the plane.
     pub fn reaches(&self, class: usize, classes: &Classes) -> bool {
-        classes.inside(class, self.r as usize, self.s as usize)
+        classes.inside(class)[self.tap as usize]
     }
 }

@@ -17,24 +17,39 @@ use scnn_isa::plane::{Axis, Rect, Span};
 /// Classes of the activations of one residue; 0 is the class of those that have no product in the plane.
 #[derive(Clone, Debug)]
 pub struct Classes {
-    /// Taps that keep a row in the plane, by kind of row.
-    rows: Vec<Vec<bool>>,
-    cols: Vec<Vec<bool>>,
+    /// By (class, tap r major): whether the tap keeps the class in the plane.
+    inside: Vec<bool>,
+    taps: usize,
+    count: usize,
+    /// Kinds of columns: a class is one and the kind of row times these and the kind of column.
+    kinds_of_cols: u32,
 }
 
 impl Classes {
-    /// Classes, with the class of those that have no product.
-    pub fn count(&self) -> usize {
-        1 + self.rows.len() * self.cols.len()
+    fn new(rows: &[Vec<bool>], cols: &[Vec<bool>], taps: usize) -> Self {
+        let mut inside = vec![false; taps];
+        for row in rows {
+            for col in cols {
+                inside.extend(row.iter().flat_map(|&r| col.iter().map(move |&s| r && s)));
+            }
+        }
+        Self {
+            inside,
+            taps,
+            count: 1 + rows.len() * cols.len(),
+            kinds_of_cols: cols.len() as u32,
+        }
     }
 
-    /// Whether a tap keeps the activations of a class in the plane.
+    /// Classes, with the class of those that have no product.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// By tap, r major: whether it keeps the activations of a class in the plane.
     #[inline]
-    pub fn inside(&self, class: usize, r: usize, s: usize) -> bool {
-        let Some(index) = class.checked_sub(1) else {
-            return false;
-        };
-        self.rows[index / self.cols.len()][r] && self.cols[index % self.cols.len()][s]
+    pub fn inside(&self, class: usize) -> &[bool] {
+        &self.inside[class * self.taps..][..self.taps]
     }
 }
 
@@ -231,10 +246,11 @@ impl Residue {
             })
             .collect();
         Self {
-            classes: Classes {
-                rows: y.kinds,
-                cols: x.kinds,
-            },
+            classes: Classes::new(
+                &y.kinds,
+                &x.kinds,
+                (array.y.kernel * array.x.kernel) as usize,
+            ),
             pes,
         }
     }
@@ -292,7 +308,7 @@ impl Builder<'_> {
         pe: &PeLines,
         into: &mut ChannelVectors,
     ) -> u64 {
-        let kinds_of_cols = residue.classes.cols.len() as u32;
+        let kinds_of_cols = residue.classes.kinds_of_cols;
         let keeps_addresses = matches!(self.spacing.banks, BankOf::Xor(_));
         let mut classes = 0;
         let behind = pe.walk.each(self.nonzeros, channel, |zeros, n, y, x| {

@@ -231,15 +231,19 @@ impl Stream {
         self.next.as_ref()
     }
 
-    /// The next part has arrived.
-    pub fn deliver(&mut self, by_bus: u64, at: u64) {
-        let Some(part) = self.next.take() else {
-            return;
-        };
+    /// The next part has arrived. It is given back if nothing keeps it from running at once; it must, then.
+    pub fn deliver(&mut self, by_bus: u64, at: u64) -> Option<Arrived> {
+        let part = self.next.take()?;
         self.last_arrival = at;
         self.held.push_back((part.vectors, 0));
         self.held_vectors += part.vectors;
-        self.arrived.push_back(Arrived { part, by_bus, at });
+        let goes_on = !part.first && self.arrived.is_empty() && self.ending.is_none();
+        let arrived = Arrived { part, by_bus, at };
+        if goes_on {
+            return Some(arrived);
+        }
+        self.arrived.push_back(arrived);
+        None
     }
 
     /// The oldest part that had not run has: `finished` by the last PE.
