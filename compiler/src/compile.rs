@@ -139,6 +139,7 @@ pub fn compile_imported(
     transform::run_all(&mut graph, observe);
     refuse_host_only(&graph, options)?;
     let (float, calibration) = calibrated(&graph, imported.typed, options)?;
+    float.rest();
     let Integers {
         network,
         mapped,

@@ -3,12 +3,15 @@
 use crate::import::{Large, Typed, typed};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{
-    IntoRunnable, IntoTValue, OutletId, TVec, Tensor, TractError, TypedSimplePlan,
+    IntoRunnable, IntoTValue, IntoTensor, OutletId, TValue, TVec, Tensor, TractError, TypedFact,
+    TypedModel, TypedSimplePlan,
 };
+use tract_onnx::tract_hir::ops::konst::Const;
+use tract_onnx::tract_hir::tract_core::ops::source::TypedSource;
 
 /// Why the float model does not run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -23,9 +26,15 @@ impl From<TractError> for FloatError {
 }
 
 /// A model that can be run for chosen tensors.
+///
+/// It is planned when it is first run, and the plan, for which tract copies the weights into the order of its kernels,
+/// can be given up in between.
 pub struct FloatModel {
-    plan: Arc<TypedSimplePlan>,
+    typed: TypedModel,
+    plan: Mutex<Option<Arc<TypedSimplePlan>>>,
     inputs: Vec<String>,
+    /// Constants that are handed over at each run, behind the inputs.
+    handed_over: Vec<Arc<Tensor>>,
     outputs: Vec<String>,
 }
 
@@ -38,11 +47,15 @@ impl fmt::Debug for FloatModel {
     }
 }
 
+/// Bytes from which a constant is handed over at each run: the copy in the order of a kernel then lives no longer than
+/// its operator, and a network of 138 million parameters fits twice the size of its file.
+const HANDED_OVER: usize = 32 << 20;
+
 impl FloatModel {
     /// Prepares `model` to compute its outputs and the tensors in `wanted`; names that it does not compute are left out.
     ///
     /// # Errors
-    /// tract cannot read or plan the model.
+    /// tract cannot read the model.
     pub fn new(model: Typed, wanted: &[String]) -> Result<Self, FloatError> {
         let Typed {
             model: mut typed,
@@ -64,10 +77,12 @@ impl FloatModel {
             }
         }
         typed.select_output_outlets(&outlets)?;
-        let plan = typed.into_optimized()?.into_runnable()?;
+        let handed_over = hand_over(&mut typed);
         Ok(Self {
-            plan,
+            typed,
+            plan: Mutex::default(),
             inputs,
+            handed_over,
             outputs,
         })
     }
@@ -75,29 +90,61 @@ impl FloatModel {
     /// Runs it on inputs by name.
     ///
     /// # Errors
-    /// A missing input, or one that does not fit.
+    /// tract cannot plan the model; a missing input, or one that does not fit.
     pub fn run(
         &self,
         inputs: &BTreeMap<String, Tensor>,
     ) -> Result<BTreeMap<String, Tensor>, FloatError> {
-        let operands: TVec<_> = self
+        let mut operands: TVec<TValue> = self
             .inputs
             .iter()
             .map(|name| inputs.get(name).cloned().map(IntoTValue::into_tvalue))
             .collect::<Option<_>>()
             .ok_or_else(|| FloatError("an input is missing".to_owned()))?;
-        let results = self.plan.run(operands)?;
+        operands.extend(self.handed_over.iter().cloned().map(TValue::from_const));
+        let results = self.plan()?.run(operands)?;
         Ok(self
             .outputs
             .iter()
             .cloned()
-            .zip(
-                results
-                    .into_iter()
-                    .map(tract_onnx::prelude::IntoTensor::into_tensor),
-            )
+            .zip(results.into_iter().map(IntoTensor::into_tensor))
             .collect())
     }
+
+    /// Gives the plan up; another run makes it anew.
+    pub fn rest(&self) {
+        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn plan(&self) -> Result<Arc<TypedSimplePlan>, FloatError> {
+        let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = &*plan {
+            return Ok(Arc::clone(plan));
+        }
+        let made = self.typed.clone().into_optimized()?.into_runnable()?;
+        Ok(Arc::clone(plan.insert(made)))
+    }
+}
+
+/// Makes inputs of the largest constants; returns them in the order of those inputs.
+fn hand_over(model: &mut TypedModel) -> Vec<Arc<Tensor>> {
+    let mut handed_over = Vec::new();
+    for node in &mut model.nodes {
+        let Some(constant) = node.op_as::<Const>() else {
+            continue;
+        };
+        let tensor = Arc::clone(constant.val());
+        let bytes = tensor.len() * tensor.datum_type().size_of();
+        if bytes < HANDED_OVER {
+            continue;
+        }
+        let fact = TypedFact::dt_shape(tensor.datum_type(), tensor.shape());
+        node.op = Box::new(TypedSource::new(fact.clone()));
+        node.outputs[0].fact = fact;
+        model.inputs.push(OutletId::new(node.id, 0));
+        handed_over.push(tensor);
+    }
+    handed_over
 }
 
 /// Runs a sub-model once on operands in the order of its inputs.

@@ -18,7 +18,7 @@
 
 use crate::arith::{MAX_SHIFT, Requantise, TABLE_SEGMENTS};
 use crate::codec::{CodecError, Element, Format};
-use crate::layer::ArrayStage;
+use crate::layer::{ArrayStage, WeightOrder};
 use crate::layout::Grid;
 use crate::plane::Span;
 use thiserror::Error;
@@ -168,18 +168,25 @@ pub fn encode_weights(
 ) -> Vec<u8> {
     let taps = residue_taps(array, residues);
     let mut bytes = Vec::new();
-    let mut elements = Vec::new();
+    let (mut values, mut elements) = (Vec::new(), Vec::new());
     for &k in &array.channel_groups {
         for channel in group_channels(array, k, input_channels, output_channels).iter() {
             for taps in &taps {
+                values.clear();
+                match array.order {
+                    WeightOrder::Krs => values.extend(
+                        k.iter()
+                            .flat_map(|k| taps.iter().map(move |&(r, s)| (k, r, s)))
+                            .map(|(k, r, s)| weight(k, channel, r, s)),
+                    ),
+                    WeightOrder::Rsk => values.extend(
+                        taps.iter()
+                            .flat_map(|&(r, s)| k.iter().map(move |k| (k, r, s)))
+                            .map(|(k, r, s)| weight(k, channel, r, s)),
+                    ),
+                }
                 elements.clear();
-                let (kc, count) = (k.len(), taps.len() as u32);
-                let values = (0..kc * count).map(|index| {
-                    let (ko, tap) = array.order.split(index, kc, count);
-                    let (r, s) = taps[tap as usize];
-                    weight(k.begin + ko, channel, r, s)
-                });
-                format.compress_into(values, &mut elements);
+                format.compress_into(values.iter().copied(), &mut elements);
                 format.encode(&elements, &mut bytes);
             }
         }
@@ -298,7 +305,6 @@ fn check_length(kind: &'static str, bytes: &[u8], expected: usize) -> Result<(),
 mod tests {
     use super::*;
     use crate::ids::SectionId;
-    use crate::layer::WeightOrder;
     use crate::plane::Axis;
     use proptest::prelude::*;
 

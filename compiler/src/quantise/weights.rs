@@ -39,7 +39,7 @@ pub(super) fn quantise_weights(
             }
             for (integer, weight) in integers.iter_mut().zip(weights) {
                 // A weight that is not zero stays so only if it rounds to something: half a unit and less is zero.
-                *integer = (weight / scale).round().clamp(-limit, limit) as i16;
+                *integer = nearest(weight / scale, limit);
             }
             scale
         })
@@ -76,15 +76,37 @@ pub fn product_shift(
     share: f64,
 ) -> Option<u8> {
     let (low, high) = arith::signed_range(bits);
-    (0..=MAX_PRODUCT_SHIFT).find(|&shift| {
+    let fits = |negative: f64, positive: f64| {
+        low as f64 <= negative * share && positive * share <= high as f64
+    };
+    let (negative, positive) = sum_bounds(weights, per_output, range, 0);
+    // Rounding moves a product by at most half a unit: where the sums would not fit with all of them moved inwards,
+    // they need not be added up.
+    let rounding = per_output as f64 / 2.0;
+    let possible = |shift: &u8| {
+        let unit = 2f64.powi(i32::from(*shift));
+        fits(
+            negative as f64 / unit + rounding,
+            positive as f64 / unit - rounding,
+        )
+    };
+    (0..=MAX_PRODUCT_SHIFT).filter(possible).find(|&shift| {
         let (negative, positive) = sum_bounds(weights, per_output, range, shift);
-        low as f64 <= negative as f64 * share && positive as f64 * share <= high as f64
+        fits(negative as f64, positive as f64)
     })
+}
+
+/// A real number as an integer of at most `limit`, halves away from zero.
+fn nearest(value: f32, limit: f32) -> i16 {
+    // Adding a half and cutting off is exact in the wider type, and needs no call as `round` does.
+    let value = f64::from(value.clamp(-limit, limit));
+    (value + 0.5f64.copysign(value)) as i16
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{collection, prelude::*};
 
     #[test]
     fn the_product_shift_is_the_least_that_cannot_overflow() {
@@ -96,6 +118,27 @@ mod tests {
         let calibrated = product_shift(&weights, 512, [-i16::MAX, i16::MAX], 24, 1.0 / 16.0);
         assert_eq!(calibrated, Some(12));
         assert_eq!(product_shift(&[1, -1, 2], 3, [0, 100], 24, 1.0), Some(0));
+    }
+
+    proptest! {
+        #[test]
+        fn the_least_shift_is_found_without_trying_all(
+            weights in collection::vec(-3000i16..3000, 1..60), low in -32767i16..=0, high in 0i16..=32767,
+            bits in 16u32..28, share in 0.01f64..=1.0,
+        ) {
+            let per_output = weights.len().div_ceil(2);
+            let least = (0..=MAX_PRODUCT_SHIFT).find(|&shift| {
+                let (negative, positive) = sum_bounds(&weights, per_output, [low, high], shift);
+                let (least, most) = arith::signed_range(bits);
+                least as f64 <= negative as f64 * share && positive as f64 * share <= most as f64
+            });
+            prop_assert_eq!(product_shift(&weights, per_output, [low, high], bits, share), least);
+        }
+
+        #[test]
+        fn the_nearest_integer_is_what_rounding_says(value in -40000f32..40000.0) {
+            prop_assert_eq!(nearest(value, 32767.0), value.round().clamp(-32767.0, 32767.0) as i16);
+        }
     }
 
     #[test]
