@@ -198,7 +198,9 @@ impl ArrayStage {
         let groups = self.groups.max(1);
         let (per_in, per_out) = (input_channels / groups, output_channels / groups);
         let group = k.begin / per_out.max(1);
-        Span::new(group * per_in, (group + 1) * per_in)
+        // A program that was not verified may name any channel.
+        let begin = group.saturating_mul(per_in);
+        Span::new(begin, begin.saturating_add(per_in))
     }
 
     /// The taps (r, s) that residue (`ry`, `rx`) of an input block meets, r major.

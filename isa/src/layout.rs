@@ -36,7 +36,7 @@ impl Grid {
 
     /// Number of cells.
     pub const fn count(self) -> u32 {
-        self.rows * self.cols
+        self.rows.saturating_mul(self.cols)
     }
 }
 

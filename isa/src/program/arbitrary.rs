@@ -28,11 +28,14 @@ fn names() -> impl Strategy<Value = Vec<String>> {
         ".{0,6}"
     ];
     let unique = |names: Vec<String>| {
-        names
-            .into_iter()
-            .enumerate()
-            .map(|(i, name)| format!("{name}{}", "'".repeat(i)))
-            .collect()
+        let mut taken: Vec<String> = Vec::new();
+        for mut name in names {
+            while taken.contains(&name) {
+                name.push('\'');
+            }
+            taken.push(name);
+        }
+        taken
     };
     vec(name, ENTRIES as usize).prop_map(unique)
 }
