@@ -24,6 +24,7 @@ mod sensitivity;
 mod snapshot;
 mod table;
 mod tensors;
+mod trace;
 mod widths;
 mod zoo;
 

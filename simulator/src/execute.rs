@@ -14,6 +14,7 @@ use crate::baseline::Baselines;
 use crate::counters::Counters;
 use crate::energy::Energy;
 use crate::host::Segment;
+use crate::observe::Observer;
 use crate::timing::{Slots, Timing};
 use constants::LayerConstants;
 use rayon::prelude::*;
@@ -117,6 +118,8 @@ pub struct StepCounts {
     pub energy: Energy,
     /// Dense machines on the same layer.
     pub baselines: Baselines,
+    /// Elements that RAM A and RAM B hold at its end, in the PE where each holds most.
+    pub ram_elements: [u64; 2],
     /// Share of non-zero weights; 1 for layers without weights.
     pub weight_density: f64,
     /// Share of non-zeros in what was read.
@@ -169,6 +172,27 @@ impl<'a> Simulator<'a> {
         inputs: &BTreeMap<String, HostTensor>,
         options: &Options,
     ) -> Result<Execution, SimulateError> {
+        self.execute(inputs, options.timing, None)
+    }
+
+    /// Runs the program before an observer, with exact timing. It costs the parallel timing of layers, and nothing else.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_observed(
+        &self,
+        inputs: &BTreeMap<String, HostTensor>,
+        observer: &mut dyn Observer,
+    ) -> Result<Execution, SimulateError> {
+        self.execute(inputs, Timing::Exact, Some(observer))
+    }
+
+    fn execute(
+        &self,
+        inputs: &BTreeMap<String, HostTensor>,
+        timing: Timing,
+        observer: Option<&mut dyn Observer>,
+    ) -> Result<Execution, SimulateError> {
         let program = self.program;
         let mut state = State::new(self);
         for &value in &program.inputs {
@@ -187,7 +211,11 @@ impl<'a> Simulator<'a> {
         for &value in &program.outputs {
             outputs.insert(program.value(value).name.clone(), state.offer(value)?);
         }
-        state.time(options.timing);
+        state.close_host();
+        match observer {
+            None => state.time(timing),
+            Some(observer) => state.time_observed(observer),
+        }
         Ok(Execution {
             outputs,
             tensors: state.tensors,

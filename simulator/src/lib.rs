@@ -8,6 +8,7 @@
 //! Program, inputs --Simulator::run--> Execution --report::Report::of--> Report
 //! ```
 
+pub mod area;
 pub mod baseline;
 mod convolve;
 pub mod counters;
@@ -15,6 +16,7 @@ pub mod energy;
 mod execute;
 mod halo;
 mod host;
+pub mod observe;
 mod planes;
 mod ppu;
 pub mod report;
@@ -22,4 +24,4 @@ pub mod snapshot;
 mod tensor;
 pub mod timing;
 
-pub use execute::{Execution, Options, SimulateError, Simulator};
+pub use execute::{Execution, Options, SimulateError, Simulator, StepCounts, StepId};

@@ -37,6 +37,8 @@ pub struct Report {
     pub clock_gigahertz: f64,
     /// Multipliers of the machine.
     pub multipliers: u64,
+    /// Static area of the machine by component, mm2.
+    pub area_mm2: crate::area::Area,
     /// Sums over all layers.
     pub totals: Totals,
     /// Layers and host segments in the order of execution.
@@ -179,6 +181,7 @@ impl Report {
             clock_gigahertz: program.machine.clock.gigahertz,
             multipliers: u64::from(program.machine.pe_count())
                 * u64::from(program.machine.multipliers_per_pe()),
+            area_mm2: crate::area::Area::of(&program.machine),
             totals: Totals::default(),
             layers: execution
                 .steps

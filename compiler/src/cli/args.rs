@@ -237,6 +237,12 @@ pub struct Run {
     /// Write every layer's integer input, weights, output and a layer.json into a folder.
     #[arg(long, value_name = "DIR")]
     pub dump: Option<PathBuf>,
+    /// Write what the units did in the first sample, cycle by cycle, as a Chrome trace (ui.perfetto.dev opens it).
+    #[arg(long, value_name = "T.json")]
+    pub trace: Option<PathBuf>,
+    /// Show only this layer's units in the trace; may be repeated.
+    #[arg(long, value_name = "NAME", requires = "trace")]
+    pub trace_layer: Vec<String>,
     #[command(flatten)]
     pub compilation: Compilation,
 }

@@ -6,6 +6,7 @@ use super::output;
 use comfy_table::Table;
 use scnn_isa::diagnostic::Code;
 use scnn_isa::machine::{Machine, Origin, Read};
+use scnn_simulator::area::Area;
 use std::path::Path;
 
 /// `scnnc machine`.
@@ -102,5 +103,15 @@ fn show(name: &str, yaml: bool) -> Result<(), Failure> {
         table.add_row(cells);
     }
     output::print(&format!("{}\n", table.trim_fmt()));
+    let area = Area::of(&read.machine);
+    let parts = area.components().into_iter().filter(|(_, mm2)| *mm2 > 0.0);
+    let parts: Vec<String> = parts
+        .map(|(name, mm2)| format!("{name} {mm2:.2}"))
+        .collect();
+    output::print(&format!(
+        "\narea {:.1} mm2: {}\n",
+        area.total(),
+        parts.join(", ")
+    ));
     Ok(())
 }

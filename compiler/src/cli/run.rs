@@ -4,10 +4,12 @@ use super::accuracy::{Comparison, floats, top1};
 use super::args::Run;
 use super::build::{self, Input, Sample};
 use super::failure::Failure;
+use super::trace::Trace;
 use super::{dump, output, program, samples, table, tensors};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::program::Program;
 use scnn_simulator::report::{Accuracy, Report};
+use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Options, SimulateError, Simulator};
 use scnnc::calibrate::{datum_type, synthetic};
 use scnnc::compile::Compiled;
@@ -34,16 +36,26 @@ pub fn run(options: &Run) -> Result<(), Failure> {
 
     let simulator = Simulator::new(&program).map_err(|e| simulate_failure(&options.model, &e))?;
     let timing = options.timing.into();
+    if options.trace.is_some() && timing != Timing::Exact {
+        return Err(Failure::usage("`--trace` needs `--timing exact`"));
+    }
     let mut run = Tally::new(labels, timing);
     let bar = table::progress(
         samples.len() as u64,
         "simulating",
         options.compilation.quiet,
     );
-    for sample in &samples {
-        let execution = simulator
-            .run(sample, &Options { timing })
-            .map_err(|e| simulate_failure(&options.model, &e))?;
+    for (number, sample) in samples.iter().enumerate() {
+        let execution = match &options.trace {
+            Some(path) if number == 0 => {
+                let mut trace = Trace::create(&program, path, &options.trace_layer)?;
+                let execution = simulator.run_observed(sample, &mut trace);
+                trace.finish(path)?;
+                execution
+            }
+            _ => simulator.run(sample, &Options { timing }),
+        };
+        let execution = execution.map_err(|e| simulate_failure(&options.model, &e))?;
         if let (Some(compiled), true) = (&compiled, options.check) {
             run.check(compiled, sample, &execution)?;
         }

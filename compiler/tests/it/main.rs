@@ -12,4 +12,5 @@ mod onnx_cases;
 mod prune;
 mod refusals;
 mod snapshot;
+mod trace;
 mod zoo;

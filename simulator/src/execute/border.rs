@@ -35,11 +35,21 @@ impl State<'_> {
             counters,
             energy: Energy::of(&counters, self.machine),
             baselines: Baselines::default(),
+            ram_elements: self.ram_elements(),
             weight_density: 1.0,
             input_density: 1.0,
             output_density: 1.0,
         });
         Ok(())
+    }
+
+    /// Counts what crossed the host link after the last step with that step.
+    pub(super) fn close_host(&mut self) {
+        let bytes = std::mem::take(&mut self.streamed);
+        if let Some(counts) = self.steps.last_mut() {
+            counts.counters.host_bytes += bytes;
+            counts.energy = Energy::of(&counts.counters, self.machine);
+        }
     }
 
     pub(super) fn accept(&mut self, id: ValueId, data: HostTensor) -> Result<(), SimulateError> {

@@ -1,9 +1,11 @@
 //! The walk over the instructions: which layer is under way, what it has cost so far, and its time in the end.
 
+use super::traffic::add_by_pe;
 use super::{SimulateError, Simulator, StepCounts, StepId};
 use crate::baseline::{Baselines, Operands};
 use crate::counters::Counters;
 use crate::energy::Energy;
+use crate::observe::{Events, Observer};
 use crate::tensor::density;
 use crate::timing::blocks::ActivationBlocks;
 use crate::timing::nonzeros::Nonzeros;
@@ -12,7 +14,7 @@ use rayon::prelude::*;
 use scnn_isa::ids::{LayerId, RegionId, TensorId};
 use scnn_isa::instruction::Instruction;
 use scnn_isa::machine::Machine;
-use scnn_isa::program::Program;
+use scnn_isa::program::{Memory, Program};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tract_onnx::prelude::Tensor as HostTensor;
@@ -31,6 +33,8 @@ pub(super) struct State<'a> {
     pub current: Option<Current>,
     /// Elements beyond each region's size by PE, as last written.
     pub spilled: BTreeMap<RegionId, Vec<u64>>,
+    /// Elements that each RAM region holds by PE, for as long as nothing else is written there.
+    pub held: BTreeMap<RegionId, Vec<u64>>,
     /// Host link bytes since the last step was closed.
     pub streamed: u64,
     /// The instruction under way.
@@ -75,6 +79,7 @@ impl<'a> State<'a> {
             works: Vec::new(),
             current: None,
             spilled: BTreeMap::new(),
+            held: BTreeMap::new(),
             streamed: 0,
             at: 0,
         }
@@ -131,6 +136,7 @@ impl State<'_> {
                 counters: Counters::default(),
                 energy: Energy::default(),
                 baselines: Baselines::default(),
+                ram_elements: [0; 2],
                 weight_density: self.simulator.layers[id.index()].weight_density,
                 input_density: density(
                     &self.tensors[layer.source.tensor.index()],
@@ -181,6 +187,7 @@ impl State<'_> {
             counts.baselines = Baselines::of(self.machine, array, &operands);
         }
         counts.energy = Energy::of(&counts.counters, self.machine);
+        counts.ram_elements = self.ram_elements();
         let source = self.program.tensor(layer.source.tensor);
         let work = LayerWork {
             layer,
@@ -209,25 +216,69 @@ impl State<'_> {
                 (step, timed)
             })
             .collect();
-        let lanes = u64::from(machine.multipliers_per_pe()) * u64::from(machine.pe_count());
         for (step, timed) in timed {
-            let counts = &mut self.steps[step];
-            counts.cycles = timed.cycles;
-            counts.slots += timed.waits;
-            assert_eq!(
-                counts.slots.total(),
-                timed.cycles * lanes,
-                "the slots of a layer sum exactly"
-            );
+            self.close_time(step, timed);
         }
         if timing == Timing::Exact {
-            for counts in &mut self.steps {
-                if matches!(counts.id, StepId::Segment(_)) {
-                    counts.cycles = link_cycles(machine, counts.counters.host_bytes);
-                    counts.slots.host_link = counts.cycles * lanes;
-                }
+            for step in 0..self.steps.len() {
+                self.time_link(step);
             }
         }
+    }
+
+    /// Times all steps exactly, one after the other, before an observer.
+    pub(super) fn time_observed(&mut self, observer: &mut dyn Observer) {
+        let machine = self.machine;
+        let mut works = std::mem::take(&mut self.works).into_iter().peekable();
+        let mut begin = 0;
+        for step in 0..self.steps.len() {
+            let work = works.next_if(|(of, _)| *of == step);
+            let rounds = work.as_ref().map_or(0, |(_, work)| work.round_count());
+            let wanted = observer.begin(self.steps[step].id, begin, rounds);
+            if let Some((_, work)) = work {
+                let timed = if wanted {
+                    let mut events = Events {
+                        observer,
+                        instructions: &work.instructions,
+                    };
+                    exact::time_watched(machine, &work, &mut events)
+                } else {
+                    exact::time(machine, &work)
+                };
+                self.close_time(step, timed);
+            }
+            self.time_link(step);
+            observer.end(&self.steps[step], begin);
+            begin += self.steps[step].cycles;
+        }
+    }
+
+    /// Takes a layer's time into its counts.
+    fn close_time(&mut self, step: usize, timed: Timed) {
+        let lanes = self.lanes();
+        let counts = &mut self.steps[step];
+        counts.cycles = timed.cycles;
+        counts.slots += timed.waits;
+        assert_eq!(
+            counts.slots.total(),
+            timed.cycles * lanes,
+            "the slots of a layer sum exactly"
+        );
+    }
+
+    /// A host segment takes the time of its traffic over the link.
+    fn time_link(&mut self, step: usize) {
+        let (machine, lanes) = (self.machine, self.lanes());
+        let counts = &mut self.steps[step];
+        if matches!(counts.id, StepId::Segment(_)) {
+            counts.cycles = link_cycles(machine, counts.counters.host_bytes);
+            counts.slots.host_link = counts.cycles * lanes;
+        }
+    }
+
+    /// Multipliers of the array.
+    fn lanes(&self) -> u64 {
+        u64::from(self.machine.multipliers_per_pe()) * u64::from(self.machine.pe_count())
     }
 
     pub(super) fn push(&mut self, task: Task) {
@@ -235,6 +286,19 @@ impl State<'_> {
             current.tasks.push(task);
             current.instructions.push(self.at);
         }
+    }
+
+    /// Elements in RAM A and RAM B, each in the PE where it holds most.
+    pub(super) fn ram_elements(&self) -> [u64; 2] {
+        [Memory::A, Memory::B].map(|memory| {
+            let mut by_pe = Vec::new();
+            for (&region, held) in &self.held {
+                if self.program.region(region).memory == memory {
+                    add_by_pe(&mut by_pe, held);
+                }
+            }
+            by_pe.into_iter().max().unwrap_or(0)
+        })
     }
 
     pub(super) fn counters(&mut self) -> Option<&mut Counters> {

@@ -109,6 +109,11 @@ impl State<'_> {
             .iter()
             .map(|&elements| elements.saturating_sub(region.size))
             .collect();
+        let place = Place::of(region);
+        self.held
+            .retain(|&other, _| !Place::of(self.program.region(other)).overlaps(&place));
+        let kept = held.iter().map(|&elements| elements.min(region.size));
+        self.held.insert(id, kept.collect());
         let before = self.spilled.insert(id, excess.clone()).unwrap_or_default();
         let new: u64 = excess
             .iter()
@@ -194,7 +199,7 @@ impl State<'_> {
     }
 }
 
-fn add_by_pe(held: &mut Vec<u64>, more: &[u64]) {
+pub(super) fn add_by_pe(held: &mut Vec<u64>, more: &[u64]) {
     if held.len() < more.len() {
         held.resize(more.len(), 0);
     }

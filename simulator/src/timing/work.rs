@@ -26,6 +26,17 @@ pub struct LayerWork<'a> {
     pub result_bytes: u64,
 }
 
+impl LayerWork<'_> {
+    /// Rounds of all its `mac`s.
+    pub fn round_count(&self) -> u64 {
+        let rounds = |task: &Task| match task {
+            Task::Multiply(multiply) => u64::from(multiply.rounds.len()),
+            _ => 0,
+        };
+        self.tasks.iter().map(rounds).sum()
+    }
+}
+
 /// What one instruction asks of a unit.
 pub enum Task {
     /// `lda`: the DRAM mover fills a region.

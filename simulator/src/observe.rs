@@ -1,0 +1,27 @@
+//! Watching an execution: who wants to see what the units do, cycle by cycle, is an [`Observer`].
+
+use crate::execute::{StepCounts, StepId};
+use crate::timing::watch::{Event, Watcher};
+
+/// Sees the layers and host segments one after the other, with what the units do in them.
+pub trait Observer {
+    /// A step begins at cycle `begin` of the execution; `rounds` is how many it has. Whether its events are wanted.
+    fn begin(&mut self, step: StepId, begin: u64, rounds: u64) -> bool;
+    /// A unit did something for an instruction, at cycles counted from the step's begin. Events come in no order of time.
+    fn see(&mut self, event: &Event, instruction: u32);
+    /// The step has ended; it began at cycle `begin`.
+    fn end(&mut self, counts: &StepCounts, begin: u64);
+}
+
+/// Passes a layer's events on.
+pub(crate) struct Events<'a> {
+    pub observer: &'a mut dyn Observer,
+    /// The instruction of each task.
+    pub instructions: &'a [u32],
+}
+
+impl Watcher for Events<'_> {
+    fn see(&mut self, event: Event) {
+        self.observer.see(&event, self.instructions[event.task]);
+    }
+}
