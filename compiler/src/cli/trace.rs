@@ -1,4 +1,4 @@
-//! `--trace`: what the units did, cycle by cycle, as a Chrome trace, for Perfetto (ui.perfetto.dev) or chrome://tracing.
+//! `--trace`: what the units did, cycle by cycle, as a Chrome trace, for Perfetto (ui.perfetto.dev).
 //!
 //! A microsecond of the trace is a cycle of the machine, so that all numbers are whole. Tracks are the layers and host
 //! segments, the mover, the PPUs, the array, a weight stream for each PE group, and the PEs; counters are utilisation,
@@ -188,7 +188,7 @@ impl Observer for Trace<'_> {
     fn see(&mut self, event: &Event, instruction: u32) {
         let begin = self.step.begin;
         let span = [begin + event.begin, begin + event.end];
-        let shown = |round: u64| round % self.step.every == 0;
+        let shown = |round: u64| round.is_multiple_of(self.step.every);
         let word = &self.program.code[instruction as usize];
         let args = json!({
             "instruction": instruction, "nodes": self.program.nodes_of(instruction),
