@@ -49,6 +49,10 @@ pub const fn product(weight: i16, activation: i16, shift: u32) -> i32 {
     }
 }
 
+/// Bits in which sums are formed before they are compared with the accumulator's range: none may go beyond, so that
+/// one that goes beyond the accumulator is seen.
+pub const SUM_BITS: u32 = 32;
+
 /// Smallest and largest value of a signed two's-complement number of `bits` (1..=32).
 pub const fn signed_range(bits: u32) -> (i64, i64) {
     (-(1i64 << (bits - 1)), (1i64 << (bits - 1)) - 1)

@@ -67,7 +67,8 @@ pub fn sum_bounds(weights: &[i16], per_output: usize, range: [i16; 2], shift: u8
 }
 
 /// The least shift for which the share `share` of the [`sum_bounds`] stays in an accumulator of `bits`, if there is
-/// one. With all of them, no order of additions can leave it.
+/// one. With all of them, no order of additions can leave it; with less, all of them stay in
+/// [`arith::SUM_BITS`], where an overflow is seen.
 pub fn product_shift(
     weights: &[i16],
     per_output: usize,
@@ -76,6 +77,7 @@ pub fn product_shift(
     share: f64,
 ) -> Option<u8> {
     let (low, high) = arith::signed_range(bits);
+    let (least, most) = arith::signed_range(arith::SUM_BITS);
     let fits = |negative: f64, positive: f64| {
         low as f64 <= negative * share && positive * share <= high as f64
     };
@@ -92,7 +94,8 @@ pub fn product_shift(
     };
     (0..=MAX_PRODUCT_SHIFT).filter(possible).find(|&shift| {
         let (negative, positive) = sum_bounds(weights, per_output, range, shift);
-        fits(negative as f64, positive as f64)
+        let seen = least <= negative && positive <= most;
+        seen && fits(negative as f64, positive as f64)
     })
 }
 
@@ -117,6 +120,9 @@ mod tests {
         // Sums that reach a sixteenth of that need four bits less.
         let calibrated = product_shift(&weights, 512, [-i16::MAX, i16::MAX], 24, 1.0 / 16.0);
         assert_eq!(calibrated, Some(12));
+        // However small the observed sums, the largest possible ones fit 32 bits.
+        let traceable = product_shift(&weights, 512, [-i16::MAX, i16::MAX], 24, 0.0);
+        assert_eq!(traceable, Some(8));
         assert_eq!(product_shift(&[1, -1, 2], 3, [0, 100], 24, 1.0), Some(0));
     }
 

@@ -15,9 +15,20 @@ pub type Sample = BTreeMap<String, Tensor>;
 
 /// Compiles the model at `path` for `machine`, calibrated on `sample`; the graph is checked after every transform.
 pub fn compiled(path: &Path, machine: Machine, sample: &Sample) -> Compiled {
+    compiled_as(path, machine, sample, quantise::Options::default())
+}
+
+/// The same with other choices of quantisation.
+pub fn compiled_as(
+    path: &Path,
+    machine: Machine,
+    sample: &Sample,
+    quantise: quantise::Options,
+) -> Compiled {
     let options = Options {
         samples: ("test".to_owned(), vec![sample.clone()]),
         allow_host_only: true,
+        quantise,
         ..Options::new(machine)
     };
     compile(path, &options, &mut |_, graph| {

@@ -247,15 +247,21 @@ fn a_layer_may_be_narrower_than_the_others() {
 fn calibrated_sums_keep_more_bits_and_an_overflow_is_trapped() {
     let folder = tempdir().unwrap();
     let path = folder.path();
-    // A difference of two channels, calibrated where they are equal: its sums are zero, and so is the product shift.
+    // Differences of channels, calibrated where they are equal: the sums are zero, and the product shift is as small
+    // as it may be for sums that are to be seen when they overflow. There are so many channels that it is not none.
+    let channels = 64;
+    let signs: Vec<f32> = (0..channels)
+        .map(|c| if c % 2 == 0 { 1.0 } else { -1.0 })
+        .collect();
     let model = Model::new("net")
-        .input("x", &[1, 2, 1, 1])
-        .floats("w", &[1, 2, 1, 1], &[1.0, -1.0])
+        .input("x", &[1, channels, 1, 1])
+        .floats("w", &[1, channels, 1, 1], &signs)
         .node("Conv", &["x", "w"], "y", vec![])
         .output("y");
     std::fs::write(path.join("net.onnx"), model.bytes()).unwrap();
     let write = |name: &str, values: [f32; 2]| {
-        let array = ndarray::Array4::from_shape_vec((1, 2, 1, 1), values.to_vec()).unwrap();
+        let all = values.repeat(channels as usize / 2);
+        let array = ndarray::Array4::from_shape_vec((1, channels as usize, 1, 1), all).unwrap();
         write_npy(path.join(name), &array).unwrap();
     };
     write("equal.npy", [1.0, 1.0]);

@@ -1,10 +1,13 @@
 //! Random networks, compiled and simulated, against the integer interpreter to the bit and the float model in decibels.
 
-use crate::agreement::{compiled, decibels, floats, run_checked};
+use crate::agreement::{compiled, compiled_as, decibels, floats, run_checked};
 use crate::onnx::{Model, float, int, ints, noise};
 use proptest::prelude::*;
 use scnn_isa::asm;
 use scnn_isa::machine::Machine;
+use scnn_isa::program::Ranges;
+use scnnc::quantise;
+use scnnc::quantise::widths::{Bits, Widths};
 use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;
 
@@ -219,5 +222,40 @@ proptest! {
         let ratio = decibels(&compiled, &sample, &execution);
         // An output of almost nothing has no meaningful ratio.
         prop_assert!(peak < 1e-3 || ratio > 40.0, "{ratio} dB");
+    }
+
+    /// Narrow operands, and sums that were seen instead of proven: what was calibrated on never overflows.
+    #[test]
+    fn any_widths_and_calibrated_sums_agree_to_the_bit(
+        blocks in prop::collection::vec(block(), 1..5),
+        shape in (1i64..6, 3i64..12, 3i64..12),
+        weights in 2u32..=16,
+        activations in 2u32..=16,
+        seed: u64,
+    ) {
+        let shape = [shape.0, shape.1, shape.2];
+        let mut builder = Builder::new(shape, 1);
+        for block in &blocks {
+            builder.add(block);
+        }
+        let (last, _) = builder.tensors.last().unwrap().clone();
+        prop_assume!(last != "x");
+        let dims = [1, shape[0] as usize, shape[1] as usize, shape[2] as usize];
+        let input = Tensor::from_shape(&dims, &noise(dims.iter().product(), seed, 0.7)).unwrap();
+        let sample = BTreeMap::from([("x".to_owned(), input)]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.onnx");
+        std::fs::write(&path, builder.model.output(&last).bytes()).unwrap();
+        let options = quantise::Options {
+            widths: Widths { network: Bits { weights, activations }, ..Widths::default() },
+            ranges: Ranges::Calibrated,
+            ..quantise::Options::default()
+        };
+        let compiled = compiled_as(&path, Machine::preset("scnn").unwrap(), &sample, options);
+        for (tensor, contents) in compiled.network.tensors.iter().zip(&run_checked(&compiled, &sample).tensors) {
+            let bits = tensor.range[1].ilog2() + 2;
+            prop_assert!(bits <= activations, "{} has {bits} bits", tensor.name);
+            prop_assert!(contents.iter().all(|v| (tensor.range[0]..=tensor.range[1]).contains(v)));
+        }
     }
 }

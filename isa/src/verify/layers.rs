@@ -295,10 +295,12 @@ fn check_sections(program: &Program, layer: &Layer, source: &Tensor) -> Checked 
     let format = program.machine.weight_format();
     let blocks =
         WeightBlocks::decode(section, format, array, inputs, outputs, residues).map_err(bad)?;
-    match program.provenance.ranges {
-        Ranges::Proven => prove_sums(program, layer, array, &blocks, source),
-        Ranges::Calibrated => Ok(()),
-    }
+    // Sums that were only seen to stay in the accumulators are trapped when they do not.
+    let bits = match program.provenance.ranges {
+        Ranges::Proven => program.machine.pe.accumulator_bits,
+        Ranges::Calibrated => arith::SUM_BITS,
+    };
+    prove_sums(layer, array, &blocks, source, bits)
 }
 
 fn bytes(program: &Program, id: SectionId, kind: SectionKind) -> Result<&[u8], (Code, String)> {
@@ -312,13 +314,13 @@ fn bytes(program: &Program, id: SectionId, kind: SectionKind) -> Result<&[u8], (
     Ok(&section.bytes)
 }
 
-/// No order of additions leaves the accumulator: the sums of all positive and of all negative extremes stay inside.
+/// No order of additions leaves `bits`: the sums of all positive and of all negative extremes stay inside.
 fn prove_sums(
-    program: &Program,
     layer: &Layer,
     array: &ArrayStage,
     blocks: &WeightBlocks,
     source: &Tensor,
+    bits: u32,
 ) -> Checked {
     let (inputs, outputs) = (
         layer.source.channels.len(),
@@ -354,7 +356,6 @@ fn prove_sums(
             }
         }
     }
-    let bits = program.machine.pe.accumulator_bits;
     let (least, most) = arith::signed_range(bits);
     let bad = bounds
         .iter()
