@@ -134,17 +134,24 @@ pub fn compile_imported(
     options: &Options,
     observe: &mut dyn FnMut(&str, &Graph),
 ) -> Result<Compiled, CompileError> {
-    let mut graph = imported.graph;
+    let Imported {
+        mut graph,
+        typed,
+        hash,
+        source,
+    } = imported;
+    // It refers to the weights, which are not needed twice from here on.
+    drop(source);
     observe("import", &graph);
     transform::run_all(&mut graph, observe);
     refuse_host_only(&graph, options)?;
-    let (float, calibration) = calibrated(&graph, imported.typed, options)?;
+    let (float, calibration) = calibrated(&graph, typed, options)?;
     float.rest();
     let Integers {
         network,
         mapped,
         program,
-    } = integers(&graph, &calibration, &imported.hash, options)?;
+    } = integers(&graph, &calibration, &hash, options)?;
     Ok(Compiled {
         graph,
         float,

@@ -56,6 +56,8 @@ pub struct Pruned {
     pub pattern: Pattern,
     /// Every layer that could be pruned, in the model's order.
     pub layers: Vec<PrunedLayer>,
+    /// Nodes that the array multiplies for and whose weights cannot be pruned: they are computed, or integers.
+    pub left_out: Vec<String>,
     /// The pruned float model's outputs beside the unpruned one's, on the calibration samples.
     pub float: Comparison,
     /// What was measured where there was a budget.
@@ -153,9 +155,14 @@ pub fn prune(
             .map_or(0.0, |weights| pattern::density(&weights)),
     });
     let now = outputs(&pruned, judge.samples)?;
+    let known = |name: &String| subjects.iter().any(|s| s.site.nodes.contains(name));
     let report = Pruned {
         pattern: options.pattern,
         layers: layers.collect(),
+        left_out: names(imported)
+            .into_keys()
+            .filter(|name| !known(name))
+            .collect(),
         float: compare(&now, &reference),
         outcome,
         source: Arc::clone(&pruned.source),

@@ -57,7 +57,7 @@ pub enum Verb {
     Run(Run),
     /// Compare a model's cycles and energy with dense machines, the oracle and one-sided sparsity.
     Compare(Compare),
-    /// Study what pruning each layer costs in accuracy and saves in cycles and energy.
+    /// Study what pruning each layer (further) costs in accuracy and saves in cycles and energy.
     Sensitivity(Sensitivity),
     /// Print a program as assembly text.
     Disasm(Disasm),
@@ -167,6 +167,13 @@ pub struct Pruning {
     /// Write the pruned model: the ONNX file as it is, with zeros where weights went.
     #[arg(long, value_name = "FILE")]
     pub save_onnx: Option<PathBuf>,
+}
+
+impl Pruning {
+    /// Whether weights are to go, and not only which if they do.
+    pub fn says_how_much(&self) -> bool {
+        self.prune.is_some() || self.prune_file.is_some() || self.prune_budget.is_some()
+    }
 }
 
 /// How sums are kept in the accumulators.

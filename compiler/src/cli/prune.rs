@@ -177,12 +177,20 @@ pub fn table(pruned: &Pruned) -> String {
         "pruned    {} from {before:.4} to {after:.4} of all weights; float model against the unpruned one: {beside}",
         pruned.pattern
     );
+    if !pruned.left_out.is_empty() {
+        let _ = writeln!(
+            text,
+            "left out  {}: their weights are computed, or integers",
+            pruned.left_out.join(", ")
+        );
+    }
     if let Some(outcome) = &pruned.outcome {
         let _ = writeln!(
             text,
-            "budget    {}, on {} calibration samples: float model {}; in integers {}; pruned {}",
+            "budget    {}, on {} calibration sample{}: float model {}; in integers {}; pruned {}",
             outcome.budget,
             outcome.samples,
+            if outcome.samples == 1 { "" } else { "s" },
             score(&outcome.float, outcome),
             score(&outcome.unpruned, outcome),
             score(&outcome.pruned, outcome)

@@ -95,8 +95,14 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
         .prune_pattern
         .unwrap_or_default();
     let machine = machine::load(&options.compilation.machine)?;
-    let imported = build::open(&options.model, &options.compilation)?;
-    let (choices, _) = build::options(&imported, &options.compilation, &[], machine)?;
+    let mut imported = build::open(&options.model, &options.compilation)?;
+    let mut pruning = None;
+    if options.compilation.pruning.says_how_much() {
+        let (model, compilation) = (&options.model, &options.compilation);
+        (imported, pruning) = build::pruned(model, imported, compilation, &[], &machine)?;
+    }
+    let (mut choices, _) = build::options(&imported, &options.compilation, &[], machine)?;
+    choices.pruning = pruning;
     let base = compile::compile_imported(imported.clone(), &choices, &mut |_, _| ())
         .map_err(|e| Failure::compile(&options.model, &e))?;
     build::warn_of_noise(&choices, &options.compilation);
@@ -231,6 +237,13 @@ fn densities(words: &[f64]) -> Result<Vec<f64>, Failure> {
 /// The layers that are named, or all.
 fn chosen(imported: &Imported, names: &[String]) -> Result<Vec<String>, Failure> {
     let all = prune::prunable(imported);
+    if all.is_empty() {
+        return Err(Failure::input(
+            Code::NothingToPrune,
+            &prune::PruneError::NoWeights.to_string(),
+            "`scnnc check` tells what of the model runs on the array",
+        ));
+    }
     if names.is_empty() {
         return Ok(all);
     }

@@ -108,8 +108,9 @@ pub(crate) struct Found {
 /// Steps of the bisection: the price to a thousandth of its span of ten decades.
 const STEPS: usize = 12;
 const DECADES: f64 = 10.0;
-/// How often the price is halved until the integer network holds what the float model does.
-const RETREATS: usize = 6;
+/// How often the price is lowered, and to what of it, until the integer network holds what the float model does.
+const RETREATS: usize = 12;
+const RETREAT: f64 = 0.8;
 
 /// A search for densities that keep a budget.
 pub(crate) struct Search<'a> {
@@ -252,7 +253,7 @@ impl Search<'_> {
             if self.keeps(unpruned, &score) {
                 return Ok(found(targets, score));
             }
-            price /= 2.0;
+            price *= RETREAT;
         }
         Ok(found(vec![None; self.subjects.len()], unpruned.integer))
     }
