@@ -140,7 +140,7 @@ pub fn wanted(graph: &Graph) -> Vec<String> {
 }
 
 /// Observes the [`wanted`] tensors on `samples`, maps from input name to tensor. `widths` are those that the tensors
-/// will have, which only [`Method::Entropy`] asks for.
+/// will have, which only [`Method::Entropy`] asks for. Gives the values on the first sample too.
 ///
 /// # Errors
 /// A sample does not fit the model, or the model fails on it.
@@ -151,8 +151,9 @@ pub fn calibrate(
     method: Method,
     widths: &Resolved,
     samples: impl IntoIterator<Item = BTreeMap<String, Tensor>>,
-) -> Result<Calibration, FloatError> {
+) -> Result<(Calibration, BTreeMap<String, Tensor>), FloatError> {
     let wanted = wanted(graph);
+    let mut first = None;
     let histograms = method != Method::MinMax;
     let mut observed: BTreeMap<String, Observed> = BTreeMap::new();
     let mut count = 0;
@@ -165,6 +166,7 @@ pub fn calibrate(
                 observed.add(tensor, histograms);
             }
         }
+        first.get_or_insert_with(|| values(results, &sample));
     }
     let mut bits: BTreeMap<&str, u32> = BTreeMap::new();
     for id in graph.dag.node_indices() {
@@ -179,13 +181,37 @@ pub fn calibrate(
             (name, range)
         })
         .collect();
-    Ok(Calibration {
+    let calibration = Calibration {
         source: source.to_owned(),
         samples: count,
         method,
         ranges,
         sums: BTreeMap::new(),
-    })
+    };
+    Ok((calibration, first.unwrap_or_default()))
+}
+
+/// The values of all tensors that `model` computes on one sample, and of its inputs.
+///
+/// # Errors
+/// The sample does not fit the model, or the model fails on it.
+pub fn observe_one(
+    model: &FloatModel,
+    sample: &BTreeMap<String, Tensor>,
+) -> Result<BTreeMap<String, Tensor>, FloatError> {
+    Ok(values(model.run(sample)?, sample))
+}
+
+fn values(
+    mut results: BTreeMap<String, Tensor>,
+    sample: &BTreeMap<String, Tensor>,
+) -> BTreeMap<String, Tensor> {
+    for (name, tensor) in sample {
+        results
+            .entry(name.clone())
+            .or_insert_with(|| tensor.clone());
+    }
+    results
 }
 
 /// What is kept of a tensor from one sample to the next.

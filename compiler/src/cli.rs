@@ -7,6 +7,7 @@ mod args;
 mod build;
 mod compare;
 mod dump;
+mod explain;
 mod failure;
 mod inspect;
 mod internal;
@@ -65,6 +66,7 @@ fn run_verb(arguments: &Arguments) -> ExitCode {
         Verb::Compile(options) => build::compile(options),
         Verb::Run(options) => run::run(options),
         Verb::Compare(options) => compare::compare(options),
+        Verb::Explain(options) => explain::explain(options),
         Verb::Sensitivity(options) => sensitivity::sensitivity(options),
         Verb::Disasm(options) => program::disasm(options),
         Verb::Asm(options) => program::asm(options),

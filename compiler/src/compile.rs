@@ -6,6 +6,7 @@ use crate::float::{FloatError, FloatModel, run_once};
 use crate::graph::{Graph, Op};
 use crate::import::{ImportErrors, ImportOptions, Imported, Typed, import};
 use crate::interpret::{InterpretError, interpret};
+use crate::map::occupancy::Occupancy;
 use crate::map::{self, MapError, Mapped, Strategy};
 use crate::quantise::{self, HostStep, QuantiseError, Quantised};
 use crate::transform;
@@ -27,7 +28,9 @@ pub struct Options {
     /// The machine.
     pub machine: Machine,
     /// How mappings are found.
-    pub strategy: Strategy,
+    pub mapping: map::Options,
+    /// A mapping to take instead, as [`map::file`] writes it.
+    pub mapping_file: Option<String>,
     /// Number formats.
     pub quantise: quantise::Options,
     /// Values of symbolic dimensions.
@@ -51,7 +54,8 @@ impl Options {
     pub fn new(machine: Machine) -> Self {
         Self {
             machine,
-            strategy: Strategy::default(),
+            mapping: map::Options::default(),
+            mapping_file: None,
             quantise: quantise::Options::default(),
             dims: BTreeMap::new(),
             samples: (String::new(), Vec::new()),
@@ -75,6 +79,8 @@ pub struct Compiled {
     pub calibration: Calibration,
     /// The integer network.
     pub network: Quantised,
+    /// Where activations are not zero, on the first calibration sample.
+    pub occupancy: Occupancy,
     /// Its mapping.
     pub mapped: Mapped,
     /// The program.
@@ -105,6 +111,12 @@ pub enum CompileError {
     /// The network has no mapping.
     #[error(transparent)]
     Map(#[from] MapError),
+    /// The mapping file is no mapping of this network.
+    #[error(transparent)]
+    MappingFile(#[from] map::file::ReadMappingError),
+    /// The mapping file has the right form, but what it asks for is not legal.
+    #[error("the mapping is not legal: {}", .0.first().map_or("unknown", |problem| &problem.message))]
+    IllegalMapping(Vec<Problem>),
     /// What was emitted is not a valid program: a bug of the compiler.
     #[error("the emitted program is not valid: {}", .0.first().map_or("unknown", |problem| &problem.message))]
     Invalid(Vec<Problem>),
@@ -145,18 +157,22 @@ pub fn compile_imported(
     observe("import", &graph);
     transform::run_all(&mut graph, observe);
     refuse_host_only(&graph, options)?;
-    let (float, calibration) = calibrated(&graph, typed, options)?;
+    let (float, calibration, observed) = calibrated(&graph, typed, options)?;
     float.rest();
     let Integers {
         network,
+        occupancy,
         mapped,
         program,
-    } = integers(&graph, &calibration, &hash, options)?;
+    } = integers(&graph, &calibration, &hash, options, |network| {
+        Occupancy::of(network, &observed)
+    })?;
     Ok(Compiled {
         graph,
         float,
         calibration,
         network,
+        occupancy,
         mapped,
         program,
     })
@@ -167,13 +183,16 @@ pub fn compile_imported(
 pub struct Integers {
     /// The integer network.
     pub network: Quantised,
+    /// Where its activations are not zero.
+    pub occupancy: Occupancy,
     /// Its mapping.
     pub mapped: Mapped,
     /// The program.
     pub program: Program,
 }
 
-/// Quantises, maps and emits a transformed graph; `hash` is that of the model's file.
+/// Quantises, maps and emits a transformed graph; `hash` is that of the model's file, `occupancy` tells where the
+/// activations of the integer network are not zero.
 ///
 /// # Errors
 /// See [`CompileError`].
@@ -182,20 +201,29 @@ pub fn integers(
     calibration: &Calibration,
     hash: &str,
     options: &Options,
+    occupancy: impl FnOnce(&Quantised) -> Occupancy,
 ) -> Result<Integers, CompileError> {
     let network = quantise::quantise(graph, calibration, &options.machine, &options.quantise)?;
-    let mapped = map::map(&network, &options.machine, options.strategy)?;
+    let occupancy = occupancy(&network);
+    let (mapped, mapping) = map_network(&network, &occupancy, options)?;
     let provenance = Provenance {
         tool: concat!("scnnc ", env!("CARGO_PKG_VERSION")).to_owned(),
         model: graph.name.clone(),
         model_hash: hash.to_owned(),
-        options: describe(options, calibration),
+        options: describe(options, calibration, &mapping),
         ranges: options.quantise.ranges,
     };
     let program = emit(&network, &mapped, &options.machine, provenance);
-    verify(&program).map_err(CompileError::Invalid)?;
+    verify(&program).map_err(|problems| {
+        if options.mapping_file.is_some() {
+            CompileError::IllegalMapping(problems)
+        } else {
+            CompileError::Invalid(problems)
+        }
+    })?;
     Ok(Integers {
         network,
+        occupancy,
         mapped,
         program,
     })
@@ -211,7 +239,7 @@ pub fn interpret_samples(
 ) -> Result<Vec<BTreeMap<String, Tensor>>, CompileError> {
     let mut graph = imported.graph;
     transform::run_all(&mut graph, &mut |_, _| {});
-    let (_, calibration) = calibrated(&graph, imported.typed, options)?;
+    let (_, calibration, _) = calibrated(&graph, imported.typed, options)?;
     let network = quantise::quantise(&graph, &calibration, &options.machine, &options.quantise)?;
     samples(&graph, options)
         .iter()
@@ -219,22 +247,24 @@ pub fn interpret_samples(
         .collect()
 }
 
-/// The float model, and the ranges that were given or that it shows.
+/// The float model, the ranges that were given or that it shows, and its values on the first sample.
 fn calibrated(
     graph: &Graph,
     typed: Typed,
     options: &Options,
-) -> Result<(FloatModel, Calibration), CompileError> {
+) -> Result<(FloatModel, Calibration, Sample), CompileError> {
     let float = FloatModel::new(typed, &calibrate::wanted(graph))?;
     let samples = samples(graph, options);
-    let mut calibration = match &options.calibration {
-        Some(calibration) => calibration.clone(),
-        None => observe_ranges(graph, &float, &samples, options)?,
+    let (mut calibration, observed) = match (&options.calibration, samples.first()) {
+        (Some(calibration), Some(sample)) => {
+            (calibration.clone(), calibrate::observe_one(&float, sample)?)
+        }
+        _ => observe_ranges(graph, &float, &samples, options)?,
     };
     if options.quantise.ranges == Ranges::Calibrated && calibration.sums.is_empty() {
         calibration.sums = observe_sums(graph, &calibration, &samples, options)?;
     }
-    Ok((float, calibration))
+    Ok((float, calibration, observed))
 }
 
 /// Runs a host segment.
@@ -259,7 +289,7 @@ fn observe_ranges(
     float: &FloatModel,
     samples: &[Sample],
     options: &Options,
-) -> Result<Calibration, CompileError> {
+) -> Result<(Calibration, Sample), CompileError> {
     let source = if options.samples.1.is_empty() {
         "seeded noise"
     } else {
@@ -289,6 +319,33 @@ fn observe_sums(
     Ok(sums::observe(&network, samples, &mut on_host)?)
 }
 
+/// The mapping, and how it was found, as the program says.
+fn map_network(
+    network: &Quantised,
+    occupancy: &Occupancy,
+    options: &Options,
+) -> Result<(Mapped, String), CompileError> {
+    let machine = &options.machine;
+    let Some(text) = &options.mapping_file else {
+        let mapped = map::map(network, machine, occupancy, options.mapping)?;
+        let mut name = options.mapping.strategy.name().to_owned();
+        if options.mapping.strategy == Strategy::Search {
+            name = format!("{name} objective={}", options.mapping.objective.name());
+        }
+        return Ok((mapped, name));
+    };
+    let mut mapped = map::file::read(text, network, machine)?;
+    let paper = map::Options {
+        strategy: Strategy::Paper,
+        ..options.mapping
+    };
+    // The paper's mapping is the paper's, wherever it was read.
+    let is_paper =
+        map::map(network, machine, occupancy, paper).is_ok_and(|paper| paper.decides_as(&mapped));
+    mapped.predicted = map::predict(network, machine, occupancy, &mapped);
+    Ok((mapped, if is_paper { "paper" } else { "file" }.to_owned()))
+}
+
 fn refuse_host_only(graph: &Graph, options: &Options) -> Result<(), CompileError> {
     let on_machine = graph
         .dag
@@ -307,10 +364,10 @@ fn refuse_host_only(graph: &Graph, options: &Options) -> Result<(), CompileError
 }
 
 /// The options that decide the program, in canonical order.
-fn describe(options: &Options, calibration: &Calibration) -> Vec<String> {
+fn describe(options: &Options, calibration: &Calibration, mapping: &str) -> Vec<String> {
     let mut words = vec![
         format!("machine={}", options.machine.name),
-        format!("mapping={}", options.strategy.name()),
+        format!("mapping={mapping}"),
         format!("bits={}", options.quantise.widths.network),
         format!(
             "headroom={}",

@@ -163,8 +163,8 @@ impl<'a> Emitter<'a> {
         }
         for (number, pass) in mapping.passes.iter().enumerate() {
             let tile = Span::new(pass.source_tile, pass.source_tile + 1);
-            let from = self.source(index, layer.source.tensor, tile);
             let pass = number as u32;
+            let from = self.source(index, layer.source.tensor, tile, pass);
             match &described.array {
                 None => self.push(Instruction::Ppu {
                     pass,
@@ -200,24 +200,30 @@ impl<'a> Emitter<'a> {
     }
 
     /// The region that a pass reads, loaded first if need be.
-    fn source(&mut self, step: usize, tensor: TensorId, tile: Span) -> RegionId {
+    fn source(&mut self, step: usize, tensor: TensorId, tile: Span, pass: u32) -> RegionId {
         match self.mapped.residency.stages[step] {
             None => self.home(tensor),
-            Some(Stage::PerTile(slot)) => {
-                let to = self.ram_region(tensor, slot, tile);
-                let from = self.dram_region(tensor);
-                self.push(Instruction::Lda { from, to });
-                to
+            Some(Stage::PerTile(slot)) => self.staged(tensor, slot, tile),
+            Some(Stage::Alternate(slots)) => {
+                self.staged(tensor, slots[pass as usize % slots.len()], tile)
             }
             Some(Stage::Once(slot)) => self.ram_region(tensor, slot, Span::new(0, 1)),
             Some(Stage::Kept(at)) => self.source_kept(at, tensor),
         }
     }
 
+    /// Loads a tile from DRAM.
+    fn staged(&mut self, tensor: TensorId, slot: Slot, tile: Span) -> RegionId {
+        let to = self.ram_region(tensor, slot, tile);
+        let from = self.dram_region(tensor);
+        self.push(Instruction::Lda { from, to });
+        to
+    }
+
     fn source_kept(&mut self, step: usize, tensor: TensorId) -> RegionId {
         match self.mapped.residency.stages[step] {
             Some(Stage::Once(slot)) => self.ram_region(tensor, slot, Span::new(0, 1)),
-            Some(Stage::PerTile(_) | Stage::Kept(_)) | None => {
+            Some(Stage::PerTile(_) | Stage::Alternate(_) | Stage::Kept(_)) | None => {
                 unreachable!("only whole tensors are kept")
             }
         }

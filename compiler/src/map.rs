@@ -4,13 +4,25 @@
 //! Kc = 8 or the largest below it that the accumulators hold, one PE group. A tensor that exceeds an activation RAM
 //! lives in DRAM and is cut into temporal tiles that fit; consumers load one tile after the other.
 //!
-//! Decided in this order, each in a module of its own: how every tensor is tiled ([`tiling`]), where it lives and
-//! when ([`residency`]), and how the output channels of every layer are grouped (here).
+//! [`Strategy::Search`] looks for better ones with a model of their cost ([`cost`]), fed by exact counts of the
+//! weights ([`weights`]) and of the activations of a calibration sample ([`occupancy`]).
+//!
+//! Decided are, each in a module of its own: how every tensor is tiled ([`tiling`], [`candidates`]), where it lives
+//! and when ([`residency`]), and how the output channels of every layer are grouped ([`candidates`], [`search`]).
 
+pub mod candidates;
+pub mod cost;
+pub mod explain;
+pub mod file;
+pub mod occupancy;
 pub mod residency;
+pub mod search;
 pub mod tiling;
+pub mod weights;
 
-use crate::quantise::{IntLayer, Quantised, Step};
+use crate::quantise::{IntLayer, Quantised};
+use cost::Cost;
+use occupancy::Occupancy;
 use residency::Residency;
 use scnn_isa::ids::SectionId;
 use scnn_isa::layer::{ArrayStage, Layer, Operand, Pass, Pool, PpuStage, WeightOrder};
@@ -24,8 +36,10 @@ use tiling::Tiling;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
     /// The paper's fixed dataflow.
-    #[default]
     Paper,
+    /// The best that the cost model finds.
+    #[default]
+    Search,
 }
 
 impl Strategy {
@@ -33,8 +47,51 @@ impl Strategy {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Paper => "paper",
+            Self::Search => "search",
         }
     }
+}
+
+/// What the search makes small.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Objective {
+    /// Cycles.
+    #[default]
+    Cycles,
+    /// Energy.
+    Energy,
+    /// Their product.
+    EnergyDelay,
+}
+
+impl Objective {
+    /// Name on the command line and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cycles => "cycles",
+            Self::Energy => "energy",
+            Self::EnergyDelay => "edp",
+        }
+    }
+
+    /// The number that is made small.
+    pub fn score(self, cost: &Cost) -> f64 {
+        let cycles = cost.cycles as f64;
+        match self {
+            Self::Cycles => cycles,
+            Self::Energy => cost.energy_pj,
+            Self::EnergyDelay => cycles * cost.energy_pj,
+        }
+    }
+}
+
+/// Choices of mapping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// How mappings are found.
+    pub strategy: Strategy,
+    /// What the search makes small.
+    pub objective: Objective,
 }
 
 /// Output channels of a group in the paper's evaluation (section 5).
@@ -81,6 +138,17 @@ pub struct Mapped {
     pub residency: Residency,
     /// The mapping of every step that is a layer; `None` for host steps.
     pub layers: Vec<Option<LayerMapping>>,
+    /// What the cost model says of every layer; `None` for host steps.
+    pub predicted: Vec<Option<Cost>>,
+}
+
+impl Mapped {
+    /// Whether two mappings make the same program.
+    pub fn decides_as(&self, other: &Self) -> bool {
+        self.layouts == other.layouts
+            && self.residency == other.residency
+            && self.layers == other.layers
+    }
 }
 
 /// The mapping of a layer.
@@ -94,40 +162,49 @@ pub struct LayerMapping {
     pub kc: u32,
     /// Output-channel groups.
     pub channel_groups: Vec<Span>,
+    /// Order of the weights inside a block.
+    pub order: WeightOrder,
 }
 
-/// Maps `network` onto `machine`.
+impl LayerMapping {
+    /// Rounds of a pass.
+    pub fn rounds(&self) -> u64 {
+        self.channel_groups.len() as u64 / u64::from(self.pe_groups.count().max(1))
+    }
+}
+
+/// Maps `network` onto `machine`; `occupancy` says where its activations are not zero.
 ///
 /// # Errors
 /// See [`MapError`].
-pub fn map(network: &Quantised, machine: &Machine, strategy: Strategy) -> Result<Mapped, MapError> {
+pub fn map(
+    network: &Quantised,
+    machine: &Machine,
+    occupancy: &Occupancy,
+    options: Options,
+) -> Result<Mapped, MapError> {
     if machine.dataflow.kind == Dataflow::DotProductDense {
         return Err(MapError::Baseline(machine.name.clone()));
     }
-    match strategy {
-        Strategy::Paper => paper(network, machine),
+    let search = search::Search::new(network, machine, occupancy, options.objective);
+    match options.strategy {
+        Strategy::Paper => search.paper(),
+        Strategy::Search => search.run(),
     }
 }
 
-fn paper(network: &Quantised, machine: &Machine) -> Result<Mapped, MapError> {
-    let tiling = Tiling::paper(network, machine)?;
-    let residency = Residency::plan(network, machine, &tiling);
-    let layers = network
-        .steps
-        .iter()
-        .map(|step| match step {
-            Step::Layer(layer) => map_layer(network, machine, &tiling, layer).map(Some),
-            Step::Host(_) => Ok(None),
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(Mapped {
-        layouts: tiling.layouts,
-        residency,
-        layers,
-    })
+/// What the cost model says of every step of a mapping, however it was found.
+pub fn predict(
+    network: &Quantised,
+    machine: &Machine,
+    occupancy: &Occupancy,
+    mapped: &Mapped,
+) -> Vec<Option<Cost>> {
+    search::Search::new(network, machine, occupancy, Objective::Cycles).predict_mapped(mapped)
 }
 
-fn map_layer(
+/// The paper's mapping of a layer whose source is tiled so.
+pub(crate) fn map_paper_layer(
     network: &Quantised,
     machine: &Machine,
     tiling: &Tiling,
@@ -141,9 +218,10 @@ fn map_layer(
             pe_groups: Grid::ONE,
             kc: 0,
             channel_groups: Vec::new(),
+            order: WeightOrder::Krs,
         });
     };
-    let needed = tiling.accumulators(network, layer, &passes);
+    let needed = tiling.accumulators(layer, &passes);
     let available = machine.accumulator_entries();
     let per_group = layer.destination.channels.len() / conv.groups;
     let fitting = u64::from(available) / needed.max(1);
@@ -169,6 +247,7 @@ fn map_layer(
         pe_groups: Grid::ONE,
         kc,
         channel_groups,
+        order: WeightOrder::Krs,
     })
 }
 
@@ -197,7 +276,7 @@ pub fn descriptor(layer: &IntLayer, mapping: &LayerMapping) -> Layer {
             x: conv.x,
             pe_groups: mapping.pe_groups,
             channel_groups: mapping.channel_groups.clone(),
-            order: WeightOrder::Krs,
+            order: mapping.order,
             weights: SectionId(0),
             product_shift: conv.product_shift,
         }),

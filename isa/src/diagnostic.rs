@@ -75,6 +75,7 @@ codes! {
     DoesNotFit "E0402" "a layer does not fit the machine" "The message names the buffer and by how much it is too small; `scnnc machine show` tells its size.";
     CalibrationMissing "E0403" "a tensor cannot be quantised" "Its range is missing from the calibration, or its sums fit no accumulator. Calibrate again, or with more headroom.";
     HostRefused "E0404" "a node would run on the host" "`--no-host` was given, and these nodes have no place on the array.";
+    BadMapping "E0405" "a mapping file is no mapping of this network" "It names other tensors or layers, or asks for something that the machine does not do; the message names the layer and, for a buffer, by how many bytes it is exceeded. `--save-mapping` writes a mapping that can be edited.";
     NotAProgram "E0501" "this is no program file" "Program files begin with `SCNN`; `scnnc compile` writes them.";
     ProgramVersion "E0502" "the program has another version" "It was written by another version of scnnc. Compile the model again.";
     ProgramChecksum "E0503" "the program file is damaged" "A checksum does not match its bytes; the message names the part. Compile the model again.";

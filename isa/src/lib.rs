@@ -14,6 +14,7 @@ pub mod asm;
 pub mod codec;
 pub mod diagnostic;
 pub mod file;
+pub mod halo;
 pub mod ids;
 pub mod instruction;
 pub mod layer;

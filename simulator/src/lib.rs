@@ -14,7 +14,6 @@ mod convolve;
 pub mod counters;
 pub mod energy;
 mod execute;
-mod halo;
 mod host;
 pub mod observe;
 mod planes;

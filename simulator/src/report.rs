@@ -93,6 +93,9 @@ pub struct Layer {
     pub accuracy: Option<Accuracy>,
     /// Cycles.
     pub cycles: u64,
+    /// Cycles that the compiler's cost model expects for one inference, where the mapping is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_cycles: Option<u64>,
     /// Slots by cause; they sum to cycles x PEs x multipliers.
     pub slots: Slots,
     /// Useful multiplications over cycles x multipliers, 0..=1.
@@ -213,6 +216,29 @@ impl Report {
         self.sum();
     }
 
+    /// Puts the compiler's predictions beside the cycles, by step; `None` for host segments.
+    pub fn predict(&mut self, cycles: impl IntoIterator<Item = Option<u64>>) {
+        for (layer, cycles) in self.layers.iter_mut().zip(cycles) {
+            layer.predicted_cycles = cycles;
+        }
+    }
+
+    /// Errors of the predictions, predicted over simulated less one, of the layers of the array, ascending by size.
+    pub fn prediction_errors(&self) -> Vec<(f64, &str)> {
+        let samples = f64::from(self.samples);
+        let mut errors: Vec<(f64, &str)> = self
+            .array_layers()
+            .filter(|layer| layer.cycles > 0)
+            .filter_map(|layer| {
+                let predicted = layer.predicted_cycles? as f64;
+                let error = predicted * samples / layer.cycles as f64 - 1.0;
+                Some((error, layer.name.as_str()))
+            })
+            .collect();
+        errors.sort_by(|a, b| a.0.abs().total_cmp(&b.0.abs()));
+        errors
+    }
+
     /// Layers of the array: those with a dense baseline.
     pub fn array_layers(&self) -> impl Iterator<Item = &Layer> {
         self.layers.iter().filter(|layer| layer.baselines.macs > 0)
@@ -263,6 +289,7 @@ fn layer(program: &Program, index: u32, step: &StepCounts) -> Layer {
         },
         accuracy: None,
         cycles: step.cycles,
+        predicted_cycles: None,
         slots: step.slots,
         utilisation: utilisation(&step.slots),
         baselines: step.baselines,

@@ -59,6 +59,8 @@ pub enum Verb {
     Compare(Compare),
     /// Study what pruning each layer (further) costs in accuracy and saves in cycles and energy.
     Sensitivity(Sensitivity),
+    /// Tell why each layer is mapped as it is, what bounds it, and what else there was.
+    Explain(Explain),
     /// Print a program as assembly text.
     Disasm(Disasm),
     /// Assemble a text to a program file.
@@ -88,8 +90,17 @@ pub struct Compilation {
     #[arg(long, value_name = "PRESET|FILE", default_value = "scnn")]
     pub machine: String,
     /// How mappings are found.
-    #[arg(long, value_enum, default_value_t = Mapping::Paper)]
+    #[arg(long, value_enum, default_value_t = Mapping::Search)]
     pub mapping: Mapping,
+    /// What the search makes small.
+    #[arg(long, value_enum, default_value_t = Objective::Cycles)]
+    pub objective: Objective,
+    /// Take the mapping from a file that `--save-mapping` wrote, edited or not.
+    #[arg(long, value_name = "M.yaml", conflicts_with_all = ["mapping", "objective"])]
+    pub mapping_file: Option<PathBuf>,
+    /// Write the mapping as YAML.
+    #[arg(long, value_name = "M.yaml")]
+    pub save_mapping: Option<PathBuf>,
     /// Value of a symbolic dimension; may be repeated.
     #[arg(long = "dim", value_name = "NAME=VALUE")]
     pub dims: Vec<String>,
@@ -199,6 +210,19 @@ impl From<Ranges> for scnn_isa::program::Ranges {
 pub enum Mapping {
     /// The paper's fixed dataflow: Kc = 8, one PE group.
     Paper,
+    /// The best that the cost model finds; no layer slower than the paper's.
+    Search,
+}
+
+/// What the search makes small.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Objective {
+    /// Cycles.
+    Cycles,
+    /// Energy.
+    Energy,
+    /// Energy times cycles.
+    Edp,
 }
 
 #[derive(Debug, Args)]
@@ -339,6 +363,20 @@ pub struct Sensitivity {
     /// Write the points as CSV or JSON.
     #[arg(short, long, value_name = "S.csv|S.json")]
     pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub compilation: Compilation,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The ONNX file.
+    pub model: PathBuf,
+    /// Only this layer (or the layer of this ONNX node), with its tiles drawn.
+    #[arg(long, value_name = "NAME")]
+    pub layer: Option<String>,
+    /// Inputs to count activations on, as for `run`. Without them: seeded noise.
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub input: Vec<String>,
     #[command(flatten)]
     pub compilation: Compilation,
 }

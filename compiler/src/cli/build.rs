@@ -1,16 +1,16 @@
 //! `compile`, and the compilation that `run` begins with.
 
-use super::args::{Compilation, Compile, Mapping};
+use super::args::{Compilation, Compile, Mapping, Objective};
 use super::failure::Failure;
 pub use super::samples::{Input, inputs_of, read_samples};
 use super::{machine, output, prune, samples, widths};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::machine::Machine;
 use scnnc::calibrate::Calibration;
-use scnnc::compile::{self, Compiled, Options};
+use scnnc::compile::{self, CompileError, Compiled, Options};
 use scnnc::graph::Graph;
 use scnnc::import::{ImportOptions, Imported, import};
-use scnnc::map::Strategy;
+use scnnc::map::{self, Strategy};
 use scnnc::prune::budget::Budget;
 use scnnc::quantise;
 use std::collections::BTreeMap;
@@ -102,12 +102,22 @@ pub fn build_on(
     if let Some(failure) = dump.failure {
         return Err(failure);
     }
-    let compiled = result.map_err(|error| Failure::compile(path, &error))?;
+    let compiled = result.map_err(|error| match (&error, &compilation.mapping_file) {
+        (CompileError::MappingFile(_) | CompileError::IllegalMapping(_), Some(file)) => {
+            Failure::compile(file, &error)
+        }
+        _ => Failure::compile(path, &error),
+    })?;
     warn_of_noise(&options, compilation);
     if let Some(file) = &compilation.save_calibration {
         let text = compiled
             .calibration
             .to_yaml()
+            .map_err(|e| Failure::file(Code::CannotWrite, file, &e.to_string()))?;
+        output::write(file, text.as_bytes())?;
+    }
+    if let Some(file) = &compilation.save_mapping {
+        let text = map::file::write(&compiled.network, &compiled.mapped)
             .map_err(|e| Failure::file(Code::CannotWrite, file, &e.to_string()))?;
         output::write(file, text.as_bytes())?;
     }
@@ -175,8 +185,20 @@ pub fn options(
     };
     let options = Options {
         machine,
-        strategy: match compilation.mapping {
-            Mapping::Paper => Strategy::Paper,
+        mapping: map::Options {
+            strategy: match compilation.mapping {
+                Mapping::Paper => Strategy::Paper,
+                Mapping::Search => Strategy::Search,
+            },
+            objective: match compilation.objective {
+                Objective::Cycles => map::Objective::Cycles,
+                Objective::Energy => map::Objective::Energy,
+                Objective::Edp => map::Objective::EnergyDelay,
+            },
+        },
+        mapping_file: match &compilation.mapping_file {
+            None => None,
+            Some(file) => Some(String::from_utf8_lossy(&output::read(file)?).into_owned()),
         },
         quantise: quantise::Options {
             widths: widths::read(&compilation.bits)?,

@@ -207,6 +207,22 @@ impl Failure {
                 one(code, Place::File, Vec::new(), help.as_deref())
             }
             CompileError::Interpret(_) => one(Code::HostSegment, Place::File, Vec::new(), None),
+            CompileError::MappingFile(_) => one(
+                Code::BadMapping,
+                Place::File,
+                Vec::new(),
+                Some("`--save-mapping` writes a mapping that can be edited"),
+            ),
+            CompileError::IllegalMapping(problems) => one(
+                Code::BadMapping,
+                Place::File,
+                problems
+                    .iter()
+                    .take(5)
+                    .map(|p| format!("{}: {}", p.place, p.message))
+                    .collect(),
+                None,
+            ),
             CompileError::Map(_) => one(Code::DoesNotFit, Place::File, Vec::new(), None),
             CompileError::Invalid(problems) => one(
                 Code::Internal,

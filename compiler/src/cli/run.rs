@@ -65,6 +65,10 @@ pub fn run(options: &Run) -> Result<(), Failure> {
     bar.finish_and_clear();
 
     run.report_accuracy();
+    if let (Some(report), Some(compiled)) = (&mut run.report, &compiled) {
+        let predicted = compiled.mapped.predicted.iter();
+        report.predict(predicted.map(|cost| cost.map(|cost| cost.cycles)));
+    }
     let Some(report) = &run.report else {
         return Err(Failure::input(
             Code::InputMissing,

@@ -136,9 +136,14 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
             reached.push(density.to_bits());
             let mut graph = pruned.imported.graph;
             transform::run_all(&mut graph, &mut |_, _| {});
-            let integers =
-                compile::integers(&graph, &base.calibration, &pruned.imported.hash, &choices)
-                    .map_err(|e| Failure::compile(&options.model, &e))?;
+            let integers = compile::integers(
+                &graph,
+                &base.calibration,
+                &pruned.imported.hash,
+                &choices,
+                |_| base.occupancy.clone(),
+            )
+            .map_err(|e| Failure::compile(&options.model, &e))?;
             let (network, report) = trial.measure(&integers.program)?;
             let count = samples.len() as f64;
             let rows = report.layers.iter();

@@ -83,6 +83,19 @@ pub fn report(report: &Report) -> String {
         })
         .collect();
     let _ = writeln!(text, "lost to   {}", lost.join(", "));
+    let errors = report.prediction_errors();
+    if let (Some((median, _)), Some((worst, name)), "exact") = (
+        errors.get(errors.len() / 2),
+        errors.last(),
+        report.timing.as_str(),
+    ) {
+        let _ = writeln!(
+            text,
+            "model     the mapper's predictions are off by {:.1} % a layer (median), {:.1} % at worst ({name})",
+            100.0 * median.abs(),
+            100.0 * worst.abs()
+        );
+    }
     let c = &totals.counters;
     let _ = writeln!(
         text,

@@ -12,10 +12,10 @@ use scnn_isa::plane::Span;
 use scnn_isa::program::Memory;
 
 /// Elements of each RAM that residents leave free, so that staging always has a place.
-const RESERVE: u64 = 64;
+pub(crate) const RESERVE: u64 = 64;
 
 /// Where tensors live.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Residency {
     /// By tensor: the RAM slot it lives in; none for DRAM.
     pub homes: Vec<Option<Slot>>,
@@ -39,6 +39,8 @@ pub struct Slot {
 pub enum Stage {
     /// Load each tile into the slot before its pass.
     PerTile(Slot),
+    /// Load the tiles into two slots in turn, each while the tile before it is read.
+    Alternate([Slot; 2]),
     /// Load the only tile into the slot, where it stays for later readers.
     Once(Slot),
     /// It is still there from the step of that index.
@@ -54,11 +56,21 @@ struct Life {
     readers: usize,
 }
 
+/// How tiles that live in DRAM are staged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Staging {
+    /// In one slot, one after the other.
+    Single,
+    /// In two slots in turn, where there is room for two.
+    Double,
+}
+
 impl Residency {
     /// Plans the residency of a tiled network.
-    pub fn plan(network: &Quantised, machine: &Machine, tiling: &Tiling) -> Self {
+    pub fn plan(network: &Quantised, machine: &Machine, tiling: &Tiling, staging: Staging) -> Self {
         let lives = lives(network);
         let mut planner = Planner {
+            staging,
             rams: [Ram::new(machine, Memory::A), Ram::new(machine, Memory::B)],
             residency: Self {
                 homes: vec![None; network.tensors.len()],
@@ -129,7 +141,19 @@ fn lives(network: &Quantised) -> Vec<Life> {
     lives
 }
 
+/// By tensor: the steps of its first write and its last read, if any layer writes and reads it.
+pub fn lifetimes(network: &Quantised) -> Vec<Option<(usize, usize)>> {
+    lives(network)
+        .into_iter()
+        .map(|life| {
+            let lives = life.first_write <= life.last_read && life.readers > 0;
+            lives.then_some((life.first_write, life.last_read))
+        })
+        .collect()
+}
+
 struct Planner {
+    staging: Staging,
     rams: [Ram; 2],
     residency: Residency,
 }
@@ -156,10 +180,35 @@ impl Planner {
             .map(|tile| tiling.elements(tensor, Span::new(tile, tile + 1)))
             .max()
             .unwrap_or(1);
+        if self.staging == Staging::Double
+            && tiles > 1
+            && let Some(slots) = self.two(size, step)
+        {
+            return Stage::Alternate(slots);
+        }
         let fitting = [Memory::A, Memory::B]
             .into_iter()
             .find_map(|m| self.ram(m).allocate(size, step, step, false));
         Stage::PerTile(fitting.unwrap_or_else(|| self.largest(step)))
+    }
+
+    /// Two slots of `size` elements during one step, wherever they are.
+    fn two(&mut self, size: u64, step: usize) -> Option<[Slot; 2]> {
+        let mut slots = [Memory::A, Memory::B, Memory::A, Memory::B]
+            .into_iter()
+            .filter_map(|memory| self.ram(memory).allocate(size, step, step, false));
+        let first = slots.next();
+        let second = slots.next();
+        drop(slots);
+        match (first, second) {
+            (Some(first), Some(second)) => Some([first, second]),
+            (only, _) => {
+                if let Some(slot) = only {
+                    self.ram(slot.memory).free(slot, step);
+                }
+                None
+            }
+        }
     }
 
     /// The largest gap of either RAM during one step; what does not fit into it spills.
@@ -180,7 +229,7 @@ impl Planner {
 
     fn slot_of_stage(&self, step: usize) -> Slot {
         match self.residency.stages[step] {
-            Some(Stage::PerTile(slot) | Stage::Once(slot)) => slot,
+            Some(Stage::PerTile(slot) | Stage::Once(slot) | Stage::Alternate([slot, _])) => slot,
             Some(Stage::Kept(_)) | None => {
                 unreachable!("a kept stage refers to the step that loaded it")
             }
@@ -238,6 +287,12 @@ impl Ram {
             base,
             size,
         })
+    }
+
+    /// Takes an allocation of one step back.
+    fn free(&mut self, slot: Slot, step: usize) {
+        self.allocations
+            .retain(|a| !(a.base == slot.base && a.first == step && a.last == step));
     }
 
     fn largest_gap(&self, step: usize) -> u64 {

@@ -4,6 +4,7 @@
 //! part of every consumer's output needs, halos included. There are as few tiles as the accumulators (of one output
 //! channel) and, for tensors that exceed a RAM, the RAM allow.
 
+use super::occupancy::Contents;
 use super::{MapError, output_plane, uniform_part};
 use crate::quantise::{IntLayer, Quantised, Step};
 use scnn_isa::ids::TensorId;
@@ -23,15 +24,41 @@ pub struct Tiling {
     pub layouts: Vec<Layout>,
     /// Temporal parts along n, y, x by tensor; the layout's tiles in that order.
     parts: Vec<Parts>,
-    densities: Vec<f64>,
-    channels: Vec<u32>,
+    /// What the tiles hold.
+    held: Vec<Held>,
 }
 
+/// Numbers of temporal parts along the three axes of a plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Parts {
+    /// Images.
+    pub n: u32,
+    /// Rows.
+    pub y: u32,
+    /// Columns.
+    pub x: u32,
+}
+
+/// How one tensor is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Parts {
-    n: u32,
-    y: u32,
-    x: u32,
+pub struct Cut {
+    /// Temporal parts.
+    pub parts: Parts,
+    /// PE groups, each with a replica.
+    pub groups: Grid,
+    /// Parts of the batch over PE rows and columns.
+    pub images: Grid,
+    /// Residues of a block.
+    pub residues: Grid,
+}
+
+/// What is known of the elements that the PEs hold.
+#[derive(Clone, Debug)]
+enum Held {
+    /// The mean: channels and density.
+    Expected { channels: u32, density: f64 },
+    /// Elements by (tile, PE), counted on a sample.
+    Counted(Vec<Vec<u64>>),
 }
 
 impl Tiling {
@@ -43,91 +70,118 @@ impl Tiling {
         let mut tiling = Self {
             layouts: Vec::with_capacity(network.tensors.len()),
             parts: Vec::with_capacity(network.tensors.len()),
-            densities: network.tensors.iter().map(|t| t.density).collect(),
-            channels: network.tensors.iter().map(|t| t.shape[1]).collect(),
+            held: Vec::with_capacity(network.tensors.len()),
         };
-        for index in 0..network.tensors.len() {
+        for (index, tensor) in network.tensors.iter().enumerate() {
             let cutter = Cutter::new(network, machine, TensorId(index as u32));
-            let parts = cutter.choose()?;
-            tiling.layouts.push(cutter.layout(parts));
-            tiling.parts.push(parts);
+            let cut = cutter.paper()?;
+            tiling.layouts.push(cutter.layout(cut));
+            tiling.parts.push(cut.parts);
+            tiling.held.push(Held::Expected {
+                channels: tensor.shape[1],
+                density: tensor.density,
+            });
         }
         Ok(tiling)
     }
 
+    /// Cuts a tensor otherwise; `contents` is what its tiles then hold.
+    pub fn set(&mut self, tensor: TensorId, layout: Layout, parts: Parts, contents: &Contents) {
+        let index = tensor.index();
+        self.layouts[index] = layout;
+        self.parts[index] = parts;
+        self.held[index] = Held::Counted(contents.held.clone());
+    }
+
     /// The passes of a layer: one for each part of its output plane that is not empty.
     pub fn passes(&self, network: &Quantised, layer: &IntLayer) -> Vec<Pass> {
-        let parts = self.parts[layer.source.tensor.index()];
-        let plane = output_plane(network, layer);
-        let mut passes = Vec::new();
-        let mut source_tile = 0;
-        for n in 0..parts.n {
-            for y in 0..parts.y {
-                for x in 0..parts.x {
-                    let output = Rect {
-                        n: uniform_part(plane.n, parts.n, n),
-                        y: uniform_part(plane.y, parts.y, y),
-                        x: uniform_part(plane.x, parts.x, x),
-                    };
-                    if !output.is_empty() {
-                        passes.push(Pass {
-                            output,
-                            source_tile,
-                        });
-                    }
-                    source_tile += 1;
-                }
-            }
-        }
-        passes
+        passes(self.parts[layer.source.tensor.index()], network, layer)
     }
 
     /// Accumulator entries that one output channel of a layer takes in the PE and pass that need most.
-    pub fn accumulators(&self, network: &Quantised, layer: &IntLayer, passes: &[Pass]) -> u64 {
-        let Some(conv) = &layer.conv else { return 0 };
-        let layout = &self.layouts[layer.source.tensor.index()];
-        let _ = network;
-        passes
-            .iter()
-            .map(|pass| {
-                let tile = &layout.tiles[pass.source_tile as usize];
-                let inner_y = pooled_inputs(layer.pool.map(|p| p.y).as_ref(), pass.output.y);
-                let inner_x = pooled_inputs(layer.pool.map(|p| p.x).as_ref(), pass.output.x);
-                let pes = tile.pes();
-                (0..pes.count())
-                    .map(|pe| {
-                        let rect = tile.pe_rect(pe / pes.cols, pe % pes.cols).intersect(Rect {
-                            n: pass.output.n,
-                            ..tile.rect()
-                        });
-                        u64::from(rect.n.len())
-                            * u64::from(conv.y.outputs(rect.y).intersect(inner_y).len())
-                            * u64::from(conv.x.outputs(rect.x).intersect(inner_x).len())
-                    })
-                    .max()
-                    .unwrap_or(0)
-            })
-            .max()
-            .unwrap_or(0)
+    pub fn accumulators(&self, layer: &IntLayer, passes: &[Pass]) -> u64 {
+        accumulators(&self.layouts[layer.source.tensor.index()], layer, passes)
     }
 
     /// Elements that the fullest PE is expected to hold of some tiles of a tensor.
     pub fn elements(&self, tensor: TensorId, tiles: Span) -> u64 {
-        let layout = &self.layouts[tensor.index()];
-        let positions: u64 = tiles
-            .iter()
-            .map(|tile| largest_part(&layout.tiles[tile as usize]))
-            .sum();
-        expected(
-            positions,
-            self.channels[tensor.index()],
-            self.densities[tensor.index()],
-        )
+        match &self.held[tensor.index()] {
+            Held::Expected { channels, density } => {
+                let layout = &self.layouts[tensor.index()];
+                let positions: u64 = tiles
+                    .iter()
+                    .map(|tile| largest_part(&layout.tiles[tile as usize]))
+                    .sum();
+                expected(positions, *channels, *density)
+            }
+            Held::Counted(by_tile) => {
+                let mut held = Vec::new();
+                for tile in tiles.iter() {
+                    let of_tile = &by_tile[tile as usize];
+                    held.resize(held.len().max(of_tile.len()), 0u64);
+                    for (held, more) in held.iter_mut().zip(of_tile) {
+                        *held += more;
+                    }
+                }
+                reserved(held.into_iter().max().unwrap_or(0))
+            }
+        }
     }
 }
 
+/// The passes of a layer whose source is cut into `parts`.
+pub fn passes(parts: Parts, network: &Quantised, layer: &IntLayer) -> Vec<Pass> {
+    let plane = output_plane(network, layer);
+    let mut passes = Vec::new();
+    let mut source_tile = 0;
+    for n in 0..parts.n {
+        for y in 0..parts.y {
+            for x in 0..parts.x {
+                let output = Rect {
+                    n: uniform_part(plane.n, parts.n, n),
+                    y: uniform_part(plane.y, parts.y, y),
+                    x: uniform_part(plane.x, parts.x, x),
+                };
+                if !output.is_empty() {
+                    passes.push(Pass {
+                        output,
+                        source_tile,
+                    });
+                }
+                source_tile += 1;
+            }
+        }
+    }
+    passes
+}
+
+/// Accumulator entries that one output channel of a layer takes in the PE and pass that need most.
+pub fn accumulators(layout: &Layout, layer: &IntLayer, passes: &[Pass]) -> u64 {
+    let Some(conv) = &layer.conv else { return 0 };
+    let of_pass = |pass: &Pass| {
+        let tile = &layout.tiles[pass.source_tile as usize];
+        let inner_y = pooled_inputs(layer.pool.map(|p| p.y).as_ref(), pass.output.y);
+        let inner_x = pooled_inputs(layer.pool.map(|p| p.x).as_ref(), pass.output.x);
+        let longest = |cuts: &[u32], outputs: &dyn Fn(Span) -> Span, inner: Span| {
+            cuts.windows(2)
+                .map(|cut| outputs(Span::new(cut[0], cut[1])).intersect(inner).len())
+                .max()
+                .map_or(0, u64::from)
+        };
+        longest(&tile.n, &|span| span, pass.output.n)
+            * longest(&tile.y, &|span| conv.y.outputs(span), inner_y)
+            * longest(&tile.x, &|span| conv.x.outputs(span), inner_x)
+    };
+    passes.iter().map(of_pass).max().unwrap_or(0)
+}
+
+/// Elements to reserve where `counted` were counted: a tenth more, as another input fills other PEs.
+pub fn reserved(counted: u64) -> u64 {
+    (counted + counted.div_ceil(10)).max(1)
+}
+
 /// Positions of the fullest PE.
-fn largest_part(tile: &Tile) -> u64 {
+pub fn largest_part(tile: &Tile) -> u64 {
     let longest = |cuts: &[u32]| {
         cuts.windows(2)
             .map(|w| u64::from(w[1] - w[0]))
@@ -145,22 +199,25 @@ fn expected(positions: u64, channels: u32, density: f64) -> u64 {
 }
 
 /// Input positions of a pooled span, or the span itself.
-fn pooled_inputs(pool: Option<&Axis>, span: Span) -> Span {
+pub fn pooled_inputs(pool: Option<&Axis>, span: Span) -> Span {
     pool.map_or(span, |axis| axis.inputs(span))
 }
 
-/// Chooses the tiles of one tensor.
-struct Cutter<'a> {
+/// Makes the tiles of one tensor.
+pub struct Cutter<'a> {
     machine: &'a Machine,
-    consumers: Vec<&'a IntLayer>,
+    /// The layers that read it.
+    pub consumers: Vec<&'a IntLayer>,
     planes: Vec<Rect>,
     shape: [u32; 4],
     density: f64,
-    residues: Grid,
+    /// The strides of its consumers, where they agree.
+    pub residues: Grid,
 }
 
 impl<'a> Cutter<'a> {
-    fn new(network: &'a Quantised, machine: &'a Machine, tensor: TensorId) -> Self {
+    /// For the tensor of that id.
+    pub fn new(network: &'a Quantised, machine: &'a Machine, tensor: TensorId) -> Self {
         let consumers: Vec<&IntLayer> = network
             .steps
             .iter()
@@ -183,17 +240,19 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    /// The fewest temporal parts that fit.
-    fn choose(&self) -> Result<Parts, MapError> {
+    /// The paper's cut: the fewest temporal parts that fit.
+    ///
+    /// # Errors
+    /// No number of parts fits the accumulators.
+    pub fn paper(&self) -> Result<Cut, MapError> {
         let [batch, _, h, w] = self.shape;
         let n = if h * w == 1 { 1 } else { batch };
         if self.consumers.is_empty() {
-            return Ok(Parts { n, y: 1, x: 1 });
+            return Ok(self.plain(Parts { n, y: 1, x: 1 }));
         }
-        let accumulators = self.fewest(n, |parts| {
-            self.accumulators(parts) <= u64::from(self.machine.accumulator_entries())
-        });
-        let Some(parts) = accumulators else {
+        let entries = u64::from(self.machine.accumulator_entries());
+        let fits = |parts| self.accumulators(self.plain(parts)) <= entries;
+        let Some(parts) = self.fewest(n, fits) else {
             let smallest = Parts {
                 n,
                 y: self.most(|r| r.y),
@@ -201,7 +260,7 @@ impl<'a> Cutter<'a> {
             };
             return Err(MapError::Accumulators {
                 layer: self.consumers[0].name.clone(),
-                needed: self.accumulators(smallest),
+                needed: self.accumulators(self.plain(smallest)),
                 available: self.machine.accumulator_entries(),
             });
         };
@@ -210,16 +269,24 @@ impl<'a> Cutter<'a> {
             .ram_elements(Memory::A)
             .min(self.machine.ram_elements(Memory::B));
         let limit = (ram as f64 * FILL) as u64;
-        let whole: u64 = self.layout(parts).tiles.iter().map(largest_part).sum();
+        let layout = self.layout(self.plain(parts));
+        let whole: u64 = layout.tiles.iter().map(largest_part).sum();
         if expected(whole, self.shape[1], self.density) <= limit {
-            return Ok(parts);
+            return Ok(self.plain(parts));
         }
-        let fitting = self.fewest(n, |parts| {
-            self.accumulators(parts) <= u64::from(self.machine.accumulator_entries())
-                && self.tile_elements(parts) <= limit
-        });
+        let fitting = self.fewest(n, |parts| fits(parts) && self.tile_elements(parts) <= limit);
         // A tensor of so many channels that no tile fits is not tiled further: what exceeds the RAM spills.
-        Ok(fitting.unwrap_or(parts))
+        Ok(self.plain(fitting.unwrap_or(parts)))
+    }
+
+    /// One PE group, the consumers' residues, images over the PEs where there is nothing else to divide.
+    fn plain(&self, parts: Parts) -> Cut {
+        Cut {
+            parts,
+            groups: Grid::ONE,
+            images: self.images(),
+            residues: self.residues,
+        }
     }
 
     /// The fewest row parts, and column parts only where rows alone do not do.
@@ -237,7 +304,8 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    fn most(&self, axis: impl Fn(&Rect) -> Span) -> u32 {
+    /// The most positions that an output plane has along an axis.
+    pub fn most(&self, axis: impl Fn(&Rect) -> Span) -> u32 {
         self.planes
             .iter()
             .map(|plane| axis(plane).len())
@@ -255,8 +323,17 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    fn layout(&self, parts: Parts) -> Layout {
+    /// The layout of a cut.
+    pub fn layout(&self, cut: Cut) -> Layout {
         let plane = Rect::plane(self.shape[0], self.shape[2], self.shape[3]);
+        let Cut {
+            parts,
+            groups,
+            images,
+            residues,
+        } = cut;
+        let array = self.machine.pes();
+        let pes = Grid::new(array.rows / groups.rows, array.cols / groups.cols);
         let rows = self.spans(parts.y, self.shape[2], true);
         let cols = self.spans(parts.x, self.shape[3], false);
         let mut tiles = Vec::with_capacity((parts.n * parts.y * parts.x) as usize);
@@ -268,13 +345,13 @@ impl<'a> Cutter<'a> {
                         y,
                         x,
                     };
-                    tiles.push(Tile::uniform(rect, self.machine.pes(), self.images()));
+                    tiles.push(Tile::uniform(rect, pes, images));
                 }
             }
         }
         Layout {
-            groups: Grid::ONE,
-            residues: self.residues,
+            groups,
+            residues,
             tiles,
         }
     }
@@ -320,7 +397,7 @@ impl<'a> Cutter<'a> {
     }
 
     fn tile_elements(&self, parts: Parts) -> u64 {
-        let layout = self.layout(Parts { n: 1, ..parts });
+        let layout = self.layout(self.plain(Parts { n: 1, ..parts }));
         let positions = layout.tiles.iter().map(largest_part).max().unwrap_or(0);
         let positions = if parts.n > 1 {
             positions.div_ceil(u64::from(parts.n))
@@ -331,68 +408,38 @@ impl<'a> Cutter<'a> {
     }
 
     /// Accumulator entries of one output channel, of the consumer, tile and PE that need most.
-    fn accumulators(&self, parts: Parts) -> u64 {
-        let images = self.images();
-        let per_image = if images == Grid::ONE {
-            self.shape[0].div_ceil(parts.n)
-        } else {
-            self.shape[0].div_ceil(images.count())
-        };
+    pub fn accumulators(&self, cut: Cut) -> u64 {
+        let images = cut.images.count().max(1);
+        let per_image = self.shape[0].div_ceil(cut.parts.n).div_ceil(images);
         self.consumers
             .iter()
             .zip(&self.planes)
             .filter_map(|(layer, plane)| layer.conv.as_ref().map(|conv| (layer, plane, conv)))
             .map(|(layer, plane, conv)| {
-                let y = self.reach(
-                    parts.y,
-                    self.shape[2],
-                    true,
-                    plane.y,
-                    &conv.y,
-                    layer,
-                    images.rows,
-                );
-                let x = self.reach(
-                    parts.x,
-                    self.shape[3],
-                    false,
-                    plane.x,
-                    &conv.x,
-                    layer,
-                    images.cols,
-                );
-                u64::from(per_image) * u64::from(y) * u64::from(x)
+                let pool = layer.pool;
+                let rows = self.reach(cut, true, plane.y, &conv.y, pool.map(|p| p.y).as_ref());
+                let cols = self.reach(cut, false, plane.x, &conv.x, pool.map(|p| p.x).as_ref());
+                u64::from(per_image) * u64::from(rows) * u64::from(cols)
             })
             .max()
             .unwrap_or(0)
     }
 
     /// Longest accumulator span along one axis over all parts and PEs.
-    #[allow(clippy::too_many_arguments)] // One axis of `accumulators`, called twice.
-    fn reach(
-        &self,
-        parts: u32,
-        extent: u32,
-        rows: bool,
-        plane: Span,
-        axis: &Axis,
-        layer: &IntLayer,
-        images: u32,
-    ) -> u32 {
-        let pes = if rows {
-            self.machine.array.rows
+    fn reach(&self, cut: Cut, rows: bool, plane: Span, axis: &Axis, pool: Option<&Axis>) -> u32 {
+        let array = self.machine.pes();
+        let (parts, extent, pes) = if rows {
+            let pes = array.rows / cut.groups.rows / cut.images.rows.max(1);
+            (cut.parts.y, self.shape[2], pes)
         } else {
-            self.machine.array.cols
-        } / images.max(1);
+            let pes = array.cols / cut.groups.cols / cut.images.cols.max(1);
+            (cut.parts.x, self.shape[3], pes)
+        };
         self.spans(parts, extent, rows)
             .into_iter()
             .enumerate()
             .flat_map(|(part, span)| {
-                let output = uniform_part(plane, parts, part as u32);
-                let inner = pooled_inputs(
-                    layer.pool.map(|p| if rows { p.y } else { p.x }).as_ref(),
-                    output,
-                );
+                let inner = pooled_inputs(pool, uniform_part(plane, parts, part as u32));
                 (0..pes).map(move |pe| {
                     axis.outputs(uniform_part(span, pes, pe))
                         .intersect(inner)

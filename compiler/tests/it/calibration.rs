@@ -131,7 +131,8 @@ fn a_calibration_read_back_gives_the_same_program_and_can_be_edited() {
     let path = folder.path();
     write_npy(path.join("x.npy"), &sample(7)).unwrap();
     let compile = |more: &[&str]| {
-        let mut arguments = vec!["compile", "net.onnx", "-o", "p.scnn"];
+        // The paper's mapping asks for ranges alone; a search counts activations, which a calibration file has not.
+        let mut arguments = vec!["compile", "net.onnx", "-o", "p.scnn", "--mapping", "paper"];
         arguments.extend(more);
         printed(path, &arguments);
         let code = ["disasm", "p.scnn", "--code"];

@@ -6,6 +6,7 @@ mod differential;
 mod faults;
 mod help;
 mod hostile;
+mod mapping;
 mod models;
 mod onnx;
 mod onnx_cases;

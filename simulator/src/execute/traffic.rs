@@ -52,7 +52,8 @@ impl State<'_> {
     }
 
     pub(super) fn load(&mut self, to: RegionId) {
-        let (bytes, vectors) = self.write_region(to);
+        // What exceeds the region is in DRAM already.
+        let (bytes, vectors, _) = self.write_region(to);
         if let Some(counters) = self.counters() {
             counters.dram_read_bytes += bytes;
         }
@@ -87,9 +88,9 @@ impl State<'_> {
         }));
     }
 
-    /// Counts writing the present content of a RAM region: vectors, and what newly spills. Returns encoded bytes and
-    /// the vectors of the PE that holds most.
-    pub(super) fn write_region(&mut self, id: RegionId) -> (u64, u64) {
+    /// Counts writing the present content of a RAM region, in vectors. Returns encoded bytes, the vectors of the PE
+    /// that holds most, and the bytes that newly exceed the region.
+    pub(super) fn write_region(&mut self, id: RegionId) -> (u64, u64, u64) {
         let region = self.program.region(id);
         let channels = Span::new(0, self.program.tensor(region.tensor).channels());
         let replicas = u64::from(self.program.tensor(region.tensor).layout.groups.count());
@@ -120,12 +121,12 @@ impl State<'_> {
             .enumerate()
             .map(|(pe, e)| e.saturating_sub(before.get(pe).copied().unwrap_or(0)))
             .sum();
-        let spilled = element_bytes(self.machine, new) * replicas;
         if let Some(counters) = self.counters() {
             counters.oaram_writes += vectors * replicas;
-            counters.dram_spill_bytes += spilled;
         }
-        (bytes, per_pe.into_iter().max().unwrap_or(0))
+        // Replicas are alike: DRAM keeps one copy, which all PE groups read together.
+        let spilled = element_bytes(self.machine, new);
+        (bytes, per_pe.into_iter().max().unwrap_or(0), spilled)
     }
 
     /// Counts reading what of a region had spilled, `times` times; the bytes of one time.
@@ -157,10 +158,11 @@ impl State<'_> {
             }
             bytes
         } else {
-            let spilled = |state: &mut Self| state.counters().map_or(0, |c| c.dram_spill_bytes);
-            let before = spilled(self);
-            self.write_region(to);
-            spilled(self) - before
+            let (.., spilled) = self.write_region(to);
+            if let Some(counters) = self.counters() {
+                counters.dram_spill_bytes += spilled;
+            }
+            spilled
         };
         if let Some(current) = &mut self.current {
             current.result_bytes += bytes;

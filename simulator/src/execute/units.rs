@@ -2,8 +2,8 @@
 
 use super::SimulateError;
 use super::state::State;
-use crate::halo::Exchange;
 use crate::timing::{Drain, Multiply, Place, Process, Task, fast};
+use scnn_isa::halo::Exchange;
 use scnn_isa::ids::RegionId;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Memory;
@@ -156,19 +156,24 @@ impl State<'_> {
         let tile =
             &self.program.tensor(layer.source.tensor).layout.tiles[pass.source_tile as usize];
         let (pes, inner) = (tile.pes(), layer.inner_rect(pass.output));
+        let groups = self.program.tensor(layer.source.tensor).layout.groups;
         let mut most = 0;
         for pe in 0..pes.count() {
             let rect = tile.pe_rect(pe / pes.cols, pe % pes.cols);
             most = most.max(rect.intersect(inner).positions());
-            let at = pe / pes.cols * self.machine.array.cols + pe % pes.cols;
-            if let (false, Some(current)) = (rect.is_empty(), &mut self.current) {
-                current.has_tile[at as usize] = true;
+            for group in 0..groups.count() {
+                let at = fast::pe_index(self.machine, pes, groups, group, pe);
+                if let (false, Some(current)) = (rect.is_empty(), &mut self.current) {
+                    current.has_tile[at] = true;
+                }
             }
         }
+        // Every PE group has a replica of the source, so each takes a share of the channels.
         let channels = u64::from(layer.source.channels.len());
+        let per_group = channels.div_ceil(u64::from(groups.count()));
         self.push(Task::Process(Process {
             from: Place::of(self.program.region(from)),
-            cycles: (most * channels).div_ceil(u64::from(self.machine.ppu.lanes)),
+            cycles: (most * per_group).div_ceil(u64::from(self.machine.ppu.lanes)),
             read_bytes: spilled_bytes + operand_bytes + source_bytes,
             outputs: channels * pass.output.positions(),
         }));

@@ -3,12 +3,12 @@
 use super::SimulateError;
 use super::state::State;
 use crate::convolve::Scratch;
-use crate::halo::owner;
 use crate::planes::Planes;
 use crate::ppu;
 use crate::tensor::{gather, scatter};
 use rayon::prelude::*;
 use scnn_isa::arith::signed_range;
+use scnn_isa::halo::owner;
 use scnn_isa::ids::{LayerId, RegionId};
 use scnn_isa::layer::{ArrayStage, Layer, Pass};
 use scnn_isa::plane::{Rect, Span};

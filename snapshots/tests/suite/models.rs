@@ -9,12 +9,12 @@ use scnn_isa::machine::Machine;
 use scnn_simulator::snapshot;
 use scnnc::calibrate::Calibration;
 use scnnc::compile::compile;
-use scnnc::map::Strategy;
+use scnnc::map::{self, Strategy};
 use scnnc_snapshots::{Options, run};
 use std::path::Path;
 
 const MACHINES: [&str; 2] = ["scnn", "scnn-multicast"];
-const MAPPINGS: [Strategy; 1] = [Strategy::Paper];
+const MAPPINGS: [Strategy; 2] = [Strategy::Paper, Strategy::Search];
 
 /// Fails with the paths of all snapshots that do not hold.
 #[test]
@@ -25,7 +25,10 @@ fn every_model_compiles_as_accepted() {
         for (number, (machine, strategy)) in cases().enumerate() {
             let case = format!("{name}/{machine}-{}", strategy.name());
             let options = Options {
-                strategy,
+                mapping: map::Options {
+                    strategy,
+                    ..map::Options::default()
+                },
                 calibration: Some(calibration(&model, name)),
                 ..Options::new(Machine::preset(machine).unwrap())
             };

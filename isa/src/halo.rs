@@ -4,9 +4,9 @@
 //! others goes to the owner over neighbours, diagonals included (SCNN section 3.2). A sum that must go further than
 //! one neighbour takes its diagonal steps first, then the straight ones.
 
-use scnn_isa::layer::ArrayStage;
-use scnn_isa::layout::Tile;
-use scnn_isa::plane::{Axis, Rect, Span};
+use crate::layer::ArrayStage;
+use crate::layout::Tile;
+use crate::plane::{Axis, Rect, Span};
 use std::collections::BTreeMap;
 
 /// The (row, column) in its group of the PE that owns output (`n`, `y`, `x`) of a pass that reads `tile`.
@@ -43,8 +43,13 @@ pub struct Exchange {
 impl Exchange {
     /// The exchange of a pass of `array` that reads `tile` and produces the positions `inner`.
     pub fn of(array: &ArrayStage, tile: &Tile, inner: Rect) -> Self {
-        let rows = Sharing::along(&array.y, &tile.y, inner.y);
-        let cols = Sharing::along(&array.x, &tile.x, inner.x);
+        Self::along((&array.y, &array.x), tile, inner)
+    }
+
+    /// The same from the two axes of a convolution.
+    pub fn along((y, x): (&Axis, &Axis), tile: &Tile, inner: Rect) -> Self {
+        let rows = Sharing::along(y, &tile.y, inner.y);
+        let cols = Sharing::along(x, &tile.x, inner.x);
         let images = tile
             .n
             .windows(2)
@@ -136,9 +141,9 @@ impl Sharing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use scnn_isa::ids::SectionId;
-    use scnn_isa::layer::WeightOrder;
-    use scnn_isa::layout::Grid;
+    use crate::ids::SectionId;
+    use crate::layer::WeightOrder;
+    use crate::layout::Grid;
 
     #[test]
     fn a_3x3_convolution_sends_its_rim_to_the_neighbours() {

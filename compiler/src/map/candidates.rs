@@ -1,0 +1,250 @@
+//! The mappings of one layer or tensor that are legal: pure enumeration.
+//!
+//! A tensor's **cuts** are PE groups x parts of the batch x temporal parts x residues; a layer's **groupings** are
+//! divisions of its output channels into rounds. What the accumulators exclude is left out here, with the number of
+//! entries that it would have needed.
+
+use super::cost::group_grids;
+use super::tiling::{Cut, Cutter, Parts, largest_part};
+use crate::quantise::{IntConv, IntLayer};
+use scnn_isa::layout::Grid;
+use scnn_isa::machine::{Delivery, Machine};
+use scnn_isa::plane::Span;
+
+/// Most temporal parts along rows, and along columns, that are tried.
+const MOST_PARTS: [u32; 2] = [16, 8];
+
+/// All cuts of a tensor that the accumulators admit, roughly from few parts to many.
+pub fn cuts(cutter: &Cutter<'_>, machine: &Machine, shape: [u32; 4]) -> Vec<Cut> {
+    let multicast = machine.weights.delivery == Delivery::Multicast;
+    let residues = if cutter.residues == Grid::ONE {
+        vec![Grid::ONE]
+    } else {
+        vec![cutter.residues, Grid::ONE]
+    };
+    let entries = u64::from(machine.accumulator_entries());
+    let rows = parts(MOST_PARTS[0], cutter.most(|rect| rect.y));
+    let cols = parts(MOST_PARTS[1], cutter.most(|rect| rect.x));
+    let batches = parts(shape[0], shape[0]);
+    let mut cuts = Vec::new();
+    for groups in group_grids(machine.pes(), multicast) {
+        let pes = Grid::new(
+            machine.array.rows / groups.rows,
+            machine.array.cols / groups.cols,
+        );
+        for images in image_grids(pes, shape[0]) {
+            for &residues in &residues {
+                for &n in &batches {
+                    // Images over PEs need as many images in every part.
+                    if images.count() > shape[0].div_ceil(n) {
+                        continue;
+                    }
+                    for &y in &rows {
+                        for &x in &cols {
+                            let cut = Cut {
+                                parts: Parts { n, y, x },
+                                groups,
+                                images,
+                                residues,
+                            };
+                            if cutter.accumulators(cut) <= entries {
+                                cuts.push(cut);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    cuts
+}
+
+/// Numbers of parts worth trying: all up to four, then those that halve or third the plane further.
+fn parts(most: u32, extent: u32) -> Vec<u32> {
+    [1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 32, 64]
+        .into_iter()
+        .filter(|&parts| parts <= most && parts <= extent)
+        .collect()
+}
+
+/// Ways to divide the images of a batch over a PE group.
+fn image_grids(pes: Grid, batch: u32) -> Vec<Grid> {
+    let divisors = |n: u32| (1..=n).filter(move |d| n.is_multiple_of(*d));
+    divisors(pes.rows)
+        .flat_map(|rows| divisors(pes.cols).map(move |cols| Grid::new(rows, cols)))
+        .filter(|grid| grid.count() <= batch)
+        .collect()
+}
+
+/// An estimate of the cycles of a layer under a cut, from densities alone; ranks cuts before anything is counted.
+pub fn estimate(
+    machine: &Machine,
+    cutter: &Cutter<'_>,
+    cut: Cut,
+    density: f64,
+    weight_density: impl Fn(&IntLayer) -> f64,
+) -> f64 {
+    let layout = cutter.layout(cut);
+    let entries = u64::from(machine.accumulator_entries());
+    let accumulators = cutter.accumulators(cut).max(1);
+    let residues = f64::from(cut.residues.count());
+    let groups = f64::from(cut.groups.count());
+    let (f, i) = (
+        f64::from(machine.pe.weights_per_vector),
+        f64::from(machine.pe.activations_per_vector),
+    );
+    let mut total = 0.0;
+    for layer in &cutter.consumers {
+        let channels = f64::from(layer.source.channels.len());
+        let Some(conv) = &layer.conv else {
+            let positions: u64 = layout.tiles.iter().map(largest_part).sum();
+            let per_group = (channels / groups).ceil();
+            total += positions as f64 * per_group / f64::from(machine.ppu.lanes);
+            continue;
+        };
+        let kc = (entries / accumulators) as u32;
+        let grouping = even_groups(layer, conv, cut.groups.count(), kc);
+        let rounds = grouping.len() as f64 / groups;
+        let widest = grouping.iter().map(|k| k.len()).max().unwrap_or(1);
+        let taps = f64::from(conv.y.kernel * conv.x.kernel);
+        let weights = vectors(
+            f64::from(widest) * taps / residues * weight_density(layer),
+            f,
+        );
+        let blocks = channels / f64::from(conv.groups) * residues;
+        let lanes = f64::from(machine.weights.bus_vectors_per_cycle);
+        for tile in &layout.tiles {
+            let activations = vectors(largest_part(tile) as f64 * density / residues, i);
+            let busy = blocks * weights * activations;
+            let bus = blocks * weights * (groups / lanes).max(1.0);
+            total += rounds * busy.max(bus);
+        }
+    }
+    total
+}
+
+/// Expected vectors of `width` that hold about `elements` elements.
+fn vectors(elements: f64, width: f64) -> f64 {
+    // A block with any element has a last vector, which is full to a bit more than half in the mean.
+    let any = 1.0 - (-elements).exp();
+    elements / width + any * (width - 1.0) / (2.0 * width)
+}
+
+/// Output channels in groups of at most `kc`, as even as possible, a whole number of rounds on `pe_groups`.
+pub fn even_groups(layer: &IntLayer, conv: &IntConv, pe_groups: u32, kc: u32) -> Vec<Span> {
+    let weights = vec![1; layer.destination.channels.len() as usize];
+    balanced_groups(&weights, conv.groups, pe_groups, kc)
+}
+
+/// Output channels in groups of at most `kc`, in each about equally many of the non-zero `weights` (by output
+/// channel), a whole number of rounds on `pe_groups`. None straddles one of the `conv_groups`.
+pub fn balanced_groups(weights: &[u64], conv_groups: u32, pe_groups: u32, kc: u32) -> Vec<Span> {
+    let outputs = weights.len() as u32;
+    let per_conv = outputs / conv_groups.max(1);
+    let kc = kc.clamp(1, per_conv.max(1));
+    let least = conv_groups * per_conv.div_ceil(kc);
+    let rounds = least.div_ceil(pe_groups);
+    // All PE groups of all rounds have work where the convolution's groups allow it.
+    let parts = (rounds * pe_groups / conv_groups)
+        .max(per_conv.div_ceil(kc))
+        .min(per_conv);
+    let mut groups = Vec::new();
+    for group in 0..conv_groups {
+        let begin = group * per_conv;
+        let of_group = &weights[begin as usize..(begin + per_conv) as usize];
+        groups.extend(
+            divide(of_group, parts, kc)
+                .into_iter()
+                .map(|k| Span::new(begin + k.begin, begin + k.end)),
+        );
+    }
+    let whole = groups.len().next_multiple_of(pe_groups as usize);
+    groups.resize(whole, Span::new(outputs, outputs));
+    groups
+}
+
+/// Cuts `weights` into `parts` runs of at most `longest`, and at least one, with about equal sums.
+fn divide(weights: &[u64], parts: u32, longest: u32) -> Vec<Span> {
+    let count = weights.len() as u32;
+    let mut prefix = vec![0u64];
+    for weight in weights {
+        prefix.push(prefix.last().copied().unwrap_or(0) + weight);
+    }
+    let total = prefix.last().copied().unwrap_or(0);
+    let mut cuts = vec![0];
+    for part in 1..parts {
+        let target = total * u64::from(part) / u64::from(parts);
+        let at = prefix.partition_point(|&sum| sum < target) as u32;
+        let before = at.saturating_sub(1);
+        let near = |cut: u32| prefix[cut as usize].abs_diff(target);
+        let cut = if near(before) <= near(at) { before } else { at };
+        // What is left must fit the parts that are left, and each part must have one.
+        let left = parts - part;
+        let last = cuts.last().copied().unwrap_or(0);
+        let least = (last + 1).max(count.saturating_sub(left * longest));
+        let most = (last + longest).min(count - left);
+        cuts.push(cut.clamp(least.min(most), most));
+    }
+    cuts.push(count);
+    cuts.windows(2)
+        .map(|cut| Span::new(cut[0], cut[1]))
+        .collect()
+}
+
+/// Group sizes worth trying for a layer when the accumulators admit `most`: the most, and fractions of it, as large
+/// blocks fill vectors and small ones let PEs run ahead of each other by what the FIFO holds.
+pub fn group_sizes(most: u32, per_conv_group: u32) -> Vec<u32> {
+    let most = most.min(per_conv_group).max(1);
+    let mut sizes = Vec::new();
+    for eighths in [8, 6, 4, 3, 2] {
+        sizes.push(most * eighths / 8);
+    }
+    sizes.extend(
+        [96, 64, 48, 32, 24, 16, 12, 8, 6, 4]
+            .into_iter()
+            .filter(|&size| size < most / 4),
+    );
+    sizes.retain(|&size| size > 0);
+    sizes.dedup();
+    sizes.truncate(12);
+    sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn groups_partition_the_channels_inside_the_convolution_groups(
+            weights in proptest::collection::vec(0u64..50, 1..40), conv_groups in 1u32..4, pe_groups in 1u32..9,
+            kc in 1u32..12,
+        ) {
+            let per_conv = weights.len() as u32;
+            let all: Vec<u64> = (0..conv_groups).flat_map(|_| weights.clone()).collect();
+            let groups = balanced_groups(&all, conv_groups, pe_groups, kc);
+            prop_assert_eq!(groups.len() % pe_groups as usize, 0);
+            let mut next = 0;
+            for group in groups.iter().filter(|k| !k.is_empty()) {
+                prop_assert_eq!(group.begin, next);
+                prop_assert!(group.len() <= kc);
+                prop_assert_eq!(group.begin / per_conv, (group.end - 1) / per_conv);
+                next = group.end;
+            }
+            prop_assert_eq!(next, per_conv * conv_groups);
+        }
+    }
+
+    #[test]
+    fn groups_balance_weights_not_channels() {
+        assert_eq!(
+            divide(&[9, 1, 1, 1, 1, 1, 1, 1, 1, 1], 2, 10),
+            [Span::new(0, 1), Span::new(1, 10)]
+        );
+        assert_eq!(
+            divide(&[9, 1, 1, 1], 2, 2),
+            [Span::new(0, 2), Span::new(2, 4)]
+        );
+    }
+}

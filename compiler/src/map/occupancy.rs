@@ -1,0 +1,457 @@
+//! Where the non-zeros of every activation tensor are, so that any tiling can be counted exactly.
+//!
+//! One bit per value, from one calibration sample. [`Occupancy::count`] counts what a tile stores, in elements
+//! (placeholders included) by (PE, channel, residue): the same numbers that the simulator measures on that sample.
+
+use crate::quantise::{Quantised, Step};
+use rayon::prelude::*;
+use scnn_isa::arith;
+use scnn_isa::codec::Format;
+use scnn_isa::ids::TensorId;
+use scnn_isa::layout::{Layout, Tile};
+use scnn_isa::plane::{Rect, Span};
+use std::collections::BTreeMap;
+use tract_onnx::prelude::Tensor;
+
+/// The non-zero positions of every tensor of a network.
+#[derive(Clone, Debug, Default)]
+pub struct Occupancy {
+    tensors: Vec<Bits>,
+}
+
+/// One bit per value `[N, C, H, W]`; every row begins with a word of its own.
+#[derive(Clone, Debug)]
+struct Bits {
+    shape: [u32; 4],
+    words_per_row: usize,
+    words: Vec<u64>,
+}
+
+impl Occupancy {
+    /// The occupancy of `network` when its tensors hold `values` (by ONNX name); a tensor without values is taken as
+    /// filled evenly to its calibrated density.
+    pub fn of(network: &Quantised, values: &BTreeMap<String, Tensor>) -> Self {
+        let mut tensors: Vec<Bits> = network
+            .tensors
+            .iter()
+            .map(|tensor| Bits::even(tensor.shape, tensor.density))
+            .collect();
+        let mut fill = |id: TensorId, channels: Span, name: &str| {
+            let Some(data) = values.get(name) else { return };
+            let Ok(view) = data.to_plain_array_view::<f32>() else {
+                return;
+            };
+            let tensor = network.tensor(id);
+            let nonzero = |&value: &f32| arith::quantise(value, tensor.scale, tensor.range) != 0;
+            let flags: Vec<bool> = view.iter().map(nonzero).collect();
+            tensors[id.index()].fill(channels, &flags);
+        };
+        for value in &network.values {
+            if let Some(id) = value.tensor {
+                let channels = Span::new(0, network.tensor(id).shape[1]);
+                fill(id, channels, &value.name);
+            }
+        }
+        for step in &network.steps {
+            if let Step::Layer(layer) = step {
+                fill(
+                    layer.destination.tensor,
+                    layer.destination.channels,
+                    &layer.tensor,
+                );
+            }
+        }
+        Self { tensors }
+    }
+
+    /// Counts the blocks of every tile of a layout.
+    pub fn count(&self, tensor: TensorId, layout: &Layout, format: Format) -> Vec<TileCount> {
+        layout
+            .tiles
+            .iter()
+            .map(|tile| self.tensors[tensor.index()].count(layout, tile, format))
+            .collect()
+    }
+
+    /// Pairs of a non-zero activation of channel `channel` inside `rect`, by row and column: the number of non-zeros
+    /// with a row in `rows` and a column in `cols` (ascending lists of positions).
+    pub fn nonzeros(
+        &self,
+        tensor: TensorId,
+        channel: u32,
+        images: Span,
+        rows: &[u32],
+        cols: &[u64],
+    ) -> u64 {
+        let bits = &self.tensors[tensor.index()];
+        let mut count = 0;
+        for n in images.iter() {
+            for &y in rows {
+                let row = bits.row(n, channel, y);
+                count += row
+                    .iter()
+                    .zip(cols)
+                    .map(|(word, mask)| u64::from((word & mask).count_ones()))
+                    .sum::<u64>();
+            }
+        }
+        count
+    }
+}
+
+/// What a layout holds, with the sums that residency and traffic ask for.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// By tile.
+    pub counts: Vec<TileCount>,
+    /// Elements by (tile, PE).
+    pub held: Vec<Vec<u64>>,
+    /// Encoded bytes of all tiles by channel, summed up to it.
+    bytes: Vec<u64>,
+}
+
+impl Contents {
+    /// Sums up counted tiles.
+    pub fn of(counts: Vec<TileCount>, format: Format) -> Self {
+        let mut bytes = vec![0];
+        let channels = counts.iter().map(TileCount::channels).max().unwrap_or(0);
+        for channel in 0..channels {
+            let here: u64 = counts
+                .iter()
+                .map(|count| count.bytes_of(Span::new(channel, channel + 1), format))
+                .sum();
+            bytes.push(bytes.last().copied().unwrap_or(0) + here);
+        }
+        Self {
+            held: counts.iter().map(TileCount::per_pe).collect(),
+            counts,
+            bytes,
+        }
+    }
+
+    /// Encoded bytes of some channels.
+    pub fn bytes_of(&self, channels: Span) -> u64 {
+        self.bytes[channels.end as usize] - self.bytes[channels.begin as usize]
+    }
+
+    /// Elements of every PE over all tiles.
+    pub fn whole(&self) -> Vec<u64> {
+        let mut whole: Vec<u64> = Vec::new();
+        for held in &self.held {
+            whole.resize(whole.len().max(held.len()), 0);
+            for (whole, held) in whole.iter_mut().zip(held) {
+                *whole += held;
+            }
+        }
+        whole
+    }
+}
+
+/// The blocks of one tile: columns are (channel, residue) pairs, channel major.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TileCount {
+    /// Residues of a channel.
+    pub residues: u32,
+    /// PEs of the group.
+    pub pes: u32,
+    /// Elements by (column, PE).
+    pub elements: Vec<u32>,
+}
+
+impl TileCount {
+    /// Channels.
+    pub fn channels(&self) -> u32 {
+        (self.columns() / self.residues.max(1) as usize) as u32
+    }
+
+    /// Columns.
+    pub fn columns(&self) -> usize {
+        self.elements.len() / self.pes.max(1) as usize
+    }
+
+    /// Elements of a column by PE.
+    pub fn column(&self, column: usize) -> &[u32] {
+        &self.elements[column * self.pes as usize..(column + 1) * self.pes as usize]
+    }
+
+    /// Elements that each PE holds.
+    pub fn per_pe(&self) -> Vec<u64> {
+        let mut held = vec![0; self.pes as usize];
+        for column in self.elements.chunks_exact(self.pes.max(1) as usize) {
+            for (held, &elements) in held.iter_mut().zip(column) {
+                *held += u64::from(elements);
+            }
+        }
+        held
+    }
+
+    /// Encoded bytes.
+    pub fn bytes(&self, format: Format) -> u64 {
+        self.elements
+            .iter()
+            .map(|&elements| format.block_bytes(u64::from(elements)))
+            .sum()
+    }
+
+    /// Encoded bytes of some channels.
+    pub fn bytes_of(&self, channels: Span, format: Format) -> u64 {
+        let per_channel = (self.residues * self.pes) as usize;
+        let blocks = channels.begin as usize * per_channel..channels.end as usize * per_channel;
+        self.elements[blocks]
+            .iter()
+            .map(|&elements| format.block_bytes(u64::from(elements)))
+            .sum()
+    }
+
+    /// Vectors of `width` elements that each PE holds.
+    pub fn vectors_per_pe(&self, width: u32) -> Vec<u64> {
+        let mut held = vec![0; self.pes as usize];
+        for column in self.elements.chunks_exact(self.pes.max(1) as usize) {
+            for (held, &elements) in held.iter_mut().zip(column) {
+                *held += u64::from(elements.div_ceil(width));
+            }
+        }
+        held
+    }
+}
+
+impl Bits {
+    fn new(shape: [u32; 4]) -> Self {
+        let [n, c, h, w] = shape.map(|extent| extent as usize);
+        let words_per_row = w.div_ceil(64);
+        Self {
+            shape,
+            words_per_row,
+            words: vec![0; n * c * h * words_per_row],
+        }
+    }
+
+    /// Non-zeros spread evenly, by a fixed multiplicative sequence.
+    fn even(shape: [u32; 4], density: f64) -> Self {
+        let mut bits = Self::new(shape);
+        let limit = (density.clamp(0.0, 1.0) * f64::from(u32::MAX)) as u32;
+        let width = shape[3] as usize;
+        let words_per_row = bits.words_per_row;
+        for (row, words) in bits
+            .words
+            .chunks_exact_mut(words_per_row.max(1))
+            .enumerate()
+        {
+            for x in 0..width {
+                // Knuth's multiplicative hash of the position: no two neighbours alike, the same on every run.
+                let hash = ((row * width + x) as u32).wrapping_mul(2_654_435_761);
+                if hash.rotate_left(16).wrapping_mul(2_246_822_519) <= limit {
+                    words[x / 64] |= 1 << (x % 64);
+                }
+            }
+        }
+        bits
+    }
+
+    /// Sets `channels` to `flags` `[N, channels, H, W]`; other numbers of values are left alone.
+    fn fill(&mut self, channels: Span, flags: &[bool]) {
+        let [n, c, h, w] = self.shape.map(|extent| extent as usize);
+        let count = channels.len() as usize;
+        if flags.len() != n * count * h * w {
+            return;
+        }
+        for (row, flags) in flags.chunks_exact(w.max(1)).enumerate() {
+            let (image, channel, y) = (row / (count * h), row / h % count, row % h);
+            let at = (image * c + channels.begin as usize + channel) * h + y;
+            let words = &mut self.words[at * self.words_per_row..(at + 1) * self.words_per_row];
+            words.fill(0);
+            for (x, &flag) in flags.iter().enumerate() {
+                words[x / 64] |= u64::from(flag) << (x % 64);
+            }
+        }
+    }
+
+    fn row(&self, n: u32, channel: u32, y: u32) -> &[u64] {
+        let at = ((n * self.shape[1] + channel) * self.shape[2] + y) as usize;
+        &self.words[at * self.words_per_row..(at + 1) * self.words_per_row]
+    }
+
+    fn count(&self, layout: &Layout, tile: &Tile, format: Format) -> TileCount {
+        let (pes, residues) = (tile.pes(), layout.residues.count());
+        let rects: Vec<Rect> = (0..pes.count())
+            .map(|pe| tile.pe_rect(pe / pes.cols, pe % pes.cols))
+            .collect();
+        let per_channel = (residues * pes.count()) as usize;
+        let mut elements = vec![0u32; self.shape[1] as usize * per_channel];
+        elements
+            .par_chunks_mut(per_channel.max(1))
+            .with_min_len(8)
+            .enumerate()
+            .for_each(|(channel, counts)| {
+                let mut scan = Scan::new(layout, format);
+                for (pe, &rect) in rects.iter().enumerate() {
+                    if rect.is_empty() {
+                        continue;
+                    }
+                    scan.block(self, channel as u32, rect);
+                    for (residue, &count) in scan.elements.iter().enumerate() {
+                        counts[residue * pes.count() as usize + pe] = count;
+                    }
+                }
+            });
+        TileCount {
+            residues,
+            pes: pes.count(),
+            elements,
+        }
+    }
+}
+
+/// Counts the blocks of one channel in one PE, all residues at once.
+struct Scan {
+    rows: u32,
+    cols: u32,
+    period: u32,
+    compressed: bool,
+    elements: Vec<u32>,
+    /// The position behind the last non-zero, by residue.
+    next: Vec<u32>,
+    /// The position of the present row's begin, by residue.
+    row: Vec<u32>,
+}
+
+impl Scan {
+    fn new(layout: &Layout, format: Format) -> Self {
+        let residues = layout.residues.count() as usize;
+        Self {
+            rows: layout.residues.rows,
+            cols: layout.residues.cols,
+            period: format.max_run() + 1,
+            compressed: format.compressed,
+            elements: vec![0; residues],
+            next: vec![0; residues],
+            row: vec![0; residues],
+        }
+    }
+
+    fn block(&mut self, bits: &Bits, channel: u32, rect: Rect) {
+        self.elements.fill(0);
+        self.next.fill(0);
+        self.row.fill(0);
+        let widths: Vec<u32> = (0..self.cols)
+            .map(|rx| scnn_isa::layout::count_residue(rect.x, rx, self.cols))
+            .collect();
+        // How many positions of each residue lie before the rectangle's first column.
+        let skipped: Vec<u32> = (0..self.cols)
+            .map(|rx| scnn_isa::layout::count_residue(Span::new(0, rect.x.begin), rx, self.cols))
+            .collect();
+        for n in rect.n.iter() {
+            for y in rect.y.iter() {
+                let first = (y % self.rows * self.cols) as usize;
+                if self.compressed {
+                    let words = bits.row(n, channel, y);
+                    for x in set_bits(words, rect.x) {
+                        let rx = (x % self.cols) as usize;
+                        let at = self.row[first + rx] + x / self.cols - skipped[rx];
+                        let next = &mut self.next[first + rx];
+                        self.elements[first + rx] += 1 + (at - *next) / self.period;
+                        *next = at + 1;
+                    }
+                }
+                for (rx, &width) in widths.iter().enumerate() {
+                    self.row[first + rx] += width;
+                }
+            }
+        }
+        if !self.compressed {
+            self.elements.copy_from_slice(&self.row);
+        }
+    }
+}
+
+/// The set bits of a row inside a span, ascending.
+fn set_bits(words: &[u64], span: Span) -> impl Iterator<Item = u32> + '_ {
+    let (first, last) = (span.begin / 64, span.end.div_ceil(64));
+    (first..last).flat_map(move |index| {
+        let mut word = words[index as usize];
+        if index == first {
+            word &= u64::MAX << (span.begin % 64);
+        }
+        let end = span.end - index * 64;
+        if end < 64 {
+            word &= (1 << end) - 1;
+        }
+        std::iter::from_fn(move || {
+            if word == 0 {
+                return None;
+            }
+            let bit = word.trailing_zeros();
+            word &= word - 1;
+            Some(index * 64 + bit)
+        })
+    })
+}
+
+/// A mask, in words, of some columns of a row.
+pub fn column_mask(width: u32, columns: impl IntoIterator<Item = u32>) -> Vec<u64> {
+    let mut words = vec![0; width.div_ceil(64) as usize];
+    for x in columns {
+        words[(x / 64) as usize] |= 1 << (x % 64);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use scnn_isa::layout::Grid;
+
+    const FORMAT: Format = Format {
+        data_bits: 16,
+        index_bits: 4,
+        compressed: true,
+    };
+
+    proptest! {
+        /// Against the codec itself, on the values in the order in which a block stores them.
+        #[test]
+        fn blocks_are_counted_as_they_are_coded(
+            n in 1u32..3, c in 1u32..4, h in 1u32..12, w in 1u32..80, density in 0.0f64..1.0,
+            rows in 1u32..4, cols in 1u32..4, ry in 1u32..4, rx in 1u32..4, compressed in any::<bool>(),
+        ) {
+            let format = Format { compressed, ..FORMAT };
+            let bits = Bits::even([n, c, h, w], density);
+            let residues = Grid::new(ry, rx);
+            let tile = Tile::uniform(Rect::plane(n, h, w), Grid::new(rows, cols), Grid::ONE);
+            let layout = Layout { groups: Grid::ONE, residues, tiles: vec![tile.clone()] };
+            let counted = bits.count(&layout, &tile, format);
+            let pes = rows * cols;
+            for channel in 0..c {
+                for residue in 0..residues.count() {
+                    for pe in 0..pes {
+                        let rect = tile.pe_rect(pe / cols, pe % cols);
+                        let mut values = Vec::new();
+                        for n in rect.n.iter() {
+                            for y in rect.y.iter().filter(|y| y % ry == residue / rx) {
+                                for x in rect.x.iter().filter(|x| x % rx == residue % rx) {
+                                    let word = bits.row(n, channel, y)[(x / 64) as usize];
+                                    values.push(i16::from(word >> (x % 64) & 1 == 1));
+                                }
+                            }
+                        }
+                        let expected = format.compress(values).len() as u32;
+                        let column = (channel * residues.count() + residue) as usize;
+                        prop_assert_eq!(counted.column(column)[pe as usize], expected);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn filling_channels_leaves_the_others() {
+        let mut bits = Bits::new([2, 3, 1, 2]);
+        bits.fill(Span::new(1, 2), &[true, false, false, true]);
+        let rows: Vec<u64> = (0..2)
+            .flat_map(|n| (0..3).map(move |c| (n, c)))
+            .map(|(n, c)| bits.row(n, c, 0)[0])
+            .collect();
+        assert_eq!(rows, [0, 0b01, 0, 0, 0b10, 0]);
+    }
+}

@@ -1,0 +1,414 @@
+//! The search: the mapping of a whole network by the cost model.
+//!
+//! Layers do not choose alone: the layout of a tensor serves all that read it. So the choice is made per tensor
+//! ([`choices`]), from the best few that each tensor has when it is looked at alone:
+//!
+//! 1. **Place** all tensors ([`super::residency`]), each under its best choice for a place in a RAM. Those that got
+//!    none choose again with their loads counted, and all are placed anew, until nothing changes.
+//! 2. **Predict** every layer whole, with its traffic.
+//! 3. **Compare** with the paper's mapping, layer by layer, where weights are broadcast and cycles are the objective.
+//!    Where a layer does not gain, its source (or else its destination) takes its next best choice, in the end the
+//!    paper's; and again from 1.
+//! 4. **Improve**: tensor by tensor, take another choice if the whole network gains by it.
+//!
+//! The result does not depend on the number of threads.
+
+pub mod choices;
+mod solve;
+
+use super::cost::{Candidate, Columns, Cost, Depth, Traffic};
+use super::occupancy::{Contents, Occupancy};
+use super::residency::{Residency, Stage, Staging};
+use super::tiling::{Tiling, reserved};
+use super::weights::{SparseWeights, taps_of_residues};
+use super::{LayerMapping, MapError, Mapped, Objective, map_paper_layer};
+use crate::quantise::{IntLayer, Quantised, Step};
+use choices::{Choice, Chooser};
+use rayon::prelude::*;
+use scnn_isa::ids::TensorId;
+use scnn_isa::layer::WeightOrder;
+use scnn_isa::layout::Layout;
+use scnn_isa::machine::{Delivery, Machine};
+use scnn_isa::plane::Span;
+use scnn_isa::program::Memory;
+use solve::Problem;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The network and what is known of it.
+pub struct Search<'a> {
+    /// The network.
+    pub network: &'a Quantised,
+    /// The machine.
+    pub machine: &'a Machine,
+    /// Where activations are not zero.
+    pub occupancy: &'a Occupancy,
+    /// What is made small.
+    pub objective: Objective,
+    /// Weights by step; none where there are none.
+    pub weights: Vec<Option<SparseWeights>>,
+    /// Non-zero weights of every output channel, by step.
+    pub per_output: Vec<Vec<u64>>,
+    /// The paper's mapping of every layer.
+    paper_layers: Vec<Option<LayerMapping>>,
+}
+
+/// A step, the choice for its source, and its traffic.
+type KnownKey = (usize, Option<usize>, Traffic);
+
+/// Costs of layers that were predicted before.
+type Known = BTreeMap<KnownKey, Cost>;
+
+/// A complete mapping under consideration.
+#[derive(Clone)]
+struct Draft {
+    tiling: Tiling,
+    residency: Residency,
+    layers: Vec<Option<LayerMapping>>,
+    /// By tensor, what its tiles hold.
+    contents: Vec<Arc<Contents>>,
+}
+
+/// What a prediction needs of a mapping.
+struct Drafted<'a> {
+    layouts: &'a [Layout],
+    residency: &'a Residency,
+    layers: &'a [Option<LayerMapping>],
+    contents: &'a [Arc<Contents>],
+}
+
+impl<'a> Search<'a> {
+    /// Prepares the search: gathers the weights.
+    pub fn new(
+        network: &'a Quantised,
+        machine: &'a Machine,
+        occupancy: &'a Occupancy,
+        objective: Objective,
+    ) -> Self {
+        let weights: Vec<Option<SparseWeights>> = network
+            .steps
+            .iter()
+            .map(|step| {
+                let Step::Layer(layer) = step else {
+                    return None;
+                };
+                let conv = layer.conv.as_ref()?;
+                Some(SparseWeights::of(
+                    conv,
+                    layer.source.channels.len(),
+                    layer.destination.channels.len(),
+                ))
+            })
+            .collect();
+        let per_output = weights
+            .par_iter()
+            .map(|weights| {
+                weights
+                    .as_ref()
+                    .map_or_else(Vec::new, SparseWeights::per_output)
+            })
+            .collect();
+        Self {
+            network,
+            machine,
+            occupancy,
+            objective,
+            weights,
+            per_output,
+            paper_layers: Vec::new(),
+        }
+    }
+
+    /// The paper's mapping, with the model's prediction.
+    ///
+    /// # Errors
+    /// A layer whose smallest tile does not fit the accumulators.
+    pub fn paper(&self) -> Result<Mapped, MapError> {
+        let draft = self.paper_draft()?;
+        let predicted = self.predict(&draft.view());
+        Ok(draft.mapped(predicted))
+    }
+
+    /// The best mapping found.
+    ///
+    /// # Errors
+    /// See [`Search::paper`].
+    pub fn run(mut self) -> Result<Mapped, MapError> {
+        let paper = self.paper_draft()?;
+        self.paper_layers.clone_from(&paper.layers);
+        let paper_costs = self.predict(&paper.view());
+        let chooser = Chooser::new(&self);
+        let choices: Vec<Vec<Choice>> = (0..self.network.tensors.len() as u32)
+            .into_par_iter()
+            .map(|index| chooser.choices(TensorId(index), choices::WHOLE))
+            .collect();
+        let problem = Problem {
+            search: &self,
+            paper: &paper,
+            paper_costs: &paper_costs,
+            choices: &choices,
+            strict: self.objective == Objective::Cycles
+                && self.machine.weights.delivery == Delivery::Broadcast,
+        };
+        let mapped = problem.solve();
+        let score = |costs: &[Option<Cost>]| self.objective.score(&total(costs));
+        Ok(match mapped {
+            Some(mapped) if score(&mapped.predicted) <= score(&paper_costs) => mapped,
+            _ => paper.mapped(paper_costs),
+        })
+    }
+
+    fn paper_draft(&self) -> Result<Draft, MapError> {
+        let tiling = Tiling::paper(self.network, self.machine)?;
+        let residency = Residency::plan(self.network, self.machine, &tiling, Staging::Single);
+        let layers = self
+            .network
+            .steps
+            .iter()
+            .map(|step| match step {
+                Step::Layer(layer) => {
+                    map_paper_layer(self.network, self.machine, &tiling, layer).map(Some)
+                }
+                Step::Host(_) => Ok(None),
+            })
+            .collect::<Result<_, _>>()?;
+        let contents = self.all_contents(&tiling.layouts);
+        Ok(Draft {
+            tiling,
+            residency,
+            layers,
+            contents,
+        })
+    }
+
+    /// What the tiles of a layout hold.
+    pub fn contents(&self, tensor: TensorId, layout: &Layout) -> Arc<Contents> {
+        let format = self.machine.activation_format();
+        let counts = self.occupancy.count(tensor, layout, format);
+        Arc::new(Contents::of(counts, format))
+    }
+
+    fn all_contents(&self, layouts: &[Layout]) -> Vec<Arc<Contents>> {
+        layouts
+            .par_iter()
+            .enumerate()
+            .map(|(index, layout)| self.contents(TensorId(index as u32), layout))
+            .collect()
+    }
+
+    /// The model's prediction of every layer of a draft; what was predicted before is remembered.
+    fn predict_known(
+        &self,
+        draft: &Draft,
+        chosen: &[Option<usize>],
+        known: &mut Known,
+    ) -> Vec<Option<Cost>> {
+        let view = draft.view();
+        let keys: Vec<Option<KnownKey>> = self
+            .network
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(step, described)| match described {
+                Step::Layer(layer) => Some((
+                    step,
+                    chosen[layer.source.tensor.index()],
+                    self.traffic(&view, step, layer),
+                )),
+                Step::Host(_) => None,
+            })
+            .collect();
+        let missing: Vec<usize> = (0..keys.len())
+            .filter(|&step| keys[step].is_some_and(|key| !known.contains_key(&key)))
+            .collect();
+        for (step, cost) in self.predict_steps(&view, &missing) {
+            if let Some(key) = keys[step] {
+                known.insert(key, cost);
+            }
+        }
+        keys.into_iter()
+            .map(|key| key.and_then(|key| known.get(&key).copied()))
+            .collect()
+    }
+
+    /// The model's prediction of every layer of a mapping.
+    pub fn predict_mapped(&self, mapped: &Mapped) -> Vec<Option<Cost>> {
+        let contents = self.all_contents(&mapped.layouts);
+        self.predict(&Drafted {
+            layouts: &mapped.layouts,
+            residency: &mapped.residency,
+            layers: &mapped.layers,
+            contents: &contents,
+        })
+    }
+
+    /// The model's prediction of every layer.
+    fn predict(&self, draft: &Drafted<'_>) -> Vec<Option<Cost>> {
+        let mut costs = vec![None; self.network.steps.len()];
+        let steps: Vec<usize> = (0..costs.len()).collect();
+        for (step, cost) in self.predict_steps(draft, &steps) {
+            costs[step] = Some(cost);
+        }
+        costs
+    }
+
+    /// The model's prediction of some layers.
+    fn predict_steps(&self, draft: &Drafted<'_>, steps: &[usize]) -> Vec<(usize, Cost)> {
+        let width = self.machine.pe.activations_per_vector;
+        steps
+            .par_iter()
+            .filter_map(|&step| {
+                let Step::Layer(layer) = &self.network.steps[step] else {
+                    return None;
+                };
+                let mapping = draft.layers[step].as_ref()?;
+                let source = layer.source.tensor.index();
+                let layout = &draft.layouts[source];
+                let sizes = self.sizes(step, mapping, layout);
+                let counts = &draft.contents[source].counts;
+                let columns: Vec<Columns> = if sizes.is_some() {
+                    counts.iter().map(|c| Columns::of(c, width)).collect()
+                } else {
+                    Vec::new()
+                };
+                let candidate = Candidate {
+                    machine: self.machine,
+                    layer,
+                    layout,
+                    passes: &mapping.passes,
+                    counts,
+                    columns: &columns,
+                    channel_groups: &mapping.channel_groups,
+                    sizes: sizes.as_ref(),
+                    traffic: self.traffic(draft, step, layer),
+                };
+                Some((step, candidate.cost(Depth::Whole)))
+            })
+            .collect()
+    }
+
+    /// The weight blocks of a layer under a mapping.
+    pub fn sizes(
+        &self,
+        step: usize,
+        mapping: &LayerMapping,
+        layout: &Layout,
+    ) -> Option<super::weights::BlockSizes> {
+        let Step::Layer(layer) = &self.network.steps[step] else {
+            return None;
+        };
+        let (weights, conv) = (self.weights[step].as_ref()?, layer.conv.as_ref()?);
+        Some(weights.sizes(
+            &mapping.channel_groups,
+            mapping.order,
+            &taps_of_residues(conv, layout.residues),
+            self.machine.weight_format(),
+        ))
+    }
+
+    /// What a layer moves in a draft.
+    fn traffic(&self, draft: &Drafted<'_>, step: usize, layer: &IntLayer) -> Traffic {
+        let stage = draft.residency.stages[step];
+        let destination = layer.destination;
+        let format = self.machine.activation_format();
+        let bytes = |tensor: TensorId, channels| draft.contents[tensor.index()].bytes_of(channels);
+        let home = draft.residency.homes[destination.tensor.index()];
+        let wanted = self
+            .network
+            .values
+            .iter()
+            .any(|value| value.tensor == Some(destination.tensor));
+        let source = layer.source.tensor;
+        let contents = &draft.contents[source.index()];
+        let spilled = match stage {
+            Some(Stage::PerTile(slot) | Stage::Alternate([slot, _])) => {
+                let tiles = contents.held.iter();
+                tiles.map(|held| excess(held, slot.size)).max().unwrap_or(0)
+            }
+            Some(Stage::Once(_) | Stage::Kept(_)) => 0,
+            // The region holds all tiles, and all that exceeds it is read with any of them.
+            None => draft.residency.homes[source.index()]
+                .map_or(0, |slot| excess(&contents.whole(), slot.size)),
+        };
+        let operand_bytes = layer.operand.map_or(0, |(view, ..)| {
+            if draft.residency.homes[view.tensor.index()].is_none() {
+                bytes(view.tensor, view.channels)
+            } else {
+                0
+            }
+        });
+        let all = Span::new(0, self.network.tensor(destination.tensor).shape[1]);
+        Traffic {
+            loads: matches!(
+                stage,
+                Some(Stage::PerTile(_) | Stage::Once(_) | Stage::Alternate(_))
+            ),
+            overlapped: matches!(stage, Some(Stage::Alternate(_))),
+            result_bytes: if home.is_none() {
+                bytes(destination.tensor, destination.channels)
+            } else {
+                0
+            },
+            stored_bytes: if home.is_some() && wanted {
+                bytes(destination.tensor, all)
+            } else {
+                0
+            },
+            operand_bytes,
+            spilled_bytes: spilled * u64::from(format.element_bits()) / 8,
+        }
+    }
+
+    /// Elements that a RAM holds beside the reserve that staging keeps.
+    pub fn ram(&self) -> u64 {
+        self.machine
+            .ram_elements(Memory::A)
+            .min(self.machine.ram_elements(Memory::B))
+            .saturating_sub(super::residency::RESERVE)
+    }
+}
+
+impl Draft {
+    fn view(&self) -> Drafted<'_> {
+        Drafted {
+            layouts: &self.tiling.layouts,
+            residency: &self.residency,
+            layers: &self.layers,
+            contents: &self.contents,
+        }
+    }
+
+    fn mapped(self, predicted: Vec<Option<Cost>>) -> Mapped {
+        Mapped {
+            layouts: self.tiling.layouts,
+            residency: self.residency,
+            layers: self.layers,
+            predicted,
+        }
+    }
+}
+
+/// Elements of all PEs that exceed `room`.
+fn excess(held: &[u64], room: u64) -> u64 {
+    held.iter().map(|held| held.saturating_sub(room)).sum()
+}
+
+/// Elements of the fullest PE over all tiles, and of the fullest tile, with their reserve.
+pub fn fullest(contents: &Contents) -> (u64, u64) {
+    let most = |held: &[u64]| reserved(held.iter().copied().max().unwrap_or(0));
+    let tile = contents.held.iter().map(|held| most(held)).max();
+    (most(&contents.whole()), tile.unwrap_or(1))
+}
+
+/// Cycles and energy of all layers.
+fn total(costs: &[Option<Cost>]) -> Cost {
+    let mut total = Cost::default();
+    for cost in costs.iter().flatten() {
+        total.cycles += cost.cycles;
+        total.energy_pj += cost.energy_pj;
+    }
+    total
+}
+
+/// The order in which weights are linearised unless another is shorter.
+pub const ORDER: WeightOrder = WeightOrder::Krs;

@@ -1,0 +1,495 @@
+//! The best ways to cut one tensor, looked at alone.
+//!
+//! Cuts are ranked by densities, the best are counted and costed on a sample of rounds, the best of those are costed
+//! whole. Every layer that reads the tensor gets its best grouping of output channels under each cut.
+
+use super::{ORDER, Search, excess, fullest};
+use crate::map::candidates::{balanced_groups, cuts, estimate, group_sizes};
+use crate::map::cost::{Candidate, Columns, Cost, Depth, Traffic};
+use crate::map::occupancy::Contents;
+use crate::map::tiling::{Cut, Cutter, accumulators, largest_part, passes};
+use crate::map::weights::{BlockSizes, taps_of_residues};
+use crate::map::{LayerMapping, Objective};
+use crate::quantise::{IntLayer, Step};
+use scnn_isa::ids::TensorId;
+use scnn_isa::layout::{Grid, Layout};
+use scnn_isa::plane::Span;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Cuts of a tensor that are counted, whatever their place.
+const COUNTED: usize = 8;
+
+/// Cuts of a tensor that are counted, of those expected to fit a RAM and beside the best of every number of PE groups.
+const COUNTED_RESIDENT: usize = 4;
+
+/// Cuts of a tensor that are costed whole for each place when mapping.
+pub const WHOLE: usize = 4;
+
+/// Rounds of a pass in a sample.
+const SAMPLE: u32 = 4;
+
+/// Where a tensor is assumed to live while its cut is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In an activation RAM, if it fits one.
+    Resident,
+    /// In DRAM.
+    Streamed,
+}
+
+/// A cut of a tensor, and the best mapping for each layer that reads it.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The cut.
+    pub cut: Cut,
+    /// The layout that it makes.
+    pub layout: Layout,
+    /// What the tiles hold.
+    pub contents: Arc<Contents>,
+    /// The layers that read the tensor.
+    pub readers: Vec<Reader>,
+    /// Whether all of it fits a RAM.
+    pub fits: bool,
+    /// Whether a tile can be loaded beside the one that is read.
+    overlapped: bool,
+    /// By tile: cycles to load it.
+    loads: Vec<u64>,
+    /// Bytes to load it all.
+    bytes: u64,
+    /// Bytes of the fullest tile that exceed a RAM and are read in every round.
+    spilled_bytes: u64,
+    /// Writing it, with its replicas, pJ.
+    write_pj: f64,
+}
+
+/// A layer that reads the tensor.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// Its step.
+    pub step: usize,
+    /// Its mapping.
+    pub mapping: LayerMapping,
+    /// What it costs when the source is there.
+    pub cost: Cost,
+}
+
+impl Choice {
+    /// What all readers cost together when the tensor lives in `place`; less is better.
+    pub fn score(&self, objective: Objective, place: Place) -> f64 {
+        let mut total = Cost {
+            energy_pj: self.write_pj,
+            ..Cost::default()
+        };
+        for (index, reader) in self.readers.iter().enumerate() {
+            let cost = self.placed(reader, place, index == 0);
+            total.cycles += cost.cycles;
+            total.energy_pj += cost.energy_pj;
+        }
+        objective.score(&total)
+    }
+
+    /// Whether no reader is slower than it is under the paper's mapping, whose costs are given by step.
+    pub fn never_slower(&self, place: Place, paper: &[Option<Cost>]) -> bool {
+        self.readers.iter().enumerate().all(|(index, reader)| {
+            let cost = self.placed(reader, place, index == 0);
+            paper[reader.step].is_none_or(|paper| cost.cycles <= paper.cycles)
+        })
+    }
+
+    /// The cost of a reader with its loads.
+    pub fn placed(&self, reader: &Reader, place: Place, first: bool) -> Cost {
+        let mut cost = reader.cost;
+        if place == Place::Resident && self.fits {
+            return cost;
+        }
+        // A single tile that fits stays for the readers after the first.
+        if !first && self.layout.tiles.len() == 1 && self.fits {
+            return cost;
+        }
+        let all: u64 = self.loads.iter().sum();
+        let leading = self.loads.first().copied().unwrap_or(0);
+        cost.cycles = if self.overlapped {
+            (cost.cycles + leading).max(all)
+        } else {
+            cost.cycles + all
+        };
+        cost.cycles = cost.cycles.max(cost.dram_cycles + all);
+        cost.energy_pj += self.bytes as f64 * cost.pj_per_byte;
+        if self.spilled_bytes > 0 {
+            let rounds = reader.mapping.rounds() * self.loads.len() as u64;
+            let bytes = (self.spilled_bytes * rounds) as f64;
+            let cycles = (bytes * cost.cycles_per_byte).ceil() as u64;
+            cost.cycles = cost.cycles.max(cycles + all);
+            cost.energy_pj += bytes * cost.pj_per_byte;
+        }
+        cost
+    }
+}
+
+/// Finds choices.
+pub struct Chooser<'a> {
+    search: &'a Search<'a>,
+}
+
+/// A cut with what its tiles hold.
+struct Counted {
+    cut: Cut,
+    layout: Layout,
+    contents: Arc<Contents>,
+    columns: Vec<Columns>,
+}
+
+type SizesOfGroups = BTreeMap<(usize, [u32; 2], Vec<Span>), Arc<BlockSizes>>;
+
+/// Less than this share of the paper's cycles must a grouping of its own cut take to replace the paper's.
+const GAIN: f64 = 0.998;
+
+impl<'a> Chooser<'a> {
+    /// For a search.
+    pub const fn new(search: &'a Search<'a>) -> Self {
+        Self { search }
+    }
+
+    /// The best choices for a tensor, for each place up to `whole`; none when no layer reads it.
+    pub fn choices(&self, tensor: TensorId, whole: usize) -> Vec<Choice> {
+        let search = self.search;
+        let cutter = Cutter::new(search.network, search.machine, tensor);
+        if cutter.consumers.is_empty() {
+            return Vec::new();
+        }
+        let data = search.network.tensor(tensor);
+        let readers: Vec<(usize, &IntLayer)> = search
+            .network
+            .steps
+            .iter()
+            .enumerate()
+            .filter_map(|(step, other)| match other {
+                Step::Layer(layer) if layer.source.tensor == tensor => Some((step, layer.as_ref())),
+                Step::Layer(_) | Step::Host(_) => None,
+            })
+            .collect();
+        let mut ranked: Vec<(f64, Cut)> = cuts(&cutter, search.machine, data.shape)
+            .into_iter()
+            .map(|cut| {
+                let density = |layer: &IntLayer| self.weight_density(&readers, layer);
+                (
+                    estimate(search.machine, &cutter, cut, data.density, density),
+                    cut,
+                )
+            })
+            .collect();
+        ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut cuts = self.promising(&cutter, &ranked, data.shape[1], data.density);
+        let paper = cutter.paper().ok();
+        if let Some(paper) = paper
+            && !cuts.contains(&paper)
+        {
+            cuts.push(paper);
+        }
+        let (mut sizes, mut samples) = (SizesOfGroups::new(), SizesOfGroups::new());
+        let mut sampled: Vec<(Counted, Choice)> = cuts
+            .into_iter()
+            .map(|cut| {
+                let counted = self.counted(&cutter, tensor, cut);
+                let choice = self.choice(&counted, &readers, &mut samples);
+                (counted, choice)
+            })
+            .collect();
+        // The best for either place are looked at whole.
+        let mut best: Vec<usize> = Vec::new();
+        for place in [Place::Resident, Place::Streamed] {
+            let mut order: Vec<usize> = (0..sampled.len()).collect();
+            let score = |index: usize| sampled[index].1.score(search.objective, place);
+            order.sort_by(|&a, &b| score(a).total_cmp(&score(b)).then(a.cmp(&b)));
+            for index in order.into_iter().take(whole) {
+                if !best.contains(&index) {
+                    best.push(index);
+                }
+            }
+        }
+        // The paper's cut serves where others gain nothing.
+        if let Some(paper) = paper.and_then(|cut| sampled.iter().position(|(c, _)| c.cut == cut))
+            && !best.contains(&paper)
+        {
+            best.push(paper);
+        }
+        best.sort_unstable();
+        for &index in &best {
+            let (counted, choice) = &mut sampled[index];
+            self.refine(counted, choice, &readers, &mut sizes);
+            if paper == Some(counted.cut) {
+                self.keep_paper(counted, choice, &readers, &mut sizes);
+            }
+        }
+        best.into_iter()
+            .map(|index| sampled[index].1.clone())
+            .collect()
+    }
+
+    /// The cuts to count, of all, best first: the best, the best that are expected to fit a RAM, and of those the best
+    /// for every number of PE groups.
+    fn promising(
+        &self,
+        cutter: &Cutter<'_>,
+        ranked: &[(f64, Cut)],
+        channels: u32,
+        density: f64,
+    ) -> Vec<Cut> {
+        let ram = self.search.ram() as f64;
+        let fits = |cut: &Cut| {
+            let positions: u64 = cutter.layout(*cut).tiles.iter().map(largest_part).sum();
+            positions as f64 * f64::from(channels) * density * 1.1 <= ram
+        };
+        let mut cuts: Vec<Cut> = Vec::new();
+        let (mut resident, mut groups) = (0, Vec::new());
+        for (number, (_, cut)) in ranked.iter().enumerate() {
+            let mut wanted = number < COUNTED;
+            let count = cut.groups.count();
+            let new = !groups.contains(&count);
+            if (resident < COUNTED_RESIDENT || new) && fits(cut) {
+                resident += 1;
+                groups.push(count);
+                wanted = true;
+            }
+            if wanted {
+                cuts.push(*cut);
+            }
+        }
+        cuts
+    }
+
+    fn weight_density(&self, readers: &[(usize, &IntLayer)], layer: &IntLayer) -> f64 {
+        let step = readers
+            .iter()
+            .find(|(_, reader)| std::ptr::eq(*reader, layer))
+            .map(|(step, _)| *step);
+        let nonzeros: u64 = step.map_or(0, |step| self.search.per_output[step].iter().sum());
+        let all = layer.conv.as_ref().map_or(1, |conv| conv.weights.len());
+        nonzeros as f64 / all.max(1) as f64
+    }
+
+    fn counted(&self, cutter: &Cutter<'_>, tensor: TensorId, cut: Cut) -> Counted {
+        let layout = cutter.layout(cut);
+        let contents = self.search.contents(tensor, &layout);
+        let width = self.search.machine.pe.activations_per_vector;
+        let counts = contents.counts.iter();
+        let columns = counts.map(|c| Columns::of(c, width)).collect();
+        Counted {
+            cut,
+            layout,
+            contents,
+            columns,
+        }
+    }
+
+    /// The best grouping for every reader under a cut.
+    fn choice(
+        &self,
+        counted: &Counted,
+        readers: &[(usize, &IntLayer)],
+        samples: &mut SizesOfGroups,
+    ) -> Choice {
+        let search = self.search;
+        let machine = search.machine;
+        let readers = readers
+            .iter()
+            .map(|&(step, layer)| self.reader(counted, step, layer, samples))
+            .collect();
+        let contents = &counted.contents;
+        let (whole, tile) = fullest(contents);
+        let format = machine.activation_format();
+        let width = machine.pe.activations_per_vector;
+        let per_cycle = machine.dram_bytes_per_cycle();
+        let (mut loads, mut bytes, mut vectors) = (Vec::new(), 0, 0);
+        for count in &contents.counts {
+            let of_tile = count.bytes(format);
+            let per_pe = count.vectors_per_pe(width);
+            let fullest = per_pe.iter().copied().max().unwrap_or(0);
+            loads.push(((of_tile as f64 / per_cycle).ceil() as u64).max(fullest));
+            bytes += of_tile;
+            vectors += per_pe.iter().sum::<u64>();
+        }
+        let spilled = contents
+            .held
+            .iter()
+            .map(|held| excess(held, search.ram()))
+            .max()
+            .unwrap_or(0);
+        let replicas = f64::from(counted.layout.groups.count());
+        Choice {
+            cut: counted.cut,
+            layout: counted.layout.clone(),
+            contents: Arc::clone(contents),
+            readers,
+            fits: whole <= search.ram(),
+            overlapped: contents.counts.len() > 1 && tile <= search.ram(),
+            loads,
+            bytes,
+            spilled_bytes: spilled * u64::from(format.element_bits()) / 8,
+            write_pj: vectors as f64 * replicas * machine.energy.oaram_write_vector.pj,
+        }
+    }
+
+    fn reader(
+        &self,
+        counted: &Counted,
+        step: usize,
+        layer: &IntLayer,
+        samples: &mut SizesOfGroups,
+    ) -> Reader {
+        let depth = Depth::Sampled(SAMPLE);
+        let search = self.search;
+        let passes = passes(counted.cut.parts, search.network, layer);
+        let Some(conv) = &layer.conv else {
+            let mapping = LayerMapping {
+                passes,
+                pe_groups: Grid::ONE,
+                kc: 0,
+                channel_groups: Vec::new(),
+                order: ORDER,
+            };
+            let cost = self.cost(counted, layer, &mapping, None, depth);
+            return Reader {
+                step,
+                mapping,
+                cost,
+            };
+        };
+        let needed = accumulators(&counted.layout, layer, &passes).max(1);
+        let most = u64::from(search.machine.accumulator_entries()) / needed;
+        let per_conv = layer.destination.channels.len() / conv.groups;
+        let pe_groups = counted.cut.groups.count();
+        let mut tried: Vec<Vec<Span>> = Vec::new();
+        let mut best: Option<(f64, Reader)> = None;
+        for kc in group_sizes(most.min(0xffff) as u32, per_conv) {
+            let groups = balanced_groups(&search.per_output[step], conv.groups, pe_groups, kc);
+            if tried.contains(&groups) || groups.len() as u64 / u64::from(pe_groups) > 0xffff {
+                continue;
+            }
+            tried.push(groups.clone());
+            let mapping = LayerMapping {
+                passes: passes.clone(),
+                pe_groups: counted.cut.groups,
+                kc: groups.iter().map(|k| k.len()).max().unwrap_or(0),
+                channel_groups: groups,
+                order: ORDER,
+            };
+            let sizes = self.sizes(step, &mapping, counted.cut.residues, depth, samples);
+            let cost = self.cost(counted, layer, &mapping, sizes.as_deref(), depth);
+            let score = search.objective.score(&cost);
+            if best.as_ref().is_none_or(|(least, _)| score < *least) {
+                let reader = Reader {
+                    step,
+                    mapping,
+                    cost,
+                };
+                best = Some((score, reader));
+            }
+        }
+        best.expect("a group of one channel fits wherever its cut does")
+            .1
+    }
+
+    /// Under the paper's cut, readers keep the paper's grouping unless another gains something.
+    fn keep_paper(
+        &self,
+        counted: &Counted,
+        choice: &mut Choice,
+        readers: &[(usize, &IntLayer)],
+        sizes: &mut SizesOfGroups,
+    ) {
+        for (reader, &(step, layer)) in choice.readers.iter_mut().zip(readers) {
+            let Some(paper) = self.search.paper_layers.get(step).and_then(Option::as_ref) else {
+                continue;
+            };
+            let blocks = layer
+                .conv
+                .as_ref()
+                .and_then(|_| self.sizes(step, paper, counted.cut.residues, Depth::Whole, sizes));
+            let cost = self.cost(counted, layer, paper, blocks.as_deref(), Depth::Whole);
+            let objective = self.search.objective;
+            if objective.score(&reader.cost) > objective.score(&cost) * GAIN {
+                reader.mapping = paper.clone();
+                reader.cost = cost;
+            }
+        }
+    }
+
+    /// Costs the readers of a choice whole, under the groupings that the sample found.
+    fn refine(
+        &self,
+        counted: &Counted,
+        choice: &mut Choice,
+        readers: &[(usize, &IntLayer)],
+        sizes: &mut SizesOfGroups,
+    ) {
+        for (reader, &(step, layer)) in choice.readers.iter_mut().zip(readers) {
+            let blocks = layer.conv.as_ref().and_then(|_| {
+                self.sizes(
+                    step,
+                    &reader.mapping,
+                    counted.cut.residues,
+                    Depth::Whole,
+                    sizes,
+                )
+            });
+            reader.cost = self.cost(
+                counted,
+                layer,
+                &reader.mapping,
+                blocks.as_deref(),
+                Depth::Whole,
+            );
+        }
+    }
+
+    fn sizes(
+        &self,
+        step: usize,
+        mapping: &LayerMapping,
+        residues: Grid,
+        depth: Depth,
+        known: &mut SizesOfGroups,
+    ) -> Option<Arc<BlockSizes>> {
+        let Step::Layer(layer) = &self.search.network.steps[step] else {
+            return None;
+        };
+        let (weights, conv) = (self.search.weights[step].as_ref()?, layer.conv.as_ref()?);
+        let key = (step, residues.into(), mapping.channel_groups.clone());
+        let sizes = known.entry(key).or_insert_with(|| {
+            let rounds = depth.rounds(mapping.rounds() as usize);
+            let pe_groups = mapping.pe_groups.count() as usize;
+            Arc::new(weights.sizes_of(
+                &mapping.channel_groups,
+                mapping.order,
+                &taps_of_residues(conv, residues),
+                self.search.machine.weight_format(),
+                |group| rounds.binary_search(&(group / pe_groups)).is_ok(),
+            ))
+        });
+        Some(Arc::clone(sizes))
+    }
+
+    fn cost(
+        &self,
+        counted: &Counted,
+        layer: &IntLayer,
+        mapping: &LayerMapping,
+        sizes: Option<&BlockSizes>,
+        depth: Depth,
+    ) -> Cost {
+        let candidate = Candidate {
+            machine: self.search.machine,
+            layer,
+            layout: &counted.layout,
+            passes: &mapping.passes,
+            counts: &counted.contents.counts,
+            columns: &counted.columns,
+            channel_groups: &mapping.channel_groups,
+            sizes,
+            traffic: Traffic::default(),
+        };
+        candidate.cost(depth)
+    }
+}

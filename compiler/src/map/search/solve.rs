@@ -1,0 +1,216 @@
+//! Which choice every tensor takes: a greedy start, then one tensor at a time.
+
+use super::choices::{Choice, Place};
+use super::{Draft, Known, Mapped, Search, total};
+use crate::map::cost::Cost;
+use crate::map::residency::{Residency, Staging};
+use crate::quantise::{Quantised, Step};
+use scnn_isa::ids::TensorId;
+
+/// A mapping replaces the paper's for a layer when it is predicted to take at most this share of its cycles: the
+/// rest is what the model leaves out.
+const GAIN: f64 = 0.999;
+
+/// Sweeps over all tensors in which other choices are tried.
+const SWEEPS: usize = 2;
+
+/// A choice is tried when its tensor's readers alone do not lose more than this factor by it.
+const PROMISING: f64 = 1.5;
+
+/// The choices of a network and what they are compared with.
+pub(super) struct Problem<'a> {
+    pub search: &'a Search<'a>,
+    pub paper: &'a Draft,
+    pub paper_costs: &'a [Option<Cost>],
+    /// By tensor.
+    pub choices: &'a [Vec<Choice>],
+    /// Whether no layer may be slower than under the paper's mapping.
+    pub strict: bool,
+}
+
+/// Which choices may be taken.
+struct Selection {
+    /// Where every tensor is expected to live.
+    places: Vec<Place>,
+    /// By tensor and choice: not to be taken any more.
+    banned: Vec<Vec<bool>>,
+}
+
+/// By tensor: its choice; none for the paper's mapping.
+type Chosen = Vec<Option<usize>>;
+
+impl Problem<'_> {
+    /// The best mapping found; none when every one has a layer that is slower than under the paper's.
+    pub fn solve(&self) -> Option<Mapped> {
+        let mut known = Known::new();
+        let (chosen, places) = self.start(&mut known)?;
+        let (draft, costs) = self.improve(chosen, &places, &mut known);
+        Some(draft.mapped(costs))
+    }
+
+    /// The best choice of every tensor for its place, without those that make layers slower.
+    fn start(&self, known: &mut Known) -> Option<(Chosen, Vec<Place>)> {
+        let mut selection = Selection {
+            places: vec![Place::Resident; self.choices.len()],
+            banned: self.choices.iter().map(|c| vec![false; c.len()]).collect(),
+        };
+        loop {
+            let chosen = self.greedy(&selection);
+            let draft = self.compose(&chosen);
+            if selection.stream(&draft.residency) {
+                continue;
+            }
+            let costs = self.search.predict_known(&draft, &chosen, known);
+            let slower = self.slower(&draft, &costs);
+            if slower.is_empty() {
+                return Some((chosen, selection.places));
+            }
+            if !selection.ban(self.search.network, &slower, &chosen) {
+                return None;
+            }
+        }
+    }
+
+    fn greedy(&self, selection: &Selection) -> Chosen {
+        let objective = self.search.objective;
+        self.choices
+            .iter()
+            .enumerate()
+            .map(|(index, choices)| {
+                let place = selection.places[index];
+                choices
+                    .iter()
+                    .enumerate()
+                    .filter(|(number, choice)| {
+                        !selection.banned[index][*number]
+                            && (!self.strict || choice.never_slower(place, self.paper_costs))
+                    })
+                    .map(|(number, choice)| (number, choice.score(objective, place)))
+                    .min_by(|a, b| a.1.total_cmp(&b.1))
+                    .map(|(number, _)| number)
+            })
+            .collect()
+    }
+
+    /// Takes other choices for one tensor at a time, as long as the network gains by it.
+    fn improve(
+        &self,
+        mut chosen: Chosen,
+        places: &[Place],
+        known: &mut Known,
+    ) -> (Draft, Vec<Option<Cost>>) {
+        let objective = self.search.objective;
+        let mut draft = self.compose(&chosen);
+        let mut costs = self.search.predict_known(&draft, &chosen, known);
+        let mut best = objective.score(&total(&costs));
+        for _ in 0..SWEEPS {
+            let before = best;
+            for tensor in 0..chosen.len() {
+                let choices = &self.choices[tensor];
+                let alone = |option: Option<usize>| {
+                    option.map(|number| choices[number].score(objective, places[tensor]))
+                };
+                let limit = alone(chosen[tensor]).unwrap_or(f64::INFINITY) * PROMISING;
+                let options = (0..choices.len()).map(Some).chain([None]);
+                for option in options {
+                    let promising = alone(option).is_none_or(|score| score <= limit);
+                    if option == chosen[tensor] || !promising {
+                        continue;
+                    }
+                    let mut trial = chosen.clone();
+                    trial[tensor] = option;
+                    let trial_draft = self.compose(&trial);
+                    let trial_costs = self.search.predict_known(&trial_draft, &trial, known);
+                    let score = objective.score(&total(&trial_costs));
+                    if score < best && self.slower(&trial_draft, &trial_costs).is_empty() {
+                        (chosen, draft, costs, best) = (trial, trial_draft, trial_costs, score);
+                    }
+                }
+            }
+            if best >= before {
+                break;
+            }
+        }
+        (draft, costs)
+    }
+
+    /// The mapping of some choices, with all tensors placed.
+    fn compose(&self, chosen: &[Option<usize>]) -> Draft {
+        let mut draft = self.paper.clone();
+        for (index, choice) in chosen.iter().enumerate() {
+            let Some(number) = choice else { continue };
+            let choice = &self.choices[index][*number];
+            draft.tiling.set(
+                TensorId(index as u32),
+                choice.layout.clone(),
+                choice.cut.parts,
+                &choice.contents,
+            );
+            draft.contents[index] = choice.contents.clone();
+            for reader in &choice.readers {
+                draft.layers[reader.step] = Some(reader.mapping.clone());
+            }
+        }
+        let search = self.search;
+        draft.residency = Residency::plan(
+            search.network,
+            search.machine,
+            &draft.tiling,
+            Staging::Double,
+        );
+        draft
+    }
+
+    /// The layers that are not predicted to gain, and are not mapped as in the paper either; none where layers may be
+    /// slower.
+    fn slower(&self, draft: &Draft, costs: &[Option<Cost>]) -> Vec<usize> {
+        if !self.strict {
+            return Vec::new();
+        }
+        (0..costs.len())
+            .filter(|&step| {
+                let (Some(ours), Some(theirs)) = (&costs[step], &self.paper_costs[step]) else {
+                    return false;
+                };
+                let alike = draft.layers[step] == self.paper.layers[step]
+                    || draft.layers[step].as_ref().is_some_and(|l| l.kc == 0);
+                let limit = if alike { 1.0 } else { GAIN };
+                ours.cycles as f64 > theirs.cycles as f64 * limit
+            })
+            .collect()
+    }
+}
+
+impl Selection {
+    /// Tensors that found no place are expected to live in DRAM from now on; whether there are any new ones.
+    fn stream(&mut self, residency: &Residency) -> bool {
+        let mut changed = false;
+        for (place, home) in self.places.iter_mut().zip(&residency.homes) {
+            if *place == Place::Resident && home.is_none() {
+                *place = Place::Streamed;
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// Bans the choices that make layers slower: that of the source, or where the source is as in the paper, that of
+    /// the destination. Whether there was one to ban.
+    fn ban(&mut self, network: &Quantised, slower: &[usize], chosen: &[Option<usize>]) -> bool {
+        let mut banned = false;
+        for &step in slower {
+            let Step::Layer(layer) = &network.steps[step] else {
+                continue;
+            };
+            let candidates = [layer.source.tensor, layer.destination.tensor];
+            for tensor in candidates.map(TensorId::index) {
+                if let Some(choice) = chosen[tensor] {
+                    self.banned[tensor][choice] = true;
+                    banned = true;
+                    break;
+                }
+            }
+        }
+        banned
+    }
+}
