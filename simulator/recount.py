@@ -33,8 +33,8 @@ def check(folder: Path, facts: dict) -> bool:
     ours = {
         "steps": steps(facts, axes, activations, weights),
         "useful": useful(facts, axes, activations, weights),
-        "dcnn": dcnn(facts, axes, weights),
-        "dcnn_ideal": -(-dense(facts, axes, weights) // multipliers(facts, whole=True)),
+        "dcnn": dcnn(facts, axes, weights, len(activations)),
+        "dcnn_ideal": -(-dense(axes, weights, len(activations)) // multipliers(facts, whole=True)),
     }
     theirs = {
         "steps": report["counters"]["fifo_reads"],
@@ -153,19 +153,17 @@ def multipliers(facts: dict, whole: bool) -> int:
     return of_pe * array["rows"] * array["cols"] if whole else of_pe
 
 
-def dense(facts: dict, axes: list, weights: np.ndarray) -> int:
-    images = facts["layer"]["passes"][0]["output"]["n"]
-    positions = axes[0]["output"] * axes[1]["output"] * (images[1] - images[0])
+def dense(axes: list, weights: np.ndarray, images: int) -> int:
+    positions = axes[0]["output"] * axes[1]["output"] * images
     return weights.size * positions // (axes[0]["upsample"] * axes[1]["upsample"])
 
 
-def dcnn(facts: dict, axes: list, weights: np.ndarray) -> int:
+def dcnn(facts: dict, axes: list, weights: np.ndarray, images: int) -> int:
     """A dense machine on the same grid: full lanes, and as long as its largest tile."""
     array = facts["machine"]["array"]
-    images = facts["layer"]["passes"][0]["output"]["n"]
     tile = -(-axes[0]["output"] // array["rows"]) * -(-axes[1]["output"] // array["cols"])
     per_position = -(-weights.size // multipliers(facts, whole=False))
-    return per_position * tile * (images[1] - images[0]) // (axes[0]["upsample"] * axes[1]["upsample"])
+    return per_position * tile * images // (axes[0]["upsample"] * axes[1]["upsample"])
 
 
 if __name__ == "__main__":

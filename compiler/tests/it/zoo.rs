@@ -2,6 +2,7 @@
 
 use assert_cmd::Command;
 use scnn_models::zoo::{DENSITIES, Densities, NETWORKS, Network, Options, make};
+use scnn_simulator::report::Report;
 use std::fmt::Write;
 use std::path::Path;
 use tempfile::tempdir;
@@ -35,8 +36,11 @@ fn every_network_of_the_zoo_agrees() {
         let (model, image) = (format!("{name}.onnx"), format!("{name}.npy"));
         let text = scnnc(
             folder.path(),
-            &["run", &model, "--input", &image, "--check", "--quiet"],
+            &[
+                "run", &model, "--input", &image, "--check", "--quiet", "--report", "r.json",
+            ],
         );
+        slots_sum_exactly(&std::fs::read(folder.path().join("r.json")).unwrap());
         let line = text.lines().find(|line| line.starts_with("check")).unwrap();
         let ratio = line
             .split(" dB")
@@ -48,6 +52,21 @@ fn every_network_of_the_zoo_agrees() {
             "{name}: {line}"
         );
     }
+}
+
+/// The causes divide cycles x multipliers without remainder, in every layer and in total.
+fn slots_sum_exactly(report: &[u8]) {
+    let report: Report = serde_json::from_slice(report).unwrap();
+    let all = |cycles: u64| cycles * report.multipliers;
+    for layer in &report.layers {
+        assert_eq!(layer.slots.total(), all(layer.cycles), "{}", layer.name);
+    }
+    let totals = &report.totals;
+    assert_eq!(totals.slots.total(), all(totals.cycles));
+    assert_eq!(
+        totals.cycles,
+        report.layers.iter().map(|layer| layer.cycles).sum::<u64>()
+    );
 }
 
 /// Half a point, wherever a density is published or decided by a `ReLU`.

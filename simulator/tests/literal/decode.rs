@@ -358,12 +358,10 @@ impl<'a> Layer<'a> {
         let mut links: BTreeMap<_, u64> = BTreeMap::new();
         for pe in 0..self.group_pes() {
             let rect = self.pe_rect(pass, pe);
-            // PEs of other images are other PEs: the walk stays inside the block of rows of this image.
-            let (block, row, col) = (
-                pe / tile.pes().cols / rows,
-                pe / tile.pes().cols % rows,
-                pe % tile.pes().cols % cols,
-            );
+            // PEs of other images are other PEs: the walk stays inside the block of this image.
+            let (pe_row, pe_col) = (pe / tile.pes().cols, pe % tile.pes().cols);
+            let block = (pe_row / rows, pe_col / cols);
+            let (row, col) = (pe_row % rows, pe_col % cols);
             for _ in rect.n.intersect(inner.n).iter() {
                 for oy in self.array.y.outputs(rect.y).intersect(inner.y).iter() {
                     for ox in self.array.x.outputs(rect.x).intersect(inner.x).iter() {

@@ -27,8 +27,10 @@ pub struct Case {
     kc: u32,
     pe_groups: Grid,
     order: WeightOrder,
-    /// Whether images are divided over PE rows.
-    split_images: bool,
+    /// Parts that images are divided into, over PE rows and PE columns.
+    images_over: Grid,
+    /// Seed of output-channel groups of many sizes and of cuts at many places; else `kc` and equal parts.
+    uneven: Option<u64>,
     /// Whether the tensor is stored in as many residues as the stride.
     phases: bool,
     /// Rows of output at which the second pass begins.
@@ -60,11 +62,11 @@ impl std::fmt::Debug for Case {
             "images, groups, inputs, outputs, kc {shape:?}; PE groups {:?}, {:?}",
             self.pe_groups, self.order
         )?;
-        let choices = [self.split_images, self.phases, self.reload, self.to_dram];
+        let choices = [self.phases, self.reload, self.to_dram];
         writeln!(
             f,
-            "split images, phases, reload, to DRAM {choices:?}; cut {:?}, room {}",
-            self.cut, self.room
+            "images over {:?}, uneven {:?}; phases, reload, to DRAM {choices:?}; cut {:?}, room {}",
+            self.images_over, self.uneven, self.cut, self.room
         )?;
         writeln!(f, "weights {:?}", self.weights)?;
         writeln!(f, "input {:?}", self.input)
@@ -134,18 +136,28 @@ pub fn case() -> impl Strategy<Value = Case> {
         prop::option::of(0.0f64..1.0),
     );
     let densities = (0.0f64..=1.0, 0.0f64..=1.0, any::<u64>());
-    (machine(), shape, choices, densities, 0usize..4).prop_map(
-        |(machine, shape, choices, (weight_density, input_density, seed), split)| {
+    let mapping = (0usize..6, prop::option::of(any::<u64>()));
+    (machine(), shape, choices, densities, mapping).prop_map(
+        |(machine, shape, choices, (weight_density, input_density, seed), (split, uneven))| {
             let (y, x, images, groups, per_in, per_out, kc) = shape;
             let (krs, split_images, phases, reload, tight, to_dram, cut) = choices;
             let (inputs, outputs) = (groups * per_in, groups * per_out);
             let multicast = machine.weights.delivery == Delivery::Multicast;
-            let splits = [Grid::ONE, Grid::new(1, 2), Grid::new(2, 1), Grid::new(2, 2)];
+            let splits = [[1, 1], [1, 2], [2, 1], [2, 2], [3, 1], [1, 3]].map(Grid::from);
             let wanted = splits[split];
             let divides =
                 machine.array.rows % wanted.rows == 0 && machine.array.cols % wanted.cols == 0;
             let pe_groups = if multicast && divides {
                 wanted
+            } else {
+                Grid::ONE
+            };
+            let images_over = if !split_images {
+                Grid::ONE
+            } else if machine.array.rows / pe_groups.rows % 2 == 0 {
+                Grid::new(2, 1)
+            } else if machine.array.cols / pe_groups.cols % 2 == 0 {
+                Grid::new(1, 2)
             } else {
                 Grid::ONE
             };
@@ -168,7 +180,8 @@ pub fn case() -> impl Strategy<Value = Case> {
                 } else {
                     WeightOrder::Rsk
                 },
-                split_images: split_images && machine.array.rows / pe_groups.rows % 2 == 0,
+                images_over,
+                uneven,
                 phases,
                 cut: cut
                     .map(|at| (at * f64::from(y.output)) as u32)
@@ -189,6 +202,11 @@ pub fn case() -> impl Strategy<Value = Case> {
 struct Random(u64);
 
 impl Random {
+    /// A number below `limit`.
+    fn below(&mut self, limit: u32) -> u32 {
+        (i32::from(self.value(1.0, 30_000)).unsigned_abs() - 1) % limit
+    }
+
     fn value(&mut self, density: f64, limit: i64) -> i16 {
         let mut next = || {
             self.0 = self
@@ -211,6 +229,17 @@ impl Random {
     }
 }
 
+/// Puts all cuts but the first and the last anywhere between them.
+fn uneven(cuts: &mut [u32], random: &mut Random) {
+    let [first, between @ .., last] = cuts else {
+        return;
+    };
+    for cut in between.iter_mut() {
+        *cut = *first + random.below(*last - *first + 1);
+    }
+    between.sort_unstable();
+}
+
 impl Case {
     fn layer(&self) -> (Layer, Vec<Tile>) {
         let pes = self.machine.pes();
@@ -226,11 +255,7 @@ impl Case {
                 .map(|y| Rect { y, ..whole })
                 .collect(),
         };
-        let images = if self.split_images {
-            Grid::new(2, 1)
-        } else {
-            Grid::ONE
-        };
+        let images = self.images_over;
         let source_plane = Rect::plane(self.images, self.y.input, self.x.input);
         let mut tiles = Vec::new();
         let mut passes = Vec::new();
@@ -268,13 +293,26 @@ impl Case {
             *second = Tile::uniform(rect, group_pes, images);
         }
         let per_out = self.outputs / self.groups;
-        let mut channel_groups: Vec<Span> = (0..self.groups)
-            .flat_map(|g| {
-                (0..per_out).step_by(self.kc as usize).map(move |k| {
-                    Span::new(g * per_out + k, g * per_out + (k + self.kc).min(per_out))
-                })
-            })
-            .collect();
+        let mut random = self.uneven.map(Random);
+        let mut channel_groups = Vec::new();
+        for end in (1..=self.groups).map(|group| group * per_out) {
+            let mut k = end - per_out;
+            while k < end {
+                let kc = match &mut random {
+                    Some(random) => 1 + random.below(self.kc),
+                    None => self.kc,
+                };
+                channel_groups.push(Span::new(k, (k + kc).min(end)));
+                k = (k + kc).min(end);
+            }
+        }
+        if let Some(random) = &mut random {
+            for tile in &mut tiles {
+                for cuts in [&mut tile.n, &mut tile.y, &mut tile.x] {
+                    uneven(cuts, random);
+                }
+            }
+        }
         while !channel_groups
             .len()
             .is_multiple_of(self.pe_groups.count() as usize)
