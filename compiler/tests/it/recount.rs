@@ -44,7 +44,7 @@ fn model() -> Model {
         if number == 0 {
             let window = vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])];
             model = model.node("MaxPool", &[&input], "p", window);
-            input = "p".to_owned();
+            "p".clone_into(&mut input);
         }
     }
     model.output(&input)

@@ -241,6 +241,30 @@ fn uneven(cuts: &mut [u32], random: &mut Random) {
 }
 
 impl Case {
+    /// Output channels of one convolution group after the other, `kc` at a time or less.
+    fn channel_groups(&self, mut random: Option<&mut Random>) -> Vec<Span> {
+        let per_out = self.outputs / self.groups;
+        let mut channel_groups = Vec::new();
+        for end in (1..=self.groups).map(|group| group * per_out) {
+            let mut k = end - per_out;
+            while k < end {
+                let kc = match random.as_deref_mut() {
+                    Some(random) => 1 + random.below(self.kc),
+                    None => self.kc,
+                };
+                channel_groups.push(Span::new(k, (k + kc).min(end)));
+                k = (k + kc).min(end);
+            }
+        }
+        while !channel_groups
+            .len()
+            .is_multiple_of(self.pe_groups.count() as usize)
+        {
+            channel_groups.push(Span::new(self.outputs, self.outputs));
+        }
+        channel_groups
+    }
+
     fn layer(&self) -> (Layer, Vec<Tile>) {
         let pes = self.machine.pes();
         let group_pes = Grid::new(
@@ -292,32 +316,14 @@ impl Case {
             };
             *second = Tile::uniform(rect, group_pes, images);
         }
-        let per_out = self.outputs / self.groups;
         let mut random = self.uneven.map(Random);
-        let mut channel_groups = Vec::new();
-        for end in (1..=self.groups).map(|group| group * per_out) {
-            let mut k = end - per_out;
-            while k < end {
-                let kc = match &mut random {
-                    Some(random) => 1 + random.below(self.kc),
-                    None => self.kc,
-                };
-                channel_groups.push(Span::new(k, (k + kc).min(end)));
-                k = (k + kc).min(end);
-            }
-        }
+        let channel_groups = self.channel_groups(random.as_mut());
         if let Some(random) = &mut random {
             for tile in &mut tiles {
                 for cuts in [&mut tile.n, &mut tile.y, &mut tile.x] {
                     uneven(cuts, random);
                 }
             }
-        }
-        while !channel_groups
-            .len()
-            .is_multiple_of(self.pe_groups.count() as usize)
-        {
-            channel_groups.push(Span::new(self.outputs, self.outputs));
         }
         let view = |tensor, channels| View {
             tensor: TensorId(tensor),
