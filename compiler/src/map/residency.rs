@@ -66,11 +66,15 @@ pub enum Staging {
 }
 
 impl Residency {
-    /// Plans the residency of a tiled network.
-    pub fn plan(network: &Quantised, machine: &Machine, tiling: &Tiling, staging: Staging) -> Self {
+    /// Plans the residency of a tiled network; `staging` says how the tiles of a tensor in DRAM are staged.
+    pub fn plan(
+        network: &Quantised,
+        machine: &Machine,
+        tiling: &Tiling,
+        staging: impl Fn(TensorId) -> Staging,
+    ) -> Self {
         let lives = lives(network);
         let mut planner = Planner {
-            staging,
             rams: [Ram::new(machine, Memory::A), Ram::new(machine, Memory::B)],
             residency: Self {
                 homes: vec![None; network.tensors.len()],
@@ -88,7 +92,9 @@ impl Residency {
                 planner.residency.stages[index] = Some(Stage::Kept(at));
                 planner.slot_of_stage(at).memory
             } else {
-                let stage = planner.stage(tiling, layer.source.tensor, index, &lives[source]);
+                let tensor = layer.source.tensor;
+                let life = &lives[source];
+                let stage = planner.stage(tiling, tensor, index, life, staging(tensor));
                 if matches!(stage, Stage::Once(_)) {
                     staged[source] = Some(index);
                 }
@@ -153,7 +159,6 @@ pub fn lifetimes(network: &Quantised) -> Vec<Option<(usize, usize)>> {
 }
 
 struct Planner {
-    staging: Staging,
     rams: [Ram; 2],
     residency: Residency,
 }
@@ -166,7 +171,14 @@ impl Planner {
             .find_map(|memory| self.ram(memory).allocate(size, first, last, true))
     }
 
-    fn stage(&mut self, tiling: &Tiling, tensor: TensorId, step: usize, life: &Life) -> Stage {
+    fn stage(
+        &mut self,
+        tiling: &Tiling,
+        tensor: TensorId,
+        step: usize,
+        life: &Life,
+        staging: Staging,
+    ) -> Stage {
         let tiles = tiling.layouts[tensor.index()].tiles.len() as u32;
         // A result with several writers may not be complete yet, so later readers load it again.
         let complete = life.first_write == usize::MAX || life.last_write < step;
@@ -180,7 +192,7 @@ impl Planner {
             .map(|tile| tiling.elements(tensor, Span::new(tile, tile + 1)))
             .max()
             .unwrap_or(1);
-        if self.staging == Staging::Double
+        if staging == Staging::Double
             && tiles > 1
             && let Some(slots) = self.two(size, step)
         {

@@ -160,7 +160,7 @@ impl<'a> Search<'a> {
 
     fn paper_draft(&self) -> Result<Draft, MapError> {
         let tiling = Tiling::paper(self.network, self.machine)?;
-        let residency = Residency::plan(self.network, self.machine, &tiling, Staging::Single);
+        let residency = Residency::plan(self.network, self.machine, &tiling, |_| Staging::Single);
         let layers = self
             .network
             .steps

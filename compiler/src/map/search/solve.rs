@@ -3,7 +3,7 @@
 use super::choices::{Choice, Place};
 use super::{Draft, Known, Mapped, Search, total};
 use crate::map::cost::Cost;
-use crate::map::residency::{Residency, Staging};
+use crate::map::residency::{Residency, Staging, lifetimes};
 use crate::quantise::{Quantised, Step};
 use scnn_isa::ids::TensorId;
 
@@ -43,7 +43,10 @@ impl Problem<'_> {
     /// The best mapping found; none when every one has a layer that is slower than under the paper's.
     pub fn solve(&self) -> Option<Mapped> {
         let mut known = Known::new();
-        let (chosen, places) = self.start(&mut known)?;
+        let (chosen, places) = match self.start(&mut known) {
+            Some(start) => start,
+            None => self.as_the_paper(&mut known)?,
+        };
         let (draft, costs) = self.improve(chosen, &places, &mut known);
         Some(draft.mapped(costs))
     }
@@ -69,6 +72,19 @@ impl Problem<'_> {
                 return None;
             }
         }
+    }
+
+    /// The paper's mapping as a start, where no greedy one is without slower layers.
+    fn as_the_paper(&self, known: &mut Known) -> Option<(Chosen, Vec<Place>)> {
+        let chosen = vec![None; self.choices.len()];
+        let draft = self.compose(&chosen);
+        let costs = self.search.predict_known(&draft, &chosen, known);
+        let places = draft.residency.homes.iter().map(|home| match home {
+            Some(_) => Place::Resident,
+            None => Place::Streamed,
+        });
+        let fine = self.slower(&draft, &costs).is_empty();
+        fine.then(|| (chosen, places.collect()))
     }
 
     fn greedy(&self, selection: &Selection) -> Chosen {
@@ -156,7 +172,11 @@ impl Problem<'_> {
             search.network,
             search.machine,
             &draft.tiling,
-            Staging::Double,
+            // What is as in the paper is staged as in the paper.
+            |tensor| match chosen[tensor.index()] {
+                Some(_) => Staging::Double,
+                None => Staging::Single,
+            },
         );
         draft
     }
@@ -208,6 +228,19 @@ impl Selection {
                     self.banned[tensor][choice] = true;
                     banned = true;
                     break;
+                }
+            }
+        }
+        if !banned {
+            // The layers themselves are as in the paper: what lies in the RAMs beside them is not.
+            let lives = lifetimes(network);
+            for (tensor, choice) in chosen.iter().enumerate() {
+                let (Some(choice), Some((first, last))) = (choice, lives[tensor]) else {
+                    continue;
+                };
+                if slower.iter().any(|&step| first <= step && step <= last) {
+                    self.banned[tensor][*choice] = true;
+                    banned = true;
                 }
             }
         }
