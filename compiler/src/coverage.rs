@@ -1,6 +1,7 @@
 //! What of a model runs where: the numbers behind `scnnc check`.
 
 use crate::graph::{Graph, Op};
+use std::collections::BTreeSet;
 
 /// Where the nodes of a model run.
 #[derive(Clone, Debug, Default)]
@@ -21,26 +22,28 @@ impl Coverage {
     /// Counts a transformed graph.
     pub fn of(graph: &Graph) -> Self {
         let mut coverage = Self::default();
+        // A node of which any part runs on the host is one of the host's.
+        let (mut machine, mut host_nodes) = (BTreeSet::new(), BTreeSet::new());
         for id in graph.order() {
             let node = &graph.dag[id];
             match &node.op {
                 Op::Layer(layer) => {
-                    coverage.machine_nodes += node.onnx_nodes.len();
+                    machine.extend(&node.onnx_nodes);
                     let images = node.shape().map_or(1, |shape| shape[0]);
                     coverage.machine_macs +=
                         layer.conv.as_ref().map_or(0, |conv| conv.macs(images));
                 }
-                Op::Concat | Op::Slice(_) | Op::Rename => {
-                    coverage.machine_nodes += node.onnx_nodes.len();
-                }
+                Op::Concat | Op::Slice(_) | Op::Rename => machine.extend(&node.onnx_nodes),
                 Op::Host(host) => {
-                    coverage.host_nodes += node.onnx_nodes.len();
+                    host_nodes.extend(&node.onnx_nodes);
                     coverage.reasons.extend(host.reasons.iter().cloned());
                     coverage.host_macs += host_macs(host);
                 }
                 Op::Input | Op::HostOutput(_) => {}
             }
         }
+        coverage.host_nodes = host_nodes.len();
+        coverage.machine_nodes = machine.difference(&host_nodes).count();
         coverage
     }
 

@@ -25,6 +25,9 @@ impl From<TractError> for FloatError {
     }
 }
 
+/// Nodes of the largest model that tract optimises; larger ones run as they are.
+const MOST_OPTIMISED: usize = 1 << 12;
+
 /// A model that can be run for chosen tensors.
 ///
 /// It is planned when it is first run, and the plan, for which tract copies the weights into the order of its kernels,

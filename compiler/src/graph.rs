@@ -49,8 +49,19 @@ pub struct Node {
     pub dtype: Dtype,
     /// Extents of the result as ONNX has them.
     pub dims: Vec<u64>,
+    /// What the model itself rounds the result to, if it does.
+    pub grid: Option<Grid>,
     /// The operator.
     pub op: Op,
+}
+
+/// The multiples of a scale that a quantised model rounds a tensor to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Grid {
+    /// Real value of one unit.
+    pub scale: f32,
+    /// Smallest and largest multiple.
+    pub range: [i16; 2],
 }
 
 /// Operators.
@@ -122,10 +133,15 @@ impl Conv {
 
     /// Multiplications of a dense machine for `n` images.
     pub fn macs(&self, n: u32) -> u64 {
-        u64::from(n)
-            * self.weights.len() as u64
-            * u64::from(self.y.output)
-            * u64::from(self.x.output)
+        // A transposed convolution multiplies where its input is, not at the zeros between.
+        let positions = |axis: &Axis| {
+            u64::from(if axis.upsample > 1 {
+                axis.input
+            } else {
+                axis.output
+            })
+        };
+        u64::from(n) * self.weights.len() as u64 * positions(&self.y) * positions(&self.x)
     }
 }
 
@@ -156,6 +172,29 @@ pub enum Function {
     },
     /// x min(max(x / 6 + .5, 0), 1).
     HardSwish,
+    /// gamma x, and gamma alpha (exp x - 1) for negative x.
+    Elu {
+        /// Limit of the negative side.
+        alpha: f32,
+        /// Factor.
+        gamma: f32,
+    },
+    /// x times the normal distribution's share below x.
+    Gelu {
+        /// By the approximation with a hyperbolic tangent.
+        tanh: bool,
+    },
+    /// x tanh(ln(1 + exp x)).
+    Mish,
+    /// ln(1 + exp x).
+    Softplus,
+    /// x / (1 + |x|).
+    Softsign,
+    /// x / (1 + exp(-alpha x)).
+    Swish {
+        /// Slope of the gate.
+        alpha: f32,
+    },
 }
 
 /// Pooling.

@@ -27,6 +27,10 @@ impl fmt::Display for Graph {
             if let Op::Layer(layer) = &node.op {
                 write!(f, "{layer}")?;
             }
+            if let Some(grid) = node.grid {
+                let [low, high] = grid.range;
+                write!(f, " on {low}..{high} x {:e}", grid.scale)?;
+            }
             if !node.onnx_nodes.is_empty() {
                 write!(f, "  <- {}", node.onnx_nodes.join(", "))?;
             }
@@ -76,6 +80,12 @@ impl fmt::Display for Layer {
             Some(Function::Tanh) => f.write_str(" + tanh")?,
             Some(Function::HardSigmoid { .. }) => f.write_str(" + hard sigmoid")?,
             Some(Function::HardSwish) => f.write_str(" + hard swish")?,
+            Some(Function::Elu { .. }) => f.write_str(" + elu")?,
+            Some(Function::Gelu { .. }) => f.write_str(" + gelu")?,
+            Some(Function::Mish) => f.write_str(" + mish")?,
+            Some(Function::Softplus) => f.write_str(" + softplus")?,
+            Some(Function::Softsign) => f.write_str(" + softsign")?,
+            Some(Function::Swish { .. }) => f.write_str(" + swish")?,
         }
         if let Some((low, high)) = self.clamp {
             write!(f, " + clamp {low}..{high}")?;

@@ -9,8 +9,11 @@ mod attributes;
 mod facts;
 mod file;
 mod large;
+pub(crate) mod movement;
 pub(crate) mod nodes;
+pub(crate) mod quantised;
 mod source;
+mod spell_out;
 mod validate;
 
 pub(crate) use facts::typed;
@@ -24,6 +27,7 @@ use attributes::Attributes;
 use file::FileBytes;
 use prost::Message;
 use prost::bytes::Buf;
+use quantised::Twin;
 use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place as DiagnosticPlace};
 use scnn_isa::program::Dtype;
 use std::collections::BTreeMap;
@@ -176,6 +180,7 @@ fn import_model(
     if !errors.is_empty() {
         return Err(ImportErrors(errors));
     }
+    spell_out::spell_out(&mut model);
     facts::load_external_data(&mut model, folder).map_err(|error| ImportErrors(vec![error]))?;
     facts::bind_dimensions(&mut model, options)?;
     let large = large::take(&mut model).map_err(|error| ImportErrors(vec![error]))?;
@@ -215,7 +220,9 @@ fn decode(bytes: impl Buf) -> Result<ModelProto, ImportError> {
 
 /// The name of a node; nameless nodes are called after operator and first result.
 pub(crate) fn node_name(node: &NodeProto) -> String {
-    if node.name.is_empty() {
+    if let Some(whole) = spell_out::whole(node) {
+        whole.to_owned()
+    } else if node.name.is_empty() {
         format!("{}:{}", node.op_type, node.output.first().map_or("", |o| o))
     } else {
         node.name.clone()
@@ -228,6 +235,8 @@ pub(crate) enum Translated {
     Node(NodeId),
     /// Several results.
     Nodes(Vec<NodeId>),
+    /// The values of a tensor of integers were noted; there is nothing to compute.
+    Twin,
     /// It has to run on the host, for this reason.
     Host(String),
 }
@@ -237,7 +246,13 @@ pub(crate) struct Importer<'a> {
     pub(crate) model: &'a ModelProto,
     pub(crate) facts: &'a Facts,
     pub(crate) graph: Graph,
+    /// The node that computes each tensor.
     results: BTreeMap<String, NodeId>,
+    /// The values of each tensor of integers that the model itself has quantised.
+    twins: BTreeMap<String, Twin>,
+    /// The node of the model that computes each tensor, and how many read it; a graph output is read.
+    pub(crate) producers: BTreeMap<&'a str, &'a NodeProto>,
+    readers: BTreeMap<&'a str, usize>,
 }
 
 impl<'a> Importer<'a> {
@@ -258,12 +273,33 @@ impl<'a> Importer<'a> {
                 .collect(),
             ..Graph::default()
         };
+        let mut producers = BTreeMap::new();
+        let mut readers: BTreeMap<&str, usize> = BTreeMap::new();
+        if let Some(proto) = &model.graph {
+            for node in &proto.node {
+                producers.extend(node.output.iter().map(|name| (name.as_str(), node)));
+                for name in &node.input {
+                    *readers.entry(name).or_default() += 1;
+                }
+            }
+            for output in &proto.output {
+                *readers.entry(&output.name).or_default() += 1;
+            }
+        }
         Self {
             model,
             facts,
             graph,
             results: BTreeMap::new(),
+            twins: BTreeMap::new(),
+            producers,
+            readers,
         }
+    }
+
+    /// How many nodes and outputs read a tensor.
+    pub(crate) fn readers(&self, name: &str) -> usize {
+        self.readers.get(name).copied().unwrap_or(0)
     }
 
     fn run(mut self) -> Graph {
@@ -282,12 +318,14 @@ impl<'a> Importer<'a> {
             self.node(node);
         }
         for output in &proto.output {
-            let id = match self.results.get(&output.name) {
-                Some(&id) => id,
-                None => self.constant_on_host(&output.name),
-            };
+            let known = self.results.get(&output.name).copied();
+            let id = known
+                .or_else(|| self.integers(&output.name))
+                .unwrap_or_else(|| self.constant_on_host(&output.name));
             self.graph.outputs.push((output.name.clone(), id));
         }
+        // What was put on the machine as a part of something else is not read any more.
+        crate::transform::drop_dead::run(&mut self.graph);
         self.graph
     }
 
@@ -304,16 +342,22 @@ impl<'a> Importer<'a> {
                 Place::Machine(translate) => translate(self, node, &Attributes::of(node)),
             },
         };
-        match translated {
-            Translated::Node(id) => {
-                self.results.insert(node.output[0].clone(), id);
-            }
-            Translated::Nodes(ids) => {
-                for (output, id) in outputs.into_iter().zip(ids) {
-                    self.results.insert(output.clone(), id);
+        let ids = match translated {
+            Translated::Node(id) => vec![id],
+            Translated::Nodes(ids) => ids,
+            Translated::Twin => return,
+            Translated::Host(reason) => {
+                self.host(node, &reason);
+                if node.op_type == "DequantizeLinear" {
+                    self.mark_grid(node);
                 }
+                return;
             }
-            Translated::Host(reason) => self.host(node, &reason),
+        };
+        let results: Vec<(String, NodeId)> = outputs.into_iter().cloned().zip(ids).collect();
+        match self.handed_on(node) {
+            Some(twin) => self.hand_on(&twin, &results),
+            None => self.results.extend(results),
         }
     }
 
@@ -331,7 +375,11 @@ impl<'a> Importer<'a> {
                     initializers.extend(facts::to_proto(name, constant));
                 }
             } else if !inputs.contains(name)
-                && let Some(&operand) = self.results.get(name)
+                && let Some(operand) = self
+                    .results
+                    .get(name)
+                    .copied()
+                    .or_else(|| self.integers(name))
             {
                 inputs.push(name.clone());
                 operands.push(operand);
@@ -409,12 +457,17 @@ impl<'a> Importer<'a> {
             .facts
             .get(tensor)
             .map_or((Dtype::F32, Vec::new()), |f| (f.dtype, f.dims.clone()));
+        // What only moves values leaves them on their grid.
+        let moves = matches!(op, Op::Rename | Op::Slice(_));
+        let source = operands.first().filter(|_| moves);
+        let grid = source.and_then(|&source| self.graph.dag[source].grid);
         self.graph.add(
             Node {
                 tensor: tensor.to_owned(),
                 onnx_nodes,
                 dtype,
                 dims,
+                grid,
                 op,
             },
             operands,
@@ -424,7 +477,8 @@ impl<'a> Importer<'a> {
     /// The node that computes operand `index`, if it is a float activation that the machine can hold.
     pub(crate) fn activation(&self, node: &NodeProto, index: usize) -> Result<NodeId, String> {
         let name = node.input.get(index).map_or("", |name| name);
-        let Some(&id) = self.results.get(name) else {
+        let twin = self.twins.get(name).map(|twin| twin.node);
+        let Some(id) = self.results.get(name).copied().or(twin) else {
             return Err(format!("operand {index} is a constant"));
         };
         let data = &self.graph.dag[id];

@@ -2,14 +2,16 @@
 //!
 //! `scnnc ops` prints this table and the importer dispatches on it, so the two cannot disagree.
 
-use crate::import::nodes;
 pub(crate) use crate::import::nodes::Translate;
+use crate::import::{movement, nodes, quantised};
 use tract_onnx::pb::NodeProto;
 
 /// An operator.
 pub struct Operator {
     /// ONNX name.
     pub name: &'static str,
+    /// The newest definition that is followed, as the operator set that brought it; older ones are too.
+    pub opset: u32,
     /// Where it runs when the limits are kept.
     pub unit: &'static str,
     /// Limits; outside them it runs on the host.
@@ -27,9 +29,9 @@ pub(crate) enum Place {
 }
 
 macro_rules! operators {
-    ($($name:literal $unit:literal $limits:literal $place:expr;)*) => {
+    ($($name:literal $opset:literal $unit:literal $limits:literal $place:expr;)*) => {
         /// Every known operator, by name.
-        pub const OPERATORS: &[Operator] = &[$(Operator { name: $name, unit: $unit, limits: $limits, place: $place },)*];
+        pub const OPERATORS: &[Operator] = &[$(Operator { name: $name, opset: $opset, unit: $unit, limits: $limits, place: $place },)*];
     };
 }
 
@@ -37,48 +39,74 @@ use Place::{Host, Machine};
 
 #[rustfmt::skip] // One operator a line reads as the table it is.
 operators! {
-    "Add" "PPU" "two activations of one shape, or a constant per channel" Machine(nodes::add);
-    "AveragePool" "PPU" "1-D and 2-D; any stride, padding, ceil_mode, count_include_pad" Machine(nodes::pool);
-    "BatchNormalization" "folded, or PPU" "inference form" Machine(nodes::batch_normalization);
-    "Clip" "PPU" "constant bounds" Machine(nodes::clip);
-    "Concat" "by placement" "axis 1 of activations" Machine(nodes::concat);
-    "Constant" "folded" "" Host("its value is not known");
-    "ConstantOfShape" "folded" "constant shape" Host("its shape is not constant");
-    "Conv" "array" "1-D and 2-D, constant weights; any stride, padding, dilation, groups" Machine(nodes::conv);
-    "ConvTranspose" "array" "1-D and 2-D, constant weights; any stride, padding, dilation" Machine(nodes::conv_transpose);
-    "Div" "PPU" "by a constant per channel" Machine(nodes::div);
-    "Dropout" "removed" "inference form, mask unused" Machine(nodes::identity);
-    "Elu" "host" "" Host("the PPU has no such function");
-    "Flatten" "renamed" "axis 1" Machine(nodes::rename);
-    "Gemm" "array" "constant weights, constant bias" Machine(nodes::gemm);
-    "GlobalAveragePool" "PPU" "" Machine(nodes::global_pool);
-    "GlobalMaxPool" "PPU" "" Machine(nodes::global_pool);
-    "HardSigmoid" "PPU (table)" "" Machine(nodes::function);
-    "HardSwish" "PPU (table)" "" Machine(nodes::function);
-    "Identity" "removed" "" Machine(nodes::identity);
-    "LRN" "host" "" Host("normalisation across channels has no place on the array");
-    "LeakyRelu" "PPU" "slope in -1..=1" Machine(nodes::leaky_relu);
-    "LogSoftmax" "host" "" Host("exponentials across channels have no place on the array");
-    "MatMul" "array" "matrix of rank 2 by constant matrix" Machine(nodes::matmul);
-    "MaxPool" "PPU" "1-D and 2-D; any stride, padding, dilation, ceil_mode; indices unused" Machine(nodes::pool);
-    "Mul" "PPU" "by a constant per channel" Machine(nodes::mul);
-    "PRelu" "PPU" "constant slope per channel in -1..=1" Machine(nodes::prelu);
-    "Pad" "host" "" Host("padding that no convolution has absorbed");
-    "ReduceMean" "PPU" "over all of the plane" Machine(nodes::reduce_mean);
-    "Relu" "PPU" "" Machine(nodes::relu);
-    "Reshape" "renamed" "batch stays first" Machine(nodes::rename);
-    "Resize" "host" "" Host("interpolation has no place on the array");
-    "Shape" "folded" "static shapes" Host("its operand's shape is not static");
-    "Sigmoid" "PPU (table)" "" Machine(nodes::function);
-    "Slice" "by addressing" "channels, step 1" Machine(nodes::slice);
-    "Softmax" "host" "" Host("exponentials across channels have no place on the array");
-    "Split" "by addressing" "channels" Machine(nodes::split);
-    "Squeeze" "renamed" "batch stays first" Machine(nodes::rename);
-    "Sub" "PPU" "a constant per channel" Machine(nodes::sub);
-    "Sum" "PPU" "one or two activations of one shape" Machine(nodes::sum);
-    "Tanh" "PPU (table)" "" Machine(nodes::function);
-    "Transpose" "host" "" Host("the order of values would have to change in the activation RAMs");
-    "Unsqueeze" "renamed" "batch stays first" Machine(nodes::rename);
+    "Add" 14 "PPU" "two activations of one shape, or a constant per channel" Machine(nodes::add);
+    "AveragePool" 22 "PPU" "1-D and 2-D; any stride, padding, dilation, ceil_mode, count_include_pad" Machine(nodes::pool);
+    "BatchNormalization" 15 "folded, or PPU" "inference form" Machine(nodes::batch_normalization);
+    "Clip" 13 "PPU" "constant bounds" Machine(nodes::clip);
+    "Concat" 13 "by placement" "axis 1 of activations" Machine(movement::concat);
+    "Constant" 25 "folded" "" Host("its value is not known");
+    "ConstantOfShape" 25 "folded" "constant shape" Host("its shape is not constant");
+    "Conv" 22 "array" "1-D and 2-D, constant weights; any stride, padding, dilation, groups" Machine(nodes::conv);
+    "ConvTranspose" 22 "array" "1-D and 2-D, constant weights; any stride, padding, dilation, groups, output shape" Machine(nodes::conv_transpose);
+    "DepthToSpace" 13 "host" "" Host("channels would become rows and columns, which the array could do only with products that nobody needs");
+    "DequantizeLinear" 25 "folded, or the tensor's own scale" "one constant scale; 8 bits, or 16 with zero point 0" Machine(quantised::dequantise_linear);
+    "Div" 14 "PPU" "by a constant per channel" Machine(nodes::div);
+    "Dropout" 22 "removed" "inference form, mask unused" Machine(movement::identity);
+    "Elu" 22 "PPU (table)" "" Machine(nodes::function);
+    "Flatten" 25 "renamed" "axis 1" Machine(movement::rename);
+    "Gather" 13 "folded" "of constants" Host("it picks values by an index");
+    "Gelu" 20 "PPU (table)" "" Machine(nodes::function);
+    "Gemm" 13 "array" "constant weights, constant bias, transA 0" Machine(nodes::gemm);
+    "GlobalAveragePool" 22 "PPU" "" Machine(nodes::global_pool);
+    "GlobalMaxPool" 22 "PPU" "" Machine(nodes::global_pool);
+    "HardSigmoid" 22 "PPU (table)" "" Machine(nodes::function);
+    "HardSwish" 22 "PPU (table)" "" Machine(nodes::function);
+    "Identity" 25 "removed" "" Machine(movement::identity);
+    "InstanceNormalization" 22 "host" "" Host("its statistics are those of each image");
+    "LRN" 13 "host" "" Host("normalisation across channels has no place on the array");
+    "LayerNormalization" 17 "host" "" Host("its statistics are those of each input");
+    "LeakyRelu" 16 "PPU" "slope in -1..=1" Machine(nodes::leaky_relu);
+    "LogSoftmax" 13 "host" "" Host("exponentials across channels have no place on the array");
+    "MatMul" 13 "array" "matrix of rank 2 by constant matrix" Machine(nodes::matmul);
+    "MaxPool" 22 "PPU" "1-D and 2-D; any stride, padding, dilation, ceil_mode; indices unused" Machine(nodes::pool);
+    "Mish" 22 "PPU (table)" "" Machine(nodes::function);
+    "Mul" 14 "PPU" "by a constant per channel; x * Sigmoid(x) and x * HardSigmoid(x) by table" Machine(nodes::mul);
+    "PRelu" 16 "PPU" "constant slope per channel in -1..=1" Machine(nodes::prelu);
+    "Pad" 25 "array, or the next convolution's" "zeros around rows and columns; negative pads crop" Machine(movement::pad);
+    "QLinearConv" 10 "array" "as its parts: DequantizeLinear, Conv, QuantizeLinear" Host("it lacks operands");
+    "QLinearMatMul" 21 "array" "as its parts: DequantizeLinear, MatMul, QuantizeLinear" Host("it lacks operands");
+    "QuantizeLinear" 25 "the tensor's own scale" "one constant scale; 8 bits, or 16 with zero point 0" Machine(quantised::quantise_linear);
+    "ReduceMean" 18 "PPU" "over all of the plane" Machine(nodes::reduce_mean);
+    "Relu" 14 "PPU" "" Machine(nodes::relu);
+    "Reshape" 25 "renamed" "batch stays first" Machine(movement::rename);
+    "Resize" 19 "array" "nearest, by whole factors: a depthwise transposed convolution with ones" Machine(movement::resize);
+    "Selu" 22 "PPU (table)" "" Machine(nodes::function);
+    "Shape" 25 "folded" "static shapes" Host("its operand's shape is not static");
+    "Sigmoid" 13 "PPU (table)" "" Machine(nodes::function);
+    "Slice" 13 "channels by addressing, plane on the array" "not the batch; steps from 1, of channels 1" Machine(movement::slice);
+    "Softmax" 13 "host" "" Host("exponentials across channels have no place on the array");
+    "Softplus" 22 "PPU (table)" "" Machine(nodes::function);
+    "Softsign" 22 "PPU (table)" "" Machine(nodes::function);
+    "SpaceToDepth" 13 "host" "" Host("rows and columns would become channels, which the array could do only with products that nobody needs");
+    "Split" 18 "by addressing" "channels" Machine(movement::split);
+    "Squeeze" 25 "renamed" "batch stays first" Machine(movement::rename);
+    "Sub" 14 "PPU" "a constant per channel" Machine(nodes::sub);
+    "Sum" 13 "PPU" "activations of one shape, or a constant per channel" Machine(nodes::sum);
+    "Swish" 24 "PPU (table)" "" Machine(nodes::function);
+    "Tanh" 13 "PPU (table)" "" Machine(nodes::function);
+    "Transpose" 25 "host" "" Host("the order of values would have to change in the activation RAMs");
+    "Unsqueeze" 25 "renamed" "batch stays first" Machine(movement::rename);
+    "Upsample" 9 "array" "nearest, by whole factors: a depthwise transposed convolution with ones" Machine(movement::resize);
+}
+
+impl Operator {
+    /// Why it is left to the host even within its limits, if it is.
+    pub fn host_reason(&self) -> Option<&'static str> {
+        match self.place {
+            Place::Host(reason) if self.unit == "host" => Some(reason),
+            Place::Host(_) | Place::Machine(_) => None,
+        }
+    }
 }
 
 /// The operator of a node, if it is one of ONNX's own and known.

@@ -1,6 +1,7 @@
 //! The passes between import and quantisation. Each changes how a graph is expressed and none what it computes.
 
 pub mod absorb_flatten;
+pub mod absorb_pad;
 pub mod drop_dead;
 pub mod fold_affine;
 pub mod fuse_layers;
@@ -25,6 +26,7 @@ pub struct Pass {
 pub const PASSES: &[Pass] = &[
     Pass { name: "skip-renames", about: "use what a rename renames", run: skip_renames::run },
     Pass { name: "absorb-flatten", about: "linear layers of a flattened plane become convolutions of the plane", run: absorb_flatten::run },
+    Pass { name: "absorb-pad", about: "zeros around a plane become the padding of convolutions", run: absorb_pad::run },
     Pass { name: "fuse-layers", about: "join layers with their only consumer", run: fuse_layers::run },
     Pass { name: "fold-affine", about: "multiply factors into weights", run: fold_affine::run },
     Pass { name: "drop-dead", about: "remove what no output needs", run: drop_dead::run },

@@ -15,12 +15,19 @@ use scnnc::transform;
 pub fn ops() {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["operator", "runs", "within these limits, else on the host"]);
+    table.set_header([
+        "operator",
+        "opset",
+        "runs",
+        "within these limits, else on the host; or why not on the array",
+    ]);
     for operator in OPERATORS {
-        table.add_row([operator.name, operator.unit, operator.limits]);
+        let opset = format!("to {}", operator.opset);
+        let limits = operator.host_reason().unwrap_or(operator.limits);
+        table.add_row([operator.name, &opset, operator.unit, limits]);
     }
     output::print(&format!(
-        "{}\n\nAny other operator runs on the host.\n",
+        "{}\n\nOperator sets from 6 on are read. Any other operator runs on the host.\n",
         table.trim_fmt()
     ));
 }

@@ -7,7 +7,7 @@ use super::{Importer, Translated, node_name};
 use crate::graph::{Affine, Conv, Function, Layer, NodeId, Op, Pool};
 use crate::weights::Weights;
 use scnn_isa::layer::PoolKind;
-use scnn_isa::plane::{Axis, Span};
+use scnn_isa::plane::Axis;
 use std::sync::Arc;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::Tensor;
@@ -24,6 +24,7 @@ macro_rules! or_host {
         }
     };
 }
+pub(crate) use or_host;
 
 pub(crate) fn conv(
     importer: &mut Importer<'_>,
@@ -82,18 +83,38 @@ pub(crate) fn conv_transpose(
         ));
     }
     let groups = groups as u32;
-    if attributes.ints("output_shape").is_some()
-        || attributes
-            .text("auto_pad")
-            .is_some_and(|p| p.starts_with("SAME"))
-    {
-        return Translated::Host("its padding follows from an output shape".into());
-    }
     let window = or_host!(Window::of(attributes, weights.rank() - 2, [r, s]));
     let out = or_host!(output_shape(importer, node));
+    let upper = attributes
+        .text("auto_pad")
+        .is_some_and(|mode| mode == "SAME_UPPER");
+    let by_output = attributes.ints("output_shape").is_some()
+        || attributes
+            .text("auto_pad")
+            .is_some_and(|mode| mode.starts_with("SAME"));
+    let extra = or_host!(attributes.ints("output_padding").map_or(
+        Ok([0, 0]),
+        |given| match *given {
+            [x] => Ok([0, x]),
+            [y, x] => Ok([y, x]),
+            _ => Err(format!(
+                "its output_padding {given:?} is not for one or two axes"
+            )),
+        }
+    ));
     let axis = |i: usize, input: u32, output: u32| {
         // output = input * stride + r * dilation - pad; with the kernel flipped this is our axis.
         let reach = (window.kernel[i] as i32 - 1) * window.dilation[i] as i32;
+        let begin = if by_output {
+            let whole = i64::from(window.stride[i]) * i64::from(input - 1)
+                + extra[i]
+                + i64::from(reach)
+                + 1;
+            let total = (whole - i64::from(output)).max(0) as i32;
+            if upper { total / 2 } else { total - total / 2 }
+        } else {
+            window.pads[i][0]
+        };
         Axis {
             input,
             output,
@@ -101,7 +122,7 @@ pub(crate) fn conv_transpose(
             stride: 1,
             upsample: window.stride[i],
             dilation: window.dilation[i],
-            pad: [reach - window.pads[i][0], reach - window.pads[i][1]],
+            pad: [reach - begin, reach - window.pads[i][1]],
         }
     };
     let (y, x) = (axis(0, h, out[2]), axis(1, w, out[3]));
@@ -361,6 +382,25 @@ pub(crate) fn function(
         "Sigmoid" => Function::Sigmoid,
         "Tanh" => Function::Tanh,
         "HardSwish" => Function::HardSwish,
+        "Elu" => Function::Elu {
+            alpha: attributes.float("alpha", 1.0),
+            gamma: 1.0,
+        },
+        "Selu" => Function::Elu {
+            alpha: attributes.float("alpha", 1.673_263_2),
+            gamma: attributes.float("gamma", 1.050_701),
+        },
+        "Gelu" => Function::Gelu {
+            tanh: attributes
+                .text("approximate")
+                .is_some_and(|way| way == "tanh"),
+        },
+        "Mish" => Function::Mish,
+        "Softplus" => Function::Softplus,
+        "Softsign" => Function::Softsign,
+        "Swish" => Function::Swish {
+            alpha: attributes.float("alpha", 1.0),
+        },
         "HardSigmoid" => Function::HardSigmoid {
             alpha: attributes.float("alpha", 0.2),
             beta: attributes.float("beta", 0.5),
@@ -514,8 +554,9 @@ pub(crate) fn sum(
     node: &NodeProto,
     attributes: &Attributes<'_>,
 ) -> Translated {
+    // More operands have been spelled out as additions of two.
     match node.input.len() {
-        1 => identity(importer, node, attributes),
+        1 => super::movement::identity(importer, node, attributes),
         2 => add(importer, node, attributes),
         more => Translated::Host(format!("it adds {more} tensors")),
     }
@@ -533,8 +574,43 @@ pub(crate) fn mul(importer: &mut Importer<'_>, node: &NodeProto, _: &Attributes<
     match (importer.constant(node, 0), importer.constant(node, 1)) {
         (None, Some(constant)) => affine_with(importer, node, 0, constant, |v| (v, 0.0)),
         (Some(constant), None) => affine_with(importer, node, 1, constant, |v| (v, 0.0)),
-        _ => Translated::Host("it multiplies two activations".into()),
+        (None, None) => gated(importer, node),
+        _ => Translated::Host("it multiplies two constants".into()),
     }
+}
+
+/// `x * sigmoid(x)` and `x * hard_sigmoid(x)` are one function of the PPU; any other product of two activations is none.
+fn gated(importer: &mut Importer<'_>, node: &NodeProto) -> Translated {
+    for (x, gate) in [(0, 1), (1, 0)] {
+        let Some(&producer) = importer.producers.get(node.input[gate].as_str()) else {
+            continue;
+        };
+        if producer.input.first() != Some(&node.input[x]) {
+            continue;
+        }
+        let attributes = Attributes::of(producer);
+        let sixth = (attributes.float("alpha", 0.2) - 1.0 / 6.0).abs() < 1e-6;
+        let function = match producer.op_type.as_str() {
+            "Sigmoid" => Function::Swish { alpha: 1.0 },
+            "HardSigmoid" if sixth && attributes.float("beta", 0.5) == 0.5 => Function::HardSwish,
+            _ => continue,
+        };
+        let input = or_host!(importer.activation(node, x));
+        let layer = Layer {
+            function: Some(function),
+            ..Layer::default()
+        };
+        let result = finish(importer, node, &[input], layer);
+        if let Translated::Node(id) = result
+            && importer.readers(&node.input[gate]) == 1
+        {
+            importer.graph.dag[id]
+                .onnx_nodes
+                .insert(0, node_name(producer));
+        }
+        return result;
+    }
+    Translated::Host("it multiplies two activations".into())
 }
 
 pub(crate) fn div(importer: &mut Importer<'_>, node: &NodeProto, _: &Attributes<'_>) -> Translated {
@@ -639,144 +715,8 @@ pub(crate) fn batch_normalization(
     )
 }
 
-pub(crate) fn concat(
-    importer: &mut Importer<'_>,
-    node: &NodeProto,
-    attributes: &Attributes<'_>,
-) -> Translated {
-    let operands: Vec<NodeId> = or_host!(
-        (0..node.input.len())
-            .map(|index| importer.activation(node, index))
-            .collect::<Result<_, _>>()
-    );
-    let Some(&first) = operands.first() else {
-        return Translated::Host("it has no operands".into());
-    };
-    let rank = importer.graph.dag[first].dims.len() as i64;
-    let axis = attributes.int("axis", 1);
-    if axis != 1 && axis + rank != 1 {
-        return Translated::Host(format!("it joins along axis {axis}, not along channels"));
-    }
-    let out = or_host!(output_shape(importer, node));
-    let total: u32 = operands
-        .iter()
-        .filter_map(|&o| importer.graph.dag[o].shape())
-        .map(|s| s[1])
-        .sum();
-    if total != out[1] {
-        return Translated::Host("its operands do not add up".into());
-    }
-    let id = importer.add(
-        &node.output[0],
-        &operands,
-        Op::Concat,
-        vec![node_name(node)],
-    );
-    Translated::Node(id)
-}
-
-pub(crate) fn slice(
-    importer: &mut Importer<'_>,
-    node: &NodeProto,
-    attributes: &Attributes<'_>,
-) -> Translated {
-    let input = or_host!(importer.activation(node, 0));
-    let list = |index: usize, name: &str| -> Result<Option<Vec<i64>>, String> {
-        match (attributes.ints(name), importer.constant(node, index)) {
-            (Some(values), _) => Ok(Some(values.to_vec())),
-            (None, Some(tensor)) => integers(tensor).map(Some),
-            (None, None) if Importer::has_operand(node, index) => {
-                Err("its bounds are not constant".into())
-            }
-            (None, None) => Ok(None),
-        }
-    };
-    let (starts, ends) = (or_host!(list(1, "starts")), or_host!(list(2, "ends")));
-    let (axes, steps) = (or_host!(list(3, "axes")), or_host!(list(4, "steps")));
-    let (Some(starts), Some(ends)) = (starts, ends) else {
-        return Translated::Host("it has no bounds".into());
-    };
-    let data = &importer.graph.dag[input];
-    let rank = data.dims.len() as i64;
-    let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
-    if steps.is_some_and(|steps| steps.iter().any(|&s| s != 1))
-        || axes.len() != 1
-        || (axes[0] != 1 && axes[0] + rank != 1)
-    {
-        return Translated::Host("it cuts more than a range of channels".into());
-    }
-    let channels = data.dims[1] as i64;
-    let bound =
-        |value: i64| if value < 0 { value + channels } else { value }.clamp(0, channels) as u32;
-    let range = Span::new(bound(starts[0]), bound(ends[0]));
-    let id = importer.add(
-        &node.output[0],
-        &[input],
-        Op::Slice(range),
-        vec![node_name(node)],
-    );
-    Translated::Node(id)
-}
-
-pub(crate) fn split(
-    importer: &mut Importer<'_>,
-    node: &NodeProto,
-    attributes: &Attributes<'_>,
-) -> Translated {
-    let input = or_host!(importer.activation(node, 0));
-    let rank = importer.graph.dag[input].dims.len() as i64;
-    let axis = attributes.int("axis", 0);
-    if axis != 1 && axis + rank != 1 {
-        return Translated::Host(format!("it cuts along axis {axis}, not along channels"));
-    }
-    let mut begin = 0;
-    let mut parts = Vec::new();
-    for output in &node.output {
-        let Some(fact) = importer.facts.get(output) else {
-            return Translated::Host("a part has no shape".into());
-        };
-        let channels = fact.dims[1] as u32;
-        let op = Op::Slice(Span::new(begin, begin + channels));
-        begin += channels;
-        parts.push(importer.add(output, &[input], op, vec![node_name(node)]));
-    }
-    Translated::Nodes(parts)
-}
-
-/// A change of shape that leaves every value in its place.
-pub(crate) fn rename(
-    importer: &mut Importer<'_>,
-    node: &NodeProto,
-    _: &Attributes<'_>,
-) -> Translated {
-    let input = or_host!(importer.activation(node, 0));
-    let out = or_host!(output_shape(importer, node));
-    let shape = or_host!(shape(importer, input));
-    if shape[0] != out[0] {
-        return Translated::Host(format!(
-            "it changes the batch from {} to {}",
-            shape[0], out[0]
-        ));
-    }
-    let id = importer.add(&node.output[0], &[input], Op::Rename, vec![node_name(node)]);
-    Translated::Node(id)
-}
-
-pub(crate) fn identity(
-    importer: &mut Importer<'_>,
-    node: &NodeProto,
-    _: &Attributes<'_>,
-) -> Translated {
-    if node.output.get(1).is_some_and(|o| !o.is_empty()) {
-        return Translated::Host("its mask is used".into());
-    }
-    let input = or_host!(importer.activation(node, 0));
-    let id = importer.add(&node.output[0], &[input], Op::Rename, vec![node_name(node)]);
-    Translated::Node(id)
-}
-
 /// Adds the layer as the node's result; its pooling and convolution extents must be the result's.
-fn finish(
+pub(super) fn finish(
     importer: &mut Importer<'_>,
     node: &NodeProto,
     operands: &[NodeId],
@@ -804,7 +744,7 @@ fn finish(
     ))
 }
 
-fn output_shape(importer: &Importer<'_>, node: &NodeProto) -> Result<[u32; 4], String> {
+pub(super) fn output_shape(importer: &Importer<'_>, node: &NodeProto) -> Result<[u32; 4], String> {
     let name = node.output.first().ok_or("it has no result")?;
     let fact = importer
         .facts
@@ -823,7 +763,7 @@ fn output_shape(importer: &Importer<'_>, node: &NodeProto) -> Result<[u32; 4], S
     }
 }
 
-fn shape(importer: &Importer<'_>, id: NodeId) -> Result<[u32; 4], String> {
+pub(super) fn shape(importer: &Importer<'_>, id: NodeId) -> Result<[u32; 4], String> {
     importer.graph.dag[id]
         .shape()
         .ok_or_else(|| "its operand has no form [N, C, H, W]".to_owned())
@@ -904,7 +844,7 @@ fn spread(constant: &Tensor, dims: &[u64], channels: u32) -> Option<Vec<f32>> {
     (only_channels && values.len() == channels as usize).then_some(values)
 }
 
-fn floats(tensor: &Tensor) -> Result<Vec<f32>, String> {
+pub(super) fn floats(tensor: &Tensor) -> Result<Vec<f32>, String> {
     let cast = tensor.cast_to::<f32>().map_err(|e| e.to_string())?;
     let view = cast
         .to_plain_array_view::<f32>()
@@ -912,7 +852,7 @@ fn floats(tensor: &Tensor) -> Result<Vec<f32>, String> {
     Ok(view.iter().copied().collect())
 }
 
-fn integers(tensor: &Tensor) -> Result<Vec<i64>, String> {
+pub(super) fn integers(tensor: &Tensor) -> Result<Vec<i64>, String> {
     let cast = tensor.cast_to::<i64>().map_err(|e| e.to_string())?;
     let view = cast
         .to_plain_array_view::<i64>()
@@ -1028,7 +968,7 @@ impl Window {
 }
 
 /// Two positive numbers from an attribute of one or two axes; a missing row axis is `default`.
-fn pair(values: &[i64], default: u32) -> Result<[u32; 2], String> {
+pub(super) fn pair(values: &[i64], default: u32) -> Result<[u32; 2], String> {
     let number = |v: i64| {
         u32::try_from(v)
             .ok()

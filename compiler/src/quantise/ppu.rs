@@ -86,7 +86,14 @@ fn function_reach(function: &Function, output: f64) -> f64 {
         Function::HardSigmoid { alpha, beta } => {
             (1.0 + f64::from(beta.abs())) / f64::from(alpha.abs()).max(1e-6)
         }
+        // Nearly the identity for large inputs; the least reach is where the negative side has ended.
         Function::HardSwish | Function::Leaky(_) => output.max(4.0),
+        Function::Gelu { .. } => output.max(6.0),
+        Function::Elu { .. } | Function::Mish | Function::Softplus | Function::Swish { .. } => {
+            output.max(12.0)
+        }
+        // Its rise to 1 never ends: what the output's range lets through.
+        Function::Softsign => (1.0 / (1.0 - output.min(0.999))).max(4.0),
     }
 }
 
@@ -98,8 +105,38 @@ fn evaluate(function: &Function, x: f64) -> f64 {
             (f64::from(*alpha) * x + f64::from(*beta)).clamp(0.0, 1.0)
         }
         Function::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
+        Function::Elu { alpha, gamma } => {
+            let negative = f64::from(*alpha) * x.min(0.0).exp_m1();
+            f64::from(*gamma) * (x.max(0.0) + negative)
+        }
+        Function::Gelu { tanh: true } => {
+            let bent = x + 0.044_715 * x * x * x;
+            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * bent).tanh())
+        }
+        Function::Gelu { tanh: false } => x * normal_below(x),
+        Function::Mish => x * softplus(x).tanh(),
+        Function::Softplus => softplus(x),
+        Function::Softsign => x / (1.0 + x.abs()),
+        Function::Swish { alpha } => x / (1.0 + (-f64::from(*alpha) * x).exp()),
         Function::Leaky(_) => x,
     }
+}
+
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// Share of a standard normal distribution below `x`, by Simpson's rule: exact to 1e-9, far below a table's unit.
+fn normal_below(x: f64) -> f64 {
+    const STEPS: i32 = 200;
+    let end = x.abs().min(9.0);
+    let density = |t: f64| (-0.5 * t * t).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let step = end / f64::from(STEPS);
+    let sum: f64 = (1..STEPS)
+        .map(|i| density(f64::from(i) * step) * if i % 2 == 1 { 4.0 } else { 2.0 })
+        .sum();
+    let half = (density(0.0) + sum + density(end)) * step / 3.0;
+    0.5 + half.copysign(x)
 }
 
 #[cfg(test)]

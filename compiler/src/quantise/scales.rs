@@ -1,10 +1,10 @@
 //! Scale, width and range of every stored tensor.
 
-use super::storage::Storage;
+use super::storage::{Storage, Stored};
 use super::widths::{self, Resolved};
 use super::{QuantiseError, Tensor};
 use crate::calibrate::Calibration;
-use crate::graph::{Graph, Layer, NodeId, Op};
+use crate::graph::{Graph, Grid, Layer, NodeId, Op};
 use scnn_isa::yaml::nearest;
 
 /// Scale and range of every stored tensor: the widest of everything that is written into it.
@@ -17,6 +17,10 @@ pub(super) fn scale_tensors(
 ) -> Result<Vec<Tensor>, QuantiseError> {
     let mut tensors = Vec::with_capacity(storage.tensors.len());
     for stored in &storage.tensors {
+        if let Some(tensor) = on_grid(graph, stored, calibration) {
+            tensors.push(tensor);
+            continue;
+        }
         let mut magnitude = 0f32;
         let writers = stored.writers.iter();
         let bits = writers.map(|&node| widths.activations(graph, node)).max();
@@ -24,6 +28,17 @@ pub(super) fn scale_tensors(
         let (mut low, mut nonzero, mut total) = (0f32, 0f64, 0f64);
         for &node in &stored.writers {
             let name = &graph.dag[node].tensor;
+            if let Some(Grid {
+                scale,
+                range: [least, most],
+            }) = graph.dag[node].grid
+            {
+                // Of several grids the widest is held.
+                let reach = scale * f32::from(least.saturating_neg().max(most));
+                magnitude = magnitude.max(reach / headroom);
+                low = low.min(f32::from(least));
+                continue;
+            }
             let range =
                 calibration
                     .ranges
@@ -44,7 +59,7 @@ pub(super) fn scale_tensors(
             total += elements;
         }
         let magnitude = if magnitude > 0.0 && magnitude.is_finite() {
-            magnitude * headroom
+            (magnitude * headroom).clamp(1e-30, f32::MAX)
         } else {
             1.0
         };
@@ -58,6 +73,23 @@ pub(super) fn scale_tensors(
         });
     }
     Ok(tensors)
+}
+
+/// A tensor whose writers all round to one grid, which is the model's own quantisation.
+fn on_grid(graph: &Graph, stored: &Stored, calibration: &Calibration) -> Option<Tensor> {
+    let first = *stored.writers.first()?;
+    let grid = graph.dag[first].grid?;
+    let same = |&node: &NodeId| graph.dag[node].grid == Some(grid);
+    stored.writers.iter().all(same).then(|| Tensor {
+        name: stored.name.clone(),
+        shape: stored.shape,
+        scale: grid.scale,
+        range: grid.range,
+        density: calibration
+            .ranges
+            .get(&graph.dag[first].tensor)
+            .map_or(1.0, |range| range.density),
+    })
 }
 
 /// The name in the calibration that is none of the graph's and most like `name`.

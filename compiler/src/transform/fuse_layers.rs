@@ -13,6 +13,9 @@ pub fn run(graph: &mut Graph) -> usize {
         let Some(consumer) = only_consumer(graph, id) else {
             continue;
         };
+        if !keeps_grid(graph, id, consumer.0) {
+            continue;
+        }
         let joined = layers(graph, id, consumer.0)
             .and_then(|(first, second)| join(first, second, consumer.1));
         // The joined layer stands at the consumer, whose turn comes later in the order.
@@ -21,7 +24,34 @@ pub fn run(graph: &mut Graph) -> usize {
             changes += 1;
         }
     }
+    // Parts of one node have its name.
+    for node in graph.dag.node_weights_mut() {
+        node.onnx_nodes.dedup();
+    }
     changes
+}
+
+/// Whether the consumer leaves values on the grid that the first layer rounds to, or the first rounds to none. A maximum
+/// does, and a bound at 0.
+fn keeps_grid(graph: &Graph, id: NodeId, consumer: NodeId) -> bool {
+    let (Some(grid), Op::Layer(second)) = (graph.dag[id].grid, &graph.dag[consumer].op) else {
+        return true;
+    };
+    let monotone = match stages(second) {
+        [false, false, false, false, clamp, pool] => {
+            let bounds = second.clamp.unwrap_or((0.0, f32::INFINITY));
+            let on_grid = [bounds.0, bounds.1]
+                .iter()
+                .all(|b| *b == 0.0 || b.is_infinite());
+            let maximum = second
+                .pool
+                .as_ref()
+                .is_none_or(|pool| pool.kind == PoolKind::Max);
+            (!clamp || on_grid) && (!pool || maximum)
+        }
+        _ => false,
+    };
+    monotone && graph.dag[consumer].grid.is_none_or(|other| other == grid)
 }
 
 fn only_consumer(graph: &Graph, id: NodeId) -> Option<(NodeId, u32)> {
@@ -62,6 +92,9 @@ fn join(first: &Layer, second: &Layer, slot: u32) -> Option<Layer> {
     let (before, after) = (stages(first), stages(second));
     let last = before.iter().rposition(|&there| there);
     let next = after.iter().position(|&there| there);
+    if slot == 1 && next != Some(OPERAND) {
+        return None;
+    }
     let (Some(last), Some(next)) = (last, next) else {
         // An empty layer is the identity.
         return Some(if last.is_none() {
@@ -70,9 +103,6 @@ fn join(first: &Layer, second: &Layer, slot: u32) -> Option<Layer> {
             first.clone()
         });
     };
-    if slot == 1 && next != OPERAND {
-        return None;
-    }
     if second
         .pool
         .as_ref()
@@ -145,9 +175,11 @@ fn replace(graph: &mut Graph, id: NodeId, (consumer, slot): (NodeId, u32), joine
     }
     let node = &mut graph.dag[consumer];
     // Appended to the first's, of which a chain makes a long list, and not put before the second's.
-    let mut names = first.map_or_else(Vec::new, |first| first.onnx_nodes);
+    let (first_grid, mut names) =
+        first.map_or_else(Default::default, |first| (first.grid, first.onnx_nodes));
     names.append(&mut node.onnx_nodes);
     node.onnx_nodes = names;
+    node.grid = node.grid.or(first_grid);
     node.op = Op::Layer(Box::new(joined));
 }
 
