@@ -22,7 +22,7 @@ import tempfile
 import zipfile
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +60,6 @@ TRAINING = "training mode, which computes the statistics of a batch; a program i
 EXCEPTIONS: dict[str, str] = {
     "test_batchnorm_epsilon_training_mode": TRAINING,
     "test_batchnorm_example_training_mode": TRAINING,
-    "test_matmul_1d_1d": "tract, which runs what the array does not, has no product of two vectors",
     "test_reshape_allowzero_reordered": EMPTY,
     "test_shape_start_greater_than_end": EMPTY,
     "test_slice_start_out_of_bounds": EMPTY,
@@ -89,7 +88,6 @@ class Case:
     in_scope: bool = True
     runtime: str = ""
     scnnc: str = ""
-    where: str = field(default="", compare=False)
 
 
 def main() -> int:
@@ -241,28 +239,24 @@ def run_onnxruntime(case: Case) -> str:
 def run_scnnc(case: Case, binary: str, folder: Path) -> str:
     if case.runtime.startswith("not run"):
         return case.runtime
+    # Bit for bit against the interpreter too, where that takes no minutes.
+    check = [] if case.operator == "light" else ["--check"]
     place = folder / case.name
     place.mkdir(parents=True, exist_ok=True)
     onnx.save(case.model, place / "model.onnx")
     np.savez(place / "expected.npz", **case.expected)
-    command = [binary, "run", "model.onnx", "--output", "out.npz", "--allow-host-only", "--quiet", "--check"]
+    command = [binary, "run", "model.onnx", "--output", "out.npz", "--allow-host-only", "--quiet", *check]
     if case.inputs:
         np.savez(place / "inputs.npz", **case.inputs)
         command += ["--input", "inputs.npz"]
     try:
-        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=1800)
     except subprocess.TimeoutExpired:
-        return "no end after 300 s"
+        return "no end after half an hour"
     if done.returncode != 0:
         return f"status {done.returncode}: {first_line(done.stderr)}"
-    case.where = layers(done.stdout)
     with np.load(place / "out.npz") as results:
         return difference(case, dict(results)) or "ok"
-
-
-def layers(text: str) -> str:
-    """Where the table of a run says that the nodes ran."""
-    return "host only" if " 0 layers" in text else "machine"
 
 
 def difference(case: Case, results: dict[str, np.ndarray]) -> str:
@@ -271,6 +265,9 @@ def difference(case: Case, results: dict[str, np.ndarray]) -> str:
         if name not in results:
             return f"no output {name}"
         got = results[name]
+        if wanted.ndim == 0 and got.size == 1:
+            # scnnc stacks samples along the first dimension, which a number does not have.
+            got = got.reshape(())
         if got.shape != wanted.shape:
             return f"shape {list(got.shape)}, {list(wanted.shape)} expected"
         if wanted.size == 0:

@@ -47,6 +47,8 @@ pub struct Options {
     pub seed: u64,
     /// Whether a model of which nothing runs on the array is compiled all the same.
     pub allow_host_only: bool,
+    /// Whether a model of which anything runs on the host is refused.
+    pub no_host: bool,
 }
 
 impl Options {
@@ -64,6 +66,7 @@ impl Options {
             pruning: None,
             seed: 1,
             allow_host_only: false,
+            no_host: false,
         }
     }
 }
@@ -103,6 +106,12 @@ pub enum CompileError {
     #[error("nothing of this model would run on the array")]
     HostOnly {
         /// Why each node runs on the host.
+        reasons: Vec<String>,
+    },
+    /// Some of it would run on the host, which was not to be.
+    #[error("{} node{} of this model would run on the host", .reasons.len(), if .reasons.len() == 1 { "" } else { "s" })]
+    HostRefused {
+        /// Why each of them does.
         reasons: Vec<String>,
     },
     /// The graph has no integer form.
@@ -156,7 +165,7 @@ pub fn compile_imported(
     drop(source);
     observe("import", &graph);
     transform::run_all(&mut graph, observe);
-    refuse_host_only(&graph, options)?;
+    refuse_host(&graph, options)?;
     let (float, calibration, observed) = calibrated(&graph, typed, options)?;
     float.rest();
     let Integers {
@@ -346,21 +355,25 @@ fn map_network(
     Ok((mapped, if is_paper { "paper" } else { "file" }.to_owned()))
 }
 
-fn refuse_host_only(graph: &Graph, options: &Options) -> Result<(), CompileError> {
+/// Refuses what the options do not let the host do.
+fn refuse_host(graph: &Graph, options: &Options) -> Result<(), CompileError> {
     let on_machine = graph
         .dag
         .node_weights()
         .any(|node| matches!(node.op, Op::Layer(_)));
-    if on_machine || options.allow_host_only {
-        return Ok(());
-    }
-    let reasons = graph.dag.node_weights().filter_map(|node| match &node.op {
+    let order = graph.order().into_iter();
+    let hosts = order.filter_map(|id| match &graph.dag[id].op {
         Op::Host(host) => Some(host.reasons.clone()),
         _ => None,
     });
-    Err(CompileError::HostOnly {
-        reasons: reasons.flatten().collect(),
-    })
+    let reasons: Vec<String> = hosts.flatten().collect();
+    if options.no_host && !reasons.is_empty() {
+        return Err(CompileError::HostRefused { reasons });
+    }
+    if on_machine || options.allow_host_only {
+        return Ok(());
+    }
+    Err(CompileError::HostOnly { reasons })
 }
 
 /// The options that decide the program, in canonical order.

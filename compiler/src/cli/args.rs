@@ -141,6 +141,9 @@ pub struct Compilation {
     /// Compile even when nothing would run on the array.
     #[arg(long)]
     pub allow_host_only: bool,
+    /// Refuse a model of which anything would run on the host, and name each such node.
+    #[arg(long, conflicts_with = "allow_host_only")]
+    pub no_host: bool,
     /// Write the graph after import and after every transform into a folder, numbered.
     #[arg(long, value_name = "DIR")]
     pub dump_ir: Option<PathBuf>,

@@ -213,6 +213,7 @@ pub fn options(
         pruning: None,
         seed: compilation.seed,
         allow_host_only: compilation.allow_host_only,
+        no_host: compilation.no_host,
     };
     Ok((options, labels))
 }

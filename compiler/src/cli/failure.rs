@@ -202,6 +202,12 @@ impl Failure {
                     "`scnnc ops` lists what runs on the array; `--allow-host-only` compiles it all the same",
                 ),
             ),
+            CompileError::HostRefused { reasons } => one(
+                Code::HostRefused,
+                Place::File,
+                reasons.clone(),
+                Some("`scnnc ops` lists what runs where; without `--no-host` the host runs them"),
+            ),
             CompileError::Quantise(error) => {
                 let (code, help) = quantise_remedy(error);
                 one(code, Place::File, Vec::new(), help.as_deref())

@@ -56,13 +56,18 @@ pub fn check(options: &Check) -> Result<(), Failure> {
     }
     transform::run_all(&mut graph, &mut |_, _| {});
     let coverage = Coverage::of(&graph);
+    let multiplications = coverage.machine_macs + coverage.host_macs;
+    let products = if multiplications == 0 {
+        String::new()
+    } else {
+        let share = 100.0 * coverage.mac_share();
+        format!(" and {share:.1} % of {multiplications} multiplications")
+    };
     output::print(&format!(
-        "coverage  {} of {} nodes ({:.0} %) and {:.1} % of {} multiplications on the machine\n",
+        "coverage  {} of {} nodes ({:.0} %){products} on the machine\n",
         coverage.machine_nodes,
         coverage.machine_nodes + coverage.host_nodes,
         100.0 * coverage.node_share(),
-        100.0 * coverage.mac_share(),
-        coverage.machine_macs + coverage.host_macs
     ));
     for reason in &coverage.reasons {
         output::print(&format!("host      {reason}\n"));

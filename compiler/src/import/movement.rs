@@ -315,10 +315,9 @@ fn nearest(o: u32, input: u32, output: u32, coordinates: &str, rounding: &str) -
     let position = match coordinates {
         "half_pixel" | "half_pixel_symmetric" => (at + 0.5) / scale - 0.5,
         "pytorch_half_pixel" if output > 1 => (at + 0.5) / scale - 0.5,
-        "pytorch_half_pixel" => 0.0,
         "asymmetric" => at / scale,
         "align_corners" if output > 1 => at * f64::from(input - 1) / f64::from(output - 1),
-        "align_corners" => 0.0,
+        "pytorch_half_pixel" | "align_corners" => 0.0,
         _ => return None,
     };
     let rounded = match rounding {

@@ -1,7 +1,7 @@
 //! Random networks, compiled and simulated, against the integer interpreter to the bit and the float model in decibels.
 
 use crate::agreement::{compiled, compiled_as, decibels, floats, run_checked};
-use crate::onnx::{Model, float, int, ints, noise};
+use crate::onnx::{Model, float, int, ints, noise, text};
 use proptest::prelude::*;
 use scnn_isa::asm;
 use scnn_isa::machine::Machine;
@@ -28,7 +28,7 @@ struct Block {
 
 fn block() -> impl Strategy<Value = Block> {
     (
-        0u8..12,
+        0u8..17,
         1i64..7,
         1i64..4,
         1i64..3,
@@ -172,6 +172,95 @@ impl Builder {
             11 => self.push([c, h, w], |model, name| {
                 model.node("Softmax", &[&input], name, vec![int("axis", 1)])
             }),
+            _ => self.add_movement(b, &input, [c, h, w]),
+        }
+    }
+
+    /// Padding, cropping, enlargement, a gated activation, a transposed convolution.
+    fn add_movement(&mut self, b: &Block, input: &str, [c, h, w]: [i64; 3]) {
+        match b.kind {
+            12 => {
+                let pads = [b.pad, b.kernel - 1, 1, b.stride - 1];
+                let shape = [c, h + pads[0] + pads[2], w + pads[1] + pads[3]];
+                self.push(shape, |model, name| {
+                    let all = format!("{name}.pads");
+                    let [top, left, bottom, right] = pads;
+                    model
+                        .integers(&all, &[0, 0, top, left, 0, 0, bottom, right])
+                        .node("Pad", &[input, &all], name, vec![])
+                });
+            }
+            13 if h > b.pad + 1 && w > b.stride => {
+                // Channels from the second on, where there are two; rows and columns by steps.
+                let begins = [i64::from(c > 1), b.pad, b.stride - 1];
+                let ends = [c, h, w - 1];
+                let steps = [1, b.stride, b.dilation];
+                let extent = |i: usize| (ends[i] - begins[i] - 1) / steps[i] + 1;
+                if (0..3).all(|i| ends[i] > begins[i]) {
+                    self.push([extent(0), extent(1), extent(2)], |model, name| {
+                        let names = ["b", "e", "a", "s"].map(|n| format!("{name}.{n}"));
+                        let [begin, end, axes, step] = names.each_ref().map(String::as_str);
+                        model
+                            .integers(begin, &begins)
+                            .integers(end, &ends)
+                            .integers(axes, &[1, 2, 3])
+                            .integers(step, &steps)
+                            .node("Slice", &[input, begin, end, axes, step], name, vec![])
+                    });
+                }
+            }
+            14 if h * w <= 400 => self.push([c, h * b.stride, w * b.kernel], |model, name| {
+                let scales = format!("{name}.scales");
+                model
+                    .floats(&scales, &[4], &[1.0, 1.0, b.stride as f32, b.kernel as f32])
+                    .node(
+                        "Resize",
+                        &[input, "", &scales],
+                        name,
+                        vec![
+                            text("mode", "nearest"),
+                            text("coordinate_transformation_mode", "asymmetric"),
+                            text("nearest_mode", "floor"),
+                        ],
+                    )
+            }),
+            15 => {
+                let gate = format!("t{}.gate", self.tensors.len());
+                self.push([c, h, w], |model, name| {
+                    model.node("Sigmoid", &[input], &gate, vec![]).node(
+                        "Mul",
+                        &[input, &gate],
+                        name,
+                        vec![],
+                    )
+                });
+            }
+            16 if h * w <= 400 => {
+                let out =
+                    |extent: i64| (extent - 1) * b.stride + b.dilation * (b.kernel - 1) + 1 - b.pad;
+                if out(h) > 0 && out(w) > 0 {
+                    self.push([b.channels, out(h), out(w)], |model, name| {
+                        let weight = format!("{name}.w");
+                        let count = c * b.channels * b.kernel * b.kernel;
+                        model
+                            .floats(
+                                &weight,
+                                &[c, b.channels, b.kernel, b.kernel],
+                                &noise(count as usize, b.seed, b.density),
+                            )
+                            .node(
+                                "ConvTranspose",
+                                &[input, &weight],
+                                name,
+                                vec![
+                                    ints("strides", &[b.stride, b.stride]),
+                                    ints("dilations", &[b.dilation, b.dilation]),
+                                    ints("pads", &[b.pad, 0, 0, b.pad]),
+                                ],
+                            )
+                    });
+                }
+            }
             _ => {}
         }
     }

@@ -6,6 +6,7 @@ mod differential;
 mod faults;
 mod help;
 mod hostile;
+mod imports;
 mod layers;
 mod mapping;
 mod models;

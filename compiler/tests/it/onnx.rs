@@ -57,6 +57,30 @@ impl Model {
         self
     }
 
+    /// A list of 64-bit integers.
+    pub fn integers(mut self, name: &str, values: &[i64]) -> Self {
+        self.graph.initializer.push(TensorProto {
+            name: name.to_owned(),
+            dims: vec![values.len() as i64],
+            data_type: 7,
+            int64_data: values.to_vec(),
+            ..TensorProto::default()
+        });
+        self
+    }
+
+    /// Signed bytes.
+    pub fn bytes_of(mut self, name: &str, dims: &[i64], values: &[i8]) -> Self {
+        self.graph.initializer.push(TensorProto {
+            name: name.to_owned(),
+            dims: dims.to_vec(),
+            data_type: 3,
+            raw_data: values.iter().map(|&v| v as u8).collect(),
+            ..TensorProto::default()
+        });
+        self
+    }
+
     /// A node called `/output/operator`.
     pub fn node(
         mut self,
@@ -116,6 +140,19 @@ pub fn value_info(name: &str, dims: &[i64]) -> ValueInfoProto {
     }
 }
 
+/// Gives dimensions of an input names instead of numbers.
+pub fn name_dims(input: &mut ValueInfoProto, names: &[(usize, &str)]) {
+    let value = input.r#type.as_mut().and_then(|t| t.value.as_mut());
+    if let Some(type_proto::Value::TensorType(tensor)) = value {
+        for (index, name) in names {
+            let dim = &mut tensor.shape.as_mut().unwrap().dim[*index];
+            dim.value = Some(tensor_shape_proto::dimension::Value::DimParam(
+                (*name).to_owned(),
+            ));
+        }
+    }
+}
+
 pub fn ints(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
@@ -130,6 +167,15 @@ pub fn int(name: &str, value: i64) -> AttributeProto {
         name: name.to_owned(),
         r#type: AttributeType::Int as i32,
         i: value,
+        ..AttributeProto::default()
+    }
+}
+
+pub fn text(name: &str, value: &str) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        r#type: AttributeType::String as i32,
+        s: value.as_bytes().to_vec(),
         ..AttributeProto::default()
     }
 }

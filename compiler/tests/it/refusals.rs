@@ -189,6 +189,67 @@ fn nothing_on_the_array() {
 }
 
 #[test]
+fn a_part_on_the_host_that_was_not_to_be() {
+    let model = convolution();
+    let model = Model { graph: model.graph }
+        .node("Softmax", &["y"], "p", vec![])
+        .node("Transpose", &["p"], "q", vec![])
+        .output("q");
+    let folder = folder(&[("model.onnx", model.bytes())]);
+    let arguments = ["compile", "model.onnx", "-o", "out.scnn", "-q", "--no-host"];
+    assert_refusal!("no-host", refusal(&folder, &arguments, 1));
+    assert_refusal!("check-some", refusal(&folder, &["check", "model.onnx"], 3));
+}
+
+#[test]
+fn tensors_beyond_any_memory() {
+    let input = Model::new("net")
+        .input("x", &[1, 4, 1 << 20, 1 << 20])
+        .node("Relu", &["x"], "y", vec![])
+        .node("Sigmoid", &["y"], "z", vec![])
+        .output("z");
+    assert_refusal!("too-large", compile_refused(input.bytes()));
+    let constant = Model::new("net")
+        .input("x", &[1, 2, 6, 6])
+        .integers("shape", &[1, 1 << 30, 1 << 30])
+        .node("ConstantOfShape", &["shape"], "c", vec![])
+        .node("Add", &["x", "c"], "y", vec![])
+        .output("y");
+    assert_refusal!("too-large-constant", compile_refused(constant.bytes()));
+}
+
+#[test]
+fn a_cycle_and_a_name_given_twice() {
+    let cycle = Model::new("net")
+        .input("x", &[1, 2, 6, 6])
+        .node("Add", &["x", "b"], "a", vec![])
+        .node("Relu", &["a"], "b", vec![])
+        .node("Sigmoid", &["x"], "a", vec![])
+        .output("b");
+    assert_refusal!("cycle-and-duplicate", compile_refused(cycle.bytes()));
+}
+
+#[test]
+fn every_unbound_dimension_in_one_line() {
+    let mut model = convolution().proto();
+    let graph = model.graph.as_mut().unwrap();
+    graph
+        .input
+        .push(crate::onnx::value_info("other", &[1, 2, 6, 6]));
+    for (input, names) in graph
+        .input
+        .iter_mut()
+        .zip([["height", "width"], ["height", "depth"]])
+    {
+        crate::onnx::name_dims(input, &[(2, names[0]), (3, names[1])]);
+    }
+    assert_refusal!(
+        "unbound-dimensions",
+        compile_refused(prost::Message::encode_to_vec(&model))
+    );
+}
+
+#[test]
 fn inputs_of_the_wrong_shape_or_type() {
     let array = |array: ndarray::ArrayD<f32>| {
         let mut bytes = Vec::new();
