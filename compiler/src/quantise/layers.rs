@@ -159,7 +159,7 @@ impl Builder<'_> {
         };
 
         // Units before the activation function: the output's, or the table's input.
-        let (function, inner_scale) = function_stage(layer, &to);
+        let (function, inner_scale) = function_stage(layer, &from, &to);
         let product_scale = conv
             .as_ref()
             .map_or(1.0, |conv| 2f64.powi(i32::from(conv.product_shift)));

@@ -29,7 +29,11 @@ pub(super) fn requantise_channel(unit: f64, scale: f64, offset: f64, target: f64
 }
 
 /// The activation function in integers and the real value of one unit of its input.
-pub(super) fn function_stage(layer: &Layer, to: &Tensor) -> (Option<IntFunction>, f64) {
+pub(super) fn function_stage(
+    layer: &Layer,
+    from: &Tensor,
+    to: &Tensor,
+) -> (Option<IntFunction>, f64) {
     let scale = f64::from(to.scale);
     let Some(function) = &layer.function else {
         return (None, scale);
@@ -41,7 +45,11 @@ pub(super) fn function_stage(layer: &Layer, to: &Tensor) -> (Option<IntFunction>
             .collect();
         return (Some(IntFunction::Leaky(slopes)), scale);
     }
-    let reach = function_reach(function, scale * 32767.0);
+    let mut reach = function_reach(function, scale * 32767.0);
+    if layer.conv.is_none() && layer.affine.is_none() && !layer.operand {
+        // The table's input is the source itself: no need to reach further than it does.
+        reach = reach.min(f64::from(from.scale) * 32767.0);
+    }
     let unit = reach / 32768.0;
     let knots = (0..=TABLE_SEGMENTS)
         .map(|i| {

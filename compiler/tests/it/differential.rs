@@ -194,7 +194,14 @@ impl Builder {
                 // Channels from the second on, where there are two; rows and columns by steps.
                 let begins = [i64::from(c > 1), b.pad, b.stride - 1];
                 let ends = [c, h, w - 1];
-                let steps = [1, b.stride, b.dilation];
+                // tract 0.23 moves a strided slice before a dilated convolution, and then computes something else than
+                // ONNX Runtime and the simulator do: steps only where no convolution comes before.
+                let mut nodes = self.model.graph.node.iter();
+                let steps = if nodes.any(|node| node.op_type.starts_with("Conv")) {
+                    [1; 3]
+                } else {
+                    [1, b.stride, b.dilation]
+                };
                 let extent = |i: usize| (ends[i] - begins[i] - 1) / steps[i] + 1;
                 if (0..3).all(|i| ends[i] > begins[i]) {
                     self.push([extent(0), extent(1), extent(2)], |model, name| {
