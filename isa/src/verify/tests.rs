@@ -7,7 +7,7 @@ use crate::layout::{Grid, Layout};
 use crate::machine::Machine;
 use crate::plane::{Axis, Rect, Span};
 use crate::program::{
-    Dtype, Memory, Provenance, Region, Section, SectionKind, SourceRange, Tensor, Value,
+    Dtype, Memory, Provenance, Ranges, Region, Section, SectionKind, SourceRange, Tensor, Value,
 };
 use crate::section::{encode_requantise, encode_weights};
 
@@ -267,6 +267,22 @@ fn proven_ranges_are_proven() {
         spoiled(|p| p.layers[0].array.as_mut().unwrap().product_shift = 0),
         Code::SumOverflow
     );
+}
+
+#[test]
+fn calibrated_ranges_stay_where_an_overflow_is_seen() {
+    let calibrated = |weight: i16| {
+        let mut program = sample();
+        program.provenance.ranges = Ranges::Calibrated;
+        let format = program.machine.weight_format();
+        let array = program.layers[0].array.as_mut().unwrap();
+        array.product_shift = 0;
+        program.sections[0].bytes =
+            encode_weights(format, array, 2, 4, Grid::ONE, |_, _, _, _| weight);
+        verify(&program)
+    };
+    assert_eq!(calibrated(100), Ok(()));
+    assert_eq!(calibrated(i16::MAX).unwrap_err()[0].code, Code::SumOverflow);
 }
 
 #[test]
