@@ -1,6 +1,6 @@
 //! The cost model: cycles and energy of one layer under one mapping, from exact block sizes. Pure functions.
 //!
-//! It is the machine's time line without bank queues, part by part of the weight stream: in a part of `w` vectors a PE
+//! It is the machine's time line, part by part of the weight stream: in a part of `w` vectors a PE
 //! that holds `a` activation vectors of the channel is busy `w * a` cycles. As the machine does, it keeps
 //!
 //! - the **FIFO**: a part is delivered when the slowest PE has room for it, one vector a cycle, or as DRAM allows;
@@ -9,12 +9,12 @@
 //! - the **loads** of a source that lives in DRAM, tile by tile, behind each other or beside the array;
 //! - the **channel**: all bytes to and from DRAM at its rate.
 //!
-//! Stalls of bank queues are left out: they are under one percent with queues of depth 8, but for accumulator tiles
-//! whose area is a multiple of the banks.
+//! Stalls of bank queues lengthen every step by a factor that a short drawn run of the queues gives (`banks`).
 //!
 //! Work: one addition for each (part, PE that holds something of its channel). With [`Depth::Sampled`] only some
 //! rounds of some passes are counted and the rest extrapolated, which is enough to rank candidates.
 
+mod banks;
 mod timeline;
 
 use super::occupancy::TileCount;

@@ -1,4 +1,4 @@
-//! The time line of an array layer: weight streams, PEs, drains, loads and DRAM, without bank queues.
+//! The time line of an array layer: weight streams, PEs, drains, loads and DRAM; bank queues as a factor on steps.
 //!
 //! A smaller telling of the machine's rules than the simulator's, written from the rules and not from its code. Parts
 //! of the weight streams are delivered in the order of the time at which they can be asked for, lower PE groups first;
@@ -8,7 +8,7 @@
 //! deliver part -> FIFO -> PEs run it when the round may begin -> last part of all groups: drain -> results to DRAM
 //! ```
 
-use super::{Candidate, Cost, Depth, spread};
+use super::{Candidate, Cost, Depth, banks, spread};
 use crate::map::weights::BlockSizes;
 use scnn_isa::halo::Exchange;
 use scnn_isa::layer::Pass;
@@ -97,6 +97,8 @@ pub(super) struct TimeLine<'a, 'b> {
     fifo_writes: u64,
     iaram_reads: u64,
     halo_hops: u64,
+    /// Cycles that a step takes, stalls included.
+    cycles_per_step: f64,
 }
 
 impl<'a, 'b> TimeLine<'a, 'b> {
@@ -159,6 +161,7 @@ impl<'a, 'b> TimeLine<'a, 'b> {
             fifo_writes: 0,
             iaram_reads: 0,
             halo_hops: 0,
+            cycles_per_step: 1.0 + banks::stalls_per_step(candidate, sizes),
             passes,
         }
     }
@@ -412,7 +415,8 @@ impl<'a, 'b> TimeLine<'a, 'b> {
             for &(pe, activations) in columns.of_column(column) {
                 let finish = &mut stream.finish[usize::from(pe)];
                 let steps = part.vectors * u64::from(activations);
-                *finish = (*finish).max(arrival) + steps;
+                let cycles = (steps as f64 * self.cycles_per_step).round() as u64;
+                *finish = (*finish).max(arrival) + cycles;
                 stream.busiest = stream.busiest.max(*finish);
                 busy += steps;
                 read += u64::from(activations);
