@@ -3,6 +3,7 @@
 use crate::import::{Large, Typed, typed};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use tract_onnx::pb::ModelProto;
@@ -105,7 +106,8 @@ impl FloatModel {
             .collect::<Option<_>>()
             .ok_or_else(|| FloatError("an input is missing".to_owned()))?;
         operands.extend(self.handed_over.iter().cloned().map(TValue::from_const));
-        let results = self.plan()?.run(operands)?;
+        let plan = self.plan()?;
+        let results = contained(|| plan.run(operands))?;
         Ok(self
             .outputs
             .iter()
@@ -127,12 +129,12 @@ impl FloatModel {
         // tract's optimiser goes over all of a model after each change that it makes; and where it fails (0.23 cannot
         // move every strided slice before a convolution), the model as it is computes the same.
         let small = self.typed.nodes().len() <= MOST_OPTIMISED;
-        let optimised = small.then(|| self.typed.clone().into_optimized());
+        let optimised = small.then(|| contained(|| self.typed.clone().into_optimized()));
         let model = match optimised {
             Some(Ok(model)) => model,
             Some(Err(_)) | None => self.typed.clone(),
         };
-        let made = model.into_runnable()?;
+        let made = contained(|| model.into_runnable())?;
         Ok(Arc::clone(plan.insert(made)))
     }
 }
@@ -156,6 +158,14 @@ fn hand_over(model: &mut TypedModel) -> Vec<Arc<Tensor>> {
         handed_over.push(tensor);
     }
     handed_over
+}
+
+/// tract is not meant for hostile models: a panic there is an error of the model here.
+fn contained<T>(work: impl FnOnce() -> Result<T, TractError>) -> Result<T, FloatError> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(FloatError("tract panicked".to_owned())),
+    }
 }
 
 /// Runs a sub-model once on operands in the order of its inputs.

@@ -100,6 +100,7 @@ codes! {
     SnapshotDiffers "E0803" "a snapshot does not hold" "What is compiled now differs from the accepted snapshot; the diff shows where. If the change is meant, `--update` accepts it.";
     SnapshotForm "E0804" "a snapshot has another form" "Its first line names the version of its form, and this scnnc writes another. `--update` writes a snapshot of any form anew; a file that is no snapshot is left alone.";
     MemoryLimit "E0805" "more memory is needed than the limit allows" "The model, its data or the program need more memory than `--limit-memory` allows; without it the limit is three quarters of the machine's memory.";
+    PassChanged "E0806" "a transform changes what the network computes" "A bug of scnnc: `--verify-passes` computed the network before and after every transform, and the message names the first that changed a value, and the tensor.";
     Internal "E0901" "a bug of scnnc" "Something that cannot happen did. Please report it together with the model and the command.";
 }
 

@@ -107,8 +107,8 @@ impl Tile {
     /// PEs of a group that this tile is cut over.
     pub fn pes(&self) -> Grid {
         Grid::new(
-            self.images.rows * parts(&self.y),
-            self.images.cols * parts(&self.x),
+            self.images.rows.saturating_mul(parts(&self.y)),
+            self.images.cols.saturating_mul(parts(&self.x)),
         )
     }
 
@@ -166,7 +166,11 @@ pub fn count_residue(span: Span, residue: u32, residues: u32) -> u32 {
 fn uniform_cuts(span: Span, parts: u32) -> Vec<u32> {
     let step = span.len().div_ceil(parts.max(1));
     (0..=parts.max(1))
-        .map(|i| (span.begin + i * step).min(span.end))
+        .map(|i| {
+            span.begin
+                .saturating_add(i.saturating_mul(step))
+                .min(span.end)
+        })
         .collect()
 }
 

@@ -81,6 +81,10 @@ impl Problems {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Adds a problem unless `holds`; tells whether it does.
     fn require(
         &mut self,

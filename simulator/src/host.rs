@@ -3,6 +3,7 @@
 use crate::execute::SimulateError;
 use scnn_isa::arith;
 use scnn_isa::program::{Dtype, HostSegment, Tensor, Value};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tract_onnx::prelude::{
     DatumType, Framework, InferenceModelExt, IntoRunnable, IntoTValue, IntoTensor, TVec,
@@ -23,9 +24,7 @@ impl Segment {
                 .into_optimized()?
                 .into_runnable()
         };
-        plan()
-            .map(|plan| Self { plan })
-            .map_err(|error| failed(segment, &error))
+        contained(segment, plan).map(|plan| Self { plan })
     }
 
     /// Runs it on its operands.
@@ -35,11 +34,22 @@ impl Segment {
         operands: Vec<HostTensor>,
     ) -> Result<Vec<HostTensor>, SimulateError> {
         let operands: TVec<_> = operands.into_iter().map(IntoTValue::into_tvalue).collect();
-        let results = self
-            .plan
-            .run(operands)
-            .map_err(|error| failed(segment, &error))?;
+        let results = contained(segment, || self.plan.run(operands))?;
         Ok(results.into_iter().map(IntoTensor::into_tensor).collect())
+    }
+}
+
+/// tract is not meant for hostile models: a panic there is a failure of the segment here.
+fn contained<T>(
+    segment: &HostSegment,
+    work: impl FnOnce() -> Result<T, TractError>,
+) -> Result<T, SimulateError> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|error| failed(segment, &error)),
+        Err(_) => Err(SimulateError::Host {
+            segment: segment.name.clone(),
+            reason: "tract panicked".to_owned(),
+        }),
     }
 }
 

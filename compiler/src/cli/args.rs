@@ -147,6 +147,9 @@ pub struct Compilation {
     /// Write the graph after import and after every transform into a folder, numbered.
     #[arg(long, value_name = "DIR")]
     pub dump_ir: Option<PathBuf>,
+    /// Compute the network before and after every transform, and fail at the first that changes a value.
+    #[arg(long)]
+    pub verify_passes: bool,
     /// Say less: no warnings.
     #[arg(short, long)]
     pub quiet: bool,

@@ -6,11 +6,12 @@ pub use super::samples::{Input, inputs_of, read_samples};
 use super::{machine, output, prune, samples, widths};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::machine::Machine;
-use scnnc::calibrate::Calibration;
+use scnnc::calibrate::{Calibration, synthetic};
 use scnnc::compile::{self, CompileError, Compiled, Options};
 use scnnc::graph::Graph;
 use scnnc::import::{ImportOptions, Imported, import};
 use scnnc::map::{self, Strategy};
+use scnnc::pass_check::PassCheck;
 use scnnc::prune::budget::Budget;
 use scnnc::quantise;
 use std::collections::BTreeMap;
@@ -95,12 +96,29 @@ pub fn build_on(
         number: 0,
         failure: None,
     };
+    let mut check = None;
+    if compilation.verify_passes {
+        let noise = || synthetic(&imported.graph, options.seed);
+        let inputs = options.samples.1.first().cloned().unwrap_or_else(noise);
+        check = Some(PassCheck::new(inputs));
+    }
     let result = compile::compile_imported(imported, &options, &mut |name, graph| {
         provoke(compilation, name, graph);
         dump.write(name, graph);
+        if let Some(check) = &mut check {
+            check.observe(name, graph);
+        }
     });
     if let Some(failure) = dump.failure {
         return Err(failure);
+    }
+    if let Some(check) = check {
+        let passes = check
+            .finish()
+            .map_err(|error| Failure::check(Code::PassChanged, error.to_string(), Vec::new()))?;
+        output::print(&format!(
+            "verified  {passes} passes: none changes what the network computes\n"
+        ));
     }
     let compiled = result.map_err(|error| match (&error, &compilation.mapping_file) {
         (CompileError::MappingFile(_) | CompileError::IllegalMapping(_), Some(file)) => {

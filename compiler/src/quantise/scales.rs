@@ -7,6 +7,9 @@ use crate::calibrate::Calibration;
 use crate::graph::{Graph, Grid, Layer, NodeId, Op};
 use scnn_isa::yaml::nearest;
 
+/// Values below are zeros: a unit of theirs would be no normal float.
+const SMALLEST: f32 = f32::MIN_POSITIVE * 65536.0;
+
 /// Scale and range of every stored tensor: the widest of everything that is written into it.
 pub(super) fn scale_tensors(
     graph: &Graph,
@@ -58,11 +61,26 @@ pub(super) fn scale_tensors(
             nonzero += range.density * elements;
             total += elements;
         }
-        let magnitude = if magnitude > 0.0 && magnitude.is_finite() {
-            (magnitude * headroom).clamp(1e-30, f32::MAX)
+        let magnitude = if magnitude >= SMALLEST && magnitude.is_finite() {
+            (magnitude * headroom).min(f32::MAX)
         } else {
             1.0
         };
+        if !magnitude.is_finite() {
+            let writer = stored
+                .writers
+                .first()
+                .map(|&node| &graph.dag[node].onnx_nodes);
+            return Err(QuantiseError::Unstorable {
+                node: writer
+                    .and_then(|names| names.first().cloned())
+                    .unwrap_or_default(),
+                reason: format!(
+                    "with headroom, the values of tensor `{}` reach beyond the largest float",
+                    stored.name
+                ),
+            });
+        }
         let high = limit as i16;
         tensors.push(Tensor {
             name: stored.name.clone(),
@@ -130,5 +148,58 @@ fn lower_bound(graph: &Graph, node: NodeId) -> f32 {
 impl Layer {
     fn is_pool_only(&self) -> bool {
         self.conv.is_none() && self.affine.is_none() && !self.operand && self.function.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibrate::Range;
+    use crate::graph::Node;
+    use crate::quantise::Options;
+    use scnn_isa::machine::Machine;
+    use scnn_isa::program::Dtype;
+
+    /// A rectified input whose values reach `max`, quantised.
+    fn quantised(max: f32) -> Result<f32, QuantiseError> {
+        let node = |tensor: &str, op| Node {
+            tensor: tensor.to_owned(),
+            onnx_nodes: vec![format!("/{tensor}")],
+            dtype: Dtype::F32,
+            dims: vec![1, 1, 2, 2],
+            op,
+        };
+        let mut graph = Graph::default();
+        let input = graph.add(node("x", Op::Input), &[]);
+        let layer = Layer {
+            clamp: Some((0.0, f32::INFINITY)),
+            ..Layer::default()
+        };
+        let output = graph.add(node("y", Op::Layer(Box::new(layer))), &[input]);
+        graph.inputs.push(input);
+        graph.outputs.push(("y".to_owned(), output));
+        let mut calibration = Calibration::default();
+        for name in ["x", "y"] {
+            let range = Range {
+                min: 0.0,
+                max,
+                density: 1.0,
+            };
+            calibration.ranges.insert(name.to_owned(), range);
+        }
+        let machine = Machine::preset("scnn").unwrap();
+        crate::quantise::quantise(&graph, &calibration, &machine, &Options::default())
+            .map(|network| network.tensors[0].scale)
+    }
+
+    #[test]
+    fn a_range_that_headroom_makes_infinite_is_refused_and_a_vanishing_one_is_zero() {
+        let error = quantised(f32::MAX).unwrap_err();
+        assert!(
+            matches!(&error, QuantiseError::Unstorable { node, .. } if !node.is_empty()),
+            "{error}"
+        );
+        assert_eq!(quantised(1e-42).unwrap(), 1.0 / 32767.0);
+        assert!(quantised(1e30).unwrap().is_normal());
     }
 }

@@ -6,6 +6,7 @@ use scnn_simulator::{Execution, Options as RunOptions, Simulator};
 use scnnc::compile::{Compiled, Options, compile};
 use scnnc::float::run_once;
 use scnnc::interpret::interpret;
+use scnnc::pass_check::PassCheck;
 use scnnc::quantise;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,10 +32,14 @@ pub fn compiled_as(
         quantise,
         ..Options::new(machine)
     };
-    compile(path, &options, &mut |_, graph| {
+    let mut passes = PassCheck::new(sample.clone());
+    let compiled = compile(path, &options, &mut |pass, graph| {
         scnnc::graph_check::check(graph).unwrap_or_else(|e| panic!("{e:?}\n{graph}"));
+        passes.observe(pass, graph);
     })
-    .unwrap_or_else(|e| panic!("{e}"))
+    .unwrap_or_else(|e| panic!("{e}"));
+    passes.finish().unwrap_or_else(|e| panic!("{e}"));
+    compiled
 }
 
 /// Executes the program file's bytes, and fails unless every tensor equals the interpreter's.

@@ -23,10 +23,10 @@ fn cases() -> u64 {
 }
 
 /// A generator of mutations: the same seed gives the same ones.
-struct Mutator(u64);
+pub struct Mutator(u64);
 
 impl Mutator {
-    fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d)
     }
 
@@ -38,7 +38,7 @@ impl Mutator {
     }
 
     /// One to four damages of bytes: cut, flipped, overwritten, removed, repeated, exchanged.
-    fn damage(&mut self, bytes: &mut Vec<u8>) {
+    pub fn damage(&mut self, bytes: &mut Vec<u8>) {
         for _ in 0..=self.below(4) {
             if bytes.is_empty() {
                 return;
@@ -66,7 +66,7 @@ impl Mutator {
     }
 
     /// One to three damages of a text: a number changed, a line removed, repeated or exchanged.
-    fn damage_text(&mut self, text: &str) -> String {
+    pub fn damage_text(&mut self, text: &str) -> String {
         let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         for _ in 0..=self.below(3) {
             let (at, other) = (self.below(lines.len()), self.below(lines.len()));

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod calibration;
+mod corpus;
 mod differential;
 mod faults;
 mod help;
@@ -12,6 +13,7 @@ mod mapping;
 mod models;
 mod onnx;
 mod onnx_cases;
+mod passes;
 mod prune;
 mod recount;
 mod refusals;

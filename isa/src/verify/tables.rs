@@ -23,6 +23,10 @@ pub(super) fn check(program: &Program, problems: &mut Problems) {
     for tensor in &program.tensors {
         check_tensor(program, tensor, problems);
     }
+    // What follows counts on layouts that are sound.
+    if !problems.is_empty() {
+        return;
+    }
     for region in &program.regions {
         check_region(program, region, problems);
     }
@@ -268,7 +272,7 @@ fn worst_case_bytes(program: &Program, tensor: &Tensor, tiles: Span) -> u64 {
                 .sum::<u64>()
         })
         .sum();
-    per_channel * u64::from(tensor.channels())
+    per_channel.saturating_mul(u64::from(tensor.channels()))
 }
 
 fn overlaps(program: &Program, problems: &mut Problems) {

@@ -354,3 +354,31 @@ fn the_source_map_lies_inside_the_code() {
         Code::BadSourceMap
     );
 }
+
+/// Regions are counted over the PEs of their tensor's tiles, which must be sound before.
+#[test]
+fn an_absurd_division_of_images_is_a_bad_layout() {
+    assert_eq!(
+        spoiled(|p| p.tensors[0].layout.tiles[0].images = Grid::new(u32::MAX, u32::MAX)),
+        Code::BadLayout
+    );
+}
+
+/// A few bytes cannot ask for more than the limits.
+#[test]
+fn a_program_asks_for_no_more_than_its_limits() {
+    let tensor = |p: &mut Program| p.tensors[0].shape = [1 << 16, 1 << 16, 1 << 16, 1];
+    let kernel = |p: &mut Program| p.layers[0].array.as_mut().unwrap().y.kernel = u32::MAX;
+    let passes = |p: &mut Program| p.layers[0].passes[0].output.y.end = u32::MAX;
+    for spoil in [tensor, kernel, passes] {
+        let mut program = sample();
+        spoil(&mut program);
+        let small = Limits {
+            memory_bytes: 1 << 20,
+            operations: 1 << 20,
+        };
+        let problems = verify_within(&program, &small).unwrap_err();
+        assert_eq!(problems[0].code, Code::ProgramTooLarge, "{problems:?}");
+    }
+    assert_eq!(verify_within(&sample(), &Limits::default()), Ok(()));
+}

@@ -1,0 +1,259 @@
+; residual on machine scnn: 3 layers, 10 instructions
+.provenance {
+  tool: "scnnc 0.1.0"
+  model: residual
+  model_hash: c51bf5d168a257b95388fe986d26bf1fb58c464bc99080d1a120cb3f75c284c2
+  options: ["machine=scnn", "mapping=paper", "bits=16", "headroom=1.5", "calibration=seeded noise (2 samples)", "seed=1"]
+  ranges: proven
+}
+.inputs [x]
+.outputs [y]
+
+; What the host sees, and where the machine keeps it.
+.value x {dtype: f32, shape: 1x4x5x5, region: x.dram}
+.value y {dtype: f32, shape: 1x8, region: g.dram}
+
+; Activation tensors: N x C x H x W, the cut over the PEs, the blocks' residues.
+.tensor k {
+  shape: 1x8x5x5
+  range: [-32767, 32767]
+  scale: 0.00012261978
+  layout: {groups: 1x1, residues: 1x1, tiles: [{images: 1x1, n: 0..1, y: 0..5 by 1 in 8, x: 0..5 by 1 in 8}]}
+}
+.tensor x {
+  shape: 1x4x5x5
+  range: [-32767, 32767]
+  scale: 4.2634652e-5
+  layout: {groups: 1x1, residues: 1x1, tiles: [{images: 1x1, n: 0..1, y: 0..5 by 1 in 8, x: 0..5 by 1 in 8}]}
+}
+.tensor g {
+  shape: 1x8x1x1
+  range: [-32767, 32767]
+  scale: 7.322171e-5
+  layout: {groups: 1x1, residues: 1x1, tiles: [{images: 1x4294967295, n: 0..1, y: 0..1 by 1 in 8, x: 0..1 by 1 in 8}]}
+}
+
+; Places of tensors: elements of every PE's RAM A or B, bytes of DRAM.
+.region x.dram {tensor: x, tiles: 0..1, memory: dram, base: 0, size: 556}
+.region g.dram {tensor: g, tiles: 0..1, memory: dram, base: 556, size: 536}
+.region k.b {tensor: k, tiles: 0..1, memory: b, base: 0, size: 8}
+.region x.a {tensor: x, tiles: 0..1, memory: a, base: 0, size: 4}
+
+; Constants.
+.section x.copy.requantise {kind: requantise}  ; 28 bytes
+.section /dw.weights {kind: weights}  ; 63 bytes
+.section /dw.requantise {kind: requantise}  ; 28 bytes
+.section /dw.slopes {kind: slopes}  ; 8 bytes
+.section /gap.requantise {kind: requantise}  ; 56 bytes
+
+; x.copy: 4x5x5 -> 4x5x5
+.layer x.copy {
+  source: {tensor: x, channels: 0..4}
+  destination: {tensor: k, channels: 4..8}
+  ppu: {requantise: x.copy.requantise, clamp: [-32767, 32767]}
+  passes: [{output: {n: 0..1, y: 0..5, x: 0..5}, source_tile: 0}]
+}
+
+; /dw: 4x5x5 -> 4x5x5, 3x3 convolution, 4 groups, plus a residual operand, leaky ReLU
+; 4 output-channel groups of at most 1 channels, 1 pass, products rounded to 2^9, 63.9 % of the weights are not zero
+.layer /dw {
+  source: {tensor: x, channels: 0..4}
+  destination: {tensor: k, channels: 0..4}
+  array: {
+    groups: 4
+    y: {input: 5, output: 5, kernel: 3, pad: [1, 1]}
+    x: {input: 5, output: 5, kernel: 3, pad: [1, 1]}
+    pe_groups: 1x1
+    channel_groups: [0..4 by 1]
+    order: krs
+    weights: /dw.weights
+    product_shift: 9
+  }
+  ppu: {
+    requantise: /dw.requantise
+    operand: {view: {tensor: x, channels: 0..4}, multiplier: 22787, shift: 16}
+    function: {leaky: /dw.slopes}
+    clamp: [-32767, 32767]
+  }
+  passes: [{output: {n: 0..1, y: 0..5, x: 0..5}, source_tile: 0}]
+}
+
+; /gap: 8x5x5 -> 8x1x1, average pooling 5x5
+.layer /gap {
+  source: {tensor: k, channels: 0..8}
+  destination: {tensor: g, channels: 0..8}
+  ppu: {
+    requantise: /gap.requantise
+    clamp: [-32767, 32767]
+    pool: {
+      kind: average
+      y: {input: 5, output: 1, kernel: 5}
+      x: {input: 5, output: 1, kernel: 5}
+      multiplier: 27437
+      shift: 14
+    }
+  }
+  passes: [{output: {n: 0..1, y: 0..1, x: 0..1}, source_tile: 0}]
+}
+
+; cfg  Select the layer descriptor that the following array and PPU instructions use.
+; lda  Load activations from DRAM into an activation RAM, compressed.
+; ldw  Stream the layer's weight blocks of a range of rounds into the weight FIFOs.
+; mac  Multiply all-to-all the activations of a channel range by the streamed weights, into the accumulators.
+; drn  Drain accumulators through the PPU: exchange halos, requantise, activate, pool, compress.
+; ppu  Send a source tile through the PPU alone (layers without an array stage).
+; end  Stop; the last instruction.
+.code
+
+.nodes /cat
+  cfg layer=x.copy
+  lda from=x.dram to=x.a
+  ppu pass=0 from=x.a to=k.b operand=none
+
+.nodes /dw /add /leaky
+  cfg layer=/dw
+  ldw rounds=0..4
+  mac pass=0 rounds=0..4 channels=0..4 from=x.a half=0
+  drn pass=0 rounds=0..4 to=k.b operand=x.dram half=0
+
+.nodes /gap
+  cfg layer=/gap
+  ppu pass=0 from=k.b to=g.dram operand=none
+
+.nodes none
+  end
+
+; The machine, every parameter.
+.machine
+  name: scnn
+  array:
+    rows: 8
+    cols: 8
+  pe:
+    weights_per_vector: 4
+    activations_per_vector: 4
+    operand_bits: 16
+    accumulator_bits: 24
+    banks: 32
+    entries_per_bank: 32
+    queue_depth: 8
+    bank_map: modulo
+  encoding:
+    index_bits: 4
+    compress_weights: true
+    compress_activations: true
+  activation_ram:
+    a_bytes: 10240
+    b_bytes: 10240
+  weights:
+    fifo_vectors: 50
+    delivery: broadcast
+    bus_vectors_per_cycle: 1
+  sync:
+    drift: fifo
+  ppu:
+    lanes: 4
+    halo_sums_per_cycle: 1
+  dram:
+    gigabytes_per_second: 50.0
+  host_link:
+    gigabytes_per_second: 16.0
+  clock:
+    gigahertz: 1.0
+  dataflow:
+    kind: cartesian_sparse
+    sram_bytes: 2097152
+    dot_product_width: 16
+    gate_zero_operands: false
+    compress_dram: true
+  energy:
+    multiply:
+      pj: 0.12
+      source: 16x16 bit; Horowitz ISSCC 2014 interpolated between 8 and 32 bit, scaled to 16 nm
+    add:
+      pj: 0.011
+      source: 24 bit; Horowitz ISSCC 2014, 32 bit 0.1 pJ at 45 nm, scaled to 16 nm
+    accumulate:
+      pj: 0.15
+      source: bank of 128 B, read and write; CACTI 7, .14/.20 pJ at 22 nm for 32 bit, scaled to 24 bit and 16 nm
+    crossbar_transfer:
+      pj: 0.3
+      source: 16 x 32 crossbar, 24 bit; middle of the estimated 0.2 to 0.4 pJ
+    coordinate:
+      pj: 0.03
+      source: index additions per product; middle of the estimated .02 to .05 pJ
+    fifo_read_vector:
+      pj: 0.25
+      source: 512 B, 80 bit; CACTI 7, .34 pJ for 64 bit at 22 nm, scaled
+    fifo_write_vector:
+      pj: 0.45
+      source: 512 B, 80 bit; CACTI 7, .59 pJ for 64 bit at 22 nm, scaled
+    iaram_read_vector:
+      pj: 1.1
+      source: 8 KB data and 2 KB index, 80 bit; CACTI 7, 1.50 + .45 pJ at 22 nm, scaled
+    oaram_write_vector:
+      pj: 1.2
+      source: 8 KB data and 2 KB index, 80 bit; CACTI 7, 1.69 + .36 pJ at 22 nm, scaled
+    ppu_element:
+      pj: 0.2
+      source: one multiplication and a few additions and comparisons (ours)
+    halo_sum:
+      pj: 0.3
+      source: a link to a neighbour, 24 bit, taken as a crossbar transfer (ours)
+    dram_bit:
+      pj: 10.0
+      source: within the 7 to 20 pJ/bit of published DRAM interfaces
+    host_bit:
+      pj: 10.0
+      source: taken as a DRAM bit (ours)
+    dense_operand_vector_read:
+      pj: 2.2
+      source: 32 KB, 64 bit; CACTI 7, 3.5 pJ at 22 nm, scaled
+    dense_add:
+      pj: 0.011
+      source: 24 bit; Horowitz ISSCC 2014, scaled to 16 nm
+    dense_sram_read_vector:
+      pj: 2.2
+      source: 32 KB, 64 bit; CACTI 7, 3.5 pJ at 22 nm, scaled
+    dense_sram_write_vector:
+      pj: 1.8
+      source: 32 KB, 64 bit; CACTI 7, 2.8 pJ at 22 nm, scaled
+  area:
+    activation_rams:
+      mm2: 0.031
+      source: paper, table of areas (recalled)
+    weight_fifo:
+      mm2: 0.004
+      source: paper, table of areas (recalled)
+    multipliers:
+      mm2: 0.008
+      source: paper, table of areas
+    crossbar:
+      mm2: 0.026
+      source: paper, table of areas
+    accumulators:
+      mm2: 0.036
+      source: paper, table of areas (recalled)
+    other:
+      mm2: 0.019
+      source: paper, table of areas (recalled)
+    dense_total:
+      mm2: 5.9
+      source: paper, DCNN and DCNN-opt
+
+; What the sections and the host models hold, base64.
+.data section x.copy.requantise [
+  "AAAAAANZEAAAAAADWRAAAAAAA1kQAAAAAANZEA=="
+]
+.data section /dw.weights [
+  "BhARAAGAU1AG61uCOyHMSwcAAgAAtwOCQOjYbqQI1P9/8hQHEAAAAGPVcXg18f9/IwSkBadpAzIBWWsh7P9/"
+]
+.data section /dw.requantise [
+  "AAAAABdYFgAAAADHTxYAAAAAwyoVAAAAAEdQFg=="
+]
+.data section /dw.slopes [
+  "zQzNDM0MzQw="
+]
+.data section /gap.requantise [
+  "AAAAAAEAAAAAAAABAAAAAAAAAQAAAAAAAAEAAAAAAAABAAAAAAAAAQAAAAAAAAEAAAAAAAABAAA="
+]
