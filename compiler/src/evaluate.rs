@@ -52,10 +52,18 @@ pub fn evaluate(graph: &Graph, inputs: &Values) -> Result<Values, EvaluateError>
                     .cloned()
                     .ok_or_else(|| failed("the input is missing".to_owned()))?,
             ],
-            Op::Host(_) => {
+            Op::Host(host) => {
                 let model = host_model(graph, id)
                     .ok_or_else(|| failed("the host node has no model".to_owned()))?;
-                run_once(&model, &operands).map_err(|error| failed(error.to_string()))?
+                let computed = run_once(&model, &operands).map_err(|e| failed(e.to_string()))?;
+                // The model leaves out what no one reads, the node still counts it.
+                let names = model.graph.iter().flat_map(|graph| &graph.output);
+                let by_name: BTreeMap<_, _> = names.map(|info| &info.name).zip(computed).collect();
+                let find = |(name, _, _): &(String, _, _)| by_name.get(name).cloned();
+                host.outputs
+                    .iter()
+                    .map(|output| find(output).unwrap_or_default())
+                    .collect()
             }
             Op::HostOutput(number) => {
                 let host = graph.operands(id)[0];
