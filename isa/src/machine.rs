@@ -267,7 +267,7 @@ machine_parameters! {
         fifo_vectors: u32, (1, 65536), "vectors", Program;
         /// Who receives a weight vector from the bus.
         delivery: Delivery, (), "", Program;
-        /// Weight vectors on the bus in a cycle.
+        /// Weight vectors on the bus in a cycle; when they are broadcast, every FIFO takes them all.
         bus_vectors_per_cycle: u32, (1, 4096), "vectors/cycle", Cost;
     }
     /// Synchronisation of PEs.

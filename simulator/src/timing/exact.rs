@@ -7,7 +7,9 @@
 //! - **Weights.** Each PE group has a stream of weight blocks, over all rounds and passes of the layer, in parts of at
 //!   most a full FIFO. A part is requested when the one before it has arrived, every PE of the group that has a tile
 //!   has room for it, and a lane of the weight bus is free; it takes the lane for one cycle per vector, longer if DRAM
-//!   is late. A block without weights costs no cycle. The room of a part is free when the PE has finished it.
+//!   is late. A block without weights costs no cycle. The room of a part is free when the PE has finished it. With
+//!   delivery `multicast`, a lane carries one vector a cycle, for one of the PE groups; with `broadcast`, the whole bus
+//!   is one lane, and small parts of a round cross together as long as they fill no more than one cycle of it.
 //! - **PEs** run the parts in order, each as a whole once it has arrived: for every activation vector of the part's
 //!   channel all its weight vectors, one step a cycle unless a bank queue is full (`timing::queues`). Queues empty
 //!   while a PE waits. A PE without activations for a part finishes it on arrival.
@@ -41,7 +43,7 @@ use super::vectors::PassVectors;
 use super::watch::{Blind, Event, Watcher, Work};
 use super::work::{LayerWork, Round, Task, rounds};
 use super::{Slots, Timed};
-use scnn_isa::machine::{Drift, Machine};
+use scnn_isa::machine::{Delivery, Drift, Machine};
 
 /// Simulates a layer.
 pub fn time(machine: &Machine, work: &LayerWork) -> Timed {
@@ -100,8 +102,9 @@ struct Engine<'a, W> {
     watcher: &'a mut W,
     source: Option<Source<'a>>,
     dram: Dram,
-    /// When each lane of the weight bus is free.
+    /// When each lane of the weight bus is free, and the vectors that one carries in a cycle.
     bus: Vec<u64>,
+    bus_width: u64,
     streams: Vec<Stream>,
     rounds: Vec<Round<'a>>,
     items: Vec<Progress>,
@@ -121,6 +124,11 @@ struct Engine<'a, W> {
 impl<'a, W: Watcher> Engine<'a, W> {
     fn new(machine: &'a Machine, work: &'a LayerWork<'a>, watcher: &'a mut W) -> Self {
         let array = work.layer.array.as_ref();
+        let on_bus = machine.weights.bus_vectors_per_cycle;
+        let (lanes, bus_width) = match machine.weights.delivery {
+            Delivery::Broadcast => (1, on_bus),
+            Delivery::Multicast => (on_bus, 1),
+        };
         let source = array.zip(work.weights).map(|(array, weights)| Source {
             weights,
             array,
@@ -128,6 +136,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
             format: machine.weight_format(),
             fifo_elements: machine.fifo_elements(),
             fifo_vectors: u64::from(machine.weights.fifo_vectors),
+            together: u64::from(bus_width.min(machine.weights.fifo_vectors)),
             width: machine.pe.weights_per_vector,
         });
         let groups = array.map_or(0, |array| array.pe_groups.count());
@@ -162,7 +171,8 @@ impl<'a, W: Watcher> Engine<'a, W> {
             work,
             watcher,
             dram: Dram::new(machine.dram_bytes_per_cycle()),
-            bus: vec![0; machine.weights.bus_vectors_per_cycle as usize],
+            bus: vec![0; lanes as usize],
+            bus_width: u64::from(bus_width),
             items: vec![item; rounds.len()],
             macs,
             table: Table::new(BankOf::new(machine), largest as usize),
@@ -246,14 +256,19 @@ impl<'a, W: Watcher> Engine<'a, W> {
         }
     }
 
-    /// Delivers the next part of a stream and runs what can run then; whether a round began or ended.
+    /// Delivers the next parts of a stream and runs what can run then; whether a round began or ended.
     fn deliver(&mut self, ready: u64, index: usize) -> bool {
-        let (Some(source), Some(part)) = (&self.source, self.streams[index].next()) else {
+        let Some(source) = &self.source else {
             return false;
         };
-        let (vectors, bytes) = (part.vectors, part.bytes);
-        let (item, first, last) = (part.item, part.first, part.last);
-        let by_bus = ready + vectors;
+        let parts = self.streams[index].next();
+        let (Some(head), Some(tail)) = (parts.first(), parts.last()) else {
+            return false;
+        };
+        let (item, first, last) = (head.item, head.first, tail.last);
+        let bytes = parts.iter().map(|part| part.bytes).sum();
+        let vectors = self.streams[index].next_vectors();
+        let by_bus = ready + vectors.div_ceil(self.bus_width);
         let served = self.dram.serve(ready, bytes);
         let arrival = by_bus.max(served);
         if vectors > 0

@@ -2,7 +2,7 @@
 //! a time. Nothing is shared with the simulator but the codec and the geometry of an axis.
 
 use crate::decode::{Layer, Step, Weight};
-use scnn_isa::machine::{Drift, Machine};
+use scnn_isa::machine::{Delivery, Drift, Machine};
 use scnn_isa::program::Program;
 use scnn_simulator::timing::Slots;
 use std::collections::VecDeque;
@@ -55,7 +55,11 @@ enum Transfer {
     Move(usize),
     Spill(usize),
     Result,
-    Weights { group: usize, part: usize },
+    Weights {
+        group: usize,
+        first: usize,
+        end: usize,
+    },
 }
 
 struct World<'a> {
@@ -81,6 +85,19 @@ struct World<'a> {
 }
 
 const TICKS_PER_CYCLE: u64 = 1 << 16;
+
+/// How many of a stream's next parts cross the bus at once: one, or as many of its item as have `limit` vectors in all.
+fn parts_together(parts: &[Part], limit: usize) -> usize {
+    let (mut count, mut vectors) = (1, parts[0].vectors.len());
+    while let Some(next) = parts.get(count)
+        && next.item == parts[0].item
+        && vectors + next.vectors.len() <= limit
+    {
+        vectors += next.vectors.len();
+        count += 1;
+    }
+    count
+}
 
 fn past(moment: Option<u64>, now: u64) -> bool {
     moment.is_some_and(|moment| moment <= now)
@@ -226,12 +243,21 @@ impl World<'_> {
             Transfer::Move(index) => self.moves[index].1 = Some(moment),
             Transfer::Spill(item) => self.spilled[item] = Some(moment),
             Transfer::Result => {}
-            Transfer::Weights { group, part } => {
-                let part = &mut self.streams[group][part];
-                part.arrival = part.by_bus.map(|by_bus| by_bus.max(moment));
+            Transfer::Weights { group, first, end } => {
+                for part in &mut self.streams[group][first..end] {
+                    part.arrival = part.by_bus.map(|by_bus| by_bus.max(moment));
+                }
             }
         }
         self.last_served = self.last_served.max(moment);
+    }
+
+    /// Vectors that one lane of the bus carries in a cycle.
+    fn bus_width(&self) -> usize {
+        match self.machine.weights.delivery {
+            Delivery::Broadcast => self.machine.weights.bus_vectors_per_cycle as usize,
+            Delivery::Multicast => 1,
+        }
     }
 
     /// Parts leave for the FIFOs, those of lower PE groups first. Whether one of nothing has already arrived.
@@ -246,7 +272,7 @@ impl World<'_> {
         for group in 0..self.streams.len() {
             let number = self.next_part[group];
             let stream = &self.streams[group];
-            let (Some(part), Some(lane)) = (
+            let (Some(_), Some(lane)) = (
                 stream.get(number),
                 self.bus.iter().position(Option::is_none),
             ) else {
@@ -262,19 +288,28 @@ impl World<'_> {
                 .iter()
                 .map(|part| part.vectors.len())
                 .sum();
-            if !before || held + part.vectors.len() > self.machine.weights.fifo_vectors as usize {
+            let fifo = self.machine.weights.fifo_vectors as usize;
+            let together = parts_together(&stream[number..], self.bus_width().min(fifo));
+            let crossing = &stream[number..number + together];
+            let vectors: usize = crossing.iter().map(|part| part.vectors.len()).sum();
+            let bytes = crossing.iter().map(|part| part.bytes).sum();
+            if !before || held + vectors > fifo {
                 continue;
             }
-            let (vectors, bytes) = (part.vectors.len() as u64, part.bytes);
-            self.streams[group][number].by_bus = Some(self.now + vectors);
-            self.next_part[group] += 1;
+            let by_bus = self.now + vectors.div_ceil(self.bus_width()) as u64;
+            for part in &mut self.streams[group][number..number + together] {
+                part.by_bus = Some(by_bus);
+            }
+            self.next_part[group] += together;
             if vectors > 0 {
                 self.bus[lane] = Some((group, number));
             }
+            let end = number + together;
             self.ask_dram(
                 Transfer::Weights {
                     group,
-                    part: number,
+                    first: number,
+                    end,
                 },
                 bytes,
             );
@@ -387,7 +422,10 @@ impl Literal {
             next_part: vec![0; streams.len()],
             streams,
             pes,
-            bus: vec![None; machine.weights.bus_vectors_per_cycle as usize],
+            bus: match machine.weights.delivery {
+                Delivery::Broadcast => vec![None],
+                Delivery::Multicast => vec![None; machine.weights.bus_vectors_per_cycle as usize],
+            },
             dram: VecDeque::new(),
             moves: vec![(None, None); layer.moves.len()],
             begun: vec![false; items],

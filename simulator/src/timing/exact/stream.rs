@@ -17,6 +17,8 @@ pub struct Source<'a> {
     pub format: Format,
     pub fifo_elements: u32,
     pub fifo_vectors: u64,
+    /// Vectors that parts of a round may have to cross the bus together.
+    pub together: u64,
     pub width: u32,
 }
 
@@ -69,6 +71,13 @@ impl Cursor {
         }
     }
 
+    /// Vectors of the next part.
+    fn vectors(&self, source: &Source) -> u64 {
+        let block = source.weights.range(self.block);
+        let rest = block.end - block.start - self.element;
+        u64::from(rest.min(source.fifo_elements).div_ceil(source.width))
+    }
+
     /// Cuts the next part off.
     fn cut(&mut self, source: &Source) -> Part {
         let block = source.weights.range(self.block);
@@ -116,8 +125,9 @@ pub struct Stream {
     pub arrived: VecDeque<Arrived>,
     /// When the next part can be requested, but for the bus; `u64::MAX` while that is not known.
     pub deliverable: u64,
-    /// Part to be delivered.
-    next: Option<Part>,
+    /// Parts to be delivered together, and their vectors.
+    next: Vec<Part>,
+    next_vectors: u64,
     cursor: Option<Cursor>,
     /// Items whose parts have been begun.
     begun: usize,
@@ -151,7 +161,8 @@ impl Stream {
             ending: None,
             arrived: VecDeque::new(),
             deliverable: u64::MAX,
-            next: None,
+            next: Vec::new(),
+            next_vectors: 0,
             cursor: None,
             begun: 0,
             held: VecDeque::new(),
@@ -162,16 +173,17 @@ impl Stream {
         }
     }
 
-    /// Cuts the next part, if there is one, and finds out when it can be requested.
+    /// Cuts the next part, if there is one, and those that cross the bus with it, and finds out when they can be
+    /// requested.
     pub fn look_ahead(&mut self, source: &Source, rounds: &[Round]) {
-        if self.next.is_none() {
-            self.next = self.cut(source, rounds);
+        if self.next.is_empty() {
+            self.cut_together(source, rounds);
         }
-        let Some(part) = &self.next else {
+        if self.next.is_empty() {
             self.deliverable = u64::MAX;
             return;
-        };
-        while self.held_vectors + part.vectors > source.fifo_vectors {
+        }
+        while self.held_vectors + self.next_vectors > source.fifo_vectors {
             if self.run == 0 {
                 self.deliverable = u64::MAX;
                 return;
@@ -184,6 +196,20 @@ impl Stream {
             self.room = self.room.max(finished);
         }
         self.deliverable = self.room.max(self.last_arrival);
+    }
+
+    /// Cuts one part, and more of the same item as long as all have no more than `together` vectors.
+    fn cut_together(&mut self, source: &Source, rounds: &[Round]) {
+        self.next_vectors = 0;
+        while let Some(part) = self.cut(source, rounds) {
+            self.next_vectors += part.vectors;
+            self.next.push(part);
+            let room = source.together.saturating_sub(self.next_vectors);
+            let more = self.cursor.as_ref();
+            if !more.is_some_and(|cursor| cursor.vectors(source) <= room) {
+                return;
+            }
+        }
     }
 
     fn cut(&mut self, source: &Source, rounds: &[Round]) -> Option<Part> {
@@ -226,24 +252,33 @@ impl Stream {
         Some(part)
     }
 
-    /// The part to be delivered.
-    pub fn next(&self) -> Option<&Part> {
-        self.next.as_ref()
+    /// The parts to be delivered together.
+    pub fn next(&self) -> &[Part] {
+        &self.next
     }
 
-    /// The next part has arrived. It is given back if nothing keeps it from running at once; it must, then.
+    /// Vectors of the parts to be delivered.
+    pub fn next_vectors(&self) -> u64 {
+        self.next_vectors
+    }
+
+    /// The next parts have arrived. A single one is given back if nothing keeps it from running at once; it must, then.
     pub fn deliver(&mut self, by_bus: u64, at: u64) -> Option<Arrived> {
-        let part = self.next.take()?;
         self.last_arrival = at;
-        self.held.push_back((part.vectors, 0));
-        self.held_vectors += part.vectors;
-        let goes_on = !part.first && self.arrived.is_empty() && self.ending.is_none();
-        let arrived = Arrived { part, by_bus, at };
-        if goes_on {
-            return Some(arrived);
+        self.held_vectors += self.next_vectors;
+        let goes_on = self.next.len() == 1
+            && !self.next[0].first
+            && self.arrived.is_empty()
+            && self.ending.is_none();
+        for part in self.next.drain(..) {
+            self.held.push_back((part.vectors, 0));
+            self.arrived.push_back(Arrived { part, by_bus, at });
         }
-        self.arrived.push_back(arrived);
-        None
+        if goes_on {
+            self.arrived.pop_front()
+        } else {
+            None
+        }
     }
 
     /// The oldest part that had not run has: `finished` by the last PE.
