@@ -16,6 +16,7 @@ mod machine;
 mod memory;
 mod model;
 mod output;
+mod paper;
 mod program;
 mod prune;
 mod reduce;
@@ -79,6 +80,7 @@ fn run_verb(arguments: &Arguments) -> ExitCode {
         }
         Verb::Check(options) => model::check(options),
         Verb::Zoo(verb) => zoo::zoo(verb),
+        Verb::Paper(options) => paper::paper(options),
         Verb::Snapshot(options) => snapshot::snapshot(options),
     })
 }

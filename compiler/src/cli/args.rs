@@ -487,3 +487,26 @@ pub struct ZooMake {
     #[arg(short, long)]
     pub quiet: bool,
 }
+
+#[derive(Debug, Args)]
+pub struct Paper {
+    /// Fail when a headline is outside its bar.
+    #[arg(long)]
+    pub check: bool,
+    /// Write tables as CSV and JSON, and the charts that correspond to the paper's figures as SVG.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Only this section: sweep, ablation, speed, utilisation, energy, granularity, memory, area or today; may be
+    /// repeated.
+    #[arg(long, value_name = "SECTION")]
+    pub only: Vec<String>,
+    /// Without VGG-16, and fewer points: a few minutes less, and fewer headlines.
+    #[arg(long)]
+    pub quick: bool,
+    /// Seed of the zoo's weights and image.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Say less: no progress.
+    #[arg(short, long)]
+    pub quiet: bool,
+}

@@ -49,8 +49,7 @@ fn make_all(options: &ZooMake) -> Result<(), Failure> {
         options.names.iter().map(find).collect::<Result<_, _>>()?
     };
     let (weights, inputs) = densities(options)?;
-    let published: Densities = scnn_isa::yaml::from_str(DENSITIES)
-        .map_err(|e| Failure::usage(&format!("the zoo's densities: {e}")))?;
+    let published = published_densities()?;
     output::folder(&options.output)?;
     for network in networks {
         let path = options.output.join(format!("{}.onnx", network.name));
@@ -79,6 +78,12 @@ fn make_all(options: &ZooMake) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The densities of the zoo.
+pub fn published_densities() -> Result<Densities, Failure> {
+    scnn_isa::yaml::from_str(DENSITIES)
+        .map_err(|e| Failure::usage(&format!("the zoo's densities: {e}")))
 }
 
 fn unknown(name: &str) -> Failure {

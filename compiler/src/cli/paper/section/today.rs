@@ -1,0 +1,207 @@
+//! Networks that came after the paper: where SCNN helps, where it does not, and why.
+
+use super::{Scope, names};
+use crate::cli::paper::finding::{Cell, Section, Table};
+use crate::cli::paper::lab::{Need, Results, Workload};
+use crate::cli::paper::reading::PRESET;
+use crate::cli::paper::sums::{Sums, fully_connected};
+use scnn_simulator::report::Layer;
+
+const NETWORKS: [&str; 7] = [
+    "resnet18",
+    "resnet50",
+    "mobilenetv2",
+    "squeezenet",
+    "densenet121",
+    "shufflenet",
+    "efficientnet-lite0",
+];
+const PRESETS: [&str; 2] = ["scnn", "scnn-multicast"];
+
+fn networks(scope: Scope) -> impl Iterator<Item = &'static str> {
+    let some =
+        move |network: &&str| !scope.quick || ["mobilenetv2", "squeezenet"].contains(network);
+    NETWORKS.into_iter().filter(some)
+}
+
+fn need(network: &'static str, preset: &'static str) -> Need {
+    Need::new(Workload::published(network), preset, PRESET)
+}
+
+pub fn needs(scope: Scope) -> Vec<Need> {
+    networks(scope)
+        .flat_map(|network| PRESETS.map(|preset| need(network, preset)))
+        .collect()
+}
+
+/// What decides how well a layer suits the array, most telling first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Connected,
+    First,
+    Depthwise,
+    Grouped,
+    Strided,
+    Pointwise,
+    Spatial,
+}
+
+impl Kind {
+    const ALL: [Self; 7] = [
+        Self::First,
+        Self::Spatial,
+        Self::Pointwise,
+        Self::Strided,
+        Self::Grouped,
+        Self::Depthwise,
+        Self::Connected,
+    ];
+
+    fn of(layer: &Layer) -> Option<Self> {
+        let shape = layer.shape.filter(|_| layer.baselines.macs > 0)?;
+        Some(if fully_connected(layer) {
+            Self::Connected
+        } else if shape.groups > 1 && shape.groups == shape.c {
+            Self::Depthwise
+        } else if shape.c <= 4 {
+            Self::First
+        } else if shape.groups > 1 {
+            Self::Grouped
+        } else if shape.stride != [1, 1] {
+            Self::Strided
+        } else if (shape.r, shape.s) == (1, 1) {
+            Self::Pointwise
+        } else {
+            Self::Spatial
+        })
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Connected => "fully connected",
+            Self::First => "first layer",
+            Self::Depthwise => "depthwise",
+            Self::Grouped => "grouped",
+            Self::Strided => "strided",
+            Self::Pointwise => "1x1",
+            Self::Spatial => "3x3 and larger",
+        }
+    }
+}
+
+pub fn evaluate(scope: Scope, results: &Results) -> Section {
+    let (mut by_network, mut by_kind) = (Vec::new(), Vec::new());
+    for network in networks(scope) {
+        for preset in PRESETS {
+            let report = &results.get(&need(network, preset)).report;
+            let on_array = || {
+                report
+                    .layers
+                    .iter()
+                    .filter(|layer| layer.baselines.macs > 0)
+            };
+            let all = Sums::of(on_array());
+            let rest = Sums::of(
+                report
+                    .layers
+                    .iter()
+                    .filter(|layer| layer.baselines.macs == 0),
+            );
+            by_network.push(vec![
+                network.into(),
+                preset.into(),
+                all.cycles.into(),
+                all.speed().into(),
+                all.speed_over_ideal().into(),
+                all.oracle().into(),
+                Cell::Share(all.utilisation()),
+                largest_loss(&all).into(),
+                all.energy_gain().into(),
+                all.opt_gain().into(),
+                Cell::Share(
+                    rest.energy_pj.total() / (rest.energy_pj.total() + all.energy_pj.total()),
+                ),
+            ]);
+            for kind in Kind::ALL {
+                let sums = Sums::of(on_array().filter(|layer| Kind::of(layer) == Some(kind)));
+                if sums.layers == 0 {
+                    continue;
+                }
+                by_kind.push(vec![
+                    network.into(),
+                    preset.into(),
+                    kind.name().into(),
+                    sums.layers.into(),
+                    Cell::Share(sums.baselines.macs as f64 / all.baselines.macs as f64),
+                    Cell::Share(sums.cycles as f64 / all.cycles as f64),
+                    sums.speed().into(),
+                    (sums.baselines.dcnn_lanes as f64 / sums.cycles as f64).into(),
+                    sums.energy_gain().into(),
+                    Cell::Share(sums.utilisation()),
+                    largest_loss(&sums).into(),
+                ]);
+            }
+        }
+    }
+    Section {
+        name: "today",
+        title: "Networks of today",
+        convention: format!(
+            "all layers of the array, the fully connected ones too; a third of the weights kept; the paper's mapping; reading `{}`: the \
+             machine file as it is",
+            PRESET.name
+        ),
+        findings: Vec::new(),
+        tables: vec![
+            Table {
+                name: "today",
+                title: "networks that came later".to_owned(),
+                printed: true,
+                columns: names([
+                    "network",
+                    "machine",
+                    "cycles",
+                    "over DCNN",
+                    "over ideal DCNN",
+                    "oracle over DCNN",
+                    "at work",
+                    "largest loss",
+                    "DCNN's energy over SCNN's",
+                    "over DCNN-opt's",
+                    "energy of PPU and host",
+                ]),
+                rows: by_network,
+            },
+            Table {
+                name: "today-kinds",
+                title: "the same by kind of layer".to_owned(),
+                printed: true,
+                columns: names([
+                    "network",
+                    "machine",
+                    "layers",
+                    "number",
+                    "share of products",
+                    "share of cycles",
+                    "over DCNN",
+                    "over DCNN, lanes rounded",
+                    "DCNN's energy over SCNN's",
+                    "at work",
+                    "largest loss",
+                ]),
+                rows: by_kind,
+            },
+        ],
+        charts: Vec::new(),
+    }
+}
+
+/// The cause that most slots were lost to.
+fn largest_loss(sums: &Sums) -> String {
+    let causes = sums.slots.entries();
+    let largest = causes.iter().skip(1).max_by_key(|(_, count)| *count);
+    largest.map_or_else(String::new, |(cause, count)| {
+        let share = *count as f64 / sums.slots.total().max(1) as f64;
+        format!("{} {:.0} %", cause.replace('_', " "), share * 100.0)
+    })
+}
