@@ -43,8 +43,10 @@ pub struct Sums {
     pub slots: Slots,
     /// Events.
     pub counters: Counters,
-    /// Energy by component, pJ.
+    /// Energy by component, pJ, without the host link's, which no dense machine is charged with.
     pub energy_pj: Energy,
+    /// Energy of the host link, pJ.
+    pub host_link_pj: f64,
     /// Dense machines.
     pub baselines: Baselines,
 }
@@ -59,6 +61,7 @@ impl Sums {
             sums.slots += layer.slots;
             sums.counters += layer.counters;
             sums.energy_pj.add(&layer.energy_pj);
+            sums.host_link_pj += std::mem::take(&mut sums.energy_pj.host_link);
             sums.baselines.add(&layer.baselines);
         }
         sums

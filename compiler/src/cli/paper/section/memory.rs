@@ -5,7 +5,7 @@ use super::{Scope, names};
 use crate::cli::paper::finding::{Cell, Finding, Section, Table};
 use crate::cli::paper::lab::{Measured, Need, Results, Workload};
 use crate::cli::paper::reading::{HEADLINE, Reading};
-use crate::cli::paper::sums::{counted, mean};
+use crate::cli::paper::sums::{Sums, counted, mean};
 use scnn_isa::machine::Machine;
 use scnn_isa::program::Memory;
 use scnn_simulator::report::Layer;
@@ -140,7 +140,7 @@ fn activation_bytes(layer: &Layer) -> u64 {
 /// Energy of activations to and from DRAM over all other energy of the layer.
 fn added(machine: &Machine, layer: &Layer) -> f64 {
     let pj = activation_bytes(layer) as f64 * 8.0 * machine.energy.dram_bit.pj;
-    pj / (layer.energy_total_pj - pj)
+    pj / (Sums::of([layer]).energy_pj.total() - pj)
 }
 
 /// The bandwidth below which the layers slow down, interpolated on logarithmic scales.

@@ -185,7 +185,7 @@ fn layers_table<'a>(reports: impl Iterator<Item = (&'static str, &'a Report)>) -
                 sums.speed().into(),
                 Cell::Share(layer.utilisation),
                 Cell::Share(layer.slots.barrier as f64 / layer.slots.total().max(1) as f64),
-                layer.energy_total_pj.into(),
+                sums.energy_pj.total().into(),
                 b.dcnn_pj.total().into(),
                 b.dcnn_opt_pj.total().into(),
             ]
@@ -212,6 +212,7 @@ fn apart_table<'a>(reports: impl Iterator<Item = (&'static str, &'a Report)>) ->
                 sums.layers.into(),
                 sums.cycles.into(),
                 (sums.energy_pj.total() * 1e-6).into(),
+                (sums.host_link_pj * 1e-6).into(),
                 (sums.counters.host_bytes as f64 * 1e-3).into(),
             ]
         };
@@ -233,6 +234,7 @@ fn apart_table<'a>(reports: impl Iterator<Item = (&'static str, &'a Report)>) ->
             "number",
             "cycles",
             "energy, uJ",
+            "host link, uJ",
             "host link, kB",
         ]),
         rows,
