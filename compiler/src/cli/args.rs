@@ -79,6 +79,8 @@ pub enum Verb {
     /// List or make the networks of the zoo.
     #[command(subcommand)]
     Zoo(Zoo),
+    /// Run the paper's evaluation again and print every published figure beside ours.
+    Paper(Paper),
     /// Summarise a compiled model and a run of it as a short, stable text, to keep and to compare.
     Snapshot(Snapshot),
 }

@@ -106,8 +106,6 @@ pub enum Cell {
     Number(f64),
     /// A share of a whole, 0..=1.
     Share(f64),
-    /// Nothing to say.
-    Empty,
 }
 
 impl Cell {
@@ -118,7 +116,6 @@ impl Cell {
             Self::Count(count) => count.to_string(),
             Self::Number(number) => figures(*number),
             Self::Share(share) => format!("{:.1} %", share * 100.0),
-            Self::Empty => String::new(),
         }
     }
 
@@ -131,7 +128,6 @@ impl Cell {
             Self::Text(text) => text.clone(),
             Self::Count(count) => count.to_string(),
             Self::Number(number) | Self::Share(number) => number.to_string(),
-            Self::Empty => String::new(),
         }
     }
 }

@@ -46,14 +46,14 @@ pub fn evaluate(_: Scope, results: &Results) -> Section {
         name: "granularity",
         title: "PE granularity",
         convention: format!(
-            "GoogLeNet's 54 convolutions; cycles of 4 PEs over those of 64; Kc = 8 in all; reading `{}`. Energies are those of \
+            "GoogLeNet's 54 convolutions; cycles of 4 PEs over those of 64; multipliers at work are the filled lanes of the steps taken (over all cycles: `at work`); Kc = 8 in all; reading `{}`. Energies are those of \
              the 64-PE machine's table, so the last column compares counts, not memories of another size",
             HEADLINE.name
         ),
         findings: vec![
             Finding::new("granularity.speed", few.cycles as f64 / many.cycles as f64),
-            Finding::new("granularity.many", many.utilisation()),
-            Finding::new("granularity.few", few.utilisation()),
+            Finding::new("granularity.many", many.lanes_filled()),
+            Finding::new("granularity.few", few.lanes_filled()),
         ],
         tables: vec![Table {
             name: "granularity",
