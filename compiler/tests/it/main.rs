@@ -14,6 +14,7 @@ mod models;
 mod onnx;
 mod onnx_cases;
 mod passes;
+mod paper;
 mod prune;
 mod recount;
 mod refusals;

@@ -125,6 +125,35 @@ fn a_program_depends_on_the_array_and_not_on_energy() {
     );
 }
 
+/// What independent sources say, scaled to 16 nm, is good to a factor of two; where they give a range, to the range.
+/// Calibration chooses inside the band; a value outside of it would be an invention.
+#[test]
+fn calibrated_energies_stay_within_the_band_of_their_sources() {
+    let twice = |pj: f64| (pj / 2.0, pj * 2.0);
+    let energy = Machine::preset("scnn").unwrap().energy;
+    let bands = [
+        (&energy.multiply, twice(0.12)),
+        (&energy.add, twice(0.011)),
+        (&energy.accumulate, twice(0.15)),
+        (&energy.crossbar_transfer, (0.2, 0.4)),
+        (&energy.coordinate, (0.02, 0.05)),
+        (&energy.fifo_read_vector, twice(0.25)),
+        (&energy.fifo_write_vector, twice(0.45)),
+        (&energy.iaram_read_vector, twice(1.1)),
+        (&energy.oaram_write_vector, twice(1.2)),
+        (&energy.dram_bit, (8.0, 20.0)),
+        (&energy.dense_operand_vector_read, twice(2.2)),
+        (&energy.dense_add, twice(0.011)),
+        (&energy.dense_sram_write_vector, twice(1.8)),
+    ];
+    for (entry, (low, high)) in bands {
+        assert!(
+            (low..=high).contains(&entry.pj),
+            "{entry:?} is not within {low} to {high}"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn a_machine_survives_its_file(rows in 1u32..=64, banks in 1u32..=4096, ram in 64u32..100_000, rate in 0.01f64..1e5) {
