@@ -498,8 +498,8 @@ pub struct Paper {
     /// Write tables as CSV and JSON, and the charts that correspond to the paper's figures as SVG.
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Only this section: sweep, ablation, speed, utilisation, energy, granularity, memory, area or today; may be
-    /// repeated.
+    /// Only this section: sweep, ablation, speed, utilisation, energy, sensitivity, granularity, memory, area or
+    /// today; may be repeated.
     #[arg(long, value_name = "SECTION")]
     pub only: Vec<String>,
     /// Without VGG-16, and fewer points: a few minutes less, and fewer headlines.

@@ -5,6 +5,7 @@ mod area;
 mod energy;
 mod granularity;
 mod memory;
+mod sensitivity;
 mod speed;
 mod sweep;
 mod today;
@@ -71,6 +72,11 @@ pub const PLANS: &[Plan] = &[
         name: "energy",
         needs: energy::needs,
         evaluate: energy::evaluate,
+    },
+    Plan {
+        name: "sensitivity",
+        needs: sensitivity::needs,
+        evaluate: sensitivity::evaluate,
     },
     Plan {
         name: "granularity",

@@ -39,6 +39,14 @@ pub fn needs(scope: Scope) -> Vec<Need> {
         .collect()
 }
 
+/// What the headlines of the sweep need, by ascending density.
+pub fn headline_needs(scope: Scope) -> Vec<Need> {
+    points(scope)
+        .iter()
+        .map(|&tenths| need(tenths, HEADLINE))
+        .collect()
+}
+
 pub fn evaluate(scope: Scope, results: &Results) -> Section {
     let points = points(scope);
     let sums = |tenths, reading| whole("googlenet", &results.get(&need(tenths, reading)).report);
@@ -138,7 +146,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
 }
 
 /// Where a rising curve crosses one; none where it does not.
-fn crossover(curve: &[(f64, f64)]) -> Option<f64> {
+pub fn crossover(curve: &[(f64, f64)]) -> Option<f64> {
     let pairs = curve.iter().zip(curve.iter().skip(1));
     let mut crossing = pairs.filter(|((_, below), (_, above))| *below <= 1.0 && *above > 1.0);
     let (&(x, y), &(next_x, next_y)) = crossing.next_back()?;
