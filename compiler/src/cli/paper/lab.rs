@@ -16,7 +16,7 @@ use scnn_simulator::report::Report;
 use scnn_simulator::{Execution, Options, Simulator};
 use scnnc::compile::{self, compile_imported};
 use scnnc::import::{ImportOptions, Imported, import};
-use scnnc::map::Strategy;
+use scnnc::map::{self, Strategy};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tract_onnx::prelude::Tensor;
@@ -193,7 +193,10 @@ impl Subject {
 
     fn compile(&self, machine: &Machine, strategy: Strategy) -> Result<Program, Failure> {
         let options = compile::Options {
-            strategy,
+            mapping: map::Options {
+                strategy,
+                ..map::Options::default()
+            },
             samples: ("the zoo's image".to_owned(), vec![self.sample.clone()]),
             ..compile::Options::new(machine.clone())
         };

@@ -6,6 +6,7 @@ use crate::cli::paper::lab::{Need, Results, Workload};
 use crate::cli::paper::reading::PRESET;
 use crate::cli::paper::sums::{Sums, fully_connected};
 use scnn_simulator::report::Layer;
+use scnnc::map::Strategy;
 
 const NETWORKS: [&str; 7] = [
     "resnet18",
@@ -16,7 +17,12 @@ const NETWORKS: [&str; 7] = [
     "shufflenet",
     "efficientnet-lite0",
 ];
-const PRESETS: [&str; 2] = ["scnn", "scnn-multicast"];
+/// Machines and mappings. The paper's mapping has one PE group, which multicast does nothing for.
+const COLUMNS: [(&str, Strategy); 3] = [
+    ("scnn", Strategy::Paper),
+    ("scnn", Strategy::Search),
+    ("scnn-multicast", Strategy::Search),
+];
 
 fn networks(scope: Scope) -> impl Iterator<Item = &'static str> {
     let some =
@@ -24,13 +30,16 @@ fn networks(scope: Scope) -> impl Iterator<Item = &'static str> {
     NETWORKS.into_iter().filter(some)
 }
 
-fn need(network: &'static str, preset: &'static str) -> Need {
-    Need::new(Workload::published(network), preset, PRESET)
+fn need(network: &'static str, (preset, strategy): (&'static str, Strategy)) -> Need {
+    Need {
+        strategy,
+        ..Need::new(Workload::published(network), preset, PRESET)
+    }
 }
 
 pub fn needs(scope: Scope) -> Vec<Need> {
     networks(scope)
-        .flat_map(|network| PRESETS.map(|preset| need(network, preset)))
+        .flat_map(|network| COLUMNS.map(|column| need(network, column)))
         .collect()
 }
 
@@ -92,8 +101,9 @@ impl Kind {
 pub fn evaluate(scope: Scope, results: &Results) -> Section {
     let (mut by_network, mut by_kind) = (Vec::new(), Vec::new());
     for network in networks(scope) {
-        for preset in PRESETS {
-            let report = &results.get(&need(network, preset)).report;
+        for column in COLUMNS {
+            let (preset, strategy) = column;
+            let report = &results.get(&need(network, column)).report;
             let on_array = || {
                 report
                     .layers
@@ -110,6 +120,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
             by_network.push(vec![
                 network.into(),
                 preset.into(),
+                strategy.name().into(),
                 all.cycles.into(),
                 all.speed().into(),
                 all.speed_over_ideal().into(),
@@ -130,6 +141,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
                 by_kind.push(vec![
                     network.into(),
                     preset.into(),
+                    strategy.name().into(),
                     kind.name().into(),
                     sums.layers.into(),
                     Cell::Share(sums.baselines.macs as f64 / all.baselines.macs as f64),
@@ -147,7 +159,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
         name: "today",
         title: "Networks of today",
         convention: format!(
-            "all layers of the array, the fully connected ones too; a third of the weights kept; the paper's mapping; reading `{}`: the \
+            "all layers of the array, the fully connected ones too; a third of the weights kept; reading `{}`: the \
              machine file as it is",
             PRESET.name
         ),
@@ -160,6 +172,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
                 columns: names([
                     "network",
                     "machine",
+                    "mapping",
                     "cycles",
                     "over DCNN",
                     "over ideal DCNN",
@@ -179,6 +192,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
                 columns: names([
                     "network",
                     "machine",
+                    "mapping",
                     "layers",
                     "number",
                     "share of products",
