@@ -5,6 +5,7 @@
 
 use crate::float::run_once;
 use crate::graph::{Conv, Function, Graph, Layer, NodeId, Op, Pool};
+use crate::quantise::ppu::evaluate as evaluate_function;
 use crate::transform::partition_host::host_model;
 use rayon::prelude::*;
 use scnn_isa::layer::PoolKind;
@@ -245,10 +246,7 @@ fn apply(function: &Function, channel: usize, value: f32) -> f32 {
     match function {
         Function::Leaky(slopes) if value < 0.0 => value * slopes[channel],
         Function::Leaky(_) => value,
-        Function::Sigmoid => 1.0 / (1.0 + (-value).exp()),
-        Function::Tanh => value.tanh(),
-        Function::HardSigmoid { alpha, beta } => (alpha * value + beta).clamp(0.0, 1.0),
-        Function::HardSwish => value * (value / 6.0 + 0.5).clamp(0.0, 1.0),
+        other => evaluate_function(other, f64::from(value)) as f32,
     }
 }
 

@@ -10,7 +10,7 @@
 //! channel slices are gone: producers write into, and consumers read from, channel ranges of one tensor.
 
 mod layers;
-mod ppu;
+pub(crate) mod ppu;
 mod scales;
 pub mod storage;
 pub mod weights;

@@ -105,7 +105,8 @@ fn function_reach(function: &Function, output: f64) -> f64 {
     }
 }
 
-fn evaluate(function: &Function, x: f64) -> f64 {
+/// The value of a function at `x`; that of a leaky one is its positive side's.
+pub(crate) fn evaluate(function: &Function, x: f64) -> f64 {
     match function {
         Function::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         Function::Tanh => x.tanh(),

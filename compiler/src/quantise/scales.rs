@@ -167,6 +167,7 @@ mod tests {
             onnx_nodes: vec![format!("/{tensor}")],
             dtype: Dtype::F32,
             dims: vec![1, 1, 2, 2],
+            grid: None,
             op,
         };
         let mut graph = Graph::default();

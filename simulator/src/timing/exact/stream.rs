@@ -206,7 +206,7 @@ impl Stream {
             self.next.push(part);
             let room = source.together.saturating_sub(self.next_vectors);
             let more = self.cursor.as_ref();
-            if !more.is_some_and(|cursor| cursor.vectors(source) <= room) {
+            if more.is_none_or(|cursor| cursor.vectors(source) > room) {
                 return;
             }
         }
