@@ -105,7 +105,7 @@ fn names<const N: usize>(names: [&str; N]) -> Vec<String> {
     names.map(str::to_owned).to_vec()
 }
 
-/// What the paper's figures show of a network, each with its sums: the layers that count, of GoogLeNet the modules,
+/// What the paper's figures show of a network, each with its sums: the layers that count, of `GoogLeNet` the modules,
 /// and last the whole.
 fn bars(network: &str, report: &Report) -> Vec<(String, Sums)> {
     let mut bars: Vec<(String, Vec<&Layer>)> = Vec::new();

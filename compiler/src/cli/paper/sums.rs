@@ -7,7 +7,7 @@ use scnn_simulator::report::{Layer, Report};
 use scnn_simulator::timing::Slots;
 use serde::Serialize;
 
-/// Whether the paper counts a layer: convolutions, of GoogLeNet those of the inception modules.
+/// Whether the paper counts a layer: convolutions, of `GoogLeNet` those of the inception modules.
 pub fn counted(network: &str, layer: &Layer) -> bool {
     let inception = network != "googlenet" || layer.name.starts_with("inception_");
     layer.baselines.macs > 0 && inception && !fully_connected(layer)

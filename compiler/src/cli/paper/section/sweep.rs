@@ -1,4 +1,4 @@
-//! GoogLeNet with both densities swept together (the paper's figure 7).
+//! `GoogLeNet` with both densities swept together (the paper's figure 7).
 
 use super::{Scope, names, whole};
 use crate::cli::paper::chart::{Chart, Lines};
