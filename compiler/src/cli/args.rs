@@ -87,6 +87,7 @@ pub enum Verb {
 
 /// How a model is compiled.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // Flags of a command line.
 pub struct Compilation {
     /// Machine: the name of a preset or a YAML file.
     #[arg(long, value_name = "PRESET|FILE", default_value = "scnn")]

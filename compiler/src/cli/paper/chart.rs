@@ -29,6 +29,7 @@ pub struct Bars {
 }
 
 /// Bars upon each other: in every group one stack for each of `stacks`, of the same parts.
+#[allow(clippy::struct_field_names)] // A stack of a chart of stacks.
 #[derive(Clone, Debug)]
 pub struct Stacks {
     /// Name of the file.

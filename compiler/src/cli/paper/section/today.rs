@@ -5,7 +5,7 @@ use crate::cli::paper::finding::{Cell, Section, Table};
 use crate::cli::paper::lab::{Need, Results, Workload};
 use crate::cli::paper::reading::PRESET;
 use crate::cli::paper::sums::{Sums, fully_connected};
-use scnn_simulator::report::Layer;
+use scnn_simulator::report::{Layer, Report};
 use scnnc::map::Strategy;
 
 const NETWORKS: [&str; 7] = [
@@ -133,26 +133,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
                     rest.energy_pj.total() / (rest.energy_pj.total() + all.energy_pj.total()),
                 ),
             ]);
-            for kind in Kind::ALL {
-                let sums = Sums::of(on_array().filter(|layer| Kind::of(layer) == Some(kind)));
-                if sums.layers == 0 {
-                    continue;
-                }
-                by_kind.push(vec![
-                    network.into(),
-                    preset.into(),
-                    strategy.name().into(),
-                    kind.name().into(),
-                    sums.layers.into(),
-                    Cell::Share(sums.baselines.macs as f64 / all.baselines.macs as f64),
-                    Cell::Share(sums.cycles as f64 / all.cycles as f64),
-                    sums.speed().into(),
-                    (sums.baselines.dcnn_lanes as f64 / sums.cycles as f64).into(),
-                    sums.energy_gain().into(),
-                    Cell::Share(sums.utilisation()),
-                    largest_loss(&sums).into(),
-                ]);
-            }
+            by_kind.extend(rows_by_kind(network, column, report, &all));
         }
     }
     Section {
@@ -208,6 +189,43 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
         ],
         charts: Vec::new(),
     }
+}
+
+/// A row for every kind of layer that a network has; `all` are the sums of all of them.
+fn rows_by_kind(
+    network: &str,
+    (preset, strategy): (&str, Strategy),
+    report: &Report,
+    all: &Sums,
+) -> Vec<Vec<Cell>> {
+    let sums = |kind| {
+        let layers = report
+            .layers
+            .iter()
+            .filter(|layer| layer.baselines.macs > 0);
+        Sums::of(layers.filter(|layer| Kind::of(layer) == Some(kind)))
+    };
+    Kind::ALL
+        .into_iter()
+        .map(|kind| (kind, sums(kind)))
+        .filter(|(_, sums)| sums.layers > 0)
+        .map(|(kind, sums)| {
+            vec![
+                network.into(),
+                preset.into(),
+                strategy.name().into(),
+                kind.name().into(),
+                sums.layers.into(),
+                Cell::Share(sums.baselines.macs as f64 / all.baselines.macs as f64),
+                Cell::Share(sums.cycles as f64 / all.cycles as f64),
+                sums.speed().into(),
+                (sums.baselines.dcnn_lanes as f64 / sums.cycles as f64).into(),
+                sums.energy_gain().into(),
+                Cell::Share(sums.utilisation()),
+                largest_loss(&sums).into(),
+            ]
+        })
+        .collect()
 }
 
 /// The cause that most slots were lost to.
