@@ -38,7 +38,7 @@ def check(folder: Path, facts: dict) -> bool:
     }
     theirs = {
         "steps": report["counters"]["fifo_reads"],
-        "useful": report["slots"]["useful"],
+        "useful": report["multiplies"]["useful"],
         "dcnn": report["baselines"]["dcnn"],
         "dcnn_ideal": report["baselines"]["dcnn_ideal"],
     }

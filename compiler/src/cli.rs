@@ -6,9 +6,11 @@
 mod args;
 mod build;
 mod compare;
+mod diff;
 mod dump;
 mod explain;
 mod failure;
+mod highlight;
 mod inspect;
 mod internal;
 mod interrupt;
@@ -20,9 +22,11 @@ mod paper;
 mod program;
 mod prune;
 mod reduce;
+mod report;
 mod run;
 mod samples;
 mod sensitivity;
+mod shell;
 mod snapshot;
 mod table;
 mod tensors;
@@ -72,7 +76,9 @@ fn run_verb(arguments: &Arguments) -> ExitCode {
         Verb::Disasm(options) => program::disasm(options),
         Verb::Asm(options) => program::asm(options),
         Verb::Verify(options) => program::verify(options),
-        Verb::Inspect(options) => program::inspect(options),
+        Verb::Inspect(options) => inspect::inspect(options),
+        Verb::Diff(options) => diff::diff(options),
+        Verb::Report(options) => report::report(options),
         Verb::Machine(verb) => machine::machine(verb),
         Verb::Ops => {
             model::ops();
@@ -82,6 +88,11 @@ fn run_verb(arguments: &Arguments) -> ExitCode {
         Verb::Zoo(verb) => zoo::zoo(verb),
         Verb::Paper(options) => paper::paper(options),
         Verb::Snapshot(options) => snapshot::snapshot(options),
+        Verb::Completions { shell } => {
+            shell::completions(*shell);
+            Ok(())
+        }
+        Verb::Man { output } => shell::manual(output),
     })
 }
 

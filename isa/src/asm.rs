@@ -28,6 +28,7 @@
 //! program refer to each other by name; `#7` is the entry at position 7. What bytes have no text for, constants
 //! and host models, follows behind the code as base64, the machine as YAML.
 
+mod describe;
 mod parse;
 mod print;
 #[cfg(test)]
@@ -36,7 +37,7 @@ mod token;
 mod value;
 
 pub use parse::assemble;
-pub use print::{Options, disassemble};
+pub use print::{Options, disassemble, disassemble_layer, disassemble_range, instruction};
 
 use thiserror::Error;
 

@@ -1,25 +1,40 @@
 //! The report: what a run cost, layer by layer, in the form of the published schema.
 //!
-//! Every number here comes from an [`Execution`]; tables, JSON and pages are made from this structure alone. Counts
-//! are sums over `samples` inferences.
+//! Every number here comes from an [`Execution`] and its [`Program`]; tables, CSV, JSON, pages and figures are made from
+//! this structure alone. Counts are sums over [`Report::samples`] inferences, and the totals are the sums of the layers.
+//!
+//! ```text
+//! Execution --Report::of--> Report --serde_json--> R.json --Report::read--> Report
+//!                                  --columns::csv--> CSV
+//! ```
 
+mod bound;
+pub mod columns;
+mod headline;
+mod memory;
+mod read;
+mod step;
+
+pub use bound::Bound;
+pub use headline::Operands;
+pub use memory::{Occupancy, occupancy};
+pub use read::ReadError;
+
+use crate::baseline::Baselines;
 use crate::counters::Counters;
 use crate::energy::Energy;
-use crate::execute::{Execution, StepCounts, StepId};
+use crate::execute::Execution;
 use crate::timing::Slots;
-use scnn_isa::ids::LayerId;
-use scnn_isa::layer::Layer as Descriptor;
-use scnn_isa::plane::Axis;
 use scnn_isa::program::{Memory, Program};
 use serde::{Deserialize, Serialize};
 
 /// Version of the schema; it grows when a field changes its meaning.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// A report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// [`SCHEMA`].
+    /// Version of the schema.
     pub schema: u32,
     /// Name and version of the tool.
     pub tool: String,
@@ -27,47 +42,32 @@ pub struct Report {
     pub model: String,
     /// Name of the machine.
     pub machine: String,
-    /// Options of the compilation, among them the mapping.
+    /// Mapping strategy.
+    pub mapping: String,
+    /// Options of the compilation.
     pub options: Vec<String>,
-    /// Timing setting.
+    /// Timing setting: `exact` or `fast`.
     pub timing: String,
     /// Inferences that the counts sum over.
     pub samples: u32,
     /// Clock of the machine, GHz.
     pub clock_gigahertz: f64,
+    /// Rows and columns of PEs.
+    pub pes: [u32; 2],
     /// Multipliers of the machine.
     pub multipliers: u64,
     /// Static area of the machine by component, mm2.
     pub area_mm2: crate::area::Area,
+    /// Bandwidth of the DRAM, GB/s.
+    pub dram_gigabytes_per_second: f64,
+    /// Capacity of activation RAMs A and B of a PE, elements.
+    pub ram_elements: [u64; 2],
     /// Sums over all layers.
-    pub totals: Totals,
+    pub totals: Costs,
     /// Layers and host segments in the order of execution.
     pub layers: Vec<Layer>,
-}
-
-/// Sums over layers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Totals {
-    /// Cycles.
-    pub cycles: u64,
-    /// Slots by cause.
-    pub slots: Slots,
-    /// Events.
-    pub counters: Counters,
-    /// Dense multiplications.
-    pub macs: u64,
-    /// DCNN cycles.
-    pub dcnn_cycles: u64,
-    /// DCNN cycles without tile quantisation.
-    pub dcnn_ideal_cycles: u64,
-    /// Cycles if every multiplier always did useful work.
-    pub oracle_cycles: u64,
-    /// Energy, pJ.
-    pub energy_pj: f64,
-    /// Energy of DCNN on the layers of the array, pJ.
-    pub dcnn_pj: f64,
-    /// Energy of DCNN-opt on them, pJ.
-    pub dcnn_opt_pj: f64,
+    /// Which tensor lies where, from which layer to which.
+    pub occupancy: Vec<Occupancy>,
 }
 
 /// A layer or host segment.
@@ -83,31 +83,93 @@ pub struct Layer {
     pub engine: String,
     /// `conv`, `linear`, `ppu` or `host`.
     pub kind: String,
-    /// Extents.
+    /// Extents; host segments have none.
     pub shape: Option<Shape>,
-    /// Mapping.
+    /// Mapping; host segments have none.
     pub mapping: Option<Mapping>,
     /// Shares of non-zeros, 0..=1, mean over samples.
     pub density: Density,
     /// Against the float model, where that was asked for.
     pub accuracy: Option<Accuracy>,
-    /// Cycles.
-    pub cycles: u64,
-    /// Cycles that the compiler's cost model expects for one inference, where the mapping is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub predicted_cycles: Option<u64>,
-    /// Slots by cause; they sum to cycles x PEs x multipliers.
-    pub slots: Slots,
+    /// What most of the multipliers' time went to; absent where the array had nothing to do.
+    pub bound: Option<Bound>,
+    /// What it cost.
+    #[serde(flatten)]
+    pub costs: Costs,
+    /// Range of its instructions in the program.
+    pub instructions: [u32; 2],
+    /// Those instructions as text.
+    pub code: Vec<String>,
+}
+
+/// What a layer cost, or all of them together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Costs {
+    /// Time.
+    pub cycles: CycleCounts,
+    /// Multiplications.
+    pub multiplies: Multiplies,
     /// Useful multiplications over cycles x multipliers, 0..=1.
     pub utilisation: f64,
-    /// Dense machines, cycles.
-    pub baselines: crate::baseline::Baselines,
+    /// Dense machines and the oracle on the same work: cycles, and their energy by component.
+    pub baselines: Baselines,
+    /// Energy, pJ.
+    pub energy_pj: EnergyByMachine,
+    /// Traffic to and from DRAM, bytes.
+    pub dram_bytes: DramBytes,
     /// Events.
     pub counters: Counters,
-    /// Energy by component, pJ.
-    pub energy_pj: Energy,
-    /// Energy, pJ.
-    pub energy_total_pj: f64,
+}
+
+/// Time in cycles, and where it went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CycleCounts {
+    /// Cycles.
+    pub total: u64,
+    /// What the mapper's model expected, if the program was mapped in the same run; never on a sum that lacks a part.
+    pub predicted: Option<u64>,
+    /// Multiplier slots by cause; they sum to cycles x PEs x multipliers.
+    pub slots: Slots,
+}
+
+/// Multiplications.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Multiplies {
+    /// Of two non-zeros with an output inside the plane.
+    pub useful: u64,
+    /// Done: placeholders and products outside the plane included.
+    pub issued: u64,
+    /// That a dense machine does.
+    pub dense: u64,
+}
+
+/// Energy in pJ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EnergyByMachine {
+    /// By component.
+    #[serde(flatten)]
+    pub components: Energy,
+    /// The sum of the components.
+    pub total: f64,
+    /// DCNN on the array's layers.
+    pub dcnn: f64,
+    /// DCNN-opt on them.
+    pub dcnn_opt: f64,
+}
+
+/// Traffic to and from DRAM in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DramBytes {
+    /// Weights, as encoded.
+    pub weights: u64,
+    /// Activations read.
+    #[serde(rename = "in")]
+    pub read: u64,
+    /// Activations written.
+    #[serde(rename = "out")]
+    pub written: u64,
+    /// Activations that did not fit their region, both ways.
+    pub spill: u64,
 }
 
 /// How near a layer's result is to the float model's.
@@ -141,7 +203,7 @@ pub struct Shape {
 }
 
 /// How a layer lies on the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mapping {
     /// Columns of the widest tile of a PE.
     pub tile_w: u32,
@@ -159,6 +221,19 @@ pub struct Mapping {
     pub resident_in: Memory,
     /// Where the result goes.
     pub resident_out: Memory,
+    /// The cut of the source plane over the PEs of a group, for each temporal tile.
+    pub tiling: Vec<TileCuts>,
+}
+
+/// A temporal tile of a layer's source plane, cut over the PEs of a PE group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TileCuts {
+    /// Images of the batch that it holds: first, and one past the last.
+    pub images: [u32; 2],
+    /// Cuts of the rows, ascending.
+    pub y: Vec<u32>,
+    /// Cuts of the columns, ascending.
+    pub x: Vec<u32>,
 }
 
 /// Shares of non-zeros.
@@ -173,25 +248,29 @@ pub struct Density {
 impl Report {
     /// The report of one inference.
     pub fn of(program: &Program, execution: &Execution, timing: &str) -> Self {
+        let machine = &program.machine;
+        let options = &program.provenance.options;
+        let mapping = options
+            .iter()
+            .find_map(|option| option.strip_prefix("mapping="));
         let mut report = Self {
             schema: SCHEMA,
             tool: program.provenance.tool.clone(),
             model: program.provenance.model.clone(),
-            machine: program.machine.name.clone(),
-            options: program.provenance.options.clone(),
+            machine: machine.name.clone(),
+            mapping: mapping.unwrap_or("unknown").to_owned(),
+            options: options.clone(),
             timing: timing.to_owned(),
             samples: 1,
-            clock_gigahertz: program.machine.clock.gigahertz,
-            multipliers: u64::from(program.machine.pe_count())
-                * u64::from(program.machine.multipliers_per_pe()),
-            area_mm2: crate::area::Area::of(&program.machine),
-            totals: Totals::default(),
-            layers: execution
-                .steps
-                .iter()
-                .enumerate()
-                .map(|(i, step)| layer(program, i as u32, step))
-                .collect(),
+            clock_gigahertz: machine.clock.gigahertz,
+            pes: [machine.array.rows, machine.array.cols],
+            multipliers: u64::from(machine.pe_count()) * u64::from(machine.multipliers_per_pe()),
+            dram_gigabytes_per_second: machine.dram.gigabytes_per_second,
+            ram_elements: [Memory::A, Memory::B].map(|ram| machine.ram_elements(ram)),
+            area_mm2: crate::area::Area::of(machine),
+            totals: Costs::default(),
+            layers: step::layers(program, execution),
+            occupancy: memory::occupancy(program),
         };
         report.sum();
         report
@@ -202,36 +281,32 @@ impl Report {
         let (ours, theirs) = (f64::from(self.samples), f64::from(other.samples));
         for (layer, more) in self.layers.iter_mut().zip(&other.layers) {
             let mean = |a: f64, b: f64| (a * ours + b * theirs) / (ours + theirs);
-            layer.cycles += more.cycles;
-            layer.slots += more.slots;
-            layer.counters += more.counters;
             layer.density.input = mean(layer.density.input, more.density.input);
             layer.density.output = mean(layer.density.output, more.density.output);
-            layer.baselines.add(&more.baselines);
-            layer.energy_pj.add(&more.energy_pj);
-            layer.energy_total_pj = layer.energy_pj.total();
-            layer.utilisation = utilisation(&layer.slots);
+            layer.costs.add(&more.costs);
+            layer.bound = Bound::of(&layer.costs.cycles.slots);
         }
         self.samples += other.samples;
         self.sum();
     }
 
-    /// Puts the compiler's predictions beside the cycles, by step; `None` for host segments.
+    /// Puts the compiler's predictions for one inference beside the cycles, by step; `None` for host segments.
     pub fn predict(&mut self, cycles: impl IntoIterator<Item = Option<u64>>) {
+        let samples = u64::from(self.samples);
         for (layer, cycles) in self.layers.iter_mut().zip(cycles) {
-            layer.predicted_cycles = cycles;
+            layer.costs.cycles.predicted = cycles.map(|cycles| cycles * samples);
         }
+        self.sum();
     }
 
     /// Errors of the predictions, predicted over simulated less one, of the layers of the array, ascending by size.
     pub fn prediction_errors(&self) -> Vec<(f64, &str)> {
-        let samples = f64::from(self.samples);
         let mut errors: Vec<(f64, &str)> = self
             .array_layers()
-            .filter(|layer| layer.cycles > 0)
+            .filter(|layer| layer.costs.cycles.total > 0)
             .filter_map(|layer| {
-                let predicted = layer.predicted_cycles? as f64;
-                let error = predicted * samples / layer.cycles as f64 - 1.0;
+                let cycles = &layer.costs.cycles;
+                let error = cycles.predicted? as f64 / cycles.total as f64 - 1.0;
                 Some((error, layer.name.as_str()))
             })
             .collect();
@@ -241,24 +316,64 @@ impl Report {
 
     /// Layers of the array: those with a dense baseline.
     pub fn array_layers(&self) -> impl Iterator<Item = &Layer> {
-        self.layers.iter().filter(|layer| layer.baselines.macs > 0)
+        self.layers.iter().filter(|layer| layer.on_array())
     }
 
-    fn sum(&mut self) {
-        let mut totals = Totals::default();
+    /// Seconds of one inference.
+    pub fn seconds(&self) -> f64 {
+        let cycles = self.totals.cycles.total as f64 / f64::from(self.samples.max(1));
+        cycles / (self.clock_gigahertz * 1e9)
+    }
+
+    /// Puts the sums of the layers into the totals; who changes a layer calls it.
+    pub fn sum(&mut self) {
+        let mut totals = Costs::default();
+        totals.cycles.predicted = Some(0);
         for layer in &self.layers {
-            totals.cycles += layer.cycles;
-            totals.slots += layer.slots;
-            totals.counters += layer.counters;
-            totals.macs += layer.baselines.macs;
-            totals.dcnn_cycles += layer.baselines.dcnn;
-            totals.dcnn_ideal_cycles += layer.baselines.dcnn_ideal;
-            totals.oracle_cycles += layer.baselines.oracle;
-            totals.energy_pj += layer.energy_total_pj;
-            totals.dcnn_pj += layer.baselines.dcnn_pj.total();
-            totals.dcnn_opt_pj += layer.baselines.dcnn_opt_pj.total();
+            totals.add(&layer.costs);
         }
         self.totals = totals;
+    }
+}
+
+impl Layer {
+    /// Whether the array multiplies in it.
+    pub fn on_array(&self) -> bool {
+        self.costs.multiplies.dense > 0
+    }
+}
+
+impl Costs {
+    fn add(&mut self, other: &Self) {
+        self.cycles.total += other.cycles.total;
+        // What has no time of its own needs no prediction.
+        let predicted = other
+            .cycles
+            .predicted
+            .or((other.cycles.total == 0).then_some(0));
+        self.cycles.predicted = self.cycles.predicted.zip(predicted).map(|(a, b)| a + b);
+        self.cycles.slots += other.cycles.slots;
+        self.multiplies.useful += other.multiplies.useful;
+        self.multiplies.issued += other.multiplies.issued;
+        self.multiplies.dense += other.multiplies.dense;
+        self.utilisation = utilisation(&self.cycles.slots);
+        self.baselines.add(&other.baselines);
+        self.energy_pj.components.add(&other.energy_pj.components);
+        self.energy_pj.total = self.energy_pj.components.total();
+        self.energy_pj.dcnn = self.baselines.dcnn_pj.total();
+        self.energy_pj.dcnn_opt = self.baselines.dcnn_opt_pj.total();
+        self.dram_bytes.weights += other.dram_bytes.weights;
+        self.dram_bytes.read += other.dram_bytes.read;
+        self.dram_bytes.written += other.dram_bytes.written;
+        self.dram_bytes.spill += other.dram_bytes.spill;
+        self.counters += other.counters;
+    }
+}
+
+impl DramBytes {
+    /// All bytes.
+    pub fn total(&self) -> u64 {
+        self.weights + self.read + self.written + self.spill
     }
 }
 
@@ -266,152 +381,146 @@ fn utilisation(slots: &Slots) -> f64 {
     slots.useful as f64 / slots.total().max(1) as f64
 }
 
-fn layer(program: &Program, index: u32, step: &StepCounts) -> Layer {
-    let (name, kind, engine, described) = match step.id {
-        StepId::Layer(id) => {
-            let layer = program.layer(id);
-            (layer.name.clone(), kind(layer), "scnn", Some(id))
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::columns::{Cell, costs, csv, row};
+    use super::*;
+
+    /// A layer of which every summed number differs from every other.
+    pub fn layer() -> Layer {
+        let mut layer = Layer {
+            index: 0,
+            name: "conv".to_owned(),
+            onnx_nodes: vec!["conv, the first".to_owned(), "relu".to_owned()],
+            engine: "scnn".to_owned(),
+            kind: "conv".to_owned(),
+            shape: None,
+            mapping: None,
+            density: Density {
+                weights: 0.25,
+                input: 0.5,
+                output: 0.75,
+            },
+            accuracy: None,
+            bound: Some(Bound::Barrier),
+            costs: Costs::default(),
+            instructions: [0, 2],
+            code: vec!["  cfg layer=conv".to_owned()],
+        };
+        let costs = &mut layer.costs;
+        costs.cycles = CycleCounts {
+            total: 1001,
+            predicted: Some(1002),
+            slots: Slots {
+                useful: 11,
+                fragmentation: 13,
+                barrier: 1_000_100,
+                ..Slots::default()
+            },
+        };
+        costs.multiplies = Multiplies {
+            useful: 11,
+            issued: 17,
+            dense: 190,
+        };
+        costs.counters.halo_hops = 23;
+        costs.counters.host_bytes = 29;
+        costs.dram_bytes.weights = 31;
+        costs.dram_bytes.spill = 37;
+        costs.baselines.dcnn = 4007;
+        costs.energy_pj.components.dram = 0.1;
+        costs.energy_pj.components.halo = 0.7;
+        costs.energy_pj.total = costs.energy_pj.components.total();
+        layer
+    }
+
+    fn report(layers: usize) -> Report {
+        let mut report = Report {
+            schema: SCHEMA,
+            tool: "scnnc".to_owned(),
+            model: "two, three".to_owned(),
+            machine: "scnn".to_owned(),
+            mapping: "paper".to_owned(),
+            options: Vec::new(),
+            timing: "exact".to_owned(),
+            samples: 1,
+            clock_gigahertz: 1.0,
+            pes: [8, 8],
+            multipliers: 1024,
+            dram_gigabytes_per_second: 50.0,
+            ram_elements: [4096; 2],
+            area_mm2: crate::area::Area::default(),
+            totals: Costs::default(),
+            layers: vec![layer(); layers],
+            occupancy: Vec::new(),
+        };
+        report.sum();
+        report
+    }
+
+    #[test]
+    fn the_totals_of_csv_and_json_are_the_reports() {
+        let report = report(3);
+        let text = csv(std::slice::from_ref(&report));
+        let mut lines = text.lines();
+        let names: Vec<&str> = lines.next().unwrap().split(',').collect();
+        let rows: Vec<Vec<f64>> = lines
+            // The two quoted cells hold a comma each.
+            .map(|line| {
+                line.replace("\"two, three\"", "")
+                    .replace("\"conv, the first relu\"", "")
+            })
+            .map(|line| {
+                line.split(',')
+                    .map(|cell| cell.parse().unwrap_or(0.0))
+                    .collect()
+            })
+            .collect();
+        assert_eq!(rows.len(), 3);
+        let json = Report::read(&serde_json::to_vec(&report).unwrap()).unwrap();
+        assert_eq!(json, [report.clone()]);
+        for (name, total) in costs(&json[0].totals) {
+            let column = names.iter().position(|n| **n == name).unwrap();
+            let sum: f64 = rows.iter().map(|row| row[column]).sum();
+            let total = match total {
+                Cell::Count(count) => count as f64,
+                Cell::Number(number) => number,
+                Cell::Text(_) | Cell::Empty => unreachable!("{name} is a number"),
+            };
+            assert!((sum - total).abs() < 1e-9, "{name}: {sum}, {total}");
         }
-        StepId::Segment(id) => (program.segment(id).name.clone(), "host", "host", None),
-    };
-    Layer {
-        index,
-        name,
-        onnx_nodes: nodes(program, step.id),
-        engine: engine.to_owned(),
-        kind: kind.to_owned(),
-        shape: described.map(|id| shape(program, program.layer(id))),
-        mapping: described.map(|id| mapping(program, id)),
-        density: Density {
-            weights: step.weight_density,
-            input: step.input_density,
-            output: step.output_density,
-        },
-        accuracy: None,
-        cycles: step.cycles,
-        predicted_cycles: None,
-        slots: step.slots,
-        utilisation: utilisation(&step.slots),
-        baselines: step.baselines,
-        counters: step.counters,
-        energy_pj: step.energy,
-        energy_total_pj: step.energy.total(),
+        assert_eq!(row(&report.layers[0]).len() + 5, names.len());
     }
-}
 
-fn kind(layer: &Descriptor) -> &'static str {
-    match &layer.array {
-        None => "ppu",
-        Some(array) if array.y.input * array.x.input == 1 => "linear",
-        Some(_) => "conv",
+    #[test]
+    fn a_sum_with_a_part_that_was_not_predicted_has_no_prediction() {
+        let mut report = report(2);
+        assert_eq!(report.totals.cycles.predicted, Some(2004));
+        report.layers[1].costs.cycles.predicted = None;
+        report.sum();
+        assert_eq!(report.totals.cycles.predicted, None);
     }
-}
 
-fn nodes(program: &Program, id: StepId) -> Vec<String> {
-    use scnn_isa::instruction::Instruction;
-    let begins = |instruction: &Instruction| match (instruction, id) {
-        (Instruction::Cfg { layer }, StepId::Layer(id)) => *layer == id,
-        (Instruction::Hst { segment }, StepId::Segment(id)) => *segment == id,
-        _ => false,
-    };
-    program
-        .code
-        .iter()
-        .position(begins)
-        .map_or_else(Vec::new, |index| program.nodes_of(index as u32).to_vec())
-}
-
-fn shape(program: &Program, layer: &Descriptor) -> Shape {
-    let [n, _, h, w] = program.tensor(layer.source.tensor).shape;
-    let pool = layer.ppu.pool.as_ref();
-    let identity = (Axis::identity(h), Axis::identity(w));
-    let (y, x) = layer
-        .array
-        .as_ref()
-        .map(|a| (a.y, a.x))
-        .or(pool.map(|p| (p.y, p.x)))
-        .unwrap_or(identity);
-    Shape {
-        n,
-        c: layer.source.channels.len(),
-        h,
-        w,
-        k: layer.destination.channels.len(),
-        r: y.kernel,
-        s: x.kernel,
-        stride: [y.stride, x.stride],
-        pad: [y.pad[0], x.pad[0], y.pad[1], x.pad[1]],
-        dilation: [y.dilation, x.dilation],
-        groups: layer.array.as_ref().map_or(1, |a| a.groups),
-        out_h: y.output,
-        out_w: x.output,
+    #[test]
+    fn the_headline_says_what_was_bought_and_where_the_rest_went() {
+        assert_eq!(
+            report(2).headline(),
+            "weights 25 % dense, activations 50 %: 17.3x fewer products, 4.00x fewer cycles than DCNN; \
+             the rest is lost to barrier 100 %"
+        );
+        let mut slow = report(1);
+        slow.layers[0].costs.baselines.dcnn = 500;
+        slow.sum();
+        assert!(
+            slow.headline()
+                .contains("but 2.00x the cycles of DCNN: here sparsity buys nothing")
+        );
     }
-}
 
-fn mapping(program: &Program, id: LayerId) -> Mapping {
-    use scnn_isa::instruction::Instruction;
-    let layer = program.layer(id);
-    let layout = &program.tensor(layer.source.tensor).layout;
-    let longest = |cuts: &[u32]| {
-        cuts.windows(2)
-            .map(|cut| cut[1] - cut[0])
-            .max()
-            .unwrap_or(0)
-    };
-    let begin = program
-        .code
-        .iter()
-        .position(|i| *i == Instruction::Cfg { layer: id })
-        .unwrap_or(0);
-    let (mut resident_in, mut resident_out) = (Memory::Dram, Memory::Dram);
-    let mut loaded = false;
-    for instruction in program
-        .code
-        .iter()
-        .skip(begin + 1)
-        .take_while(|i| !matches!(i, Instruction::Cfg { .. }))
-    {
-        match *instruction {
-            Instruction::Lda { .. } => loaded = true,
-            Instruction::Mac { from, .. } if !loaded => resident_in = program.region(from).memory,
-            Instruction::Ppu { from, to, .. } => {
-                resident_in = if loaded {
-                    Memory::Dram
-                } else {
-                    program.region(from).memory
-                };
-                resident_out = program.region(to).memory;
-            }
-            Instruction::Drn { to, .. } => resident_out = program.region(to).memory,
-            _ => {}
-        }
-    }
-    Mapping {
-        tile_w: layout
-            .tiles
-            .iter()
-            .map(|t| longest(&t.x))
-            .max()
-            .unwrap_or(0),
-        tile_h: layout
-            .tiles
-            .iter()
-            .map(|t| longest(&t.y))
-            .max()
-            .unwrap_or(0),
-        kc: layer
-            .array
-            .as_ref()
-            .and_then(|a| a.channel_groups.iter().map(|k| k.len()).max())
-            .unwrap_or(0),
-        pe_groups: layer.array.as_ref().map_or(1, |a| a.pe_groups.count()),
-        temporal_tiles: layer.passes.len() as u32,
-        phases: if layer.array.is_some() {
-            layout.residues.count()
-        } else {
-            1
-        },
-        resident_in,
-        resident_out,
+    #[test]
+    fn a_report_of_another_schema_is_named() {
+        let error = Report::read(b"{\"schema\": 1, \"layers\": []}").unwrap_err();
+        assert!(error.to_string().contains("schema 1"), "{error}");
+        assert!(Report::read(b"[]").is_err());
     }
 }

@@ -104,7 +104,12 @@ fn head(out: &mut String, program: &Program, report: &Report) -> std::fmt::Resul
         report.samples,
         if report.samples == 1 { "" } else { "s" }
     )?;
-    cycles(out, "", report.totals.cycles, &report.totals.slots)
+    cycles(
+        out,
+        "",
+        report.totals.cycles.total,
+        &report.totals.cycles.slots,
+    )
 }
 
 fn body(out: &mut String, program: &Program, layer: &Layer) -> std::fmt::Result {
@@ -137,7 +142,12 @@ fn body(out: &mut String, program: &Program, layer: &Layer) -> std::fmt::Result 
             )?;
         }
     }
-    cycles(out, "  ", layer.cycles, &layer.slots)
+    cycles(
+        out,
+        "  ",
+        layer.costs.cycles.total,
+        &layer.costs.cycles.slots,
+    )
 }
 
 /// Cycles, and the slots that went somewhere, largest first.

@@ -69,6 +69,10 @@ pub enum Verb {
     Verify(Verify),
     /// Show what a program file holds.
     Inspect(Inspect),
+    /// Show what differs between two programs, layer by layer.
+    Diff(Diff),
+    /// Make a page, CSV, figures or a table of reports.
+    Report(Report),
     /// List, show or check machine descriptions.
     #[command(subcommand)]
     Machine(Machine),
@@ -83,6 +87,17 @@ pub enum Verb {
     Paper(Paper),
     /// Summarise a compiled model and a run of it as a short, stable text, to keep and to compare.
     Snapshot(Snapshot),
+    /// Print the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual's pages.
+    Man {
+        /// Folder to write `scnnc.1` and a page for each verb to.
+        #[arg(short, long, value_name = "DIR", default_value = ".")]
+        output: PathBuf,
+    },
 }
 
 /// How a model is compiled.
@@ -400,6 +415,12 @@ pub struct Disasm {
     /// Leave the constants out: shorter, but it cannot be assembled again.
     #[arg(long)]
     pub code: bool,
+    /// Only this layer: what it is, and its instructions.
+    #[arg(long, value_name = "NAME", conflicts_with = "output")]
+    pub layer: Option<String>,
+    /// Only these instructions.
+    #[arg(long, value_name = "FROM..TO", conflicts_with_all = ["layer", "output"])]
+    pub range: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -430,6 +451,45 @@ pub struct Inspect {
     /// Only what came from this ONNX node.
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
+    /// Write a host segment as an ONNX file.
+    #[arg(long, value_name = "N", conflicts_with_all = ["json", "node"])]
+    pub extract_host: Option<usize>,
+    /// Where to write it; `host-N.onnx` otherwise.
+    #[arg(short, long, value_name = "F.onnx", requires = "extract_host")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// A program file.
+    pub before: PathBuf,
+    /// Another.
+    pub after: PathBuf,
+    /// Run both on these inputs, as for `run`, and compare what they cost.
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub input: Vec<String>,
+    /// What is counted in cycles.
+    #[arg(long, value_enum, default_value_t = Timing::Exact)]
+    pub timing: Timing,
+    /// Leave the instructions out.
+    #[arg(long)]
+    pub brief: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Report {
+    /// Reports of `run --report` or `compare --report`; several are shown side by side.
+    #[arg(required = true, value_name = "R.json")]
+    pub reports: Vec<PathBuf>,
+    /// Write a page: one file of HTML that needs no network.
+    #[arg(short, long, value_name = "R.html")]
+    pub output: Option<PathBuf>,
+    /// Write the layers as CSV.
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// Write figures for papers: cycles by cause, energy by component, speed-up, as SVG.
+    #[arg(long, value_name = "DIR")]
+    pub svg: Option<PathBuf>,
 }
 
 /// Verbs of machines.

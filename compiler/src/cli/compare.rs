@@ -111,17 +111,23 @@ fn report(
 type Column<'a> = (&'static str, Box<dyn Fn(usize) -> f64 + 'a>);
 
 fn cycles(c: &Comparison) -> String {
-    let of = |report: &'static str| move |i: usize| layers(c, report)[i].cycles as f64;
+    let of = |report: &'static str| move |i: usize| layers(c, report)[i].costs.cycles.total as f64;
     let base = |pick: fn(&Layer) -> u64| move |i: usize| pick(layers(c, "scnn")[i]) as f64;
     let columns: Vec<Column> = vec![
         ("SCNN", Box::new(of("scnn"))),
         ("SparseA", Box::new(of("sparse_a"))),
         ("SparseW", Box::new(of("sparse_w"))),
-        ("DCNN ideal", Box::new(base(|l| l.baselines.dcnn_ideal))),
-        ("DCNN lanes", Box::new(base(|l| l.baselines.dcnn_lanes))),
-        ("oracle", Box::new(base(|l| l.baselines.oracle))),
+        (
+            "DCNN ideal",
+            Box::new(base(|l| l.costs.baselines.dcnn_ideal)),
+        ),
+        (
+            "DCNN lanes",
+            Box::new(base(|l| l.costs.baselines.dcnn_lanes)),
+        ),
+        ("oracle", Box::new(base(|l| l.costs.baselines.oracle))),
     ];
-    let reference: Column = ("DCNN", Box::new(base(|l| l.baselines.dcnn)));
+    let reference: Column = ("DCNN", Box::new(base(|l| l.costs.baselines.dcnn)));
     let title = format!(
         "{} on {}: cycles of DCNN, and how many times faster the others are (timing {})",
         c.scnn.model, c.scnn.machine, c.scnn.timing
@@ -130,18 +136,16 @@ fn cycles(c: &Comparison) -> String {
 }
 
 fn energy(c: &Comparison) -> String {
-    let of = |report: &'static str| move |i: usize| layers(c, report)[i].energy_total_pj * 1e-12;
+    let of =
+        |report: &'static str| move |i: usize| layers(c, report)[i].costs.energy_pj.total * 1e-12;
     let base = |pick: fn(&Layer) -> f64| move |i: usize| pick(layers(c, "scnn")[i]) * 1e-12;
     let columns: Vec<Column> = vec![
         ("SCNN", Box::new(of("scnn"))),
         ("SparseA", Box::new(of("sparse_a"))),
         ("SparseW", Box::new(of("sparse_w"))),
-        (
-            "DCNN-opt",
-            Box::new(base(|l| l.baselines.dcnn_opt_pj.total())),
-        ),
+        ("DCNN-opt", Box::new(base(|l| l.costs.energy_pj.dcnn_opt))),
     ];
-    let reference: Column = ("DCNN", Box::new(base(|l| l.baselines.dcnn_pj.total())));
+    let reference: Column = ("DCNN", Box::new(base(|l| l.costs.energy_pj.dcnn)));
     let title = "energy of DCNN, and how many times less the others take";
     relative(c, title, "J", &reference, &columns)
 }

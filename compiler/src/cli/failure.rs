@@ -273,6 +273,8 @@ fn remedy(code: Code) -> Option<&'static str> {
     match code {
         Code::CannotRead => Some("check the path and its permissions"),
         Code::CannotWrite => Some("check the folder, its permissions and the space left"),
+        Code::NotAReport => Some("give a file that `scnnc run --report R.json` wrote"),
+        Code::ReportSchema => Some("run the model again with `--report`"),
         Code::NotAProgram => Some("give a .scnn file, as `scnnc compile` writes it"),
         Code::ProgramVersion | Code::ProgramChecksum | Code::ProgramMalformed => {
             Some("compile the model again")

@@ -1,11 +1,68 @@
-//! What a program file holds, without the model: provenance, layers, instruction mix, sections and compression.
+//! `inspect`: what a program file holds, without the model.
 
-use comfy_table::{CellAlignment, Table};
+mod memory_map;
+mod print;
+mod weights;
+
+use super::failure::Failure;
+use super::{args, output, program};
+use scnn_isa::diagnostic::Code;
 use scnn_isa::ids::LayerId;
 use scnn_isa::instruction::{DESCRIPTIONS, Instruction};
-use scnn_isa::program::{Memory, Program, SectionKind};
+use scnn_isa::program::{Program, SectionKind};
+use scnn_simulator::report::{Occupancy, occupancy};
 use serde::Serialize;
-use std::fmt;
+use std::path::Path;
+use weights::Weights;
+
+/// `scnnc inspect`.
+pub fn inspect(options: &args::Inspect) -> Result<(), Failure> {
+    let program = program::read(&options.program)?;
+    if let Some(number) = options.extract_host {
+        return extract(&program, number, options.output.as_deref());
+    }
+    let summary = Summary::of(&program, options.node.as_deref());
+    if let (Some(node), true) = (&options.node, summary.layers.is_empty()) {
+        return Err(Failure::input(
+            Code::UnknownName,
+            &format!("nothing in this program came from a node `{node}`"),
+            "`scnnc inspect` without `--node` lists the nodes there are",
+        ));
+    }
+    if options.json {
+        let json = serde_json::to_string_pretty(&summary)
+            .map_err(|e| Failure::file(Code::Internal, &options.program, &e.to_string()))?;
+        output::print(&format!("{json}\n"));
+    } else {
+        output::print(&summary.to_string());
+    }
+    Ok(())
+}
+
+/// Writes a host segment's model as an ONNX file.
+fn extract(program: &Program, number: usize, to: Option<&Path>) -> Result<(), Failure> {
+    let Some(segment) = program.segments.get(number) else {
+        let count = program.segments.len();
+        let help = match count {
+            0 => "this program has none: all of it runs on the array".to_owned(),
+            _ => format!("the numbers are 0 to {}", count - 1),
+        };
+        return Err(Failure::input(
+            Code::UnknownName,
+            &format!("there is no host segment {number}"),
+            &help,
+        ));
+    };
+    let file = to.map_or_else(|| format!("host-{number}.onnx").into(), Path::to_path_buf);
+    output::write(&file, &segment.model)?;
+    output::print(&format!(
+        "{}: host segment {number}, `{}`, {} bytes\n",
+        file.display(),
+        segment.name,
+        segment.model.len()
+    ));
+    Ok(())
+}
 
 /// A program in numbers.
 #[derive(Debug, Serialize)]
@@ -15,26 +72,48 @@ pub struct Summary {
     tool: String,
     options: Vec<String>,
     machine: String,
+    /// Capacity of RAMs A and B of a PE, elements.
+    ram_elements: [u64; 2],
     instructions: Vec<(&'static str, usize)>,
+    sections: Vec<Sections>,
     /// The layers, or those of one node.
     pub layers: Vec<Layer>,
     segments: Vec<Segment>,
-    dram_bytes: u64,
-    weight_bytes: u64,
-    weight_bytes_dense: u64,
+    /// Regions of the RAMs and of DRAM, and the steps during which they are in use.
+    regions: Vec<Occupancy>,
+    /// Names of the layers and host segments in the order of execution.
+    steps: Vec<String>,
+}
+
+/// The sections of one kind.
+#[derive(Debug, Serialize)]
+struct Sections {
+    kind: SectionKind,
+    count: usize,
+    bytes: usize,
 }
 
 /// A layer in numbers.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Layer {
-    name: String,
-    onnx_nodes: Vec<String>,
-    instructions: [u32; 2],
-    shape: String,
-    passes: usize,
-    channel_groups: usize,
-    weight_bytes: u64,
-    weight_bytes_dense: u64,
+    /// Name.
+    pub name: String,
+    /// ONNX nodes it computes.
+    pub onnx_nodes: Vec<String>,
+    /// Range of its instructions.
+    pub instructions: [u32; 2],
+    /// Extents, as people write them.
+    pub shape: String,
+    /// Temporal tiles.
+    pub passes: usize,
+    /// Output-channel groups.
+    pub channel_groups: usize,
+    /// The largest of them, channels.
+    pub kc: u32,
+    /// PE groups.
+    pub pe_groups: u32,
+    /// Its weights; layers of the PPU have none.
+    pub weights: Option<Weights>,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,85 +127,104 @@ struct Segment {
 impl Summary {
     /// Summarises a verified program; with `node`, only the layers that came from that ONNX node.
     pub fn of(program: &Program, node: Option<&str>) -> Self {
-        let mut layers = Vec::new();
-        for range in &program.source_map {
-            let ids =
-                range
-                    .instructions
-                    .iter()
-                    .filter_map(|i| match program.code.get(i as usize) {
-                        Some(Instruction::Cfg { layer }) => Some(*layer),
-                        _ => None,
-                    });
-            for id in ids {
-                if node.is_none_or(|node| range.nodes.iter().any(|n| n == node)) {
-                    layers.push(layer(
-                        program,
-                        id,
-                        &range.nodes,
-                        [range.instructions.begin, range.instructions.end],
-                    ));
-                }
-            }
-        }
-        let count = |mnemonic| {
-            program
-                .code
-                .iter()
-                .filter(|i| i.mnemonic() == mnemonic)
-                .count()
-        };
         let names = |values: &[scnn_isa::ids::ValueId]| {
-            values
-                .iter()
-                .map(|&v| program.value(v).name.clone())
-                .collect()
+            let names = values.iter().map(|&v| program.value(v).name.clone());
+            names.collect()
         };
-        let sections = program
-            .sections
-            .iter()
-            .filter(|s| s.kind == SectionKind::Weights);
+        let segments = program.segments.iter().map(|segment| Segment {
+            name: segment.name.clone(),
+            bytes: segment.model.len(),
+            inputs: names(&segment.inputs),
+            outputs: names(&segment.outputs),
+        });
+        let machine = &program.machine;
+        let rams = [scnn_isa::program::Memory::A, scnn_isa::program::Memory::B];
         Self {
             model: program.provenance.model.clone(),
             model_hash: program.provenance.model_hash.clone(),
             tool: program.provenance.tool.clone(),
             options: program.provenance.options.clone(),
-            machine: program.machine.name.clone(),
-            instructions: DESCRIPTIONS
-                .iter()
-                .map(|d| (d.mnemonic, count(d.mnemonic)))
-                .filter(|(_, n)| *n > 0)
-                .collect(),
-            segments: program
-                .segments
-                .iter()
-                .map(|s| Segment {
-                    name: s.name.clone(),
-                    bytes: s.model.len(),
-                    inputs: names(&s.inputs),
-                    outputs: names(&s.outputs),
-                })
-                .collect(),
-            dram_bytes: program
-                .regions
-                .iter()
-                .filter(|r| r.memory == Memory::Dram)
-                .map(|r| r.size)
-                .sum(),
-            weight_bytes: sections.map(|s| s.bytes.len() as u64).sum(),
-            weight_bytes_dense: (0..program.layers.len() as u32)
-                .map(|i| dense_bytes(program, LayerId(i)))
-                .sum(),
-            layers,
+            machine: machine.name.clone(),
+            ram_elements: rams.map(|ram| machine.ram_elements(ram)),
+            instructions: instruction_mix(program),
+            sections: sections(program),
+            segments: segments.collect(),
+            regions: occupancy(program),
+            steps: steps(program),
+            layers: layers(program, node),
         }
     }
+}
+
+/// How often each instruction stands in the program.
+fn instruction_mix(program: &Program) -> Vec<(&'static str, usize)> {
+    let count = |mnemonic| {
+        let same = program.code.iter().filter(|i| i.mnemonic() == mnemonic);
+        same.count()
+    };
+    DESCRIPTIONS
+        .iter()
+        .map(|d| (d.mnemonic, count(d.mnemonic)))
+        .filter(|(_, n)| *n > 0)
+        .collect()
+}
+
+fn sections(program: &Program) -> Vec<Sections> {
+    let kinds = [
+        SectionKind::Weights,
+        SectionKind::Requantise,
+        SectionKind::Table,
+        SectionKind::Slopes,
+    ];
+    let of_kind = |kind| {
+        let sections = program.sections.iter().filter(|s| s.kind == kind);
+        Sections {
+            kind,
+            count: sections.clone().count(),
+            bytes: sections.map(|s| s.bytes.len()).sum(),
+        }
+    };
+    let all = kinds.map(of_kind).into_iter();
+    all.filter(|sections| sections.count > 0).collect()
+}
+
+fn steps(program: &Program) -> Vec<String> {
+    let names = program.code.iter().filter_map(|i| match *i {
+        Instruction::Cfg { layer } => Some(program.layer(layer).name.clone()),
+        Instruction::Hst { segment } => Some(program.segment(segment).name.clone()),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// The layers of a program in the order of execution; with `node`, those that came from it.
+pub fn layers(program: &Program, node: Option<&str>) -> Vec<Layer> {
+    let mut layers = Vec::new();
+    for (begin, instruction) in program.code.iter().enumerate() {
+        let Instruction::Cfg { layer: id } = *instruction else {
+            continue;
+        };
+        let nodes = program.nodes_of(begin as u32);
+        if node.is_none_or(|node| nodes.iter().any(|n| n == node)) {
+            let end = program.code[begin + 1..]
+                .iter()
+                .position(|i| {
+                    use Instruction::{Cfg, End, Hst};
+                    matches!(i, Cfg { .. } | Hst { .. } | End {})
+                })
+                .map_or(program.code.len(), |length| begin + 1 + length);
+            layers.push(layer(program, id, nodes, [begin as u32, end as u32]));
+        }
+    }
+    layers
 }
 
 fn layer(program: &Program, id: LayerId, nodes: &[String], instructions: [u32; 2]) -> Layer {
     let layer = program.layer(id);
     let from = program.tensor(layer.source.tensor).shape;
     let to = program.tensor(layer.destination.tensor).shape;
-    let taps = layer.array.as_ref().map_or_else(
+    let array = layer.array.as_ref();
+    let taps = array.map_or_else(
         || "ppu".to_owned(),
         |a| format!("{}x{}", a.y.kernel, a.x.kernel),
     );
@@ -144,94 +242,11 @@ fn layer(program: &Program, id: LayerId, nodes: &[String], instructions: [u32; 2
             to[3]
         ),
         passes: layer.passes.len(),
-        channel_groups: layer.array.as_ref().map_or(0, |a| a.channel_groups.len()),
-        weight_bytes: layer
-            .array
-            .as_ref()
-            .map_or(0, |a| program.section(a.weights).bytes.len() as u64),
-        weight_bytes_dense: dense_bytes(program, id),
-    }
-}
-
-/// Bytes of a layer's weights without compression.
-fn dense_bytes(program: &Program, id: LayerId) -> u64 {
-    let layer = program.layer(id);
-    layer.array.as_ref().map_or(0, |array| {
-        let per_output = u64::from(layer.source.channels.len() / array.groups.max(1))
-            * u64::from(array.y.kernel)
-            * u64::from(array.x.kernel);
-        u64::from(layer.destination.channels.len())
-            * per_output
-            * u64::from(program.machine.pe.operand_bits)
-            / 8
-    })
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "model     {} (blake3 {})",
-            self.model,
-            self.model_hash.get(..16).unwrap_or(&self.model_hash)
-        )?;
-        writeln!(f, "compiled  by {}: {}", self.tool, self.options.join(", "))?;
-        writeln!(f, "machine   {}", self.machine)?;
-        let mix: Vec<String> = self
-            .instructions
-            .iter()
-            .map(|(name, count)| format!("{name} {count}"))
-            .collect();
-        writeln!(f, "code      {}", mix.join(", "))?;
-        writeln!(
-            f,
-            "weights   {} bytes, {:.2}x smaller than dense ({} bytes)",
-            self.weight_bytes,
-            self.weight_bytes_dense as f64 / self.weight_bytes.max(1) as f64,
-            self.weight_bytes_dense
-        )?;
-        writeln!(
-            f,
-            "DRAM      {} bytes of activations at worst",
-            self.dram_bytes
-        )?;
-        for segment in &self.segments {
-            let (inputs, outputs) = (segment.inputs.join(", "), segment.outputs.join(", "));
-            writeln!(
-                f,
-                "host      {}: {inputs} -> {outputs} ({} bytes of ONNX)",
-                segment.name, segment.bytes
-            )?;
-        }
-        let mut table = Table::new();
-        table.load_style(comfy_table::presets::NOTHING);
-        table.set_header([
-            "layer",
-            "shape",
-            "passes",
-            "groups",
-            "weights, B",
-            "dense, B",
-            "code",
-            "ONNX nodes",
-        ]);
-        for layer in &self.layers {
-            table.add_row([
-                layer.name.clone(),
-                layer.shape.clone(),
-                layer.passes.to_string(),
-                layer.channel_groups.to_string(),
-                layer.weight_bytes.to_string(),
-                layer.weight_bytes_dense.to_string(),
-                format!("{}..{}", layer.instructions[0], layer.instructions[1]),
-                layer.onnx_nodes.join(" "),
-            ]);
-        }
-        for column in 2..=5 {
-            if let Some(column) = table.column_mut(column) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        writeln!(f, "\n{}", table.trim_fmt())
+        channel_groups: array.map_or(0, |a| a.channel_groups.len()),
+        kc: array
+            .and_then(|a| a.channel_groups.iter().map(|k| k.len()).max())
+            .unwrap_or(0),
+        pe_groups: array.map_or(1, |a| a.pe_groups.count()),
+        weights: Weights::of(program, layer),
     }
 }

@@ -95,6 +95,18 @@ pub fn discard() {
     DISCARD.store(true, Ordering::Relaxed);
 }
 
+/// Prints text with colours: to a terminal as it is, elsewhere and under `NO_COLOR` without them.
+pub fn print_styled(text: &str) {
+    let mut out = anstream::stdout().lock();
+    if out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .is_err()
+    {
+        std::process::exit(0);
+    }
+}
+
 /// Temporary files are private; what a user asks for is as readable as any other file.
 fn set_usual_permissions(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]

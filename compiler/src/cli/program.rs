@@ -1,11 +1,12 @@
-//! `disasm`, `asm`, `verify`, `inspect`, and `--explain`.
+//! `disasm`, `asm`, `verify`, and `--explain`.
 
 use super::args;
 use super::failure::Failure;
-use super::{machine, memory, output};
+use super::{highlight, machine, memory, output};
 use scnn_isa::asm;
 use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
 use scnn_isa::file::FileError;
+use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
 use scnn_isa::verify;
 use std::io::Read;
@@ -39,18 +40,48 @@ fn decode(path: &Path) -> Result<Program, Failure> {
 /// `scnnc disasm`.
 pub fn disasm(options: &args::Disasm) -> Result<(), Failure> {
     let program = decode(&options.program)?;
-    let text = asm::disassemble(
-        &program,
-        &asm::Options {
-            data: !options.code,
-        },
-    );
     if let Some(path) = &options.output {
-        output::write(path, text.as_bytes())
-    } else {
-        output::print(&text);
-        Ok(())
+        let data = !options.code;
+        let text = asm::disassemble(&program, &asm::Options { data });
+        return output::write(path, text.as_bytes());
     }
+    let text = match (&options.layer, &options.range) {
+        (Some(name), _) => asm::disassemble_layer(&program, name).ok_or_else(|| {
+            let names: Vec<&str> = program.layers.iter().map(|l| l.name.as_str()).collect();
+            let near = scnn_isa::yaml::nearest(name, names.iter().copied());
+            Failure::input(
+                Code::UnknownName,
+                &format!("there is no layer `{name}`"),
+                &near.map_or_else(
+                    || format!("the layers are {}", names.join(", ")),
+                    |near| format!("did you mean `{near}`?"),
+                ),
+            )
+        })?,
+        (None, Some(range)) => asm::disassemble_range(&program, parse_range(range)?),
+        (None, None) => {
+            let data = !options.code;
+            asm::disassemble(&program, &asm::Options { data })
+        }
+    };
+    output::print_styled(&highlight::assembly(&text));
+    Ok(())
+}
+
+/// `FROM..TO`, either of which may be left out.
+fn parse_range(word: &str) -> Result<Span, Failure> {
+    let parsed = word.split_once("..").and_then(|(from, to)| {
+        let bound = |text: &str, otherwise| match text {
+            "" => Some(otherwise),
+            text => text.parse().ok(),
+        };
+        Some(Span::new(bound(from, 0)?, bound(to, u32::MAX)?))
+    });
+    parsed.ok_or_else(|| {
+        Failure::usage(&format!(
+            "`--range {word}`: give FROM..TO, as `inspect` prints it"
+        ))
+    })
 }
 
 /// `scnnc asm`.
@@ -154,26 +185,5 @@ pub fn explain(word: &str) -> Result<(), Failure> {
         code.title(),
         code.explanation()
     ));
-    Ok(())
-}
-
-/// `scnnc inspect`.
-pub fn inspect(options: &args::Inspect) -> Result<(), Failure> {
-    let program = read(&options.program)?;
-    let summary = super::inspect::Summary::of(&program, options.node.as_deref());
-    if let (Some(node), true) = (&options.node, summary.layers.is_empty()) {
-        return Err(Failure::input(
-            Code::UnknownName,
-            &format!("nothing in this program came from a node `{node}`"),
-            "`scnnc inspect` without `--node` lists the nodes there are",
-        ));
-    }
-    if options.json {
-        let json = serde_json::to_string_pretty(&summary)
-            .map_err(|e| Failure::file(Code::Internal, &options.program, &e.to_string()))?;
-        output::print(&format!("{json}\n"));
-    } else {
-        output::print(&summary.to_string());
-    }
     Ok(())
 }

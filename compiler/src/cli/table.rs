@@ -1,88 +1,145 @@
-//! Tables, units and progress for people.
+//! The report as a table for people, units, and progress.
 
-use comfy_table::{CellAlignment, Table};
+use comfy_table::{CellAlignment, ColumnConstraint, Table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use scnn_simulator::report::columns::memory_name;
 use scnn_simulator::report::{Layer, Report};
 use std::fmt::Write;
+use std::time::Duration;
 
-/// A progress bar on standard error; invisible in a pipe, when quiet, or when there is one thing to do.
+/// A progress bar on standard error with rate and time left; invisible in a pipe, when quiet, and for whatever takes
+/// less than a second.
 pub fn progress(length: u64, what: &'static str, quiet: bool) -> ProgressBar {
-    let bar = ProgressBar::new(length);
-    if quiet || length < 2 {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    let style = ProgressStyle::with_template("{msg} [{bar:40}] {pos}/{len} {eta}")
+    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden());
+    let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len}, {per_sec}, {eta} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     bar.set_style(style);
     bar.set_message(what);
+    if !quiet {
+        let weak = bar.downgrade();
+        // Drawn from the first second on; a bar that is gone by then is never seen.
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_secs(1));
+            if let Some(bar) = weak.upgrade().filter(|bar| !bar.is_finished()) {
+                bar.set_draw_target(ProgressDrawTarget::stderr());
+                bar.tick();
+            }
+        });
+    }
     bar
 }
 
-/// The layers of a report and its totals, as means per inference.
+/// Columns of the table: name, whether it holds numbers, and how early it gives way on a narrow terminal (0: never).
+const COLUMNS: [(&str, bool, u8); 12] = [
+    ("layer", false, 0),
+    ("shape", false, 3),
+    ("w", true, 4),
+    ("in", true, 5),
+    ("out", true, 1),
+    ("mapping", false, 2),
+    ("cycles", true, 0),
+    ("useful", true, 6),
+    ("bound by", false, 7),
+    ("vs DCNN", true, 0),
+    ("energy", true, 0),
+    ("SQNR", true, 8),
+];
+
+/// The layers of a report and its totals, as means per inference; the last line is the headline.
 pub fn report(report: &Report) -> String {
-    let samples = f64::from(report.samples);
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header([
-        "layer", "shape", "w", "in", "out", "mapping", "cycles", "useful", "vs DCNN", "energy",
-        "SQNR",
-    ]);
+    table.set_header(COLUMNS.map(|(name, _, _)| name));
     for layer in &report.layers {
-        table.add_row(row(layer, samples));
+        table.add_row(row(layer, f64::from(report.samples)));
     }
-    let compared = report.layers.iter().any(|layer| layer.accuracy.is_some());
-    if let (false, Some(column)) = (compared, table.column_mut(10)) {
-        column.set_constraint(comfy_table::ColumnConstraint::Hidden);
-    }
-    for column in 2..=10 {
-        if column != 5
-            && let Some(column) = table.column_mut(column)
-        {
+    for (index, (_, number, _)) in COLUMNS.iter().enumerate() {
+        if let (true, Some(column)) = (number, table.column_mut(index)) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let mut text = format!(
-        "{} on {}, {}\n\n{}\n\n",
+    if !report.layers.iter().any(|layer| layer.accuracy.is_some()) {
+        hide(&mut table, COLUMNS.len() - 1);
+    }
+    fit(&mut table);
+    format!(
+        "{} on {}, {}\n\n{}\n\n{}",
         report.model,
         report.machine,
         counted(report),
-        table.trim_fmt()
-    );
+        table.trim_fmt(),
+        summary(report)
+    )
+}
+
+/// Hides columns until the table fits the terminal; a pipe has no width.
+fn fit(table: &mut Table) {
+    let Some(width) = table.width().map(usize::from) else {
+        return;
+    };
+    let mut order: Vec<(u8, usize)> = COLUMNS
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, _, yields))| *yields > 0)
+        .map(|(index, (_, _, yields))| (*yields, index))
+        .collect();
+    order.sort_unstable();
+    for (_, index) in order {
+        let widest = table.lines().map(|line| line.chars().count()).max();
+        if widest.unwrap_or(0) <= width {
+            return;
+        }
+        hide(table, index);
+    }
+}
+
+fn hide(table: &mut Table, index: usize) {
+    if let Some(column) = table.column_mut(index) {
+        column.set_constraint(ColumnConstraint::Hidden);
+    }
+}
+
+fn summary(report: &Report) -> String {
+    let samples = f64::from(report.samples);
     let totals = &report.totals;
-    let cycles = totals.cycles as f64 / samples;
-    let seconds = cycles / (report.clock_gigahertz * 1e9);
+    let cycles = totals.cycles.total as f64 / samples;
+    let joules = totals.energy_pj.total / samples * 1e-12;
+    let seconds = report.seconds();
+    let mut text = String::new();
     // Writing to a string does not fail.
     let _ = writeln!(
         text,
-        "total     {} cycles ({}), {}; useful multiplications {:.1} % of all slots",
-        si(cycles, ""),
+        "total     {} ({}), {}; useful multiplications {:.1} % of all slots",
+        si(cycles, "cycles"),
         si(seconds, "s"),
-        si(totals.energy_pj / samples * 1e-12, "J"),
-        100.0 * totals.slots.useful as f64 / totals.slots.total().max(1) as f64
+        si(joules, "J"),
+        100.0 * totals.utilisation
     );
+    if totals.cycles.total > 0 {
+        let images = report
+            .layers
+            .iter()
+            .find_map(|layer| layer.shape)
+            .map_or(1, |shape| shape.n);
+        let operations = 2.0 * totals.multiplies.dense as f64 / samples;
+        let _ = writeln!(
+            text,
+            "rate      {} images/s, {}, {}, counting the multiplications and additions of a dense machine",
+            si(f64::from(images) / seconds, ""),
+            si(operations / seconds, "OPS"),
+            si(operations / joules, "OPS/W"),
+        );
+    }
+    let (baselines, array) = (&totals.baselines, report.array_cycles());
     let _ = writeln!(
         text,
-        "DCNN      {} cycles: {:.2}x; ideal dense {:.2}x; oracle {:.2}x",
-        si(totals.dcnn_cycles as f64 / samples, ""),
-        ratio(totals.dcnn_cycles, totals.cycles),
-        ratio(totals.dcnn_ideal_cycles, totals.cycles),
-        ratio(totals.dcnn_cycles, totals.oracle_cycles)
+        "DCNN      {}: {:.2}x; ideal dense {:.2}x; oracle {:.2}x (on {} of the array's layers)",
+        si(baselines.dcnn as f64 / samples, "cycles"),
+        ratio(baselines.dcnn, array),
+        ratio(baselines.dcnn_ideal, array),
+        ratio(baselines.dcnn, baselines.oracle),
+        si(array as f64 / samples, "cycles")
     );
-    let slots = totals.slots.total().max(1) as f64;
-    let lost: Vec<String> = totals
-        .slots
-        .entries()
-        .iter()
-        .skip(1)
-        .map(|(name, count)| {
-            format!(
-                "{} {:.1} %",
-                name.replace('_', " "),
-                100.0 * *count as f64 / slots
-            )
-        })
-        .collect();
-    let _ = writeln!(text, "lost to   {}", lost.join(", "));
     let errors = report.prediction_errors();
     if let (Some((median, _)), Some((worst, name)), "exact") = (
         errors.get(errors.len() / 2),
@@ -96,16 +153,17 @@ pub fn report(report: &Report) -> String {
             100.0 * worst.abs()
         );
     }
-    let c = &totals.counters;
+    let (dram, host) = (&totals.dram_bytes, totals.counters.host_bytes);
     let _ = writeln!(
         text,
         "DRAM      weights {}, activations in {}, out {}, spill {}; host link {}",
-        si(c.dram_weight_bytes as f64 / samples, "B"),
-        si(c.dram_read_bytes as f64 / samples, "B"),
-        si(c.dram_write_bytes as f64 / samples, "B"),
-        si(c.dram_spill_bytes as f64 / samples, "B"),
-        si(c.host_bytes as f64 / samples, "B")
+        si(dram.weights as f64 / samples, "B"),
+        si(dram.read as f64 / samples, "B"),
+        si(dram.written as f64 / samples, "B"),
+        si(dram.spill as f64 / samples, "B"),
+        si(host as f64 / samples, "B")
     );
+    let _ = writeln!(text, "sparsity  {}", report.headline());
     text
 }
 
@@ -121,72 +179,31 @@ fn counted(report: &Report) -> String {
     }
 }
 
-fn row(layer: &Layer, samples: f64) -> Vec<String> {
-    let shape = layer.shape.map_or_else(String::new, |s| {
-        let mut text = format!("{}x{}x{} -> {}, {}x{}", s.c, s.h, s.w, s.k, s.r, s.s);
-        if s.stride != [1, 1] {
-            let _ = write!(text, "/{}", s.stride[0]);
-        }
-        if s.groups > 1 {
-            let _ = write!(text, " g{}", s.groups);
-        }
-        text
-    });
-    let share = |value: f64| format!("{value:.2}");
-    let on_array = layer.baselines.macs > 0;
-    let mapping = match &layer.mapping {
-        Some(m) if on_array => format!(
-            "{}x{} Kc {}{} {}>{}",
-            m.tile_h,
-            m.tile_w,
-            m.kc,
-            if m.temporal_tiles > 1 {
-                format!(" {} tiles", m.temporal_tiles)
-            } else {
-                String::new()
-            },
-            memory(m.resident_in),
-            memory(m.resident_out)
-        ),
-        Some(m) => format!("PPU {}>{}", memory(m.resident_in), memory(m.resident_out)),
-        None => "host".to_owned(),
-    };
+fn row(layer: &Layer, samples: f64) -> [String; 12] {
     let blank = String::new;
-    vec![
+    let share = |value: f64| format!("{value:.2}");
+    let (on_array, on_machine) = (layer.on_array(), layer.mapping.is_some());
+    let when = |condition: bool, text: &dyn Fn() -> String| {
+        if condition { text() } else { String::new() }
+    };
+    let costs = &layer.costs;
+    let cycles = costs.cycles.total;
+    [
         layer.name.clone(),
-        shape,
-        if on_array {
-            share(layer.density.weights)
-        } else {
-            blank()
-        },
-        if layer.mapping.is_some() {
-            share(layer.density.input)
-        } else {
-            blank()
-        },
-        if layer.mapping.is_some() {
-            share(layer.density.output)
-        } else {
-            blank()
-        },
-        mapping,
-        if on_array {
-            si(layer.cycles as f64 / samples, "")
-        } else {
-            blank()
-        },
-        if on_array {
-            format!("{:.0} %", 100.0 * layer.utilisation)
-        } else {
-            blank()
-        },
-        if on_array {
-            format!("{:.2}x", ratio(layer.baselines.dcnn, layer.cycles))
-        } else {
-            blank()
-        },
-        si(layer.energy_total_pj / samples * 1e-12, "J"),
+        shape(layer),
+        when(on_array, &|| share(layer.density.weights)),
+        when(on_machine, &|| share(layer.density.input)),
+        when(on_machine, &|| share(layer.density.output)),
+        mapping(layer),
+        when(cycles > 0, &|| si(cycles as f64 / samples, "")),
+        when(on_array, &|| format!("{:.0} %", 100.0 * costs.utilisation)),
+        when(cycles > 0, &|| {
+            layer.bound.map_or_else(blank, |bound| bound.to_string())
+        }),
+        when(on_array, &|| {
+            format!("{:.2}x", ratio(costs.baselines.dcnn, cycles))
+        }),
+        si(costs.energy_pj.total / samples * 1e-12, "J"),
         layer.accuracy.map_or_else(blank, |accuracy| {
             accuracy
                 .sqnr_db
@@ -195,12 +212,41 @@ fn row(layer: &Layer, samples: f64) -> Vec<String> {
     ]
 }
 
-fn memory(memory: scnn_isa::program::Memory) -> &'static str {
-    match memory {
-        scnn_isa::program::Memory::A => "A",
-        scnn_isa::program::Memory::B => "B",
-        scnn_isa::program::Memory::Dram => "DRAM",
+/// Extents of a layer, as people write them.
+pub fn shape(layer: &Layer) -> String {
+    layer.shape.map_or_else(String::new, |s| {
+        let mut text = format!("{}x{}x{} -> {}, {}x{}", s.c, s.h, s.w, s.k, s.r, s.s);
+        if s.stride != [1, 1] {
+            let _ = write!(text, "/{}", s.stride[0]);
+        }
+        if s.groups > 1 {
+            let _ = write!(text, " g{}", s.groups);
+        }
+        text
+    })
+}
+
+/// Mapping of a layer in a few words.
+fn mapping(layer: &Layer) -> String {
+    let Some(m) = &layer.mapping else {
+        return "host".to_owned();
+    };
+    let moves = format!(
+        "{}>{}",
+        memory_name(m.resident_in),
+        memory_name(m.resident_out)
+    );
+    if !layer.on_array() {
+        return format!("PPU {moves}");
     }
+    let mut text = format!("{}x{} Kc {} ", m.tile_h, m.tile_w, m.kc);
+    if m.pe_groups > 1 {
+        let _ = write!(text, "{} groups ", m.pe_groups);
+    }
+    if m.temporal_tiles > 1 {
+        let _ = write!(text, "{} tiles ", m.temporal_tiles);
+    }
+    text + &moves
 }
 
 fn ratio(a: u64, b: u64) -> f64 {

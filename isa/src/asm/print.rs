@@ -1,11 +1,12 @@
 //! Program to text.
 
+use super::describe::{self, one_line};
 use super::token::quote;
 use super::value;
 use crate::instruction::{DESCRIPTIONS, Instruction, Operand};
-use crate::layer::{Function, Layer, PoolKind};
-use crate::program::{Program, Section, SectionKind};
-use crate::section::WeightBlocks;
+use crate::layer::Layer;
+use crate::plane::Span;
+use crate::program::Program;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -39,6 +40,80 @@ pub fn disassemble(program: &Program, options: &Options) -> String {
         text.data();
     }
     text.text
+}
+
+/// The text of one instruction of a program.
+pub fn instruction(program: &Program, instruction: &Instruction) -> String {
+    let mut line = instruction.mnemonic().to_owned();
+    for (name, operand) in instruction.operands() {
+        let operand = match operand {
+            Operand::Layer(id) => Table::Layers.reference(program, id.index()),
+            Operand::Region(id) | Operand::OptionalRegion(Some(id)) => {
+                Table::Regions.reference(program, id.index())
+            }
+            Operand::OptionalRegion(None) => "none".to_owned(),
+            Operand::Segment(id) => Table::Segments.reference(program, id.index()),
+            Operand::Span(span) => span.to_string(),
+            Operand::Index(index) => index.to_string(),
+            Operand::Half(half) => half.to_string(),
+        };
+        // Writing to a string does not fail.
+        let _ = write!(line, " {name}={operand}");
+    }
+    line
+}
+
+/// One layer of a program, for reading: its tensors, regions and descriptor, then its instructions. There may be no
+/// layer of that name.
+pub fn disassemble_layer(program: &Program, name: &str) -> Option<String> {
+    let index = program.layers.iter().position(|layer| layer.name == name)?;
+    let layer = &program.layers[index];
+    let mut printer = Printer {
+        program,
+        text: String::new(),
+    };
+    let operand = layer.ppu.operand.map(|operand| operand.view.tensor);
+    let tensors = [
+        Some(layer.source.tensor),
+        operand,
+        Some(layer.destination.tensor),
+    ];
+    for id in tensors.into_iter().flatten() {
+        if let Some(tensor) = program.tensors.get(id.index()) {
+            printer.declare("tensor", Some(&tensor.name), serde_json::to_value(tensor));
+        }
+        let regions = program.regions.iter().filter(|region| region.tensor == id);
+        for region in regions {
+            printer.declare("region", Some(&region.name), serde_json::to_value(region));
+        }
+    }
+    printer.text.push('\n');
+    printer.layer(layer);
+    printer.line("\n.code");
+    let selects = |instruction: &Instruction| match instruction {
+        Instruction::Cfg { layer } => layer.index() == index,
+        _ => false,
+    };
+    for (begin, _) in program.code.iter().enumerate().filter(|(_, i)| selects(i)) {
+        let ends = |i: &Instruction| {
+            use Instruction::{Cfg, End, Hst};
+            matches!(i, Cfg { .. } | Hst { .. } | End {})
+        };
+        let length = program.code[begin + 1..].iter().position(ends);
+        let end = length.map_or(program.code.len(), |length| begin + 1 + length);
+        printer.instructions(Span::new(begin as u32, end as u32));
+    }
+    Some(printer.text)
+}
+
+/// Some instructions of a program, for reading.
+pub fn disassemble_range(program: &Program, span: Span) -> String {
+    let mut printer = Printer {
+        program,
+        text: String::new(),
+    };
+    printer.instructions(span);
+    printer.text.trim_start_matches('\n').to_owned()
 }
 
 /// Which table an index under that key refers to.
@@ -137,11 +212,15 @@ impl Printer<'_> {
         }
         for layer in &p.layers {
             self.text.push('\n');
-            for line in geometry(p, layer) {
-                self.line(&format!("; {line}"));
-            }
-            self.declare("layer", Some(&layer.name), serde_json::to_value(layer));
+            self.layer(layer);
         }
+    }
+
+    fn layer(&mut self, layer: &Layer) {
+        for line in describe::layer(self.program, layer) {
+            self.line(&format!("; {line}"));
+        }
+        self.declare("layer", Some(&layer.name), serde_json::to_value(layer));
     }
 
     /// One line for each instruction that the program uses.
@@ -157,49 +236,55 @@ impl Printer<'_> {
     }
 
     fn code(&mut self) {
-        let p = self.program;
         self.legend();
         self.line(".code");
+        self.instructions(Span::new(0, self.program.code.len() as u32));
+    }
+
+    /// Instructions, under the ONNX nodes that they came from and what their layer computes.
+    fn instructions(&mut self, span: Span) {
+        let p = self.program;
         let mut ranges = p.source_map.iter().peekable();
         let mut end = None;
         for (index, instruction) in p.code.iter().enumerate() {
             let index = index as u32;
-            if let Some(range) = ranges.next_if(|range| range.instructions.begin == index) {
-                let nodes: Vec<String> = range
-                    .nodes
-                    .iter()
-                    .map(|node| format!(" {}", quote(node)))
-                    .collect();
-                self.line(&format!("\n.nodes{}", nodes.concat()));
+            let begins = ranges.next_if(|range| range.instructions.begin == index);
+            let ends = end == Some(index);
+            if let Some(range) = begins {
                 end = Some(range.instructions.end);
-            } else if end == Some(index) {
+            }
+            if !span.contains(index) {
+                continue;
+            }
+            if let Some(range) = begins {
+                self.text.push('\n');
+                self.what_runs(range.instructions);
+                let nodes = range.nodes.iter().map(|node| format!(" {}", quote(node)));
+                self.line(&format!(".nodes{}", nodes.collect::<String>()));
+            } else if ends {
                 self.line("\n.nodes none");
                 end = None;
             }
-            let line = self.instruction(instruction);
-            self.line(&line);
+            self.line(&format!("  {}", self::instruction(p, instruction)));
         }
     }
 
-    fn instruction(&self, instruction: &Instruction) -> String {
-        let mut line = format!("  {}", instruction.mnemonic());
-        for (name, operand) in instruction.operands() {
-            let p = self.program;
-            let operand = match operand {
-                Operand::Layer(id) => Table::Layers.reference(p, id.index()),
-                Operand::Region(id) | Operand::OptionalRegion(Some(id)) => {
-                    Table::Regions.reference(p, id.index())
-                }
-                Operand::OptionalRegion(None) => "none".to_owned(),
-                Operand::Segment(id) => Table::Segments.reference(p, id.index()),
-                Operand::Span(span) => span.to_string(),
-                Operand::Index(index) => index.to_string(),
-                Operand::Half(half) => half.to_string(),
-            };
-            // Writing to a string does not fail.
-            let _ = write!(line, " {name}={operand}");
+    /// A comment that says where a range of instructions stands and what its layers compute.
+    fn what_runs(&mut self, span: Span) {
+        let p = self.program;
+        let mut place = format!("{span} ");
+        for index in span.iter() {
+            if let Some(Instruction::Cfg { layer }) = p.code.get(index as usize)
+                && let Some(layer) = p.layers.get(layer.index())
+                && let Some(line) = describe::layer(p, layer).first()
+            {
+                self.line(&format!("; {place}{line}"));
+                place.clear();
+            }
         }
-        line
+        if !place.is_empty() {
+            self.line(&format!("; {}", place.trim_end()));
+        }
     }
 
     fn data(&mut self) {
@@ -279,120 +364,4 @@ impl Printer<'_> {
             _ => {}
         }
     }
-}
-
-/// What a layer computes, in a line or two.
-fn geometry(program: &Program, layer: &Layer) -> Vec<String> {
-    let tensor = |id: crate::ids::TensorId| program.tensors.get(id.index());
-    let (Some(source), Some(destination)) = (
-        tensor(layer.source.tensor),
-        tensor(layer.destination.tensor),
-    ) else {
-        return Vec::new();
-    };
-    let extents = |channels: u32, [_, _, h, w]: [u32; 4]| format!("{channels}x{h}x{w}");
-    let mut what = format!(
-        "{} -> {}",
-        extents(layer.source.channels.len(), source.shape),
-        extents(layer.destination.channels.len(), destination.shape)
-    );
-    let mut put = |text: String| what.push_str(&text);
-    if let Some(array) = &layer.array {
-        put(format!(
-            ", {}x{} convolution",
-            array.y.kernel, array.x.kernel
-        ));
-        if array.y.stride * array.x.stride > 1 {
-            put(format!(", stride {}x{}", array.y.stride, array.x.stride));
-        }
-        if array.groups > 1 {
-            put(format!(", {} groups", array.groups));
-        }
-    }
-    if layer.ppu.operand.is_some() {
-        put(", plus a residual operand".to_owned());
-    }
-    match layer.ppu.function {
-        Some(Function::Leaky(_)) => put(", leaky ReLU".to_owned()),
-        Some(Function::Table(_)) => put(", activation by table".to_owned()),
-        None if layer.ppu.clamp[0] == 0 => put(", ReLU".to_owned()),
-        None => {}
-    }
-    if let Some(pool) = &layer.ppu.pool {
-        let kind = if pool.kind == PoolKind::Max {
-            "maximum"
-        } else {
-            "average"
-        };
-        put(format!(
-            ", {kind} pooling {}x{}",
-            pool.y.kernel, pool.x.kernel
-        ));
-    }
-    let mut lines = vec![format!("{}: {what}", one_line(&layer.name))];
-    lines.extend(mapping(program, layer));
-    lines
-}
-
-/// How an array layer is mapped, and how dense its weights are.
-fn mapping(program: &Program, layer: &Layer) -> Option<String> {
-    let array = layer.array.as_ref()?;
-    let source = program.tensors.get(layer.source.tensor.index())?;
-    let section = program.sections.get(array.weights.index())?;
-    let (channels, outputs) = (
-        layer.source.channels.len(),
-        layer.destination.channels.len(),
-    );
-    let kc = array.channel_groups.iter().map(|group| group.len()).max()?;
-    let (groups, passes) = (array.channel_groups.len(), layer.passes.len());
-    let density = density(
-        program,
-        section,
-        layer,
-        channels,
-        outputs,
-        source.layout.residues,
-    );
-    Some(format!(
-        "{groups} output-channel group{} of at most {kc} channels, {passes} pass{}, products rounded to 2^{}{}",
-        if groups == 1 { "" } else { "s" },
-        if passes == 1 { "" } else { "es" },
-        array.product_shift,
-        density.map_or_else(String::new, |d| format!(
-            ", {:.1} % of the weights are not zero",
-            100.0 * d
-        )),
-    ))
-}
-
-fn density(
-    program: &Program,
-    section: &Section,
-    layer: &Layer,
-    channels: u32,
-    outputs: u32,
-    residues: crate::layout::Grid,
-) -> Option<f64> {
-    let array = layer.array.as_ref()?;
-    if section.kind != SectionKind::Weights {
-        return None;
-    }
-    let format = program.machine.weight_format();
-    let blocks =
-        WeightBlocks::decode(&section.bytes, format, array, channels, outputs, residues).ok()?;
-    let nonzero = blocks
-        .elements
-        .iter()
-        .filter(|element| element.value != 0)
-        .count() as f64;
-    let taps = u64::from(array.y.kernel) * u64::from(array.x.kernel);
-    let weights = u64::from(outputs) * u64::from(channels / array.groups.max(1)) * taps;
-    (weights > 0).then(|| nonzero / weights as f64)
-}
-
-/// Text from outside, safe in a comment.
-fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
 }

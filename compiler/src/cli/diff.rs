@@ -1,0 +1,291 @@
+//! `diff`: two programs side by side, aligned by layer: what changed in mapping and cost first, instructions after.
+
+use super::args::{self, Timing};
+use super::build::{self, Input};
+use super::failure::Failure;
+use super::inspect::{self, Layer};
+use super::{highlight, output, program, run, table};
+use comfy_table::{CellAlignment, Table};
+use scnn_isa::asm;
+use scnn_isa::plane::Span;
+use scnn_isa::program::Program;
+use scnn_simulator::report::Report;
+use scnn_simulator::{Options, Simulator};
+use scnnc::calibrate::datum_type;
+use similar::TextDiff;
+use std::fmt::Write;
+use std::path::Path;
+
+/// `scnnc diff`.
+pub fn diff(options: &args::Diff) -> Result<(), Failure> {
+    let before = Side::read(&options.before, options)?;
+    let after = Side::read(&options.after, options)?;
+    let mut text = head(&before, &after);
+    let pairs = align(&before.layers, &after.layers);
+    text.push_str(&layers(&before, &after, &pairs));
+    if !options.brief {
+        text.push_str(&instructions(&before, &after, &pairs));
+    }
+    output::print_styled(&highlight::difference(&text));
+    Ok(())
+}
+
+/// One of the two programs.
+struct Side {
+    program: Program,
+    layers: Vec<Layer>,
+    /// What it cost, if inputs were given.
+    report: Option<Report>,
+}
+
+impl Side {
+    fn read(path: &Path, options: &args::Diff) -> Result<Self, Failure> {
+        let program = program::read(path)?;
+        let layers = inspect::layers(&program, None);
+        let report = if options.input.is_empty() {
+            None
+        } else {
+            Some(simulate(path, &program, &options.input, options.timing)?)
+        };
+        Ok(Self {
+            program,
+            layers,
+            report,
+        })
+    }
+
+    fn cost(&self, layer: &Layer) -> Option<&scnn_simulator::report::Costs> {
+        let layers = &self.report.as_ref()?.layers;
+        layers
+            .iter()
+            .find(|entry| entry.instructions[0] == layer.instructions[0])
+            .map(|entry| &entry.costs)
+    }
+
+    fn weight_bytes(&self) -> u64 {
+        let weights = self.layers.iter().filter_map(|layer| layer.weights);
+        weights.map(|weights| weights.encoded_bytes).sum()
+    }
+}
+
+/// The report of the first sample.
+fn simulate(
+    path: &Path,
+    program: &Program,
+    words: &[String],
+    timing: Timing,
+) -> Result<Report, Failure> {
+    let inputs: Vec<Input> = program
+        .inputs
+        .iter()
+        .map(|&id| program.value(id))
+        .map(|value| Input {
+            name: value.name.clone(),
+            dtype: datum_type(value.dtype),
+            dims: value.shape.clone(),
+        })
+        .collect();
+    let samples = build::read_samples(words, &inputs)?;
+    let sample = samples
+        .first()
+        .ok_or_else(|| Failure::usage("there are no samples"))?;
+    let failed = |e| run::simulate_failure(path, &e);
+    let simulator = Simulator::new(program).map_err(failed)?;
+    let timing = timing.into();
+    let execution = simulator.run(sample, &Options { timing }).map_err(failed)?;
+    Ok(Report::of(program, &execution, timing.name()))
+}
+
+/// A layer of the program before, and the layer of the same name after.
+type Pair<'a> = (Option<&'a Layer>, Option<&'a Layer>);
+
+/// Layers of the same name belong together; those that only one program has stand where that program has them.
+fn align<'a>(before: &'a [Layer], after: &'a [Layer]) -> Vec<Pair<'a>> {
+    let names = |layers: &'a [Layer]| -> Vec<&'a str> {
+        layers.iter().map(|layer| layer.name.as_str()).collect()
+    };
+    let mut pairs = Vec::new();
+    for operation in
+        similar::capture_diff_slices(similar::Algorithm::Myers, &names(before), &names(after))
+    {
+        let (old, new) = (operation.old_range(), operation.new_range());
+        if operation.tag() == similar::DiffTag::Equal {
+            let both = old.zip(new);
+            pairs.extend(both.map(|(a, b)| (Some(&before[a]), Some(&after[b]))));
+        } else {
+            pairs.extend(old.map(|a| (Some(&before[a]), None)));
+            pairs.extend(new.map(|b| (None, Some(&after[b]))));
+        }
+    }
+    pairs
+}
+
+/// Provenance and sums.
+fn head(before: &Side, after: &Side) -> String {
+    let (a, b) = (&before.program, &after.program);
+    let mut text = String::new();
+    let mut say = |what: &str, old: &str, new: &str| {
+        // Writing to a string does not fail.
+        let _ = if old == new {
+            writeln!(text, "  {what:<13} {old}")
+        } else {
+            writeln!(text, "- {what:<13} {old}\n+ {what:<13} {new}")
+        };
+    };
+    say("model", &a.provenance.model, &b.provenance.model);
+    say("machine", &a.machine.name, &b.machine.name);
+    say("tool", &a.provenance.tool, &b.provenance.tool);
+    say(
+        "options",
+        &a.provenance.options.join(", "),
+        &b.provenance.options.join(", "),
+    );
+    for difference in a.machine.fingerprint_differences(&b.machine) {
+        say(&difference.path, &difference.program, &difference.machine);
+    }
+    let instructions = |side: &Side| side.program.code.len().to_string();
+    say("instructions", &instructions(before), &instructions(after));
+    let bytes = |side: &Side| format!("{} bytes", side.weight_bytes());
+    say("weights", &bytes(before), &bytes(after));
+    if let (Some(old), Some(new)) = (&before.report, &after.report) {
+        let cycles = |report: &Report| table::si(report.totals.cycles.total as f64, "cycles");
+        let energy = |report: &Report| table::si(report.totals.energy_pj.total * 1e-12, "J");
+        say("time", &cycles(old), &cycles(new));
+        say("energy", &energy(old), &energy(new));
+    }
+    text
+}
+
+/// A row for each layer that changed, and how many did not.
+fn layers(before: &Side, after: &Side, pairs: &[Pair]) -> String {
+    let mut rows = Table::new();
+    rows.load_style(comfy_table::presets::NOTHING);
+    rows.set_header([
+        "layer",
+        "mapping",
+        "instructions",
+        "weights, B",
+        "cycles",
+        "energy",
+    ]);
+    let (mut same, mut changed) = (0, 0);
+    for &(old, new) in pairs {
+        let cells = [
+            change(old.map(mapping), new.map(mapping)),
+            change(old.map(length), new.map(length)),
+            change(old.map(weights), new.map(weights)),
+            change(cycles(before, old), cycles(after, new)),
+            change(energy(before, old), energy(after, new)),
+        ];
+        if cells.iter().all(|(_, differs)| !differs) && code(before, old) == code(after, new) {
+            same += 1;
+            continue;
+        }
+        changed += 1;
+        let name = match (old, new) {
+            (None, Some(new)) => format!("+ {}", new.name),
+            (Some(old), None) => format!("- {}", old.name),
+            (Some(old), _) => format!("  {}", old.name),
+            (None, None) => String::new(),
+        };
+        rows.add_row(std::iter::once(name).chain(cells.map(|(text, _)| text)));
+    }
+    if before.report.is_none() || after.report.is_none() {
+        for column in [4, 5] {
+            if let Some(column) = rows.column_mut(column) {
+                column.set_constraint(comfy_table::ColumnConstraint::Hidden);
+            }
+        }
+    }
+    for column in 2..=5 {
+        if let Some(column) = rows.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    if changed == 0 {
+        return format!("\n  no layer differs ({same} are the same)\n");
+    }
+    format!(
+        "\n{}\n\n  {changed} layers differ, {same} are the same\n",
+        rows.trim_fmt()
+    )
+}
+
+/// `old -> new`, or the one value that there is; and whether they differ.
+fn change(old: Option<String>, new: Option<String>) -> (String, bool) {
+    match (old, new) {
+        (Some(old), Some(new)) if old == new => (old, false),
+        (Some(old), Some(new)) => (format!("{old} -> {new}"), true),
+        (Some(only), None) | (None, Some(only)) => (only, true),
+        (None, None) => (String::new(), false),
+    }
+}
+
+fn mapping(layer: &Layer) -> String {
+    let mut text = String::new();
+    if layer.weights.is_some() {
+        let _ = write!(text, "Kc {} in {} groups", layer.kc, layer.channel_groups);
+    }
+    if layer.pe_groups > 1 {
+        let _ = write!(text, ", {} PE groups", layer.pe_groups);
+    }
+    if layer.passes > 1 {
+        let _ = write!(text, ", {} tiles", layer.passes);
+    }
+    text.trim_start_matches(", ").to_owned()
+}
+
+fn length(layer: &Layer) -> String {
+    (layer.instructions[1] - layer.instructions[0]).to_string()
+}
+
+fn weights(layer: &Layer) -> String {
+    layer
+        .weights
+        .map_or_else(String::new, |w| w.encoded_bytes.to_string())
+}
+
+fn cycles(side: &Side, layer: Option<&Layer>) -> Option<String> {
+    let cost = side.cost(layer?)?;
+    Some(table::si(cost.cycles.total as f64, ""))
+}
+
+fn energy(side: &Side, layer: Option<&Layer>) -> Option<String> {
+    let cost = side.cost(layer?)?;
+    Some(table::si(cost.energy_pj.total * 1e-12, "J"))
+}
+
+/// The instructions of the layers that differ, as a unified difference each.
+fn instructions(before: &Side, after: &Side, pairs: &[Pair]) -> String {
+    let mut text = String::new();
+    for &(old, new) in pairs {
+        let (a, b) = (code(before, old), code(after, new));
+        if a == b {
+            continue;
+        }
+        let name = old.or(new).map_or("", |layer| layer.name.as_str());
+        let _ = writeln!(text, "\n  {name}");
+        for change in TextDiff::from_lines(&a, &b).iter_all_changes() {
+            let sign = match change.tag() {
+                similar::ChangeTag::Delete => '-',
+                similar::ChangeTag::Insert => '+',
+                similar::ChangeTag::Equal => ' ',
+            };
+            let _ = writeln!(text, "{sign}   {}", change.value().trim_end());
+        }
+    }
+    text
+}
+
+/// The instructions of a layer as text; empty where there is no layer.
+fn code(side: &Side, layer: Option<&Layer>) -> String {
+    let Some(layer) = layer else {
+        return String::new();
+    };
+    let [begin, end] = layer.instructions;
+    let span = Span::new(begin, end);
+    span.iter()
+        .filter_map(|index| side.program.code.get(index as usize))
+        .map(|instruction| asm::instruction(&side.program, instruction) + "\n")
+        .collect()
+}

@@ -1,0 +1,46 @@
+//! `report`: reports as a page, as CSV, as figures, as a table; and their schema.
+
+mod figures;
+mod page;
+mod svg;
+
+use super::failure::Failure;
+use super::{args, output, table};
+use scnn_isa::diagnostic::Code;
+use scnn_simulator::report::columns::csv;
+use scnn_simulator::report::{ReadError, Report};
+use std::path::Path;
+
+/// `scnnc report`.
+pub fn report(options: &args::Report) -> Result<(), Failure> {
+    let mut reports = Vec::new();
+    for path in &options.reports {
+        reports.extend(read(path)?);
+    }
+    if let Some(path) = &options.output {
+        output::write(path, page::html(&reports).as_bytes())?;
+    }
+    if let Some(path) = &options.csv {
+        output::write(path, csv(&reports).as_bytes())?;
+    }
+    if let Some(folder) = &options.svg {
+        figures::write(folder, &reports)?;
+    }
+    if options.output.is_none() && options.csv.is_none() && options.svg.is_none() {
+        for report in &reports {
+            output::print(&table::report(report));
+        }
+    }
+    Ok(())
+}
+
+/// The reports in a file that `run --report` or `compare --report` wrote.
+fn read(path: &Path) -> Result<Vec<Report>, Failure> {
+    Report::read(&output::read(path)?).map_err(|error| {
+        let code = match error {
+            ReadError::Json(_) => Code::NotAReport,
+            ReadError::Schema { .. } => Code::ReportSchema,
+        };
+        Failure::file(code, path, &error.to_string())
+    })
+}

@@ -1,0 +1,37 @@
+//! `completions` and `man`: what shells and `man` want to know of the command line, made from its own table.
+
+use super::args::Arguments;
+use super::failure::Failure;
+use super::output;
+use clap::CommandFactory;
+use scnn_isa::diagnostic::Code;
+use std::path::Path;
+
+/// `scnnc completions SHELL`.
+pub fn completions(shell: clap_complete::Shell) {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "scnnc", &mut text);
+    output::print(&String::from_utf8_lossy(&text));
+}
+
+/// `scnnc man`: a page for the command, and one for each verb.
+pub fn manual(folder: &Path) -> Result<(), Failure> {
+    output::folder(folder)?;
+    let mut command = Arguments::command();
+    command.build();
+    page(folder, "scnnc", &command)?;
+    for verb in command.get_subcommands() {
+        let name = format!("scnnc-{}", verb.get_name());
+        page(folder, &name, verb)?;
+    }
+    Ok(())
+}
+
+fn page(folder: &Path, name: &str, command: &clap::Command) -> Result<(), Failure> {
+    let path = folder.join(format!("{name}.1"));
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command.clone())
+        .render(&mut text)
+        .map_err(|e| Failure::file(Code::CannotWrite, &path, &e.to_string()))?;
+    output::write(&path, &text)
+}

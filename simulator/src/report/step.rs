@@ -1,0 +1,215 @@
+//! The entries of a report: each step of an execution beside what the program says of it.
+
+use super::{
+    Bound, Costs, CycleCounts, Density, DramBytes, EnergyByMachine, Layer, Mapping, Multiplies,
+    Shape, TileCuts, utilisation,
+};
+use crate::execute::{Execution, StepCounts, StepId};
+use scnn_isa::asm;
+use scnn_isa::ids::LayerId;
+use scnn_isa::instruction::Instruction;
+use scnn_isa::layer::Layer as Descriptor;
+use scnn_isa::layout::Tile;
+use scnn_isa::plane::{Axis, Span};
+use scnn_isa::program::{Memory, Program};
+
+/// The layers of a report. Steps are executed in the order of their instructions, each once.
+pub fn layers(program: &Program, execution: &Execution) -> Vec<Layer> {
+    let ranges = ranges(program);
+    execution
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(index, step)| {
+            let range = ranges.get(index).copied().unwrap_or_default();
+            layer(program, index as u32, step, range)
+        })
+        .collect()
+}
+
+/// The instructions of each step: from a `cfg` or `hst` to the next one.
+pub fn ranges(program: &Program) -> Vec<Span> {
+    let begins = |instruction: &Instruction| {
+        matches!(
+            instruction,
+            Instruction::Cfg { .. } | Instruction::Hst { .. }
+        )
+    };
+    let starts: Vec<u32> = program
+        .code
+        .iter()
+        .enumerate()
+        .filter(|(_, instruction)| begins(instruction))
+        .map(|(index, _)| index as u32)
+        .collect();
+    let end = program
+        .code
+        .iter()
+        .position(|i| matches!(i, Instruction::End {}))
+        .unwrap_or(program.code.len()) as u32;
+    let ends = starts.iter().skip(1).copied().chain([end]);
+    starts
+        .iter()
+        .zip(ends)
+        .map(|(&begin, end)| Span::new(begin, end))
+        .collect()
+}
+
+fn layer(program: &Program, index: u32, step: &StepCounts, range: Span) -> Layer {
+    let (name, kind, engine, described) = match step.id {
+        StepId::Layer(id) => {
+            let layer = program.layer(id);
+            (layer.name.clone(), kind(layer), "scnn", Some(id))
+        }
+        StepId::Segment(id) => (program.segment(id).name.clone(), "host", "host", None),
+    };
+    let code = &program.code[range.begin as usize..range.end as usize];
+    Layer {
+        index,
+        name,
+        onnx_nodes: program.nodes_of(range.begin).to_vec(),
+        engine: engine.to_owned(),
+        kind: kind.to_owned(),
+        shape: described.map(|id| shape(program, program.layer(id))),
+        mapping: described.map(|id| mapping(program, id, code)),
+        density: Density {
+            weights: step.weight_density,
+            input: step.input_density,
+            output: step.output_density,
+        },
+        accuracy: None,
+        bound: Bound::of(&step.slots),
+        costs: costs(step),
+        instructions: [range.begin, range.end],
+        code: code
+            .iter()
+            .map(|instruction| asm::instruction(program, instruction))
+            .collect(),
+    }
+}
+
+fn costs(step: &StepCounts) -> Costs {
+    let counters = step.counters;
+    Costs {
+        cycles: CycleCounts {
+            total: step.cycles,
+            predicted: None,
+            slots: step.slots,
+        },
+        multiplies: Multiplies {
+            useful: step.slots.useful,
+            issued: counters.multiplies,
+            dense: step.baselines.macs,
+        },
+        utilisation: utilisation(&step.slots),
+        baselines: step.baselines,
+        energy_pj: EnergyByMachine {
+            components: step.energy,
+            total: step.energy.total(),
+            dcnn: step.baselines.dcnn_pj.total(),
+            dcnn_opt: step.baselines.dcnn_opt_pj.total(),
+        },
+        dram_bytes: DramBytes {
+            weights: counters.dram_weight_bytes,
+            read: counters.dram_read_bytes,
+            written: counters.dram_write_bytes,
+            spill: counters.dram_spill_bytes,
+        },
+        counters,
+    }
+}
+
+fn kind(layer: &Descriptor) -> &'static str {
+    match &layer.array {
+        None => "ppu",
+        Some(array) if array.y.input * array.x.input == 1 => "linear",
+        Some(_) => "conv",
+    }
+}
+
+fn shape(program: &Program, layer: &Descriptor) -> Shape {
+    let [n, _, h, w] = program.tensor(layer.source.tensor).shape;
+    let pool = layer.ppu.pool.as_ref();
+    let identity = (Axis::identity(h), Axis::identity(w));
+    let (y, x) = layer
+        .array
+        .as_ref()
+        .map(|a| (a.y, a.x))
+        .or(pool.map(|p| (p.y, p.x)))
+        .unwrap_or(identity);
+    Shape {
+        n,
+        c: layer.source.channels.len(),
+        h,
+        w,
+        k: layer.destination.channels.len(),
+        r: y.kernel,
+        s: x.kernel,
+        stride: [y.stride, x.stride],
+        pad: [y.pad[0], x.pad[0], y.pad[1], x.pad[1]],
+        dilation: [y.dilation, x.dilation],
+        groups: layer.array.as_ref().map_or(1, |a| a.groups),
+        out_h: y.output,
+        out_w: x.output,
+    }
+}
+
+fn mapping(program: &Program, id: LayerId, code: &[Instruction]) -> Mapping {
+    let layer = program.layer(id);
+    let layout = &program.tensor(layer.source.tensor).layout;
+    let longest = |cuts: fn(&Tile) -> &[u32]| {
+        layout
+            .tiles
+            .iter()
+            .flat_map(|tile| cuts(tile).windows(2).map(|cut| cut[1] - cut[0]))
+            .max()
+            .unwrap_or(0)
+    };
+    let [resident_in, resident_out] = residency(program, code);
+    let array = layer.array.as_ref();
+    Mapping {
+        tile_w: longest(|tile| &tile.x),
+        tile_h: longest(|tile| &tile.y),
+        kc: array
+            .and_then(|a| a.channel_groups.iter().map(|k| k.len()).max())
+            .unwrap_or(0),
+        pe_groups: array.map_or(1, |a| a.pe_groups.count()),
+        temporal_tiles: layer.passes.len() as u32,
+        phases: array.map_or(1, |_| layout.residues.count()),
+        resident_in,
+        resident_out,
+        tiling: layout.tiles.iter().map(cuts).collect(),
+    }
+}
+
+fn cuts(tile: &Tile) -> TileCuts {
+    let images = tile.rect().n;
+    TileCuts {
+        images: [images.begin, images.end],
+        y: tile.y.clone(),
+        x: tile.x.clone(),
+    }
+}
+
+/// Where a layer's source lies before it, and its result after it.
+fn residency(program: &Program, code: &[Instruction]) -> [Memory; 2] {
+    let [mut source, mut result] = [Memory::Dram; 2];
+    let mut loaded = false;
+    for instruction in code {
+        match *instruction {
+            Instruction::Lda { .. } => loaded = true,
+            Instruction::Mac { from, .. } if !loaded => source = program.region(from).memory,
+            Instruction::Ppu { from, to, .. } => {
+                source = if loaded {
+                    Memory::Dram
+                } else {
+                    program.region(from).memory
+                };
+                result = program.region(to).memory;
+            }
+            Instruction::Drn { to, .. } => result = program.region(to).memory,
+            _ => {}
+        }
+    }
+    [source, result]
+}
