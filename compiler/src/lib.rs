@@ -29,3 +29,8 @@ pub mod prune;
 pub mod quantise;
 pub mod transform;
 pub mod weights;
+
+/// The code of the guide runs as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../GUIDE.md")]
+pub struct Guide;

@@ -92,6 +92,14 @@ const ENTRIES: &[(&str, Table)] = &[
 /// The other directives.
 const OTHERS: &[&str] = &["machine", "data", "code", "nodes"];
 
+/// Every kind of declaration and directive, in the order of the tables.
+#[cfg(test)]
+pub fn kinds() -> Vec<&'static str> {
+    let entries = ENTRIES.iter().map(|(kind, _)| kind);
+    let kinds = SINGLE.iter().chain(entries).chain(OTHERS);
+    kinds.copied().collect()
+}
+
 impl Unlinked {
     fn declaration(&mut self, kind: &str, at: At, tokens: &mut Tokens) -> Result<(), AsmError> {
         if let Some(kind) = SINGLE.iter().find(|single| **single == kind) {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::plane::Span;
 use crate::program::Program;
 use crate::program::arbitrary::programs;
 use crate::verify::tests::sample;
@@ -114,4 +115,42 @@ fn the_sample_reads_well() {
         text.contains("  mac pass=0 rounds=0..2 channels=0..2 from=x.a half=0\n"),
         "{text}"
     );
+}
+
+#[test]
+fn editors_know_every_directive_and_mnemonic() {
+    let grammar = include_str!("../../editors/vscode/scnn.tmLanguage.json");
+    let mnemonics = crate::instruction::DESCRIPTIONS.iter().map(|d| d.mnemonic);
+    for words in [
+        parse::kinds().join("|"),
+        mnemonics.collect::<Vec<_>>().join("|"),
+    ] {
+        assert!(grammar.contains(&format!("({words})")), "{words}");
+    }
+    serde_json::from_str::<serde_json::Value>(grammar).unwrap();
+}
+
+#[test]
+fn a_layer_and_a_range_are_parts_of_the_whole() {
+    let program = sample();
+    let whole = disassemble(&program, &Options::default());
+    let name = program.layers[0].name.clone();
+    let layer = disassemble_layer(&program, &name).unwrap();
+    let code = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with("  "));
+        lines.map(str::to_owned).collect()
+    };
+    assert!(
+        code(&layer)
+            .iter()
+            .any(|line| line.trim_start().starts_with("cfg "))
+    );
+    for line in code(&layer) {
+        assert!(whole.contains(&line), "{line}");
+    }
+    assert_eq!(disassemble_layer(&program, "no such layer"), None);
+    let range = disassemble_range(&program, Span::new(0, 2));
+    let instructions = code(&range);
+    assert_eq!(instructions.len(), 2);
+    assert!(instructions[0].ends_with(&instruction(&program, &program.code[0])));
 }

@@ -36,7 +36,7 @@ impl Report {
             return "nothing of this model ran on the array".to_owned();
         }
         let operands = self.operands();
-        let products = dense as f64 / self.totals.multiplies.useful.max(1) as f64;
+        let products = dense as f64 / self.totals.multiplies.issued.max(1) as f64;
         let (cycles, slots) = self.array_cost();
         let faster = self.totals.baselines.dcnn as f64 / cycles.max(1) as f64;
         let mut text = format!(

@@ -173,8 +173,8 @@ function memory() {
     const top = capacity ?? d3.max(entries, (entry) => entry.base + entry.size);
     figure.append(Plot.plot({
       width: 680, height: 140, marginLeft: 52, marginBottom: name === "dram" ? 32 : 20, marginTop: 22, style: FONT,
-      x: { domain: [0, run().cycles || 1], label: name === "dram" ? "cycles" : null, tickFormat: "~s" },
-      y: { domain: [0, top], label: label[name], tickFormat: "~s", ticks: 3 },
+      x: { domain: [0, run().cycles || 1], label: name === "dram" ? "cycles" : null, tickFormat: (v) => si(v) },
+      y: { domain: [0, top], label: label[name], tickFormat: (v) => si(v), ticks: 3 },
       marks: [
         Plot.rect(entries, {
           x1: (d) => starts[d.layers[0]], x2: (d) => Math.max(ends[d.layers[1]], starts[d.layers[0]] + run().cycles / 800), y1: "base", y2: (d) => d.base + d.size,
@@ -205,21 +205,25 @@ function tiling(view) {
   });
 }
 
+const runColour = (run) => d3.schemeObservable10[run.index % 10];
+
 // Cycles and energy of the runs, layer by layer where the names agree.
 function compareChart() {
   const rows = RUNS.flatMap((run) => run.layers.filter((view) => view.cycles > 0).map((view) => ({ run: `${run.index + 1}`, name: view.layer.name, cycles: view.cycles, pj: view.pj, title: title(run) })));
   const names = [...new Set(rows.map((row) => row.name))];
   const longest = Math.min(260, 12 + 6.5 * d3.max(names, (name) => name.length));
   const chart = (key, format, margin) => Plot.plot({
-    width: margin ? 560 + longest : 560, height: names.length * (9 * RUNS.length + 6) + 40, marginLeft: margin ? longest : 10, marginTop: 24, style: FONT, axis: null,
-    x: { axis: "top", label: key === "pj" ? "energy" : "cycles", tickFormat: format, grid: true, ticks: 5 },
+    width: margin ? 580 + longest : 580, height: names.length * (9 * RUNS.length + 6) + 30, marginLeft: margin ? longest : 10, marginTop: 20, marginRight: 30, style: FONT, axis: null,
+    x: { axis: "top", label: null, tickFormat: format, grid: true, ticks: 5 },
     y: { domain: RUNS.map((run) => `${run.index + 1}`), padding: 0.05 },
-    fy: { domain: names, axis: margin ? "left" : null, label: null, padding: 0.2, tickFormat: (name) => (name.length > 38 ? `\u2026${name.slice(-37)}` : name) },
-    color: { type: "ordinal", domain: RUNS.map((run) => `${run.index + 1}`), scheme: "observable10" },
-    marks: [Plot.barX(rows, { x: key, y: "run", fy: "name", fill: "run", title: (d) => `${d.name}\n${d.title}\n${key === "pj" ? si(d.pj * 1e-12, "J") : `${exactly(d.cycles)} cycles`}` })],
+    fy: { domain: names, axis: null, padding: 0.2 },
+    marks: [
+      ...(margin ? [Plot.text(names, { fy: (name) => name, text: (name) => (name.length > 38 ? `\u2026${name.slice(-37)}` : name), frameAnchor: "left", textAnchor: "end", dx: -6 })] : []),
+      Plot.barX(rows, { x: key, y: "run", fy: "name", fill: (d) => runColour(RUNS[d.run - 1]), title: (d) => `${d.name}\n${d.title}\n${key === "pj" ? si(d.pj * 1e-12, "J") : `${exactly(d.cycles)} cycles`}` })],
   });
   const both = document.createElement("div");
-  both.style.cssText = "display:flex; flex-wrap:wrap; gap:12px";
+  both.style.cssText = `display:grid; grid-template-columns:${580 + longest}fr 580fr; min-width:1000px`;
+  both.append(element("h3", "cycles", { style: `padding-left:${longest}px` }), element("h3", "energy", { style: "padding-left:10px" }));
   both.append(chart("cycles", (v) => si(v), true), chart("pj", (v) => si(v * 1e-12, "J"), false));
   place("compare-chart", both);
 }

@@ -9,7 +9,7 @@ function header() {
   const operations = 2 * totals.multiplies.dense / samples;
   const figures = [
     [si(cycles, "cycles"), si(seconds, "s")],
-    [si(images / seconds, "images/s"), `${si(operations / seconds, "OPS")} dense-equivalent`],
+    [`${images / seconds < 100 ? (images / seconds).toFixed(1) : exactly(images / seconds)} images/s`, `${si(operations / seconds, "OPS")} dense-equivalent`],
     [si(pj * 1e-12, "J"), `${si(operations / (pj * 1e-12), "OPS/W")} dense-equivalent`],
     [times(totals.baselines.dcnn / Math.max(1, run().array_cycles)), "faster than DCNN, on the array's layers"],
     [times(totals.energy_pj.dcnn / sum(report.layers.filter((layer) => layer.multiplies.dense > 0).map((layer) => layer.energy_pj.total))), "less energy than DCNN, on them"],
@@ -45,7 +45,8 @@ function compareTable() {
   const body = made.createTBody();
   for (const other of RUNS) {
     const row = body.insertRow();
-    row.append(element("td", `${other.index + 1}: ${title(other)}`, { class: "text" }));
+    const swatch = element("i", [], { style: `display:inline-block;width:10px;height:10px;border-radius:2px;background:${runColour(other)}` });
+    row.append(element("td", [swatch, ` ${other.index + 1}: ${title(other)}`], { class: "text" }));
     for (const [, pick, show] of measures) {
       const value = pick(other);
       const first = pick(RUNS[0]);

@@ -1,0 +1,177 @@
+//! The page of a report, opened in a headless Chromium: it loads without a complaint, its charts have the report's
+//! numbers, sorting, filtering and links work. Skipped, and said so, where there is no Chromium.
+
+use assert_cmd::Command;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use tempfile::tempdir;
+
+/// Drives the page and leaves what it saw in an element of its own.
+const DRIVER: &str = include_str!("page/driver.js");
+
+fn chromium() -> Option<PathBuf> {
+    ["chromium", "chromium-browser", "google-chrome"]
+        .iter()
+        .flat_map(|name| {
+            let folders = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&folders)
+                .map(|folder| folder.join(name))
+                .collect::<Vec<_>>()
+        })
+        .find(|path| path.is_file())
+}
+
+fn scnnc(arguments: &[&str]) {
+    let output = Command::cargo_bin("scnnc")
+        .unwrap()
+        .args(arguments)
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "scnnc {arguments:?}: {error}");
+}
+
+/// What the driver saw on the page; the page must not have said anything on the console.
+fn open(chromium: &Path, folder: &Path, page: &Path) -> Value {
+    let text = std::fs::read_to_string(page).unwrap();
+    let driven = folder.join("driven.html");
+    let driver = format!("<script>{DRIVER}</script></body>");
+    std::fs::write(&driven, text.replace("</body>", &driver)).unwrap();
+    let output = std::process::Command::new(chromium)
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1500,1000",
+            "--virtual-time-budget=20000",
+            "--enable-logging=stderr",
+            "--dump-dom",
+        ])
+        .arg(format!(
+            "--user-data-dir={}",
+            folder.join("profile").display()
+        ))
+        .arg(format!("file://{}", driven.display()))
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    let complaints: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("CONSOLE"))
+        .collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    let dom = String::from_utf8_lossy(&output.stdout);
+    let (_, seen) = dom
+        .split_once("id=\"seen\">")
+        .unwrap_or_else(|| panic!("the page was not driven to its end:\n{log}"));
+    let (seen, _) = seen.split_once("</script>").unwrap();
+    serde_json::from_str(seen).unwrap()
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    let items = value.as_array().unwrap().iter();
+    items
+        .map(|item| item.as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    let items = value.as_array().unwrap().iter();
+    items.map(|item| item.as_f64().unwrap()).collect()
+}
+
+#[test]
+fn the_page_shows_the_reports_numbers_and_sorts_and_filters_them() {
+    let Some(chromium) = chromium() else {
+        eprintln!("skipped: there is no chromium on the path");
+        return;
+    };
+    let folder = tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (json, page, csv) = (file("r.json"), file("r.html"), file("r.csv"));
+    let model = scnn_models::lenet5().display().to_string();
+    let digits = scnn_models::lenet5_digits().display().to_string();
+    scnnc(&[
+        "run",
+        &model,
+        "--input",
+        &digits,
+        "--samples",
+        "2",
+        "--report",
+        &json,
+    ]);
+    scnnc(&["report", &json, "-o", &page, "--csv", &csv]);
+    let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let seen = open(&chromium, folder.path(), Path::new(&page));
+
+    // The charts have the report's numbers: each tip is rounded to a cycle.
+    let layers = report["layers"].as_array().unwrap();
+    let cycles = |layer: &Value| layer["cycles"]["total"].as_f64().unwrap() / 2.0;
+    let all: f64 = layers.iter().map(cycles).sum();
+    let bars = seen["bars"].as_f64().unwrap();
+    let near = |shown: &Value, value: f64| (shown.as_f64().unwrap() - value).abs() <= bars;
+    assert!(near(&seen["cycles"], all), "{} {all}", seen["cycles"]);
+    let dcnn = report["totals"]["baselines"]["dcnn"].as_f64().unwrap() / 2.0;
+    assert!(near(&seen["dcnn"], dcnn), "{} {dcnn}", seen["dcnn"]);
+    // And their bars are as long as the numbers are large.
+    let share = seen["firstWidth"].as_f64().unwrap() / seen["width"].as_f64().unwrap();
+    assert!((share - cycles(&layers[0]) / all).abs() < 0.01, "{share}");
+    assert_eq!(
+        seen["charts"].as_array().unwrap().len(),
+        9,
+        "{}",
+        seen["charts"]
+    );
+    assert!(
+        seen["headline"]
+            .as_str()
+            .unwrap()
+            .contains("fewer products")
+    );
+
+    // Sorting, in the table and the charts alike.
+    let names: Vec<String> = layers
+        .iter()
+        .map(|l| l["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(texts(&seen["inOrder"]), names);
+    let down = numbers(&seen["byCycles"]);
+    assert!(down.is_sorted_by(|a, b| a >= b), "{down:?}");
+    assert!(numbers(&seen["byCyclesUp"]).is_sorted());
+    let slowest = layers
+        .iter()
+        .max_by(|a, b| cycles(a).total_cmp(&cycles(b)))
+        .unwrap();
+    assert_eq!(texts(&seen["strip"])[0], slowest["name"].as_str().unwrap());
+    assert!(texts(&seen["byName"]).is_sorted());
+
+    // Searching by ONNX node, and filtering.
+    let relu = |layer: &&Value| {
+        texts(&layer["onnx_nodes"])
+            .iter()
+            .any(|node| node.to_lowercase().contains("relu"))
+    };
+    let with_relu = layers.iter().filter(relu).count();
+    assert!(with_relu > 0 && with_relu < layers.len());
+    assert_eq!(texts(&seen["searched"]).len(), with_relu);
+    assert_eq!(seen["searchedStrip"], with_relu);
+    let filtered = texts(&seen["filtered"]);
+    assert!(!filtered.is_empty() && filtered.iter().all(|bound| *bound == seen["bound"]));
+
+    // Every column of the CSV, links to instructions, both themes.
+    let header = std::fs::read_to_string(&csv).unwrap();
+    let header: Vec<&str> = header.lines().next().unwrap().split(',').skip(5).collect();
+    assert_eq!(texts(&seen["columns"]), header);
+    assert!(seen["chosen"].as_str().unwrap().contains(&names[1]));
+    let code = seen["code"].as_str().unwrap();
+    for line in layers[1]["code"].as_array().unwrap() {
+        assert!(code.contains(line.as_str().unwrap()), "{line} in {code}");
+    }
+    assert_eq!(seen["themes"], true);
+}

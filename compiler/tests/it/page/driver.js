@@ -1,0 +1,50 @@
+// Drives the page of a report and leaves what it saw in an element of its own; `../page.rs` reads that.
+{
+const tips = (id) => [...document.querySelectorAll(`#${id} [data-tip]`)].map((mark) => mark.dataset.tip);
+const number = (text, pattern) => Number((pattern.exec(text)?.[1] ?? "NaN").replace(/\u202f/g, ""));
+const column = (name) => [...document.querySelectorAll(`#table tbody td[data-column="${name}"]`)].map((cell) => cell.textContent);
+const sort = (name) => document.querySelector(`#table button[data-column="${name}"]`).click();
+const seen = {};
+seen.headline = document.getElementById("headline").textContent;
+seen.cycles = sum(tips("cycles-chart").map((tip) => number(tip, /: ([\d\u202f]+) cycles/)));
+seen.bars = [...document.querySelectorAll("#cycles-chart rect")].length;
+seen.width = sum([...document.querySelectorAll("#cycles-chart rect")].map((bar) => Number(bar.getAttribute("width"))));
+seen.firstWidth = sum([...document.querySelectorAll("#cycles-chart rect")].filter((bar) => bar.closest("a").href.baseVal === "#layer-0").map((bar) => Number(bar.getAttribute("width"))));
+seen.dcnn = sum(tips("machines-chart").filter((tip) => tip.includes("\nDCNN: ")).map((tip) => number(tip, /DCNN: ([\d\u202f]+) cycles/)));
+seen.charts = ["whole-chart", "cycles-chart", "machines-chart", "utilisation-chart", "energy-chart", "density-chart", "roofline", "memory", "tiling"].filter((id) => tips(id).length > 0);
+seen.inOrder = column("layer");
+sort("total_cycles");
+seen.byCycles = column("total_cycles").map((text) => Number(text.replace(/\u202f/g, "")));
+seen.strip = [...document.querySelectorAll("#strip li")].map((item) => item.textContent);
+sort("total_cycles");
+seen.byCyclesUp = column("total_cycles").map((text) => Number(text.replace(/\u202f/g, "")));
+sort("layer");
+seen.byName = column("layer");
+const search = document.getElementById("search");
+search.value = "RELU";
+search.dispatchEvent(new Event("input"));
+seen.searched = column("layer");
+seen.searchedStrip = [...document.querySelectorAll("#strip li")].length;
+search.value = "";
+search.dispatchEvent(new Event("input"));
+const bound = document.getElementById("bound");
+bound.value = bound.options[1].value;
+bound.dispatchEvent(new Event("change"));
+seen.bound = bound.value;
+seen.filtered = column("bound");
+document.getElementById("every-column").click();
+seen.columns = [...document.querySelectorAll("#table thead button")].map((button) => button.dataset.column);
+const before = document.documentElement.classList.contains("dark");
+document.getElementById("theme").click();
+seen.themes = before !== document.documentElement.classList.contains("dark");
+addEventListener("hashchange", () => {
+  seen.chosen = document.getElementById("detail-name").textContent;
+  seen.code = document.getElementById("code").textContent;
+  const done = document.createElement("script");
+  done.type = "application/json";
+  done.id = "seen";
+  done.textContent = JSON.stringify(seen).replaceAll("<", "\\u003c");
+  document.body.append(done);
+});
+location.hash = "#layer-1";
+}
