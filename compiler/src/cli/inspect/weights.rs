@@ -9,9 +9,9 @@ use std::ops::AddAssign;
 /// The weights of a layer, or of several, as they are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Weights {
-    /// Weights, zeros included.
-    pub weights: u64,
-    /// Weights that are not zero.
+    /// How many there are, zeros included.
+    pub count: u64,
+    /// Those that are not zero.
     pub nonzeros: u64,
     /// Stored zeros that stand for long runs.
     pub placeholders: u64,
@@ -41,7 +41,7 @@ impl Weights {
         let weights = u64::from(outputs) * u64::from(inputs / array.groups.max(1)) * taps;
         let value_bytes = elements * u64::from(format.data_bits) / 8;
         Some(Self {
-            weights,
+            count: weights,
             nonzeros,
             placeholders: elements - nonzeros,
             dense_bytes: weights * u64::from(program.machine.pe.operand_bits) / 8,
@@ -58,7 +58,7 @@ impl Weights {
 
 impl AddAssign for Weights {
     fn add_assign(&mut self, other: Self) {
-        self.weights += other.weights;
+        self.count += other.count;
         self.nonzeros += other.nonzeros;
         self.placeholders += other.placeholders;
         self.dense_bytes += other.dense_bytes;
