@@ -154,8 +154,12 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
                 layer: layer.clone(),
                 density_unpruned: pruned.before,
                 density,
-                layer_cycles: rows.iter().map(|r| r.cycles as f64).sum::<f64>() / count,
-                layer_energy_pj: rows.iter().map(|r| r.energy_total_pj).sum::<f64>() / count,
+                layer_cycles: rows
+                    .iter()
+                    .map(|r| r.costs.cycles.total as f64)
+                    .sum::<f64>()
+                    / count,
+                layer_energy_pj: rows.iter().map(|r| r.costs.energy_pj.total).sum::<f64>() / count,
                 network,
                 best_of_layer: false,
                 best_of_network: false,
@@ -213,8 +217,8 @@ impl Trial<'_> {
         let count = f64::from(report.samples);
         let network = Whole {
             sqnr_db: ratio.is_finite().then_some(ratio),
-            network_cycles: report.totals.cycles as f64 / count,
-            network_energy_pj: report.totals.energy_pj / count,
+            network_cycles: report.totals.cycles.total as f64 / count,
+            network_energy_pj: report.totals.energy_pj.total / count,
         };
         Ok((network, report))
     }
