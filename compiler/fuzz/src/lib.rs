@@ -110,7 +110,7 @@ pub fn execute(program: &Program) -> bool {
         if let Ok(execution) = simulator.run(&inputs, &Options { timing }) {
             let report = Report::of(program, &execution, timing.name());
             let _ = snapshot::text(program, &report);
-            cycles.push(report.totals.cycles);
+            cycles.push(report.totals.cycles.total);
         }
     }
     if let [fast, exact] = cycles[..] {

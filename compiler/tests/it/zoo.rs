@@ -59,13 +59,22 @@ fn slots_sum_exactly(report: &[u8]) {
     let report: Report = serde_json::from_slice(report).unwrap();
     let all = |cycles: u64| cycles * report.multipliers;
     for layer in &report.layers {
-        assert_eq!(layer.slots.total(), all(layer.cycles), "{}", layer.name);
+        assert_eq!(
+            layer.costs.cycles.slots.total(),
+            all(layer.costs.cycles.total),
+            "{}",
+            layer.name
+        );
     }
     let totals = &report.totals;
-    assert_eq!(totals.slots.total(), all(totals.cycles));
+    assert_eq!(totals.cycles.slots.total(), all(totals.cycles.total));
     assert_eq!(
-        totals.cycles,
-        report.layers.iter().map(|layer| layer.cycles).sum::<u64>()
+        totals.cycles.total,
+        report
+            .layers
+            .iter()
+            .map(|layer| layer.costs.cycles.total)
+            .sum::<u64>()
     );
 }
 

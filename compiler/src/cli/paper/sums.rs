@@ -10,12 +10,12 @@ use serde::Serialize;
 /// Whether the paper counts a layer: convolutions, of `GoogLeNet` those of the inception modules.
 pub fn counted(network: &str, layer: &Layer) -> bool {
     let inception = network != "googlenet" || layer.name.starts_with("inception_");
-    layer.baselines.macs > 0 && inception && !fully_connected(layer)
+    layer.costs.baselines.macs > 0 && inception && !fully_connected(layer)
 }
 
 /// Whether a layer is fully connected: its kernel covers its whole input.
 pub fn fully_connected(layer: &Layer) -> bool {
-    layer.baselines.macs > 0
+    layer.costs.baselines.macs > 0
         && layer
             .shape
             .is_some_and(|s| (s.out_h, s.out_w) == (1, 1) && (s.h, s.w) == (s.r, s.s))
@@ -57,12 +57,12 @@ impl Sums {
         let mut sums = Self::default();
         for layer in layers {
             sums.layers += 1;
-            sums.cycles += layer.cycles;
-            sums.slots += layer.slots;
-            sums.counters += layer.counters;
-            sums.energy_pj.add(&layer.energy_pj);
+            sums.cycles += layer.costs.cycles.total;
+            sums.slots += layer.costs.cycles.slots;
+            sums.counters += layer.costs.counters;
+            sums.energy_pj.add(&layer.costs.energy_pj.components);
             sums.host_link_pj += std::mem::take(&mut sums.energy_pj.host_link);
-            sums.baselines.add(&layer.baselines);
+            sums.baselines.add(&layer.costs.baselines);
         }
         sums
     }

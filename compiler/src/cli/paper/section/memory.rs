@@ -59,7 +59,10 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
     let extreme = |pick: fn(f64, f64) -> f64| added.iter().copied().reduce(pick);
     let cycles = |reading| -> u64 {
         let report = &results.get(&need("vgg16", reading)).report;
-        large.iter().map(|&i| report.layers[i].cycles).sum()
+        large
+            .iter()
+            .map(|&i| report.layers[i].costs.cycles.total)
+            .sum()
     };
     let unlimited = cycles(HEADLINE);
     let slower: Vec<(f64, f64)> = RATES
@@ -86,7 +89,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
             input.into(),
             output.into(),
             (activation_bytes(layer) as f64 * 1e-6).into(),
-            (layer.counters.dram_weight_bytes as f64 * 1e-6).into(),
+            (layer.costs.counters.dram_weight_bytes as f64 * 1e-6).into(),
             Cell::Share(*added),
         ]
     });
@@ -134,7 +137,7 @@ fn exceeding(network: &str, measured: &Measured, capacity: u64) -> Vec<usize> {
 }
 
 fn activation_bytes(layer: &Layer) -> u64 {
-    layer.counters.dram_bytes() - layer.counters.dram_weight_bytes
+    layer.costs.counters.dram_bytes() - layer.costs.counters.dram_weight_bytes
 }
 
 /// Energy of activations to and from DRAM over all other energy of the layer.

@@ -170,7 +170,7 @@ fn layers_table<'a>(reports: impl Iterator<Item = (&'static str, &'a Report)>) -
     ];
     let rows = reports.flat_map(|(network, report)| {
         counted_layers(network, report).map(move |layer| {
-            let (b, sums) = (&layer.baselines, Sums::of([layer]));
+            let (b, sums) = (&layer.costs.baselines, Sums::of([layer]));
             vec![
                 network.into(),
                 layer.name.as_str().into(),
@@ -181,10 +181,13 @@ fn layers_table<'a>(reports: impl Iterator<Item = (&'static str, &'a Report)>) -
                 b.dcnn_lanes.into(),
                 b.dcnn_ideal.into(),
                 b.oracle.into(),
-                layer.cycles.into(),
+                layer.costs.cycles.total.into(),
                 sums.speed().into(),
-                Cell::Share(layer.utilisation),
-                Cell::Share(layer.slots.barrier as f64 / layer.slots.total().max(1) as f64),
+                Cell::Share(layer.costs.utilisation),
+                Cell::Share(
+                    layer.costs.cycles.slots.barrier as f64
+                        / layer.costs.cycles.slots.total().max(1) as f64,
+                ),
                 sums.energy_pj.total().into(),
                 b.dcnn_pj.total().into(),
                 b.dcnn_opt_pj.total().into(),
@@ -216,7 +219,7 @@ fn apart_table<'a>(reports: impl Iterator<Item = (&'static str, &'a Report)>) ->
                 (sums.counters.host_bytes as f64 * 1e-3).into(),
             ]
         };
-        let on_array = |l: &scnn_simulator::report::Layer| l.baselines.macs > 0;
+        let on_array = |l: &scnn_simulator::report::Layer| l.costs.baselines.macs > 0;
         rows.push(counts("counted", &|l| counted(network, l)));
         rows.push(counts("other layers of the array", &|l| {
             on_array(l) && !counted(network, l)

@@ -67,7 +67,7 @@ impl Kind {
     ];
 
     fn of(layer: &Layer) -> Option<Self> {
-        let shape = layer.shape.filter(|_| layer.baselines.macs > 0)?;
+        let shape = layer.shape.filter(|_| layer.costs.baselines.macs > 0)?;
         Some(if fully_connected(layer) {
             Self::Connected
         } else if shape.groups > 1 && shape.groups == shape.c {
@@ -108,14 +108,14 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
                 report
                     .layers
                     .iter()
-                    .filter(|layer| layer.baselines.macs > 0)
+                    .filter(|layer| layer.costs.baselines.macs > 0)
             };
             let all = Sums::of(on_array());
             let rest = Sums::of(
                 report
                     .layers
                     .iter()
-                    .filter(|layer| layer.baselines.macs == 0),
+                    .filter(|layer| layer.costs.baselines.macs == 0),
             );
             by_network.push(vec![
                 network.into(),
@@ -202,7 +202,7 @@ fn rows_by_kind(
         let layers = report
             .layers
             .iter()
-            .filter(|layer| layer.baselines.macs > 0);
+            .filter(|layer| layer.costs.baselines.macs > 0);
         Sums::of(layers.filter(|layer| Kind::of(layer) == Some(kind)))
     };
     Kind::ALL

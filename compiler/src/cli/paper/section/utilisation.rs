@@ -22,7 +22,9 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
     let last = counted_layers("googlenet", report("googlenet"))
         .filter(|layer| layer.name.starts_with("inception_5b/"))
         .filter(|layer| layer.shape.is_some_and(|s| (s.r, s.s) == (1, 1)));
-    let busiest = last.map(|layer| layer.utilisation).fold(0.0, f64::max);
+    let busiest = last
+        .map(|layer| layer.costs.utilisation)
+        .fold(0.0, f64::max);
     let connected = scope
         .networks()
         .iter()
