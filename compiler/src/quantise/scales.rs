@@ -61,8 +61,8 @@ pub(super) fn scale_tensors(
             nonzero += range.density * elements;
             total += elements;
         }
-        let magnitude = if magnitude >= SMALLEST && magnitude.is_finite() {
-            (magnitude * headroom).min(f32::MAX)
+        let magnitude = if magnitude >= SMALLEST {
+            magnitude * headroom
         } else {
             1.0
         };
