@@ -2,7 +2,7 @@
 //!
 //! The range of a tensor is that of its values ([`Method::MinMax`]), or cut where a [`histogram::Histogram`] of their
 //! magnitudes says that the tail costs more than it tells. The shares of non-zeros and, where they are asked for, the
-//! sums in the accumulators ([`sums`]) are kept beside them. [`file`] is the YAML form, made to be edited.
+//! sums in the accumulators ([`sums`]) are kept beside them. [`mod@file`] is the YAML form, made to be edited.
 
 pub mod file;
 pub mod histogram;

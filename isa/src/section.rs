@@ -14,7 +14,7 @@
 //! ```
 //!
 //! A block's positions are its output channels times the taps that meet the residue, in the layer's
-//! [`WeightOrder`](crate::layer::WeightOrder). A block that exceeds the weight FIFO is delivered in parts of a full FIFO each.
+//! [`WeightOrder`]. A block that exceeds the weight FIFO is delivered in parts of a full FIFO each.
 
 use crate::arith::{MAX_SHIFT, Requantise, TABLE_SEGMENTS};
 use crate::codec::{CodecError, Element, Format};

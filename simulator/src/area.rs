@@ -1,7 +1,7 @@
 //! Static area: the machine's parameters times its table of areas.
 //!
 //! The table (`area:` in the machine file) holds the areas of one PE of the paper's machine. Each component grows with
-//! what it is made of, from the paper's sizes ([`PAPER`]) on:
+//! what it is made of, from the paper's sizes (`PAPER`) on:
 //!
 //! | component | grows with |
 //! |---|---|

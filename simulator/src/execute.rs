@@ -86,7 +86,7 @@ pub enum SimulateError {
 pub struct Execution {
     /// Outputs by ONNX name.
     pub outputs: BTreeMap<String, HostTensor>,
-    /// Contents of every machine tensor `[N, C, H, W]` by [`TensorId`], as they were when last written.
+    /// Contents of every machine tensor `[N, C, H, W]` by [`TensorId`](scnn_isa::ids::TensorId), as they were when last written.
     pub tensors: Vec<Vec<i16>>,
     /// What each layer and host segment cost, in the order of execution.
     pub steps: Vec<StepCounts>,
