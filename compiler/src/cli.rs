@@ -15,6 +15,7 @@ mod inspect;
 mod internal;
 mod interrupt;
 mod machine;
+mod markup;
 mod memory;
 mod model;
 mod output;

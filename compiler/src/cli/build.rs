@@ -2,7 +2,7 @@
 
 use super::args::{Compilation, Compile, Mapping, Objective};
 use super::failure::Failure;
-pub use super::samples::{Input, inputs_of, read_samples};
+pub use super::samples::{inputs_of, inputs_of_program, read_samples};
 use super::{machine, output, prune, samples, widths};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::machine::Machine;

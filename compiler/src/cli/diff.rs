@@ -1,7 +1,7 @@
 //! `diff`: two programs side by side, aligned by layer: what changed in mapping and cost first, instructions after.
 
 use super::args::{self, Timing};
-use super::build::{self, Input};
+use super::build;
 use super::failure::Failure;
 use super::inspect::{self, Layer};
 use super::{highlight, output, program, run, table};
@@ -11,7 +11,6 @@ use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
 use scnn_simulator::report::Report;
 use scnn_simulator::{Options, Simulator};
-use scnnc::calibrate::datum_type;
 use similar::TextDiff;
 use std::fmt::Write;
 use std::path::Path;
@@ -75,16 +74,7 @@ fn simulate(
     words: &[String],
     timing: Timing,
 ) -> Result<Report, Failure> {
-    let inputs: Vec<Input> = program
-        .inputs
-        .iter()
-        .map(|&id| program.value(id))
-        .map(|value| Input {
-            name: value.name.clone(),
-            dtype: datum_type(value.dtype),
-            dims: value.shape.clone(),
-        })
-        .collect();
+    let inputs = build::inputs_of_program(program);
     let samples = build::read_samples(words, &inputs)?;
     let sample = samples
         .first()

@@ -2,7 +2,7 @@
 
 use super::accuracy::{Comparison, floats, top1};
 use super::args::Run;
-use super::build::{self, Input, Sample};
+use super::build::{self, Sample};
 use super::failure::Failure;
 use super::trace::Trace;
 use super::{dump, output, program, samples, table, tensors};
@@ -11,7 +11,7 @@ use scnn_isa::program::Program;
 use scnn_simulator::report::{Accuracy, Report};
 use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Options, SimulateError, Simulator};
-use scnnc::calibrate::{datum_type, synthetic};
+use scnnc::calibrate::synthetic;
 use scnnc::compile::Compiled;
 use scnnc::float::run_once;
 use scnnc::interpret::interpret;
@@ -104,16 +104,7 @@ fn open(options: &Run) -> Result<Prepared, Failure> {
         ));
     }
     let program = program::read(&options.model)?;
-    let inputs: Vec<Input> = program
-        .inputs
-        .iter()
-        .map(|&id| program.value(id))
-        .map(|value| Input {
-            name: value.name.clone(),
-            dtype: datum_type(value.dtype),
-            dims: value.shape.clone(),
-        })
-        .collect();
+    let inputs = build::inputs_of_program(&program);
     if options.input.is_empty() {
         let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
         return Err(Failure::input(

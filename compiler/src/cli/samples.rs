@@ -5,6 +5,7 @@ use super::build::Sample;
 use super::failure::Failure;
 use super::tensors;
 use scnn_isa::diagnostic::Code;
+use scnn_isa::program::Program;
 use scnnc::accuracy::floats;
 use scnnc::import::Imported;
 use std::collections::BTreeMap;
@@ -28,6 +29,18 @@ pub fn inputs_of(imported: &Imported) -> Vec<Input> {
             name: node.tensor.clone(),
             dtype: scnnc::calibrate::datum_type(node.dtype),
             dims: node.dims.clone(),
+        })
+        .collect()
+}
+
+/// The inputs of a program.
+pub fn inputs_of_program(program: &Program) -> Vec<Input> {
+    let inputs = program.inputs.iter().map(|&id| program.value(id));
+    inputs
+        .map(|value| Input {
+            name: value.name.clone(),
+            dtype: scnnc::calibrate::datum_type(value.dtype),
+            dims: value.shape.clone(),
         })
         .collect()
 }

@@ -3,14 +3,14 @@
 //! The text is [`scnn_simulator::snapshot::text`]; a difference is shown as a unified diff and exit status 3.
 
 use super::args::Snapshot;
-use super::build::{self, Input, Sample};
+use super::build::{self, Sample};
 use super::failure::Failure;
 use super::{output, program, run};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::program::Program;
 use scnn_simulator::report::Report;
 use scnn_simulator::{Options, Simulator, snapshot};
-use scnnc::calibrate::{datum_type, synthetic, synthetic_input};
+use scnnc::calibrate::{synthetic, synthetic_input};
 use similar::TextDiff;
 use std::path::Path;
 
@@ -145,13 +145,7 @@ fn open(options: &Snapshot) -> Result<(Program, Vec<Sample>), Failure> {
         }
         return Ok((program, vec![sample]));
     }
-    let inputs: Vec<Input> = values
-        .map(|value| Input {
-            name: value.name.clone(),
-            dtype: datum_type(value.dtype),
-            dims: value.shape.clone(),
-        })
-        .collect();
+    let inputs = build::inputs_of_program(&program);
     let samples = limited(build::read_samples(&options.input, &inputs)?, options);
     Ok((program, samples))
 }

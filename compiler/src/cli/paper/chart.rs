@@ -1,5 +1,6 @@
 //! Charts as SVG: grouped or stacked bars, and lines on a logarithmic scale. Text in, text out; no fonts are measured.
 
+use crate::cli::markup::escaped;
 use std::fmt::Write;
 
 /// What is drawn.
@@ -279,7 +280,7 @@ impl Drawing {
         let _ = writeln!(
             drawing.text,
             "<text x=\"{x}\" y=\"{y}\" font-size=\"13\" text-anchor=\"middle\" transform=\"rotate(-90 {x} {y})\">{}</text>",
-            escape(axis)
+            escaped(axis)
         );
         drawing
     }
@@ -303,7 +304,7 @@ impl Drawing {
             self.text,
             "<rect x=\"{x:.2}\" y=\"{high:.2}\" width=\"{width:.2}\" height=\"{:.2}\" fill=\"{colour}\"><title>{}</title></rect>",
             low - high,
-            escape(tip)
+            escaped(tip)
         );
     }
 
@@ -323,7 +324,7 @@ impl Drawing {
         let _ = writeln!(
             self.text,
             "<circle cx=\"{x:.2}\" cy=\"{y:.2}\" r=\"4\" fill=\"{colour}\"><title>{}</title></circle>",
-            escape(tip)
+            escaped(tip)
         );
     }
 
@@ -333,7 +334,7 @@ impl Drawing {
         let _ = writeln!(
             self.text,
             "<text x=\"{x:.2}\" y=\"{y}\" font-size=\"11\" text-anchor=\"end\" transform=\"rotate(-30 {x:.2} {y})\">{}</text>",
-            escape(label)
+            escaped(label)
         );
     }
 
@@ -341,7 +342,7 @@ impl Drawing {
         let _ = writeln!(
             self.text,
             "<text x=\"{x:.2}\" y=\"{y:.2}\" font-size=\"{size}\" text-anchor=\"{anchor}\">{}</text>",
-            escape(text)
+            escaped(text)
         );
     }
 
@@ -349,12 +350,6 @@ impl Drawing {
         self.text.push_str("</svg>\n");
         self.text
     }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The page: reports, charting libraries, style and script in one file of HTML that needs no network.
 
+use crate::cli::markup::escaped;
 use scnn_simulator::energy::Energy;
 use scnn_simulator::report::columns::{Cell, costs, row};
 use scnn_simulator::report::{Costs, Report};
@@ -77,12 +78,6 @@ fn cell(cell: &Cell) -> Value {
 /// JSON that no name in it can end the script element it stands in.
 fn embedded(value: &Value) -> String {
     value.to_string().replace('<', "\\u003c")
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Horizontal stacked bars as SVG: all that the figures need, so no drawing library stands behind them.
 
+use crate::cli::markup::escaped;
 use std::fmt::Write;
 
 /// A part that every bar may have.
@@ -126,12 +127,6 @@ fn shortened(name: &str) -> String {
     }
     let end: String = name.chars().skip(length - 35).collect();
     format!("\u{2026}{end}")
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }
 
 #[cfg(test)]
