@@ -13,6 +13,7 @@ pub mod accuracy;
 pub mod calibrate;
 pub mod compile;
 pub mod coverage;
+pub mod difference;
 pub mod emit;
 pub mod evaluate;
 pub mod float;

@@ -8,7 +8,7 @@ use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
 use scnn_isa::file::FileError;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
-use scnn_isa::verify;
+use scnn_isa::{verify, yaml};
 use std::io::Read;
 use std::path::Path;
 
@@ -172,11 +172,13 @@ pub fn check_machine(program: &Program, name: &str, path: &Path) -> Result<(), F
 
 /// `scnnc --explain`.
 pub fn explain(word: &str) -> Result<(), Failure> {
-    let Some(code) = Code::from_name(&word.to_uppercase()) else {
-        let codes: Vec<&str> = Code::all().iter().map(|code| code.as_str()).collect();
+    let word = word.to_uppercase();
+    let Some(code) = Code::from_name(&word) else {
+        let codes = || Code::all().iter().map(|code| code.as_str());
+        let near = yaml::nearest(&word, codes()).or_else(|| codes().next());
         return Err(Failure::usage(&format!(
-            "there is no code `{word}`; the codes are {}",
-            codes.join(" ")
+            "there is no code `{word}`; a code looks like `{}` and stands in brackets after `error`",
+            near.unwrap_or_default()
         )));
     };
     output::print(&format!(

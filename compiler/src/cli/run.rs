@@ -13,6 +13,7 @@ use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Options, SimulateError, Simulator};
 use scnnc::calibrate::synthetic;
 use scnnc::compile::Compiled;
+use scnnc::difference;
 use scnnc::float::run_once;
 use scnnc::interpret::interpret;
 use scnnc::quantise::{Quantised, Step};
@@ -239,45 +240,24 @@ impl Tally {
         let internal = |message: String| Failure::check(Code::NotBitExact, message, Vec::new());
         let reference =
             interpret(network, sample, &mut host).map_err(|e| internal(e.to_string()))?;
-        for step in &network.steps {
-            let Step::Layer(layer) = step else {
-                continue;
-            };
-            let id = layer.destination.tensor;
-            let (ours, theirs) = (
-                &execution.tensors[id.index()],
-                &reference.tensors[id.index()],
-            );
-            if let Some(at) = ours.iter().zip(theirs).position(|(a, b)| a != b) {
-                let differing = ours.iter().zip(theirs).filter(|(a, b)| a != b).count();
-                let largest = ours
-                    .iter()
-                    .zip(theirs)
-                    .map(|(a, b)| a.abs_diff(*b))
-                    .max()
-                    .unwrap_or(0);
-                return Err(Failure::check(
-                    Code::NotBitExact,
-                    format!(
-                        "layer `{}` is the first whose result differs from the interpreter's",
-                        layer.name
-                    ),
-                    vec![
-                        format!(
-                            "{differing} of {} values of tensor `{}`",
-                            ours.len(),
-                            network.tensor(id).name
-                        ),
-                        format!(
-                            "first at index {at}: simulator {}, interpreter {}; largest difference {largest}",
-                            ours[at], theirs[at]
-                        ),
-                        format!("ONNX nodes {}", layer.onnx_nodes.join(", ")),
-                    ],
-                ));
-            }
-            self.tensors_compared += 1;
+        let found = difference::first(
+            network,
+            &compiled.program,
+            &execution.tensors,
+            &reference.tensors,
+        );
+        if let Some(difference) = found {
+            return Err(Failure::check(
+                Code::NotBitExact,
+                format!("the simulator departs from the interpreter at {difference}"),
+                vec![
+                    difference.extent(),
+                    format!("ONNX nodes {}", difference.onnx_nodes.join(", ")),
+                ],
+            ));
         }
+        let layers = network.steps.iter();
+        self.tensors_compared += layers.filter(|s| matches!(s, Step::Layer(_))).count() as u64;
         let float = compiled
             .float
             .run(sample)

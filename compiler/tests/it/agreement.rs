@@ -4,6 +4,7 @@ use scnn_isa::machine::Machine;
 use scnn_isa::program::Program;
 use scnn_simulator::{Execution, Options as RunOptions, Simulator};
 use scnnc::compile::{Compiled, Options, compile};
+use scnnc::difference;
 use scnnc::float::run_once;
 use scnnc::interpret::interpret;
 use scnnc::pass_check::PassCheck;
@@ -51,12 +52,14 @@ pub fn run_checked(compiled: &Compiled, sample: &Sample) -> Execution {
         run_once(&step.model, operands).map_err(|e| e.to_string())
     };
     let reference = interpret(&compiled.network, sample, &mut host).unwrap();
-    for (tensor, (ours, theirs)) in execution.tensors.iter().zip(&reference.tensors).enumerate() {
-        assert!(
-            ours == theirs,
-            "tensor {} differs",
-            &program.tensors[tensor].name
-        );
+    let found = difference::first(
+        &compiled.network,
+        &program,
+        &execution.tensors,
+        &reference.tensors,
+    );
+    if let Some(difference) = found {
+        panic!("{difference}; {}", difference.extent());
     }
     execution
 }
