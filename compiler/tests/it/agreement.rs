@@ -28,10 +28,18 @@ pub fn compiled_as(
     quantise: quantise::Options,
 ) -> Compiled {
     let options = Options {
-        samples: ("test".to_owned(), vec![sample.clone()]),
         allow_host_only: true,
         quantise,
         ..Options::new(machine)
+    };
+    compiled_with(path, options, sample)
+}
+
+/// The same with other options.
+pub fn compiled_with(path: &Path, options: Options, sample: &Sample) -> Compiled {
+    let options = Options {
+        samples: ("test".to_owned(), vec![sample.clone()]),
+        ..options
     };
     let mut passes = PassCheck::new(sample.clone());
     let compiled = compile(path, &options, &mut |pass, graph| {

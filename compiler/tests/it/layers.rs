@@ -1,12 +1,14 @@
 //! Random layers on random machines: the simulator equals the dense integer interpreter bit for bit.
 //!
-//! `SCNN_LAYERS=10000 cargo test -p scnnc layers` is the long form.
+//! `SCNN_LAYERS=10000 cargo test -p scnnc layers` is the long form. Every generated layer is a valid one on a machine
+//! that can hold it, so a layer that is refused is a failure too.
 
-use crate::agreement::{compiled, run_checked};
+use crate::agreement::{Sample, compiled_with, run_checked};
 use crate::onnx::{Model, int, ints, noise};
 use proptest::prelude::*;
-use scnn_isa::machine::Machine;
-use std::collections::BTreeMap;
+use scnn_isa::machine::{BankMap, Delivery, Drift, Machine};
+use scnnc::compile::{Compiled, Options};
+use scnnc::map::{self, Strategy as Mapping};
 use tract_onnx::prelude::Tensor;
 
 /// Layers of a usual run.
@@ -27,49 +29,69 @@ struct Axis {
     pads: [i64; 2],
 }
 
-impl Axis {
-    /// Whether the window fits the padded input.
-    fn fits(&self) -> bool {
-        self.input + self.pads[0] + self.pads[1] > self.dilation * (self.kernel - 1)
+prop_compose! {
+    /// The window fits the padded input, which is longer by up to 22.
+    fn axis()(
+        (kernel, stride, dilation) in (1i64..6, 1i64..4, 1i64..4),
+        (before, after, more) in (0i64..3, 0i64..3, 0i64..23),
+    ) -> Axis {
+        let window = dilation * (kernel - 1) + 1;
+        let input = (window - before - after).max(1) + more;
+        Axis { input, kernel, stride, dilation, pads: [before, after] }
     }
 }
 
-fn axis() -> impl Strategy<Value = Axis> {
-    let shape = (1i64..24, 1i64..6, 1i64..4, 1i64..4);
-    (shape, 0i64..3, 0i64..3).prop_map(|((input, kernel, stride, dilation), before, after)| Axis {
-        input,
-        kernel,
-        stride,
-        dilation,
-        pads: [before, after],
-    })
+prop_compose! {
+    /// A preset, or one with other buffers, vectors, banks, code and bus.
+    fn machine()(
+        preset in prop::sample::select(vec![
+            "scnn", "scnn", "scnn-multicast", "scnn-4pe", "scnn-16pe", "scnn-sparse-a", "scnn-sparse-w",
+        ]),
+        whole: bool,
+        (rows, cols, fifo, bus, ram) in (1u32..9, 1u32..9, 1u32..60, 1u32..9, 192u32..4096),
+        vectors in prop::option::of((1u32..9, 1u32..9)),
+        (banks, entries) in (prop::sample::select(vec![7u32, 16, 32, 64]), 4u32..64),
+        (depth, index_bits, accumulator_bits) in (0u32..9, 1u32..9, 20u32..=32),
+        (xor, group_drift, multicast) in any::<(bool, bool, bool)>(),
+    ) -> Machine {
+        let mut machine = Machine::preset(preset).unwrap();
+        if whole {
+            return machine;
+        }
+        (machine.array.rows, machine.array.cols) = (rows, cols);
+        (machine.weights.fifo_vectors, machine.weights.bus_vectors_per_cycle) = (fifo, bus);
+        machine.weights.delivery = if multicast { Delivery::Multicast } else { Delivery::Broadcast };
+        (machine.activation_ram.a_bytes, machine.activation_ram.b_bytes) = (ram, ram);
+        if let Some((f, i)) = vectors {
+            let pe = &mut machine.pe;
+            (pe.weights_per_vector, pe.activations_per_vector) = (f, i);
+            (pe.banks, pe.entries_per_bank, pe.queue_depth) = (banks, entries, depth);
+            pe.bank_map = if xor && banks.is_power_of_two() { BankMap::Xor } else { BankMap::Modulo };
+            pe.accumulator_bits = accumulator_bits;
+            machine.encoding.index_bits = index_bits;
+            machine.sync.drift = if group_drift { Drift::Group } else { Drift::Fifo };
+        }
+        machine
+    }
 }
 
-fn machine() -> impl Strategy<Value = Machine> {
-    let presets = vec![
-        "scnn",
-        "scnn",
-        "scnn-multicast",
-        "scnn-4pe",
-        "scnn-16pe",
-        "scnn-sparse-a",
-        "scnn-sparse-w",
-    ];
-    let sizes = (1u32..9, 1u32..9, 1u32..60, 192u32..4096);
-    (prop::sample::select(presets), any::<bool>(), sizes).prop_map(
-        |(preset, whole, (rows, cols, fifo, ram))| {
-            let mut machine = Machine::preset(preset).unwrap();
-            if !whole {
-                (machine.array.rows, machine.array.cols) = (rows, cols);
-                machine.weights.fifo_vectors = fifo;
-                (
-                    machine.activation_ram.a_bytes,
-                    machine.activation_ram.b_bytes,
-                ) = (ram, ram);
-            }
-            machine
+/// A density: nothing, everything, or a share.
+fn density() -> impl Strategy<Value = f64> {
+    prop_oneof![1 => Just(0.0), 1 => Just(1.0), 6 => 0.0f64..=1.0]
+}
+
+fn compiled(model: Model, machine: Machine, mapping: Mapping, sample: &Sample) -> Compiled {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::write(&path, model.bytes()).unwrap();
+    let options = Options {
+        mapping: map::Options {
+            strategy: mapping,
+            ..map::Options::default()
         },
-    )
+        ..Options::new(machine)
+    };
+    compiled_with(&path, options, sample)
 }
 
 proptest! {
@@ -79,12 +101,12 @@ proptest! {
     fn a_layer_computes_what_the_dense_interpreter_computes(
         (y, x) in (axis(), axis()),
         (groups, per_in, per_out, batch) in (1i64..4, 1i64..6, 1i64..7, 1i64..4),
-        (weight_density, input_density) in (0.0f64..=1.0, 0.0f64..=1.0),
+        (weight_density, input_density) in (density(), density()),
         relu: bool,
         machine in machine(),
+        mapping in prop::sample::select(vec![Mapping::Paper, Mapping::Search]),
         seed: u64,
     ) {
-        prop_assume!(y.fits() && x.fits());
         let (inputs, outputs) = (groups * per_in, groups * per_out);
         let weights = [outputs, per_in, y.kernel, x.kernel];
         let count = |dims: &[i64]| dims.iter().product::<i64>() as usize;
@@ -106,10 +128,8 @@ proptest! {
         }
         let dims = shape.map(|extent| extent as usize);
         let input = Tensor::from_shape(&dims, &noise(count(&shape), seed ^ 2, input_density)).unwrap();
-        let sample = BTreeMap::from([("x".to_owned(), input)]);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("model.onnx");
-        std::fs::write(&path, model.output(if relu { "r" } else { "c" }).bytes()).unwrap();
-        run_checked(&compiled(&path, machine, &sample), &sample);
+        let sample = Sample::from([("x".to_owned(), input)]);
+        let model = model.output(if relu { "r" } else { "c" });
+        run_checked(&compiled(model, machine, mapping, &sample), &sample);
     }
 }
