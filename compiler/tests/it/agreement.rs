@@ -75,24 +75,22 @@ pub fn run_checked(compiled: &Compiled, sample: &Sample) -> Execution {
 /// Signal over noise of every output against the float model, dB: the least.
 pub fn decibels(compiled: &Compiled, sample: &Sample, execution: &Execution) -> f64 {
     let float = compiled.float.run(sample).unwrap();
-    let ratios = execution.outputs.iter().map(|(name, ours)| {
-        let (ours, theirs) = (floats(ours), floats(&float[name]));
-        let power = |values: Vec<f64>| values.iter().map(|v| v * v).sum::<f64>();
-        let signal = power(theirs.iter().map(|&v| f64::from(v)).collect());
-        let noise = power(
-            theirs
-                .iter()
-                .zip(&ours)
-                .map(|(&a, &b)| f64::from(a - b))
-                .collect(),
-        );
-        if noise == 0.0 {
-            f64::INFINITY
-        } else {
-            10.0 * (signal / noise).log10()
-        }
-    });
+    let ratios = execution.outputs.iter();
+    let ratios = ratios.map(|(name, ours)| decibels_between(&floats(ours), &floats(&float[name])));
     ratios.fold(f64::INFINITY, f64::min)
+}
+
+/// Signal over noise of values against those that are wanted, dB.
+pub fn decibels_between(ours: &[f32], wanted: &[f32]) -> f64 {
+    assert_eq!(ours.len(), wanted.len());
+    let power = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
+    let signal = power(&mut wanted.iter().map(|&v| f64::from(v)));
+    let noise = power(&mut ours.iter().zip(wanted).map(|(&a, &b)| f64::from(a - b)));
+    if noise == 0.0 {
+        f64::INFINITY
+    } else {
+        10.0 * (signal / noise).log10()
+    }
 }
 
 pub fn floats(tensor: &Tensor) -> Vec<f32> {

@@ -4,7 +4,7 @@
 #[path = "../../fuzz/src/lib.rs"]
 mod fuzz;
 
-use crate::hostile::Mutator;
+use crate::mutator::Mutator;
 use scnn_isa::asm;
 use std::path::{Path, PathBuf};
 
@@ -34,19 +34,47 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
         .collect()
 }
 
-/// Every kept file, and some damages of each.
+/// Damaged inputs that each target gets in a default run.
+const DAMAGED: [usize; 5] = [6000, 8000, 5000, 20000, 50000];
+
+/// Every kept file, and many damages of each: what the fuzzer does, without its instruments. `SCNN_FUZZ` is the factor
+/// of a longer run.
 #[test]
-fn no_target_panics_on_its_corpus() {
-    for (name, target) in TARGETS {
-        for (path, bytes) in corpus(name) {
+fn no_target_panics_on_its_corpus_nor_on_damages_of_it() {
+    let factor = std::env::var("SCNN_FUZZ").ok();
+    let factor: usize = factor.map_or(1, |n| n.parse().expect("SCNN_FUZZ is a number"));
+    for ((name, target), damaged) in TARGETS.into_iter().zip(DAMAGED) {
+        let files = corpus(name);
+        for (path, bytes) in &files {
             eprintln!("{}", path.display());
-            target(&bytes);
-            for seed in 0..20 {
-                let mut damaged = bytes.clone();
-                Mutator::new(seed).damage(&mut damaged);
-                target(&damaged);
+            target(bytes);
+        }
+        let begin = std::time::Instant::now();
+        for case in 0..damaged * factor {
+            let mut mutator = Mutator::new(case as u64);
+            let (_, bytes) = &files[case % files.len()];
+            let damaged = match (case % 3, std::str::from_utf8(bytes)) {
+                (0, Ok(text)) => mutator.damage_text(text).into_bytes(),
+                (1, _) => {
+                    let (_, other) = &files[mutator.below(files.len())];
+                    mutator.join(bytes, other)
+                }
+                _ => mutator.damaged(bytes),
+            };
+            if std::panic::catch_unwind(|| target(&damaged)).is_err() {
+                let kept = std::env::temp_dir().join(format!("scnnc-fuzz-{name}-{case}"));
+                std::fs::write(&kept, damaged).unwrap();
+                panic!(
+                    "target {name} panics at case {case}, kept as {}",
+                    kept.display()
+                );
             }
         }
+        eprintln!(
+            "{name}: {} damaged in {:?}",
+            damaged * factor,
+            begin.elapsed()
+        );
     }
 }
 

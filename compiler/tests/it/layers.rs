@@ -1,4 +1,5 @@
-//! Random layers on random machines: the simulator equals the dense integer interpreter bit for bit.
+//! Random layers on random machines: the simulator equals the dense integer interpreter bit for bit, and no layer takes
+//! fewer cycles than any mapping must.
 //!
 //! `SCNN_LAYERS=10000 cargo test -p scnnc layers` is the long form. Every generated layer is a valid one on a machine
 //! that can hold it, so a layer that is refused is a failure too.
@@ -7,7 +8,10 @@ use crate::agreement::{Sample, compiled_with, run_checked};
 use crate::onnx::{Model, int, ints, noise};
 use proptest::prelude::*;
 use scnn_isa::machine::{BankMap, Delivery, Drift, Machine};
+use scnn_simulator::timing::Timing;
+use scnn_simulator::{Execution, Options as RunOptions, Simulator};
 use scnnc::compile::{Compiled, Options};
+use scnnc::map::explain::{Bound, explain};
 use scnnc::map::{self, Strategy as Mapping};
 use tract_onnx::prelude::Tensor;
 
@@ -94,6 +98,36 @@ fn compiled(model: Model, machine: Machine, mapping: Mapping, sample: &Sample) -
     compiled_with(&path, options, sample)
 }
 
+/// What no mapping can go below is not above the steps of fast timing, nor those above the cycles of exact timing.
+fn assert_bounds(compiled: &Compiled, sample: &Sample, exact: &Execution) {
+    let Compiled {
+        network,
+        program,
+        occupancy,
+        mapped,
+        ..
+    } = compiled;
+    let simulator = Simulator::new(program).unwrap();
+    let timing = Timing::Fast;
+    let fast = simulator.run(sample, &RunOptions { timing }).unwrap();
+    for (step, (fast, exact)) in fast.steps.iter().zip(&exact.steps).enumerate() {
+        let (fast, exact) = (fast.cycles, exact.cycles);
+        assert!(fast <= exact, "fast {fast}, exact {exact}");
+        if let Some(explained) = explain(network, &program.machine, occupancy, mapped, step) {
+            let Bound {
+                useful,
+                vectors,
+                bus,
+                dram,
+            } = explained.bound;
+            let of_steps = useful.max(vectors);
+            assert!(of_steps <= fast, "{:?}, fast {fast}", explained.bound);
+            let of_all = of_steps.max(bus).max(dram);
+            assert!(of_all <= exact, "{:?}, exact {exact}", explained.bound);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: layers(), max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -130,6 +164,8 @@ proptest! {
         let input = Tensor::from_shape(&dims, &noise(count(&shape), seed ^ 2, input_density)).unwrap();
         let sample = Sample::from([("x".to_owned(), input)]);
         let model = model.output(if relu { "r" } else { "c" });
-        run_checked(&compiled(model, machine, mapping, &sample), &sample);
+        let compiled = compiled(model, machine, mapping, &sample);
+        let exact = run_checked(&compiled, &sample);
+        assert_bounds(&compiled, &sample, &exact);
     }
 }

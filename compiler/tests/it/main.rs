@@ -12,6 +12,8 @@ mod imports;
 mod layers;
 mod mapping;
 mod models;
+mod mutator;
+mod network;
 mod onnx;
 mod onnx_cases;
 mod page;

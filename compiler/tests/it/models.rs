@@ -2,6 +2,7 @@
 
 use assert_cmd::Command;
 use ndarray_npy::write_npy;
+use scnn_isa::machine::Machine;
 use std::path::Path;
 use tempfile::tempdir;
 
@@ -59,6 +60,35 @@ fn lenet5_reads_digits_as_the_float_model_does() {
     assert!(ours >= 97.0, "{text}");
     assert!((ours - float).abs() <= 0.2, "{text}");
     assert_round_trip(&scnn_models::lenet5(), &scnn_models::lenet5_digits());
+}
+
+#[test]
+fn every_preset_runs_lenet5_or_says_that_it_is_dense() {
+    let folder = tempdir().unwrap();
+    let input = folder.path().join("digit.npy");
+    let digit = ndarray::Array4::from_shape_fn((1, 1, 28, 28), |(_, _, y, x)| {
+        f32::from(u8::from((9..19).contains(&x) && (4..24).contains(&y)))
+    });
+    write_npy(&input, &digit).unwrap();
+    for (preset, _) in Machine::presets() {
+        let arguments = ["run", "--check", "--machine", preset];
+        let output = Command::cargo_bin("scnnc")
+            .unwrap()
+            .args(arguments)
+            .arg(scnn_models::lenet5())
+            .arg("--input")
+            .arg(&input)
+            .output()
+            .unwrap();
+        if preset.starts_with("dcnn") {
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{preset}");
+            assert!(error.contains("error[E0402]"), "{error}");
+        } else {
+            assert!(output.status.success(), "{preset}");
+            assert_faithful(&String::from_utf8(output.stdout).unwrap(), 55.0);
+        }
+    }
 }
 
 #[test]

@@ -241,6 +241,56 @@ fn uneven(cuts: &mut [u32], random: &mut Random) {
 }
 
 impl Case {
+    /// The same with a share of the weights and of the input put to zero.
+    pub fn thinned(&self, of_weights: f64, of_input: f64, seed: u64) -> Self {
+        let mut random = Random(seed);
+        let mut thin = |values: &[i16], share: f64| {
+            let kept = |&value: &i16| {
+                if random.value(share, 1) == 0 {
+                    value
+                } else {
+                    0
+                }
+            };
+            values.iter().map(kept).collect()
+        };
+        Self {
+            weights: thin(&self.weights, of_weights),
+            input: thin(&self.input, of_input),
+            ..self.clone()
+        }
+    }
+
+    /// The same, each convolution group in one output-channel group.
+    pub fn with_whole_groups(&self) -> Self {
+        Self {
+            kc: self.outputs / self.groups,
+            uneven: None,
+            ..self.clone()
+        }
+    }
+
+    /// The same with the output channels of each convolution group there twice, in output-channel groups as before.
+    pub fn repeated(&self) -> Self {
+        let of_group = self.weights.len() / self.groups as usize;
+        let groups = self.weights.chunks(of_group);
+        Self {
+            outputs: 2 * self.outputs,
+            weights: groups.flat_map(|group| group.repeat(2)).collect(),
+            ..self.clone()
+        }
+    }
+
+    /// The same on a machine that is changed.
+    pub fn on(&self, change: impl FnOnce(&mut Machine)) -> Self {
+        let mut machine = self.machine.clone();
+        change(&mut machine);
+        Self {
+            machine,
+            ..self.clone()
+        }
+    }
+
     /// Output channels of one convolution group after the other, `kc` at a time or less.
     fn channel_groups(&self, mut random: Option<&mut Random>) -> Vec<Span> {
         let per_out = self.outputs / self.groups;

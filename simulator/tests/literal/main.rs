@@ -2,6 +2,7 @@
 
 mod decode;
 mod generate;
+mod laws;
 mod machine;
 
 use generate::{Case, case};
