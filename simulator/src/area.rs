@@ -15,6 +15,7 @@
 //! A dense machine is given as a whole. Of that, the multipliers and the activation SRAM are what the table's densities
 //! say of them, and grow likewise; the rest (operand delivery, sums, control) grows with the multipliers.
 
+use crate::schema::described;
 use scnn_isa::machine::{Dataflow, Machine};
 use serde::{Deserialize, Serialize};
 
@@ -44,16 +45,23 @@ const PAPER: Sizes = Sizes {
     sram_bytes: 2_097_152.0,
 };
 
-/// Area by component over all PEs, mm2.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)] // Each field is the component of its name; see the machine's table of areas.
-pub struct Area {
-    pub activation_rams: f64,
-    pub weight_fifo: f64,
-    pub multipliers: f64,
-    pub crossbar: f64,
-    pub accumulators: f64,
-    pub other: f64,
+described! {
+    /// Area by component over all PEs, mm2.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+    pub struct Area {
+        /// Activation RAMs, or the SRAM of a dense machine.
+        pub activation_rams: f64,
+        /// Weight FIFOs.
+        pub weight_fifo: f64,
+        /// Multipliers.
+        pub multipliers: f64,
+        /// Crossbars.
+        pub crossbar: f64,
+        /// Accumulator banks.
+        pub accumulators: f64,
+        /// Coordinates, PPUs and control; of a dense machine, all that is not named.
+        pub other: f64,
+    }
 }
 
 impl Area {

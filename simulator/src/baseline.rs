@@ -12,6 +12,7 @@
 //! weights from its FIFO; that is the price of dot products, where SCNN reads one vector of each for sixteen products.
 //! Weights come from DRAM once, dense, 16 bits each. Activations stay in the SRAM if input and output fit it together.
 
+use crate::schema::described;
 use scnn_isa::codec::Format;
 use scnn_isa::layer::ArrayStage;
 use scnn_isa::machine::Machine;
@@ -22,36 +23,40 @@ const VECTOR: u64 = 4;
 /// Bits of an uncompressed operand there.
 const OPERAND_BITS: u64 = 16;
 
-/// Dense machines on a layer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Baselines {
-    /// Cycles of DCNN with the paper's tiles.
-    pub dcnn: u64,
-    /// Cycles of DCNN whose dot products leave lanes empty at their end.
-    pub dcnn_lanes: u64,
-    /// Dense multiplications over all multipliers.
-    pub dcnn_ideal: u64,
-    /// Useful multiplications over all multipliers: SCNN(oracle).
-    pub oracle: u64,
-    /// Multiplications of a dense machine.
-    pub macs: u64,
-    /// Energy of DCNN, pJ.
-    pub dcnn_pj: DenseEnergy,
-    /// Energy of DCNN-opt, pJ.
-    pub dcnn_opt_pj: DenseEnergy,
+described! {
+    /// Dense machines on a layer.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+    pub struct Baselines {
+        /// Cycles of DCNN with the paper's tiles.
+        pub dcnn: u64,
+        /// Cycles of DCNN whose dot products leave lanes empty at their end.
+        pub dcnn_lanes: u64,
+        /// Dense multiplications over all multipliers.
+        pub dcnn_ideal: u64,
+        /// Useful multiplications over all multipliers: SCNN(oracle).
+        pub oracle: u64,
+        /// Multiplications of a dense machine.
+        pub macs: u64,
+        /// Energy of DCNN, pJ.
+        pub dcnn_pj: DenseEnergy,
+        /// Energy of DCNN-opt, pJ.
+        pub dcnn_opt_pj: DenseEnergy,
+    }
 }
 
-/// Energy of a dense machine by component, pJ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct DenseEnergy {
-    /// Multipliers and adders.
-    pub multipliers: f64,
-    /// Operands on their way to them.
-    pub operands: f64,
-    /// Results on their way to the activation SRAM.
-    pub results: f64,
-    /// DRAM.
-    pub dram: f64,
+described! {
+    /// Energy of a dense machine by component, pJ.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+    pub struct DenseEnergy {
+        /// Multipliers and adders.
+        pub multipliers: f64,
+        /// Operands on their way to them.
+        pub operands: f64,
+        /// Results on their way to the activation SRAM.
+        pub results: f64,
+        /// DRAM.
+        pub dram: f64,
+    }
 }
 
 impl DenseEnergy {

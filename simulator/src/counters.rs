@@ -1,14 +1,17 @@
 //! Events of an execution: one table of counters.
 
+use crate::schema::described;
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $name:ident;)*) => {
-        /// How often each event happened.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-        pub struct Counters {
-            $($(#[doc = $doc])* pub $name: u64,)*
+        described! {
+            /// How often each event happened.
+            #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+            pub struct Counters {
+                $($(#[doc = $doc])* pub $name: u64,)*
+            }
         }
 
         impl Counters {

@@ -1,23 +1,35 @@
 //! Energy: counters times the machine's table, by component.
 
 use crate::counters::Counters;
+use crate::schema::described;
 use scnn_isa::machine::Machine;
 use serde::{Deserialize, Serialize};
 
-/// Energy by component, pJ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)] // Each field is the component of its name; see the machine's energy table.
-pub struct Energy {
-    pub multipliers: f64,
-    pub coordinates: f64,
-    pub crossbar: f64,
-    pub accumulators: f64,
-    pub weight_fifo: f64,
-    pub activation_rams: f64,
-    pub ppu: f64,
-    pub halo: f64,
-    pub dram: f64,
-    pub host_link: f64,
+described! {
+    /// Energy by component, pJ.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+    pub struct Energy {
+        /// Multiplications.
+        pub multipliers: f64,
+        /// Coordinates of products, computed from run lengths.
+        pub coordinates: f64,
+        /// Products through the crossbar.
+        pub crossbar: f64,
+        /// Additions, with reading and writing the accumulator banks.
+        pub accumulators: f64,
+        /// Weight vectors into and out of the FIFOs.
+        pub weight_fifo: f64,
+        /// Activation vectors out of and into the activation RAMs.
+        pub activation_rams: f64,
+        /// Values through the PPUs.
+        pub ppu: f64,
+        /// Partial sums over the halo links.
+        pub halo: f64,
+        /// Bits to and from DRAM.
+        pub dram: f64,
+        /// Bits over the host link.
+        pub host_link: f64,
+    }
 }
 
 impl Energy {

@@ -19,6 +19,7 @@ pub mod observe;
 mod planes;
 mod ppu;
 pub mod report;
+mod schema;
 pub mod snapshot;
 mod tensor;
 pub mod timing;

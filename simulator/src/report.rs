@@ -1,4 +1,5 @@
-//! The report: what a run cost, layer by layer, in the form of the published schema.
+//! The report: what a run cost, layer by layer, in the form of the published schema ([`schema`],
+//! `simulator/report.schema.json`).
 //!
 //! Every number here comes from an [`Execution`] and its [`Program`]; tables, CSV, JSON, pages and figures are made from
 //! this structure alone. Counts are sums over [`Report::samples`] inferences, and the totals are the sums of the layers.
@@ -13,236 +14,277 @@ pub mod columns;
 mod headline;
 mod memory;
 mod read;
+mod schema;
 mod step;
 
 pub use bound::Bound;
 pub use headline::Operands;
 pub use memory::{Occupancy, occupancy};
 pub use read::ReadError;
+pub use schema::schema;
 
 use crate::baseline::Baselines;
 use crate::counters::Counters;
 use crate::energy::Energy;
 use crate::execute::Execution;
+use crate::schema::described;
 use crate::timing::Slots;
 use scnn_isa::program::{Memory, Program};
 use serde::{Deserialize, Serialize};
 
-/// Version of the schema; it grows when a field changes its meaning.
+/// Version of the schema; it grows when the form changes, or the meaning of a field.
 pub const SCHEMA: u32 = 2;
 
-/// A report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Report {
-    /// Version of the schema.
-    pub schema: u32,
-    /// Name and version of the tool.
-    pub tool: String,
-    /// Name of the model.
-    pub model: String,
-    /// Name of the machine.
-    pub machine: String,
-    /// Mapping strategy.
-    pub mapping: String,
-    /// Options of the compilation.
-    pub options: Vec<String>,
-    /// Timing setting: `exact` or `fast`.
-    pub timing: String,
-    /// Inferences that the counts sum over.
-    pub samples: u32,
-    /// Clock of the machine, GHz.
-    pub clock_gigahertz: f64,
-    /// Rows and columns of PEs.
-    pub pes: [u32; 2],
-    /// Multipliers of the machine.
-    pub multipliers: u64,
-    /// Static area of the machine by component, mm2.
-    pub area_mm2: crate::area::Area,
-    /// Bandwidth of the DRAM, GB/s.
-    pub dram_gigabytes_per_second: f64,
-    /// Capacity of activation RAMs A and B of a PE, elements.
-    pub ram_elements: [u64; 2],
-    /// Sums over all layers.
-    pub totals: Costs,
-    /// Layers and host segments in the order of execution.
-    pub layers: Vec<Layer>,
-    /// Which tensor lies where, from which layer to which.
-    pub occupancy: Vec<Occupancy>,
+described! {
+    /// A report.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct Report {
+        /// Version of this schema.
+        pub schema: u32,
+        /// Name and version of the tool.
+        pub tool: String,
+        /// Name of the model.
+        pub model: String,
+        /// Name of the machine.
+        pub machine: String,
+        /// How the mapping was found, and what the search made small.
+        pub mapping: String,
+        /// Options of the compilation.
+        pub options: Vec<String>,
+        /// Timing setting: `exact` or `fast`.
+        pub timing: String,
+        /// Inferences that the counts sum over.
+        pub samples: u32,
+        /// Clock of the machine, GHz.
+        pub clock_gigahertz: f64,
+        /// Rows and columns of PEs.
+        pub pes: [u32; 2],
+        /// Multipliers of the machine.
+        pub multipliers: u64,
+        /// Static area of the machine by component, mm2.
+        pub area_mm2: crate::area::Area,
+        /// Bandwidth of the DRAM, GB/s.
+        pub dram_gigabytes_per_second: f64,
+        /// Capacity of activation RAMs A and B of a PE, elements.
+        pub ram_elements: [u64; 2],
+        /// Sums over all layers.
+        pub totals: Costs,
+        /// Layers and host segments in the order of execution.
+        pub layers: Vec<Layer>,
+        /// Which tensor lies where, from which layer to which.
+        pub occupancy: Vec<Occupancy>,
+    }
 }
 
-/// A layer or host segment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Layer {
-    /// Position in the order of execution.
-    pub index: u32,
-    /// Name.
-    pub name: String,
-    /// ONNX nodes it computes.
-    pub onnx_nodes: Vec<String>,
-    /// `scnn` or `host`.
-    pub engine: String,
-    /// `conv`, `linear`, `ppu` or `host`.
-    pub kind: String,
-    /// Extents; host segments have none.
-    pub shape: Option<Shape>,
-    /// Mapping; host segments have none.
-    pub mapping: Option<Mapping>,
-    /// Shares of non-zeros, 0..=1, mean over samples.
-    pub density: Density,
-    /// Against the float model, where that was asked for.
-    pub accuracy: Option<Accuracy>,
-    /// What most of the multipliers' time went to; absent where the array had nothing to do.
-    pub bound: Option<Bound>,
-    /// What it cost.
-    #[serde(flatten)]
-    pub costs: Costs,
-    /// Range of its instructions in the program.
-    pub instructions: [u32; 2],
-    /// Those instructions as text.
-    pub code: Vec<String>,
+described! {
+    /// A layer or host segment.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct Layer {
+        /// Position in the order of execution.
+        pub index: u32,
+        /// Name.
+        pub name: String,
+        /// ONNX nodes it computes.
+        pub onnx_nodes: Vec<String>,
+        /// `scnn` or `host`.
+        pub engine: String,
+        /// `conv`, `linear`, `ppu` or `host`.
+        pub kind: String,
+        /// Extents; host segments have none.
+        pub shape: Option<Shape>,
+        /// Mapping; host segments have none.
+        pub mapping: Option<Mapping>,
+        /// Shares of non-zeros, 0..=1, mean over samples.
+        pub density: Density,
+        /// Against the float model, where that was asked for.
+        pub accuracy: Option<Accuracy>,
+        /// What most of the multipliers' time went to; absent where the array had nothing to do.
+        pub bound: Option<Bound>,
+        /// What it cost.
+        #[serde(flatten)]
+        pub costs: Costs,
+        /// Range of its instructions in the program.
+        pub instructions: [u32; 2],
+        /// Those instructions as text.
+        pub code: Vec<String>,
+    }
 }
 
-/// What a layer cost, or all of them together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Costs {
-    /// Time.
-    pub cycles: CycleCounts,
+described! {
+    /// What a layer cost, or all of them together.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+    pub struct Costs {
+        /// Time.
+        pub cycles: CycleCounts,
+        /// Multiplications.
+        pub multiplies: Multiplies,
+        /// Useful multiplications over cycles x multipliers, 0..=1.
+        pub utilisation: f64,
+        /// Dense machines and the oracle on the same work: cycles, and their energy by component.
+        pub baselines: Baselines,
+        /// Energy, pJ.
+        pub energy_pj: EnergyByMachine,
+        /// Traffic to and from DRAM, bytes.
+        pub dram_bytes: DramBytes,
+        /// Events.
+        pub counters: Counters,
+    }
+}
+
+described! {
+    /// Time in cycles, and where it went.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+    pub struct CycleCounts {
+        /// Cycles.
+        pub total: u64,
+        /// What the mapper's model expected, if the program was mapped in the same run; never on a sum that lacks a part.
+        pub predicted: Option<u64>,
+        /// Multiplier slots by cause; they sum to cycles x PEs x multipliers.
+        pub slots: Slots,
+    }
+}
+
+described! {
     /// Multiplications.
-    pub multiplies: Multiplies,
-    /// Useful multiplications over cycles x multipliers, 0..=1.
-    pub utilisation: f64,
-    /// Dense machines and the oracle on the same work: cycles, and their energy by component.
-    pub baselines: Baselines,
-    /// Energy, pJ.
-    pub energy_pj: EnergyByMachine,
-    /// Traffic to and from DRAM, bytes.
-    pub dram_bytes: DramBytes,
-    /// Events.
-    pub counters: Counters,
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Multiplies {
+        /// Of two non-zeros with an output inside the plane.
+        pub useful: u64,
+        /// Done: placeholders and products outside the plane included.
+        pub issued: u64,
+        /// That a dense machine does.
+        pub dense: u64,
+    }
 }
 
-/// Time in cycles, and where it went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct CycleCounts {
-    /// Cycles.
-    pub total: u64,
-    /// What the mapper's model expected, if the program was mapped in the same run; never on a sum that lacks a part.
-    pub predicted: Option<u64>,
-    /// Multiplier slots by cause; they sum to cycles x PEs x multipliers.
-    pub slots: Slots,
+described! {
+    /// Energy in pJ.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+    pub struct EnergyByMachine {
+        /// By component.
+        #[serde(flatten)]
+        pub components: Energy,
+        /// The sum of the components.
+        pub total: f64,
+        /// DCNN on the array's layers.
+        pub dcnn: f64,
+        /// DCNN-opt on them.
+        pub dcnn_opt: f64,
+    }
 }
 
-/// Multiplications.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Multiplies {
-    /// Of two non-zeros with an output inside the plane.
-    pub useful: u64,
-    /// Done: placeholders and products outside the plane included.
-    pub issued: u64,
-    /// That a dense machine does.
-    pub dense: u64,
+described! {
+    /// Traffic to and from DRAM in bytes.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct DramBytes {
+        /// Weights, as encoded.
+        pub weights: u64,
+        /// Activations read.
+        #[serde(rename = "in")]
+        pub read: u64,
+        /// Activations written.
+        #[serde(rename = "out")]
+        pub written: u64,
+        /// Activations that did not fit their region, both ways.
+        pub spill: u64,
+    }
 }
 
-/// Energy in pJ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct EnergyByMachine {
-    /// By component.
-    #[serde(flatten)]
-    pub components: Energy,
-    /// The sum of the components.
-    pub total: f64,
-    /// DCNN on the array's layers.
-    pub dcnn: f64,
-    /// DCNN-opt on them.
-    pub dcnn_opt: f64,
+described! {
+    /// How near a layer's result is to the float model's.
+    #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct Accuracy {
+        /// Signal over quantisation noise, dB; absent when nothing differs.
+        pub sqnr_db: Option<f64>,
+        /// Largest difference of a value.
+        pub largest_error: f64,
+        /// Share of values at the end of the range, 0..=1.
+        pub saturated: f64,
+    }
 }
 
-/// Traffic to and from DRAM in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DramBytes {
-    /// Weights, as encoded.
-    pub weights: u64,
-    /// Activations read.
-    #[serde(rename = "in")]
-    pub read: u64,
-    /// Activations written.
-    #[serde(rename = "out")]
-    pub written: u64,
-    /// Activations that did not fit their region, both ways.
-    pub spill: u64,
+described! {
+    /// Extents of a layer.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Shape {
+        /// Images of the batch.
+        pub n: u32,
+        /// Input channels.
+        pub c: u32,
+        /// Rows of the input plane.
+        pub h: u32,
+        /// Columns of the input plane.
+        pub w: u32,
+        /// Output channels.
+        pub k: u32,
+        /// Rows of the kernel, or of the pooling window.
+        pub r: u32,
+        /// Columns of the kernel, or of the pooling window.
+        pub s: u32,
+        /// Steps of the window along rows and columns, positions.
+        pub stride: [u32; 2],
+        /// Padding above, left, below and right, positions; less than none where the edge of the plane is not read.
+        pub pad: [i32; 4],
+        /// Distance of the taps along rows and columns, positions.
+        pub dilation: [u32; 2],
+        /// Groups of the convolution.
+        pub groups: u32,
+        /// Rows of the output plane, before pooling.
+        pub out_h: u32,
+        /// Columns of the output plane, before pooling.
+        pub out_w: u32,
+    }
 }
 
-/// How near a layer's result is to the float model's.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Accuracy {
-    /// Signal over quantisation noise, dB; absent when nothing differs.
-    pub sqnr_db: Option<f64>,
-    /// Largest difference of a value.
-    pub largest_error: f64,
-    /// Share of values at the end of the range, 0..=1.
-    pub saturated: f64,
+described! {
+    /// How a layer lies on the machine.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Mapping {
+        /// Columns of the widest tile of a PE.
+        pub tile_w: u32,
+        /// Rows of the tallest tile of a PE.
+        pub tile_h: u32,
+        /// Largest output-channel group.
+        pub kc: u32,
+        /// PE groups.
+        pub pe_groups: u32,
+        /// Temporal tiles.
+        pub temporal_tiles: u32,
+        /// Unit-stride phases.
+        pub phases: u32,
+        /// Where the source lies.
+        pub resident_in: Memory,
+        /// Where the result goes.
+        pub resident_out: Memory,
+        /// The cut of the source plane over the PEs of a group, for each temporal tile.
+        pub tiling: Vec<TileCuts>,
+    }
 }
 
-/// Extents of a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)] // The field's letters: N C H W, K R S.
-pub struct Shape {
-    pub n: u32,
-    pub c: u32,
-    pub h: u32,
-    pub w: u32,
-    pub k: u32,
-    pub r: u32,
-    pub s: u32,
-    pub stride: [u32; 2],
-    pub pad: [i32; 4],
-    pub dilation: [u32; 2],
-    pub groups: u32,
-    pub out_h: u32,
-    pub out_w: u32,
+described! {
+    /// A temporal tile of a layer's source plane, cut over the PEs of a PE group.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct TileCuts {
+        /// Images of the batch that it holds: first, and one past the last.
+        pub images: [u32; 2],
+        /// Cuts of the rows, ascending.
+        pub y: Vec<u32>,
+        /// Cuts of the columns, ascending.
+        pub x: Vec<u32>,
+    }
 }
 
-/// How a layer lies on the machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mapping {
-    /// Columns of the widest tile of a PE.
-    pub tile_w: u32,
-    /// Rows of the tallest tile of a PE.
-    pub tile_h: u32,
-    /// Largest output-channel group.
-    pub kc: u32,
-    /// PE groups.
-    pub pe_groups: u32,
-    /// Temporal tiles.
-    pub temporal_tiles: u32,
-    /// Unit-stride phases.
-    pub phases: u32,
-    /// Where the source lies.
-    pub resident_in: Memory,
-    /// Where the result goes.
-    pub resident_out: Memory,
-    /// The cut of the source plane over the PEs of a group, for each temporal tile.
-    pub tiling: Vec<TileCuts>,
-}
-
-/// A temporal tile of a layer's source plane, cut over the PEs of a PE group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TileCuts {
-    /// Images of the batch that it holds: first, and one past the last.
-    pub images: [u32; 2],
-    /// Cuts of the rows, ascending.
-    pub y: Vec<u32>,
-    /// Cuts of the columns, ascending.
-    pub x: Vec<u32>,
-}
-
-/// Shares of non-zeros.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct Density {
-    pub weights: f64,
-    pub input: f64,
-    pub output: f64,
+described! {
+    /// Shares of non-zeros.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+    pub struct Density {
+        /// Of the weights; 1 where there are none.
+        pub weights: f64,
+        /// Of the input.
+        pub input: f64,
+        /// Of the output.
+        pub output: f64,
+    }
 }
 
 impl Report {

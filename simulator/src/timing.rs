@@ -20,6 +20,7 @@ mod work;
 pub use weights::WeightStream;
 pub use work::{Drain, LayerWork, Multiply, Place, Process, Task, Transfer};
 
+use crate::schema::described;
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 
@@ -46,10 +47,12 @@ impl Timing {
 
 macro_rules! slots {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
-        /// Where cycles x PEs x multipliers went, in multiplier slots; the parts sum to the whole exactly.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-        pub struct Slots {
-            $($(#[doc = $doc])* pub $name: u64,)*
+        described! {
+            /// Where cycles x PEs x multipliers went, in multiplier slots; the parts sum to the whole exactly.
+            #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+            pub struct Slots {
+                $($(#[doc = $doc])* pub $name: u64,)*
+            }
         }
 
         impl Slots {

@@ -12,6 +12,7 @@ use scnn_isa::machine::Machine;
 use scnn_isa::program::{Dtype, Program};
 use scnn_isa::verify::{Limits, verify_within};
 use scnn_simulator::report::Report;
+use scnn_simulator::report::columns::csv;
 use scnn_simulator::timing::Timing;
 use scnn_simulator::{Options, Simulator, snapshot};
 use scnnc::import::{ImportOptions, import_bytes};
@@ -71,13 +72,17 @@ pub fn program(bytes: &[u8]) {
     }
 }
 
-/// A JSON report; one that is accepted is written and read again as the same.
+/// A JSON report; one that is accepted is written and read again as the same, and can be told of.
 pub fn report(bytes: &[u8]) {
-    if let Ok(report) = serde_json::from_slice::<Report>(bytes) {
-        let text = serde_json::to_string(&report).unwrap_or_default();
-        let again = serde_json::from_str::<Report>(&text);
-        assert_eq!(again.ok().as_ref(), Some(&report));
+    let Ok(reports) = Report::read(bytes) else {
+        return;
+    };
+    for report in &reports {
+        let text = serde_json::to_vec(report).unwrap_or_default();
+        assert!(Report::read(&text).is_ok_and(|again| again == [report.clone()]));
+        let _ = (report.headline(), report.prediction_errors());
     }
+    let _ = csv(&reports);
 }
 
 /// Runs a program on zeros, if it is valid and asks for little; tells whether it was valid.

@@ -479,7 +479,7 @@ pub struct Diff {
 #[derive(Debug, Args)]
 pub struct Report {
     /// Reports of `run --report` or `compare --report`; several are shown side by side.
-    #[arg(required = true, value_name = "R.json")]
+    #[arg(required_unless_present = "schema", value_name = "R.json")]
     pub reports: Vec<PathBuf>,
     /// Write a page: one file of HTML that needs no network.
     #[arg(short, long, value_name = "R.html")]
@@ -490,6 +490,9 @@ pub struct Report {
     /// Write figures for papers: cycles by cause, energy by component, speed-up, as SVG.
     #[arg(long, value_name = "DIR")]
     pub svg: Option<PathBuf>,
+    /// Print the JSON schema of a report and stop.
+    #[arg(long, exclusive = true)]
+    pub schema: bool,
 }
 
 /// Verbs of machines.

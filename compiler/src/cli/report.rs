@@ -8,11 +8,17 @@ use super::failure::Failure;
 use super::{args, output, table};
 use scnn_isa::diagnostic::Code;
 use scnn_simulator::report::columns::csv;
-use scnn_simulator::report::{ReadError, Report};
+use scnn_simulator::report::{ReadError, Report, schema};
 use std::path::Path;
 
 /// `scnnc report`.
 pub fn report(options: &args::Report) -> Result<(), Failure> {
+    if options.schema {
+        // A JSON value always has a text.
+        let text = serde_json::to_string_pretty(&schema()).unwrap_or_default();
+        output::print(&format!("{text}\n"));
+        return Ok(());
+    }
     let mut reports = Vec::new();
     for path in &options.reports {
         reports.extend(read(path)?);
@@ -38,7 +44,7 @@ pub fn report(options: &args::Report) -> Result<(), Failure> {
 fn read(path: &Path) -> Result<Vec<Report>, Failure> {
     Report::read(&output::read(path)?).map_err(|error| {
         let code = match error {
-            ReadError::Json(_) => Code::NotAReport,
+            ReadError::Json(_) | ReadError::TooLarge { .. } => Code::NotAReport,
             ReadError::Schema { .. } => Code::ReportSchema,
         };
         Failure::file(code, path, &error.to_string())

@@ -22,6 +22,7 @@ mod passes;
 mod prune;
 mod recount;
 mod refusals;
+mod report_schema;
 mod snapshot;
 mod trace;
 mod zoo;

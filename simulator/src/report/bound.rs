@@ -1,7 +1,9 @@
 //! What bounds a layer.
 
+use crate::schema::{Definitions, Described};
 use crate::timing::Slots;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::fmt;
 
 macro_rules! bounds {
@@ -62,6 +64,12 @@ impl Bound {
             }
         }
         largest.map(|(bound, _)| bound)
+    }
+}
+
+impl Described for Bound {
+    fn schema(_: &mut Definitions) -> Value {
+        json!({ "enum": Self::all(&Slots::default()).map(|(bound, _)| bound) })
     }
 }
 

@@ -1,29 +1,32 @@
 //! Which tensor lies where while which layers run.
 
 use super::step;
+use crate::schema::described;
 use scnn_isa::ids::RegionId;
 use scnn_isa::instruction::{Instruction, Operand};
 use scnn_isa::program::{Memory, Program};
 use serde::{Deserialize, Serialize};
 
-/// A region of a memory and the layers during which it is in use.
-///
-/// In a RAM, `base` and `size` count elements of every PE; in DRAM, bytes. The size is what the compiler reserved from
-/// the densities it had measured; what exceeds it at run time is counted as spill.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Occupancy {
-    /// Name of the region.
-    pub region: String,
-    /// The tensor.
-    pub tensor: String,
-    /// `a`, `b` or `dram`.
-    pub memory: Memory,
-    /// First element, or byte.
-    pub base: u64,
-    /// Elements, or bytes.
-    pub size: u64,
-    /// First and last layer (by index) that name it.
-    pub layers: [u32; 2],
+described! {
+    /// A region of a memory and the layers during which it is in use.
+    ///
+    /// In a RAM, `base` and `size` count elements of every PE; in DRAM, bytes. The size is what the compiler reserved from
+    /// the densities it had measured; what exceeds it at run time is counted as spill.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Occupancy {
+        /// Name of the region.
+        pub region: String,
+        /// The tensor.
+        pub tensor: String,
+        /// `a`, `b` or `dram`.
+        pub memory: Memory,
+        /// First element, or byte.
+        pub base: u64,
+        /// Elements, or bytes.
+        pub size: u64,
+        /// First and last layer (by index) that name it.
+        pub layers: [u32; 2],
+    }
 }
 
 /// The regions of a program in the order in which they come into use; those that no instruction names are left out.
