@@ -180,6 +180,14 @@ impl Columns {
 }
 
 fn measure_block(walk: &BlockWalk, nonzeros: &Nonzeros, channel: u32, format: Format) -> Block {
+    // Where no gap is longer than an index can say, there are no placeholders.
+    if format.compressed && stored_zeros(format, walk.positions().saturating_sub(1)) == 0 {
+        let nonzeros = walk.count(nonzeros, channel);
+        return Block {
+            elements: nonzeros,
+            nonzeros,
+        };
+    }
     let mut block = Block::default();
     let behind = walk.each(nonzeros, channel, |zeros, _, _, _| {
         block.nonzeros += 1;

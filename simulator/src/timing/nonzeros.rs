@@ -65,9 +65,11 @@ impl Nonzeros {
 
 /// Walks the elements of the block of one (PE, channel, residue) in the order of its positions.
 pub struct BlockWalk {
-    rect: Rect,
-    residue: (u32, u32),
-    residues: Grid,
+    images: Span,
+    /// First row, how many, and how far they are apart.
+    rows: (u32, u32, u32),
+    /// How far columns are apart.
+    step: u32,
     columns: Span,
     /// Positions of a row.
     per_row: u32,
@@ -85,6 +87,7 @@ fn aligned(span: Span, residue: u32, modulus: u32) -> (u32, u32) {
 impl BlockWalk {
     /// The walk of a PE's rectangle, for the positions that are `residue` modulo `residues`.
     pub fn new(nonzeros: &Nonzeros, rect: Rect, residue: (u32, u32), residues: Grid) -> Self {
+        let (first_row, rows) = aligned(rect.y, residue.0, residues.rows);
         let (first, per_row) = aligned(rect.x, residue.1, residues.cols);
         let columns = Span::new(first, rect.x.end.max(first));
         let takes = |x| columns.contains(x) && (x - first).is_multiple_of(residues.cols);
@@ -96,14 +99,35 @@ impl BlockWalk {
             masks[words.clone()].to_vec()
         };
         Self {
-            rect,
-            residue,
-            residues,
+            images: rect.n,
+            rows: (first_row, rows, residues.rows),
+            step: residues.cols,
             columns,
             per_row,
             first_word: words.start,
             masks,
         }
+    }
+
+    /// Positions of the block.
+    pub fn positions(&self) -> u32 {
+        self.images.len() * self.rows.1 * self.per_row
+    }
+
+    /// Non-zeros of a channel.
+    pub fn count(&self, nonzeros: &Nonzeros, channel: u32) -> u32 {
+        let (first_row, rows, apart) = self.rows;
+        let mut count = 0;
+        for n in self.images.iter() {
+            for row in 0..rows {
+                let words = &nonzeros.row(n, channel, first_row + row * apart)[self.first_word..];
+                let words = words.iter().zip(&self.masks);
+                count += words
+                    .map(|(word, mask)| (word & mask).count_ones())
+                    .sum::<u32>();
+            }
+        }
+        count
     }
 
     /// Calls `element` with the zeros before it, image, row and column of every non-zero of a channel; returns the
@@ -115,11 +139,11 @@ impl BlockWalk {
         channel: u32,
         mut element: impl FnMut(u32, u32, u32, u32),
     ) -> u32 {
-        let (first_row, rows) = aligned(self.rect.y, self.residue.0, self.residues.rows);
+        let (first_row, rows, apart) = self.rows;
         let (mut at, mut next) = (0, 0);
-        for n in self.rect.n.iter() {
+        for n in self.images.iter() {
             for row in 0..rows {
-                let y = first_row + row * self.residues.rows;
+                let y = first_row + row * apart;
                 let words = &nonzeros.row(n, channel, y)[self.first_word..];
                 for (index, (&word, &mask)) in words.iter().zip(&self.masks).enumerate() {
                     let base = ((self.first_word + index) * 64) as u32;
@@ -128,10 +152,10 @@ impl BlockWalk {
                         let x = base + word.trailing_zeros();
                         word &= word - 1;
                         let column = x - self.columns.begin;
-                        let column = if self.residues.cols == 1 {
+                        let column = if self.step == 1 {
                             column
                         } else {
-                            column / self.residues.cols
+                            column / self.step
                         };
                         let position = at + column;
                         element(position - next, n, y, x);
@@ -179,6 +203,8 @@ mod tests {
             let mut found = Vec::new();
             let walk = BlockWalk::new(&nonzeros, rect, residue, residues);
             let behind = walk.each(&nonzeros, 1, |zeros, n, y, x| found.push((zeros, n, y, x)));
+            prop_assert_eq!(walk.count(&nonzeros, 1), found.len() as u32);
+            prop_assert_eq!(walk.positions(), found.iter().map(|found| found.0 + 1).sum::<u32>() + behind);
             let (mut expected, mut zeros) = (Vec::new(), 0);
             for n in 0..2 {
                 for y in (0..height).filter(|y| y % rows == residue.0) {

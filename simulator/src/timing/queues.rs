@@ -20,7 +20,7 @@
 mod avx2;
 
 use super::addresses::BankOf;
-use super::table::Table;
+use super::table::{Table, TapLane};
 use super::vectors::{Block, Classes, PassVectors};
 use scnn_isa::machine::Machine;
 
@@ -39,11 +39,19 @@ pub struct Steps<'a> {
     pub depth: u16,
 }
 
-impl Steps<'_> {
-    /// Steps of the block.
-    pub fn count(&self) -> u64 {
-        u64::from(self.block.end - self.block.begin) * self.table.vectors as u64
-    }
+/// The steps of one activation under one tap: in most of them no lane has a product.
+#[derive(Clone, Copy)]
+pub struct FewSteps<'a> {
+    /// The weights that have, in the order of their vectors.
+    pub lanes: &'a [TapLane],
+    /// The activation's part of the address.
+    pub address: i32,
+    /// Weight vectors, with those that have no product.
+    pub vectors: u32,
+    /// How addresses choose banks.
+    pub banks: BankOf,
+    /// Products that wait in front of a bank.
+    pub depth: u16,
 }
 
 /// The queues of one PE.
@@ -52,8 +60,38 @@ pub trait Queues: Clone {
     fn idle(&mut self, cycles: u64);
     /// Cycles until all queues are empty.
     fn longest(&self) -> u64;
+    /// Products that wait before a bank.
+    fn waiting(&self, bank: usize) -> u16;
+    /// One more product waits before a bank.
+    fn add(&mut self, bank: usize);
     /// Runs the steps; the cycles that they waited for banks.
     fn run(&mut self, steps: &Steps) -> u64;
+
+    /// Runs few steps; the cycles that they waited for banks. What passes between them passes at once.
+    fn run_few(&mut self, steps: &FewSteps) -> u64 {
+        let (mut waited, mut at, mut owed) = (0, 0, 0);
+        let bank = |lane: &TapLane| steps.banks.bank(steps.address, lane.address);
+        for lanes in steps.lanes.chunk_by(|a, b| a.vector == b.vector) {
+            let vector = lanes[0].vector;
+            let passed = (owed + vector - at).min(u32::from(u16::MAX)) as u16;
+            let wait = |lane| {
+                let to = bank(lane);
+                let arriving = lanes.iter().filter(|other| bank(other) == to).count() as u16;
+                let waiting = self.waiting(to).saturating_sub(passed);
+                (waiting + arriving.min(steps.depth)).saturating_sub(steps.depth)
+            };
+            let wait = lanes.iter().map(wait).max().unwrap_or(0);
+            self.idle(u64::from(passed) + u64::from(wait));
+            for lane in lanes {
+                self.add(bank(lane));
+            }
+            // The step's own cycle.
+            (at, owed) = (vector + 1, 1);
+            waited += u64::from(wait);
+        }
+        self.idle(u64::from(owed + steps.vectors - at));
+        waited
+    }
 }
 
 /// The queues of all PEs, in the form that suits the machine.
@@ -151,6 +189,14 @@ impl Queues for Wide {
         u64::from(self.waiting.iter().copied().max().unwrap_or(0))
     }
 
+    fn waiting(&self, bank: usize) -> u16 {
+        self.waiting[bank]
+    }
+
+    fn add(&mut self, bank: usize) {
+        self.waiting[bank] += 1;
+    }
+
     fn run(&mut self, steps: &Steps) -> u64 {
         let mut waited = 0;
         for vector in steps.block.begin..steps.block.end {
@@ -199,6 +245,14 @@ impl Queues for Bytes {
 
     fn longest(&self) -> u64 {
         u64::from(self.0.into_iter().max().unwrap_or(0))
+    }
+
+    fn waiting(&self, bank: usize) -> u16 {
+        u16::from(self.0[bank])
+    }
+
+    fn add(&mut self, bank: usize) {
+        self.0[bank] += 1;
     }
 
     #[cfg(target_arch = "x86_64")]

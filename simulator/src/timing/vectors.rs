@@ -21,6 +21,8 @@ pub struct Classes {
     inside: Vec<bool>,
     taps: usize,
     count: usize,
+    /// By class: the tap, if it is the only one inside.
+    only_tap: Vec<Option<u32>>,
     /// Kinds of columns: a class is one and the kind of row times these and the kind of column.
     kinds_of_cols: u32,
 }
@@ -33,7 +35,15 @@ impl Classes {
                 inside.extend(row.iter().flat_map(|&r| col.iter().map(move |&s| r && s)));
             }
         }
+        let only_tap = inside.chunks(taps).map(|inside| {
+            let mut taps = (0u32..).zip(inside).filter(|(_, inside)| **inside);
+            match (taps.next(), taps.next()) {
+                (Some((tap, _)), None) => Some(tap),
+                _ => None,
+            }
+        });
         Self {
+            only_tap: only_tap.collect(),
             inside,
             taps,
             count: 1 + rows.len() * cols.len(),
@@ -53,9 +63,16 @@ impl Classes {
     }
 }
 
-/// Bit of a class in a set of classes; all beyond the last bit share it.
-pub const fn class_bit(class: usize) -> u64 {
-    1 << if class < 63 { class } else { 63 }
+/// The bit that all classes from this number on share in a set of classes.
+pub const SHARED_BIT: usize = 63;
+
+/// Bit of a class in a set of classes.
+const fn class_bit(class: usize) -> u64 {
+    1 << if class < SHARED_BIT {
+        class
+    } else {
+        SHARED_BIT
+    }
 }
 
 /// The kinds of positions along an axis for one residue: which taps keep them in the plane.
@@ -97,6 +114,17 @@ pub struct Block {
     pub end: u32,
     /// The classes of its lanes, by [`class_bit`].
     pub classes: u64,
+    /// All that it is, if it is this little.
+    pub lone: Option<Lone>,
+}
+
+/// A block of one activation that has products under one tap only, which no other of its (channel, residue) has.
+#[derive(Clone, Copy, Debug)]
+pub struct Lone {
+    /// The tap, r major.
+    pub tap: u32,
+    /// The activation's part of the address.
+    pub address: i32,
 }
 
 /// The activation vectors of a pass, for all PEs of a group.
@@ -283,34 +311,46 @@ impl Builder<'_> {
     fn channel(&self, channel: u32) -> ChannelVectors {
         let mut vectors = ChannelVectors::default();
         for residue in &self.residues {
+            let first = vectors.blocks.len();
+            let (mut known, mut shared) = (0, 0);
             for (number, pe) in residue.pes.iter().enumerate() {
                 let begin = vectors.occupied.len() as u32;
-                let classes = self.block(channel, residue, pe, &mut vectors);
+                let (classes, last) = self.block(channel, residue, pe, &mut vectors);
                 let end = vectors.occupied.len() as u32;
+                (known, shared) = (known | classes, shared | known & classes);
                 if end > begin {
+                    let alone = end - begin == 1 && vectors.occupied[begin as usize] == 1;
+                    let (class, address) = last;
                     vectors.blocks.push(Block {
                         pe: number as u32,
                         begin,
                         end,
                         classes,
+                        lone: residue.classes.only_tap[class]
+                            .filter(|_| alone)
+                            .map(|tap| Lone { tap, address }),
                     });
                 }
+            }
+            for block in &mut vectors.blocks[first..] {
+                block.lone = block.lone.filter(|_| block.classes & shared == 0);
             }
             vectors.ends.push(vectors.blocks.len() as u32);
         }
         vectors
     }
 
+    /// Appends the vectors of a block; the classes of its lanes, and class and address of the last that has products.
     fn block(
         &self,
         channel: u32,
         residue: &Residue,
         pe: &PeLines,
         into: &mut ChannelVectors,
-    ) -> u64 {
+    ) -> (u64, (usize, i32)) {
         let kinds_of_cols = residue.classes.kinds_of_cols;
         let keeps_addresses = matches!(self.spacing.banks, BankOf::Xor(_));
-        let mut classes = 0;
+        let (mut classes, mut last) = (0, (0, 0));
         let behind = pe.walk.each(self.nonzeros, channel, |zeros, n, y, x| {
             self.skip(into, stored_zeros(self.format, zeros));
             let (row, row_kind) = pe.rows.1[(y - pe.rows.0) as usize];
@@ -321,6 +361,7 @@ impl Builder<'_> {
                 let address = self.accumulators.position(image, row, col);
                 let address = self.spacing.banks.part(address);
                 classes |= class_bit(class);
+                last = (class, address);
                 into.places.push(self.spacing.place(class, address));
                 if keeps_addresses {
                     into.addresses.push(address);
@@ -335,7 +376,7 @@ impl Builder<'_> {
         if into.filled > 0 {
             self.flush(into);
         }
-        classes
+        (classes, last)
     }
 
     /// Lanes of zeros.

@@ -2,9 +2,9 @@
 
 use super::stream::Arrived;
 use crate::timing::Slots;
-use crate::timing::queues::{AllQueues, Queues, Steps};
+use crate::timing::queues::{AllQueues, FewSteps, Queues, Steps};
 use crate::timing::table::Table;
-use crate::timing::vectors::{Block, Classes, PassVectors};
+use crate::timing::vectors::{Block, Classes, Lone, PassVectors};
 use scnn_isa::machine::Machine;
 
 /// The PEs of the array.
@@ -90,7 +90,6 @@ impl Run<'_> {
         let Arrived { by_bus, at, .. } = *self.arrived;
         let mut latest = 0;
         for &block in self.blocks {
-            self.table.know(block.classes, self.classes);
             let pe = self.pes[block.pe as usize];
             let mut begin = finish[pe];
             if begin < at {
@@ -100,15 +99,29 @@ impl Run<'_> {
                 queues[pe].idle(at - begin);
                 begin = at;
             }
-            let steps = Steps {
-                vectors: self.vectors,
-                block,
-                table: self.table,
-                classes: self.classes,
-                depth,
+            let vectors = self.table.vectors as u32;
+            let stalls = if let Some(Lone { tap, address }) = block.lone {
+                let banks = self.table.spacing().banks;
+                let lanes = self.table.of_tap(tap);
+                let steps = FewSteps {
+                    lanes,
+                    address,
+                    vectors,
+                    banks,
+                    depth,
+                };
+                queues[pe].run_few(&steps)
+            } else {
+                self.table.know(block.classes, self.classes);
+                queues[pe].run(&Steps {
+                    vectors: self.vectors,
+                    block,
+                    table: self.table,
+                    classes: self.classes,
+                    depth,
+                })
             };
-            let stalls = queues[pe].run(&steps);
-            let count = steps.count();
+            let count = u64::from(block.end - block.begin) * u64::from(vectors);
             finish[pe] = begin + count + stalls;
             waits.bank_stall += stalls;
             latest = latest.max(finish[pe]);

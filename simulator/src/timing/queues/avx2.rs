@@ -8,10 +8,13 @@ use std::arch::x86_64::{
     _mm256_loadu_si256, _mm256_min_epu8, _mm256_or_si256, _mm256_set1_epi8, _mm256_setzero_si256,
     _mm256_storeu_si256, _mm256_subs_epu8, _mm256_testz_si256,
 };
+use std::ops::Range;
 
 const BANKS: usize = super::Bytes::BANKS;
 /// Bytes from the row of a weight vector to that of the next.
 const ROW: usize = 2 * BANKS;
+/// Lanes of an activation vector that have a form of their own.
+const LANES: usize = 4;
 /// Steps after which it is asked whether any had to wait.
 const CHUNK: usize = 8;
 
@@ -25,27 +28,32 @@ pub fn run(waiting: &mut [u8; BANKS], steps: &Steps) -> u64 {
     };
     let (vectors, weights) = (steps.vectors, steps.table.vectors);
     let rows = steps.table.rows();
+    let block = steps.block.begin as usize..steps.block.end as usize;
+    let places = &vectors.places[block.start * vectors.width..block.end * vectors.width];
+    debug_assert!(
+        places
+            .iter()
+            .all(|&place| place as usize + (weights - 1) * ROW + BANKS <= rows.len()),
+        "the places of a pass lie in its table"
+    );
     let mut waited = 0;
-    for vector in steps.block.begin as usize..steps.block.end as usize {
-        let occupied = usize::from(vectors.occupied[vector]);
-        let places = &vectors.places[vector * vectors.width..][..occupied];
-        debug_assert!(
-            places
-                .iter()
-                .all(|&place| place as usize + (weights - 1) * ROW + BANKS <= rows.len()),
-            "the places of a pass lie in its table"
-        );
-        waited += match *places {
-            [] => {
-                queues.idle(weights);
-                0
+    match places.as_chunks::<LANES>() {
+        (places, []) if vectors.width == LANES => {
+            let together = (CHUNK / weights.max(1)).max(1);
+            for places in places.chunks(together) {
+                for begin in (0..weights).step_by(CHUNK) {
+                    let weights = begin..weights.min(begin + CHUNK);
+                    waited += queues.pass(rows, places, weights);
+                }
             }
-            [a] => queues.pass(rows, [a], weights),
-            [a, b] => queues.pass(rows, [a, b], weights),
-            [a, b, c] => queues.pass(rows, [a, b, c], weights),
-            [a, b, c, d] => queues.pass(rows, [a, b, c, d], weights),
-            _ => queues.pass_many(rows, places, weights),
-        };
+        }
+        _ => {
+            for vector in block {
+                let places = &vectors.places[vector * vectors.width..];
+                let occupied = usize::from(vectors.occupied[vector]);
+                waited += queues.pass_many(rows, &places[..occupied], weights);
+            }
+        }
     }
     *waiting = bytes(queues.products);
     waited
@@ -58,53 +66,44 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// All weight vectors against one activation vector.
+    /// Some weight vectors against some activation vectors. A lane without products has the place of a row of zeros.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn pass<const N: usize>(&mut self, rows: &[u8], places: [u32; N], weights: usize) -> u64 {
+    fn pass(&mut self, rows: &[u8], places: &[[u32; LANES]], weights: Range<usize>) -> u64 {
         let one = _mm256_set1_epi8(1);
-        let mut waited = 0;
-        for begin in (0..weights).step_by(CHUNK) {
-            let end = weights.min(begin + CHUNK);
-            // As long as nothing waits, a step needs no decision.
-            let (mut products, mut over) = (self.products, _mm256_setzero_si256());
-            let mut at = places.map(|place| {
-                let row = place as usize + begin * ROW;
-                rows.as_ptr().wrapping_add(row)
-            });
-            let mut left = end - begin;
-            while left > 0 {
-                let mut arriving = row(at[0]);
-                for &lane in &at[1..] {
-                    arriving = _mm256_adds_epu8(arriving, row(lane));
-                }
-                at = at.map(|lane| lane.wrapping_add(ROW));
-                let arrived = _mm256_adds_epu8(products, arriving);
+        // As long as nothing waits, a step needs no decision.
+        let (mut products, mut over) = (self.products, _mm256_setzero_si256());
+        for places in places {
+            let mut lanes = places.map(|place| row_of(rows, place, weights.start));
+            for _ in weights.clone() {
+                let arrived = _mm256_adds_epu8(products, arriving(lanes));
+                lanes = lanes.map(|lane| lane.wrapping_add(ROW));
                 over = _mm256_or_si256(over, _mm256_subs_epu8(arrived, self.depth));
                 products = _mm256_subs_epu8(arrived, one);
-                left -= 1;
             }
-            if _mm256_testz_si256(over, over) == 1 {
-                self.products = products;
-                continue;
-            }
-            for step in begin..end {
-                waited += self.issue(arriving(rows, places, step));
+        }
+        if _mm256_testz_si256(over, over) == 1 {
+            self.products = products;
+            return 0;
+        }
+        let mut waited = 0;
+        for places in places {
+            for step in weights.clone() {
+                let lanes = places.map(|place| row_of(rows, place, step));
+                waited += self.issue(arriving(lanes));
             }
         }
         waited
     }
 
-    /// The same for any number of lanes.
+    /// All weight vectors against an activation vector of any number of lanes.
     #[target_feature(enable = "avx2")]
     fn pass_many(&mut self, rows: &[u8], places: &[u32], weights: usize) -> u64 {
         let mut waited = 0;
         for step in 0..weights {
-            let base = rows.as_ptr().wrapping_add(step * ROW);
             let mut arriving = _mm256_setzero_si256();
             for &place in places {
-                let lane = row(base.wrapping_add(place as usize));
-                arriving = _mm256_adds_epu8(arriving, lane);
+                arriving = _mm256_adds_epu8(arriving, row(row_of(rows, place, step)));
             }
             waited += self.issue(arriving);
         }
@@ -128,25 +127,22 @@ impl Waiting {
         self.products = _mm256_subs_epu8(arrived, _mm256_set1_epi8(1));
         u64::from(wait)
     }
+}
 
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn idle(&mut self, cycles: usize) {
-        let cycles = cycles.min(255) as u8;
-        self.products = _mm256_subs_epu8(self.products, _mm256_set1_epi8(cycles as i8));
-    }
+/// Where the products of weight vector `step` with the activation of `place` are.
+#[inline]
+fn row_of(rows: &[u8], place: u32, step: usize) -> *const u8 {
+    rows.as_ptr()
+        .wrapping_add(place as usize)
+        .wrapping_add(step.wrapping_mul(ROW))
 }
 
 /// The products of a step by bank.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn arriving<const N: usize>(rows: &[u8], places: [u32; N], step: usize) -> __m256i {
-    let base = rows.as_ptr().wrapping_add(step * ROW);
-    let mut sum = row(base.wrapping_add(places[0] as usize));
-    for &place in &places[1..] {
-        sum = _mm256_adds_epu8(sum, row(base.wrapping_add(place as usize)));
-    }
-    sum
+fn arriving(lanes: [*const u8; LANES]) -> __m256i {
+    let [a, b, c, d] = lanes.map(|lane| row(lane));
+    _mm256_adds_epu8(_mm256_adds_epu8(a, b), _mm256_adds_epu8(c, d))
 }
 
 #[inline]
