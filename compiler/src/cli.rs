@@ -10,6 +10,8 @@ mod diff;
 mod dump;
 mod explain;
 mod failure;
+mod given;
+mod grid;
 mod highlight;
 mod inspect;
 mod internal;
@@ -29,6 +31,7 @@ mod samples;
 mod sensitivity;
 mod shell;
 mod snapshot;
+mod stages;
 mod table;
 mod tensors;
 mod trace;
@@ -36,7 +39,7 @@ mod widths;
 mod zoo;
 
 use args::{Arguments, Verb};
-use clap::Parser;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use failure::Failure;
 use scnnc::accuracy;
 use std::process::ExitCode;
@@ -44,16 +47,17 @@ use std::process::ExitCode;
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     interrupt::install();
-    let arguments = Arguments::parse();
+    let matches = Arguments::command().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let subject = arguments.subject().map(|path| path.display().to_string());
     memory::limit(arguments.limit_memory, subject);
     if arguments.reducing {
         output::discard();
     }
-    internal::guard(&arguments, || run_verb(&arguments))
+    internal::guard(&arguments, || run_verb(&arguments, &matches))
 }
 
-fn run_verb(arguments: &Arguments) -> ExitCode {
+fn run_verb(arguments: &Arguments, matches: &ArgMatches) -> ExitCode {
     if let Some(code) = &arguments.explain {
         return finish(program::explain(code));
     }
@@ -68,6 +72,9 @@ fn run_verb(arguments: &Arguments) -> ExitCode {
             .num_threads(threads)
             .build_global();
     }
+    if let Err(failure) = given::refuse_idle(verb, matches) {
+        return finish(Err(failure));
+    }
     finish(match verb {
         Verb::Compile(options) => build::compile(options),
         Verb::Run(options) => run::run(options),
@@ -81,10 +88,7 @@ fn run_verb(arguments: &Arguments) -> ExitCode {
         Verb::Diff(options) => diff::diff(options),
         Verb::Report(options) => report::report(options),
         Verb::Machine(verb) => machine::machine(verb),
-        Verb::Ops => {
-            model::ops();
-            Ok(())
-        }
+        Verb::Ops(options) => model::ops(options),
         Verb::Check(options) => model::check(options),
         Verb::Zoo(verb) => zoo::zoo(verb),
         Verb::Paper(options) => paper::paper(options),

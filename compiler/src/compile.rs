@@ -131,6 +131,63 @@ pub enum CompileError {
     Invalid(Vec<Problem>),
 }
 
+/// A part of a compilation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The graph is brought into the machine's form.
+    Transform,
+    /// The float model runs on the calibration samples.
+    Calibrate,
+    /// Scales, integer weights, product shifts.
+    Quantise,
+    /// Tiles, output-channel groups, places in memory.
+    Map,
+    /// Weights are packed, instructions written and verified.
+    Emit,
+}
+
+impl Stage {
+    /// All, in order.
+    pub const ALL: [Self; 5] = [
+        Self::Transform,
+        Self::Calibrate,
+        Self::Quantise,
+        Self::Map,
+        Self::Emit,
+    ];
+
+    /// In a word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Transform => "transform",
+            Self::Calibrate => "calibrate",
+            Self::Quantise => "quantise",
+            Self::Map => "map",
+            Self::Emit => "emit",
+        }
+    }
+}
+
+/// Who is told how a compilation goes on.
+pub trait Observer {
+    /// A stage begins.
+    fn stage(&mut self, _stage: Stage) {}
+    /// The graph after import, and after every transform.
+    fn graph(&mut self, _pass: &str, _graph: &Graph) {}
+}
+
+/// Nobody.
+impl Observer for () {}
+
+/// Who wants the graphs alone.
+struct Graphs<'a>(&'a mut dyn FnMut(&str, &Graph));
+
+impl Observer for Graphs<'_> {
+    fn graph(&mut self, pass: &str, graph: &Graph) {
+        (self.0)(pass, graph);
+    }
+}
+
 /// Compiles the model at `path`; `observe` is shown the graph after import and after every transform.
 ///
 /// # Errors
@@ -143,17 +200,18 @@ pub fn compile(
     let import_options = ImportOptions {
         dims: options.dims.clone(),
     };
-    compile_imported(import(path, &import_options)?, options, observe)
+    let imported = import(path, &import_options)?;
+    compile_imported(imported, options, &mut Graphs(observe))
 }
 
-/// Compiles an imported model; `observe` is shown the graph after import and after every transform.
+/// Compiles an imported model, and tells the observer of its stages and of the graph after import and every transform.
 ///
 /// # Errors
 /// See [`CompileError`].
 pub fn compile_imported(
     imported: Imported,
     options: &Options,
-    observe: &mut dyn FnMut(&str, &Graph),
+    observer: &mut dyn Observer,
 ) -> Result<Compiled, CompileError> {
     let Imported {
         mut graph,
@@ -163,9 +221,11 @@ pub fn compile_imported(
     } = imported;
     // It refers to the weights, which are not needed twice from here on.
     drop(source);
-    observe("import", &graph);
-    transform::run_all(&mut graph, observe);
+    observer.stage(Stage::Transform);
+    observer.graph("import", &graph);
+    transform::run_all(&mut graph, &mut |pass, graph| observer.graph(pass, graph));
     refuse_host(&graph, options)?;
+    observer.stage(Stage::Calibrate);
     let (float, calibration, observed) = calibrated(&graph, typed, options)?;
     float.rest();
     let Integers {
@@ -173,9 +233,14 @@ pub fn compile_imported(
         occupancy,
         mapped,
         program,
-    } = integers(&graph, &calibration, &hash, options, |network| {
-        Occupancy::of(network, &observed)
-    })?;
+    } = integers(
+        &graph,
+        &calibration,
+        &hash,
+        options,
+        |network| Occupancy::of(network, &observed),
+        observer,
+    )?;
     Ok(Compiled {
         graph,
         float,
@@ -211,10 +276,14 @@ pub fn integers(
     hash: &str,
     options: &Options,
     occupancy: impl FnOnce(&Quantised) -> Occupancy,
+    observer: &mut dyn Observer,
 ) -> Result<Integers, CompileError> {
+    observer.stage(Stage::Quantise);
     let network = quantise::quantise(graph, calibration, &options.machine, &options.quantise)?;
     let occupancy = occupancy(&network);
+    observer.stage(Stage::Map);
     let (mapped, mapping) = map_network(&network, &occupancy, options)?;
+    observer.stage(Stage::Emit);
     let provenance = Provenance {
         tool: concat!("scnnc ", env!("CARGO_PKG_VERSION")).to_owned(),
         model: graph.name.clone(),

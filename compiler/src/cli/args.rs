@@ -1,5 +1,6 @@
 //! Verbs and options.
 
+use super::stages::Loudness;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use scnnc::calibrate::Method;
 use scnnc::prune::Pattern;
@@ -77,7 +78,7 @@ pub enum Verb {
     #[command(subcommand)]
     Machine(Machine),
     /// List every ONNX operator that is known, and where it runs.
-    Ops,
+    Ops(Ops),
     /// Tell what of a model would run where, without compiling it.
     Check(Check),
     /// List or make the networks of the zoo.
@@ -168,12 +169,26 @@ pub struct Compilation {
     /// Compute the network before and after every transform, and fail at the first that changes a value.
     #[arg(long)]
     pub verify_passes: bool,
-    /// Say less: no warnings.
-    #[arg(short, long)]
+    /// Say less: neither progress nor warnings.
+    #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// Say more: how long each stage took.
+    #[arg(short, long)]
+    pub verbose: bool,
     /// Fail with an internal error if a transform's result holds this ONNX node: tries the report of such errors.
     #[arg(long, value_name = "NODE", hide = true)]
     pub provoke: Option<String>,
+}
+
+impl Compilation {
+    /// How much to say beside the result.
+    pub fn loudness(&self) -> Loudness {
+        match (self.quiet, self.verbose) {
+            (true, _) => Loudness::Quiet,
+            (false, true) => Loudness::Verbose,
+            (false, false) => Loudness::Usual,
+        }
+    }
 }
 
 /// How a model is pruned before it is calibrated.
@@ -256,6 +271,9 @@ pub struct Compile {
     /// The program file to write.
     #[arg(short, long, value_name = "OUT.scnn")]
     pub output: PathBuf,
+    /// Tell of the program as JSON.
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub compilation: Compilation,
 }
@@ -289,6 +307,9 @@ pub struct Run {
     /// Write the report as JSON.
     #[arg(long, value_name = "R.json")]
     pub report: Option<PathBuf>,
+    /// Print the report as JSON instead of a table; what follows the table otherwise goes to standard error.
+    #[arg(long)]
+    pub json: bool,
     /// Write every layer's integer input, weights, output and a layer.json into a folder.
     #[arg(long, value_name = "DIR")]
     pub dump: Option<PathBuf>,
@@ -336,6 +357,9 @@ pub struct Compare {
     /// Write the three machines' reports as JSON.
     #[arg(long, value_name = "R.json")]
     pub report: Option<PathBuf>,
+    /// Print them as JSON instead of tables.
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub compilation: Compilation,
 }
@@ -387,6 +411,9 @@ pub struct Sensitivity {
     /// Write the points as CSV or JSON.
     #[arg(short, long, value_name = "S.csv|S.json")]
     pub output: Option<PathBuf>,
+    /// Print them as JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub compilation: Compilation,
 }
@@ -401,6 +428,9 @@ pub struct Explain {
     /// Inputs to count activations on, as for `run`. Without them: seeded noise.
     #[arg(long, value_name = "[NAME=]FILE")]
     pub input: Vec<String>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub compilation: Compilation,
 }
@@ -439,6 +469,9 @@ pub struct Verify {
     /// The machine it shall run on; its own otherwise.
     #[arg(long, value_name = "PRESET|FILE")]
     pub machine: Option<String>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -474,6 +507,9 @@ pub struct Diff {
     /// Leave the instructions out.
     #[arg(long)]
     pub brief: bool,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -499,7 +535,11 @@ pub struct Report {
 #[derive(Debug, Subcommand)]
 pub enum Machine {
     /// List the presets.
-    List,
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show every parameter, where it comes from and what it means.
     Show {
         /// Name of a preset, or a YAML file.
@@ -507,6 +547,9 @@ pub enum Machine {
         /// Print a complete machine file instead.
         #[arg(long)]
         yaml: bool,
+        /// As JSON.
+        #[arg(long, conflicts_with = "yaml")]
+        json: bool,
     },
     /// Check a machine file.
     Check {
@@ -516,19 +559,33 @@ pub enum Machine {
 }
 
 #[derive(Debug, Args)]
+pub struct Ops {
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Check {
     /// The ONNX file.
     pub model: PathBuf,
     /// Value of a symbolic dimension; may be repeated.
     #[arg(long = "dim", value_name = "NAME=VALUE")]
     pub dims: Vec<String>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The zoo: real architectures with synthetic weights of published densities.
 #[derive(Debug, Subcommand)]
 pub enum Zoo {
     /// List the networks.
-    List,
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Write a network as ONNX, with the image that its densities are set on.
     Make(ZooMake),
 }

@@ -3,17 +3,19 @@
 use super::args::{Compilation, Compile, Mapping, Objective};
 use super::failure::Failure;
 pub use super::samples::{inputs_of, inputs_of_program, read_samples};
+use super::stages::Stages;
 use super::{machine, output, prune, samples, widths};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::machine::Machine;
 use scnnc::calibrate::{Calibration, synthetic};
-use scnnc::compile::{self, CompileError, Compiled, Options};
+use scnnc::compile::{self, CompileError, Compiled, Observer, Options, Stage};
 use scnnc::graph::Graph;
 use scnnc::import::{ImportOptions, Imported, import};
 use scnnc::map::{self, Strategy};
 use scnnc::pass_check::PassCheck;
 use scnnc::prune::budget::Budget;
 use scnnc::quantise;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -21,12 +23,24 @@ pub use scnnc::compile::Sample;
 
 /// `scnnc compile`.
 pub fn compile(options: &Compile) -> Result<(), Failure> {
-    let imported = open(&options.model, &options.compilation)?;
-    let compiled = build(&options.model, imported, &options.compilation, &[])?;
+    let stages = stages(&options.compilation, 0);
+    let imported = open(&options.model, &options.compilation, &stages)?;
+    let compiled = build(&options.model, imported, &options.compilation, &[], &stages)?;
+    stages.finish();
     let bytes = compiled.program.to_bytes();
     output::write(&options.output, &bytes)?;
     let program = &compiled.program;
     let segments = program.segments.len();
+    if options.json {
+        output::print_json(&json!({
+            "program": options.output,
+            "layers": program.layers.len(),
+            "instructions": program.code.len(),
+            "host_segments": segments,
+            "bytes": bytes.len(),
+        }));
+        return Ok(());
+    }
     output::print(&format!(
         "{}: {} layers, {} instructions, {} host segment{}, {} bytes\n",
         options.output.display(),
@@ -39,8 +53,16 @@ pub fn compile(options: &Compile) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The stages of a command that compiles a model once and does `more` with it.
+pub fn stages(compilation: &Compilation, more: usize) -> Stages {
+    let pruning = usize::from(compilation.pruning.says_how_much());
+    let count = 1 + pruning + Stage::ALL.len() + more;
+    Stages::new(count, compilation.loudness())
+}
+
 /// Imports a model.
-pub fn open(path: &Path, compilation: &Compilation) -> Result<Imported, Failure> {
+pub fn open(path: &Path, compilation: &Compilation, stages: &Stages) -> Result<Imported, Failure> {
+    stages.begin("import");
     let options = ImportOptions {
         dims: dims(&compilation.dims)?,
     };
@@ -54,10 +76,19 @@ pub fn build(
     imported: Imported,
     compilation: &Compilation,
     samples: &[Sample],
+    stages: &Stages,
 ) -> Result<Compiled, Failure> {
     let machine = machine::load(&compilation.machine)?;
-    let (imported, pruning) = pruned(path, imported, compilation, samples, &machine)?;
-    build_on(path, imported, compilation, samples, machine, pruning)
+    let (imported, pruning) = pruned(path, imported, compilation, samples, &machine, stages)?;
+    build_on(
+        path,
+        imported,
+        compilation,
+        samples,
+        machine,
+        pruning,
+        stages,
+    )
 }
 
 /// Prunes an imported model as the options ask, tells of it and saves what they want saved. The model, and what was
@@ -68,14 +99,16 @@ pub fn pruned(
     compilation: &Compilation,
     samples: &[Sample],
     machine: &Machine,
+    stages: &Stages,
 ) -> Result<(Imported, Option<String>), Failure> {
     let Some(request) = prune::request(&compilation.pruning)? else {
         return Ok((imported, None));
     };
+    stages.begin("prune");
     let (options, labels) = options(&imported, compilation, samples, machine.clone())?;
-    let (labels, quiet) = (labels.as_deref(), compilation.quiet);
-    let (imported, pruned) = prune::prune(path, &imported, &request, &options, labels, quiet)?;
-    output::print(&prune::table(&pruned));
+    let labels = labels.as_deref();
+    let (imported, pruned) = prune::prune(path, &imported, &request, &options, labels, stages)?;
+    stages.print(&prune::table(&pruned));
     prune::save(path, &compilation.pruning, &pruned)?;
     Ok((imported, Some(prune::words(&request, &pruned))))
 }
@@ -88,35 +121,34 @@ pub fn build_on(
     samples: &[Sample],
     machine: Machine,
     pruning: Option<String>,
+    stages: &Stages,
 ) -> Result<Compiled, Failure> {
     let (mut options, _) = options(&imported, compilation, samples, machine)?;
     options.pruning = pruning;
-    let mut dump = Dump {
-        folder: compilation.dump_ir.as_deref(),
-        number: 0,
-        failure: None,
+    let mut watch = Watch {
+        compilation,
+        stages,
+        dump: Dump {
+            folder: compilation.dump_ir.as_deref(),
+            number: 0,
+            failure: None,
+        },
+        check: None,
     };
-    let mut check = None;
     if compilation.verify_passes {
         let noise = || synthetic(&imported.graph, options.seed);
         let inputs = options.samples.1.first().cloned().unwrap_or_else(noise);
-        check = Some(PassCheck::new(inputs));
+        watch.check = Some(PassCheck::new(inputs));
     }
-    let result = compile::compile_imported(imported, &options, &mut |name, graph| {
-        provoke(compilation, name, graph);
-        dump.write(name, graph);
-        if let Some(check) = &mut check {
-            check.observe(name, graph);
-        }
-    });
-    if let Some(failure) = dump.failure {
+    let result = compile::compile_imported(imported, &options, &mut watch);
+    if let Some(failure) = watch.dump.failure {
         return Err(failure);
     }
-    if let Some(check) = check {
+    if let Some(check) = watch.check {
         let passes = check
             .finish()
             .map_err(|error| Failure::check(Code::PassChanged, error.to_string(), Vec::new()))?;
-        output::print(&format!(
+        stages.print(&format!(
             "verified  {passes} passes: none changes what the network computes\n"
         ));
     }
@@ -126,7 +158,7 @@ pub fn build_on(
         }
         _ => Failure::compile(path, &error),
     })?;
-    warn_of_noise(&options, compilation);
+    warn_of_noise(&options, stages);
     if let Some(file) = &compilation.save_calibration {
         let text = compiled
             .calibration
@@ -142,6 +174,28 @@ pub fn build_on(
     Ok(compiled)
 }
 
+/// What is done while a model is compiled.
+struct Watch<'a> {
+    compilation: &'a Compilation,
+    stages: &'a Stages,
+    dump: Dump<'a>,
+    check: Option<PassCheck>,
+}
+
+impl Observer for Watch<'_> {
+    fn stage(&mut self, stage: Stage) {
+        self.stages.begin(stage.name());
+    }
+
+    fn graph(&mut self, pass: &str, graph: &Graph) {
+        provoke(self.compilation, pass, graph);
+        self.dump.write(pass, graph);
+        if let Some(check) = &mut self.check {
+            check.observe(pass, graph);
+        }
+    }
+}
+
 /// An internal error, where one is asked for.
 fn provoke(compilation: &Compilation, pass: &str, graph: &Graph) {
     let Some(name) = &compilation.provoke else {
@@ -155,9 +209,9 @@ fn provoke(compilation: &Compilation, pass: &str, graph: &Graph) {
 }
 
 /// Says so when nothing was given to calibrate on.
-pub fn warn_of_noise(options: &Options, compilation: &Compilation) {
-    if options.samples.1.is_empty() && options.calibration.is_none() && !compilation.quiet {
-        output::tell(
+pub fn warn_of_noise(options: &Options, stages: &Stages) {
+    if options.samples.1.is_empty() && options.calibration.is_none() && !stages.quiet() {
+        stages.tell(
             "warning: activation ranges are calibrated on seeded noise; `--calibrate FILE` with real inputs is better",
         );
     }

@@ -3,17 +3,20 @@
 use super::args::Compare;
 use super::build::{self, Sample};
 use super::failure::Failure;
-use super::{machine, output, run, table};
-use comfy_table::{CellAlignment, Table};
+use super::stages::Stages;
+use super::{grid, machine, output, run, table};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::machine::Machine;
 use scnn_simulator::report::{Layer, Report};
 use scnn_simulator::{Options, Simulator};
 use scnnc::calibrate::synthetic;
-use scnnc::compile::Compiled;
+use scnnc::compile::{Compiled, Stage};
 use scnnc::import::Imported;
 use serde::Serialize;
 use std::fmt::Write;
+
+/// Machines that are compared by running them.
+const MACHINES: usize = 3;
 
 /// The reports of the three sparse machines; each holds the dense baselines of its layers.
 #[derive(Serialize)]
@@ -26,7 +29,10 @@ struct Comparison {
 /// `scnnc compare`.
 pub fn compare(options: &Compare) -> Result<(), Failure> {
     let base = machine::load(&options.compilation.machine)?;
-    let imported = build::open(&options.model, &options.compilation)?;
+    let pruning = usize::from(options.compilation.pruning.says_how_much());
+    let count = 1 + pruning + MACHINES * (Stage::ALL.len() + 1);
+    let stages = Stages::new(count, options.compilation.loudness());
+    let imported = build::open(&options.model, &options.compilation, &stages)?;
     let mut samples = Vec::new();
     if !options.input.is_empty() {
         let inputs = build::inputs_of(&imported);
@@ -34,24 +40,22 @@ pub fn compare(options: &Compare) -> Result<(), Failure> {
         samples.truncate(options.samples.max(1));
     }
     let (model, compilation) = (&options.model, &options.compilation);
-    let imported = build::pruned(model, imported, compilation, &samples, &base)?;
+    let imported = build::pruned(model, imported, compilation, &samples, &base, &stages)?;
+    let sparse_a = without_weight_zeros(base.clone());
+    let sparse_w = without_activation_zeros(base.clone());
+    let mut on = |machine| report(options, &imported, machine, &mut samples, &stages);
     let comparison = Comparison {
-        scnn: report(options, &imported, base.clone(), &mut samples)?,
-        sparse_a: report(
-            options,
-            &imported,
-            without_weight_zeros(base.clone()),
-            &mut samples,
-        )?,
-        sparse_w: report(
-            options,
-            &imported,
-            without_activation_zeros(base),
-            &mut samples,
-        )?,
+        scnn: on(base)?,
+        sparse_a: on(sparse_a)?,
+        sparse_w: on(sparse_w)?,
     };
-    output::print(&cycles(&comparison));
-    output::print(&energy(&comparison));
+    stages.finish();
+    if options.json {
+        output::print_json(&comparison);
+    } else {
+        output::print(&cycles(&comparison));
+        output::print(&energy(&comparison));
+    }
     if let Some(path) = &options.report {
         let json = serde_json::to_vec_pretty(&comparison)
             .map_err(|e| Failure::file(Code::CannotWrite, path, &e.to_string()))?;
@@ -79,6 +83,7 @@ fn report(
     (imported, pruning): &(Imported, Option<String>),
     machine: Machine,
     samples: &mut Vec<Sample>,
+    stages: &Stages,
 ) -> Result<Report, Failure> {
     let imported = imported.clone();
     let compiled: Compiled = build::build_on(
@@ -88,7 +93,9 @@ fn report(
         samples,
         machine,
         pruning.clone(),
+        stages,
     )?;
+    stages.begin("simulate");
     if samples.is_empty() {
         samples.push(synthetic(&compiled.graph, options.compilation.seed));
     }
@@ -104,7 +111,10 @@ fn report(
             Some(sum) => sum.add(&report),
         }
     }
-    sum.ok_or_else(|| Failure::usage("there are no samples"))
+    let mut report = sum.ok_or_else(|| Failure::usage("there are no samples"))?;
+    let predicted = compiled.mapped.predicted.iter();
+    report.predict(predicted.map(|cost| cost.map(|cost| cost.cycles)));
+    Ok(report)
 }
 
 /// The columns of a table: name, and the value of a layer on the machine it concerns.
@@ -170,14 +180,9 @@ fn relative(
 ) -> String {
     let layers = layers(comparison, "scnn");
     let samples = f64::from(comparison.scnn.samples);
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    let names = columns.iter().map(|(name, _)| (*name).to_owned());
-    table.set_header(
-        ["layer".to_owned(), reference.0.to_owned()]
-            .into_iter()
-            .chain(names),
-    );
+    let names = columns.iter().map(|(name, _)| *name);
+    let header: Vec<&str> = ["layer", reference.0].into_iter().chain(names).collect();
+    let mut table = grid::plain(&header);
     let mut row = |name: &str, indices: &[usize]| {
         let sum = |column: &Column| -> f64 { indices.iter().map(|&i| (column.1)(i)).sum() };
         let whole = sum(reference);
@@ -191,13 +196,11 @@ fn relative(
         row(&layer.name, &[index]);
     }
     row("all", &(0..layers.len()).collect::<Vec<_>>());
-    for column in 1..=columns.len() + 1 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    grid::right(&mut table, 1..=columns.len() + 1);
+    // SCNN stays, and what it is compared with.
+    let yields: Vec<usize> = (3..columns.len() + 2).rev().collect();
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = writeln!(text, "{title}\n\n{}\n", table.trim_fmt());
+    let _ = writeln!(text, "{title}\n\n{}\n", grid::fitted(table, &yields));
     text
 }

@@ -4,13 +4,13 @@ use super::args::{self, Timing};
 use super::build;
 use super::failure::Failure;
 use super::inspect::{self, Layer};
-use super::{highlight, output, program, run, table};
-use comfy_table::{CellAlignment, Table};
+use super::{grid, highlight, output, program, run, table};
 use scnn_isa::asm;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
 use scnn_simulator::report::Report;
 use scnn_simulator::{Options, Simulator};
+use serde_json::{Value, json};
 use similar::TextDiff;
 use std::fmt::Write;
 use std::path::Path;
@@ -19,8 +19,12 @@ use std::path::Path;
 pub fn diff(options: &args::Diff) -> Result<(), Failure> {
     let before = Side::read(&options.before, options)?;
     let after = Side::read(&options.after, options)?;
-    let mut text = head(&before, &after);
     let pairs = align(&before.layers, &after.layers);
+    if options.json {
+        output::print_json(&as_json(&before, &after, &pairs, options.brief));
+        return Ok(());
+    }
+    let mut text = head(&before, &after);
     text.push_str(&layers(&before, &after, &pairs));
     if !options.brief {
         text.push_str(&instructions(&before, &after, &pairs));
@@ -110,6 +114,56 @@ fn align<'a>(before: &'a [Layer], after: &'a [Layer]) -> Vec<Pair<'a>> {
     pairs
 }
 
+/// Both programs, and both sides of each layer.
+fn as_json(before: &Side, after: &Side, pairs: &[Pair], brief: bool) -> Value {
+    let program = |side: &Side| {
+        let totals = side.report.as_ref().map(|report| &report.totals);
+        json!({
+            "model": side.program.provenance.model,
+            "tool": side.program.provenance.tool,
+            "options": side.program.provenance.options,
+            "machine": side.program.machine.name,
+            "instructions": side.program.code.len(),
+            "weight_bytes": side.weight_bytes(),
+            "cycles": totals.map(|totals| totals.cycles.total),
+            "energy_pj": totals.map(|totals| totals.energy_pj.total),
+        })
+    };
+    let one = |side: &Side, layer: Option<&Layer>| {
+        let layer = layer?;
+        let cost = side.cost(layer);
+        let code = (!brief).then(|| {
+            code(side, Some(layer))
+                .lines()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        });
+        Some(json!({
+            "layer": layer,
+            "cycles": cost.map(|cost| cost.cycles.total),
+            "energy_pj": cost.map(|cost| cost.energy_pj.total),
+            "code": code,
+        }))
+    };
+    let layers = pairs.iter().map(|&(old, new)| {
+        let name = old.or(new).map(|layer| &layer.name);
+        let same_code = code(before, old) == code(after, new);
+        json!({"name": name, "same_code": same_code, "before": one(before, old), "after": one(after, new)})
+    });
+    let machines = before
+        .program
+        .machine
+        .fingerprint_differences(&after.program.machine);
+    json!({
+        "before": program(before),
+        "after": program(after),
+        "machine_differences": machines.iter().map(|d| json!({
+            "parameter": d.path, "before": d.program, "after": d.machine,
+        })).collect::<Vec<_>>(),
+        "layers": layers.collect::<Vec<_>>(),
+    })
+}
+
 /// Provenance and sums.
 fn head(before: &Side, after: &Side) -> String {
     let (a, b) = (&before.program, &after.program);
@@ -148,9 +202,7 @@ fn head(before: &Side, after: &Side) -> String {
 
 /// A row for each layer that changed, and how many did not.
 fn layers(before: &Side, after: &Side, pairs: &[Pair]) -> String {
-    let mut rows = Table::new();
-    rows.load_style(comfy_table::presets::NOTHING);
-    rows.set_header([
+    let mut rows = grid::plain(&[
         "layer",
         "mapping",
         "instructions",
@@ -181,23 +233,16 @@ fn layers(before: &Side, after: &Side, pairs: &[Pair]) -> String {
         rows.add_row(std::iter::once(name).chain(cells.map(|(text, _)| text)));
     }
     if before.report.is_none() || after.report.is_none() {
-        for column in [4, 5] {
-            if let Some(column) = rows.column_mut(column) {
-                column.set_constraint(comfy_table::ColumnConstraint::Hidden);
-            }
-        }
+        grid::hide(&mut rows, 4);
+        grid::hide(&mut rows, 5);
     }
-    for column in 2..=5 {
-        if let Some(column) = rows.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    grid::right(&mut rows, 2..=5);
     if changed == 0 {
         return format!("\n  no layer differs ({same} are the same)\n");
     }
     format!(
         "\n{}\n\n  {changed} layers differ, {same} are the same\n",
-        rows.trim_fmt()
+        grid::fitted(rows, &[2, 3, 1])
     )
 }
 
@@ -214,7 +259,12 @@ fn change(old: Option<String>, new: Option<String>) -> (String, bool) {
 fn mapping(layer: &Layer) -> String {
     let mut text = String::new();
     if layer.weights.is_some() {
-        let _ = write!(text, "Kc {} in {} groups", layer.kc, layer.channel_groups);
+        let _ = write!(
+            text,
+            "Kc {} in {}",
+            layer.kc,
+            table::counted(layer.channel_groups, "group")
+        );
     }
     if layer.pe_groups > 1 {
         let _ = write!(text, ", {} PE groups", layer.pe_groups);

@@ -4,7 +4,7 @@ use super::args::Explain;
 use super::build;
 use super::failure::Failure;
 use super::output;
-use super::table::si;
+use super::table::{counted, si};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::layout::{Layout, Tile};
 use scnn_isa::machine::Machine;
@@ -15,17 +15,26 @@ use scnnc::map::explain::{Alternative, Explanation, explain as explain_layer};
 use scnnc::map::residency::{Slot, Stage};
 use scnnc::map::tiling::Cut;
 use scnnc::quantise::{IntLayer, Step};
+use serde_json::{Value, json};
 use std::fmt::Write;
 
 /// `scnnc explain`.
 pub fn explain(options: &Explain) -> Result<(), Failure> {
-    let imported = build::open(&options.model, &options.compilation)?;
+    let stages = build::stages(&options.compilation, 1);
+    let imported = build::open(&options.model, &options.compilation, &stages)?;
     let samples = if options.input.is_empty() {
         Vec::new()
     } else {
         build::read_samples(&options.input, &build::inputs_of(&imported))?
     };
-    let compiled = build::build(&options.model, imported, &options.compilation, &samples)?;
+    let compiled = build::build(
+        &options.model,
+        imported,
+        &options.compilation,
+        &samples,
+        &stages,
+    )?;
+    stages.begin("explain");
     let machine = &compiled.program.machine;
     let layers: Vec<(usize, &IntLayer)> = compiled
         .network
@@ -55,20 +64,34 @@ pub fn explain(options: &Explain) -> Result<(), Failure> {
             &format!("the layers are {}", known.join(", ")),
         ));
     }
-    let detailed = options.layer.is_some();
-    let mut text = format!("{} on {}\n", compiled.network.name, machine.name);
-    for (step, layer) in layers {
-        let Some(explained) = explain_layer(
+    stages.length(layers.len());
+    let mut explanations: Vec<(&IntLayer, Explanation)> = Vec::new();
+    for (number, &(step, layer)) in layers.iter().enumerate() {
+        let explained = explain_layer(
             &compiled.network,
             machine,
             &compiled.occupancy,
             &compiled.mapped,
             step,
-        ) else {
-            continue;
-        };
+        );
+        explanations.extend(explained.map(|explained| (layer, explained)));
+        stages.reached(number + 1);
+    }
+    stages.finish();
+    if options.json {
+        let layers = explanations.iter();
+        output::print_json(&json!({
+            "model": compiled.network.name,
+            "machine": machine.name,
+            "layers": layers.map(|(layer, explained)| as_json(&compiled, layer, explained)).collect::<Vec<_>>(),
+        }));
+        return Ok(());
+    }
+    let detailed = options.layer.is_some();
+    let mut text = format!("{} on {}\n", compiled.network.name, machine.name);
+    for (layer, explained) in &explanations {
         text.push('\n');
-        text.push_str(&one(&compiled, layer, &explained, detailed));
+        text.push_str(&one(&compiled, layer, explained, detailed));
     }
     if !detailed {
         text.push('\n');
@@ -76,6 +99,47 @@ pub fn explain(options: &Explain) -> Result<(), Failure> {
     }
     output::print(&text);
     Ok(())
+}
+
+/// One layer as JSON.
+fn as_json(compiled: &Compiled, layer: &IntLayer, explained: &Explanation) -> Value {
+    let machine = &compiled.program.machine;
+    let layout = &compiled.mapped.layouts[layer.source.tensor.index()];
+    let mapping = compiled.mapped.layers[explained.step].as_ref();
+    let (bound, slots) = (&explained.bound, &explained.slots);
+    let array = layer.conv.as_ref().map(|_| {
+        json!({
+            "bound_cycles": {
+                "useful": bound.useful, "full_vectors": bound.vectors, "weight_bus": bound.bus, "dram": bound.dram,
+            },
+            "slots_ratio": {
+                "useful": slots.useful, "fragmentation": slots.fragmentation, "out_of_plane": slots.out_of_plane,
+                "waiting": slots.waiting, "no_tile": slots.no_tile,
+            },
+            "accumulators_used": explained.accumulators,
+            "accumulators": machine.accumulator_entries(),
+            "source_elements": explained.elements.0,
+            "source_elements_of_fullest_tile": explained.elements.1,
+            "ram_elements": machine.ram_elements(Memory::A),
+        })
+    });
+    let excluded = explained.excluded.iter();
+    let runners_up = explained.runners_up.iter();
+    json!({
+        "name": layer.name,
+        "onnx_nodes": layer.onnx_nodes,
+        "predicted_cycles": explained.cost.cycles,
+        "mapping": mapping.map(|mapping| mapping_words(layout, mapping)),
+        "memory": memory_words(compiled, layer, explained.step),
+        "array": array,
+        "limited_by": explained.limit.words(),
+        "excluded": excluded.map(|other| json!({
+            "mapping": other.what, "buffer": other.buffer, "exceeded_bytes": other.bytes,
+        })).collect::<Vec<_>>(),
+        "runners_up": runners_up.map(|other| json!({
+            "mapping": alternative_mapping(other), "predicted_cycles": other.cost.cycles,
+        })).collect::<Vec<_>>(),
+    })
 }
 
 /// One layer; `detailed` adds the drawing of its tiles.
@@ -165,7 +229,12 @@ fn mapping_words(layout: &Layout, mapping: &LayerMapping) -> String {
         let _ = write!(text, " of {} images", widest(&tile.n));
     }
     if mapping.kc > 0 {
-        let _ = write!(text, ", Kc {} in {} rounds", mapping.kc, mapping.rounds());
+        let _ = write!(
+            text,
+            ", Kc {} in {}",
+            mapping.kc,
+            counted(mapping.rounds() as usize, "round")
+        );
     }
     if layout.groups.count() > 1 {
         let _ = write!(
@@ -216,18 +285,22 @@ const fn memory_name(memory: Memory) -> &'static str {
 }
 
 fn alternative_words(other: &Alternative, cycles: u64) -> String {
+    format!(
+        "{:>7} cycles ({:+.1} %): {}",
+        si(other.cost.cycles as f64, ""),
+        100.0 * (other.cost.cycles as f64 / cycles.max(1) as f64 - 1.0),
+        alternative_mapping(other)
+    )
+}
+
+fn alternative_mapping(other: &Alternative) -> String {
     let Cut {
         parts,
         groups,
         images,
         residues,
     } = other.cut;
-    let mut text = format!(
-        "{:>7} cycles ({:+.1} %): Kc {}",
-        si(other.cost.cycles as f64, ""),
-        100.0 * (other.cost.cycles as f64 / cycles.max(1) as f64 - 1.0),
-        other.mapping.kc
-    );
+    let mut text = format!("Kc {}", other.mapping.kc);
     let tiles = parts.n * parts.y * parts.x;
     let mut add = |words: String| {
         text.push_str(", ");

@@ -2,18 +2,23 @@
 
 use super::args;
 use super::failure::Failure;
-use super::output;
-use comfy_table::Table;
+use super::{grid, output};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::machine::{Machine, Origin, Read};
 use scnn_simulator::area::Area;
+use serde_json::json;
 use std::path::Path;
 
 /// `scnnc machine`.
 pub fn machine(verb: &args::Machine) -> Result<(), Failure> {
     match verb {
-        args::Machine::List => list(),
-        args::Machine::Show { machine, yaml } => show(machine, *yaml)?,
+        args::Machine::List { json } => list(*json),
+        args::Machine::Show {
+            machine,
+            yaml: true,
+            ..
+        } => output::print(&read(machine)?.machine.to_yaml()),
+        args::Machine::Show { machine, json, .. } => show(machine, *json)?,
         args::Machine::Check { file } => {
             let read = read(&file.display().to_string())?;
             output::print(&format!(
@@ -59,39 +64,48 @@ fn read(name: &str) -> Result<Read, Failure> {
     Machine::read(&text).map_err(|error| Failure::machine(name, &text, &error))
 }
 
-fn list() {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["machine", "PEs", "multipliers", "what it is"]);
+fn list(as_json: bool) {
+    let mut table = grid::plain(&["machine", "PEs", "multipliers", "what it is"]);
+    let mut entries = Vec::new();
     for (name, text) in Machine::presets() {
         let Some(machine) = Machine::preset(name) else {
             continue;
         };
         let about = text.lines().next().unwrap_or_default();
+        let about = about.trim_start_matches("# ");
+        let multipliers = machine.pe_count() * machine.multipliers_per_pe();
+        entries.push(json!({
+            "machine": name, "rows": machine.array.rows, "cols": machine.array.cols, "multipliers": multipliers,
+            "about": about,
+        }));
         table.add_row([
             name.to_owned(),
             format!("{} x {}", machine.array.rows, machine.array.cols),
-            (machine.pe_count() * machine.multipliers_per_pe()).to_string(),
-            about.trim_start_matches("# ").to_owned(),
+            multipliers.to_string(),
+            about.to_owned(),
         ]);
     }
-    output::print(&format!("{}\n", table.trim_fmt()));
+    if as_json {
+        output::print_json(&entries);
+        return;
+    }
+    grid::right(&mut table, [2]);
+    output::print(&format!("{}\n", grid::wrapped(table)));
 }
 
-fn show(name: &str, yaml: bool) -> Result<(), Failure> {
+fn show(name: &str, as_json: bool) -> Result<(), Failure> {
     let read = read(name)?;
-    if yaml {
-        output::print(&read.machine.to_yaml());
-        return Ok(());
-    }
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["parameter", "value", "unit", "from", "allowed", "meaning"]);
+    let mut table = grid::plain(&["parameter", "value", "unit", "from", "allowed", "meaning"]);
+    let mut entries = Vec::new();
     for parameter in read.machine.parameters() {
         let origin = match read.origin(&parameter.path) {
             Origin::File => name.to_owned(),
             Origin::Preset(preset) => format!("preset {preset}"),
         };
+        entries.push(json!({
+            "parameter": parameter.path, "value": parameter.value, "unit": parameter.unit, "from": origin,
+            "allowed": parameter.range, "meaning": parameter.meaning,
+        }));
         let cells = [
             parameter.path.clone(),
             parameter.value,
@@ -102,8 +116,14 @@ fn show(name: &str, yaml: bool) -> Result<(), Failure> {
         ];
         table.add_row(cells);
     }
-    output::print(&format!("{}\n", table.trim_fmt()));
     let area = Area::of(&read.machine);
+    if as_json {
+        output::print_json(&json!({
+            "machine": read.machine.name, "parameters": entries, "area_mm2": area,
+        }));
+        return Ok(());
+    }
+    output::print(&format!("{}\n", grid::wrapped(table)));
     let parts = area.components().into_iter().filter(|(_, mm2)| *mm2 > 0.0);
     let parts: Vec<String> = parts
         .map(|(name, mm2)| format!("{name} {mm2:.2}"))

@@ -1,21 +1,23 @@
 //! `ops` and `check`.
 
-use super::args::Check;
+use super::args::{Check, Ops};
 use super::build;
 use super::failure::Failure;
-use super::output;
-use comfy_table::Table;
+use super::{grid, output, table};
 use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
 use scnnc::coverage::Coverage;
+use scnnc::graph::Node;
 use scnnc::import::{ImportOptions, import};
 use scnnc::operators::OPERATORS;
 use scnnc::transform;
+use serde::Serialize;
+use serde_json::json;
+use std::fmt::Write;
 
 /// `scnnc ops`.
-pub fn ops() {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header([
+pub fn ops(options: &Ops) -> Result<(), Failure> {
+    let mut entries = Vec::new();
+    let mut table = grid::plain(&[
         "operator",
         "opset",
         "runs",
@@ -24,12 +26,68 @@ pub fn ops() {
     for operator in OPERATORS {
         let opset = format!("to {}", operator.opset);
         let limits = operator.host_reason().unwrap_or(operator.limits);
+        entries.push(json!({
+            "operator": operator.name, "opset": operator.opset, "runs": operator.unit, "limits": limits,
+        }));
         table.add_row([operator.name, &opset, operator.unit, limits]);
     }
-    output::print(&format!(
-        "{}\n\nOperator sets from 6 on are read. Any other operator runs on the host.\n",
-        table.trim_fmt()
-    ));
+    if options.json {
+        output::print_json(&entries);
+    } else {
+        output::print(&format!(
+            "{}\n\nOperator sets from 6 on are read. Any other operator runs on the host.\n",
+            grid::wrapped(table)
+        ));
+    }
+    Ok(())
+}
+
+/// An input or an output of a model.
+#[derive(Serialize)]
+struct Value {
+    name: String,
+    dtype: String,
+    dims: Vec<u64>,
+}
+
+impl Value {
+    fn of(name: &str, node: &Node) -> Self {
+        Self {
+            name: name.to_owned(),
+            dtype: format!("{:?}", node.dtype),
+            dims: node.dims.iter().map(|&dim| dim as u64).collect(),
+        }
+    }
+}
+
+/// What runs where, for people.
+fn words(inputs: &[Value], outputs: &[Value], coverage: &Coverage) -> String {
+    let mut text = String::new();
+    let values = inputs.iter().map(|value| ("input", value));
+    for (what, value) in values.chain(outputs.iter().map(|value| ("output", value))) {
+        let Value { name, dtype, dims } = value;
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{what:9} {name} {dtype} {dims:?}");
+    }
+    let multiplications = coverage.machine_macs + coverage.host_macs;
+    let products = if multiplications == 0 {
+        String::new()
+    } else {
+        let share = 100.0 * coverage.mac_share();
+        let all = table::si(multiplications as f64, "");
+        format!(" and {share:.1} % of {all} multiplications")
+    };
+    let _ = writeln!(
+        text,
+        "coverage  {} of {} nodes ({:.0} %){products} on the machine",
+        coverage.machine_nodes,
+        coverage.machine_nodes + coverage.host_nodes,
+        100.0 * coverage.node_share(),
+    );
+    for reason in &coverage.reasons {
+        let _ = writeln!(text, "host      {reason}");
+    }
+    text
 }
 
 /// `scnnc check`: succeeds when all of the model runs on the machine.
@@ -41,36 +99,24 @@ pub fn check(options: &Check) -> Result<(), Failure> {
     let imported = import(&options.model, &import_options)
         .map_err(|errors| Failure::Refused(errors.diagnostics(&file)))?;
     let mut graph = imported.graph;
-    for &id in &graph.inputs {
-        let node = &graph.dag[id];
-        output::print(&format!(
-            "input     {} {:?} {:?}\n",
-            node.tensor, node.dtype, node.dims
-        ));
-    }
-    for (name, id) in &graph.outputs {
-        output::print(&format!(
-            "output    {name} {:?} {:?}\n",
-            graph.dag[*id].dtype, graph.dag[*id].dims
-        ));
-    }
+    let inputs = graph.inputs.iter().map(|&id| &graph.dag[id]);
+    let inputs: Vec<Value> = inputs.map(|node| Value::of(&node.tensor, node)).collect();
+    let outputs = graph.outputs.iter();
+    let outputs: Vec<Value> = outputs
+        .map(|(name, id)| Value::of(name, &graph.dag[*id]))
+        .collect();
     transform::run_all(&mut graph, &mut |_, _| {});
     let coverage = Coverage::of(&graph);
-    let multiplications = coverage.machine_macs + coverage.host_macs;
-    let products = if multiplications == 0 {
-        String::new()
+    if options.json {
+        output::print_json(&json!({
+            "inputs": inputs,
+            "outputs": outputs,
+            "nodes": {"machine": coverage.machine_nodes, "host": coverage.host_nodes},
+            "multiplications": {"machine": coverage.machine_macs, "host": coverage.host_macs},
+            "host_reasons": coverage.reasons,
+        }));
     } else {
-        let share = 100.0 * coverage.mac_share();
-        format!(" and {share:.1} % of {multiplications} multiplications")
-    };
-    output::print(&format!(
-        "coverage  {} of {} nodes ({:.0} %){products} on the machine\n",
-        coverage.machine_nodes,
-        coverage.machine_nodes + coverage.host_nodes,
-        100.0 * coverage.node_share(),
-    ));
-    for reason in &coverage.reasons {
-        output::print(&format!("host      {reason}\n"));
+        output::print(&words(&inputs, &outputs, &coverage));
     }
     let diagnostic = |code, message: &str| Diagnostic {
         code,

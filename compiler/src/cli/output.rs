@@ -81,6 +81,14 @@ pub fn print(text: &str) {
     std::process::exit(i32::from(failure.status()));
 }
 
+/// Prints a value as JSON.
+pub fn print_json(value: &impl serde::Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => print(&format!("{text}\n")),
+        Err(error) => unreachable!("values to print have names as keys: {error}"),
+    }
+}
+
 /// Prints a line to standard error; if that is closed, there is no one to tell.
 pub fn tell(text: &str) {
     let mut error = anstream::stderr().lock();

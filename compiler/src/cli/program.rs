@@ -9,6 +9,7 @@ use scnn_isa::file::FileError;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
 use scnn_isa::{verify, yaml};
+use serde_json::json;
 use std::io::Read;
 use std::path::Path;
 
@@ -133,6 +134,15 @@ pub fn verify(options: &args::Verify) -> Result<(), Failure> {
     let program = read(&options.program)?;
     if let Some(name) = &options.machine {
         check_machine(&program, name, &options.program)?;
+    }
+    if options.json {
+        output::print_json(&json!({
+            "program": options.program,
+            "machine": options.machine.as_ref().unwrap_or(&program.machine.name),
+            "layers": program.layers.len(),
+            "instructions": program.code.len(),
+        }));
+        return Ok(());
     }
     output::print(&format!(
         "{}: valid for machine `{}`; {} layers, {} instructions\n",

@@ -2,8 +2,8 @@
 
 use super::args::Pruning;
 use super::failure::Failure;
-use super::{output, table};
-use comfy_table::{CellAlignment, Table};
+use super::stages::Stages;
+use super::{grid, output};
 use scnn_isa::diagnostic::Code;
 use scnnc::compile::{self, Options};
 use scnnc::import::Imported;
@@ -70,7 +70,7 @@ pub fn prune(
     request: &prune::Options,
     options: &Options,
     labels: Option<&[usize]>,
-    quiet: bool,
+    stages: &Stages,
 ) -> Result<(Imported, Pruned), Failure> {
     let integer = |imported: Imported| {
         compile::interpret_samples(imported, options).map_err(|e| e.to_string())
@@ -80,15 +80,10 @@ pub fn prune(
         labels,
         integer: &integer,
     };
-    let bar = table::progress(0, "pruning", quiet);
     let result = prune::prune(imported, request, &judge, &mut |done, steps| {
-        if !quiet {
-            bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
-        }
-        bar.set_length(steps as u64);
-        bar.set_position(done as u64);
+        stages.length(steps);
+        stages.reached(done);
     });
-    bar.finish_and_clear();
     result.map_err(|error| failure(path, &error))
 }
 
@@ -146,9 +141,7 @@ pub fn save(path: &Path, options: &Pruning, pruned: &Pruned) -> Result<(), Failu
 
 /// What was pruned, for people.
 pub fn table(pruned: &Pruned) -> String {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["pruned", "weights", "density before", "after"]);
+    let mut table = grid::plain(&["pruned", "weights", "density before", "after"]);
     for layer in &pruned.layers {
         table.add_row([
             layer.name.clone(),
@@ -157,13 +150,9 @@ pub fn table(pruned: &Pruned) -> String {
             format!("{:.4}", layer.after),
         ]);
     }
-    for column in 1..4 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    grid::right(&mut table, 1..4);
     let (before, after) = pruned.density();
-    let mut text = format!("{}\n\n", table.trim_fmt());
+    let mut text = format!("{}\n\n", grid::fitted(table, &[1]));
     let ratio = pruned.float.sqnr_db();
     let (agreeing, samples) = pruned.float.agreement();
     let beside = if ratio.is_finite() {

@@ -4,8 +4,10 @@ use super::accuracy::{Comparison, floats, top1};
 use super::args::Run;
 use super::build::{self, Sample};
 use super::failure::Failure;
+use super::given::is_program;
+use super::stages::Stages;
 use super::trace::Trace;
-use super::{dump, output, program, samples, table, tensors};
+use super::{dump, grid, output, program, samples, table, tensors};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::program::Program;
 use scnn_simulator::report::{Accuracy, Report};
@@ -22,11 +24,16 @@ use tract_onnx::prelude::Tensor;
 
 /// `scnnc run`.
 pub fn run(options: &Run) -> Result<(), Failure> {
-    let is_program = options.model.extension().is_some_and(|e| e == "scnn");
-    let (program, compiled, samples) = if is_program {
+    let stages = if is_program(&options.model) {
+        Stages::new(2, options.compilation.loudness())
+    } else {
+        build::stages(&options.compilation, 1)
+    };
+    let (program, compiled, samples) = if is_program(&options.model) {
+        stages.begin("read");
         open(options)?
     } else {
-        compile(options)?
+        compile(options, &stages)?
     };
     let labels = options
         .labels
@@ -41,11 +48,12 @@ pub fn run(options: &Run) -> Result<(), Failure> {
         return Err(Failure::usage("`--trace` needs `--timing exact`"));
     }
     let mut run = Tally::new(labels, timing);
-    let bar = table::progress(
-        samples.len() as u64,
-        "simulating",
-        options.compilation.quiet,
-    );
+    stages.begin(if options.check {
+        "simulate and check"
+    } else {
+        "simulate"
+    });
+    stages.length(samples.len());
     for (number, sample) in samples.iter().enumerate() {
         let execution = match &options.trace {
             Some(path) if number == 0 => {
@@ -61,9 +69,9 @@ pub fn run(options: &Run) -> Result<(), Failure> {
             run.check(compiled, sample, &execution)?;
         }
         run.add(&program, execution);
-        bar.inc(1);
+        stages.reached(number + 1);
     }
-    bar.finish_and_clear();
+    stages.finish();
 
     run.report_accuracy();
     if let (Some(report), Some(compiled)) = (&mut run.report, &compiled) {
@@ -77,8 +85,16 @@ pub fn run(options: &Run) -> Result<(), Failure> {
             "give at least one input",
         ));
     };
-    output::print(&table::report(report));
-    output::print(&run.summary(options.check));
+    let summary = run.summary(options.check);
+    if options.json {
+        output::print_json(report);
+        if !summary.is_empty() && !stages.quiet() {
+            output::tell(summary.trim_end());
+        }
+    } else {
+        output::print(&table::report(report));
+        output::print(&grid::hanging(&summary));
+    }
     if let Some(path) = &options.report {
         let json = serde_json::to_vec_pretty(report)
             .map_err(|e| Failure::file(Code::CannotWrite, path, &e.to_string()))?;
@@ -118,14 +134,20 @@ fn open(options: &Run) -> Result<Prepared, Failure> {
     Ok((program, None, samples))
 }
 
-fn compile(options: &Run) -> Result<Prepared, Failure> {
-    let imported = build::open(&options.model, &options.compilation)?;
+fn compile(options: &Run, stages: &Stages) -> Result<Prepared, Failure> {
+    let imported = build::open(&options.model, &options.compilation, stages)?;
     let mut samples = Vec::new();
     if !options.input.is_empty() {
         let inputs = build::inputs_of(&imported);
         samples = limited(build::read_samples(&options.input, &inputs)?, options);
     }
-    let compiled = build::build(&options.model, imported, &options.compilation, &samples)?;
+    let compiled = build::build(
+        &options.model,
+        imported,
+        &options.compilation,
+        &samples,
+        stages,
+    )?;
     if samples.is_empty() {
         samples.push(synthetic(&compiled.graph, options.compilation.seed));
     }

@@ -7,15 +7,15 @@
 use super::args::Sensitivity;
 use super::build::{self, Sample};
 use super::failure::Failure;
-use super::{machine, output, run, table};
-use comfy_table::{CellAlignment, Table};
+use super::stages::Stages;
+use super::{grid, machine, output, run, table};
 use scnn_isa::diagnostic::Code;
 use scnn_simulator::report::Report;
 use scnn_simulator::timing::Timing;
 use scnn_simulator::{Options, Simulator};
 use scnnc::accuracy::{Comparison, floats};
 use scnnc::calibrate::synthetic;
-use scnnc::compile;
+use scnnc::compile::{self, Observer, Stage};
 use scnnc::float::FloatModel;
 use scnnc::import::Imported;
 use scnnc::names::resolve;
@@ -95,17 +95,18 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
         .prune_pattern
         .unwrap_or_default();
     let machine = machine::load(&options.compilation.machine)?;
-    let mut imported = build::open(&options.model, &options.compilation)?;
+    let stages = build::stages(&options.compilation, 1);
+    let mut imported = build::open(&options.model, &options.compilation, &stages)?;
     let mut pruning = None;
     if options.compilation.pruning.says_how_much() {
         let (model, compilation) = (&options.model, &options.compilation);
-        (imported, pruning) = build::pruned(model, imported, compilation, &[], &machine)?;
+        (imported, pruning) = build::pruned(model, imported, compilation, &[], &machine, &stages)?;
     }
     let (mut choices, _) = build::options(&imported, &options.compilation, &[], machine)?;
     choices.pruning = pruning;
-    let base = compile::compile_imported(imported.clone(), &choices, &mut |_, _| ())
+    let base = compile::compile_imported(imported.clone(), &choices, &mut Told(&stages))
         .map_err(|e| Failure::compile(&options.model, &e))?;
-    build::warn_of_noise(&choices, &options.compilation);
+    build::warn_of_noise(&choices, &stages);
     let mut samples = choices.samples.1.clone();
     samples.truncate(options.samples.max(1));
     if samples.is_empty() {
@@ -119,12 +120,13 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
     let (unpruned, _) = trial.measure(&base.program)?;
     let layers = chosen(&imported, &options.layers)?;
     let steps = layers.len() * densities.len();
-    let bar = table::progress(steps as u64, "pruning layers", options.compilation.quiet);
+    stages.begin("prune and measure each layer");
+    stages.length(steps);
     let mut points = Vec::new();
-    for layer in &layers {
+    for (number, layer) in layers.iter().enumerate() {
         let mut reached = Vec::new();
-        for &density in &densities {
-            bar.inc(1);
+        for (step, &density) in densities.iter().enumerate() {
+            stages.reached(number * densities.len() + step);
             let pruned = prune::prune_layer(&imported, layer, pattern, density)
                 .map_err(|e| Failure::compile(&options.model, &e.into()))?;
             let Some(pruned) = pruned else { continue };
@@ -142,6 +144,7 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
                 &pruned.imported.hash,
                 &choices,
                 |_| base.occupancy.clone(),
+                &mut (),
             )
             .map_err(|e| Failure::compile(&options.model, &e))?;
             let (network, report) = trial.measure(&integers.program)?;
@@ -166,7 +169,7 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
             });
         }
     }
-    bar.finish_and_clear();
+    stages.finish();
     mark(&mut points);
     let study = Study {
         model: base.program.provenance.model.clone(),
@@ -177,10 +180,23 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
         unpruned,
         points,
     };
-    output::print(&text(&study));
+    if options.json {
+        output::print_json(&study);
+    } else {
+        output::print(&text(&study));
+    }
     match &options.output {
         Some(path) => write(path, &study),
         None => Ok(()),
+    }
+}
+
+/// Tells of the stages of a compilation.
+struct Told<'a>(&'a Stages);
+
+impl Observer for Told<'_> {
+    fn stage(&mut self, stage: Stage) {
+        self.0.begin(stage.name());
     }
 }
 
@@ -289,9 +305,7 @@ fn text(study: &Study) -> String {
     let decibels = |ratio: Option<f64>| {
         ratio.map_or_else(|| "exact".to_owned(), |ratio| format!("{ratio:.1} dB"))
     };
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header([
+    let mut table = grid::plain(&[
         "layer",
         "density",
         "SQNR",
@@ -318,11 +332,7 @@ fn text(study: &Study) -> String {
             best.to_owned(),
         ]);
     }
-    for column in 1..7 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    grid::right(&mut table, 1..7);
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = writeln!(
@@ -334,7 +344,7 @@ fn text(study: &Study) -> String {
         study.timing,
         study.samples,
         if study.samples == 1 { "" } else { "s" },
-        table.trim_fmt()
+        grid::fitted(table, &[4, 6, 3])
     );
     let _ = writeln!(
         text,

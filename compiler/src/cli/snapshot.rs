@@ -5,6 +5,8 @@
 use super::args::Snapshot;
 use super::build::{self, Sample};
 use super::failure::Failure;
+use super::given::is_program;
+use super::stages::Stages;
 use super::{output, program, run};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::program::Program;
@@ -99,24 +101,28 @@ fn diff(path: &Path, old: &str, new: &str) -> String {
 }
 
 fn text(options: &Snapshot) -> Result<String, Failure> {
-    let is_program = options.model.extension().is_some_and(|e| e == "scnn");
-    let (program, samples) = if is_program {
+    let stages = build::stages(&options.compilation, 1);
+    let (program, samples) = if is_program(&options.model) {
         open(options)?
     } else {
-        compile(options)?
+        compile(options, &stages)?
     };
+    stages.begin("simulate");
+    stages.length(samples.len());
     let timing = options.timing.into();
     let failed = |e| run::simulate_failure(&options.model, &e);
     let simulator = Simulator::new(&program).map_err(failed)?;
     let mut report: Option<Report> = None;
-    for sample in &samples {
+    for (number, sample) in samples.iter().enumerate() {
         let execution = simulator.run(sample, &Options { timing }).map_err(failed)?;
+        stages.reached(number + 1);
         let one = Report::of(&program, &execution, timing.name());
         match &mut report {
             Some(sum) => sum.add(&one),
             None => report = Some(one),
         }
     }
+    stages.finish();
     let report = report.ok_or_else(|| {
         Failure::input(
             Code::InputMissing,
@@ -150,14 +156,20 @@ fn open(options: &Snapshot) -> Result<(Program, Vec<Sample>), Failure> {
     Ok((program, samples))
 }
 
-fn compile(options: &Snapshot) -> Result<(Program, Vec<Sample>), Failure> {
-    let imported = build::open(&options.model, &options.compilation)?;
+fn compile(options: &Snapshot, stages: &Stages) -> Result<(Program, Vec<Sample>), Failure> {
+    let imported = build::open(&options.model, &options.compilation, stages)?;
     let mut samples = Vec::new();
     if !options.input.is_empty() {
         let inputs = build::inputs_of(&imported);
         samples = limited(build::read_samples(&options.input, &inputs)?, options);
     }
-    let compiled = build::build(&options.model, imported, &options.compilation, &samples)?;
+    let compiled = build::build(
+        &options.model,
+        imported,
+        &options.compilation,
+        &samples,
+        stages,
+    )?;
     if samples.is_empty() {
         samples.push(synthetic(&compiled.graph, options.compilation.seed));
     }

@@ -1,33 +1,9 @@
-//! The report as a table for people, units, and progress.
+//! The report as a table for people, and units.
 
-use comfy_table::{CellAlignment, ColumnConstraint, Table};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use super::grid;
 use scnn_simulator::report::columns::memory_name;
 use scnn_simulator::report::{Layer, Report};
 use std::fmt::Write;
-use std::time::Duration;
-
-/// A progress bar on standard error with rate and time left; invisible in a pipe, when quiet, and for whatever takes
-/// less than a second.
-pub fn progress(length: u64, what: &'static str, quiet: bool) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden());
-    let style = ProgressStyle::with_template("{msg} [{bar:30}] {pos}/{len}, {per_sec}, {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.set_style(style);
-    bar.set_message(what);
-    if !quiet {
-        let weak = bar.downgrade();
-        // Drawn from the first second on; a bar that is gone by then is never seen.
-        std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_secs(1));
-            if let Some(bar) = weak.upgrade().filter(|bar| !bar.is_finished()) {
-                bar.set_draw_target(ProgressDrawTarget::stderr());
-                bar.tick();
-            }
-        });
-    }
-    bar
-}
 
 /// Columns of the table: name, whether it holds numbers, and how early it gives way on a narrow terminal (0: never).
 const COLUMNS: [(&str, bool, u8); 12] = [
@@ -47,56 +23,28 @@ const COLUMNS: [(&str, bool, u8); 12] = [
 
 /// The layers of a report and its totals, as means per inference; the last line is the headline.
 pub fn report(report: &Report) -> String {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(COLUMNS.map(|(name, _, _)| name));
+    let mut table = grid::plain(&COLUMNS.map(|(name, _, _)| name));
     for layer in &report.layers {
         table.add_row(row(layer, f64::from(report.samples)));
     }
-    for (index, (_, number, _)) in COLUMNS.iter().enumerate() {
-        if let (true, Some(column)) = (number, table.column_mut(index)) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    let numbers = COLUMNS.iter().enumerate();
+    grid::right(
+        &mut table,
+        numbers.filter_map(|(index, (_, number, _))| number.then_some(index)),
+    );
     if !report.layers.iter().any(|layer| layer.accuracy.is_some()) {
-        hide(&mut table, COLUMNS.len() - 1);
+        grid::hide(&mut table, COLUMNS.len() - 1);
     }
-    fit(&mut table);
+    let mut yields: Vec<usize> = (0..COLUMNS.len()).filter(|&c| COLUMNS[c].2 > 0).collect();
+    yields.sort_by_key(|&column| COLUMNS[column].2);
     format!(
         "{} on {}, {}\n\n{}\n\n{}",
         report.model,
         report.machine,
-        counted(report),
-        table.trim_fmt(),
+        how_counted(report),
+        grid::fitted(table, &yields),
         summary(report)
     )
-}
-
-/// Hides columns until the table fits the terminal; a pipe has no width.
-fn fit(table: &mut Table) {
-    let Some(width) = table.width().map(usize::from) else {
-        return;
-    };
-    let mut order: Vec<(u8, usize)> = COLUMNS
-        .iter()
-        .enumerate()
-        .filter(|(_, (_, _, yields))| *yields > 0)
-        .map(|(index, (_, _, yields))| (*yields, index))
-        .collect();
-    order.sort_unstable();
-    for (_, index) in order {
-        let widest = table.lines().map(|line| line.chars().count()).max();
-        if widest.unwrap_or(0) <= width {
-            return;
-        }
-        hide(table, index);
-    }
-}
-
-fn hide(table: &mut Table, index: usize) {
-    if let Some(column) = table.column_mut(index) {
-        column.set_constraint(ColumnConstraint::Hidden);
-    }
 }
 
 fn summary(report: &Report) -> String {
@@ -148,9 +96,9 @@ fn summary(report: &Report) -> String {
     ) {
         let _ = writeln!(
             text,
-            "model     the mapper's predictions are off by {:.1} % a layer (median), {:.1} % at worst ({name})",
-            100.0 * median.abs(),
-            100.0 * worst.abs()
+            "model     the mapper's predictions are off by {} a layer (median), {} at worst ({name})",
+            percent(median.abs()),
+            percent(worst.abs())
         );
     }
     let (dram, host) = (&totals.dram_bytes, totals.counters.host_bytes);
@@ -164,10 +112,10 @@ fn summary(report: &Report) -> String {
         si(host as f64 / samples, "B")
     );
     let _ = writeln!(text, "sparsity  {}", report.headline());
-    text
+    grid::hanging(&text)
 }
 
-fn counted(report: &Report) -> String {
+fn how_counted(report: &Report) -> String {
     let what = match report.timing.as_str() {
         "fast" => "timing fast (steps and barriers, a lower bound)".to_owned(),
         other => format!("timing {other}"),
@@ -249,8 +197,22 @@ fn mapping(layer: &Layer) -> String {
     text + &moves
 }
 
+/// A small share.
+fn percent(share: f64) -> String {
+    if share > 0.0 && share < 0.0005 {
+        "less than 0.1 %".to_owned()
+    } else {
+        format!("{:.1} %", 100.0 * share)
+    }
+}
+
 fn ratio(a: u64, b: u64) -> f64 {
     a as f64 / b.max(1) as f64
+}
+
+/// How many of something: `1 group`, `3 groups`.
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// A number with three figures and a prefix: 12.3 k, 4.56 uJ.

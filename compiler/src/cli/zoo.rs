@@ -2,20 +2,31 @@
 
 use super::args::{Zoo, ZooMake};
 use super::failure::Failure;
-use super::{output, table};
-use comfy_table::{CellAlignment, Table};
+use super::{grid, output, table};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::WriteNpyExt;
 use scnn_isa::diagnostic::Code;
 use scnn_models::zoo::{DENSITIES, Densities, Made, NETWORKS, Network, Options, make};
+use serde_json::json;
 use std::fmt::Write;
 
 /// `scnnc zoo`.
 pub fn zoo(verb: &Zoo) -> Result<(), Failure> {
     match verb {
-        Zoo::List => {
+        Zoo::List { json: false } => {
             output::print(&list());
+            Ok(())
+        }
+        Zoo::List { json: true } => {
+            let networks = NETWORKS.iter().map(|network| {
+                let size = network.size();
+                json!({
+                    "name": network.name, "layers": size.layers, "weights": size.weights,
+                    "multiplies": size.multiplies, "source": network.source,
+                })
+            });
+            output::print_json(&networks.collect::<Vec<_>>());
             Ok(())
         }
         Zoo::Make(options) => make_all(options),
@@ -23,9 +34,7 @@ pub fn zoo(verb: &Zoo) -> Result<(), Failure> {
 }
 
 fn list() -> String {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["name", "layers", "weights", "multiplies", "file", "source"]);
+    let mut table = grid::plain(&["name", "layers", "weights", "multiplies", "file", "source"]);
     for network in NETWORKS {
         let size = network.size();
         table.add_row([
@@ -37,8 +46,8 @@ fn list() -> String {
             network.source.to_owned(),
         ]);
     }
-    align_right(&mut table, 1..5);
-    format!("{}\n", table.trim_fmt())
+    grid::right(&mut table, 1..5);
+    format!("{}\n", grid::wrapped(table))
 }
 
 fn make_all(options: &ZooMake) -> Result<(), Failure> {
@@ -128,9 +137,7 @@ fn write_image(path: &std::path::Path, made: &Made) -> Result<(), Failure> {
 
 /// Densities of every layer beside those that were wanted.
 fn reached(network: &Network, made: &Made) -> String {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["layer", "weights", "wanted", "input", "wanted"]);
+    let mut table = grid::plain(&["layer", "weights", "wanted", "input", "wanted"]);
     for layer in &made.layers {
         let share = |value: f64| format!("{value:.3}");
         table.add_row([
@@ -141,7 +148,7 @@ fn reached(network: &Network, made: &Made) -> String {
             layer.wanted_input.map_or_else(String::new, share),
         ]);
     }
-    align_right(&mut table, 1..5);
+    grid::right(&mut table, 1..5);
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = writeln!(
@@ -151,12 +158,4 @@ fn reached(network: &Network, made: &Made) -> String {
         table.trim_fmt()
     );
     text
-}
-
-fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
-    for column in columns {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
 }

@@ -24,5 +24,6 @@ mod recount;
 mod refusals;
 mod report_schema;
 mod snapshot;
+mod terminal;
 mod trace;
 mod zoo;

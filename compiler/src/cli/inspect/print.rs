@@ -3,7 +3,7 @@
 use super::memory_map;
 use super::weights::Weights;
 use super::{Layer, Summary};
-use comfy_table::{CellAlignment, Table};
+use crate::cli::grid;
 use scnn_isa::program::{Memory, SectionKind};
 use std::fmt;
 
@@ -70,7 +70,7 @@ impl Summary {
         regions.sort_by_key(|region| region.base);
         let bytes: u64 = regions.iter().map(|region| region.size).sum();
         writeln!(f, "\nDRAM, {bytes} bytes of activations at worst")?;
-        let mut table = plain(["bytes", "from", "tensor", "from layer", "to layer"]);
+        let mut table = grid::plain(&["bytes", "from", "tensor", "from layer", "to layer"]);
         let step = |index: u32| self.steps.get(index as usize).cloned().unwrap_or_default();
         for region in regions {
             table.add_row([
@@ -81,13 +81,13 @@ impl Summary {
                 step(region.layers[1]),
             ]);
         }
-        right(&mut table, 0..=1);
-        writeln!(f, "{}", table.trim_fmt())
+        grid::right(&mut table, 0..=1);
+        writeln!(f, "{}", grid::fitted(table, &[1, 4, 3]))
     }
 }
 
 fn layers(layers: &[Layer]) -> String {
-    let mut table = plain([
+    let mut table = grid::plain(&[
         "layer",
         "shape",
         "Kc",
@@ -95,7 +95,7 @@ fn layers(layers: &[Layer]) -> String {
         "passes",
         "dense, B",
         "encoded, B",
-        "smaller",
+        "ratio",
         "index, B",
         "placeholders",
         "code",
@@ -127,21 +127,6 @@ fn layers(layers: &[Layer]) -> String {
             layer.onnx_nodes.join(" "),
         ]);
     }
-    right(&mut table, 2..=9);
-    table.trim_fmt()
-}
-
-fn plain<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(header);
-    table
-}
-
-fn right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
-    for column in columns {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    grid::right(&mut table, 2..=9);
+    grid::fitted(table, &[11, 8, 9, 4, 1, 10, 3])
 }

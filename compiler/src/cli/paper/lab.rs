@@ -200,7 +200,7 @@ impl Subject {
             samples: ("the zoo's image".to_owned(), vec![self.sample.clone()]),
             ..compile::Options::new(machine.clone())
         };
-        compile_imported(self.imported.clone(), &options, &mut |_, _| ())
+        compile_imported(self.imported.clone(), &options, &mut ())
             .map(|compiled| compiled.program)
             .map_err(|error| Failure::compile(&self.path, &error))
     }

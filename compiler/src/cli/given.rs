@@ -1,0 +1,47 @@
+//! Options that were given and would change nothing: a program is compiled already.
+
+use super::args::{Compilation, Verb};
+use super::failure::Failure;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command};
+use std::path::Path;
+
+/// Refuses options of a compilation where a program is given instead of a model.
+pub fn refuse_idle(verb: &Verb, matches: &ArgMatches) -> Result<(), Failure> {
+    // A snapshot without inputs is of noise, which has a seed.
+    let (model, meant): (_, &[&str]) = match verb {
+        Verb::Run(options) => (&options.model, &["quiet", "verbose"]),
+        Verb::Snapshot(options) => (&options.model, &["quiet", "verbose", "seed"]),
+        _ => return Ok(()),
+    };
+    if !is_program(model) {
+        return Ok(());
+    }
+    let Some((_, given)) = matches.subcommand() else {
+        return Ok(());
+    };
+    let compilation = Compilation::augment_args(Command::new(""));
+    let idle: Vec<String> = compilation
+        .get_arguments()
+        .filter(|argument| !meant.contains(&argument.get_id().as_str()))
+        .filter(|argument| {
+            let source = given.value_source(argument.get_id().as_str());
+            source == Some(ValueSource::CommandLine)
+        })
+        .filter_map(|argument| Some(format!("`--{}`", argument.get_long()?)))
+        .collect();
+    if idle.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::usage(&format!(
+        "{} would change nothing: `{}` is compiled already; give the options to `scnnc compile`, or the ONNX file here",
+        idle.join(", "),
+        model.display()
+    )))
+}
+
+/// Whether a file is a program, by its name.
+pub fn is_program(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "scnn")
+}

@@ -1,0 +1,160 @@
+//! What is said where: JSON for programs, nothing on standard error of a pipe, times when asked for, and no option that
+//! would change nothing.
+
+use assert_cmd::Command;
+use serde_json::Value;
+use std::path::Path;
+use tempfile::{TempDir, tempdir};
+
+struct Said {
+    status: i32,
+    out: String,
+    error: String,
+}
+
+fn scnnc(folder: &Path, words: &str) -> Said {
+    let output = Command::cargo_bin("scnnc")
+        .unwrap()
+        .current_dir(folder)
+        .args(words.split_whitespace())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said {
+        status: output.status.code().unwrap(),
+        out: text(output.stdout),
+        error: text(output.stderr),
+    }
+}
+
+/// A folder with a model `m.onnx`, its digits `d.npz`, and two programs of it.
+fn folder() -> TempDir {
+    let folder = tempdir().unwrap();
+    let file = |name| folder.path().join(name);
+    std::fs::copy(scnn_models::lenet5(), file("m.onnx")).unwrap();
+    std::fs::copy(scnn_models::lenet5_digits(), file("d.npz")).unwrap();
+    for words in [
+        "compile m.onnx --calibrate d.npz -o a.scnn",
+        "compile m.onnx --calibrate d.npz -o b.scnn --mapping paper",
+    ] {
+        let said = scnnc(folder.path(), words);
+        assert_eq!((said.status, said.error.as_str()), (0, ""), "{words}");
+    }
+    folder
+}
+
+#[test]
+fn verbs_that_tell_something_tell_it_as_json_too() {
+    let folder = folder();
+    let cases = [
+        (
+            "run m.onnx --input d.npz --samples 1 --check --json",
+            "/totals/cycles/total",
+        ),
+        (
+            "run a.scnn --input d.npz --samples 1 --json",
+            "/layers/0/name",
+        ),
+        (
+            "compile m.onnx --calibrate d.npz -o c.scnn --json",
+            "/instructions",
+        ),
+        (
+            "compare m.onnx --input d.npz --timing fast --json",
+            "/sparse_w/totals/cycles/total",
+        ),
+        (
+            "sensitivity m.onnx --calibrate d.npz --layer /conv1/Conv --densities 0.5 --json",
+            "/points/0/density",
+        ),
+        (
+            "explain m.onnx --input d.npz --layer /conv2/Conv --json",
+            "/layers/0/predicted_cycles",
+        ),
+        ("inspect a.scnn --json", "/layers/0/weights/nonzeros"),
+        (
+            "diff a.scnn b.scnn --input d.npz --json",
+            "/layers/0/after/cycles",
+        ),
+        ("verify a.scnn --json", "/instructions"),
+        ("check m.onnx --json", "/nodes/machine"),
+        ("ops --json", "/0/operator"),
+        ("machine list --json", "/0/multipliers"),
+        ("machine show scnn --json", "/parameters/0/value"),
+        ("zoo list --json", "/0/multiplies"),
+        ("report --schema", "/properties/totals"),
+    ];
+    for (words, place) in cases {
+        let said = scnnc(folder.path(), words);
+        assert_eq!(said.status, 0, "{words}: {}", said.error);
+        let value: Value = serde_json::from_str(&said.out)
+            .unwrap_or_else(|e| panic!("{words}: {e}: {}", said.out));
+        assert!(
+            value.pointer(place).is_some_and(|value| !value.is_null()),
+            "{words}: {place} in {value}"
+        );
+    }
+    // What is not in the report goes to standard error, where a program does not trip over it.
+    let said = scnnc(folder.path(), cases[0].0);
+    assert!(said.error.contains("bit-exact"), "{}", said.error);
+}
+
+#[test]
+fn options_of_a_compilation_are_refused_for_a_program_by_name() {
+    let folder = folder();
+    for (words, options) in [
+        (
+            "run a.scnn --input d.npz --mapping paper --prune 0.5",
+            &["`--mapping`", "`--prune`"][..],
+        ),
+        ("run a.scnn --input d.npz --machine scnn", &["`--machine`"]),
+        ("snapshot a.scnn --bits 8", &["`--bits`"]),
+    ] {
+        let said = scnnc(folder.path(), words);
+        assert_eq!(said.status, 2, "{words}: {}", said.error);
+        assert!(
+            said.out.is_empty() && options.iter().all(|option| said.error.contains(option)),
+            "{words}: {}",
+            said.error
+        );
+    }
+    for words in [
+        "run a.scnn --input d.npz --samples 1 -q",
+        "snapshot a.scnn --seed 3",
+    ] {
+        assert_eq!(scnnc(folder.path(), words).status, 0, "{words}");
+    }
+}
+
+#[test]
+fn a_pipe_hears_of_stages_only_when_asked() {
+    let folder = folder();
+    let run = "run m.onnx --input d.npz --samples 1";
+    assert_eq!(scnnc(folder.path(), run).error, "");
+    let said = scnnc(folder.path(), &format!("{run} -v"));
+    let stages = [
+        "import",
+        "transform",
+        "calibrate",
+        "quantise",
+        "map",
+        "emit",
+        "simulate",
+    ];
+    let places: Vec<usize> = stages
+        .iter()
+        .map(|stage| said.error.find(&format!("{stage} ")).unwrap())
+        .collect();
+    assert!(
+        said.error.starts_with("time      ") && places.is_sorted(),
+        "{}",
+        said.error
+    );
+    // Noise to calibrate on is warned of, unless nothing is to be said.
+    let noisy = "compile m.onnx -o c.scnn";
+    assert!(scnnc(folder.path(), noisy).error.contains("warning"));
+    assert_eq!(scnnc(folder.path(), &format!("{noisy} -q")).error, "");
+    assert_eq!(scnnc(folder.path(), &format!("{noisy} -q -v")).status, 2);
+    let text = scnnc(folder.path(), "disasm a.scnn --code").out;
+    assert!(!text.contains('\u{1b}'), "colours are for terminals");
+}
