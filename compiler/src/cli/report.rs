@@ -1,5 +1,6 @@
 //! `report`: reports as a page, as CSV, as figures, as a table; and their schema.
 
+mod colours;
 mod figures;
 mod page;
 mod svg;

@@ -85,6 +85,19 @@ fn numbers(value: &Value) -> Vec<f64> {
     items.map(|item| item.as_f64().unwrap()).collect()
 }
 
+/// The cells of a line of CSV.
+fn cells(line: &str) -> Vec<String> {
+    let (mut cells, mut quoted) = (vec![String::new()], false);
+    for letter in line.chars() {
+        match letter {
+            '"' => quoted = !quoted,
+            ',' if !quoted => cells.push(String::new()),
+            other => cells.last_mut().unwrap().push(other),
+        }
+    }
+    cells
+}
+
 #[test]
 fn the_page_shows_the_reports_numbers_and_sorts_and_filters_them() {
     let Some(chromium) = chromium() else {
@@ -119,6 +132,31 @@ fn the_page_shows_the_reports_numbers_and_sorts_and_filters_them() {
     assert!(near(&seen["cycles"], all), "{} {all}", seen["cycles"]);
     let dcnn = report["totals"]["baselines"]["dcnn"].as_f64().unwrap() / 2.0;
     assert!(near(&seen["dcnn"], dcnn), "{} {dcnn}", seen["dcnn"]);
+    let predicted = report["totals"]["cycles"]["predicted"].as_f64().unwrap() / 2.0;
+    let shown = &seen["predicted"];
+    assert!(near(shown, predicted), "{shown} {predicted}");
+    // The sums under the table are those of the CSV, column by column.
+    let text = std::fs::read_to_string(&csv).unwrap();
+    let mut lines = text.lines().map(cells);
+    let (names, rows): (Vec<String>, Vec<_>) = (lines.next().unwrap(), lines.collect());
+    let mut summed = 0;
+    for (name, shown) in seen["totals"].as_object().unwrap() {
+        let column = names.iter().position(|known| known == name).unwrap();
+        let sum: f64 = rows
+            .iter()
+            .filter_map(|row| row[column].parse::<f64>().ok())
+            .sum();
+        if let Ok(shown) = shown.as_str().unwrap().parse::<f64>()
+            && name != "utilisation_ratio"
+        {
+            assert!(
+                (shown - sum / 2.0).abs() <= 0.5 + 1e-9 * sum,
+                "{name}: {shown} {sum}"
+            );
+            summed += 1;
+        }
+    }
+    assert!(summed > 40, "{}", seen["totals"]);
     // And their bars are as long as the numbers are large.
     let share = seen["firstWidth"].as_f64().unwrap() / seen["width"].as_f64().unwrap();
     assert!((share - cycles(&layers[0]) / all).abs() < 0.01, "{share}");
@@ -133,6 +171,20 @@ fn the_page_shows_the_reports_numbers_and_sorts_and_filters_them() {
             .as_str()
             .unwrap()
             .contains("fewer products")
+    );
+
+    let area: f64 = report["area_mm2"]
+        .as_object()
+        .unwrap()
+        .values()
+        .filter_map(Value::as_f64)
+        .sum();
+    let figures = seen["figures"].as_str().unwrap();
+    assert!(figures.contains(&format!("{area:.2} mm")), "{figures}");
+    assert_eq!(texts(&seen["bounds"]).len(), layers.len());
+    assert_eq!(
+        (&seen["keys"], &seen["searching"]),
+        (&Value::Bool(true), &Value::from("search"))
     );
 
     // Sorting, in the table and the charts alike.

@@ -174,16 +174,24 @@ fn mapping(layer: &Layer) -> Vec<Entry> {
 }
 
 fn densities(layer: &Layer) -> Vec<Entry> {
-    let share = |name: &str, value: f64| (name.to_owned(), Cell::Number(value));
+    let share = |name: &str, concerns: bool, value: f64| {
+        let cell = if concerns {
+            Cell::Number(value)
+        } else {
+            Cell::Empty
+        };
+        (name.to_owned(), cell)
+    };
+    let (on_array, on_machine) = (layer.on_array(), layer.mapping.is_some());
     let accuracy = |name: &str, pick: fn(&super::Accuracy) -> Option<f64>| {
         let value = layer.accuracy.as_ref().and_then(pick);
         (name.to_owned(), value.map_or(Cell::Empty, Cell::Number))
     };
     vec![
-        share("weight_density_ratio", layer.density.weights),
-        share("input_density_ratio", layer.density.input),
-        share("output_density_ratio", layer.density.output),
-        share("utilisation_ratio", layer.costs.utilisation),
+        share("weight_density_ratio", on_array, layer.density.weights),
+        share("input_density_ratio", on_machine, layer.density.input),
+        share("output_density_ratio", on_machine, layer.density.output),
+        share("utilisation_ratio", on_array, layer.costs.utilisation),
         accuracy("sqnr_db", |a| a.sqnr_db),
         accuracy("largest_error_value", |a| Some(a.largest_error)),
         accuracy("saturated_ratio", |a| Some(a.saturated)),

@@ -2,33 +2,10 @@
 
 use super::super::failure::Failure;
 use super::super::{output, table};
+use super::colours;
 use super::svg::{Series, Stack, stacked};
 use scnn_simulator::report::{Layer, Report};
 use std::path::Path;
-
-/// Colours of the causes and components, as in the page.
-const COLOURS: [(&str, &str); 20] = [
-    ("useful", "#2f9e5b"),
-    ("fragmentation", "#f0a73a"),
-    ("out_of_plane", "#c878c4"),
-    ("placeholder", "#8c6bd1"),
-    ("bank_stall", "#d9484d"),
-    ("fifo", "#4f97dc"),
-    ("barrier", "#e27339"),
-    ("drain", "#37b5b0"),
-    ("dram", "#3556b8"),
-    ("host_link", "#80868f"),
-    ("no_tile", "#d3d6db"),
-    ("multipliers", "#2f9e5b"),
-    ("coordinates", "#b5a8e8"),
-    ("crossbar", "#d9484d"),
-    ("accumulators", "#e27339"),
-    ("weight_fifo", "#4f97dc"),
-    ("activation_rams", "#37b5b0"),
-    ("ppu", "#c878c4"),
-    ("halo", "#8c6bd1"),
-    ("oracle", "#2f9e5b"),
-];
 
 /// Writes `cycles.svg`, `energy.svg` and `speedup.svg`; with several reports, numbered.
 pub fn write(folder: &Path, reports: &[Report]) -> Result<(), Failure> {
@@ -51,15 +28,10 @@ pub fn write(folder: &Path, reports: &[Report]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn colour(name: &str) -> &'static str {
-    let known = COLOURS.iter().find(|(known, _)| *known == name);
-    known.map_or("#555555", |(_, colour)| colour)
-}
-
 fn series<T>(entries: &[(&'static str, T)]) -> Vec<Series> {
     let series = entries.iter().map(|(name, _)| Series {
         name: name.replace('_', " "),
-        colour: colour(name),
+        colour: colours::on_light(name),
     });
     series.collect()
 }

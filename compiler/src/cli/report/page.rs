@@ -1,5 +1,6 @@
 //! The page: reports, charting libraries, style and script in one file of HTML that needs no network.
 
+use super::colours;
 use crate::cli::markup::escaped;
 use scnn_simulator::energy::Energy;
 use scnn_simulator::report::columns::{Cell, costs, row};
@@ -25,6 +26,7 @@ pub fn html(reports: &[Report]) -> String {
     let names: Vec<&str> = reports.iter().map(|report| report.model.as_str()).collect();
     let parts = [
         ("title", escaped(&format!("scnnc: {}", names.join(", ")))),
+        ("colours", colours::css()),
         ("style", STYLE.to_owned()),
         ("data", embedded(&data(reports))),
         ("licence", LICENCE.to_owned()),

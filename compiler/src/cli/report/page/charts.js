@@ -15,15 +15,16 @@ function place(id, chart) {
   host.replaceChildren(chart);
 }
 
-function legend(host, names) {
-  host.replaceChildren(...names.map((name) => {
-    const entry = document.createElement("span");
-    const swatch = document.createElement("i");
-    swatch.style.background = colour(name);
-    entry.append(swatch, words(name));
-    return entry;
-  }));
+function swatch(name) {
+  return element("i", [], { class: "swatch", style: `background:${colour(name)}` });
 }
+
+function legend(host, names, ...more) {
+  host.replaceChildren(...names.map((name) => element("span", [swatch(name), words(name)])), ...more);
+}
+
+// A gap between neighbours says where one ends, whatever eyes make of the colours; what is thin has no room for it.
+const gap = (key, [, longest]) => ({ stroke: "var(--ground)", strokeWidth: (part) => (part[key] > longest / 60 ? 0.7 : 0) });
 
 function wholeChart() {
   const slots = run().report.totals.cycles.slots;
@@ -32,106 +33,120 @@ function wholeChart() {
   let end = 0;
   for (const part of parts) { part.x1 = end; end += part.share; part.x2 = end; }
   place("whole-chart", Plot.plot({
-    width: 1400, height: 66, marginLeft: 4, marginRight: 4, marginTop: 0, style: FONT,
-    x: { percent: true, domain: [0, 100], label: null, tickFormat: (v) => `${v} %` },
+    width: 1424, height: 84, marginLeft: 10, marginRight: 18, marginTop: 22, style: FONT,
+    x: { percent: true, domain: [0, 100], label: null, ticks: 10, tickFormat: (v) => `${v} %` },
     marks: [
       Plot.rectX(parts, { x1: "x1", x2: "x2", fill: (d) => colour(d.cause), title: (d) => `${words(d.cause)}: ${percent(d.share, 1)}`, inset: 0.5 }),
-      Plot.text(parts.filter((part) => part.share > 0.045), { x: (d) => (d.x1 + d.x2) / 2, text: (d) => `${words(d.cause)} ${percent(d.share)}`, fill: "white", stroke: "#0008", strokeWidth: 2, fontWeight: 600, lineWidth: 7, clip: true }),
+      Plot.text(parts.filter((part) => part.share > 0.02 + 0.0035 * part.cause.length), { x: "x1", text: (d) => `${words(d.cause)} ${percent(d.share)}`, frameAnchor: "top", textAnchor: "start", dy: -17, dx: 1 }),
     ],
   }));
   legend(document.getElementById("causes"), parts.map((part) => part.cause));
 }
 
-// Five small charts beside the layers' names, a row each.
-const ROW = 18;
-
-function stripChart(id, heading, views, options) {
-  const column = document.createElement("div");
-  column.innerHTML = `<h3><span>${heading}</span></h3><figure id="${id}"></figure>`;
-  document.getElementById("strip").append(column);
-  const { marks, x } = options;
-  const { width } = column.getBoundingClientRect();
-  const chart = Plot.plot({
-    width: Math.max(150, Math.floor(width)), height: views.length * ROW + 26, marginTop: 0, marginBottom: 26, marginLeft: 8, marginRight: 14,
-    style: { ...FONT, fontSize: "11px" },
-    x: { label: null, ticks: 4, ...x },
-    y: { type: "band", domain: views.map((view) => view.at), axis: null, padding: 0.22, round: false, paddingOuter: 0.11 },
-    marks: [Plot.gridX({ strokeOpacity: 0.12, ticks: x.gridTicks ?? 4 }), ...marks],
-  });
-  place(id, chart);
-}
+// The cause that took most of a layer's time.
+const dominant = (view) => CAUSES[d3.maxIndex(view.causes, (part) => part.cycles)];
 
 const powers = ([low, high]) => d3.range(Math.round(Math.log10(low)), Math.round(Math.log10(high)) + 1).map((power) => 10 ** power);
 
+// Five small charts beside the layers' names and bounds, a row each. Paper cuts between blocks of rows, never inside.
+const ROW = 18;
+const BLOCK = 96;
+
 function strip() {
-  const views = shown();
   const host = document.getElementById("strip");
   host.replaceChildren();
-  const names = document.createElement("div");
-  names.innerHTML = "<h3>&nbsp;</h3>";
-  const list = document.createElement("ol");
-  for (const view of views) {
-    const item = document.createElement("li");
-    if (view.at === state.layer) item.className = "chosen";
-    const link = document.createElement("a");
-    link.href = `#layer-${view.at}`;
-    link.textContent = view.layer.name;
-    link.title = view.layer.onnx_nodes.join(" ");
-    item.append(link);
-    list.append(item);
+  const views = shown();
+  const scales = stripScales(views);
+  for (let begin = 0; begin < views.length; begin += BLOCK) {
+    const block = element("div", [], { class: "strip" });
+    host.append(block);
+    stripNames(block, views.slice(begin, begin + BLOCK));
+    stripCharts(block, views.slice(begin, begin + BLOCK), scales, begin ? `-${begin}` : "");
   }
-  names.append(list);
-  host.append(names);
-  if (!views.length) return;
+  const used = (names, key, kind, amount) => names.filter((name) => views.some((view) => view[key].some((part) => part[kind] === name && part[amount] > 0)));
+  const marked = views.some((view) => view.predicted !== null && view.cycles > 0) ? [element("span", [element("i", [], { class: "predicted" }), "predicted by the mapper"])] : [];
+  legend(document.querySelector('[data-legend="causes"]'), used(CAUSES, "causes", "cause", "cycles"), ...marked);
+  legend(document.querySelector('[data-legend="components"]'), used(COMPONENTS, "energy", "component", "pj"));
+}
+
+// What all blocks have in common: how long the longest bar is.
+function stripScales(views) {
+  const machines = views.filter((view) => view.onArray && view.cycles > 0);
+  const all = machines.flatMap((view) => [view.cycles, view.dcnn, view.ideal, view.oracle]).filter((cycles) => cycles > 0);
+  return {
+    cycles: [0, d3.max(views, (view) => Math.max(view.cycles, view.predicted ?? 0)) || 1],
+    pj: [0, d3.max(views, (view) => view.pj) || 1],
+    decades: all.length ? [10 ** Math.floor(Math.log10(d3.min(all))), 10 ** Math.ceil(Math.log10(d3.max(all)))] : [1, 10],
+  };
+}
+
+function stripNames(block, views) {
+  const chosen = (view) => (view.at === state.layer ? { class: "chosen" } : {});
+  const names = views.map((view) => {
+    const link = element("a", view.layer.name, { href: `#layer-${view.at}`, title: view.layer.onnx_nodes.join(" ") });
+    return element("li", link, chosen(view));
+  });
+  const bounds = views.map((view) => {
+    const cause = view.cycles > 0 && view.layer.bound ? dominant(view) : null;
+    return element("li", cause ? [swatch(cause), cell(view, "bound")] : "\u00a0", chosen(view));
+  });
+  block.append(
+    element("div", [element("h3", "\u00a0"), element("ol", names, { class: "names" })]),
+    element("div", [element("h3", "bound by"), element("ol", bounds, { class: "bounds" })]),
+  );
+}
+
+function stripCharts(block, views, scales, suffix) {
+  const chart = (id, heading, x, marks) => {
+    const column = element("div", []);
+    column.innerHTML = `<h3><span>${heading}</span></h3><figure id="${id}${suffix}"></figure>`;
+    block.append(column);
+    place(`${id}${suffix}`, Plot.plot({
+      width: Math.max(150, Math.floor(column.getBoundingClientRect().width)), height: views.length * ROW + 26, marginTop: 0, marginBottom: 26, marginLeft: 10, marginRight: 26,
+      style: { ...FONT, fontSize: "11px" },
+      x: { label: null, ticks: 4, ...x },
+      y: { type: "band", domain: views.map((view) => view.at), axis: null, padding: 0.22, round: false, paddingOuter: 0.11 },
+      marks: [Plot.gridX({ strokeOpacity: 0.12, ticks: x.ticks ?? 4 }), ...marks],
+    }));
+  };
   const href = (d) => `#layer-${d.at}`;
   const flat = (key) => views.flatMap((view) => view[key].map((part) => ({ ...part, at: view.at, name: view.layer.name })));
   const causes = flat("causes").filter((part) => part.cycles > 0);
-  const energy = flat("energy").filter((part) => part.pj > 0);
-  stripChart("cycles-chart", "cycles, by cause", views, {
-    x: { tickFormat: (v) => si(v) },
-    marks: [Plot.barX(causes, { x: "cycles", y: "at", fill: (d) => colour(d.cause), href, title: (d) => `${d.name}\n${words(d.cause)}: ${exactly(d.cycles)} cycles (${percent(d.share, 1)})` })],
-  });
+  const predicted = views.filter((view) => view.predicted !== null && view.cycles > 0);
+  chart("cycles-chart", "cycles, by cause", { domain: scales.cycles, tickFormat: (v) => si(v) }, [
+    Plot.barX(causes, { x: "cycles", y: "at", fill: (d) => colour(d.cause), ...gap("cycles", scales.cycles), href, title: (d) => `${d.name}\n${words(d.cause)}: ${exactly(d.cycles)} cycles (${percent(d.share, 1)})` }),
+    Plot.tickX(predicted, { x: "predicted", y: "at", stroke: "currentColor", strokeWidth: 1.6, inset: -2, href, title: (d) => `${d.layer.name}\npredicted: ${exactly(d.predicted)}, simulated: ${exactly(d.cycles)} cycles` }),
+  ]);
   const machines = views.filter((view) => view.onArray && view.cycles > 0);
   const dots = machines.flatMap((view) => [["DCNN", view.dcnn], ["DCNN ideal", view.ideal], ["oracle", view.oracle], ["SCNN", view.cycles]]
     .map(([machine, cycles]) => ({ at: view.at, name: view.layer.name, machine, cycles })).filter((d) => d.cycles > 0));
-  const [least, most] = d3.extent(dots, (d) => d.cycles);
-  const decades = dots.length ? [10 ** Math.floor(Math.log10(least)), 10 ** Math.ceil(Math.log10(most))] : [1, 10];
   const dot = (machine, style) => Plot.dot(dots.filter((d) => d.machine === machine), { x: "cycles", y: "at", href, title: (d) => `${d.name}\n${d.machine}: ${exactly(d.cycles)} cycles`, ...style });
-  stripChart("machines-chart", "cycles: <span style='color:var(--accent)'>&#9679;</span> SCNN, &#9675; DCNN, &#215; ideal dense, <span style='color:var(--useful)'>&#9670;</span> oracle", views, {
-    x: { type: "log", domain: decades, ticks: powers(decades), tickFormat: (v) => si(v), gridTicks: powers(decades) },
-    marks: [
-      Plot.ruleY(machines, { y: "at", x1: (d) => Math.max(1, d.oracle), x2: (d) => Math.max(d.dcnn, d.cycles), strokeOpacity: 0.3 }),
-      dot("DCNN ideal", { symbol: "times", stroke: "currentColor", strokeOpacity: 0.6, r: 2.5 }),
-      dot("DCNN", { stroke: "currentColor", r: 3.5 }),
-      dot("oracle", { symbol: "diamond", fill: "var(--useful)", r: 3.5 }),
-      dot("SCNN", { fill: "var(--accent)", r: 4 }),
-    ],
-  });
-  stripChart("utilisation-chart", "useful multiplications (the oracle's are 100 %)", views, {
-    x: { domain: [0, 100], tickFormat: (v) => `${v} %` },
-    marks: [
-      Plot.barX(machines, { x: 100, y: "at", fill: "var(--raised)" }),
-      Plot.barX(machines, { x: (d) => 100 * d.layer.utilisation, y: "at", fill: "var(--useful)", href, title: (d) => `${d.layer.name}\nuseful: ${percent(d.layer.utilisation, 1)} of all slots\nbound by ${cell(d, "bound")}` }),
-      Plot.text(machines, { x: (d) => 100 * d.layer.utilisation, y: "at", text: (d) => percent(d.layer.utilisation), textAnchor: "start", dx: 3, fontSize: 10, fill: "currentColor" }),
-    ],
-  });
-  stripChart("energy-chart", "energy, by component", views, {
-    x: { tickFormat: (v) => si(v * 1e-12, "J") },
-    marks: [Plot.barX(energy, { x: "pj", y: "at", fill: (d) => colour(d.component), href, title: (d) => `${d.name}\n${words(d.component)}: ${si(d.pj * 1e-12, "J")}` })],
-  });
+  chart("machines-chart", "cycles: <span style='color:var(--accent)'>&#9679;</span> SCNN, &#9675; DCNN, &#215; ideal dense, <span style='color:var(--useful)'>&#9670;</span> oracle", {
+    type: "log", domain: scales.decades, ticks: powers(scales.decades), tickFormat: (v) => si(v),
+  }, [
+    Plot.ruleY(machines, { y: "at", x1: (d) => Math.max(scales.decades[0], d.oracle), x2: (d) => Math.max(d.dcnn, d.cycles), strokeOpacity: 0.3 }),
+    dot("DCNN ideal", { symbol: "times", stroke: "currentColor", strokeOpacity: 0.6, r: 2.5 }),
+    dot("DCNN", { stroke: "currentColor", r: 3.5 }),
+    dot("oracle", { symbol: "diamond", fill: "var(--useful)", r: 3.5 }),
+    dot("SCNN", { fill: "var(--accent)", r: 4 }),
+  ]);
+  chart("utilisation-chart", "useful multiplications (the oracle has 100 %)", { domain: [0, 100], tickFormat: (v) => `${v} %` }, [
+    Plot.barX(machines, { x: 100, y: "at", fill: "var(--raised)" }),
+    Plot.barX(machines, { x: (d) => 100 * d.layer.utilisation, y: "at", fill: "var(--useful)", href, title: (d) => `${d.layer.name}\nuseful: ${percent(d.layer.utilisation, 1)} of all slots\nbound by ${cell(d, "bound")}` }),
+    Plot.text(machines, { x: (d) => 100 * d.layer.utilisation, y: "at", text: (d) => percent(d.layer.utilisation), textAnchor: "start", dx: 3, fontSize: 10, fill: "currentColor" }),
+  ]);
+  const energy = flat("energy").filter((part) => part.pj > 0);
+  chart("energy-chart", "energy, by component", { domain: scales.pj, tickFormat: (v) => si(v * 1e-12, "J") }, [
+    Plot.barX(energy, { x: "pj", y: "at", fill: (d) => colour(d.component), ...gap("pj", scales.pj), href, title: (d) => `${d.name}\n${words(d.component)}: ${si(d.pj * 1e-12, "J")}` }),
+  ]);
   const densities = views.filter((view) => view.layer.mapping).flatMap((view) => [["weights", view.onArray], ["input", true], ["output", true]]
     .filter(([, there]) => there).map(([what]) => ({ at: view.at, name: view.layer.name, what, share: view.layer.density[what] })));
   const density = (what, style) => Plot.dot(densities.filter((d) => d.what === what), { x: (d) => 100 * d.share, y: "at", href, title: (d) => `${d.name}\n${d.what}: ${percent(d.share, 1)} dense`, ...style });
-  stripChart("density-chart", "density: &#9632; weights, <span style='color:var(--accent)'>&#9679;</span> in, <span style='color:var(--barrier)'>&#9675;</span> out", views, {
-    x: { domain: [0, 100], tickFormat: (v) => `${v} %` },
-    marks: [
-      density("weights", { symbol: "square", fill: "currentColor", r: 3 }),
-      density("input", { fill: "var(--accent)", r: 3.5 }),
-      density("output", { stroke: "var(--barrier)", r: 3.5 }),
-    ],
-  });
-  legend(document.querySelector('[data-legend="causes"]'), CAUSES.filter((cause) => causes.some((part) => part.cause === cause)));
-  legend(document.querySelector('[data-legend="components"]'), COMPONENTS.filter((component) => energy.some((part) => part.component === component)));
+  chart("density-chart", "density: &#9632; weights, <span style='color:var(--accent)'>&#9679;</span> in, <span style='color:var(--barrier)'>&#9675;</span> out", { domain: [0, 100], tickFormat: (v) => `${v} %` }, [
+    density("weights", { symbol: "square", fill: "currentColor", r: 3 }),
+    density("input", { fill: "var(--accent)", r: 3.5 }),
+    density("output", { stroke: "var(--barrier)", r: 3.5 }),
+  ]);
 }
 
 function roofline() {
@@ -139,7 +154,7 @@ function roofline() {
   const peak = report.multipliers;
   const bytesPerCycle = report.dram_gigabytes_per_second / report.clock_gigahertz;
   const points = run().layers.filter((view) => view.useful > 0 && view.cycles > 0 && view.bytes > 0)
-    .map((view) => ({ at: view.at, name: view.layer.name, bound: cell(view, "bound"), x: view.useful / view.bytes, y: view.useful / view.cycles, cause: CAUSES[d3.maxIndex(view.causes, (part) => part.cycles)] }));
+    .map((view) => ({ at: view.at, name: view.layer.name, bound: cell(view, "bound"), x: view.useful / view.bytes, y: view.useful / view.cycles, cause: dominant(view) }));
   const ridge = peak / bytesPerCycle;
   const low = Math.min(ridge / 10, d3.min(points, (d) => d.x) ?? 1) / 2;
   const high = Math.max(ridge * 10, d3.max(points, (d) => d.x) ?? 1) * 2;
@@ -147,12 +162,12 @@ function roofline() {
   place("roofline", Plot.plot({
     width: 680, height: 400, marginLeft: 52, marginBottom: 40, marginRight: 20, style: FONT,
     x: { type: "log", domain: [low, high], label: "useful multiplications / DRAM byte", tickFormat: "~s", ticks: 5, grid: true },
-    y: { type: "log", label: "useful multiplications / cycle", tickFormat: "~s", ticks: 5, nice: true, grid: true },
+    y: { type: "log", domain: [Math.min(0.5, ...points.map((d) => d.y)), 2 * peak], label: "useful multiplications / cycle", tickFormat: "~s", ticks: 5, grid: true },
     marks: [
-      Plot.line(roof, { strokeWidth: 2 }),
+      Plot.line(roof, { strokeWidth: 2, clip: true }),
       Plot.text([[high, peak]], { text: [`${peak} multipliers`], textAnchor: "end", dy: -8 }),
-      Plot.text([[low, low * bytesPerCycle]], { text: [`DRAM ${report.dram_gigabytes_per_second} GB/s`], textAnchor: "start", dy: 12, dx: 34 }),
-      Plot.dot(points, { x: "x", y: "y", r: (d) => (d.at === state.layer ? 7 : 4.5), fill: (d) => colour(d.cause), stroke: (d) => (d.at === state.layer ? "currentColor" : "none"), strokeWidth: 2, href: (d) => `#layer-${d.at}`, title: (d) => `${d.name}\n${d.y.toFixed(1)} useful multiplications a cycle\n${d.x.toFixed(1)} a DRAM byte\nbound by ${d.bound}` }),
+      Plot.text([[ridge / 3, (ridge / 3) * bytesPerCycle]], { text: [`DRAM ${report.dram_gigabytes_per_second} GB/s`], textAnchor: "end", dx: -10, dy: -4 }),
+      Plot.dot(points, { x: "x", y: "y", r: (d) => (d.at === state.layer ? 7 : 4.5), fill: (d) => colour(d.cause), stroke: (d) => (d.at === state.layer ? "currentColor" : "var(--ground)"), strokeWidth: (d) => (d.at === state.layer ? 2 : 0.5), href: (d) => `#layer-${d.at}`, title: (d) => `${d.name}\n${d.y.toFixed(1)} useful multiplications a cycle\n${d.x.toFixed(1)} a DRAM byte\nbound by ${d.bound}` }),
     ],
   }));
 }
@@ -193,11 +208,11 @@ function tiling(view) {
   const { shape, mapping } = view.layer;
   const boxes = mapping.tiling.flatMap((tile, index) => d3.pairs(tile.y).flatMap(([y1, y2], row) => d3.pairs(tile.x).map(([x1, x2], col) => ({ index, row, col, x1, x2, y1, y2 }))))
     .filter((box) => box.x2 > box.x1 && box.y2 > box.y1);
-  const side = 300;
+  const side = 290;
   const scale = side / Math.max(shape.h, shape.w);
   return Plot.plot({
-    width: Math.max(120, shape.w * scale + 60), height: Math.max(60, shape.h * scale + 50), marginLeft: 40, marginTop: 24, marginRight: 12, marginBottom: 12, style: FONT,
-    x: { domain: [0, shape.w], axis: "top", label: "columns", ticks: 5 }, y: { domain: [shape.h, 0], label: "rows", ticks: 5 },
+    width: Math.max(120, shape.w * scale + 50), height: Math.max(60, shape.h * scale + 30), marginLeft: 38, marginTop: 22, marginRight: 12, marginBottom: 8, style: FONT,
+    x: { domain: [0, shape.w], axis: "top", label: null, ticks: Math.min(5, shape.w), tickFormat: "d" }, y: { domain: [shape.h, 0], label: null, ticks: Math.min(5, shape.h), tickFormat: "d" },
     marks: [
       Plot.rect(boxes, { x1: "x1", x2: "x2", y1: "y1", y2: "y2", fill: (d) => d3.schemeTableau10[d.index % 10], fillOpacity: 0.25, stroke: "currentColor", strokeWidth: 0.8, title: (d) => `PE row ${d.row}, column ${d.col}${mapping.tiling.length > 1 ? `, temporal tile ${d.index}` : ""}\nrows ${d.y1}..${d.y2}, columns ${d.x1}..${d.x2}` }),
       Plot.frame(),

@@ -5,7 +5,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const CAUSES = Object.keys(DATA.reports[0].report.totals.cycles.slots);
 const COMPONENTS = DATA.components;
 
-const words = (name) => name.replaceAll("_", " ");
+const words = (name) => name.replaceAll("_", " ").replace(/\b(fifo|dram|ppu|dcnn|rams|kc)\b/g, (word) => ({ kc: "Kc", rams: "RAMs" })[word] ?? word.toUpperCase());
 const colour = (name) => `var(--${name})`;
 const sum = (values) => values.reduce((a, b) => a + b, 0);
 
@@ -19,7 +19,7 @@ function si(value, unit = "") {
   return `${scaled.toFixed(digits)} ${prefix}${unit}`.trim();
 }
 const exactly = (value) => Math.round(value).toLocaleString("en").replaceAll(",", "\u202f");
-const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
+const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)}\u00a0%`;
 const times = (ratio) => `${ratio.toFixed(2)}x`;
 
 // One report, per inference.
@@ -38,6 +38,7 @@ function inference(entry, index) {
       causes: CAUSES.map((cause) => ({ cause, cycles: slots ? cycles * layer.cycles.slots[cause] / slots : 0, share: slots ? layer.cycles.slots[cause] / slots : 0 })),
       energy: COMPONENTS.map((component) => ({ component, pj: layer.energy_pj[component] / samples })),
       pj: layer.energy_pj.total / samples,
+      predicted: layer.cycles.predicted === null ? null : layer.cycles.predicted / samples,
       dcnn: layer.baselines.dcnn / samples,
       ideal: layer.baselines.dcnn_ideal / samples,
       oracle: layer.baselines.oracle / samples,
@@ -53,6 +54,9 @@ function inference(entry, index) {
 }
 
 const RUNS = DATA.reports.map(inference);
+// Errors of the mapper's predictions, ascending by size.
+const predictionErrors = (run) => run.layers.filter((view) => view.onArray && view.predicted !== null && view.cycles > 0)
+  .map((view) => ({ view, error: view.predicted / view.cycles - 1 })).sort((a, b) => Math.abs(a.error) - Math.abs(b.error));
 const title = (run) => `${run.report.model} on ${run.report.machine}, ${run.report.mapping}`;
 
 // What is chosen and shown.
@@ -72,7 +76,8 @@ function shown() {
     (!search || view.names.includes(search)) &&
     (!state.bound || cell(view, "bound") === state.bound) &&
     (!state.kind || view.layer.kind === state.kind));
-  const key = (view) => cell(view, state.sort) ?? "";
-  const order = (a, b) => (typeof a === "string" || typeof b === "string" ? String(a).localeCompare(String(b), "en", { numeric: true }) : a - b);
+  const key = (view) => cell(view, state.sort);
+  // What a column does not concern comes before all that it does.
+  const order = (a, b) => (a === null || b === null ? (a !== null) - (b !== null) : typeof a === "string" || typeof b === "string" ? String(a).localeCompare(String(b), "en", { numeric: true }) : a - b);
   return views.sort((a, b) => (order(key(a), key(b)) || a.at - b.at) * (state.descending ? -1 : 1));
 }

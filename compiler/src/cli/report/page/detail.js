@@ -11,6 +11,14 @@ function facts(pairs) {
   return element("dl", pairs.filter(([, value]) => value).flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
 }
 
+// Rows of a swatch with its name, a share, and an amount.
+function shares(rows) {
+  return element("div", rows.flatMap(([name, share, amount]) => [element("span", [swatch(name), ` ${words(name)}`]), element("span", share), element("span", amount)]), { class: "shares" });
+}
+
+const lead = (text) => (text ? element("p", text, { class: "lead" }) : null);
+const signed = (share) => `${share < 0 ? "\u2212" : "+"}${percent(Math.abs(share), 1)}`;
+
 function extents({ n, c, h, w, k, r, s, stride, pad, dilation, groups, out_h, out_w }) {
   return [
     ["input", `${n > 1 ? `${n} x ` : ""}${c} x ${h} x ${w}`],
@@ -27,6 +35,7 @@ function detail() {
   const names = { a: "RAM A", b: "RAM B", dram: "DRAM" };
   const mapping = layer.mapping;
   const left = element("div", [
+    element("h3", "Layer and mapping"),
     facts([
       ["ONNX nodes", layer.onnx_nodes.join(", ")],
       ["runs on", layer.engine === "host" ? "host" : view.onArray ? `array (${layer.kind})` : "PPU"],
@@ -45,16 +54,20 @@ function detail() {
   ]);
   const spent = view.causes.filter((part) => part.cycles > 0).sort((a, b) => b.cycles - a.cycles);
   const components = view.energy.filter((part) => part.pj > 0).sort((a, b) => b.pj - a.pj);
-  const swatch = (name) => element("i", [], { style: `display:inline-block;width:10px;height:10px;border-radius:2px;background:${colour(name)}` });
-  const middle = element("div", [
-    element("h3", `${exactly(view.cycles)} cycles${layer.bound ? `, bound by ${cell(view, "bound")}` : ""}`),
-    layer.cycles.predicted === null ? null : element("p", `predicted ${exactly(layer.cycles.predicted / run().samples)} (${percent(layer.cycles.predicted / Math.max(1, layer.cycles.total) - 1, 1)})`, { class: "note" }),
-    view.onArray && view.cycles ? element("p", `DCNN ${exactly(view.dcnn)}: ${times(view.dcnn / view.cycles)}; oracle ${exactly(view.oracle)}`, { class: "note" }) : null,
-    facts(spent.map((part) => [element("span", [swatch(part.cause), ` ${words(part.cause)}`]), `${percent(part.share, 1)}, ${exactly(part.cycles)} cycles`])),
-    element("h3", `${si(view.pj * 1e-12, "J")}${view.onArray ? `; DCNN ${si(layer.energy_pj.dcnn / run().samples * 1e-12, "J")}, DCNN-opt ${si(layer.energy_pj.dcnn_opt / run().samples * 1e-12, "J")}` : ""}`),
-    facts(components.map((part) => [element("span", [swatch(part.component), ` ${words(part.component)}`]), `${percent(part.pj / view.pj, 1)}, ${si(part.pj * 1e-12, "J")}`])),
+  const joules = (pj) => si(pj * 1e-12, "J");
+  const dense = (machine) => joules(layer.energy_pj[machine] / run().samples);
+  const time = element("div", [
+    element("h3", `${exactly(view.cycles)} cycles${layer.bound && view.cycles ? `, bound by ${cell(view, "bound")}` : ""}`),
+    lead(view.predicted === null || !view.cycles ? "" : `predicted ${exactly(view.predicted)} (${signed(view.predicted / view.cycles - 1)})`),
+    lead(view.onArray && view.cycles ? `DCNN ${exactly(view.dcnn)}: ${times(view.dcnn / view.cycles)}; ideal dense ${exactly(view.ideal)}; oracle ${exactly(view.oracle)}` : ""),
+    shares(spent.map((part) => [part.cause, percent(part.share, 1), exactly(part.cycles)])),
+  ]);
+  const energy = element("div", [
+    element("h3", joules(view.pj)),
+    lead(view.onArray ? `DCNN ${dense("dcnn")}, DCNN-opt ${dense("dcnn_opt")}` : ""),
+    shares(components.map((part) => [part.component, percent(part.pj / view.pj, 1), joules(part.pj)])),
     element("h3", `DRAM ${si(view.bytes, "B")}`),
-    facts(Object.entries(layer.dram_bytes).filter(([, bytes]) => bytes > 0).map(([name, bytes]) => [name, si(bytes / run().samples, "B")])),
+    facts(Object.entries(layer.dram_bytes).filter(([, bytes]) => bytes > 0).map(([name, bytes]) => [({ in: "activations in", out: "activations out" })[name] ?? name, si(bytes / run().samples, "B")])),
   ]);
   const figure = element("figure", [], { id: "tiling" });
   const code = element("pre", [], { id: "code", tabindex: "0" });
@@ -63,16 +76,20 @@ function detail() {
     return [element("b", mnemonic), ` ${operands.join(" ")}\n`];
   }));
   const right = element("div", [
-    mapping ? element("h3", `The ${layer.shape.h} x ${layer.shape.w} plane on ${run().report.pes.join(" x ")} PEs${mapping.pe_groups > 1 ? `, one of ${mapping.pe_groups} groups` : ""}`) : null,
+    mapping ? element("h3", `The plane, ${layer.shape.h} rows x ${layer.shape.w} columns, on ${run().report.pes.join(" x ")} PEs${mapping.pe_groups > 1 ? `, one of ${mapping.pe_groups} groups` : ""}`) : null,
     figure,
     element("h3", `Instructions ${layer.instructions[0]}..${layer.instructions[1]}`),
     code,
   ]);
-  const step = (by) => `#layer-${(state.layer + by + run().layers.length) % run().layers.length}`;
+  const turn = (by) => `#layer-${(state.layer + by + run().layers.length) % run().layers.length}`;
   const host = document.getElementById("detail");
   host.replaceChildren(
-    element("h3", [element("a", "\u2190 before", { href: step(-1) }), ` \u2003 ${layer.index}: ${layer.name} \u2003 `, element("a", "next \u2192", { href: step(1) })], { id: "detail-name" }),
-    element("div", [left, middle, right], { class: "parts" }),
+    element("div", [
+      element("h3", `${layer.index}: ${layer.name}`, { id: "detail-name" }),
+      element("a", "\u2190 previous", { href: turn(-1), id: "previous" }),
+      element("a", "next \u2192", { href: turn(1), id: "next" }),
+    ], { class: "turn" }),
+    element("div", [left, time, energy, right], { class: "parts" }),
   );
   if (mapping) place("tiling", tiling(view));
 }

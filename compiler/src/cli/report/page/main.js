@@ -1,21 +1,37 @@
 // Joins the parts: what is drawn when, and what keys and controls do.
 
+// An error without its sign.
+const within = (error) => (Math.abs(error) < 0.0005 ? "< 0.1 %" : percent(Math.abs(error), 1));
+
+// The two largest parts of an area.
+function areaWords(area) {
+  const parts = Object.entries(area).sort((a, b) => b[1] - a[1]).slice(0, 2);
+  return parts.map(([name, mm2]) => `${words(name)} ${mm2.toFixed(2)}`).join(", ");
+}
+
 function header() {
   const { report, seconds, cycles, pj, images, samples } = run();
   document.getElementById("model").textContent = report.model;
-  document.getElementById("subject").textContent = `on ${report.machine} (${report.pes.join(" x ")} PEs, ${report.multipliers} multipliers, ${report.clock_gigahertz} GHz), mapping ${report.mapping}, timing ${report.timing}${report.timing === "fast" ? " (a lower bound)" : ""}, ${samples === 1 ? "one sample" : `mean of ${samples} samples`}`;
+  document.getElementById("subject").textContent = `On ${report.machine} (${report.pes.join(" x ")} PEs, ${report.multipliers} multipliers, ${report.clock_gigahertz} GHz), mapping ${report.mapping}, timing ${report.timing}${report.timing === "fast" ? " (a lower bound)" : ""}, ${samples === 1 ? "one sample" : `mean of ${samples} samples`}`;
   document.getElementById("headline").textContent = run().headline.replace(/^./, (letter) => letter.toUpperCase()) + ".";
   const totals = report.totals;
   const operations = 2 * totals.multiplies.dense / samples;
+  const array = sum(report.layers.filter((layer) => layer.multiplies.dense > 0).map((layer) => layer.energy_pj.total));
+  const rate = images / seconds;
   const figures = [
-    [si(cycles, "cycles"), si(seconds, "s")],
-    [`${images / seconds < 100 ? (images / seconds).toFixed(1) : exactly(images / seconds)} images/s`, `${si(operations / seconds, "OPS")} dense-equivalent`],
+    [si(cycles, "cycles"), `${si(seconds, "s")}; ${rate < 100 ? rate.toFixed(1) : exactly(rate)} images/s`],
+    [si(operations / seconds, "OPS"), `dense-equivalent; ${percent(totals.utilisation, 1)} of all multiplier slots are useful`],
     [si(pj * 1e-12, "J"), `${si(operations / (pj * 1e-12), "OPS/W")} dense-equivalent`],
-    [times(totals.baselines.dcnn / Math.max(1, run().array_cycles)), "faster than DCNN, on the array's layers"],
-    [times(totals.energy_pj.dcnn / sum(report.layers.filter((layer) => layer.multiplies.dense > 0).map((layer) => layer.energy_pj.total))), "less energy than DCNN, on them"],
-    [percent(totals.utilisation, 1), "useful multiplier slots"],
+    [times(totals.baselines.dcnn / Math.max(1, run().array_cycles)), "as fast as DCNN on the array's layers"],
+    [times(totals.energy_pj.dcnn / array), "less energy than DCNN on them"],
     [si(sum(Object.values(totals.dram_bytes)) / samples, "B"), "to and from DRAM"],
+    [`${sum(Object.values(report.area_mm2)).toFixed(2)} mm\u00b2`, areaWords(report.area_mm2)],
   ];
+  const errors = predictionErrors(run());
+  if (errors.length && report.timing === "exact") {
+    const { error, view } = errors.at(-1);
+    figures.push([within(errors[Math.floor(errors.length / 2)].error), `off are the mapper's predictions (median); at worst ${within(error)}, ${view.layer.name}`]);
+  }
   document.getElementById("figures").replaceChildren(...figures.map(([value, what]) => element("div", [element("b", value), element("span", what)])));
   document.getElementById("footer").textContent = `${report.tool}; ${report.options.join(", ")}. Report schema ${report.schema}.`;
 }
@@ -25,9 +41,16 @@ function runs() {
   if (RUNS.length < 2) return;
   host.replaceChildren(...RUNS.map((other) => {
     const button = element("button", `${other.index + 1}: ${title(other)}`, { type: "button", "aria-pressed": other.index === state.run });
-    button.onclick = () => { state.run = other.index; state.layer = Math.min(state.layer, run().layers.length - 1); everything(); };
+    button.onclick = () => chooseRun(other.index);
     return button;
   }));
+  document.getElementById("other-runs").hidden = false;
+}
+
+function chooseRun(index) {
+  state.run = index;
+  state.layer = Math.min(state.layer, run().layers.length - 1);
+  everything();
 }
 
 function compareTable() {
@@ -36,7 +59,7 @@ function compareTable() {
   const measures = [
     ["cycles", (r) => r.cycles, exactly], ["energy", (r) => r.pj, (pj) => si(pj * 1e-12, "J")],
     ["useful slots", (r) => r.report.totals.utilisation, (share) => percent(share, 1)],
-    ["faster than DCNN", (r) => r.report.totals.baselines.dcnn / Math.max(1, r.array_cycles), times],
+    ["speed-up over DCNN", (r) => r.report.totals.baselines.dcnn / Math.max(1, r.array_cycles), times],
     ["DRAM", (r) => sum(Object.values(r.report.totals.dram_bytes)) / r.samples, (bytes) => si(bytes, "B")],
   ];
   const made = element("table", []);
@@ -45,7 +68,7 @@ function compareTable() {
   const body = made.createTBody();
   for (const other of RUNS) {
     const row = body.insertRow();
-    const swatch = element("i", [], { style: `display:inline-block;width:10px;height:10px;border-radius:2px;background:${runColour(other)}` });
+    const swatch = element("i", [], { class: "swatch", style: `background:${runColour(other)}` });
     row.append(element("td", [swatch, ` ${other.index + 1}: ${title(other)}`], { class: "text" }));
     for (const [, pick, show] of measures) {
       const value = pick(other);
@@ -95,7 +118,8 @@ function chooseFromAddress(scrolls) {
   const at = Number(/^#layer-(\d+)$/.exec(location.hash)?.[1] ?? NaN);
   if (!(at < run().layers.length)) return;
   state.layer = at;
-  for (const item of document.querySelectorAll("#strip li")) item.classList.toggle("chosen", item.querySelector("a").hash === location.hash);
+  const shownAt = [...document.querySelectorAll("#strip ol.names a")].findIndex((link) => link.hash === location.hash);
+  for (const column of ["names", "bounds"]) [...document.querySelectorAll(`#strip ol.${column} li`)].forEach((item, row) => item.classList.toggle("chosen", row === shownAt));
   for (const row of document.querySelectorAll("#table tbody tr")) row.classList.toggle("chosen", Number(row.dataset.layer) === at);
   detail();
   roofline();
@@ -126,10 +150,15 @@ function theme() {
 }
 
 function keys() {
+  const click = (id) => document.getElementById(id)?.click();
+  const press = { "/": () => document.getElementById("search").focus(), j: () => click("next"), k: () => click("previous"), t: () => click("theme") };
   document.addEventListener("keydown", (event) => {
-    const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
-    if (event.key === "/" && !typing) { event.preventDefault(); document.getElementById("search").focus(); }
-    if (event.key === "Escape" && event.target.id === "search") { event.target.value = ""; event.target.dispatchEvent(new Event("input")); }
+    const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && event.target.type !== "checkbox";
+    if (event.key === "Escape" && event.target.id === "search") { event.target.value = ""; event.target.dispatchEvent(new Event("input")); event.target.blur(); }
+    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const other = RUNS[Number(event.key) - 1];
+    const action = press[event.key] ?? (other && RUNS.length > 1 ? () => chooseRun(other.index) : null);
+    if (action) { event.preventDefault(); action(); }
   });
 }
 

@@ -36,7 +36,7 @@ function table() {
     const [name, unit] = heading(column);
     const th = document.createElement("th");
     th.scope = "col";
-    th.className = THINGS.includes(column) ? "text" : "";
+    th.className = column === "layer" ? "text name" : THINGS.includes(column) ? "text" : "";
     if (state.sort === column) th.setAttribute("aria-sort", state.descending ? "descending" : "ascending");
     const button = document.createElement("button");
     button.type = "button";
@@ -67,7 +67,7 @@ function table() {
         td.append(link);
       } else td.textContent = text(value, column);
       td.dataset.column = column;
-      if (THINGS.includes(column)) td.className = column === "onnx_nodes" || column === "layer" ? "text long" : "text";
+      if (THINGS.includes(column)) td.className = { onnx_nodes: "text long", layer: "text long name" }[column] ?? "text";
       if (column === "onnx_nodes") td.title = value;
     }
   }
@@ -77,7 +77,7 @@ function table() {
     const td = sums.insertCell();
     td.dataset.column = column;
     const values = views.map((view) => cell(view, column));
-    if (column === "layer") { td.textContent = `${views.length} layers`; td.className = "text"; }
+    if (column === "layer") { td.textContent = `${views.length} layers`; td.className = "text name"; }
     else if (DATA.summed.includes(column) && values.every((value) => typeof value === "number")) td.textContent = text(sum(values), column);
     else if (column === "utilisation_ratio") {
       const slots = sum(views.map((view) => sum(Object.values(view.layer.cycles.slots))));
