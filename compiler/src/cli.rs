@@ -88,7 +88,10 @@ fn run_verb(arguments: &Arguments, matches: &ArgMatches) -> ExitCode {
         Verb::Diff(options) => diff::diff(options),
         Verb::Report(options) => report::report(options),
         Verb::Machine(verb) => machine::machine(verb),
-        Verb::Ops(options) => model::ops(options),
+        Verb::Ops(options) => {
+            model::ops(options);
+            Ok(())
+        }
         Verb::Check(options) => model::check(options),
         Verb::Zoo(verb) => zoo::zoo(verb),
         Verb::Paper(options) => paper::paper(options),

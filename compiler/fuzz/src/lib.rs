@@ -93,7 +93,7 @@ pub fn report(bytes: &[u8]) {
     let _ = csv(&reports);
 }
 
-/// Whether two values are the same but for the last bit of their floats, which serde_json rounds quickly.
+/// Whether two values are the same but for the last bit of their floats, which `serde_json` rounds quickly.
 fn alike(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Array(a), Value::Array(b)) => {

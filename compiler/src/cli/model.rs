@@ -15,7 +15,7 @@ use serde_json::json;
 use std::fmt::Write;
 
 /// `scnnc ops`.
-pub fn ops(options: &Ops) -> Result<(), Failure> {
+pub fn ops(options: &Ops) {
     let mut entries = Vec::new();
     let mut table = grid::plain(&[
         "operator",
@@ -39,7 +39,6 @@ pub fn ops(options: &Ops) -> Result<(), Failure> {
             grid::wrapped(table)
         ));
     }
-    Ok(())
 }
 
 /// An input or an output of a model.
@@ -55,7 +54,7 @@ impl Value {
         Self {
             name: name.to_owned(),
             dtype: format!("{:?}", node.dtype),
-            dims: node.dims.iter().map(|&dim| dim as u64).collect(),
+            dims: node.dims.clone(),
         }
     }
 }

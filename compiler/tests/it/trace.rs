@@ -167,7 +167,7 @@ fn slices_of_a_trace_add_up_to_the_reports_cycles_and_steps() {
     }
 }
 
-/// `SCNN_SHARED_MODELS=… cargo test -p scnnc --test it trace` is the check of a trained SqueezeNet.
+/// `SCNN_SHARED_MODELS=… cargo test -p scnnc --test it trace` is the check of a trained `SqueezeNet`.
 #[test]
 fn the_trace_of_squeezenet_has_the_format_and_adds_up() {
     let folder = "squeezenet-pruned";
