@@ -23,6 +23,7 @@ use scnn_isa::program::Program;
 use scnn_isa::section::SectionError;
 use state::State;
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use thiserror::Error;
 use tract_onnx::prelude::Tensor as HostTensor;
 
@@ -187,33 +188,42 @@ impl<'a> Simulator<'a> {
         self.execute(inputs, Timing::Exact, Some(observer))
     }
 
-    fn execute(
-        &self,
+    fn execute<'s>(
+        &'s self,
         inputs: &BTreeMap<String, HostTensor>,
         timing: Timing,
         observer: Option<&mut dyn Observer>,
     ) -> Result<Execution, SimulateError> {
         let program = self.program;
-        let mut state = State::new(self);
-        for &value in &program.inputs {
-            let name = &program.value(value).name;
-            let data = inputs
-                .get(name)
-                .ok_or_else(|| SimulateError::MissingInput(name.clone()))?;
-            state.accept(value, data.clone())?;
-        }
-        for (at, instruction) in program.code.iter().enumerate() {
-            state.at = at as u32;
-            state.execute(instruction)?;
-        }
-        state.close_layer();
-        let mut outputs = BTreeMap::new();
-        for &value in &program.outputs {
-            outputs.insert(program.value(value).name.clone(), state.offer(value)?);
-        }
-        state.close_host();
+        let timed = Mutex::new(Vec::new());
+        // A layer that has ended is timed while the next ones compute, unless somebody watches: then in order, at the end.
+        let early = observer.is_none();
+        let (mut state, outputs) = rayon::scope(|scope| {
+            let mut state = State::new(self);
+            let time = |state: &mut State<'s>| {
+                for (step, work) in state.ended(early) {
+                    let timed = &timed;
+                    scope.spawn(move |_| {
+                        let time = timing.of(&program.machine, &work);
+                        let mut timed = timed.lock().unwrap_or_else(PoisonError::into_inner);
+                        timed.push((step, time));
+                    });
+                }
+            };
+            state.accept_all(inputs)?;
+            for (at, instruction) in program.code.iter().enumerate() {
+                state.at = at as u32;
+                state.execute(instruction)?;
+                time(&mut state);
+            }
+            state.close_layer();
+            time(&mut state);
+            let outputs = state.offer_all()?;
+            Ok((state, outputs))
+        })?;
+        let timed = timed.into_inner().unwrap_or_else(PoisonError::into_inner);
         match observer {
-            None => state.time(timing),
+            None => state.close_times(timing, timed),
             Some(observer) => state.time_observed(observer),
         }
         Ok(Execution {
@@ -221,5 +231,29 @@ impl<'a> Simulator<'a> {
             tensors: state.tensors,
             steps: state.steps,
         })
+    }
+}
+
+impl State<'_> {
+    /// Takes the program's inputs, by ONNX name.
+    fn accept_all(&mut self, inputs: &BTreeMap<String, HostTensor>) -> Result<(), SimulateError> {
+        for &value in &self.program.inputs {
+            let name = &self.program.value(value).name;
+            let data = inputs
+                .get(name)
+                .ok_or_else(|| SimulateError::MissingInput(name.clone()))?;
+            self.accept(value, data.clone())?;
+        }
+        Ok(())
+    }
+
+    /// The program's outputs by ONNX name, after its last instruction.
+    fn offer_all(&mut self) -> Result<BTreeMap<String, HostTensor>, SimulateError> {
+        let mut outputs = BTreeMap::new();
+        for &value in &self.program.outputs {
+            outputs.insert(self.program.value(value).name.clone(), self.offer(value)?);
+        }
+        self.close_host();
+        Ok(outputs)
     }
 }

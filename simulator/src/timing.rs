@@ -21,6 +21,7 @@ pub use weights::WeightStream;
 pub use work::{Drain, LayerWork, Multiply, Place, Process, Task, Transfer};
 
 use crate::schema::described;
+use scnn_isa::machine::Machine;
 use serde::{Deserialize, Serialize};
 use std::ops::AddAssign;
 
@@ -41,6 +42,14 @@ impl Timing {
         match self {
             Self::Exact => "exact",
             Self::Fast => "fast",
+        }
+    }
+
+    /// Times a layer.
+    pub fn of(self, machine: &Machine, work: &LayerWork) -> Timed {
+        match self {
+            Self::Exact => exact::time(machine, work),
+            Self::Fast => fast::time(machine, work),
         }
     }
 }

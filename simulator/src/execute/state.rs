@@ -9,8 +9,7 @@ use crate::observe::{Events, Observer};
 use crate::tensor::density;
 use crate::timing::blocks::ActivationBlocks;
 use crate::timing::nonzeros::Nonzeros;
-use crate::timing::{LayerWork, Slots, Task, Timed, Timing, exact, fast};
-use rayon::prelude::*;
+use crate::timing::{LayerWork, Slots, Task, Timed, Timing, exact};
 use scnn_isa::ids::{LayerId, RegionId, TensorId};
 use scnn_isa::instruction::Instruction;
 use scnn_isa::machine::Machine;
@@ -82,6 +81,17 @@ impl<'a> State<'a> {
             held: BTreeMap::new(),
             streamed: 0,
             at: 0,
+        }
+    }
+}
+
+impl<'a> State<'a> {
+    /// The layers that have ended since, to be timed; none if they are to be kept.
+    pub(super) fn ended(&mut self, give: bool) -> Vec<(usize, LayerWork<'a>)> {
+        if give {
+            std::mem::take(&mut self.works)
+        } else {
+            Vec::new()
         }
     }
 }
@@ -202,20 +212,9 @@ impl State<'_> {
         self.steps.push(current.counts);
     }
 
-    /// Times all layers; none waits for another, as each begins when the one before it has ended.
-    pub(super) fn time(&mut self, timing: Timing) {
-        let machine = self.machine;
-        let timed: Vec<(usize, Timed)> = std::mem::take(&mut self.works)
-            .into_par_iter()
-            .with_max_len(1)
-            .map(|(step, work)| {
-                let timed = match timing {
-                    Timing::Exact => exact::time(machine, &work),
-                    Timing::Fast => fast::time(machine, &work),
-                };
-                (step, timed)
-            })
-            .collect();
+    /// Takes the times of all layers into their counts; none waits for another, as each begins when the one before it
+    /// has ended.
+    pub(super) fn close_times(&mut self, timing: Timing, timed: Vec<(usize, Timed)>) {
         for (step, timed) in timed {
             self.close_time(step, timed);
         }
