@@ -99,7 +99,12 @@ impl Bars {
     fn svg(&self) -> String {
         let highest = largest(self.series.iter().flat_map(|(_, values)| values));
         let mut drawing = Drawing::new(&self.title, self.axis, Scale::linear(highest));
-        drawing.legend(self.series.iter().map(|(name, _)| name.as_str()));
+        drawing.legend(
+            self.series
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .enumerate(),
+        );
         let slot = (RIGHT - LEFT) / self.groups.len().max(1) as f64;
         let bar = slot * 0.8 / self.series.len().max(1) as f64;
         for (group, name) in self.groups.iter().enumerate() {
@@ -128,7 +133,13 @@ impl Stacks {
             .flat_map(|(_, groups)| groups.iter().map(|parts| parts.iter().sum()))
             .collect();
         let mut drawing = Drawing::new(&self.title, self.axis, Scale::linear(largest(&sums)));
-        drawing.legend(self.parts.iter().map(String::as_str));
+        // Parts that are nowhere are not explained.
+        let drawn = |part: usize| {
+            let mut groups = self.stacks.iter().flat_map(|(_, groups)| groups);
+            groups.any(|parts| parts[part] > 0.0)
+        };
+        let parts = self.parts.iter().map(String::as_str).enumerate();
+        drawing.legend(parts.filter(|(part, _)| drawn(*part)));
         let slot = (RIGHT - LEFT) / self.groups.len().max(1) as f64;
         let width = slot * 0.8 / self.stacks.len().max(1) as f64;
         for (group, name) in self.groups.iter().enumerate() {
@@ -142,15 +153,7 @@ impl Stacks {
                     below += value;
                 }
             }
-            let stacks: Vec<&str> = self
-                .stacks
-                .iter()
-                .map(|(stack, _)| stack.as_str())
-                .collect();
-            drawing.below(
-                LEFT + slot * (group as f64 + 0.5),
-                &format!("{name}: {}", stacks.join(", ")),
-            );
+            drawing.below(LEFT + slot * (group as f64 + 0.5), name);
         }
         drawing.finish()
     }
@@ -162,7 +165,12 @@ impl Lines {
         let lowest = values().fold(f64::INFINITY, f64::min);
         let scale = Scale::logarithmic(lowest, largest(&values().collect::<Vec<_>>()));
         let mut drawing = Drawing::new(&self.title, self.axes[1], scale);
-        drawing.legend(self.series.iter().map(|(name, _)| name.as_str()));
+        drawing.legend(
+            self.series
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .enumerate(),
+        );
         let (first, last) = (self.x.first().copied(), self.x.last().copied());
         let (first, last) = (first.unwrap_or(0.0), last.unwrap_or(1.0));
         let at = |x: f64| {
@@ -285,16 +293,21 @@ impl Drawing {
         drawing
     }
 
-    fn legend<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
-        let mut x = LEFT;
-        for (index, name) in names.enumerate() {
+    /// Names with the numbers of their colours, in as many rows as they need.
+    fn legend<'a>(&mut self, names: impl Iterator<Item = (usize, &'a str)>) {
+        let (mut x, mut y) = (LEFT, 38.0);
+        for (index, name) in names {
+            let width = 30.0 + 6.8 * name.chars().count() as f64;
+            if x + width > RIGHT {
+                (x, y) = (LEFT, y + 16.0);
+            }
             let colour = COLOURS[index % COLOURS.len()];
             let _ = writeln!(
                 self.text,
-                "<rect x=\"{x}\" y=\"38\" width=\"11\" height=\"11\" fill=\"{colour}\"/>"
+                "<rect x=\"{x}\" y=\"{y}\" width=\"11\" height=\"11\" fill=\"{colour}\"/>"
             );
-            self.text([x + 15.0, 48.0], "start", 12, name);
-            x += 30.0 + 6.8 * name.chars().count() as f64;
+            self.text([x + 15.0, y + 10.0], "start", 12, name);
+            x += width;
         }
     }
 
