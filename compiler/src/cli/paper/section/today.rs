@@ -4,7 +4,7 @@ use super::{Scope, names};
 use crate::cli::paper::finding::{Cell, Section, Table};
 use crate::cli::paper::lab::{Need, Results, Workload};
 use crate::cli::paper::reading::PRESET;
-use crate::cli::paper::sums::{Sums, fully_connected};
+use crate::cli::paper::sums::{Sums, fully_connected, ratio};
 use scnn_simulator::report::{Layer, Report};
 use scnnc::map::Strategy;
 
@@ -102,38 +102,10 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
     let (mut by_network, mut by_kind) = (Vec::new(), Vec::new());
     for network in networks(scope) {
         for column in COLUMNS {
-            let (preset, strategy) = column;
             let report = &results.get(&need(network, column)).report;
-            let on_array = || {
-                report
-                    .layers
-                    .iter()
-                    .filter(|layer| layer.costs.baselines.macs > 0)
-            };
-            let all = Sums::of(on_array());
-            let rest = Sums::of(
-                report
-                    .layers
-                    .iter()
-                    .filter(|layer| layer.costs.baselines.macs == 0),
-            );
-            by_network.push(vec![
-                network.into(),
-                preset.into(),
-                strategy.name().into(),
-                all.cycles.into(),
-                all.speed().into(),
-                all.speed_over_ideal().into(),
-                all.oracle().into(),
-                Cell::Share(all.utilisation()),
-                largest_loss(&all).into(),
-                all.energy_gain().into(),
-                all.opt_gain().into(),
-                Cell::Share(
-                    rest.energy_pj.total() / (rest.energy_pj.total() + all.energy_pj.total()),
-                ),
-            ]);
-            by_kind.extend(rows_by_kind(network, column, report, &all));
+            let name = [network, column.0, column.1.name()].map(Cell::from);
+            by_network.push([&name[..], &network_cells(report)].concat());
+            by_kind.extend(kind_cells(report).map(|cells| [&name[..], &cells].concat()));
         }
     }
     Section {
@@ -161,7 +133,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
                     "at work",
                     "largest loss",
                     "DCNN's energy over SCNN's",
-                    "over DCNN-opt's",
+                    "DCNN-opt's energy over SCNN's",
                     "energy of PPU and host",
                 ]),
                 rows: by_network,
@@ -191,41 +163,50 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
     }
 }
 
-/// A row for every kind of layer that a network has; `all` are the sums of all of them.
-fn rows_by_kind(
-    network: &str,
-    (preset, strategy): (&str, Strategy),
-    report: &Report,
-    all: &Sums,
-) -> Vec<Vec<Cell>> {
-    let sums = |kind| {
-        let layers = report
-            .layers
-            .iter()
-            .filter(|layer| layer.costs.baselines.macs > 0);
-        Sums::of(layers.filter(|layer| Kind::of(layer) == Some(kind)))
-    };
-    Kind::ALL
-        .into_iter()
-        .map(|kind| (kind, sums(kind)))
-        .filter(|(_, sums)| sums.layers > 0)
-        .map(|(kind, sums)| {
+/// The layers of the array, and all others.
+fn divided(report: &Report) -> (Vec<&Layer>, Vec<&Layer>) {
+    let layers = report.layers.iter();
+    layers.partition(|layer| layer.costs.baselines.macs > 0)
+}
+
+fn network_cells(report: &Report) -> Vec<Cell> {
+    let (on_array, others) = divided(report);
+    let (all, rest) = (Sums::of(on_array), Sums::of(others));
+    let rest_pj = rest.energy_pj.total();
+    vec![
+        all.cycles.into(),
+        all.speed().into(),
+        all.speed_over_ideal().into(),
+        all.oracle().into(),
+        Cell::Share(all.utilisation()),
+        largest_loss(&all).into(),
+        all.energy_gain().into(),
+        (all.energy_gain() / all.opt_gain()).into(),
+        Cell::Share(rest_pj / (rest_pj + all.energy_pj.total())),
+    ]
+}
+
+/// A row for each kind of layer that a network has.
+fn kind_cells(report: &Report) -> impl Iterator<Item = Vec<Cell>> {
+    let (on_array, _) = divided(report);
+    let all = Sums::of(on_array.iter().copied());
+    Kind::ALL.into_iter().filter_map(move |kind| {
+        let of_kind = |layer: &&Layer| Kind::of(layer) == Some(kind);
+        let sums = Sums::of(on_array.iter().copied().filter(of_kind));
+        (sums.layers > 0).then(|| {
             vec![
-                network.into(),
-                preset.into(),
-                strategy.name().into(),
                 kind.name().into(),
                 sums.layers.into(),
-                Cell::Share(sums.baselines.macs as f64 / all.baselines.macs as f64),
-                Cell::Share(sums.cycles as f64 / all.cycles as f64),
+                Cell::Share(ratio(sums.baselines.macs, all.baselines.macs)),
+                Cell::Share(ratio(sums.cycles, all.cycles)),
                 sums.speed().into(),
-                (sums.baselines.dcnn_lanes as f64 / sums.cycles as f64).into(),
+                ratio(sums.baselines.dcnn_lanes, sums.cycles).into(),
                 sums.energy_gain().into(),
                 Cell::Share(sums.utilisation()),
                 largest_loss(&sums).into(),
             ]
         })
-        .collect()
+    })
 }
 
 /// The cause that most slots were lost to.
