@@ -4,10 +4,9 @@ use super::{NETWORKS, Scope, bars, names, whole};
 use crate::cli::paper::chart::{Bars, Chart};
 use crate::cli::paper::finding::{Cell, Finding, Section, Table};
 use crate::cli::paper::lab::{Need, Results, Workload};
-use crate::cli::paper::reading::{HEADLINE, PRESET, READINGS, Reading};
+use crate::cli::paper::reading::{PRESET, READINGS, Reading};
 use crate::cli::paper::sums::{Sums, counted, counted_layers, mean};
 use scnn_simulator::report::Report;
-use scnn_simulator::timing::Timing;
 
 pub fn needs(scope: Scope) -> Vec<Need> {
     let networks = scope.networks().iter();
@@ -16,11 +15,11 @@ pub fn needs(scope: Scope) -> Vec<Need> {
         .collect()
 }
 
-/// The quick form leaves out what differs only by drift.
+/// The quick form has the extremes alone.
 fn readings(scope: Scope) -> impl Iterator<Item = &'static Reading> {
-    READINGS.iter().filter(move |r| {
-        !scope.quick || **r == HEADLINE || **r == PRESET || r.timing == Timing::Fast
-    })
+    READINGS
+        .iter()
+        .filter(move |reading| !scope.quick || reading.is_extreme())
 }
 
 fn need(network: &'static str, reading: Reading) -> Need {
@@ -32,7 +31,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
     let speeds: Vec<f64> = scope
         .networks()
         .iter()
-        .map(|network| whole(network, report(network, HEADLINE)).speed())
+        .map(|network| whole(network, report(network, PRESET)).speed())
         .collect();
     let keys = ["speed.alexnet", "speed.googlenet", "speed.vgg16"];
     let mut findings: Vec<Finding> = keys
@@ -78,7 +77,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
         name: "figure8",
         title: format!(
             "speed-ups by layer, GoogLeNet's by module (figure 8), reading {}",
-            HEADLINE.name
+            PRESET.name
         ),
         printed: true,
         columns: names([
@@ -93,7 +92,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
         rows: Vec::new(),
     };
     for &network in scope.networks() {
-        let bars = bars(network, report(network, HEADLINE));
+        let bars = bars(network, report(network, PRESET));
         for (label, sums) in &bars {
             bars_table.rows.push(vec![
                 network.into(),
@@ -107,22 +106,21 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
         }
         charts.push(chart(network, &bars));
     }
-    let layers = scope.networks().iter().map(|&n| (n, report(n, HEADLINE)));
-    let apart = scope.networks().iter().map(|&n| (n, report(n, PRESET)));
+    let reports = || scope.networks().iter().map(|&n| (n, report(n, PRESET)));
     Section {
         name: "speed",
         title: "Speed-up over DCNN",
         convention: format!(
             "all convolutions (GoogLeNet: the 54 of the inception modules), cycles of DCNN on the same tiles with full \
              lanes over cycles of SCNN; reading `{}`: {}",
-            HEADLINE.name, HEADLINE.about
+            PRESET.name, PRESET.about
         ),
         findings,
         tables: vec![
             readings_table,
             bars_table,
-            layers_table(layers),
-            apart_table(apart),
+            layers_table(reports()),
+            apart_table(reports()),
         ],
         charts,
     }
@@ -196,7 +194,7 @@ fn layers_table<'a>(reports: impl Iterator<Item = (&'static str, &'a Report)>) -
     });
     Table {
         name: "layers",
-        title: format!("every convolution that counts, reading {}", HEADLINE.name),
+        title: format!("every convolution that counts, reading {}", PRESET.name),
         printed: false,
         columns: names(columns),
         rows: rows.collect(),

@@ -4,9 +4,8 @@ use super::{Scope, names, whole};
 use crate::cli::paper::chart::{Chart, Lines};
 use crate::cli::paper::finding::{Finding, Section, Table};
 use crate::cli::paper::lab::{Need, Results, Workload};
-use crate::cli::paper::reading::{HEADLINE, PRESET, READINGS, Reading};
+use crate::cli::paper::reading::{PRESET, READINGS, Reading};
 use crate::cli::paper::sums::Sums;
-use scnn_simulator::timing::Timing;
 
 /// Densities in tenths.
 fn points(scope: Scope) -> &'static [u32] {
@@ -17,11 +16,9 @@ fn points(scope: Scope) -> &'static [u32] {
     }
 }
 
-/// The headline's, steps alone, the preset's.
+/// The preset and what bounds it from both sides.
 fn readings() -> impl Iterator<Item = &'static Reading> {
-    READINGS.iter().filter(|r| {
-        **r == HEADLINE || **r == PRESET || r.timing == Timing::Fast && r.drift == HEADLINE.drift
-    })
+    READINGS.iter().filter(|reading| reading.is_extreme())
 }
 
 fn need(tenths: u32, reading: Reading) -> Need {
@@ -43,7 +40,7 @@ pub fn needs(scope: Scope) -> Vec<Need> {
 pub fn headline_needs(scope: Scope) -> Vec<Need> {
     points(scope)
         .iter()
-        .map(|&tenths| need(tenths, HEADLINE))
+        .map(|&tenths| need(tenths, PRESET))
         .collect()
 }
 
@@ -51,13 +48,13 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
     let points = points(scope);
     let sums = |tenths, reading| whole("googlenet", &results.get(&need(tenths, reading)).report);
     let curve = |of: &dyn Fn(&Sums) -> f64| -> Vec<(f64, f64)> {
-        let at = |&tenths: &u32| (f64::from(tenths) / 10.0, of(&sums(tenths, HEADLINE)));
+        let at = |&tenths: &u32| (f64::from(tenths) / 10.0, of(&sums(tenths, PRESET)));
         points.iter().map(at).collect()
     };
     let slower = curve(&|s| 1.0 / s.speed());
     let energy = curve(&|s| 1.0 / s.energy_gain());
     let over_opt = curve(&|s| s.opt_gain() / s.energy_gain());
-    let (dense, tenth) = (sums(10, HEADLINE), sums(1, HEADLINE));
+    let (dense, tenth) = (sums(10, PRESET), sums(1, PRESET));
     let rows = points.iter().flat_map(|&tenths| {
         readings()
             .map(move |&reading| (tenths, reading))
@@ -112,7 +109,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
         convention: format!(
             "the 54 convolutions; the zoo's weights and image, biases set so that every layer reads that density; crossovers \
              interpolated between points; reading `{}`",
-            HEADLINE.name
+            PRESET.name
         ),
         findings: vec![
             Finding::new("sweep.dense_speed", dense.speed()),
