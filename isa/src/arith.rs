@@ -188,13 +188,25 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// `numerator / denominator` to the nearest integer, halves away from zero, as one learns it at school.
+    fn rounded(numerator: i128, denominator: i128) -> i128 {
+        let whole = (2 * numerator.abs() + denominator) / (2 * denominator);
+        whole * numerator.signum()
+    }
+
+    /// The same in the 32 bits that results are saturated to.
+    fn saturated(numerator: i128, denominator: i128) -> i32 {
+        rounded(numerator, denominator).clamp(i32::MIN.into(), i32::MAX.into()) as i32
+    }
+
     #[test]
     fn halves_round_away_from_zero() {
-        assert_eq!(
-            [3, 5, -3, -5, 6, -6].map(|v| round_shift(v, 1)),
-            [2, 3, -2, -3, 3, -3]
-        );
-        assert_eq!([1, 3, -1, -3].map(|v| round_div(v, 2)), [1, 2, -1, -2]);
+        for (value, expected) in [(3, 2), (5, 3), (-3, -2), (-5, -3), (6, 3), (-6, -3)] {
+            assert_eq!(round_shift(value, 1), expected, "round_shift({value}, 1)");
+        }
+        for (value, expected) in [(1, 1), (3, 2), (-1, -1), (-3, -2)] {
+            assert_eq!(round_div(value, 2), expected, "round_div({value}, 2)");
+        }
     }
 
     #[test]
@@ -207,15 +219,41 @@ mod tests {
 
     #[test]
     fn products_round_halves_upward() {
-        assert_eq!(
-            [
-                product(1, 1, 1),
-                product(1, -1, 1),
-                product(3, 1, 1),
-                product(-3, 1, 1)
-            ],
-            [1, 0, 2, -1]
-        );
+        for (weight, expected) in [(1, 1), (-1, 0), (3, 2), (-3, -1)] {
+            assert_eq!(product(weight, 1, 1), expected, "product({weight}, 1, 1)");
+        }
+    }
+
+    #[test]
+    fn numbers_of_some_bits_have_twos_complements_range() {
+        assert_eq!(signed_range(1), (-1, 0));
+        assert_eq!(signed_range(24), (-8_388_608, 8_388_607));
+        assert_eq!(signed_range(32), (i32::MIN.into(), i32::MAX.into()));
+    }
+
+    #[test]
+    fn identity_changes_nothing() {
+        for sum in [i32::MIN, -1, 0, 1, i32::MAX] {
+            assert_eq!(Requantise::IDENTITY.apply(sum), sum);
+        }
+    }
+
+    #[test]
+    fn real_values_round_away_from_zero_and_saturate() {
+        let range = [-100, 90];
+        let cases = [
+            (0.75, 2),
+            (-0.75, -2),
+            (0.7, 1),
+            (1e9, 90),
+            (-1e9, -100),
+            (f32::NAN, 0),
+            (f32::INFINITY, 90),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(quantise(value, 0.5, range), expected, "quantise({value})");
+        }
+        assert_eq!(dequantise(-3, 0.5), -1.5);
     }
 
     #[test]
@@ -227,12 +265,75 @@ mod tests {
         assert_eq!(table(&knots, 0), 0);
         assert_eq!(table(&knots, 128), 32);
         assert_eq!(table(&knots, 32767), 8192);
+        // What a value beyond 16 bits would be, and a table that is too short.
+        assert_eq!(table(&knots, 1 << 20), table(&knots, 32767));
+        assert_eq!(table(&knots, -(1 << 20)), table(&knots, -32768));
+        assert_eq!(table(&knots[..1], 0), 0);
+    }
+
+    #[test]
+    fn factors_out_of_reach_have_the_nearest_multiplier() {
+        for nothing in [0.0, f64::NAN, f64::INFINITY, 1e-30] {
+            assert_eq!(multiplier_for(nothing).0, 0, "multiplier_for({nothing})");
+        }
+        assert_eq!(multiplier_for(1e9), (32767, 0));
+        assert_eq!(multiplier_for(-1e9), (-32767, 0));
+        assert_eq!(multiplier_for(1.0), (1, 0));
+        assert_eq!(multiplier_for(-0.375), (-3, 3));
+        // Its mantissa rounds up to a power of two.
+        assert_eq!(multiplier_for(0.999_999), (1, 0));
     }
 
     proptest! {
         #[test]
         fn rounding_agrees_with_real_numbers(value in -1_000_000_000i64..1_000_000_000, shift in 0u32..40) {
-            prop_assert_eq!(round_shift(value, shift) as f64, (value as f64 / 2f64.powi(shift as i32)).round());
+            let expected = (value as f64 / 2f64.powi(shift as i32)).round();
+            prop_assert_eq!(round_shift(value, shift) as f64, expected, "round_shift({}, {})", value, shift);
+        }
+
+        #[test]
+        fn division_rounds_as_defined(numerator in -1i64 << 40..1 << 40, denominator in 1i64..1 << 20) {
+            let expected = rounded(numerator.into(), denominator.into());
+            prop_assert_eq!(i128::from(round_div(numerator, denominator)), expected);
+        }
+
+        #[test]
+        fn a_product_is_rounded_upward_as_defined(weight: i16, activation: i16, shift in 0u32..=30) {
+            let exact = f64::from(weight) * f64::from(activation);
+            let expected = (exact / 2f64.powi(shift as i32) + 0.5).floor();
+            prop_assert_eq!(f64::from(product(weight, activation, shift)), expected);
+        }
+
+        #[test]
+        fn requantisation_is_as_defined(sum: i32, bias: i32, multiplier: i16, shift in 0u8..=MAX_SHIFT) {
+            let expected = saturated((i128::from(sum) + i128::from(bias)) * i128::from(multiplier), 1 << shift);
+            prop_assert_eq!(Requantise { bias, multiplier, shift }.apply(sum), expected);
+        }
+
+        #[test]
+        fn an_operand_is_scaled_as_defined(value: i16, multiplier: i16, shift in 0u8..=MAX_SHIFT) {
+            let expected = saturated(i128::from(value) * i128::from(multiplier), 1 << shift);
+            prop_assert_eq!(scale_operand(value, multiplier, shift), expected);
+        }
+
+        #[test]
+        fn an_average_is_as_defined(sum in -1i64 << 38..1 << 38, count in 1u32..4096, multiplier: i16, shift in 0u8..40) {
+            let expected = saturated(i128::from(sum) * i128::from(multiplier), i128::from(count) << shift);
+            prop_assert_eq!(average(sum, count, multiplier, shift), expected);
+        }
+
+        #[test]
+        fn leaky_is_as_defined(value: i32, multiplier: i16) {
+            let expected = saturated(i128::from(value) * i128::from(multiplier), 1 << 15);
+            prop_assert_eq!(leaky(value, multiplier), if value < 0 { expected } else { value });
+        }
+
+        #[test]
+        fn a_table_is_the_line_between_two_knots(knots in prop::collection::vec(any::<i16>(), TABLE_SEGMENTS + 1), value: i16) {
+            let offset = usize::from(value.wrapping_add(i16::MIN) as u16);
+            let (low, high) = (i128::from(knots[offset / 256]), i128::from(knots[offset / 256 + 1]));
+            let expected = low + rounded((high - low) * (offset as i128 % 256), 256);
+            prop_assert_eq!(i128::from(table(&knots, value.into())), expected);
         }
 
         #[test]
@@ -241,6 +342,7 @@ mod tests {
             let (multiplier, shift) = multiplier_for(factor);
             let got = f64::from(multiplier) / 2f64.powi(i32::from(shift));
             prop_assert!((got - factor).abs() <= factor.abs() * 2f64.powi(-15), "{factor} -> {got}");
+            prop_assert!(shift == 0 || multiplier % 2 != 0, "{multiplier} / 2^{shift} could be shorter");
         }
     }
 }

@@ -296,6 +296,77 @@ mod tests {
     fn a_vector_of_four_takes_ten_bytes_behind_its_count() {
         assert_eq!(SCNN.block_bytes(4), 1 + 10);
         assert_eq!(SCNN.block_bytes(0), 1);
+        // The count takes a byte for every seven bits.
+        for (elements, of_count) in [(127, 1), (128, 2), (16_383, 2), (16_384, 3)] {
+            let of_elements = (elements * 4u64).div_ceil(8) + elements * 2;
+            assert_eq!(SCNN.block_bytes(elements), of_count + of_elements);
+        }
+    }
+
+    #[test]
+    fn a_gap_takes_a_placeholder_for_every_sixteen_zeros_before_its_value() {
+        for zeros in 0..100u64 {
+            let values = std::iter::repeat_n(0, zeros as usize).chain([7]);
+            let elements = SCNN.compress(values);
+            let placeholders = elements.iter().filter(|e| e.value == 0).count() as u64;
+            assert_eq!(
+                placeholders,
+                zeros / 16,
+                "placeholders before {zeros} zeros"
+            );
+            let (position, value) = positions(&elements).last().unwrap();
+            assert_eq!((position, value), (zeros, 7), "a value after {zeros} zeros");
+        }
+        assert!(
+            SCNN.compress([0; 40]).is_empty(),
+            "zeros at the end are not stored"
+        );
+    }
+
+    #[test]
+    fn a_damaged_block_is_refused_with_the_place() {
+        let decode =
+            |bytes: &[u8], positions| SCNN.decode(bytes, &mut 0, positions, &mut Vec::new());
+        let mut bytes = Vec::new();
+        SCNN.encode(&SCNN.compress([0, 5, 0, 0, 6]), &mut bytes);
+        assert_eq!(decode(&bytes, 5), Ok(2));
+        assert_eq!(
+            decode(&bytes, 4),
+            Err(CodecError::PastEnd {
+                position: 4,
+                positions: 4
+            })
+        );
+        assert_eq!(
+            decode(&bytes, 1),
+            Err(CodecError::Count {
+                count: 2,
+                positions: 1
+            })
+        );
+        for available in 1..bytes.len() {
+            assert_eq!(
+                decode(&bytes[..available], 5),
+                Err(CodecError::Truncated {
+                    needed: bytes.len(),
+                    available
+                })
+            );
+        }
+        assert_eq!(
+            decode(&[], 5),
+            Err(CodecError::Truncated {
+                needed: 1,
+                available: 0
+            })
+        );
+        assert_eq!(
+            decode(&[0x80; 6], 5),
+            Err(CodecError::Count {
+                count: 0,
+                positions: 0
+            })
+        );
     }
 
     prop_compose! {
