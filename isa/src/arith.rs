@@ -279,7 +279,9 @@ mod tests {
         assert_eq!(multiplier_for(1e9), (32767, 0));
         assert_eq!(multiplier_for(-1e9), (-32767, 0));
         assert_eq!(multiplier_for(1.0), (1, 0));
+        assert_eq!(multiplier_for(2.0), (2, 0));
         assert_eq!(multiplier_for(-0.375), (-3, 3));
+        assert_eq!(multiplier_for(32767.0 / 32768.0), (32767, 15));
         // Its mantissa rounds up to a power of two.
         assert_eq!(multiplier_for(0.999_999), (1, 0));
     }

@@ -154,13 +154,6 @@ pub struct Pass {
 }
 
 impl Layer {
-    /// Extents of the plane between array and pooling: rows and columns.
-    pub fn inner_plane(&self, source_plane: Grid) -> Grid {
-        self.array.as_ref().map_or(source_plane, |array| {
-            Grid::new(array.y.output, array.x.output)
-        })
-    }
-
     /// The positions between array and pooling that `output` (after pooling) is made from.
     pub fn inner_rect(&self, output: Rect) -> Rect {
         self.ppu.pool.as_ref().map_or(output, |pool| Rect {

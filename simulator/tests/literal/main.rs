@@ -30,6 +30,18 @@ fn simulate(program: &Program, case: &Case, timing: Timing) -> Execution {
     simulator.run(&inputs, &Options { timing }).unwrap()
 }
 
+/// The place of an output: channel, position, and the PE that holds it.
+fn place(program: &Program, at: usize) -> String {
+    let tensor = &program.tensors[1];
+    let [_, channels, height, width] = tensor.shape;
+    let at = at as u32;
+    let (row, column) = (at / width % height, at % width);
+    let channel = at / (width * height) % channels;
+    let image = at / (width * height * channels);
+    let pe = tensor.layout.tiles[0].owner(image, row, column);
+    format!("image {image}, channel {channel}, row {row}, column {column}, PE {pe:?}")
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(4000), failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -41,7 +53,12 @@ proptest! {
         }
         let execution = simulate(&program, &case, Timing::Exact);
         let literal = Literal::run(&program, &case.input);
-        prop_assert_eq!(&execution.tensors[1], &literal.output);
+        let pairs = execution.tensors[1].iter().zip(&literal.output);
+        if let Some(at) = pairs.clone().position(|(ours, theirs)| ours != theirs) {
+            let (ours, theirs) = (execution.tensors[1][at], literal.output[at]);
+            prop_assert!(false, "{}: {ours}, the literal machine has {theirs}", place(&program, at));
+        }
+        prop_assert_eq!(pairs.len(), literal.output.len());
         let step = &execution.steps[0];
         prop_assert_eq!(step.steps, literal.steps);
         let mut slots = step.slots;
