@@ -10,7 +10,7 @@ use crate::transform::partition_host::host_model;
 use rayon::prelude::*;
 use scnn_isa::layer::PoolKind;
 use scnn_isa::plane::Span;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use thiserror::Error;
 use tract_onnx::prelude::Tensor;
 
@@ -34,7 +34,6 @@ pub struct EvaluateError {
 pub fn evaluate(graph: &Graph, inputs: &Values) -> Result<Values, EvaluateError> {
     let mut results: BTreeMap<NodeId, Vec<Tensor>> = BTreeMap::new();
     let mut named = Values::new();
-    let mut nameless = BTreeSet::new();
     for id in graph.order() {
         let node = &graph.dag[id];
         let failed = |reason: String| EvaluateError {
@@ -82,15 +81,11 @@ pub fn evaluate(graph: &Graph, inputs: &Values) -> Result<Values, EvaluateError>
                 vec![Tensor::from_shape(&dims, &values).map_err(|e| failed(e.to_string()))?]
             }
         };
-        if let (Some(value), false) = (result.first(), matches!(node.op, Op::Host(_)))
-            && named.insert(node.tensor.clone(), value.clone()).is_some()
-        {
-            nameless.insert(node.tensor.clone());
+        if let (Some(value), false) = (result.first(), matches!(node.op, Op::Host(_))) {
+            named.insert(node.tensor.clone(), value.clone());
         }
         results.insert(id, result);
     }
-    // A step on the way to a tensor goes by the tensor's name; which is which cannot be told by name.
-    named.retain(|name, _| !nameless.contains(name));
     // An output may be called otherwise than the tensor that it is.
     for (name, id) in &graph.outputs {
         if let Some(value) = results.get(id).and_then(|r| r.first()) {

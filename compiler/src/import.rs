@@ -12,9 +12,11 @@ mod large;
 pub(crate) mod movement;
 pub(crate) mod nodes;
 pub(crate) mod quantised;
+mod respell;
 mod source;
 mod spell_out;
 mod validate;
+mod window;
 
 pub(crate) use facts::typed;
 pub use facts::{Facts, TensorFact, Typed};
@@ -180,7 +182,7 @@ fn import_model(
     if !errors.is_empty() {
         return Err(ImportErrors(errors));
     }
-    spell_out::spell_out(&mut model);
+    spell_out::spell_out(&mut model).map_err(ImportErrors)?;
     facts::load_external_data(&mut model, folder).map_err(|error| ImportErrors(vec![error]))?;
     facts::bind_dimensions(&mut model, options)?;
     let large = large::take(&mut model).map_err(|error| ImportErrors(vec![error]))?;
@@ -476,6 +478,15 @@ impl<'a> Importer<'a> {
 
     /// The node that computes operand `index`, if it is a float activation that the machine can hold.
     pub(crate) fn activation(&self, node: &NodeProto, index: usize) -> Result<NodeId, String> {
+        let id = self.value(node, index)?;
+        let shape = self.graph.dag[id].shape();
+        let fits = shape.map_or(Ok(()), window::fits);
+        fits.map_err(|reason| format!("of `{}`: {reason}", self.graph.dag[id].tensor))?;
+        Ok(id)
+    }
+
+    /// The node that computes operand `index`, if it is of floats and has a form `[N, C, H, W]`, however large.
+    pub(crate) fn value(&self, node: &NodeProto, index: usize) -> Result<NodeId, String> {
         let name = node.input.get(index).map_or("", |name| name);
         let twin = self.twins.get(name).map(|twin| twin.node);
         let Some(id) = self.results.get(name).copied().or(twin) else {
@@ -495,6 +506,15 @@ impl<'a> Importer<'a> {
             ));
         }
         Ok(id)
+    }
+
+    /// A name for a part of the result `tensor` that the model itself does not name.
+    pub(crate) fn part_name(&self, tensor: &str, part: &str) -> String {
+        let mut name = format!("{tensor}.{part}");
+        while self.facts.get(&name).is_some() {
+            name.push('\'');
+        }
+        name
     }
 
     /// The constant that is operand `index`.

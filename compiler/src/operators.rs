@@ -67,10 +67,11 @@ operators! {
     "LayerNormalization" 17 "host" "" Host("its statistics are those of each input");
     "LeakyRelu" 16 "PPU" "slope in -1..=1" Machine(nodes::leaky_relu);
     "LogSoftmax" 13 "host" "" Host("exponentials across channels have no place on the array");
-    "MatMul" 13 "array" "matrix of rank 2 by constant matrix" Machine(nodes::matmul);
+    "MatMul" 13 "array" "by a constant matrix; more dimensions than two become rows" Machine(nodes::matmul);
     "MaxPool" 22 "PPU" "1-D and 2-D; any stride, padding, dilation, ceil_mode; indices unused" Machine(nodes::pool);
     "Mish" 22 "PPU (table)" "" Machine(nodes::function);
     "Mul" 14 "PPU" "by a constant per channel; x * Sigmoid(x) and x * HardSigmoid(x) by table" Machine(nodes::mul);
+    "Neg" 13 "PPU" "" Machine(nodes::neg);
     "PRelu" 16 "PPU" "constant slope per channel in -1..=1" Machine(nodes::prelu);
     "Pad" 25 "array, or the next convolution's" "zeros around rows and columns; negative pads crop" Machine(movement::pad);
     "QLinearConv" 10 "array" "as its parts: DequantizeLinear, Conv, QuantizeLinear" Host("it lacks operands");
@@ -90,7 +91,7 @@ operators! {
     "SpaceToDepth" 13 "host" "" Host("rows and columns would become channels, which the array could do only with products that nobody needs");
     "Split" 18 "by addressing" "channels" Machine(movement::split);
     "Squeeze" 25 "renamed" "batch stays first" Machine(movement::rename);
-    "Sub" 14 "PPU" "a constant per channel" Machine(nodes::sub);
+    "Sub" 14 "PPU" "two activations of one shape, or a constant per channel" Machine(nodes::sub);
     "Sum" 13 "PPU" "activations of one shape, or a constant per channel" Machine(nodes::sum);
     "Swish" 24 "PPU (table)" "" Machine(nodes::function);
     "Tanh" 13 "PPU (table)" "" Machine(nodes::function);

@@ -6,6 +6,7 @@
 
 use super::attributes::Attributes;
 use super::nodes::{finish, floats, integers, or_host, output_shape, shape};
+use super::window::fits;
 use super::{Importer, Translated, node_name};
 use crate::graph::{Conv, Layer, NodeId, Op};
 use crate::weights::Weights;
@@ -31,6 +32,7 @@ pub(crate) fn concat(
         return Translated::Host(format!("it joins along axis {axis}, not along channels"));
     }
     let out = or_host!(output_shape(importer, node));
+    or_host!(fits(out));
     let total: u32 = operands
         .iter()
         .filter_map(|&o| importer.graph.dag[o].shape())
@@ -115,6 +117,7 @@ pub(crate) fn slice(
     let cropped = [out[2], out[3]] != [from[2], from[3]];
     if !cropped || out[1] != from[1] {
         let range = Span::new(cuts[1].0, cuts[1].0 + out[1]);
+        let name = importer.part_name(&node.output[0], "channels");
         let id = importer.add(
             &node.output[0],
             &[input],
@@ -125,7 +128,9 @@ pub(crate) fn slice(
             return Translated::Node(id);
         }
         // The channels of the operand before they are cropped: a result that the model has no name for.
-        importer.graph.dag[id].dims = [&[dims[0], u64::from(out[1])], &dims[2..]].concat();
+        let part = &mut importer.graph.dag[id];
+        part.tensor = name;
+        part.dims = [&[dims[0], u64::from(out[1])], &dims[2..]].concat();
         input = id;
     }
     let axis = |input: u32, output: u32, (begin, step): (u32, u32)| Axis {
@@ -169,7 +174,7 @@ pub(crate) fn rename(
     node: &NodeProto,
     _: &Attributes<'_>,
 ) -> Translated {
-    let input = or_host!(importer.activation(node, 0));
+    let input = or_host!(importer.value(node, 0));
     let out = or_host!(output_shape(importer, node));
     let shape = or_host!(shape(importer, input));
     if shape[0] != out[0] {
@@ -190,7 +195,7 @@ pub(crate) fn identity(
     if node.output.get(1).is_some_and(|o| !o.is_empty()) {
         return Translated::Host("its mask is used".into());
     }
-    let input = or_host!(importer.activation(node, 0));
+    let input = or_host!(importer.value(node, 0));
     let id = importer.add(&node.output[0], &[input], Op::Rename, vec![node_name(node)]);
     Translated::Node(id)
 }

@@ -3,8 +3,10 @@
 //! A function returns [`Translated::Host`] with the reason where the machine's form does not cover the node.
 
 use super::attributes::Attributes;
+use super::window::{Window, axes_fit, fits, pair};
 use super::{Importer, Translated, node_name};
 use crate::graph::{Affine, Conv, Function, Layer, NodeId, Op, Pool};
+use crate::transform::absorb_flatten::MOST_POSITIONS;
 use crate::weights::Weights;
 use scnn_isa::layer::PoolKind;
 use scnn_isa::plane::Axis;
@@ -203,7 +205,7 @@ fn linear(
     alpha: f32,
     offset: Option<(Tensor, f32)>,
 ) -> Translated {
-    let input = or_host!(importer.activation(node, 0));
+    let input = or_host!(flattened(importer, node));
     let dims = importer.graph.dag[input].dims.clone();
     if dims.len() != 2 {
         return Translated::Host(format!("its first operand {dims:?} is no matrix"));
@@ -270,6 +272,25 @@ fn linear(
             ..Layer::default()
         },
     )
+}
+
+/// The first operand of a linear layer: it may be a plane that was flattened into more channels than the machine has,
+/// because the layer becomes a convolution of the plane (`absorb_flatten`).
+fn flattened(importer: &Importer<'_>, node: &NodeProto) -> Result<NodeId, String> {
+    let id = importer.value(node, 0)?;
+    let mut plane = id;
+    while matches!(importer.graph.dag[plane].op, Op::Rename) {
+        plane = importer.graph.operands(plane)[0];
+    }
+    let absorbed = importer.graph.dag[plane].shape().is_some_and(|shape| {
+        let positions = shape[2].saturating_mul(shape[3]);
+        plane != id && fits(shape).is_ok() && (2..=MOST_POSITIONS).contains(&positions)
+    });
+    if absorbed {
+        Ok(id)
+    } else {
+        importer.activation(node, 0)
+    }
 }
 
 pub(crate) fn relu(
@@ -566,8 +587,25 @@ pub(crate) fn sub(importer: &mut Importer<'_>, node: &NodeProto, _: &Attributes<
     match (importer.constant(node, 0), importer.constant(node, 1)) {
         (None, Some(constant)) => affine_with(importer, node, 0, constant, |v| (1.0, -v)),
         (Some(constant), None) => affine_with(importer, node, 1, constant, |v| (-1.0, v)),
-        _ => Translated::Host("it subtracts two activations".into()),
+        _ => Translated::Host(
+            "it subtracts two activations of different shapes, or in more than four dimensions"
+                .into(),
+        ),
     }
+}
+
+pub(crate) fn neg(importer: &mut Importer<'_>, node: &NodeProto, _: &Attributes<'_>) -> Translated {
+    let input = or_host!(importer.activation(node, 0));
+    let [_, channels, ..] = or_host!(shape(importer, input));
+    let affine = Affine {
+        scale: vec![-1.0; channels as usize],
+        offset: vec![0.0; channels as usize],
+    };
+    let layer = Layer {
+        affine: Some(affine),
+        ..Layer::default()
+    };
+    finish(importer, node, &[input], layer)
 }
 
 pub(crate) fn mul(importer: &mut Importer<'_>, node: &NodeProto, _: &Attributes<'_>) -> Translated {
@@ -723,6 +761,8 @@ pub(super) fn finish(
     layer: Layer,
 ) -> Translated {
     let out = or_host!(output_shape(importer, node));
+    or_host!(fits(out));
+    or_host!(axes_fit(&layer));
     let spatial = layer
         .pool
         .as_ref()
@@ -858,131 +898,4 @@ pub(super) fn integers(tensor: &Tensor) -> Result<Vec<i64>, String> {
         .to_plain_array_view::<i64>()
         .map_err(|e| e.to_string())?;
     Ok(view.iter().copied().collect())
-}
-
-/// Kernel, stride, dilation and padding of a window, rows first.
-struct Window {
-    kernel: [u32; 2],
-    stride: [u32; 2],
-    dilation: [u32; 2],
-    pads: [[i32; 2]; 2],
-    auto_pad: Option<String>,
-}
-
-impl Window {
-    /// Reads the attributes of a window over `rank` axes.
-    fn of(attributes: &Attributes<'_>, rank: usize, kernel: [u32; 2]) -> Result<Self, String> {
-        if let Some(stated) = attributes.ints("kernel_shape")
-            && pair(stated, 1)? != kernel
-        {
-            return Err(format!(
-                "its kernel_shape {stated:?} is not that of its weights"
-            ));
-        }
-        let per_axis = |name: &str| {
-            attributes
-                .ints(name)
-                .map_or(Ok([1, 1]), |values| pair(values, 1))
-        };
-        let pads = match attributes.ints("pads") {
-            None => [[0, 0]; 2],
-            Some(pads)
-                if pads.len() == 2 * rank && pads.iter().all(|p| (0..=65535).contains(p)) =>
-            {
-                let p: Vec<i32> = pads.iter().map(|&p| p as i32).collect();
-                if rank == 1 {
-                    [[0, 0], [p[0], p[1]]]
-                } else {
-                    [[p[0], p[2]], [p[1], p[3]]]
-                }
-            }
-            Some(pads) => {
-                return Err(format!(
-                    "its pads {pads:?} are not {} numbers from 0",
-                    2 * rank
-                ));
-            }
-        };
-        let auto_pad = attributes
-            .text("auto_pad")
-            .filter(|mode| !mode.is_empty() && mode != "NOTSET");
-        Ok(Self {
-            kernel,
-            stride: per_axis("strides")?,
-            dilation: per_axis("dilations")?,
-            pads,
-            auto_pad,
-        })
-    }
-
-    /// The axes over an input plane.
-    fn axes(&self, input: [u32; 2], ceil: bool) -> Result<[Axis; 2], String> {
-        Ok([self.axis(0, input[0], ceil)?, self.axis(1, input[1], ceil)?])
-    }
-
-    fn axis(&self, i: usize, input: u32, ceil: bool) -> Result<Axis, String> {
-        let (kernel, stride, dilation) = (self.kernel[i], self.stride[i], self.dilation[i]);
-        let reach = i64::from(kernel - 1) * i64::from(dilation) + 1;
-        let pad = match self.auto_pad.as_deref() {
-            None => self.pads[i],
-            Some("VALID") => [0, 0],
-            Some(mode @ ("SAME_UPPER" | "SAME_LOWER")) => {
-                let output = i64::from(input.div_ceil(stride));
-                let total =
-                    ((output - 1) * i64::from(stride) + reach - i64::from(input)).max(0) as i32;
-                if mode == "SAME_UPPER" {
-                    [total / 2, total - total / 2]
-                } else {
-                    [total - total / 2, total / 2]
-                }
-            }
-            Some(other) => return Err(format!("its auto_pad {other} is not known")),
-        };
-        let room = i64::from(input) + i64::from(pad[0]) + i64::from(pad[1]) - reach;
-        if room < 0 {
-            return Err(format!(
-                "its kernel of {reach} exceeds the padded input of {}",
-                room + reach
-            ));
-        }
-        let stride_wide = i64::from(stride);
-        let mut output = room / stride_wide + 1;
-        // A window that begins in the padding behind the input does not count (ONNX since opset 19, and PyTorch).
-        if ceil
-            && room % stride_wide != 0
-            && output * stride_wide < i64::from(input) + i64::from(pad[0])
-        {
-            output += 1;
-        }
-        let output = u32::try_from(output).map_err(|_| "its output is too large".to_owned())?;
-        Ok(Axis {
-            input,
-            output,
-            kernel,
-            stride,
-            upsample: 1,
-            dilation,
-            pad,
-        })
-    }
-}
-
-/// Two positive numbers from an attribute of one or two axes; a missing row axis is `default`.
-pub(super) fn pair(values: &[i64], default: u32) -> Result<[u32; 2], String> {
-    let number = |v: i64| {
-        u32::try_from(v)
-            .ok()
-            .filter(|&v| (1..=65535).contains(&v))
-            .ok_or(v)
-    };
-    match *values {
-        [x] => number(x).map(|x| [default, x]),
-        [y, x] => number(y).and_then(|y| number(x).map(|x| [y, x])),
-        _ => {
-            return Err(format!(
-                "its attribute {values:?} is not for one or two axes"
-            ));
-        }
-    }
-    .map_err(|v| format!("its attribute {values:?} has the value {v}; 1 to 65535 is possible"))
 }

@@ -1,6 +1,7 @@
 //! What a model was imported from, so that it can be imported again with other weights.
 
 use super::large::Large;
+use super::respell::respell;
 use super::{Facts, ImportErrors, Imported, Importer, value_info};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,8 +26,11 @@ impl Source {
         }
     }
 
-    pub(super) fn import(self, hash: String) -> Result<Imported, ImportErrors> {
-        let (facts, typed) = Facts::infer(&self.model, &self.large)?;
+    pub(super) fn import(mut self, hash: String) -> Result<Imported, ImportErrors> {
+        let (mut facts, mut typed) = Facts::infer(&self.model, &self.large)?;
+        if respell(&mut self.model, &facts) {
+            (facts, typed) = Facts::infer(&self.model, &self.large)?;
+        }
         let graph = Importer::new(&self.model, &facts, &self.stem).run();
         Ok(Imported {
             graph,

@@ -2,17 +2,25 @@
 //! too) become dequantise, compute, quantise. The importer then finds the convolution and its scales, and tract has
 //! nothing to read that it does not know. Each part says of which node it is one, so every report still speaks of that.
 
-use super::node_name;
+use super::{ImportError, node_name};
+use scnn_isa::diagnostic::Code;
 use std::collections::BTreeMap;
-use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};
+use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
 /// Spells out what hides others.
-pub(super) fn spell_out(model: &mut ModelProto) {
+///
+/// # Errors
+/// Operands that are broadcast in the way of operator set 6, and whose place cannot be told.
+pub(super) fn spell_out(model: &mut ModelProto) -> Result<(), Vec<ImportError>> {
+    let old = model
+        .opset_import
+        .iter()
+        .any(|set| (set.domain.is_empty() || set.domain == "ai.onnx") && set.version < 7);
     let Some(graph) = &mut model.graph else {
-        return;
+        return Ok(());
     };
     let ranks = ranks(graph);
-    let mut parts = Parts::default();
+    let (mut parts, mut errors) = (Parts::default(), Vec::new());
     for node in std::mem::take(&mut graph.node) {
         let standard = node.domain.is_empty() || node.domain == "ai.onnx";
         let known = standard || node.domain == "com.microsoft";
@@ -39,10 +47,59 @@ pub(super) fn spell_out(model: &mut ModelProto) {
             }),
             "Sum" if standard && operands > 2 => parts.sum(&node),
             "MatMul" if standard && vectors(&node, &ranks) => parts.dot_product(&node),
+            _ if standard && old => match aligned_from(&node, &ranks) {
+                Some(Ok((axis, rank))) => parts.aligned(node, axis, rank),
+                Some(Err(error)) => errors.push(error),
+                None => parts.nodes.push(node),
+            },
             _ => parts.nodes.push(node),
         }
     }
     graph.node = parts.nodes;
+    graph.initializer.append(&mut parts.initializers);
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
+}
+
+/// Operators of two operands, of which operator set 6 broadcasts the second from an axis on.
+const FROM_AXIS: &[&str] = &[
+    "Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor",
+];
+
+/// From which axis on the second operand of a node of operator set 6 is broadcast, and its rank; none where that is what
+/// later operator sets do, which align the last axes.
+fn aligned_from(
+    node: &NodeProto,
+    ranks: &BTreeMap<String, usize>,
+) -> Option<Result<(i64, usize), ImportError>> {
+    let attribute = |name: &str| node.attribute.iter().find(|a| a.name == name).map(|a| a.i);
+    let second = node.input.get(1)?;
+    let rank = ranks.get(second).copied();
+    let axis = if node.op_type == "PRelu" {
+        // One slope for each channel.
+        return rank.filter(|&rank| rank == 1).map(|rank| Ok((1, rank)));
+    } else if FROM_AXIS.contains(&node.op_type.as_str()) && attribute("broadcast") == Some(1) {
+        attribute("axis")?
+    } else {
+        return None;
+    };
+    Some(match rank {
+        // A number has no axis.
+        Some(0) => return None,
+        Some(rank) if axis >= 0 => Ok((axis, rank)),
+        _ => Err(ImportError::node(
+            Code::Opset,
+            node,
+            format!(
+                "its operand `{second}` is broadcast from axis {axis} on, in the way of operator set 6; \
+                 an axis from 0 and an operand with a declared shape (an initializer or input) are possible"
+            ),
+            "convert the model to operator set 7 or later with onnx.version_converter",
+        )),
+    })
 }
 
 /// Ranks of the tensors that declare one.
@@ -83,9 +140,11 @@ pub(super) fn whole(node: &NodeProto) -> Option<&str> {
 
 /// The nodes so far, and the name of the one that is being spelled out.
 #[derive(Default)]
-struct Parts {
-    nodes: Vec<NodeProto>,
-    whole: String,
+pub(super) struct Parts {
+    pub(super) nodes: Vec<NodeProto>,
+    /// Constants that the parts need.
+    pub(super) initializers: Vec<TensorProto>,
+    pub(super) whole: String,
 }
 
 impl Parts {
@@ -201,6 +260,29 @@ impl Parts {
         );
     }
 
+    /// The second operand, of rank `rank`, gets as many axes of extent 1 behind its own as the first has behind them.
+    fn aligned(&mut self, mut node: NodeProto, axis: i64, rank: usize) {
+        let result = result(&node);
+        let part = |name: &str| format!("{result}.{name}");
+        let shape = self.node("Shape", vec![operand(&node, 0)], part("shape"), &[]);
+        let behind = [
+            integers("axes", &[0]),
+            integers("starts", &[axis + rank as i64]),
+            integers("ends", &[i64::from(i32::MAX)]),
+        ];
+        let behind = self.node("Slice", vec![shape], part("behind"), &behind);
+        let ones = vec![behind.clone(), behind];
+        let ones = self.node("Div", ones, part("ones"), &[]);
+        let own = self.node("Shape", vec![operand(&node, 1)], part("own"), &[]);
+        let axis = [integer("axis", 0)];
+        let whole = self.node("Concat", vec![own, ones], part("aligned.shape"), &axis);
+        let operands = vec![operand(&node, 1), whole];
+        node.input[1] = self.node("Reshape", operands, part("aligned"), &[]);
+        node.attribute
+            .retain(|a| a.name != "axis" && a.name != "broadcast");
+        self.nodes.push(node);
+    }
+
     /// A bias in units of the product of two scales.
     fn bias(&mut self, bias: &str, scales: [&String; 2], result: &str) -> String {
         let float = [integer("to", 1)];
@@ -238,7 +320,7 @@ impl Parts {
         self.node("QuantizeLinear", inputs, to, &[]);
     }
 
-    fn node(
+    pub(super) fn node(
         &mut self,
         operator: &str,
         input: Vec<String>,
@@ -263,7 +345,7 @@ fn operand(node: &NodeProto, index: usize) -> String {
     node.input.get(index).cloned().unwrap_or_default()
 }
 
-fn result(node: &NodeProto) -> String {
+pub(super) fn result(node: &NodeProto) -> String {
     node.output.first().cloned().unwrap_or_default()
 }
 
@@ -272,6 +354,15 @@ fn integer(name: &str, value: i64) -> AttributeProto {
         name: name.to_owned(),
         r#type: tract_onnx::pb::attribute_proto::AttributeType::Int as i32,
         i: value,
+        ..AttributeProto::default()
+    }
+}
+
+fn integers(name: &str, values: &[i64]) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        r#type: tract_onnx::pb::attribute_proto::AttributeType::Ints as i32,
+        ints: values.to_vec(),
         ..AttributeProto::default()
     }
 }

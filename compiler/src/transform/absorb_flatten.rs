@@ -6,6 +6,10 @@
 use crate::graph::{Graph, Op};
 use scnn_isa::plane::Axis;
 
+/// Positions of the largest plane that is taken so. Each is a residue of its own, and what mapping and simulation do grows
+/// with the square of their number.
+pub const MOST_POSITIONS: u32 = 1 << 12;
+
 /// Runs the pass.
 pub fn run(graph: &mut Graph) -> usize {
     let mut changes = 0;
@@ -23,7 +27,10 @@ pub fn run(graph: &mut Graph) -> usize {
         let Some([_, c, h, w]) = graph.dag[operand].shape() else {
             continue;
         };
-        if h * w == 1 || c * h * w != conv.c {
+        let positions = h.saturating_mul(w);
+        if !(2..=MOST_POSITIONS).contains(&positions)
+            || u64::from(c) * u64::from(positions) != u64::from(conv.c)
+        {
             continue;
         }
         let axis = |extent| Axis {

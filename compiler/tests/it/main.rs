@@ -25,5 +25,6 @@ mod refusals;
 mod report_schema;
 mod snapshot;
 mod terminal;
+mod spelled;
 mod trace;
 mod zoo;

@@ -388,3 +388,25 @@ fn the_command_line() {
         refusal(&folder, &["--explain", "E9999"], 2)
     );
 }
+
+#[test]
+fn an_operand_of_operator_set_six_that_is_broadcast_from_an_unknown_place() {
+    let old = |model: Model| {
+        let mut model = model.proto();
+        model.opset_import[0].version = 6;
+        prost::Message::encode_to_vec(&model)
+    };
+    let model = convolution()
+        .node("GlobalAveragePool", &["y"], "g", vec![])
+        .node(
+            "Mul",
+            &["y", "g"],
+            "z",
+            vec![
+                crate::onnx::int("broadcast", 1),
+                crate::onnx::int("axis", 0),
+            ],
+        )
+        .output("z");
+    assert_refusal!("old-broadcast", compile_refused(old(model)));
+}

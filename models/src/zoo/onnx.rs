@@ -105,6 +105,21 @@ fn value_info(name: &str, dims: &[usize]) -> ValueInfoProto {
     }
 }
 
+/// The same with any number of images, N.
+fn batched(name: &str, dims: &[usize]) -> ValueInfoProto {
+    let mut info = value_info(name, dims);
+    if let Some(TypeProto {
+        value: Some(type_proto::Value::TensorType(tensor)),
+        ..
+    }) = &mut info.r#type
+        && let Some(batch) = tensor.shape.as_mut().and_then(|s| s.dim.first_mut())
+    {
+        let name = "N".to_owned();
+        batch.value = Some(tensor_shape_proto::dimension::Value::DimParam(name));
+    }
+    info
+}
+
 /// The ONNX nodes of a plan node, and the constants among their inputs that are not weights.
 pub fn nodes(plan: &Plan, id: Id) -> (Vec<NodeProto>, Vec<TensorProto>) {
     let Node {
@@ -233,9 +248,10 @@ fn shuffle(
         ),
         reshape(name, &swapped, &shapes[1]),
     ];
+    // A 0 stands for the operand's own extent: the number of images.
     let constants = vec![
-        integers(&shapes[0], &[1, groups, c / groups, h, w]),
-        integers(&shapes[1], &[1, c, h, w]),
+        integers(&shapes[0], &[0, groups, c / groups, h, w]),
+        integers(&shapes[1], &[0, c, h, w]),
     ];
     (nodes, constants)
 }
@@ -278,11 +294,11 @@ impl<'a> Writer<'a> {
     pub fn new(out: &'a mut dyn Write, plan: &Plan) -> io::Result<Self> {
         let mut graph = GraphProto {
             name: plan.name.to_owned(),
-            input: vec![value_info(&plan.nodes[0].name, &dims(plan, 0))],
+            input: vec![batched(&plan.nodes[0].name, &dims(plan, 0))],
             ..GraphProto::default()
         };
         let last = plan.nodes.len() - 1;
-        graph.output = vec![value_info(&plan.nodes[last].name, &dims(plan, last))];
+        graph.output = vec![batched(&plan.nodes[last].name, &dims(plan, last))];
         for id in 0..plan.nodes.len() {
             let (nodes, constants) = nodes(plan, id);
             graph.node.extend(nodes);

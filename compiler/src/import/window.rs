@@ -1,0 +1,181 @@
+//! Windows over a plane, from the attributes of convolutions and poolings, and what extents the machine has room for.
+
+use super::attributes::Attributes;
+use crate::graph::Layer;
+use scnn_isa::plane::Axis;
+
+/// Largest extent of a tensor, and largest kernel, stride, dilation or padding of an axis.
+pub(super) const MOST: u32 = 65_535;
+
+/// Says which extent of a tensor of the machine is too large.
+pub(super) fn fits(shape: [u32; 4]) -> Result<(), String> {
+    let extents = shape
+        .into_iter()
+        .zip(["images", "channels", "rows", "columns"]);
+    match extents.into_iter().find(|&(extent, _)| extent > MOST) {
+        Some((extent, what)) => Err(format!(
+            "there are {extent} {what}; the array takes up to {MOST}"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Says which extent or step of a layer's axes is too large.
+pub(super) fn axes_fit(layer: &Layer) -> Result<(), String> {
+    let conv = layer.conv.iter().flat_map(|conv| [conv.y, conv.x]);
+    let pool = layer.pool.iter().flat_map(|pool| [pool.y, pool.x]);
+    for axis in conv.chain(pool) {
+        let sizes = [
+            ("input of", axis.input),
+            ("output of", axis.output),
+            ("kernel of", axis.kernel),
+            ("stride of", axis.stride),
+            ("enlargement by", axis.upsample),
+            ("dilation of", axis.dilation),
+            ("padding of", axis.pad[0].unsigned_abs()),
+            ("padding of", axis.pad[1].unsigned_abs()),
+        ];
+        if let Some((what, size)) = sizes.into_iter().find(|&(_, size)| size > MOST) {
+            return Err(format!(
+                "it has {} {what} {size}; the array takes up to {MOST}",
+                if what.starts_with(['i', 'o', 'e']) {
+                    "an"
+                } else {
+                    "a"
+                },
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Kernel, stride, dilation and padding of a window, rows first.
+pub(super) struct Window {
+    pub(super) kernel: [u32; 2],
+    pub(super) stride: [u32; 2],
+    pub(super) dilation: [u32; 2],
+    pub(super) pads: [[i32; 2]; 2],
+    auto_pad: Option<String>,
+}
+
+impl Window {
+    /// Reads the attributes of a window over `rank` axes.
+    pub(super) fn of(
+        attributes: &Attributes<'_>,
+        rank: usize,
+        kernel: [u32; 2],
+    ) -> Result<Self, String> {
+        if let Some(stated) = attributes.ints("kernel_shape")
+            && pair(stated, 1)? != kernel
+        {
+            return Err(format!(
+                "its kernel_shape {stated:?} is not that of its weights"
+            ));
+        }
+        let per_axis = |name: &str| {
+            attributes
+                .ints(name)
+                .map_or(Ok([1, 1]), |values| pair(values, 1))
+        };
+        let pads = match attributes.ints("pads") {
+            None => [[0, 0]; 2],
+            Some(pads)
+                if pads.len() == 2 * rank && pads.iter().all(|p| (0..=65535).contains(p)) =>
+            {
+                let p: Vec<i32> = pads.iter().map(|&p| p as i32).collect();
+                if rank == 1 {
+                    [[0, 0], [p[0], p[1]]]
+                } else {
+                    [[p[0], p[2]], [p[1], p[3]]]
+                }
+            }
+            Some(pads) => {
+                return Err(format!(
+                    "its pads {pads:?} are not {} numbers from 0",
+                    2 * rank
+                ));
+            }
+        };
+        let auto_pad = attributes
+            .text("auto_pad")
+            .filter(|mode| !mode.is_empty() && mode != "NOTSET");
+        Ok(Self {
+            kernel,
+            stride: per_axis("strides")?,
+            dilation: per_axis("dilations")?,
+            pads,
+            auto_pad,
+        })
+    }
+
+    /// The axes over an input plane.
+    pub(super) fn axes(&self, input: [u32; 2], ceil: bool) -> Result<[Axis; 2], String> {
+        Ok([self.axis(0, input[0], ceil)?, self.axis(1, input[1], ceil)?])
+    }
+
+    fn axis(&self, i: usize, input: u32, ceil: bool) -> Result<Axis, String> {
+        let (kernel, stride, dilation) = (self.kernel[i], self.stride[i], self.dilation[i]);
+        let reach = i64::from(kernel - 1) * i64::from(dilation) + 1;
+        let pad = match self.auto_pad.as_deref() {
+            None => self.pads[i],
+            Some("VALID") => [0, 0],
+            Some(mode @ ("SAME_UPPER" | "SAME_LOWER")) => {
+                let output = i64::from(input.div_ceil(stride));
+                let total =
+                    ((output - 1) * i64::from(stride) + reach - i64::from(input)).max(0) as i32;
+                if mode == "SAME_UPPER" {
+                    [total / 2, total - total / 2]
+                } else {
+                    [total - total / 2, total / 2]
+                }
+            }
+            Some(other) => return Err(format!("its auto_pad {other} is not known")),
+        };
+        let room = i64::from(input) + i64::from(pad[0]) + i64::from(pad[1]) - reach;
+        if room < 0 {
+            return Err(format!(
+                "its kernel of {reach} exceeds the padded input of {}",
+                room + reach
+            ));
+        }
+        let stride_wide = i64::from(stride);
+        let mut output = room / stride_wide + 1;
+        // A window that begins in the padding behind the input does not count (ONNX since opset 19, and PyTorch).
+        if ceil
+            && room % stride_wide != 0
+            && output * stride_wide < i64::from(input) + i64::from(pad[0])
+        {
+            output += 1;
+        }
+        let output = u32::try_from(output).map_err(|_| "its output is too large".to_owned())?;
+        Ok(Axis {
+            input,
+            output,
+            kernel,
+            stride,
+            upsample: 1,
+            dilation,
+            pad,
+        })
+    }
+}
+
+/// Two positive numbers from an attribute of one or two axes; a missing row axis is `default`.
+pub(super) fn pair(values: &[i64], default: u32) -> Result<[u32; 2], String> {
+    let number = |v: i64| {
+        u32::try_from(v)
+            .ok()
+            .filter(|&v| (1..=65535).contains(&v))
+            .ok_or(v)
+    };
+    match *values {
+        [x] => number(x).map(|x| [default, x]),
+        [y, x] => number(y).and_then(|y| number(x).map(|x| [y, x])),
+        _ => {
+            return Err(format!(
+                "its attribute {values:?} is not for one or two axes"
+            ));
+        }
+    }
+    .map_err(|v| format!("its attribute {values:?} has the value {v}; 1 to 65535 is possible"))
+}

@@ -1,0 +1,186 @@
+//! Operators that are spelled out in others, and what only the host has room for: right values, on the right side.
+
+use crate::agreement::{Sample, compiled, decibels, floats, run_checked};
+use crate::onnx::{Model, float, int, ints, noise};
+use prost::Message;
+use scnn_isa::machine::Machine;
+use scnn_simulator::Execution;
+use scnnc::compile::Compiled;
+use scnnc::graph::Op;
+use std::collections::{BTreeMap, BTreeSet};
+use tract_onnx::prelude::Tensor;
+
+/// Compiles and runs a model on noise of the shape `[dims]` as `x`.
+fn run(bytes: &[u8], dims: &[usize]) -> (Compiled, Sample, Execution) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::write(&path, bytes).unwrap();
+    let values = noise(dims.iter().product(), 5, 0.8);
+    let x = Tensor::from_shape(dims, &values).unwrap();
+    let sample = BTreeMap::from([("x".to_owned(), x)]);
+    let compiled = compiled(&path, Machine::preset("scnn").unwrap(), &sample);
+    let execution = run_checked(&compiled, &sample);
+    (compiled, sample, execution)
+}
+
+fn hosted(compiled: &Compiled) -> Vec<String> {
+    let nodes = compiled.graph.dag.node_weights();
+    let reasons = nodes.filter_map(|node| match &node.op {
+        Op::Host(host) => Some(host.reasons.clone()),
+        _ => None,
+    });
+    reasons.flatten().collect()
+}
+
+fn tensors(compiled: &Compiled) -> BTreeSet<String> {
+    let nodes = compiled.graph.dag.node_weights();
+    nodes.map(|node| node.tensor.clone()).collect()
+}
+
+#[test]
+fn the_difference_of_two_activations_runs_on_the_machine() {
+    let model = Model::new("difference")
+        .input("x", &[1, 3, 4, 5])
+        .floats("w", &[3, 3, 1, 1], &noise(9, 1, 1.0))
+        .node("Conv", &["x", "w"], "c", vec![])
+        .node("Relu", &["c"], "r", vec![])
+        .node("Sub", &["x", "r"], "d", vec![])
+        .node("Neg", &["d"], "y", vec![])
+        .output("y");
+    let (compiled, sample, execution) = run(&model.bytes(), &[1, 3, 4, 5]);
+    assert_eq!(hosted(&compiled), Vec::<String>::new());
+    assert!(decibels(&compiled, &sample, &execution) > 60.0);
+    let nodes = compiled.graph.dag.node_weights();
+    let names: BTreeSet<&String> = nodes.flat_map(|node| &node.onnx_nodes).collect();
+    assert!(names.contains(&"/d/Sub".to_owned()), "{names:?}");
+}
+
+#[test]
+fn the_difference_of_other_shapes_stays_on_the_host() {
+    let model = Model::new("broadcast")
+        .input("x", &[1, 3, 4, 5])
+        .node("GlobalAveragePool", &["x"], "g", vec![])
+        .node("Sub", &["x", "g"], "y", vec![])
+        .output("y");
+    let (compiled, sample, execution) = run(&model.bytes(), &[1, 3, 4, 5]);
+    assert!(hosted(&compiled)[0].contains("of different shapes"));
+    assert!(decibels(&compiled, &sample, &execution) > 60.0);
+}
+
+#[test]
+fn a_product_of_more_dimensions_is_one_of_rows() {
+    let model = Model::new("rows")
+        .input("x", &[2, 7, 12])
+        .floats("w", &[12, 9], &noise(108, 2, 0.6))
+        .node("MatMul", &["x", "w"], "p", vec![])
+        .node("Softmax", &["p"], "y", vec![int("axis", 2)])
+        .output("p")
+        .output("y");
+    let (compiled, sample, execution) = run(&model.bytes(), &[2, 7, 12]);
+    let convolutions = compiled.network.steps.iter().filter(|step| {
+        matches!(step, scnnc::quantise::Step::Layer(layer) if layer.conv.is_some() && layer.name == "/p/MatMul")
+    });
+    assert_eq!(convolutions.count(), 1);
+    assert_eq!(execution.outputs["p"].shape(), &[2, 7, 9]);
+    assert!(decibels(&compiled, &sample, &execution) > 60.0);
+}
+
+#[test]
+fn channels_and_plane_are_cut_in_one_slice() {
+    let model = Model::new("cut")
+        .input("x", &[1, 6, 5, 5])
+        .integers("from", &[2, 1])
+        .integers("to", &[5, 4])
+        .integers("axes", &[1, 3])
+        .node("Slice", &["x", "from", "to", "axes"], "s", vec![])
+        .node("Relu", &["s"], "y", vec![])
+        .output("y");
+    let (compiled, sample, execution) = run(&model.bytes(), &[1, 6, 5, 5]);
+    let names = tensors(&compiled);
+    assert_eq!(
+        names.len(),
+        compiled.graph.dag.node_count(),
+        "each result has a name of its own: {names:?}"
+    );
+    assert!(decibels(&compiled, &sample, &execution) > 60.0);
+}
+
+/// Operator set 6 says from which axis on the second operand is broadcast; later ones align the last axes.
+#[test]
+fn operator_set_six_broadcasts_from_an_axis() {
+    let attributes = || vec![int("broadcast", 1), int("axis", 1)];
+    let model = Model::new("old")
+        .input("x", &[1, 4, 4, 4])
+        .floats("b", &[4], &[10.0, 20.0, 30.0, 40.0])
+        .floats("f", &[4], &[1.0, -1.0, 2.0, 0.5])
+        .floats("s", &[4], &[0.5, 0.25, 0.125, 0.75])
+        .node("Add", &["x", "b"], "a", attributes())
+        .node("Mul", &["a", "f"], "m", attributes())
+        .node("PRelu", &["m", "s"], "y", vec![])
+        .output("y");
+    let mut proto = model.proto();
+    proto.opset_import[0].version = 6;
+    let (compiled, sample, execution) = run(&proto.encode_to_vec(), &[1, 4, 4, 4]);
+    assert_eq!(hosted(&compiled), Vec::<String>::new());
+    let (x, y) = (floats(&sample["x"]), floats(&execution.outputs["y"]));
+    for (i, (x, y)) in x.iter().zip(&y).enumerate() {
+        let channel = i / 16;
+        let (bias, factor) = ([10.0, 20.0, 30.0, 40.0], [1.0, -1.0, 2.0, 0.5]);
+        let product = (x + bias[channel]) * factor[channel];
+        let slope = [0.5, 0.25, 0.125, 0.75][channel];
+        let wanted = if product < 0.0 {
+            product * slope
+        } else {
+            product
+        };
+        assert!((wanted - y).abs() < 0.02, "{i}: {wanted} and {y}");
+    }
+}
+
+#[test]
+fn a_row_longer_than_the_machine_has_goes_to_the_host() {
+    let model = Model::new("long")
+        .input("x", &[1, 2, 70_000])
+        .node(
+            "MaxPool",
+            &["x"],
+            "p",
+            vec![ints("kernel_shape", &[10]), ints("strides", &[10])],
+        )
+        .node("LeakyRelu", &["p"], "y", vec![float("alpha", 0.1)])
+        .output("y");
+    let (compiled, sample, execution) = run(&model.bytes(), &[1, 2, 70_000]);
+    let reasons = hosted(&compiled);
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    assert!(reasons[0].contains("70000 columns"), "{reasons:?}");
+    assert!(decibels(&compiled, &sample, &execution) > 60.0);
+}
+
+/// 33 x 48 x 48 flattened are more channels than the machine has; as a convolution of the plane they are 33.
+#[test]
+fn a_linear_layer_of_a_large_flattened_plane_is_a_convolution() {
+    let model = |channels: i64, side: i64| {
+        let inputs = channels * side * side;
+        Model::new("flat")
+            .input("x", &[1, channels, side, side])
+            .floats("w", &[2, inputs], &noise(2 * inputs as usize, 3, 0.05))
+            .node("Relu", &["x"], "r", vec![])
+            .node("Flatten", &["r"], "f", vec![])
+            .node("Gemm", &["f", "w"], "y", vec![int("transB", 1)])
+            .output("y")
+            .bytes()
+    };
+    let (compiled, sample, execution) = run(&model(33, 48), &[1, 33, 48, 48]);
+    assert_eq!(hosted(&compiled), Vec::<String>::new());
+    assert!(decibels(&compiled, &sample, &execution) > 50.0);
+    // A plane of too many positions is not taken so.
+    let (compiled, sample, execution) = run(&model(2, 200), &[1, 2, 200, 200]);
+    let reasons = hosted(&compiled);
+    assert!(
+        reasons
+            .iter()
+            .any(|reason| reason.contains("80000 channels")),
+        "{reasons:?}"
+    );
+    assert!(decibels(&compiled, &sample, &execution) > 50.0);
+}
