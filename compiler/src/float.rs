@@ -27,7 +27,7 @@ impl From<TractError> for FloatError {
 }
 
 /// Nodes of the largest model that tract optimises; larger ones run as they are.
-const MOST_OPTIMISED: usize = 1 << 12;
+const MOST_OPTIMISED: usize = 1 << 11;
 
 /// A model that can be run for chosen tensors.
 ///

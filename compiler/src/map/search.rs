@@ -49,6 +49,8 @@ pub struct Search<'a> {
     pub weights: Vec<Option<SparseWeights>>,
     /// Non-zero weights of every output channel, by step.
     pub per_output: Vec<Vec<u64>>,
+    /// By tensor: whether it crosses the host's border.
+    visible: Vec<bool>,
     /// The paper's mapping of every layer.
     paper_layers: Vec<Option<LayerMapping>>,
 }
@@ -108,6 +110,10 @@ impl<'a> Search<'a> {
                     .map_or_else(Vec::new, SparseWeights::per_output)
             })
             .collect();
+        let mut visible = vec![false; network.tensors.len()];
+        for tensor in network.values.iter().filter_map(|value| value.tensor) {
+            visible[tensor.index()] = true;
+        }
         Self {
             network,
             machine,
@@ -115,6 +121,7 @@ impl<'a> Search<'a> {
             objective,
             weights,
             per_output,
+            visible,
             paper_layers: Vec::new(),
         }
     }
@@ -313,11 +320,7 @@ impl<'a> Search<'a> {
         let format = self.machine.activation_format();
         let bytes = |tensor: TensorId, channels| draft.contents[tensor.index()].bytes_of(channels);
         let home = draft.residency.homes[destination.tensor.index()];
-        let wanted = self
-            .network
-            .values
-            .iter()
-            .any(|value| value.tensor == Some(destination.tensor));
+        let wanted = self.visible[destination.tensor.index()];
         let source = layer.source.tensor;
         let contents = &draft.contents[source.index()];
         let spilled = match stage {

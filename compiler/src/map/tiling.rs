@@ -411,44 +411,43 @@ impl<'a> Cutter<'a> {
     pub fn accumulators(&self, cut: Cut) -> u64 {
         let images = cut.images.count().max(1);
         let per_image = self.shape[0].div_ceil(cut.parts.n).div_ceil(images);
+        // The same for all consumers, and a look at each of them.
+        let rows_of_parts = self.spans(cut.parts.y, self.shape[2], true);
+        let cols_of_parts = self.spans(cut.parts.x, self.shape[3], false);
         self.consumers
             .iter()
             .zip(&self.planes)
             .filter_map(|(layer, plane)| layer.conv.as_ref().map(|conv| (layer, plane, conv)))
             .map(|(layer, plane, conv)| {
                 let pool = layer.pool;
-                let rows = self.reach(cut, true, plane.y, &conv.y, pool.map(|p| p.y).as_ref());
-                let cols = self.reach(cut, false, plane.x, &conv.x, pool.map(|p| p.x).as_ref());
+                let array = self.machine.pes();
+                let pes = array.rows / cut.groups.rows / cut.images.rows.max(1);
+                let pool_y = pool.map(|p| p.y);
+                let rows = reach(&rows_of_parts, pes, plane.y, &conv.y, pool_y.as_ref());
+                let pes = array.cols / cut.groups.cols / cut.images.cols.max(1);
+                let pool_x = pool.map(|p| p.x);
+                let cols = reach(&cols_of_parts, pes, plane.x, &conv.x, pool_x.as_ref());
                 u64::from(per_image) * u64::from(rows) * u64::from(cols)
             })
             .max()
             .unwrap_or(0)
     }
+}
 
-    /// Longest accumulator span along one axis over all parts and PEs.
-    fn reach(&self, cut: Cut, rows: bool, plane: Span, axis: &Axis, pool: Option<&Axis>) -> u32 {
-        let array = self.machine.pes();
-        let (parts, extent, pes) = if rows {
-            let pes = array.rows / cut.groups.rows / cut.images.rows.max(1);
-            (cut.parts.y, self.shape[2], pes)
-        } else {
-            let pes = array.cols / cut.groups.cols / cut.images.cols.max(1);
-            (cut.parts.x, self.shape[3], pes)
-        };
-        self.spans(parts, extent, rows)
-            .into_iter()
-            .enumerate()
-            .flat_map(|(part, span)| {
-                let inner = pooled_inputs(pool, uniform_part(plane, parts, part as u32));
-                (0..pes).map(move |pe| {
-                    axis.outputs(uniform_part(span, pes, pe))
-                        .intersect(inner)
-                        .len()
-                })
-            })
-            .max()
-            .unwrap_or(0)
-    }
+/// Longest accumulator span along one axis over all parts and PEs.
+fn reach(parts: &[Span], pes: u32, plane: Span, axis: &Axis, pool: Option<&Axis>) -> u32 {
+    let count = parts.len() as u32;
+    let of_part = |(part, &span): (usize, &Span)| {
+        let inner = pooled_inputs(pool, uniform_part(plane, count, part as u32));
+        let of_pe = move |pe| axis.outputs(uniform_part(span, pes, pe)).intersect(inner);
+        (0..pes).map(move |pe| of_pe(pe).len())
+    };
+    parts
+        .iter()
+        .enumerate()
+        .flat_map(of_part)
+        .max()
+        .unwrap_or(0)
 }
 
 /// The strides of the convolutions that read a tensor, where they agree: unit-stride phases for all of them.

@@ -173,6 +173,95 @@ fn judge_all(
     );
 }
 
+/// Networks that are large in one way only, each with its size in a default run and the whole one: a pass that looks at all
+/// of a network for each of its nodes would not end.
+#[test]
+fn networks_that_are_large_in_one_way_compile_in_bounded_time() {
+    let whole = cases() >= 10_000;
+    let folder = TempDir::new().unwrap();
+    let large: [(&str, usize, fn(usize) -> Model); 4] = [
+        ("alternations", 2_500, alternations),
+        ("operands", 3_000, operands),
+        ("outputs", 3_000, outputs),
+        ("convolutions", 10_000, convolutions),
+    ];
+    for (what, count, build) in large {
+        let count = if whole { count } else { count / 10 };
+        let path = folder.path().join("large.onnx");
+        std::fs::write(&path, build(count).bytes()).unwrap();
+        let begin = Instant::now();
+        let compile = ["compile", "large.onnx", "-o", "large.scnn", "-q"];
+        let verdict = judge(folder.path(), "large.onnx", &compile);
+        let seconds = begin.elapsed().as_secs();
+        eprintln!("{count} {what}: {verdict:?} after {seconds} s");
+        assert_eq!(verdict, Ok(true), "{count} {what}");
+    }
+}
+
+/// A network of 4 channels on a 6 x 6 plane, with the weights `w` of a 1 x 1 convolution.
+fn small(name: &str) -> Model {
+    Model::new(name)
+        .input("t0", &[1, 4, 6, 6])
+        .floats("w", &[4, 4, 1, 1], &noise(16, 7, 1.0))
+}
+
+/// Convolution on the array, normalisation on the host, and again.
+fn alternations(count: usize) -> Model {
+    let step = |model: Model, i: usize| {
+        let (from, between, to) = (format!("t{i}"), format!("c{i}"), format!("t{}", i + 1));
+        model.node("Conv", &[&from, "w"], &between, vec![]).node(
+            "LRN",
+            &[&between],
+            &to,
+            vec![int("size", 3)],
+        )
+    };
+    (0..count)
+        .fold(small("alternations"), step)
+        .output(&format!("t{count}"))
+}
+
+/// One concatenation of many.
+fn operands(count: usize) -> Model {
+    let names: Vec<String> = (0..count).map(|i| format!("r{i}")).collect();
+    let operands: Vec<&str> = names.iter().map(String::as_str).collect();
+    let relu = |model: Model, name: &String| model.node("Relu", &["t0"], name, vec![]);
+    names
+        .iter()
+        .fold(small("operands"), relu)
+        .node("Concat", &operands, "y", vec![int("axis", 1)])
+        .output("y")
+}
+
+/// Many results of one input.
+fn outputs(count: usize) -> Model {
+    let step = |model: Model, i: usize| {
+        let name = format!("y{i}");
+        model
+            .node("Conv", &["t0", "w"], &name, vec![])
+            .output(&name)
+    };
+    (0..count).fold(small("outputs"), step)
+}
+
+/// A chain of convolutions, whose weights exchange the channels so that values neither grow nor fade.
+fn convolutions(count: usize) -> Model {
+    let mut exchange = [0.0; 16];
+    for channel in 0..4 {
+        exchange[4 * channel + (channel + 1) % 4] = 1.0;
+    }
+    let step = |model: Model, i: usize| {
+        let operands = [&format!("t{i}"), "v"];
+        model.node("Conv", &operands, &format!("t{}", i + 1), vec![])
+    };
+    (0..count)
+        .fold(
+            small("convolutions").floats("v", &[4, 4, 1, 1], &exchange),
+            step,
+        )
+        .output(&format!("t{count}"))
+}
+
 fn keep(path: &Path, what: &str, case: u64, extension: &str) -> PathBuf {
     let kept = std::env::temp_dir().join(format!("scnnc-{what}-{case}.{extension}"));
     std::fs::copy(path, &kept).unwrap();

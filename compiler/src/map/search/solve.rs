@@ -14,6 +14,10 @@ const GAIN: f64 = 0.999;
 /// Sweeps over all tensors in which other choices are tried.
 const SWEEPS: usize = 2;
 
+/// Tensors of the largest network for which other choices are tried: each trial looks at the whole network. A larger one
+/// keeps the best choice of every tensor alone.
+const MOST_SWEPT: usize = 1 << 10;
+
 /// A choice is tried when its tensor's readers alone do not lose more than this factor by it.
 const PROMISING: f64 = 1.5;
 
@@ -119,7 +123,12 @@ impl Problem<'_> {
         let mut draft = self.compose(&chosen);
         let mut costs = self.search.predict_known(&draft, &chosen, known);
         let mut best = objective.score(&total(&costs));
-        for _ in 0..SWEEPS {
+        let sweeps = if chosen.len() <= MOST_SWEPT {
+            SWEEPS
+        } else {
+            0
+        };
+        for _ in 0..sweeps {
             let before = best;
             for tensor in 0..chosen.len() {
                 let choices = &self.choices[tensor];
