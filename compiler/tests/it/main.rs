@@ -24,7 +24,7 @@ mod recount;
 mod refusals;
 mod report_schema;
 mod snapshot;
-mod terminal;
 mod spelled;
+mod terminal;
 mod trace;
 mod zoo;
