@@ -177,9 +177,10 @@ fn judge_all(
 /// of a network for each of its nodes would not end.
 #[test]
 fn networks_that_are_large_in_one_way_compile_in_bounded_time() {
+    type Build = fn(usize) -> Model;
     let whole = cases() >= 10_000;
     let folder = TempDir::new().unwrap();
-    let large: [(&str, usize, fn(usize) -> Model); 4] = [
+    let large: [(&str, usize, Build); 4] = [
         ("alternations", 2_500, alternations),
         ("operands", 3_000, operands),
         ("outputs", 3_000, outputs),
