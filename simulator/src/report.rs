@@ -560,6 +560,19 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn counts_that_cannot_be_added_are_refused() {
+        let mut report = report(2);
+        let largest = u64::MAX / 64;
+        report.layers[1].costs.cycles.total = largest;
+        let text = serde_json::to_vec(&report).unwrap();
+        assert!(Report::read(&text).is_ok());
+        report.layers[1].costs.cycles.total = 2 * largest;
+        let text = serde_json::to_vec(&report).unwrap();
+        let error = Report::read(&text).unwrap_err();
+        assert!(error.to_string().contains("beyond 64 bits"), "{error}");
+    }
+
+    #[test]
     fn a_report_of_another_schema_is_named() {
         let error = Report::read(b"{\"schema\": 1, \"layers\": []}").unwrap_err();
         assert!(error.to_string().contains("schema 1"), "{error}");

@@ -56,15 +56,48 @@ fn fitted_to(mut table: Table, yields: &[usize], width: Option<usize>) -> String
     let mut text = table.trim_fmt();
     if !hidden.is_empty() {
         text.push_str("\n\n(no room for: ");
-        text.push_str(&hidden.join(", "));
+        text.push_str(&hidden.join("; "));
         text.push(')');
     }
     text
 }
 
-/// The text of a table of words, wrapped to the terminal.
-pub fn wrapped(mut table: Table) -> String {
+/// Least width of a column of words.
+const WORDS: usize = 24;
+
+/// The text of a table whose last column holds sentences, wrapped where the terminal ends; where that leaves them hardly
+/// a word a line, columns give way in this order.
+pub fn wrapped(table: Table, yields: &[usize]) -> String {
+    let width = table.width().map(usize::from);
+    wrapped_to(table, yields, width)
+}
+
+fn wrapped_to(mut table: Table, yields: &[usize], width: Option<usize>) -> String {
+    let Some(width) = width else {
+        return table.trim_fmt();
+    };
+    // Two blanks stand around each cell.
+    let widths: Vec<usize> = table
+        .column_max_content_widths()
+        .iter()
+        .map(|&w| usize::from(w) + 2)
+        .collect();
+    let last = widths.len().saturating_sub(1);
+    let mut others: usize = widths.iter().take(last).sum();
+    for &column in yields {
+        if others + WORDS <= width {
+            break;
+        }
+        others -= widths[column];
+        hide(&mut table, column);
+    }
+    for column in (0..last).filter(|column| !yields.contains(column)) {
+        if let Some(column) = table.column_mut(column) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
     table.trim_fmt()
 }
 
@@ -122,6 +155,25 @@ mod tests {
             "{narrow}"
         );
         assert!(narrow.lines().all(|line| line.len() <= 24), "{narrow}");
+    }
+
+    #[test]
+    fn sentences_wrap_in_their_own_column() {
+        let mut table = plain(&["parameter", "allowed", "meaning"]);
+        table.add_row([
+            "pe.weights_per_vector",
+            "1 to 64",
+            "weights of a vector, which is F in the paper",
+        ]);
+        let text = wrapped_to(table, &[1], Some(50));
+        assert!(
+            text.contains("pe.weights_per_vector") && !text.contains("1 to 64"),
+            "{text}"
+        );
+        assert!(
+            text.lines().count() > 2 && text.lines().all(|line| line.chars().count() <= 50),
+            "{text}"
+        );
     }
 
     #[test]

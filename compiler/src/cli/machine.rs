@@ -90,7 +90,7 @@ fn list(as_json: bool) {
         return;
     }
     grid::right(&mut table, [2]);
-    output::print(&format!("{}\n", grid::wrapped(table)));
+    output::print(&format!("{}\n", grid::wrapped(table, &[2])));
 }
 
 fn show(name: &str, as_json: bool) -> Result<(), Failure> {
@@ -123,7 +123,7 @@ fn show(name: &str, as_json: bool) -> Result<(), Failure> {
         }));
         return Ok(());
     }
-    output::print(&format!("{}\n", grid::wrapped(table)));
+    output::print(&format!("{}\n", grid::wrapped(table, &[4, 3])));
     let parts = area.components().into_iter().filter(|(_, mm2)| *mm2 > 0.0);
     let parts: Vec<String> = parts
         .map(|(name, mm2)| format!("{name} {mm2:.2}"))

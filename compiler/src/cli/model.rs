@@ -36,7 +36,7 @@ pub fn ops(options: &Ops) {
     } else {
         output::print(&format!(
             "{}\n\nOperator sets from 6 on are read. Any other operator runs on the host.\n",
-            grid::wrapped(table)
+            grid::wrapped(table, &[1])
         ));
     }
 }
@@ -115,7 +115,7 @@ pub fn check(options: &Check) -> Result<(), Failure> {
             "host_reasons": coverage.reasons,
         }));
     } else {
-        output::print(&words(&inputs, &outputs, &coverage));
+        output::print(&grid::hanging(&words(&inputs, &outputs, &coverage)));
     }
     let diagnostic = |code, message: &str| Diagnostic {
         code,

@@ -47,7 +47,7 @@ fn list() -> String {
         ]);
     }
     grid::right(&mut table, 1..5);
-    format!("{}\n", grid::wrapped(table))
+    format!("{}\n", grid::wrapped(table, &[4, 2]))
 }
 
 fn make_all(options: &ZooMake) -> Result<(), Failure> {

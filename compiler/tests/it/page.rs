@@ -6,8 +6,10 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tempfile::tempdir;
 
-/// Drives the page and leaves what it saw in an element of its own.
+/// Drives the page of one report and leaves what it saw in an element of its own.
 const DRIVER: &str = include_str!("page/driver.js");
+/// The same for the page of two.
+const TWO: &str = include_str!("page/two.js");
 
 fn chromium() -> Option<PathBuf> {
     ["chromium", "chromium-browser", "google-chrome"]
@@ -32,10 +34,10 @@ fn scnnc(arguments: &[&str]) {
 }
 
 /// What the driver saw on the page; the page must not have said anything on the console.
-fn open(chromium: &Path, folder: &Path, page: &Path) -> Value {
+fn open(chromium: &Path, folder: &Path, page: &Path, driver: &str) -> Value {
     let text = std::fs::read_to_string(page).unwrap();
     let driven = folder.join("driven.html");
-    let driver = format!("<script>{DRIVER}</script></body>");
+    let driver = format!("<script>{driver}</script></body>");
     std::fs::write(&driven, text.replace("</body>", &driver)).unwrap();
     let output = std::process::Command::new(chromium)
         .args([
@@ -165,7 +167,7 @@ fn the_page_shows_the_reports_numbers_and_sorts_and_filters_them() {
     ]);
     scnnc(&["report", &json, "-o", &page, "--csv", &csv]);
     let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
-    let seen = open(&chromium, folder.path(), Path::new(&page));
+    let seen = open(&chromium, folder.path(), Path::new(&page), DRIVER);
 
     // The charts have the report's numbers: each tip is rounded to a cycle.
     let layers = report["layers"].as_array().unwrap();
@@ -236,4 +238,40 @@ fn the_page_shows_the_reports_numbers_and_sorts_and_filters_them() {
         assert!(code.contains(line.as_str().unwrap()), "{line} in {code}");
     }
     assert_eq!(seen["themes"], true);
+}
+
+#[test]
+fn two_reports_stand_side_by_side_and_each_can_be_chosen() {
+    let Some(chromium) = chromium() else {
+        eprintln!("skipped: there is no chromium on the path");
+        return;
+    };
+    let folder = tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (first, second, page) = (file("a.json"), file("b.json"), file("r.html"));
+    let model = scnn_models::tiny().display().to_string();
+    scnnc(&["run", &model, "-q", "--report", &first]);
+    let paper = ["--mapping", "paper", "--machine", "scnn-16pe"];
+    scnnc(&[&["run", &model, "-q", "--report", &second], &paper[..]].concat());
+    scnnc(&["report", &first, &second, "-o", &page]);
+    let cycles = [&first, &second].map(|file| {
+        let report: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        let layers = report["layers"].as_array().unwrap().clone();
+        layers
+            .iter()
+            .map(|layer| layer["cycles"]["total"].as_f64().unwrap())
+            .collect::<Vec<_>>()
+    });
+    let sums: Vec<f64> = cycles.iter().map(|cycles| cycles.iter().sum()).collect();
+    let seen = open(&chromium, folder.path(), Path::new(&page), TWO);
+    let all = cycles.concat();
+    assert_eq!(numbers(&seen["rows"]), sums);
+    assert_eq!(
+        seen["bars"],
+        all.iter().filter(|cycles| **cycles > 0.0).count()
+    );
+    assert_eq!(seen["cycles"].as_f64().unwrap(), all.iter().sum::<f64>());
+    let subjects = texts(&seen["subjects"]);
+    assert!(subjects[0].contains("On scnn (8 x 8"), "{subjects:?}");
+    assert!(subjects[1].contains("On scnn-16pe (4 x 4"), "{subjects:?}");
 }

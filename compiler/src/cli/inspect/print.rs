@@ -5,11 +5,11 @@ use super::weights::Weights;
 use super::{Layer, Summary};
 use crate::cli::grid;
 use scnn_isa::program::{Memory, SectionKind};
-use std::fmt;
+use std::fmt::{self, Write};
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.head(f)?;
+        f.write_str(&grid::hanging(&self.head()?))?;
         writeln!(f, "\n{}", layers(&self.layers))?;
         let map = memory_map::rams(&self.regions, self.ram_elements, &self.steps);
         if !map.is_empty() {
@@ -20,7 +20,8 @@ impl fmt::Display for Summary {
 }
 
 impl Summary {
-    fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn head(&self) -> Result<String, fmt::Error> {
+        let mut f = String::new();
         let hash = self.model_hash.get(..16).unwrap_or(&self.model_hash);
         writeln!(f, "model     {} (blake3 {hash})", self.model)?;
         writeln!(f, "compiled  by {}: {}", self.tool, self.options.join(", "))?;
@@ -60,7 +61,7 @@ impl Summary {
                 segment.name, segment.bytes
             )?;
         }
-        Ok(())
+        Ok(f)
     }
 
     /// What the compiler reserved in DRAM.
