@@ -4,6 +4,7 @@ use super::args::{self, Timing};
 use super::build;
 use super::failure::Failure;
 use super::inspect::{self, Layer};
+use super::stages::{Loudness, Stages};
 use super::{grid, highlight, output, program, run, table};
 use scnn_isa::asm;
 use scnn_isa::plane::Span;
@@ -17,8 +18,11 @@ use std::path::Path;
 
 /// `scnnc diff`.
 pub fn diff(options: &args::Diff) -> Result<(), Failure> {
-    let before = Side::read(&options.before, options)?;
-    let after = Side::read(&options.after, options)?;
+    let count = if options.input.is_empty() { 2 } else { 4 };
+    let stages = Stages::new(count, Loudness::Usual);
+    let before = Side::read(&options.before, options, &stages)?;
+    let after = Side::read(&options.after, options, &stages)?;
+    stages.finish();
     let pairs = align(&before.layers, &after.layers);
     if options.json {
         output::print_json(&as_json(&before, &after, &pairs, options.brief));
@@ -42,12 +46,14 @@ struct Side {
 }
 
 impl Side {
-    fn read(path: &Path, options: &args::Diff) -> Result<Self, Failure> {
+    fn read(path: &Path, options: &args::Diff, stages: &Stages) -> Result<Self, Failure> {
+        stages.begin(&format!("read {}", path.display()));
         let program = program::read(path)?;
         let layers = inspect::layers(&program, None);
         let report = if options.input.is_empty() {
             None
         } else {
+            stages.begin(&format!("simulate {}", path.display()));
             Some(simulate(path, &program, &options.input, options.timing)?)
         };
         Ok(Self {

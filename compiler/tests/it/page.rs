@@ -39,7 +39,10 @@ fn open(chromium: &Path, folder: &Path, page: &Path, driver: &str) -> Value {
     let driven = folder.join("driven.html");
     let driver = format!("<script>{driver}</script></body>");
     std::fs::write(&driven, text.replace("</body>", &driver)).unwrap();
-    let output = std::process::Command::new(chromium)
+    // A browser that hangs is ended, and then the page was not driven.
+    let output = std::process::Command::new("timeout")
+        .arg("300")
+        .arg(chromium)
         .args([
             "--headless",
             "--no-sandbox",

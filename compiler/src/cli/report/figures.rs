@@ -28,9 +28,19 @@ pub fn write(folder: &Path, reports: &[Report]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A cause or component as people write it, as in the page.
+fn words(name: &str) -> String {
+    let word = |word: &str| match word {
+        "fifo" | "dram" | "ppu" => word.to_uppercase(),
+        "rams" => "RAMs".to_owned(),
+        word => word.to_owned(),
+    };
+    name.split('_').map(word).collect::<Vec<_>>().join(" ")
+}
+
 fn series<T>(entries: &[(&'static str, T)]) -> Vec<Series> {
     let series = entries.iter().map(|(name, _)| Series {
-        name: name.replace('_', " "),
+        name: words(name),
         colour: colours::on_light(name),
     });
     series.collect()
