@@ -127,7 +127,7 @@ pub enum CompileError {
     #[error("the mapping is not legal: {}", .0.first().map_or("unknown", |problem| &problem.message))]
     IllegalMapping(Vec<Problem>),
     /// What was emitted is not a valid program: a bug of the compiler.
-    #[error("the emitted program is not valid: {}", .0.first().map_or("unknown", |problem| &problem.message))]
+    #[error("the emitted program is not valid: {}", .0.first().map_or_else(String::new, |p| format!("{}: {}", p.place, p.message)))]
     Invalid(Vec<Problem>),
 }
 

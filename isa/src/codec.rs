@@ -306,6 +306,10 @@ mod tests {
             let (position, value) = positions(&elements).last().unwrap();
             assert_eq!((position, value), (zeros, 7), "a value after {zeros} zeros");
         }
+        // Appended to others, the elements of this block alone are counted.
+        let mut elements = SCNN.compress([1, 2, 3]);
+        assert_eq!(SCNN.compress_into([0, 4], &mut elements), 1);
+        assert_eq!(elements.len(), 4);
         assert!(
             SCNN.compress([0; 40]).is_empty(),
             "zeros at the end are not stored"
@@ -347,6 +351,14 @@ mod tests {
             Err(CodecError::Truncated {
                 needed: 1,
                 available: 0
+            })
+        );
+        // Behind another block, counted from the beginning of the bytes.
+        assert_eq!(
+            SCNN.decode(&[0, 0, 0x80], &mut 2, 5, &mut Vec::new()),
+            Err(CodecError::Truncated {
+                needed: 4,
+                available: 3
             })
         );
         assert_eq!(

@@ -144,6 +144,20 @@ mod tests {
     use crate::ids::SectionId;
     use crate::layer::WeightOrder;
     use crate::layout::Grid;
+    use proptest::prelude::*;
+
+    fn array(y: Axis, x: Axis) -> ArrayStage {
+        ArrayStage {
+            groups: 1,
+            y,
+            x,
+            pe_groups: Grid::ONE,
+            channel_groups: vec![Span::new(0, 1)],
+            order: WeightOrder::Krs,
+            weights: SectionId(0),
+            product_shift: 0,
+        }
+    }
 
     #[test]
     fn a_3x3_convolution_sends_its_rim_to_the_neighbours() {
@@ -152,26 +166,56 @@ mod tests {
             pad: [1, 1],
             ..Axis::identity(8)
         };
-        let array = ArrayStage {
-            groups: 1,
-            y: axis,
-            x: axis,
-            pe_groups: Grid::ONE,
-            channel_groups: vec![Span::new(0, 1)],
-            order: WeightOrder::Krs,
-            weights: SectionId(0),
-            product_shift: 0,
-        };
         let plane = Rect::plane(1, 8, 8);
         let tile = Tile::uniform(plane, Grid::new(2, 2), Grid::ONE);
         // Four tiles of 4 x 4: each sends 4 sums to both sides and 1 over the corner.
         assert_eq!(
-            Exchange::of(&array, &tile, plane),
+            Exchange::of(&array(axis, axis), &tile, plane),
             Exchange {
                 hops: 4 * (4 + 4 + 1),
                 busiest_link: 4,
                 most_owned: 16
             }
         );
+        // The output at a cut is of the PE behind it, as the input is.
+        let owner = |y, x| owner(&array(axis, axis), &tile, (0, y, x));
+        assert_eq!(
+            [owner(3, 3), owner(4, 3), owner(3, 4)],
+            [(0, 0), (1, 0), (0, 1)]
+        );
+    }
+
+    proptest! {
+        /// The PE that an output is said to be of, and the PE that the exchange brings it to; along one axis.
+        #[test]
+        fn every_output_has_one_owner_and_it_is_the_same_everywhere(
+            kernel in 1u32..5, stride in 1u32..4, pad in 0u32..3, extent in 1u32..20, parts in 1u32..5, rows: bool,
+        ) {
+            prop_assume!(extent + 2 * pad >= kernel);
+            let axis = Axis {
+                kernel,
+                stride,
+                pad: [pad as i32, pad as i32],
+                output: (extent + 2 * pad - kernel) / stride + 1,
+                ..Axis::identity(extent)
+            };
+            let (pes, y, x) = if rows {
+                (Grid::new(parts, 1), axis, Axis::identity(1))
+            } else {
+                (Grid::new(1, parts), Axis::identity(1), axis)
+            };
+            let tile = Tile::uniform(Rect::plane(1, y.input, x.input), pes, Grid::ONE);
+            let outputs = Span::new(0, axis.output);
+            let sharing = Sharing::along(&axis, if rows { &tile.y } else { &tile.x }, outputs);
+            for output in outputs.iter() {
+                let owners: Vec<u32> = (0..parts).filter(|&p| sharing.owned[p as usize].contains(output)).collect();
+                let named = if rows {
+                    owner(&array(y, x), &tile, (0, output, 0)).0
+                } else {
+                    owner(&array(y, x), &tile, (0, 0, output)).1
+                };
+                prop_assert_eq!(owners, vec![named], "output {} of {:?} cut into {}", output, axis, parts);
+            }
+        }
     }
 }
