@@ -3,7 +3,7 @@
 use super::{Scope, names, whole};
 use crate::cli::paper::finding::{Finding, Section, Table};
 use crate::cli::paper::lab::{Need, Results, Workload};
-use crate::cli::paper::reading::PRESET;
+use crate::cli::paper::reading::HEADLINE;
 
 const PRESETS: [&str; 3] = ["scnn", "scnn-sparse-w", "scnn-sparse-a"];
 
@@ -12,7 +12,7 @@ fn need(preset: &'static str) -> Need {
         network: "googlenet",
         tenths: Some(4),
     };
-    Need::new(workload, preset, PRESET)
+    Need::new(workload, preset, HEADLINE)
 }
 
 pub fn needs(_: Scope) -> Vec<Need> {
@@ -37,7 +37,7 @@ pub fn evaluate(_: Scope, results: &Results) -> Section {
         title: "One operand's zeros alone",
         convention: format!(
             "GoogLeNet's 54 convolutions at density .4 of weights and activations; what is not skipped is stored densely; reading `{}`",
-            PRESET.name
+            HEADLINE.name
         ),
         findings: vec![
             Finding::new(

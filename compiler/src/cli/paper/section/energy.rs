@@ -4,7 +4,7 @@ use super::{NETWORKS, Scope, bars, names, whole};
 use crate::cli::paper::chart::{Chart, Stacks};
 use crate::cli::paper::finding::{Cell, Finding, Section, Table};
 use crate::cli::paper::lab::{Need, Results, Workload};
-use crate::cli::paper::reading::PRESET;
+use crate::cli::paper::reading::HEADLINE;
 use crate::cli::paper::sums::{Sums, counted_layers, mean};
 use scnn_isa::machine::Machine;
 use scnn_simulator::baseline::DenseEnergy;
@@ -15,7 +15,7 @@ pub fn needs(scope: Scope) -> Vec<Need> {
 }
 
 fn need(network: &'static str) -> Need {
-    Need::new(Workload::published(network), "scnn", PRESET)
+    Need::new(Workload::published(network), "scnn", HEADLINE)
 }
 
 pub fn evaluate(scope: Scope, results: &Results) -> Section {

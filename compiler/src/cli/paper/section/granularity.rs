@@ -3,13 +3,13 @@
 use super::{Scope, names, whole};
 use crate::cli::paper::finding::{Cell, Finding, Section, Table};
 use crate::cli::paper::lab::{Need, Results, Workload};
-use crate::cli::paper::reading::PRESET;
+use crate::cli::paper::reading::HEADLINE;
 use scnn_isa::machine::Machine;
 
 const PRESETS: [&str; 3] = ["scnn", "scnn-16pe", "scnn-4pe"];
 
 fn need(preset: &'static str) -> Need {
-    Need::new(Workload::published("googlenet"), preset, PRESET)
+    Need::new(Workload::published("googlenet"), preset, HEADLINE)
 }
 
 pub fn needs(_: Scope) -> Vec<Need> {
@@ -48,7 +48,7 @@ pub fn evaluate(_: Scope, results: &Results) -> Section {
         convention: format!(
             "GoogLeNet's 54 convolutions; cycles of 4 PEs over those of 64; multipliers at work are the filled lanes of the steps taken (over all cycles: `at work`); Kc = 8 in all; reading `{}`. Energies are those of \
              the 64-PE machine's table, so the last column compares counts, not memories of another size",
-            PRESET.name
+            HEADLINE.name
         ),
         findings: vec![
             Finding::new("granularity.speed", few.cycles as f64 / many.cycles as f64),

@@ -4,7 +4,7 @@
 use super::{Scope, names};
 use crate::cli::paper::finding::{Cell, Finding, Section, Table};
 use crate::cli::paper::lab::{Measured, Need, Results, Workload};
-use crate::cli::paper::reading::{PRESET, Reading};
+use crate::cli::paper::reading::{HEADLINE, Reading};
 use crate::cli::paper::sums::{Sums, counted, mean};
 use scnn_isa::machine::Machine;
 use scnn_isa::program::Memory;
@@ -20,10 +20,9 @@ fn need(network: &'static str, reading: Reading) -> Need {
 }
 
 pub fn needs(scope: Scope) -> Vec<Need> {
-    let mut needs: Vec<Need> = scope.networks().iter().map(|n| need(n, PRESET)).collect();
+    let mut needs: Vec<Need> = scope.networks().iter().map(|n| need(n, HEADLINE)).collect();
     if !scope.quick {
-        needs.push(need("vgg16", Reading::at_bandwidth(None)));
-        needs.extend(RATES.map(|rate| need("vgg16", Reading::at_bandwidth(Some(rate)))));
+        needs.extend(RATES.map(|rate| need("vgg16", Reading::at_bandwidth(rate))));
     }
     needs
 }
@@ -33,7 +32,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
     let capacity = machine
         .ram_elements(Memory::A)
         .min(machine.ram_elements(Memory::B));
-    let of = |network| results.get(&need(network, PRESET));
+    let of = |network| results.get(&need(network, HEADLINE));
     let others = scope.networks().iter().filter(|n| **n != "vgg16");
     let others: usize = others.map(|n| exceeding(n, of(n), capacity).len()).sum();
     let mut section = Section {
@@ -65,13 +64,13 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
             .map(|&i| report.layers[i].costs.cycles.total)
             .sum()
     };
-    let unlimited = cycles(Reading::at_bandwidth(None));
+    let unlimited = cycles(HEADLINE);
     let slower: Vec<(f64, f64)> = RATES
         .iter()
         .map(|&rate| {
             (
                 rate,
-                cycles(Reading::at_bandwidth(Some(rate))) as f64 / unlimited as f64,
+                cycles(Reading::at_bandwidth(rate)) as f64 / unlimited as f64,
             )
         })
         .collect();

@@ -4,7 +4,7 @@ use super::{Scope, names, whole};
 use crate::cli::paper::chart::{Chart, Lines};
 use crate::cli::paper::finding::{Finding, Section, Table};
 use crate::cli::paper::lab::{Need, Results, Workload};
-use crate::cli::paper::reading::{PRESET, READINGS, Reading};
+use crate::cli::paper::reading::{HEADLINE, READINGS, Reading};
 use crate::cli::paper::sums::Sums;
 
 /// Densities in tenths.
@@ -16,9 +16,9 @@ fn points(scope: Scope) -> &'static [u32] {
     }
 }
 
-/// The preset and what bounds it from both sides.
+/// The headline's, the preset's, and the furthest from them on both sides.
 fn readings() -> impl Iterator<Item = &'static Reading> {
-    READINGS.iter().filter(|reading| reading.is_extreme())
+    READINGS.iter().filter(|reading| reading.is_telling())
 }
 
 fn need(tenths: u32, reading: Reading) -> Need {
@@ -40,7 +40,7 @@ pub fn needs(scope: Scope) -> Vec<Need> {
 pub fn headline_needs(scope: Scope) -> Vec<Need> {
     points(scope)
         .iter()
-        .map(|&tenths| need(tenths, PRESET))
+        .map(|&tenths| need(tenths, HEADLINE))
         .collect()
 }
 
@@ -48,13 +48,13 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
     let points = points(scope);
     let sums = |tenths, reading| whole("googlenet", &results.get(&need(tenths, reading)).report);
     let curve = |of: &dyn Fn(&Sums) -> f64| -> Vec<(f64, f64)> {
-        let at = |&tenths: &u32| (f64::from(tenths) / 10.0, of(&sums(tenths, PRESET)));
+        let at = |&tenths: &u32| (f64::from(tenths) / 10.0, of(&sums(tenths, HEADLINE)));
         points.iter().map(at).collect()
     };
     let slower = curve(&|s| 1.0 / s.speed());
     let energy = curve(&|s| 1.0 / s.energy_gain());
     let over_opt = curve(&|s| s.opt_gain() / s.energy_gain());
-    let (dense, tenth) = (sums(10, PRESET), sums(1, PRESET));
+    let (dense, tenth) = (sums(10, HEADLINE), sums(1, HEADLINE));
     let rows = points.iter().flat_map(|&tenths| {
         readings()
             .map(move |&reading| (tenths, reading))
@@ -109,7 +109,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
         convention: format!(
             "the 54 convolutions; the zoo's weights and image, biases set so that every layer reads that density; crossovers \
              interpolated between points; reading `{}`",
-            PRESET.name
+            HEADLINE.name
         ),
         findings: vec![
             Finding::new("sweep.dense_speed", dense.speed()),

@@ -4,7 +4,7 @@ use super::{Scope, bars, names, whole};
 use crate::cli::paper::chart::{Bars, Chart};
 use crate::cli::paper::finding::{Cell, Finding, Section, Table};
 use crate::cli::paper::lab::{Need, Results, Workload};
-use crate::cli::paper::reading::PRESET;
+use crate::cli::paper::reading::HEADLINE;
 use crate::cli::paper::sums::{Sums, counted_layers, fully_connected};
 use scnn_simulator::report::Report;
 use scnn_simulator::timing::Slots;
@@ -14,7 +14,7 @@ pub fn needs(scope: Scope) -> Vec<Need> {
 }
 
 fn need(network: &'static str) -> Need {
-    Need::new(Workload::published(network), "scnn", PRESET)
+    Need::new(Workload::published(network), "scnn", HEADLINE)
 }
 
 pub fn evaluate(scope: Scope, results: &Results) -> Section {
@@ -73,7 +73,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
         convention: format!(
             "useful multiplications over cycles x 1,024; reading `{}`; fully connected layers: filled lanes of the steps \
              that are taken",
-            PRESET.name
+            HEADLINE.name
         ),
         findings: vec![
             Finding::new("utilisation.5b", busiest),
