@@ -75,7 +75,7 @@ function stripScales(views) {
   const all = machines.flatMap((view) => [view.cycles, view.dcnn, view.ideal, view.oracle]).filter((cycles) => cycles > 0);
   return {
     cycles: [0, d3.max(views, (view) => Math.max(view.cycles, view.predicted ?? 0)) || 1],
-    pj: [0, d3.max(views, (view) => view.pj) || 1],
+    pj: [0, d3.max(views, (view) => Math.max(view.pj, view.dcnnPj)) || 1],
     decades: all.length ? [10 ** Math.floor(Math.log10(d3.min(all))), 10 ** Math.ceil(Math.log10(d3.max(all)))] : [1, 10],
   };
 }
@@ -136,8 +136,10 @@ function stripCharts(block, views, scales, suffix) {
     Plot.text(machines, { x: (d) => 100 * d.layer.utilisation, y: "at", text: (d) => percent(d.layer.utilisation), textAnchor: "start", dx: 3, fontSize: 10, fill: "currentColor" }),
   ]);
   const energy = flat("energy").filter((part) => part.pj > 0);
-  chart("energy-chart", "energy, by component", { domain: scales.pj, tickFormat: (v) => si(v * 1e-12, "J") }, [
+  const dense = views.filter((view) => view.dcnnPj > 0);
+  chart("energy-chart", "energy, by component; &#9675; DCNN", { domain: scales.pj, tickFormat: (v) => si(v * 1e-12, "J") }, [
     Plot.barX(energy, { x: "pj", y: "at", fill: (d) => colour(d.component), ...gap("pj", scales.pj), href, title: (d) => `${d.name}\n${words(d.component)}: ${si(d.pj * 1e-12, "J")}` }),
+    Plot.dot(dense, { x: "dcnnPj", y: "at", stroke: "currentColor", r: 3.5, href, title: (d) => `${d.layer.name}\nDCNN: ${si(d.dcnnPj * 1e-12, "J")}, SCNN: ${si(d.pj * 1e-12, "J")}` }),
   ]);
   const densities = views.filter((view) => view.layer.mapping).flatMap((view) => [["weights", view.onArray], ["input", true], ["output", true]]
     .filter(([, there]) => there).map(([what]) => ({ at: view.at, name: view.layer.name, what, share: view.layer.density[what] })));

@@ -38,6 +38,7 @@ function inference(entry, index) {
       causes: CAUSES.map((cause) => ({ cause, cycles: slots ? cycles * layer.cycles.slots[cause] / slots : 0, share: slots ? layer.cycles.slots[cause] / slots : 0 })),
       energy: COMPONENTS.map((component) => ({ component, pj: layer.energy_pj[component] / samples })),
       pj: layer.energy_pj.total / samples,
+      dcnnPj: layer.energy_pj.dcnn / samples,
       predicted: layer.cycles.predicted === null ? null : layer.cycles.predicted / samples,
       dcnn: layer.baselines.dcnn / samples,
       ideal: layer.baselines.dcnn_ideal / samples,
