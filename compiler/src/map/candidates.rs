@@ -116,7 +116,7 @@ pub fn estimate(
         for tile in &layout.tiles {
             let activations = vectors(largest_part(tile) as f64 * density / residues, i);
             let busy = blocks * weights * activations;
-            let bus = blocks * weights * (groups / lanes).max(1.0);
+            let bus = blocks * weights * groups / lanes;
             total += rounds * busy.max(bus);
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! One pass over the steps in order, first fit, with the expected sizes. A layer's result goes to the RAM that its
 //! source is not in, as IARAM and OARAM swap in the paper; else to the other; else to DRAM. Whatever reads a tensor
-//! in DRAM stages it in a RAM, tile by tile, or once for all its readers when it has one tile and there is room.
+//! in DRAM stages it in a RAM: once for all its readers when it has one tile and there is room, else tile by tile, in
+//! two slots in turn where there is room for two, so that a tile is loaded while the one before it is read.
 
 use super::tiling::Tiling;
 use crate::quantise::{Quantised, Step};
@@ -56,23 +57,9 @@ struct Life {
     readers: usize,
 }
 
-/// How tiles that live in DRAM are staged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Staging {
-    /// In one slot, one after the other.
-    Single,
-    /// In two slots in turn, where there is room for two.
-    Double,
-}
-
 impl Residency {
-    /// Plans the residency of a tiled network; `staging` says how the tiles of a tensor in DRAM are staged.
-    pub fn plan(
-        network: &Quantised,
-        machine: &Machine,
-        tiling: &Tiling,
-        staging: impl Fn(TensorId) -> Staging,
-    ) -> Self {
+    /// Plans the residency of a tiled network.
+    pub fn plan(network: &Quantised, machine: &Machine, tiling: &Tiling) -> Self {
         let lives = lives(network);
         let mut planner = Planner {
             rams: [Ram::new(machine, Memory::A), Ram::new(machine, Memory::B)],
@@ -94,7 +81,7 @@ impl Residency {
             } else {
                 let tensor = layer.source.tensor;
                 let life = &lives[source];
-                let stage = planner.stage(tiling, tensor, index, life, staging(tensor));
+                let stage = planner.stage(tiling, tensor, index, life);
                 if matches!(stage, Stage::Once(_)) {
                     staged[source] = Some(index);
                 }
@@ -171,14 +158,7 @@ impl Planner {
             .find_map(|memory| self.ram(memory).allocate(size, first, last, true))
     }
 
-    fn stage(
-        &mut self,
-        tiling: &Tiling,
-        tensor: TensorId,
-        step: usize,
-        life: &Life,
-        staging: Staging,
-    ) -> Stage {
+    fn stage(&mut self, tiling: &Tiling, tensor: TensorId, step: usize, life: &Life) -> Stage {
         let tiles = tiling.layouts[tensor.index()].tiles.len() as u32;
         // A result with several writers may not be complete yet, so later readers load it again.
         let complete = life.first_write == usize::MAX || life.last_write < step;
@@ -192,8 +172,7 @@ impl Planner {
             .map(|tile| tiling.elements(tensor, Span::new(tile, tile + 1)))
             .max()
             .unwrap_or(1);
-        if staging == Staging::Double
-            && tiles > 1
+        if tiles > 1
             && let Some(slots) = self.two(size, step)
         {
             return Stage::Alternate(slots);

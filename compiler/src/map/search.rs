@@ -18,7 +18,7 @@ mod solve;
 
 use super::cost::{Candidate, Columns, Cost, Depth, Traffic};
 use super::occupancy::{Contents, Occupancy};
-use super::residency::{Residency, Stage, Staging};
+use super::residency::{Residency, Stage};
 use super::tiling::{Tiling, reserved};
 use super::weights::{SparseWeights, taps_of_residues};
 use super::{LayerMapping, MapError, Mapped, Objective, map_paper_layer};
@@ -167,7 +167,7 @@ impl<'a> Search<'a> {
 
     fn paper_draft(&self) -> Result<Draft, MapError> {
         let tiling = Tiling::paper(self.network, self.machine)?;
-        let residency = Residency::plan(self.network, self.machine, &tiling, |_| Staging::Single);
+        let residency = Residency::plan(self.network, self.machine, &tiling);
         let layers = self
             .network
             .steps

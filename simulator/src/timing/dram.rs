@@ -1,4 +1,7 @@
-//! The DRAM channel: one server, first come, first served.
+//! The DRAM channel: one rate, two queues.
+//!
+//! Weights come first: the array waits for them, while tiles, results and operands move in bulk. A bulk transfer that
+//! is under way goes on when the weights have had what they asked for; each queue is first come, first served.
 
 /// Parts of a cycle in which the channel's time is kept, so that small transfers do not round up to whole cycles.
 const TICKS: u64 = 1 << 16;
@@ -9,7 +12,12 @@ pub struct Dram {
     ticks_per_byte: f64,
     /// Ticks of small transfers, by bytes.
     ticks: Vec<u64>,
-    free: u64,
+    /// When the last weights that were asked for have crossed.
+    weights: u64,
+    /// When the last bulk transfer ends or ended, if no more weights are asked for.
+    bulk: u64,
+    /// Whether it is still under way.
+    busy: bool,
 }
 
 /// Bytes up to which durations are tabulated: most parts of weight blocks.
@@ -24,23 +32,55 @@ impl Dram {
             ticks: (0..SMALL)
                 .map(|bytes| ticks(bytes, ticks_per_byte))
                 .collect(),
-            free: 0,
+            weights: 0,
+            bulk: 0,
+            busy: false,
         }
     }
 
-    /// Serves a request that is ready at cycle `ready`, behind all that were served before; the cycle at which its
-    /// last byte has arrived.
-    pub fn serve(&mut self, ready: u64, bytes: u64) -> u64 {
+    /// Serves weights asked for at cycle `ready`, behind all weights that were asked for before; the cycle at which
+    /// the last byte has arrived. Requests come in order of time, also in respect to bulk transfers.
+    pub fn weights(&mut self, ready: u64, bytes: u64) -> u64 {
         if bytes == 0 {
             return ready;
         }
-        let duration = if bytes < SMALL {
+        let duration = self.duration(bytes);
+        self.weights = self.weights.max(ready * TICKS) + duration;
+        if self.busy {
+            self.bulk += duration;
+        }
+        self.weights.div_ceil(TICKS)
+    }
+
+    /// The cycle by whose begin the next bulk transfer, ready at cycle `ready`, is under way; only weights that are asked
+    /// for earlier come before it begins.
+    pub fn begin_of_bulk(&self, ready: u64) -> u64 {
+        (ready * TICKS).max(self.bulk).div_ceil(TICKS)
+    }
+
+    /// Begins a bulk transfer, of some bytes.
+    pub fn begin_bulk(&mut self, ready: u64, bytes: u64) {
+        debug_assert!(!self.busy && bytes > 0, "one bulk transfer at a time");
+        self.bulk = self.bulk.max(ready * TICKS).max(self.weights) + self.duration(bytes);
+        self.busy = true;
+    }
+
+    /// The cycle at which the bulk transfer that is under way has arrived, if no weights are asked for before it.
+    pub fn end_of_bulk(&self) -> Option<u64> {
+        self.busy.then(|| self.bulk.div_ceil(TICKS))
+    }
+
+    /// The bulk transfer that is under way has arrived.
+    pub fn end_bulk(&mut self) {
+        self.busy = false;
+    }
+
+    fn duration(&self, bytes: u64) -> u64 {
+        if bytes < SMALL {
             self.ticks[bytes as usize]
         } else {
             ticks(bytes, self.ticks_per_byte)
-        };
-        self.free = self.free.max(ready * TICKS) + duration;
-        self.free.div_ceil(TICKS)
+        }
     }
 }
 
@@ -55,11 +95,25 @@ mod tests {
     #[test]
     fn transfers_share_the_rate() {
         let mut dram = Dram::new(50.0);
-        assert_eq!(dram.serve(0, 100), 2);
-        assert_eq!(dram.serve(0, 25), 3);
+        assert_eq!(dram.weights(0, 100), 2);
+        assert_eq!(dram.weights(0, 25), 3);
         // The half cycle that is left goes to the next one.
-        assert_eq!(dram.serve(1, 25), 3);
-        assert_eq!(dram.serve(10, 10), 11);
-        assert_eq!(dram.serve(11, 0), 11);
+        assert_eq!(dram.weights(1, 25), 3);
+        assert_eq!(dram.weights(10, 10), 11);
+        assert_eq!(dram.weights(11, 0), 11);
+    }
+
+    #[test]
+    fn weights_overtake_what_moves_in_bulk() {
+        let mut dram = Dram::new(50.0);
+        dram.begin_bulk(0, 500);
+        assert_eq!(dram.end_of_bulk(), Some(10));
+        assert_eq!(dram.weights(4, 75), 6);
+        assert_eq!(dram.end_of_bulk(), Some(12));
+        dram.end_bulk();
+        // The next begins in the middle of the cycle in which that one ended.
+        assert_eq!(dram.begin_of_bulk(3), 12);
+        dram.begin_bulk(3, 75);
+        assert_eq!(dram.end_of_bulk(), Some(13));
     }
 }

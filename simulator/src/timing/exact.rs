@@ -2,14 +2,15 @@
 //!
 //! The rules, all times in cycles from the layer's begin:
 //!
-//! - **DRAM** serves requests one after the other, by the time at which they are ready; at the same time the mover and
-//!   the PPUs come before the weights, and the weights of lower PE groups before those of higher ones.
+//! - **DRAM** has two queues, each first come, first served: weights, and what moves in bulk (loads and stores, spilled
+//!   elements, operands, results; at the same time in this order). Weights come first: a bulk transfer has the rate
+//!   that they leave over, also when it is under way.
 //! - **Weights.** Each PE group has a stream of weight blocks, over all rounds and passes of the layer, in parts of at
-//!   most a full FIFO. A part is requested when the one before it has arrived, every PE of the group that has a tile
-//!   has room for it, and a lane of the weight bus is free; it takes the lane for one cycle per vector, longer if DRAM
-//!   is late. A block without weights costs no cycle. The room of a part is free when the PE has finished it. With
-//!   delivery `multicast`, a lane carries one vector a cycle, for one of the PE groups; with `broadcast`, the whole bus
-//!   is one lane, and small parts of a round cross together as long as they fill no more than one cycle of it.
+//!   most a full FIFO. A part is requested when the one before it has been and every PE of the group that has a tile
+//!   has room for it; at the same time the stream that has requested fewer parts comes first, then the lower PE group.
+//!   The bus carries requested parts one after the other, a fixed number of vectors a cycle in all; parts of several
+//!   groups share a cycle. A part is there when the bus and DRAM have carried it. A block without weights costs no
+//!   cycle. The room of a part is free when every PE of the group has finished it.
 //! - **PEs** run the parts in order, each as a whole once it has arrived: for every activation vector of the part's
 //!   channel all its weight vectors, one step a cycle unless a bank queue is full (`timing::queues`). Queues empty
 //!   while a PE waits. A PE without activations for a part finishes it on arrival.
@@ -43,7 +44,7 @@ use super::vectors::PassVectors;
 use super::watch::{Blind, Event, Watcher, Work};
 use super::work::{LayerWork, Round, Task, rounds};
 use super::{Slots, Timed};
-use scnn_isa::machine::{Delivery, Drift, Machine};
+use scnn_isa::machine::{Drift, Machine};
 
 /// Simulates a layer.
 pub fn time(machine: &Machine, work: &LayerWork) -> Timed {
@@ -92,7 +93,11 @@ struct PreparedPass {
 
 /// What can happen next.
 enum Next {
-    Serve(u64, usize),
+    /// DRAM begins with a request.
+    Serve(usize),
+    /// It has served one.
+    Served(u64),
+    /// A stream requests a part.
     Deliver(u64, usize),
 }
 
@@ -102,8 +107,9 @@ struct Engine<'a, W> {
     watcher: &'a mut W,
     source: Option<Source<'a>>,
     dram: Dram,
-    /// When each lane of the weight bus is free, and the vectors that one carries in a cycle.
-    bus: Vec<u64>,
+    /// When the weight bus is free, in parts of a cycle in which it carries one vector.
+    bus: u64,
+    /// Vectors that it carries in a cycle.
     bus_width: u64,
     streams: Vec<Stream>,
     rounds: Vec<Round<'a>>,
@@ -124,11 +130,6 @@ struct Engine<'a, W> {
 impl<'a, W: Watcher> Engine<'a, W> {
     fn new(machine: &'a Machine, work: &'a LayerWork<'a>, watcher: &'a mut W) -> Self {
         let array = work.layer.array.as_ref();
-        let on_bus = machine.weights.bus_vectors_per_cycle;
-        let (lanes, bus_width) = match machine.weights.delivery {
-            Delivery::Broadcast => (1, on_bus),
-            Delivery::Multicast => (on_bus, 1),
-        };
         let source = array.zip(work.weights).map(|(array, weights)| Source {
             weights,
             array,
@@ -136,7 +137,6 @@ impl<'a, W: Watcher> Engine<'a, W> {
             format: machine.weight_format(),
             fifo_elements: machine.fifo_elements(),
             fifo_vectors: u64::from(machine.weights.fifo_vectors),
-            together: u64::from(bus_width.min(machine.weights.fifo_vectors)),
             width: machine.pe.weights_per_vector,
         });
         let groups = array.map_or(0, |array| array.pe_groups.count());
@@ -171,8 +171,8 @@ impl<'a, W: Watcher> Engine<'a, W> {
             work,
             watcher,
             dram: Dram::new(machine.dram_bytes_per_cycle()),
-            bus: vec![0; lanes as usize],
-            bus_width: u64::from(bus_width),
+            bus: 0,
+            bus_width: u64::from(machine.weights.bus_vectors_per_cycle),
             items: vec![item; rounds.len()],
             macs,
             table: Table::new(BankOf::new(machine), largest as usize),
@@ -197,8 +197,12 @@ impl<'a, W: Watcher> Engine<'a, W> {
         self.progress();
         while let Some(next) = self.next() {
             match next {
-                Next::Serve(ready, index) => {
-                    self.serve(ready, index);
+                Next::Serve(index) => {
+                    self.serve(index);
+                    self.progress();
+                }
+                Next::Served(end) => {
+                    self.end_service(end);
                     self.progress();
                 }
                 Next::Deliver(ready, stream) => {
@@ -215,27 +219,32 @@ impl<'a, W: Watcher> Engine<'a, W> {
         );
     }
 
-    /// The next event that needs DRAM or the bus: the earliest, requests of the mover and the PPUs before weights.
+    /// The next event that concerns DRAM or the bus: the earliest, those of bulk transfers before requests for weights.
     fn next(&self) -> Option<Next> {
-        let request = self.units.first_request();
-        let bus = self.bus.iter().copied().min().unwrap_or(0);
-        let mut delivery: Option<(u64, usize)> = None;
-        for (index, stream) in self.streams.iter().enumerate() {
-            if stream.deliverable == u64::MAX {
-                continue;
-            }
-            let at = stream.deliverable.max(bus);
-            if delivery.is_none_or(|(earliest, _)| at < earliest) {
-                delivery = Some((at, index));
-                if at == bus {
-                    break;
-                }
-            }
-        }
-        match (request, delivery) {
-            (Some((ready, index)), None) => Some(Next::Serve(ready, index)),
-            (Some((ready, index)), Some((at, _))) if ready <= at => Some(Next::Serve(ready, index)),
-            (_, Some((at, stream))) => Some(Next::Deliver(at, stream)),
+        let request = self.units.first_request().map(|(ready, index)| {
+            let at = if self.units.is_of_nothing(index) {
+                ready
+            } else {
+                self.dram.begin_of_bulk(ready)
+            };
+            (at, Next::Serve(index))
+        });
+        let end = self.dram.end_of_bulk().map(|end| (end, Next::Served(end)));
+        let bulk = match (end, request) {
+            (Some(end), Some(request)) if end.0 <= request.0 => Some(end),
+            (end, None) => end,
+            (_, request) => request,
+        };
+        let delivery = self
+            .streams
+            .iter()
+            .enumerate()
+            .filter(|(_, stream)| stream.deliverable != u64::MAX)
+            .min_by_key(|(_, stream)| (stream.deliverable, stream.requested))
+            .map(|(index, stream)| (stream.deliverable, Next::Deliver(stream.deliverable, index)));
+        match (bulk, delivery) {
+            (Some((at, next)), Some((other, _))) if at <= other => Some(next),
+            (_, Some((_, next))) | (Some((_, next)), None) => Some(next),
             (None, None) => None,
         }
     }
@@ -256,28 +265,21 @@ impl<'a, W: Watcher> Engine<'a, W> {
         }
     }
 
-    /// Delivers the next parts of a stream and runs what can run then; whether a round began or ended.
+    /// Delivers the next part of a stream and runs what can run then; whether a round began or ended.
     fn deliver(&mut self, ready: u64, index: usize) -> bool {
         let Some(source) = &self.source else {
             return false;
         };
-        let parts = self.streams[index].next();
-        let (Some(head), Some(tail)) = (parts.first(), parts.last()) else {
+        let Some(part) = self.streams[index].next() else {
             return false;
         };
-        let (item, first, last) = (head.item, head.first, tail.last);
-        let bytes = parts.iter().map(|part| part.bytes).sum();
-        let vectors = self.streams[index].next_vectors();
-        let by_bus = ready + vectors.div_ceil(self.bus_width);
-        let served = self.dram.serve(ready, bytes);
+        let (item, first, last, bytes) = (part.item, part.first, part.last, part.bytes);
+        self.bus = self.bus.max(ready * self.bus_width) + part.vectors;
+        let by_bus = self.bus.div_ceil(self.bus_width);
+        let served = self.dram.weights(ready, bytes);
         let arrival = by_bus.max(served);
-        if vectors > 0
-            && let Some(lane) = self.bus.iter_mut().min()
-        {
-            *lane = arrival;
-        }
         let stream = &mut self.streams[index];
-        let runs = stream.deliver(by_bus, arrival);
+        let runs = stream.deliver(ready, by_bus, arrival);
         if runs.is_none() {
             stream.look_ahead(source, &self.rounds);
         }

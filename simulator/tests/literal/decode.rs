@@ -464,6 +464,6 @@ fn part(item: usize, channel: u32, residue: u32, vectors: Vec<Vec<Weight>>, byte
         first: false,
         last: false,
         by_bus: None,
-        arrival: None,
+        by_dram: None,
     }
 }

@@ -101,7 +101,7 @@ prop_compose! {
         depth in prop::sample::select(vec![0u32, 1, 2, 3, 8, 8]),
         (xor, group_drift, multicast, compress_weights, compress_activations) in
             (any::<bool>(), any::<bool>(), any::<bool>(), prop::bool::weighted(0.8), prop::bool::weighted(0.8)),
-        (index_bits, fifo, bus, lanes, halo) in (1u32..5, 1u32..9, 1u32..3, 1u32..5, 1u32..3),
+        (index_bits, fifo, bus, lanes, halo) in (1u32..5, 1u32..9, 1u32..9, 1u32..5, 1u32..3),
         rate in prop::sample::select(vec![0.7, 3.0, 50.0, 1000.0]),
     ) -> Machine {
         let mut m = Machine::preset("scnn").unwrap();

@@ -2,7 +2,7 @@
 //! a time. Nothing is shared with the simulator but the codec and the geometry of an axis.
 
 use crate::decode::{Layer, Step, Weight};
-use scnn_isa::machine::{Delivery, Drift, Machine};
+use scnn_isa::machine::{Drift, Machine};
 use scnn_isa::program::Program;
 use scnn_simulator::timing::Slots;
 use std::collections::VecDeque;
@@ -26,9 +26,9 @@ pub struct Part {
     pub bytes: u64,
     pub first: bool,
     pub last: bool,
-    /// When the bus has delivered it, and when DRAM has too.
+    /// When the bus has carried it, and when DRAM has.
     pub by_bus: Option<u64>,
-    pub arrival: Option<u64>,
+    pub by_dram: Option<u64>,
 }
 
 struct Pe {
@@ -57,8 +57,7 @@ enum Transfer {
     Result,
     Weights {
         group: usize,
-        first: usize,
-        end: usize,
+        part: usize,
     },
 }
 
@@ -68,10 +67,13 @@ struct World<'a> {
     now: u64,
     streams: Vec<Vec<Part>>,
     pes: Vec<Pe>,
+    /// By stream: parts requested, and parts that are there.
     next_part: Vec<usize>,
-    /// The part that each bus lane carries.
-    bus: Vec<Option<(usize, usize)>>,
-    dram: VecDeque<(Transfer, u64)>,
+    arrived: Vec<usize>,
+    /// Parts that wait for the bus (stream and number), with the vectors that are left.
+    bus: VecDeque<(usize, usize, usize)>,
+    /// What waits for DRAM, with the ticks that are left: weights, and the rest.
+    dram: [VecDeque<(Transfer, u64)>; 2],
     /// Moment of each load, and of the store, behind: begun, and served.
     moves: Vec<(Option<u64>, Option<u64>)>,
     /// By item: begun (for its spill), spill served, drain begun, result asked for.
@@ -85,19 +87,6 @@ struct World<'a> {
 }
 
 const TICKS_PER_CYCLE: u64 = 1 << 16;
-
-/// How many of a stream's next parts cross the bus at once: one, or as many of its item as have `limit` vectors in all.
-fn parts_together(parts: &[Part], limit: usize) -> usize {
-    let (mut count, mut vectors) = (1, parts[0].vectors.len());
-    while let Some(next) = parts.get(count)
-        && next.item == parts[0].item
-        && vectors + next.vectors.len() <= limit
-    {
-        vectors += next.vectors.len();
-        count += 1;
-    }
-    count
-}
 
 fn past(moment: Option<u64>, now: u64) -> bool {
     moment.is_some_and(|moment| moment <= now)
@@ -193,7 +182,7 @@ impl World<'_> {
             return true;
         }
         let may = !part.first || self.may_begin(item);
-        if pe.steps.is_some() || !may || !past(part.arrival, self.now) {
+        if pe.steps.is_some() || !may || pe.part >= self.arrived[pe.group] {
             return false;
         }
         if !std::mem::replace(&mut self.begun[item], true) {
@@ -235,7 +224,8 @@ impl World<'_> {
             return;
         }
         let ticks = bytes as f64 * (TICKS_PER_CYCLE as f64 / self.machine.dram_bytes_per_cycle());
-        self.dram.push_back((transfer, ticks.ceil() as u64));
+        let queue = usize::from(!matches!(transfer, Transfer::Weights { .. }));
+        self.dram[queue].push_back((transfer, ticks.ceil() as u64));
     }
 
     fn served(&mut self, transfer: Transfer, moment: u64) {
@@ -243,85 +233,81 @@ impl World<'_> {
             Transfer::Move(index) => self.moves[index].1 = Some(moment),
             Transfer::Spill(item) => self.spilled[item] = Some(moment),
             Transfer::Result => {}
-            Transfer::Weights { group, first, end } => {
-                for part in &mut self.streams[group][first..end] {
-                    part.arrival = part.by_bus.map(|by_bus| by_bus.max(moment));
-                }
+            Transfer::Weights { group, part } => {
+                self.streams[group][part].by_dram = Some(moment);
             }
         }
         self.last_served = self.last_served.max(moment);
     }
 
-    /// Vectors that one lane of the bus carries in a cycle.
-    fn bus_width(&self) -> usize {
-        match self.machine.weights.delivery {
-            Delivery::Broadcast => self.machine.weights.bus_vectors_per_cycle as usize,
-            Delivery::Multicast => 1,
+    /// The streams that can request a part do, one at a time. Whether a part has arrived.
+    fn weights_leave(&mut self) -> bool {
+        let streams = 0..self.streams.len();
+        while let Some(group) = streams
+            .clone()
+            .filter(|&group| self.may_request(group))
+            .min_by_key(|&group| (self.next_part[group], group))
+        {
+            let number = self.next_part[group];
+            let part = &self.streams[group][number];
+            let bytes = part.bytes;
+            self.bus.push_back((group, number, part.vectors.len()));
+            self.next_part[group] += 1;
+            let transfer = Transfer::Weights {
+                group,
+                part: number,
+            };
+            self.ask_dram(transfer, bytes);
+        }
+        self.leave_bus(self.now);
+        self.arrive()
+    }
+
+    /// Whether a stream has a part left for which every PE of the group that has a tile has room.
+    fn may_request(&self, group: usize) -> bool {
+        let number = self.next_part[group];
+        let stream = &self.streams[group];
+        let Some(part) = stream.get(number) else {
+            return false;
+        };
+        let needed = |index: usize| {
+            let mut pes = self.pes.iter().filter(|pe| pe.group == group);
+            pes.any(|pe| pe.part <= index && pe.has_tile[stream[index].item])
+        };
+        let oldest = (0..number).find(|&index| needed(index)).unwrap_or(number);
+        let held: usize = stream[oldest..number]
+            .iter()
+            .map(|part| part.vectors.len())
+            .sum();
+        held + part.vectors.len() <= self.machine.weights.fifo_vectors as usize
+    }
+
+    /// Takes the parts of which nothing is left off the bus.
+    fn leave_bus(&mut self, moment: u64) {
+        while let Some(&(group, number, 0)) = self.bus.front() {
+            self.streams[group][number].by_bus = Some(moment);
+            self.bus.pop_front();
         }
     }
 
-    /// Parts leave for the FIFOs, those of lower PE groups first. Whether one of nothing has already arrived.
-    fn weights_leave(&mut self) -> bool {
-        for lane in 0..self.bus.len() {
-            if let Some((group, part)) = self.bus[lane]
-                && past(self.streams[group][part].arrival, self.now)
+    /// Notes which parts are there, in order; whether there are more than before.
+    fn arrive(&mut self) -> bool {
+        let mut more = false;
+        for (stream, arrived) in self.streams.iter().zip(&mut self.arrived) {
+            while let Some(part) = stream.get(*arrived)
+                && past(part.by_bus, self.now)
+                && past(part.by_dram, self.now)
             {
-                self.bus[lane] = None;
+                *arrived += 1;
+                more = true;
             }
         }
-        for group in 0..self.streams.len() {
-            let number = self.next_part[group];
-            let stream = &self.streams[group];
-            let (Some(_), Some(lane)) = (
-                stream.get(number),
-                self.bus.iter().position(Option::is_none),
-            ) else {
-                continue;
-            };
-            let before = number == 0 || past(stream[number - 1].arrival, self.now);
-            let needed = |index: usize| {
-                let mut pes = self.pes.iter().filter(|pe| pe.group == group);
-                pes.any(|pe| pe.part <= index && pe.has_tile[stream[index].item])
-            };
-            let oldest = (0..number).find(|&index| needed(index)).unwrap_or(number);
-            let held: usize = stream[oldest..number]
-                .iter()
-                .map(|part| part.vectors.len())
-                .sum();
-            let fifo = self.machine.weights.fifo_vectors as usize;
-            let together = parts_together(&stream[number..], self.bus_width().min(fifo));
-            let crossing = &stream[number..number + together];
-            let vectors: usize = crossing.iter().map(|part| part.vectors.len()).sum();
-            let bytes = crossing.iter().map(|part| part.bytes).sum();
-            if !before || held + vectors > fifo {
-                continue;
-            }
-            let by_bus = self.now + vectors.div_ceil(self.bus_width()) as u64;
-            for part in &mut self.streams[group][number..number + together] {
-                part.by_bus = Some(by_bus);
-            }
-            self.next_part[group] += together;
-            if vectors > 0 {
-                self.bus[lane] = Some((group, number));
-            }
-            let end = number + together;
-            self.ask_dram(
-                Transfer::Weights {
-                    group,
-                    first: number,
-                    end,
-                },
-                bytes,
-            );
-            if past(self.streams[group][number].arrival, self.now) {
-                return true;
-            }
-        }
-        false
+        more
     }
 
     /// Everything that happens at this moment.
     fn moment(&mut self) {
+        self.arrive();
         loop {
             while self.happen() {}
             let mut requests = std::mem::take(&mut self.requests);
@@ -358,17 +344,28 @@ impl World<'_> {
                 queue.pop_front();
             }
         }
-        let mut ticks = TICKS_PER_CYCLE;
-        while ticks > 0
-            && let Some((transfer, left)) = self.dram.front_mut()
+        let mut vectors = self.machine.weights.bus_vectors_per_cycle as usize;
+        while vectors > 0
+            && let Some((_, _, left)) = self.bus.front_mut()
         {
-            let spent = ticks.min(*left);
-            *left -= spent;
-            ticks -= spent;
-            if *left == 0 {
-                let transfer = *transfer;
-                self.dram.pop_front();
-                self.served(transfer, self.now + 1);
+            let carried = vectors.min(*left);
+            *left -= carried;
+            vectors -= carried;
+            self.leave_bus(self.now + 1);
+        }
+        let mut ticks = TICKS_PER_CYCLE;
+        for queue in 0..self.dram.len() {
+            while ticks > 0
+                && let Some((transfer, left)) = self.dram[queue].front_mut()
+            {
+                let spent = ticks.min(*left);
+                *left -= spent;
+                ticks -= spent;
+                if *left == 0 {
+                    let transfer = *transfer;
+                    self.dram[queue].pop_front();
+                    self.served(transfer, self.now + 1);
+                }
             }
         }
         self.now += 1;
@@ -379,7 +376,7 @@ impl World<'_> {
         self.pes.iter().all(|pe| pe.finished == items)
             && (0..items).all(|item| self.drained(item))
             && (0..self.moves.len()).all(|index| self.moved(index))
-            && self.dram.is_empty()
+            && self.dram.iter().all(VecDeque::is_empty)
             && self.last_served <= self.now
     }
 }
@@ -420,13 +417,11 @@ impl Literal {
             machine,
             now: 0,
             next_part: vec![0; streams.len()],
+            arrived: vec![0; streams.len()],
             streams,
             pes,
-            bus: match machine.weights.delivery {
-                Delivery::Broadcast => vec![None],
-                Delivery::Multicast => vec![None; machine.weights.bus_vectors_per_cycle as usize],
-            },
-            dram: VecDeque::new(),
+            bus: VecDeque::new(),
+            dram: [VecDeque::new(), VecDeque::new()],
             moves: vec![(None, None); layer.moves.len()],
             begun: vec![false; items],
             spilled: vec![None; items],

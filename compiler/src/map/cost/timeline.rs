@@ -1,8 +1,8 @@
 //! The time line of an array layer: weight streams, PEs, drains, loads and DRAM; bank queues as a factor on steps.
 //!
 //! A smaller telling of the machine's rules than the simulator's, written from the rules and not from its code. Parts
-//! of the weight streams are delivered in the order of the time at which they can be asked for, lower PE groups first;
-//! everything else follows from that order:
+//! of the weight streams are delivered in the order of the time at which they can be asked for, and overtake in DRAM
+//! what moves in bulk; everything else follows from that order:
 //!
 //! ```text
 //! deliver part -> FIFO -> PEs run it when the round may begin -> last part of all groups: drain -> results to DRAM
@@ -57,7 +57,9 @@ struct Stream {
     run: usize,
     held_vectors: u64,
     room: u64,
-    last_arrival: u64,
+    /// Parts asked for, and when the last one was.
+    requested: u64,
+    last_request: u64,
     finish: Vec<u64>,
     busiest: u64,
 }
@@ -78,10 +80,15 @@ pub(super) struct TimeLine<'a, 'b> {
     passes: Vec<Pass>,
     items: Vec<Item>,
     streams: Vec<Stream>,
-    bus: Vec<u64>,
+    /// When the bus is free, in parts of a cycle in which it carries one vector.
+    bus: u64,
     cycles_per_byte: f64,
-    dram_free: f64,
+    /// When DRAM has carried the weights that were asked for, and what was asked for in bulk.
+    weights_free: f64,
+    bulk_free: f64,
     requests: Vec<(u64, f64, Reason)>,
+    /// The request under way: when it was ready, when it ends if no more weights are asked for, and why it was made.
+    in_service: Option<(u64, f64, Reason)>,
     /// Whether sources are loaded here; a sample adds the loads afterwards.
     loads: bool,
     next_load: usize,
@@ -139,10 +146,12 @@ impl<'a, 'b> TimeLine<'a, 'b> {
             residues: candidate.layout.residues.count() as usize,
             items,
             streams: (0..pe_groups).map(|_| stream()).collect(),
-            bus: vec![0; machine.weights.bus_vectors_per_cycle.max(1) as usize],
+            bus: 0,
             cycles_per_byte: 1.0 / machine.dram_bytes_per_cycle(),
-            dram_free: 0.0,
+            weights_free: 0.0,
+            bulk_free: 0.0,
             requests: Vec::new(),
+            in_service: None,
             loads,
             next_load: if loads { 0 } else { passes.len() },
             mover_free: 0,
@@ -174,18 +183,18 @@ impl<'a, 'b> TimeLine<'a, 'b> {
                 .iter()
                 .enumerate()
                 .min_by_key(|(index, request)| (request.0, *index))
-                .map(|(index, request)| (request.0, index));
-            let bus = self.bus.iter().copied().min().unwrap_or(0);
+                .map(|(index, request)| (request.0.max(self.bulk_free.ceil() as u64), index));
             let delivery = (0..self.streams.len())
-                .filter_map(|index| Some((self.next_delivery(index)?.max(bus), index)))
+                .filter_map(|index| {
+                    let at = self.next_delivery(index)?;
+                    Some((at, self.streams[index].requested, index))
+                })
                 .min();
-            match (request, delivery) {
-                (Some((ready, index)), delivery)
-                    if delivery.is_none_or(|(other, _)| ready <= other) =>
-                {
-                    self.serve(index);
-                }
-                (_, Some((ready, stream))) => self.deliver(ready, stream),
+            let before = |at: u64| delivery.is_none_or(|(other, ..)| at <= other);
+            match (self.in_service, request, delivery) {
+                (Some((_, end, _)), _, _) if before(end.ceil() as u64) => self.served(),
+                (None, Some((ready, index)), _) if before(ready) => self.serve(index),
+                (_, _, Some((ready, _, stream))) => self.deliver(ready, stream),
                 _ => break,
             }
         }
@@ -338,7 +347,7 @@ impl<'a, 'b> TimeLine<'a, 'b> {
             stream.run -= 1;
             stream.held.pop_front();
         }
-        Some(stream.room.max(stream.last_arrival))
+        Some(stream.room.max(stream.last_request))
     }
 
     fn deliver(&mut self, ready: u64, index: usize) {
@@ -346,14 +355,13 @@ impl<'a, 'b> TimeLine<'a, 'b> {
             return;
         };
         self.fifo_writes += part.vectors * self.streams[index].finish.len() as u64;
-        let arrival = (ready + part.vectors).max(self.ask_dram(ready, part.bytes as f64));
-        if part.vectors > 0
-            && let Some(lane) = self.bus.iter_mut().min()
-        {
-            *lane = arrival;
-        }
+        let width = u64::from(self.candidate.machine.weights.bus_vectors_per_cycle.max(1));
+        self.bus = self.bus.max(ready * width) + part.vectors;
+        let by_bus = self.bus.div_ceil(width);
+        let arrival = by_bus.max(self.ask_weights(ready, part.bytes as f64));
         let stream = &mut self.streams[index];
-        stream.last_arrival = arrival;
+        stream.last_request = ready;
+        stream.requested += 1;
         stream.held.push_back((part.vectors, None));
         stream.held_vectors += part.vectors;
         stream.arrived.push_back((part, arrival));
@@ -367,13 +375,32 @@ impl<'a, 'b> TimeLine<'a, 'b> {
         }
     }
 
-    fn ask_dram(&mut self, ready: u64, bytes: f64) -> u64 {
-        if bytes > 0.0 {
-            self.dram_free = self.dram_free.max(ready as f64) + bytes * self.cycles_per_byte;
-            self.dram_free.ceil() as u64
-        } else {
-            ready
+    /// Weights come before what moves in bulk, also before what is under way.
+    fn ask_weights(&mut self, ready: u64, bytes: f64) -> u64 {
+        if bytes <= 0.0 {
+            return ready;
         }
+        let cycles = bytes * self.cycles_per_byte;
+        self.weights_free = self.weights_free.max(ready as f64) + cycles;
+        if let Some((_, end, _)) = &mut self.in_service {
+            *end += cycles;
+        }
+        self.weights_free.ceil() as u64
+    }
+
+    /// What moves in bulk and is soon there: the weights that are asked for meanwhile are left out of account.
+    fn ask_bulk(&mut self, ready: u64, bytes: f64) -> u64 {
+        if bytes <= 0.0 {
+            return ready;
+        }
+        self.bulk_free = self.bulk_begin(ready) + bytes * self.cycles_per_byte;
+        self.bulk_free.ceil() as u64
+    }
+
+    fn bulk_begin(&self, ready: u64) -> f64 {
+        let under_way = self.in_service.map_or(0.0, |(_, end, _)| end);
+        let free = self.bulk_free.max(self.weights_free).max(under_way);
+        free.max(ready as f64)
     }
 
     /// When a round may begin, if that is known.
@@ -442,7 +469,7 @@ impl<'a, 'b> TimeLine<'a, 'b> {
         }
         let spilled = self.candidate.traffic.spilled_bytes;
         if spilled > 0 && self.items[number].begun.is_none() {
-            self.items[number].spill = self.ask_dram(begin, spilled as f64);
+            self.items[number].spill = self.ask_bulk(begin, spilled as f64);
         }
         self.items[number].begun.get_or_insert(begin);
     }
@@ -497,7 +524,7 @@ impl<'a, 'b> TimeLine<'a, 'b> {
         self.cost.drain_cycles += cycles;
         let share = (sum * pass.output.positions()) as f64 / self.outputs.max(1) as f64;
         let begin = self.ppu_free.max(finished);
-        let operand = self.ask_dram(begin, candidate.traffic.operand_bytes as f64 * share);
+        let operand = self.ask_bulk(begin, candidate.traffic.operand_bytes as f64 * share);
         let end = (begin + cycles).max(operand);
         self.ppu_free = end;
         self.items[number].drained = Some(end);
@@ -544,11 +571,20 @@ impl<'a, 'b> TimeLine<'a, 'b> {
         true
     }
 
-    /// DRAM serves a request.
+    /// DRAM begins with a request.
     fn serve(&mut self, index: usize) {
         let (ready, cycles, reason) = self.requests.remove(index);
-        self.dram_free = self.dram_free.max(ready as f64) + cycles;
-        let end = self.dram_free.ceil() as u64;
+        let end = self.bulk_begin(ready) + cycles;
+        self.in_service = Some((ready, end, reason));
+    }
+
+    /// DRAM has served the request under way.
+    fn served(&mut self) {
+        let Some((ready, end, reason)) = self.in_service.take() else {
+            return;
+        };
+        self.bulk_free = self.bulk_free.max(end);
+        let end = end.ceil() as u64;
         self.latest = self.latest.max(end);
         if let Reason::Load { pass, fullest } = reason {
             let end = end.max(ready + fullest);

@@ -3,7 +3,7 @@
 use super::choices::{Choice, Place};
 use super::{Draft, Known, Mapped, Search, total};
 use crate::map::cost::Cost;
-use crate::map::residency::{Residency, Staging, lifetimes};
+use crate::map::residency::{Residency, lifetimes};
 use crate::quantise::{Quantised, Step};
 use scnn_isa::ids::TensorId;
 
@@ -177,16 +177,7 @@ impl Problem<'_> {
             }
         }
         let search = self.search;
-        draft.residency = Residency::plan(
-            search.network,
-            search.machine,
-            &draft.tiling,
-            // What is as in the paper is staged as in the paper.
-            |tensor| match chosen[tensor.index()] {
-                Some(_) => Staging::Double,
-                None => Staging::Single,
-            },
-        );
+        draft.residency = Residency::plan(search.network, search.machine, &draft.tiling);
         draft
     }
 

@@ -17,8 +17,6 @@ pub struct Source<'a> {
     pub format: Format,
     pub fifo_elements: u32,
     pub fifo_vectors: u64,
-    /// Vectors that parts of a round may have to cross the bus together.
-    pub together: u64,
     pub width: u32,
 }
 
@@ -71,13 +69,6 @@ impl Cursor {
         }
     }
 
-    /// Vectors of the next part.
-    fn vectors(&self, source: &Source) -> u64 {
-        let block = source.weights.range(self.block);
-        let rest = block.end - block.start - self.element;
-        u64::from(rest.min(source.fifo_elements).div_ceil(source.width))
-    }
-
     /// Cuts the next part off.
     fn cut(&mut self, source: &Source) -> Part {
         let block = source.weights.range(self.block);
@@ -123,11 +114,11 @@ pub struct Stream {
     pub ending: Option<(usize, [u64; 2])>,
     /// Parts delivered and not yet run.
     pub arrived: VecDeque<Arrived>,
-    /// When the next part can be requested, but for the bus; `u64::MAX` while that is not known.
+    /// When the next part can be requested; `u64::MAX` while that is not known.
     pub deliverable: u64,
-    /// Parts to be delivered together, and their vectors.
-    next: Vec<Part>,
-    next_vectors: u64,
+    /// Parts that have been requested.
+    pub requested: u64,
+    next: Option<Part>,
     cursor: Option<Cursor>,
     /// Items whose parts have been begun.
     begun: usize,
@@ -138,6 +129,7 @@ pub struct Stream {
     run: usize,
     /// When the room was last known to become free.
     room: u64,
+    last_request: u64,
     last_arrival: u64,
 }
 
@@ -161,29 +153,29 @@ impl Stream {
             ending: None,
             arrived: VecDeque::new(),
             deliverable: u64::MAX,
-            next: Vec::new(),
-            next_vectors: 0,
+            requested: 0,
+            next: None,
             cursor: None,
             begun: 0,
             held: VecDeque::new(),
             held_vectors: 0,
             run: 0,
             room: 0,
+            last_request: 0,
             last_arrival: 0,
         }
     }
 
-    /// Cuts the next part, if there is one, and those that cross the bus with it, and finds out when they can be
-    /// requested.
+    /// Cuts the next part, if there is one, and finds out when it can be requested.
     pub fn look_ahead(&mut self, source: &Source, rounds: &[Round]) {
-        if self.next.is_empty() {
-            self.cut_together(source, rounds);
+        if self.next.is_none() {
+            self.next = self.cut(source, rounds);
         }
-        if self.next.is_empty() {
+        let Some(next) = &self.next else {
             self.deliverable = u64::MAX;
             return;
-        }
-        while self.held_vectors + self.next_vectors > source.fifo_vectors {
+        };
+        while self.held_vectors + next.vectors > source.fifo_vectors {
             if self.run == 0 {
                 self.deliverable = u64::MAX;
                 return;
@@ -195,21 +187,7 @@ impl Stream {
             self.held_vectors -= vectors;
             self.room = self.room.max(finished);
         }
-        self.deliverable = self.room.max(self.last_arrival);
-    }
-
-    /// Cuts one part, and more of the same item as long as all have no more than `together` vectors.
-    fn cut_together(&mut self, source: &Source, rounds: &[Round]) {
-        self.next_vectors = 0;
-        while let Some(part) = self.cut(source, rounds) {
-            self.next_vectors += part.vectors;
-            self.next.push(part);
-            let room = source.together.saturating_sub(self.next_vectors);
-            let more = self.cursor.as_ref();
-            if more.is_none_or(|cursor| cursor.vectors(source) > room) {
-                return;
-            }
-        }
+        self.deliverable = self.room.max(self.last_request);
     }
 
     fn cut(&mut self, source: &Source, rounds: &[Round]) -> Option<Part> {
@@ -252,31 +230,27 @@ impl Stream {
         Some(part)
     }
 
-    /// The parts to be delivered together.
-    pub fn next(&self) -> &[Part] {
-        &self.next
+    /// The part to be requested.
+    pub fn next(&self) -> Option<&Part> {
+        self.next.as_ref()
     }
 
-    /// Vectors of the parts to be delivered.
-    pub fn next_vectors(&self) -> u64 {
-        self.next_vectors
-    }
-
-    /// The next parts have arrived. A single one is given back if nothing keeps it from running at once; it must, then.
-    pub fn deliver(&mut self, by_bus: u64, at: u64) -> Option<Arrived> {
-        self.last_arrival = at;
-        self.held_vectors += self.next_vectors;
-        let goes_on = self.next.len() == 1
-            && !self.next[0].first
-            && self.arrived.is_empty()
-            && self.ending.is_none();
-        for part in self.next.drain(..) {
-            self.held.push_back((part.vectors, 0));
-            self.arrived.push_back(Arrived { part, by_bus, at });
-        }
+    /// The next part was requested and has its times of arrival. It is given back if nothing keeps it from running at
+    /// once; it must, then.
+    pub fn deliver(&mut self, requested: u64, by_bus: u64, at: u64) -> Option<Arrived> {
+        let part = self.next.take()?;
+        // Parts arrive in order, also those that need no bytes.
+        let at = at.max(self.last_arrival);
+        (self.last_request, self.last_arrival) = (requested, at);
+        self.requested += 1;
+        self.held_vectors += part.vectors;
+        self.held.push_back((part.vectors, 0));
+        let goes_on = !part.first && self.arrived.is_empty() && self.ending.is_none();
+        let arrived = Arrived { part, by_bus, at };
         if goes_on {
-            self.arrived.pop_front()
+            Some(arrived)
         } else {
+            self.arrived.push_back(arrived);
             None
         }
     }

@@ -44,6 +44,8 @@ struct RoundDrain {
 /// How far the mover and the PPUs are.
 pub struct Units {
     requests: Vec<Request>,
+    /// The request that DRAM serves.
+    in_service: Option<Request>,
     /// End of the drain of each round, by ordinal.
     drained: Vec<Option<u64>>,
     /// The item that closes each round, by ordinal.
@@ -70,6 +72,7 @@ impl Units {
         }
         Self {
             requests: Vec::new(),
+            in_service: None,
             drained: vec![None; closing.len()],
             closing,
             drains: VecDeque::new(),
@@ -83,13 +86,19 @@ impl Units {
         }
     }
 
-    /// The request that comes first: when it was ready, and its index.
+    /// The request that comes first: when it was ready, and its index. While DRAM serves one, only those of no bytes.
     pub fn first_request(&self) -> Option<(u64, usize)> {
         self.requests
             .iter()
             .enumerate()
+            .filter(|(_, request)| self.in_service.is_none() || request.bytes == 0)
             .min_by_key(|(_, request)| (request.ready, request.reason.rank()))
             .map(|(index, request)| (request.ready, index))
+    }
+
+    /// Whether a request has no bytes, and so needs no DRAM.
+    pub fn is_of_nothing(&self, index: usize) -> bool {
+        self.requests[index].bytes == 0
     }
 
     /// Asks for what of a round's source had spilled, or asks earlier than before.
@@ -360,9 +369,27 @@ impl<W: Watcher> Engine<'_, W> {
         }
     }
 
-    pub(super) fn serve(&mut self, ready: u64, index: usize) {
+    /// DRAM begins with a request; one of no bytes has been served at once.
+    pub(super) fn serve(&mut self, index: usize) {
         let request = self.units.requests.remove(index);
-        let end = self.dram.serve(ready, request.bytes);
+        if request.bytes == 0 {
+            self.served(&request, request.ready);
+        } else {
+            self.dram.begin_bulk(request.ready, request.bytes);
+            self.units.in_service = Some(request);
+        }
+    }
+
+    /// DRAM has served the request that it began with, at cycle `end`.
+    pub(super) fn end_service(&mut self, end: u64) {
+        self.dram.end_bulk();
+        if let Some(request) = self.units.in_service.take() {
+            self.served(&request, end);
+        }
+    }
+
+    fn served(&mut self, request: &Request, end: u64) {
+        let ready = request.ready;
         self.latest = self.latest.max(end);
         let task = match request.reason {
             Reason::Move { task, vectors } => {
