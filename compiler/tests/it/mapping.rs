@@ -14,7 +14,7 @@ use scnnc::interpret::interpret;
 use scnnc::map::candidates::{balanced_groups, cuts};
 use scnnc::map::cost::{Candidate, Columns, Depth, Traffic};
 use scnnc::map::occupancy::{Contents, Occupancy};
-use scnnc::map::residency::{Residency, Staging};
+use scnnc::map::residency::{Residency, Stage};
 use scnnc::map::tiling::{Cutter, Tiling, accumulators, passes};
 use scnnc::map::weights::{SparseWeights, taps_of_residues};
 use scnnc::map::{self, LayerMapping, Mapped, Strategy as Mapping};
@@ -291,12 +291,14 @@ fn drawn(
             },
         }));
     }
-    let staging = if random.below(2) == 0 {
-        Staging::Single
-    } else {
-        Staging::Double
-    };
-    let residency = Residency::plan(network, machine, &tiling, |_| staging);
+    let mut residency = Residency::plan(network, machine, &tiling);
+    for stage in residency.stages.iter_mut().flatten() {
+        if let Stage::Alternate([slot, _]) = *stage
+            && random.below(2) == 0
+        {
+            *stage = Stage::PerTile(slot);
+        }
+    }
     let mut mapped = Mapped {
         layouts: tiling.layouts,
         residency,
