@@ -371,6 +371,9 @@ fn the_study_of_a_layer_is_what_compiling_it_so_gives() {
             "fc1",
             "--densities",
             "0.5,0.05",
+            // The search goes by the activations, which are the unpruned network's in the study.
+            "--mapping",
+            "paper",
             "-o",
             "s.json",
             "-q",
@@ -419,6 +422,8 @@ fn the_study_of_a_layer_is_what_compiling_it_so_gives() {
             "c.yaml",
             "--timing",
             "fast",
+            "--mapping",
+            "paper",
             "--prune-file",
             "f.yaml",
             "--report",
