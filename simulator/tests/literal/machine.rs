@@ -55,10 +55,7 @@ enum Transfer {
     Move(usize),
     Spill(usize),
     Result,
-    Weights {
-        group: usize,
-        part: usize,
-    },
+    Weights { group: usize, part: usize },
 }
 
 struct World<'a> {
