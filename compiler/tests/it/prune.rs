@@ -354,37 +354,24 @@ fn a_model_with_external_data_is_written_with_external_data() {
     assert!(code("c.scnn") == code("again.scnn"));
 }
 
+/// A study of two layers of the LeNet-5 in `path`.
+fn study(path: &Path) -> serde_json::Value {
+    // The search goes by the activations, which are the unpruned network's in the study.
+    let arguments = "sensitivity m.onnx --calibrate d.npz --layer conv1 --layer fc1 --densities 0.5,0.05 \
+                     --mapping paper -o s.json -q";
+    let text = printed(path, &arguments.split_whitespace().collect::<Vec<_>>());
+    assert!(text.contains("best"), "{text}");
+    serde_json::from_slice(&std::fs::read(path.join("s.json")).unwrap()).unwrap()
+}
+
 #[test]
 fn the_study_of_a_layer_is_what_compiling_it_so_gives() {
     let folder = lenet5();
     let path = folder.path();
-    let text = printed(
-        path,
-        &[
-            "sensitivity",
-            "m.onnx",
-            "--calibrate",
-            "d.npz",
-            "--layer",
-            "conv1",
-            "--layer",
-            "fc1",
-            "--densities",
-            "0.5,0.05",
-            // The search goes by the activations, which are the unpruned network's in the study.
-            "--mapping",
-            "paper",
-            "-o",
-            "s.json",
-            "-q",
-        ],
-    );
-    assert!(text.contains("best"), "{text}");
-    let study: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(path.join("s.json")).unwrap()).unwrap();
+    let study = study(path);
     let points = study["points"].as_array().unwrap();
     // fc1 is sparser than 0.5 in the file.
-    assert_eq!(points.len(), 3, "{text}");
+    assert_eq!(points.len(), 3, "{study}");
     let number = |value: &serde_json::Value| value.as_f64().unwrap();
     let half = &points[0];
     let few = &points[1];
