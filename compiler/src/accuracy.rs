@@ -27,6 +27,10 @@ impl Comparison {
 
     /// Signal-to-quantisation-noise ratio in dB; infinite when nothing differs.
     pub fn sqnr_db(&self) -> f64 {
+        if self.noise == 0.0 {
+            // Also where there is no signal either.
+            return f64::INFINITY;
+        }
         10.0 * (self.signal / self.noise).log10()
     }
 

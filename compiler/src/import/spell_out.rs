@@ -5,6 +5,7 @@
 use super::{ImportError, node_name};
 use scnn_isa::diagnostic::Code;
 use std::collections::BTreeMap;
+use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
 /// Spells out what hides others.
@@ -12,15 +13,24 @@ use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorPr
 /// # Errors
 /// Operands that are broadcast in the way of operator set 6, and whose place cannot be told.
 pub(super) fn spell_out(model: &mut ModelProto) -> Result<(), Vec<ImportError>> {
-    let old = model
-        .opset_import
-        .iter()
-        .any(|set| (set.domain.is_empty() || set.domain == "ai.onnx") && set.version < 7);
+    let mut sets = model.opset_import.iter_mut();
+    let version = sets
+        .find(|set| set.domain.is_empty() || set.domain == "ai.onnx")
+        .map(|set| &mut set.version);
+    let old = version.as_ref().is_some_and(|version| **version < 7);
     let Some(graph) = &mut model.graph else {
         return Ok(());
     };
     let ranks = ranks(graph);
     let (mut parts, mut errors) = (Parts::default(), Vec::new());
+    // `Upsample` became the `Resize` of operator set 10, whose `Slice` takes its bounds from operands.
+    let upsamples = graph.node.iter().any(|node| node.op_type == "Upsample");
+    let (mut raised, mut tenth) = (false, false);
+    if let Some(version) = version {
+        raised = upsamples && *version < 10;
+        *version = if raised { 10 } else { *version };
+        tenth = *version == 10;
+    }
     for node in std::mem::take(&mut graph.node) {
         let standard = node.domain.is_empty() || node.domain == "ai.onnx";
         let known = standard || node.domain == "com.microsoft";
@@ -47,6 +57,9 @@ pub(super) fn spell_out(model: &mut ModelProto) -> Result<(), Vec<ImportError>> 
             }),
             "Sum" if standard && operands > 2 => parts.sum(&node),
             "MatMul" if standard && vectors(&node, &ranks) => parts.dot_product(&node),
+            "Upsample" if standard && raised => parts.upsample(&node),
+            "Resize" if standard && tenth => parts.resize(node),
+            "Slice" if standard && raised && operands == 1 => parts.slice(&node),
             _ if standard && old => match aligned_from(&node, &ranks) {
                 Some(Ok((axis, rank))) => parts.aligned(node, axis, rank),
                 Some(Err(error)) => errors.push(error),
@@ -260,6 +273,59 @@ impl Parts {
         );
     }
 
+    /// The same as a `Resize` of operator set 10; operator set 7 has the scales as an attribute.
+    fn upsample(&mut self, node: &NodeProto) {
+        let result = result(node);
+        let mut scales = operand(node, 1);
+        if let Some(given) = node.attribute.iter().find(|a| a.name == "scales") {
+            scales = format!("{result}.scales");
+            self.initializers.push(TensorProto {
+                name: scales.clone(),
+                dims: vec![given.floats.len() as i64],
+                data_type: DataType::Float as i32,
+                float_data: given.floats.clone(),
+                ..TensorProto::default()
+            });
+        }
+        let mut attributes = node.attribute.clone();
+        attributes.retain(|a| a.name == "mode");
+        attributes.push(floor());
+        self.node(
+            "Resize",
+            vec![operand(node, 0), scales],
+            result,
+            &attributes,
+        );
+    }
+
+    /// Operator set 10 rounds downward, for which there was no attribute yet.
+    fn resize(&mut self, mut node: NodeProto) {
+        if node.attribute.iter().all(|a| a.name != "nearest_mode") {
+            node.attribute.push(floor());
+        }
+        self.nodes.push(node);
+    }
+
+    /// A `Slice` whose bounds are attributes as one whose bounds are operands.
+    fn slice(&mut self, node: &NodeProto) {
+        let result = result(node);
+        let mut operands = vec![operand(node, 0)];
+        for bound in ["starts", "ends", "axes"] {
+            if let Some(given) = node.attribute.iter().find(|a| a.name == bound) {
+                let name = format!("{result}.{bound}");
+                operands.push(name.clone());
+                self.initializers.push(TensorProto {
+                    name,
+                    dims: vec![given.ints.len() as i64],
+                    data_type: DataType::Int64 as i32,
+                    int64_data: given.ints.clone(),
+                    ..TensorProto::default()
+                });
+            }
+        }
+        self.node("Slice", operands, result, &[]);
+    }
+
     /// The second operand, of rank `rank`, gets as many axes of extent 1 behind its own as the first has behind them.
     fn aligned(&mut self, mut node: NodeProto, axis: i64, rank: usize) {
         let result = result(&node);
@@ -363,6 +429,15 @@ fn integers(name: &str, values: &[i64]) -> AttributeProto {
         name: name.to_owned(),
         r#type: tract_onnx::pb::attribute_proto::AttributeType::Ints as i32,
         ints: values.to_vec(),
+        ..AttributeProto::default()
+    }
+}
+
+fn floor() -> AttributeProto {
+    AttributeProto {
+        name: "nearest_mode".to_owned(),
+        r#type: tract_onnx::pb::attribute_proto::AttributeType::String as i32,
+        s: b"floor".to_vec(),
         ..AttributeProto::default()
     }
 }

@@ -137,6 +137,51 @@ fn operator_set_six_broadcasts_from_an_axis() {
     }
 }
 
+/// tract knows no `Upsample`, and rounds otherwise than operator set 10 asks for from a factor of three on.
+#[test]
+fn upsample_repeats_every_value() {
+    let by = [1.0, 1.0, 3.0, 4.0];
+    let scales = tract_onnx::pb::AttributeProto {
+        floats: by.to_vec(),
+        r#type: tract_onnx::pb::attribute_proto::AttributeType::Floats as i32,
+        ..ints("scales", &[])
+    };
+    let model = |version: i64| {
+        let model = Model::new("upsample")
+            .input("x", &[1, 3, 3, 2])
+            .floats("by", &[4], &by);
+        let model = match version {
+            7 => model.node("Upsample", &["x"], "u", vec![scales.clone()]),
+            9 => model.node("Upsample", &["x", "by"], "u", vec![]),
+            _ => model.node("Resize", &["x", "by"], "u", vec![]),
+        };
+        let [from, to, axes] = [("starts", 1), ("ends", 3), ("axes", 1)];
+        let model = if version < 10 {
+            let bounds = [from, to, axes].map(|(name, value)| ints(name, &[value]));
+            model.node("Slice", &["u"], "y", bounds.to_vec())
+        } else {
+            [from, to, axes]
+                .into_iter()
+                .fold(model, |model, (name, value)| model.integers(name, &[value]))
+                .node("Slice", &["u", "starts", "ends", "axes"], "y", vec![])
+        };
+        let mut proto = model.output("y").proto();
+        proto.opset_import[0].version = version;
+        proto.encode_to_vec()
+    };
+    for version in [7, 9, 10] {
+        let (compiled, sample, execution) = run(&model(version), &[1, 3, 3, 2]);
+        assert_eq!(hosted(&compiled), Vec::<String>::new());
+        let (x, y) = (floats(&sample["x"]), floats(&execution.outputs["y"]));
+        assert_eq!(y.len(), 2 * 9 * 8);
+        for (i, y) in y.iter().enumerate() {
+            let (channel, row, column) = (1 + i / 72, i % 72 / 8 / 3, i % 8 / 4);
+            let wanted = x[channel * 6 + row * 2 + column];
+            assert!((wanted - y).abs() < 0.001, "{version}: {i}");
+        }
+    }
+}
+
 #[test]
 fn a_row_longer_than_the_machine_has_goes_to_the_host() {
     let model = Model::new("long")
