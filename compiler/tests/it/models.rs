@@ -47,6 +47,24 @@ fn assert_round_trip(model: &Path, calibrate: &Path) {
     scnnc(&["verify", &program]);
 }
 
+/// Both exporters of PyTorch: batch normalisation left as it is, named batch, external data.
+#[test]
+fn what_pytorch_exports_answers_as_pytorch() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/torch");
+    let file = |name: &str| folder.join(name).display().to_string();
+    let (image, scores) = (file("image.npy"), file("scores.npz"));
+    for exporter in ["legacy", "dynamo"] {
+        for batch in ["batch=1", "batch=2"] {
+            let model = file(&format!("residual-{exporter}.onnx"));
+            let inputs = ["--input", &image, "--expect", &scores, "--dim", batch];
+            let text =
+                scnnc(&[&["run", &model, "--check", "--no-host", "-q"], &inputs[..]].concat());
+            assert_faithful(&text, 60.0);
+            assert!(text.contains("expected  scores"), "{text}");
+        }
+    }
+}
+
 #[test]
 fn lenet5_reads_digits_as_the_float_model_does() {
     let digits = scnn_models::lenet5_digits().display().to_string();
