@@ -47,7 +47,7 @@ fn assert_round_trip(model: &Path, calibrate: &Path) {
     scnnc(&["verify", &program]);
 }
 
-/// Both exporters of PyTorch: batch normalisation left as it is, named batch, external data.
+/// Both exporters of `PyTorch`: batch normalisation left as it is, named batch, external data.
 #[test]
 fn what_pytorch_exports_answers_as_pytorch() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/torch");
