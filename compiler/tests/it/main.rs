@@ -3,6 +3,7 @@
 mod agreement;
 mod calibration;
 mod corpus;
+mod diagnostics;
 mod differential;
 mod faults;
 mod guides;

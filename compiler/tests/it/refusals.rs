@@ -6,7 +6,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// What `scnnc` says on standard error, after checking its exit status and that it left no file behind.
-fn refusal(folder: &TempDir, arguments: &[&str], status: i32) -> String {
+pub fn refusal(folder: &TempDir, arguments: &[&str], status: i32) -> String {
     let before = files(folder.path());
     let output = Command::cargo_bin("scnnc")
         .unwrap()
@@ -34,7 +34,7 @@ fn files(folder: &Path) -> Vec<String> {
     names
 }
 
-fn folder(entries: &[(&str, Vec<u8>)]) -> TempDir {
+pub fn folder(entries: &[(&str, Vec<u8>)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in entries {
         std::fs::write(folder.path().join(name), bytes).unwrap();
@@ -49,6 +49,7 @@ macro_rules! assert_refusal {
         }, { insta::assert_snapshot!($name, $error) });
     };
 }
+pub(crate) use assert_refusal;
 
 fn compile_refused(bytes: Vec<u8>) -> String {
     let folder = folder(&[("model.onnx", bytes)]);

@@ -1,0 +1,218 @@
+//! Every code is told at least once as people see it: the refusals of files other than models, and of programs.
+
+use crate::onnx::{Model, ints, noise};
+use crate::refusals::{assert_refusal, folder, refusal};
+use assert_cmd::Command;
+use scnn_isa::diagnostic::Code;
+use std::collections::BTreeSet;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// Codes without a file in `snapshots/diagnostics`, and why.
+const ELSEWHERE: [(Code, &str); 11] = [
+    (Code::CannotWrite, "names a temporary file; faults.rs"),
+    (Code::FloatModel, "tract's own words"),
+    (Code::ProgramTooLarge, "isa/src/verify/tests.rs"),
+    (Code::Overflow, "calibration.rs"),
+    (Code::HostSegment, "tract's own words"),
+    (Code::NotBitExact, "a bug"),
+    (Code::SnapshotDiffers, "snapshot.rs"),
+    (Code::SnapshotForm, "snapshot.rs"),
+    (Code::MemoryLimit, "faults.rs"),
+    (Code::PassChanged, "a bug; passes.rs"),
+    (Code::Internal, "a bug; faults.rs"),
+];
+
+#[test]
+fn every_code_has_a_snapshot_or_a_reason() {
+    let snapshots = concat!(env!("CARGO_MANIFEST_DIR"), "/../snapshots/diagnostics");
+    let mut told = BTreeSet::new();
+    for entry in std::fs::read_dir(snapshots).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let codes = text.split("error[").skip(1);
+        told.extend(codes.map(|rest| rest[..5].to_owned()));
+    }
+    for &code in Code::all() {
+        let excused = ELSEWHERE.iter().any(|(other, _)| *other == code);
+        assert!(
+            told.contains(code.as_str()) != excused,
+            "{}: told {}, in the list {excused}",
+            code.as_str(),
+            told.contains(code.as_str())
+        );
+    }
+}
+
+/// A strided convolution with `ReLU` and pooling, and files that are wrong in one way each.
+fn files() -> TempDir {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/onnx/conv.onnx");
+    let array = |shape: [usize; 4], value: f32| {
+        let mut bytes = Vec::new();
+        let array = ndarray::Array4::from_elem(shape, value);
+        ndarray_npy::WriteNpyExt::write_npy(&array, &mut bytes).unwrap();
+        bytes
+    };
+    folder(&[
+        ("net.onnx", std::fs::read(path).unwrap()),
+        ("ones.npy", array([1, 2, 6, 6], 1.0)),
+        ("other.npy", array([1, 3, 2, 2], 77.0)),
+        ("calibration.yaml", b"source: x\n".to_vec()),
+        (
+            "ranges.yaml",
+            b"source: x\nsamples: 1\nmethod: min-max\nranges:\n  x: {min: 0.0, max: 1.0}\n"
+                .to_vec(),
+        ),
+        ("widths.yaml", b"network: 99\n".to_vec()),
+        ("densities.yaml", b"defualt: 0.5\n".to_vec()),
+        ("mapping.yaml", b"layers: 7\n".to_vec()),
+        ("machine.yaml", b"extends: [scnn\n".to_vec()),
+        ("text.json", b"hello\n".to_vec()),
+        ("old.json", b"{\"schema\": 1}\n".to_vec()),
+    ])
+}
+
+#[test]
+fn files_of_options() {
+    let folder = files();
+    let compile = |options: &[&str]| {
+        let words = ["compile", "net.onnx", "-q", "-o", "out.scnn"];
+        refusal(&folder, &[&words, options].concat(), 1)
+    };
+    assert_refusal!(
+        "calibration-file",
+        compile(&["--calibration", "calibration.yaml"])
+    );
+    assert_refusal!(
+        "calibration-missing",
+        compile(&["--calibration", "ranges.yaml"])
+    );
+    assert_refusal!("widths-file", compile(&["--bits", "widths.yaml"]));
+    assert_refusal!(
+        "densities-file",
+        compile(&["--prune-file", "densities.yaml"])
+    );
+    assert_refusal!("mapping-file", compile(&["--mapping-file", "mapping.yaml"]));
+    assert_refusal!("machine-dense", compile(&["--machine", "dcnn"]));
+    let machine = ["machine", "check", "machine.yaml"];
+    assert_refusal!("machine-syntax", refusal(&folder, &machine, 1));
+    assert_refusal!(
+        "report-not-json",
+        refusal(&folder, &["report", "text.json"], 1)
+    );
+    assert_refusal!(
+        "report-schema",
+        refusal(&folder, &["report", "old.json"], 1)
+    );
+    let layer = ["explain", "net.onnx", "-q", "--layer", "nope"];
+    assert_refusal!("unknown-layer", refusal(&folder, &layer, 1));
+    let expect = [
+        "run",
+        "net.onnx",
+        "-q",
+        "--input",
+        "ones.npy",
+        "--expect",
+        "other.npy",
+    ];
+    assert_refusal!("not-as-expected", refusal(&folder, &expect, 3));
+}
+
+#[test]
+fn models_that_cannot_be() {
+    let model = || Model::new("net").input("x", &[1, 2, 6, 6]);
+    let pool = model()
+        .node("MaxPool", &["x"], "y", vec![ints("kernel_shape", &[2, 2])])
+        .output("y");
+    let by_data = model().node("NonZero", &["x"], "y", vec![]).output("y");
+    let unequal = model()
+        .floats("w", &[5, 3], &noise(15, 1, 1.0))
+        .node("MatMul", &["x", "w"], "y", vec![])
+        .output("y");
+    let mut short = model()
+        .floats("w", &[3, 2, 3, 3], &noise(54, 1, 1.0))
+        .node("Conv", &["x", "w"], "y", vec![])
+        .output("y");
+    short.graph.initializer[0].raw_data.truncate(200);
+    let compile = |model: Model, options: &[&str]| {
+        let folder = folder(&[("model.onnx", model.bytes())]);
+        let words = ["compile", "model.onnx", "-q", "-o", "out.scnn"];
+        refusal(&folder, &[&words, options].concat(), 1)
+    };
+    assert_refusal!("nothing-to-prune", compile(pool, &["--prune", "0.5"]));
+    assert_refusal!("dynamic-shape", compile(by_data, &[]));
+    assert_refusal!("shape-inference", compile(unequal, &[]));
+    assert_refusal!("short-initializer", compile(short, &[]));
+}
+
+/// The text of a program with one thing changed is refused, with the entry that breaks the rule.
+#[test]
+fn programs_that_break_a_rule() {
+    let folder = files();
+    let scnnc = |arguments: &[&str]| {
+        let mut command = Command::cargo_bin("scnnc").unwrap();
+        command
+            .current_dir(folder.path())
+            .args(arguments)
+            .assert()
+            .success();
+    };
+    let compile = [
+        "compile",
+        "net.onnx",
+        "-q",
+        "-o",
+        "p.scnn",
+        "--mapping",
+        "paper",
+    ];
+    scnnc(&compile);
+    scnnc(&["disasm", "p.scnn", "-o", "p.s"]);
+    let text = std::fs::read_to_string(folder.path().join("p.s")).unwrap();
+    let told = |changes: &[(&str, &str)]| {
+        let mut changed = text.clone();
+        for (from, to) in changes {
+            assert!(changed.contains(from), "{from}");
+            changed = changed.replacen(from, to, 1);
+        }
+        std::fs::write(folder.path().join("p.s"), changed).unwrap();
+        refusal(&folder, &["asm", "p.s", "-o", "q.scnn"], 1)
+    };
+    assert_refusal!(
+        "rule-table",
+        told(&[("range: [0, 32767]", "range: [5, 3]")])
+    );
+    assert_refusal!(
+        "rule-layout",
+        told(&[("y: 0..6 by 1 in 8", "y: 0..5 by 1 in 8")])
+    );
+    assert_refusal!(
+        "rule-region",
+        told(&[("memory: a, base: 0", "memory: a, base: 99999")])
+    );
+    assert_refusal!("rule-layer", told(&[("kernel: 3", "kernel: 0")]));
+    let small = [
+        ("entries_per_bank: 32", "entries_per_bank: 1"),
+        ("banks: 32", "banks: 1"),
+    ];
+    assert_refusal!("rule-accumulators", told(&small));
+    assert_refusal!("rule-section", told(&[("kind: requantise", "kind: table")]));
+    assert_refusal!(
+        "rule-overflow",
+        told(&[("product_shift: 10", "product_shift: 1")])
+    );
+    assert_refusal!(
+        "rule-code",
+        told(&[
+            ("  ldw rounds", "  bar\n  ldw rounds"),
+            ("half=0", "half=1")
+        ])
+    );
+    assert_refusal!(
+        "rule-value",
+        told(&[("shape: 1x2x6x6, region", "shape: 1x2x6x7, region")])
+    );
+    assert_refusal!(
+        "rule-source-map",
+        told(&[(".nodes /conv", ".nodes a\n.nodes /conv")])
+    );
+}
