@@ -3,11 +3,11 @@
 //! It is the machine's time line, part by part of the weight stream: in a part of `w` vectors a PE
 //! that holds `a` activation vectors of the channel is busy `w * a` cycles. As the machine does, it keeps
 //!
-//! - the **FIFO**: a part is delivered when the slowest PE has room for it, one vector a cycle, or as DRAM allows;
+//! - the **FIFO**: a part is asked for when the slowest PE has room for it, and comes as bus and DRAM allow;
 //! - the **barrier**: a round fills the accumulator half that the round before the last has left, once that is drained;
 //! - the **drain**: halo links and PPU lanes, one round after the other;
 //! - the **loads** of a source that lives in DRAM, tile by tile, behind each other or beside the array;
-//! - the **channel**: all bytes to and from DRAM at its rate.
+//! - the **channel**: all bytes to and from DRAM at its rate, weights first.
 //!
 //! Stalls of bank queues lengthen every step by a factor that a short drawn run of the queues gives (`banks`).
 //!
@@ -40,8 +40,8 @@ pub struct Cost {
     pub pairs: u64,
     /// Cycles that DRAM needs for everything the layer moves.
     pub dram_cycles: u64,
-    /// Cycles that the weight bus needs at least.
-    pub bus_cycles: u64,
+    /// Vectors that cross the weight bus.
+    pub bus_vectors: u64,
     /// Cycles that the PPUs and halo links need.
     pub drain_cycles: u64,
     /// Bytes of weights from DRAM.

@@ -285,7 +285,7 @@ fn limit(machine: &Machine, cost: &Cost, slots: &Slots) -> Limit {
     if near(cost.dram_cycles) {
         return Limit::Dram;
     }
-    if cost.steps > 0 && near(cost.bus_cycles / lanes) {
+    if cost.steps > 0 && near(cost.bus_vectors / lanes) {
         return Limit::WeightBus;
     }
     if near(cost.drain_cycles) {

@@ -215,7 +215,7 @@ impl<'a, 'b> TimeLine<'a, 'b> {
         for value in [
             &mut self.cost.steps,
             &mut self.cost.pairs,
-            &mut self.cost.bus_cycles,
+            &mut self.cost.bus_vectors,
             &mut self.cost.drain_cycles,
             &mut self.cost.weight_bytes,
             &mut self.fifo_writes,
@@ -313,7 +313,7 @@ impl<'a, 'b> TimeLine<'a, 'b> {
             self.cost.pairs += u64::from(elements) * u64::from(columns.elements[offset + at]);
             for begin in (0..elements).step_by(fifo as usize) {
                 let vectors = u64::from((elements - begin).min(fifo).div_ceil(width));
-                self.cost.bus_cycles += vectors;
+                self.cost.bus_vectors += vectors;
                 part(vectors, std::mem::take(&mut carried), Some(offset + at));
             }
         }
