@@ -1,7 +1,7 @@
 //! Element type, shape and constant value of every tensor, from the initializers and from tract's typed model.
 
 use super::large::Large;
-use super::{ImportError, ImportErrors, ImportOptions};
+use super::{ImportError, ImportErrors, ImportOptions, batch_norm};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::program::Dtype;
 use std::collections::{BTreeMap, BTreeSet};
@@ -419,7 +419,7 @@ pub(super) fn bind_dimensions(
 }
 
 fn framework() -> Onnx {
-    tract_onnx::onnx()
+    batch_norm::guard(tract_onnx::onnx())
         .with_ignore_output_shapes(true)
         .with_ignore_value_info(true)
 }
