@@ -2,7 +2,7 @@ use super::*;
 use crate::arith::Requantise;
 use crate::ids::{LayerId, RegionId, SectionId, TensorId, ValueId};
 use crate::instruction::Instruction;
-use crate::layer::{ArrayStage, Layer, Pass, PpuStage, View, WeightOrder};
+use crate::layer::{ArrayStage, Layer, Pass, Pool, PoolKind, PpuStage, View, WeightOrder};
 use crate::layout::{Grid, Layout};
 use crate::machine::Machine;
 use crate::plane::{Axis, Rect, Span};
@@ -202,6 +202,120 @@ fn a_dram_region_holds_the_worst_case() {
 #[test]
 fn dram_regions_do_not_overlap() {
     assert_eq!(spoiled(|p| p.regions[2].base = 512), Code::BadRegion);
+}
+
+/// The first message about the sample's one layer, whose array stage is changed.
+fn said_of_array(change: impl FnOnce(&mut ArrayStage)) -> String {
+    let mut program = sample();
+    change(program.layers[0].array.as_mut().unwrap());
+    let problems = verify(&program).unwrap_err();
+    assert_eq!(
+        (problems[0].code, &*problems[0].place),
+        (Code::BadLayer, "layer conv")
+    );
+    problems[0].message.clone()
+}
+
+#[test]
+fn every_extent_of_an_axis_is_positive_and_bounded() {
+    let changes: [fn(&mut Axis); 14] = [
+        |axis| axis.input = 9,
+        |axis| axis.output = 0,
+        |axis| axis.kernel = 0,
+        |axis| axis.stride = 0,
+        |axis| axis.upsample = 0,
+        |axis| axis.dilation = 0,
+        |axis| axis.output = 65_537,
+        |axis| axis.kernel = 65_537,
+        |axis| axis.stride = 65_537,
+        |axis| axis.upsample = 65_537,
+        |axis| axis.dilation = 65_537,
+        |axis| axis.pad[0] = 65_537,
+        |axis| axis.pad[1] = -65_537,
+        |axis| axis.pad = [i32::MIN; 2],
+    ];
+    for change in changes {
+        for said in [
+            said_of_array(|array| change(&mut array.y)),
+            said_of_array(|array| change(&mut array.x)),
+        ] {
+            assert!(
+                said.contains("an axis over 8 positions is not possible"),
+                "{said}"
+            );
+        }
+    }
+}
+
+#[test]
+fn each_rule_of_an_array_stage_is_told_by_name() {
+    let groups = |groups: &[(u32, u32)]| {
+        let spans = groups
+            .iter()
+            .map(|&(begin, end)| Span::new(begin, end))
+            .collect();
+        said_of_array(|array| array.channel_groups = spans)
+    };
+    let cases = [
+        (
+            said_of_array(|array| array.groups = 0),
+            "0 groups do not divide 2 and 4 channels",
+        ),
+        (
+            said_of_array(|array| array.groups = 4),
+            "4 groups do not divide 2 and 4 channels",
+        ),
+        (
+            said_of_array(|array| array.product_shift = 31),
+            "the product shift 31 is above 30",
+        ),
+        (
+            said_of_array(|array| array.pe_groups = Grid::new(2, 1)),
+            "its PE groups are not",
+        ),
+        (
+            groups(&[]),
+            "0 output-channel groups are no whole number of rounds",
+        ),
+        (groups(&[(0, 2)]), "end at 2 of 4"),
+        (groups(&[(0, 1), (2, 4)]), "does not follow the one before"),
+        (groups(&[(0, 3), (2, 4)]), "does not follow the one before"),
+        (groups(&[(0, 2), (2, 5)]), "does not follow the one before"),
+    ];
+    for (said, expected) in cases {
+        assert!(said.contains(expected), "{said}, not {expected}");
+    }
+}
+
+#[test]
+fn pooling_is_checked_along_both_axes() {
+    let said = |change: fn(&mut Pool)| {
+        let mut program = sample();
+        let mut pool = Pool {
+            kind: PoolKind::Max,
+            y: Axis::identity(8),
+            x: Axis::identity(8),
+            multiplier: 1,
+            shift: 30,
+        };
+        change(&mut pool);
+        program.layers[0].ppu.pool = Some(pool);
+        verify(&program)
+            .err()
+            .map(|problems| problems[0].message.clone())
+    };
+    assert_eq!(said(|_| ()), None);
+    let changes: [(fn(&mut Pool), &str); 5] = [
+        (|pool| pool.y.upsample = 2, "pooling does not upsample"),
+        (|pool| pool.x.upsample = 2, "pooling does not upsample"),
+        (|pool| pool.shift = 31, "the pooling's shift is 31"),
+        (|pool| pool.y.input = 7, "an axis over 8 positions"),
+        (|pool| pool.x.kernel = 0, "an axis over 8 positions"),
+    ];
+    for (change, expected) in changes {
+        let said = said(change).unwrap();
+        assert!(said.contains(expected), "{said}, not {expected}");
+    }
 }
 
 #[test]
