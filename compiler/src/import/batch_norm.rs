@@ -5,7 +5,11 @@ use std::sync::LazyLock;
 use tract_onnx::Onnx;
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::internal::{
+    EvalOp, Factoid, HashMap, InferenceFact, InferenceModel, InferenceNode, InferenceOp, Op,
+    OutletId, StaticName, TValue, TVec, TractErrorContext, TractResult, TypedModel, TypedOp,
+    ensure, not_a_typed_op,
+};
 
 /// Puts the look before tract's operator.
 pub(super) fn guard(mut framework: Onnx) -> Onnx {

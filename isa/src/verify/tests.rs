@@ -289,7 +289,8 @@ fn each_rule_of_an_array_stage_is_told_by_name() {
 
 #[test]
 fn pooling_is_checked_along_both_axes() {
-    let said = |change: fn(&mut Pool)| {
+    type Change = fn(&mut Pool);
+    let said = |change: Change| {
         let mut program = sample();
         let mut pool = Pool {
             kind: PoolKind::Max,
@@ -305,7 +306,7 @@ fn pooling_is_checked_along_both_axes() {
             .map(|problems| problems[0].message.clone())
     };
     assert_eq!(said(|_| ()), None);
-    let changes: [(fn(&mut Pool), &str); 5] = [
+    let changes: [(Change, &str); 5] = [
         (|pool| pool.y.upsample = 2, "pooling does not upsample"),
         (|pool| pool.x.upsample = 2, "pooling does not upsample"),
         (|pool| pool.shift = 31, "the pooling's shift is 31"),
