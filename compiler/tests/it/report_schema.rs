@@ -112,7 +112,9 @@ fn models(folder: &str) -> Vec<PathBuf> {
 #[test]
 fn the_report_of_every_small_model_is_as_the_schema_says() {
     let schema = published();
-    let models = [models("models"), models("compiler/fuzz/corpus/onnx")].concat();
+    let mut models = [models("models"), models("compiler/fuzz/corpus/onnx")].concat();
+    // What the fuzzer found is kept to be refused.
+    models.retain(|path| !path.ends_with("rank-1-batch-norm.onnx"));
     assert!(models.len() >= 5, "{models:?}");
     for model in models {
         let model = model.display().to_string();
