@@ -5,7 +5,8 @@
 //! a convolution becomes a part of it later.
 
 use super::attributes::Attributes;
-use super::nodes::{finish, floats, integers, or_host, output_shape, shape};
+use super::nodes::constants::{floats, integers};
+use super::nodes::{finish, or_host, output_shape, shape};
 use super::window::fits;
 use super::{Importer, Translated, node_name};
 use crate::graph::{Conv, Layer, NodeId, Op};

@@ -1,0 +1,134 @@
+//! Pooling by windows and over the whole plane.
+
+use super::constants::integers;
+use super::{finish, or_host, output_shape, shape};
+use crate::graph::{Layer, NodeId, Pool};
+use crate::import::attributes::Attributes;
+use crate::import::window::{Window, pair};
+use crate::import::{Importer, Translated};
+use scnn_isa::layer::PoolKind;
+use scnn_isa::plane::Axis;
+use tract_onnx::pb::NodeProto;
+
+pub(crate) fn pool(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    attributes: &Attributes<'_>,
+) -> Translated {
+    if node.output.get(1).is_some_and(|o| !o.is_empty()) {
+        return Translated::Host("its indices are used".into());
+    }
+    let input = or_host!(importer.activation(node, 0));
+    let [_, _, h, w] = or_host!(shape(importer, input));
+    let rank = importer.graph.dag[input].dims.len();
+    let Some(kernel) = attributes.ints("kernel_shape") else {
+        return Translated::Host("it has no kernel_shape".into());
+    };
+    if rank < 3 || kernel.len() != rank - 2 {
+        return Translated::Host(format!(
+            "its kernel {kernel:?} does not fit an operand of rank {rank}"
+        ));
+    }
+    let kernel = or_host!(pair(kernel, 1));
+    let window = or_host!(Window::of(attributes, rank - 2, kernel));
+    let [y, x] = or_host!(window.axes([h, w], attributes.int("ceil_mode", 0) != 0));
+    let kind = match (
+        node.op_type.as_str(),
+        attributes.int("count_include_pad", 0),
+    ) {
+        ("MaxPool", _) => PoolKind::Max,
+        (_, 0) => PoolKind::Average,
+        _ => PoolKind::AverageWithPadding,
+    };
+    let out = or_host!(output_shape(importer, node));
+    let (y, x) = (
+        Axis {
+            output: out[2],
+            ..y
+        },
+        Axis {
+            output: out[3],
+            ..x
+        },
+    );
+    if y.pad[0] >= y.kernel as i32 * y.dilation as i32
+        || x.pad[0] >= x.kernel as i32 * x.dilation as i32
+    {
+        return Translated::Host("a window lies in the padding altogether".into());
+    }
+    finish(
+        importer,
+        node,
+        &[input],
+        Layer {
+            pool: Some(Pool { kind, y, x }),
+            ..Layer::default()
+        },
+    )
+}
+
+pub(crate) fn global_pool(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    _: &Attributes<'_>,
+) -> Translated {
+    let input = or_host!(importer.activation(node, 0));
+    let kind = if node.op_type == "GlobalMaxPool" {
+        PoolKind::Max
+    } else {
+        PoolKind::Average
+    };
+    whole_plane(importer, node, input, kind)
+}
+
+pub(crate) fn reduce_mean(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    attributes: &Attributes<'_>,
+) -> Translated {
+    let input = or_host!(importer.activation(node, 0));
+    let rank = importer.graph.dag[input].dims.len() as i64;
+    let axes: Vec<i64> = match (attributes.ints("axes"), importer.constant(node, 1)) {
+        (Some(axes), _) => axes.to_vec(),
+        (None, Some(tensor)) => or_host!(integers(tensor)),
+        (None, None) => return Translated::Host("it has no constant axes".into()),
+    };
+    let mut axes: Vec<i64> = axes
+        .into_iter()
+        .map(|a| if a < 0 { a + rank } else { a })
+        .collect();
+    axes.sort_unstable();
+    if rank < 3 || axes != (2..rank).collect::<Vec<_>>() {
+        return Translated::Host(format!(
+            "it averages over axes {axes:?}, not over the plane"
+        ));
+    }
+    whole_plane(importer, node, input, PoolKind::Average)
+}
+
+fn whole_plane(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    input: NodeId,
+    kind: PoolKind,
+) -> Translated {
+    let [_, _, h, w] = or_host!(shape(importer, input));
+    let axis = |extent| Axis {
+        kernel: extent,
+        output: 1,
+        ..Axis::identity(extent)
+    };
+    finish(
+        importer,
+        node,
+        &[input],
+        Layer {
+            pool: Some(Pool {
+                kind,
+                y: axis(h),
+                x: axis(w),
+            }),
+            ..Layer::default()
+        },
+    )
+}
