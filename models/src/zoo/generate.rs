@@ -444,8 +444,12 @@ impl Maker<'_> {
                 let wanted = targets[1].density;
                 (dead, error) = nearest_count(shifted, targets[0].density, &density_with, wanted);
             }
-            let shift = -threshold(dead);
-            let mut shifts: Vec<f32> = means.iter().map(|mean| shift - alike * mean).collect();
+            let least = threshold(dead);
+            let mut shifts: Vec<f32> = means.iter().map(|mean| -least - alike * mean).collect();
+            let own = own_threshold(&nearest, &order[dead..], targets[0].density, least);
+            if let Some((channel, own)) = own {
+                shifts[channel] += least - own;
+            }
             for &channel in &order[..dead] {
                 let highest = values[channel * plane..][..plane]
                     .iter()
@@ -474,7 +478,7 @@ impl Maker<'_> {
     }
 }
 
-/// How near a density behind further pools must come before nothing else is tried.
+/// How near a density must come before nothing else is tried.
 const CLOSE_ENOUGH: f64 = 0.002;
 
 /// The number of dead channels among `channels` with which `density_with`, which falls with it, comes nearest to
@@ -528,6 +532,32 @@ fn threshold(channels: &[Vec<f32>], alive: &[usize], density: f64) -> f32 {
     } else {
         *below
     }
+}
+
+/// A lower threshold for one channel, where too few values lie above the `common` one. What a channel makes of zeros is
+/// one value; where the threshold falls on it, all of them stay below, and another channel gives as many instead.
+fn own_threshold(
+    channels: &[Vec<f32>],
+    alive: &[usize],
+    density: f64,
+    common: f32,
+) -> Option<(usize, f32)> {
+    let total: usize = channels.iter().map(Vec::len).sum();
+    let values = alive.iter().flat_map(|&channel| &channels[channel]);
+    let above = values.filter(|value| **value > common).count();
+    let missing = ((density * total as f64).round() as usize).checked_sub(above)?;
+    if missing == 0 || (missing as f64) < CLOSE_ENOUGH * total as f64 {
+        return None;
+    }
+    let lowered = |&channel: &usize| {
+        let values = channels[channel].iter().copied();
+        let mut below: Vec<f32> = values.filter(|value| *value <= common).collect();
+        below.sort_unstable_by(|a, b| b.total_cmp(a));
+        let (last, next) = (below.get(missing - 1)?, below.get(missing)?);
+        (last > next).then(|| (channel, f32::midpoint(*next, *last)))
+    };
+    let found = alive.iter().filter_map(lowered);
+    found.max_by(|a, b| a.1.total_cmp(&b.1))
 }
 
 fn scale(values: &mut [f32], factor: f32) {
