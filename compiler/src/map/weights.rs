@@ -1,6 +1,9 @@
 //! The non-zero weights of a layer by input channel, from which the blocks of any grouping are counted exactly.
 
+mod count;
+
 use crate::quantise::IntConv;
+use count::{Counter, Reader};
 use rayon::prelude::*;
 use scnn_isa::codec::Format;
 use scnn_isa::layer::WeightOrder;
@@ -9,6 +12,9 @@ use scnn_isa::plane::Span;
 
 /// Channels whose weights are gathered in one sweep over the output channels.
 const CHUNK: u32 = 64;
+
+/// Groups of output channels that are counted one after the other.
+const TOGETHER: usize = 16;
 
 /// The non-zero weights of a convolution.
 #[derive(Clone, Debug)]
@@ -116,7 +122,6 @@ impl SparseWeights {
         wanted: impl Fn(usize) -> bool,
     ) -> BlockSizes {
         let residues = residue_taps.len();
-        let meets = self.meets(residue_taps);
         let mut groups: Vec<(u32, Vec<u32>)> = channel_groups
             .iter()
             .enumerate()
@@ -138,51 +143,25 @@ impl SparseWeights {
             }
             return BlockSizes { groups };
         }
-        let period = format.max_run() + 1;
         groups
-            .par_iter_mut()
-            .zip(channel_groups)
-            .with_min_len(4)
-            .for_each(|((first, sizes), &k)| {
-                let mut positions = vec![Vec::new(); residues];
-                for (c, sizes) in sizes.chunks_exact_mut(residues).enumerate() {
-                    let weights = &self.channels[*first as usize + c];
-                    let begin = weights.partition_point(|&p| p < k.begin * self.taps);
-                    let end = weights.partition_point(|&p| p < k.end * self.taps);
-                    for &position in &weights[begin..end] {
-                        let (ko, tap) = (position / self.taps - k.begin, position % self.taps);
-                        for &(residue, index, count) in &meets[tap as usize] {
-                            positions[residue].push(match order {
-                                WeightOrder::Krs => ko * count + index,
-                                WeightOrder::Rsk => index * k.len() + ko,
-                            });
-                        }
+            .par_chunks_mut(TOGETHER)
+            .zip(channel_groups.par_chunks(TOGETHER))
+            .for_each(|(groups, channel_groups)| {
+                let mut reader = Reader::default();
+                let mut counter = Counter::new(self.taps, residue_taps, order, format);
+                for ((first, sizes), &k) in groups.iter_mut().zip(channel_groups) {
+                    if sizes.is_empty() {
+                        continue;
                     }
-                    for (size, positions) in sizes.iter_mut().zip(&mut positions) {
-                        if order == WeightOrder::Rsk {
-                            positions.sort_unstable();
-                        }
-                        let mut next = 0;
-                        for &position in positions.iter() {
-                            *size += 1 + (position - next) / period;
-                            next = position + 1;
-                        }
-                        positions.clear();
+                    let channels = &self.channels[*first as usize..][..sizes.len() / residues];
+                    let positions = Span::new(k.begin * self.taps, k.end * self.taps);
+                    reader.turn_to(*first, channels, positions);
+                    for (c, sizes) in sizes.chunks_exact_mut(residues).enumerate() {
+                        counter.count(reader.read(c, &channels[c]), k, sizes);
                     }
                 }
             });
         BlockSizes { groups }
-    }
-
-    /// By tap: the residues that it meets, its index among the taps of that residue, and their number.
-    fn meets(&self, residue_taps: &[Vec<u32>]) -> Vec<Vec<(usize, u32, u32)>> {
-        let mut meets = vec![Vec::new(); self.taps as usize];
-        for (residue, taps) in residue_taps.iter().enumerate() {
-            for (index, &tap) in taps.iter().enumerate() {
-                meets[tap as usize].push((residue, index as u32, taps.len() as u32));
-            }
-        }
-        meets
     }
 }
 

@@ -13,7 +13,7 @@ use crate::map::weights::BlockSizes;
 use scnn_isa::halo::Exchange;
 use scnn_isa::layer::Pass;
 use scnn_isa::machine::Drift;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A round of a pass.
 struct Item {
@@ -86,7 +86,10 @@ pub(super) struct TimeLine<'a, 'b> {
     /// When DRAM has carried the weights that were asked for, and what was asked for in bulk.
     weights_free: f64,
     bulk_free: f64,
-    requests: Vec<(u64, f64, Reason)>,
+    /// What waits for DRAM in bulk, by when it was ready and in which order it came: its cycles, and why.
+    requests: BTreeMap<(u64, u64), (f64, Reason)>,
+    /// Requests made so far.
+    requests_made: u64,
     /// The request under way: when it was ready, when it ends if no more weights are asked for, and why it was made.
     in_service: Option<(u64, f64, Reason)>,
     /// Whether sources are loaded here; a sample adds the loads afterwards.
@@ -150,7 +153,8 @@ impl<'a, 'b> TimeLine<'a, 'b> {
             cycles_per_byte: 1.0 / machine.dram_bytes_per_cycle(),
             weights_free: 0.0,
             bulk_free: 0.0,
-            requests: Vec::new(),
+            requests: BTreeMap::new(),
+            requests_made: 0,
             in_service: None,
             loads,
             next_load: if loads { 0 } else { passes.len() },
@@ -178,12 +182,8 @@ impl<'a, 'b> TimeLine<'a, 'b> {
     pub(super) fn run(mut self) -> Cost {
         self.progress();
         loop {
-            let request = self
-                .requests
-                .iter()
-                .enumerate()
-                .min_by_key(|(index, request)| (request.0, *index))
-                .map(|(index, request)| (request.0.max(self.bulk_free.ceil() as u64), index));
+            let request = self.requests.first_key_value();
+            let request = request.map(|(&(ready, _), _)| ready.max(self.bulk_free.ceil() as u64));
             let delivery = (0..self.streams.len())
                 .filter_map(|index| {
                     let at = self.next_delivery(index)?;
@@ -193,7 +193,7 @@ impl<'a, 'b> TimeLine<'a, 'b> {
             let before = |at: u64| delivery.is_none_or(|(other, ..)| at <= other);
             match (self.in_service, request, delivery) {
                 (Some((_, end, _)), _, _) if before(end.ceil() as u64) => self.served(),
-                (None, Some((ready, index)), _) if before(ready) => self.serve(index),
+                (None, Some(begin), _) if before(begin) => self.serve(),
                 (_, _, Some((ready, _, stream))) => self.deliver(ready, stream),
                 _ => break,
             }
@@ -531,8 +531,7 @@ impl<'a, 'b> TimeLine<'a, 'b> {
         self.latest = self.latest.max(end);
         let bytes = candidate.traffic.result_bytes as f64 * share;
         if bytes > 0.0 {
-            self.requests
-                .push((end, bytes * self.cycles_per_byte, Reason::Result));
+            self.request(end, bytes * self.cycles_per_byte, Reason::Result);
         }
         let last = self
             .items
@@ -566,14 +565,21 @@ impl<'a, 'b> TimeLine<'a, 'b> {
         self.mover_busy = true;
         let (cycles, fullest) = self.candidate.load_cycles(pass);
         let ready = self.mover_free.max(free);
-        self.requests
-            .push((ready, cycles, Reason::Load { pass, fullest }));
+        self.request(ready, cycles, Reason::Load { pass, fullest });
         true
     }
 
-    /// DRAM begins with a request.
-    fn serve(&mut self, index: usize) {
-        let (ready, cycles, reason) = self.requests.remove(index);
+    fn request(&mut self, ready: u64, cycles: f64, reason: Reason) {
+        self.requests
+            .insert((ready, self.requests_made), (cycles, reason));
+        self.requests_made += 1;
+    }
+
+    /// DRAM begins with the request that was ready first.
+    fn serve(&mut self) {
+        let Some(((ready, _), (cycles, reason))) = self.requests.pop_first() else {
+            return;
+        };
         let end = self.bulk_begin(ready) + cycles;
         self.in_service = Some((ready, end, reason));
     }
