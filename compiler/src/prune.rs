@@ -8,6 +8,7 @@
 pub mod budget;
 pub mod densities;
 pub mod pattern;
+pub mod quantised;
 pub mod sites;
 pub mod write_back;
 
@@ -25,6 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
 use tract_onnx::prelude::Tensor;
+use write_back::Weights;
 
 /// Outputs of a model by name.
 pub type Outputs = BTreeMap<String, Tensor>;
@@ -56,7 +58,7 @@ pub struct Pruned {
     pub pattern: Pattern,
     /// Every layer that could be pruned, in the model's order.
     pub layers: Vec<PrunedLayer>,
-    /// Nodes that the array multiplies for and whose weights cannot be pruned: they are computed, or integers.
+    /// Nodes that the array multiplies for and whose weights cannot be pruned: they are computed, or shared otherwise.
     pub left_out: Vec<String>,
     /// The pruned float model's outputs beside the unpruned one's, on the calibration samples.
     pub float: Comparison,
@@ -83,7 +85,7 @@ pub struct PrunedLayer {
 #[derive(Debug, Error)]
 pub enum PruneError {
     /// It has no weights to prune.
-    #[error("the model has no constant float weights that the array multiplies with")]
+    #[error("the model has no constant weights that the array multiplies with")]
     NoWeights,
     /// A density is given for a layer that is none.
     #[error(transparent)]
@@ -343,10 +345,10 @@ impl Pruned {
     }
 
     /// Every pruned tensor's weights by its name.
-    pub fn weights(&self) -> BTreeMap<&str, Vec<f32>> {
+    pub fn weights(&self) -> BTreeMap<&str, Weights> {
         let sites = self.sites.iter();
         sites
-            .filter_map(|site| Some((site.tensor.as_str(), site.weights(&self.source)?)))
+            .filter_map(|site| Some((site.tensor.as_str(), site.stored(&self.source)?)))
             .collect()
     }
 }

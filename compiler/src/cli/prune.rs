@@ -10,7 +10,6 @@ use scnnc::import::Imported;
 use scnnc::prune::budget::{Budget, Judge, Score};
 use scnnc::prune::densities::{Densities, is_density};
 use scnnc::prune::{self, Pattern, PruneError, Pruned, Target};
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -126,12 +125,7 @@ pub fn save(path: &Path, options: &Pruning, pruned: &Pruned) -> Result<(), Failu
         .unwrap_or(Path::new("."));
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let data = format!("{name}.data");
-    let weights = pruned.weights();
-    let weights: BTreeMap<&str, &[f32]> = weights
-        .iter()
-        .map(|(name, weights)| (*name, weights.as_slice()))
-        .collect();
-    let files = prune::write_back::write_back(original, folder, &data, &weights)
+    let files = prune::write_back::write_back(original, folder, &data, &pruned.weights())
         .map_err(|e| Failure::file(Code::CannotWrite, file, &e.to_string()))?;
     if let Some(bytes) = &files.data {
         output::write(&file.with_file_name(&data), bytes)?;
@@ -169,7 +163,7 @@ pub fn table(pruned: &Pruned) -> String {
     if !pruned.left_out.is_empty() {
         let _ = writeln!(
             text,
-            "left out  {}: their weights are computed, or integers",
+            "left out  {}: their weights are computed, or other nodes read them otherwise",
             pruned.left_out.join(", ")
         );
     }

@@ -2,14 +2,20 @@
 //!
 //! The protobuf is not decoded and encoded again, which would lose what our schema does not know. Weights inside the
 //! file are cleared in place, so the result has the length of the original and differs in the cleared weights alone.
-//! Weights in external files go to one new file, and only the entries that say where are written anew.
+//! Weights in external files go to one new file, and only the entries that say where are written anew. Of integers behind
+//! a `DequantizeLinear` the zero point is written; where they are varints, their tensor is packed.
 
+mod wire;
+
+use super::quantised::Quantised;
 use prost::Message;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use thiserror::Error;
+use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{StringStringEntryProto, TensorProto};
+use wire::{MORE, embed, fields, rewrite, varint};
 
 /// Why a model cannot be written back.
 #[derive(Debug, Error)]
@@ -39,6 +45,33 @@ pub struct Files {
     pub data: Option<Vec<u8>>,
 }
 
+/// Weights after pruning, in the order of their tensor, and how the tensor stands for them.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    /// Zero where a weight went.
+    pub values: Vec<f32>,
+    /// How integers stand for weights; none where the tensor is of floats.
+    pub quantised: Option<Quantised>,
+}
+
+impl Weights {
+    /// What is written where a weight went, by its index.
+    fn zero(&self, index: usize) -> i64 {
+        self.quantised.as_ref().map_or(0, |q| q.zero(index))
+    }
+
+    /// Clears elements that lie densely in `bytes`, little-endian.
+    fn clear(&self, bytes: &mut [u8]) {
+        let size = (bytes.len() / self.values.len().max(1)).clamp(1, 8);
+        let elements = bytes.chunks_exact_mut(size).zip(&self.values);
+        for (index, (element, weight)) in elements.enumerate() {
+            if *weight == 0.0 {
+                element.copy_from_slice(&self.zero(index).to_le_bytes()[..size]);
+            }
+        }
+    }
+}
+
 /// The model `original` with the elements cleared that are zero in `pruned`, by tensor name.
 ///
 /// External data is read from `folder`; the result names `data_file` instead.
@@ -49,39 +82,40 @@ pub fn write_back(
     mut original: Vec<u8>,
     folder: &Path,
     data_file: &str,
-    pruned: &BTreeMap<&str, &[f32]>,
+    pruned: &BTreeMap<&str, Weights>,
 ) -> Result<Files, WriteBackError> {
     let tensors = tensors(&original)?;
     let mut data = Vec::new();
-    let mut moved: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
+    // Messages that get another length, by where they begin.
+    let mut bodies: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
     let mut missing: Vec<&str> = pruned.keys().copied().collect();
     for found in &tensors {
-        let weights = pruned.get(found.name.as_str()).copied();
+        let weights = pruned.get(found.name.as_str());
         missing.retain(|name| *name != found.name);
         if let Some(external) = external(&original, found)? {
             let mut bytes = external.read(folder)?;
             if let Some(weights) = weights {
-                clear_dense(&mut bytes, weights);
+                weights.clear(&mut bytes);
             }
             data.resize(data.len().next_multiple_of(ALIGNMENT), 0);
-            moved.insert(found.body.start, (data.len() as u64, bytes.len() as u64));
+            let body = relocated(&original, found, data_file, data.len(), bytes.len())?;
+            bodies.insert(found.body.start, body);
             data.extend(bytes);
-        } else if let Some(weights) = weights {
-            clear_inside(&mut original, found, weights)?;
+        } else if let Some(weights) = weights
+            && let Some(body) = clear_inside(&mut original, found, weights)?
+        {
+            bodies.insert(found.body.start, body);
         }
     }
     if let Some(name) = missing.first() {
         return Err(WriteBackError::Missing((*name).to_owned()));
     }
-    if moved.is_empty() {
-        return Ok(Files {
-            model: original,
-            data: None,
-        });
+    if !bodies.is_empty() {
+        original = rewrite(&original, 0..original.len(), &bodies)?;
     }
     Ok(Files {
-        model: relocated(&original, &moved, data_file)?,
-        data: Some(data),
+        model: original,
+        data: (!data.is_empty()).then_some(data),
     })
 }
 
@@ -96,69 +130,13 @@ mod field {
     pub const NODE_OUTPUT: u32 = 2;
     pub const NODE_ATTRIBUTE: u32 = 5;
     pub const ATTRIBUTE_TENSOR: u32 = 5;
+    pub const TENSOR_TYPE: u32 = 2;
     pub const TENSOR_FLOATS: u32 = 4;
     pub const TENSOR_INTS: u32 = 5;
     pub const TENSOR_NAME: u32 = 8;
     pub const TENSOR_RAW: u32 = 9;
     pub const TENSOR_DOUBLES: u32 = 10;
     pub const TENSOR_EXTERNAL: u32 = 13;
-}
-
-/// A field on the wire.
-struct Field {
-    number: u32,
-    /// 0 varint, 1 eight bytes, 2 length-delimited, 5 four bytes.
-    wire: u8,
-    /// With its tag.
-    whole: Range<usize>,
-    body: Range<usize>,
-}
-
-fn varint(bytes: &[u8], at: &mut usize) -> Result<u64, WriteBackError> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let byte = *bytes.get(*at).ok_or(WriteBackError::Malformed)?;
-        *at += 1;
-        value |= u64::from(byte & !MORE) << shift;
-        if byte & MORE == 0 {
-            return Ok(value);
-        }
-    }
-    Err(WriteBackError::Malformed)
-}
-
-/// The fields of a message.
-fn fields(bytes: &[u8], message: Range<usize>) -> Result<Vec<Field>, WriteBackError> {
-    let mut fields = Vec::new();
-    let mut at = message.start;
-    while at < message.end {
-        let start = at;
-        let tag = varint(bytes, &mut at)?;
-        let (number, wire) = ((tag >> 3) as u32, (tag & 7) as u8);
-        let length = match wire {
-            0 => {
-                let begin = at;
-                varint(bytes, &mut at)?;
-                let length = at - begin;
-                at = begin;
-                length
-            }
-            1 => 8,
-            2 => varint(bytes, &mut at)? as usize,
-            5 => 4,
-            _ => return Err(WriteBackError::Malformed),
-        };
-        let end = at.checked_add(length).filter(|end| *end <= message.end);
-        let end = end.ok_or(WriteBackError::Malformed)?;
-        fields.push(Field {
-            number,
-            wire,
-            whole: start..end,
-            body: at..end,
-        });
-        at = end;
-    }
-    Ok(fields)
 }
 
 /// A tensor of a model: an initializer, or the value of a constant node, under the name of its result.
@@ -207,26 +185,20 @@ fn tensors(model: &[u8]) -> Result<Vec<Found>, WriteBackError> {
     Ok(found)
 }
 
-/// Clears elements that lie densely in `bytes`.
-fn clear_dense(bytes: &mut [u8], weights: &[f32]) {
-    let size = bytes.len() / weights.len().max(1);
-    for (element, weight) in bytes.chunks_exact_mut(size.max(1)).zip(weights) {
-        if *weight == 0.0 {
-            element.fill(0);
-        }
-    }
-}
-
-/// Clears elements of a tensor inside the model.
-fn clear_inside(model: &mut [u8], found: &Found, weights: &[f32]) -> Result<(), WriteBackError> {
+/// Clears elements of a tensor inside the model; gives the tensor's message where it has to be written anew.
+fn clear_inside(
+    model: &mut [u8],
+    found: &Found,
+    weights: &Weights,
+) -> Result<Option<Vec<u8>>, WriteBackError> {
     let mut elements: Vec<Range<usize>> = Vec::new();
     let mut varints = false;
     for data in fields(model, found.body.clone())? {
         let body = data.body;
         match (data.number, data.wire) {
             (field::TENSOR_RAW, 2) if !body.is_empty() => {
-                clear_dense(&mut model[body], weights);
-                return Ok(());
+                weights.clear(&mut model[body]);
+                return Ok(None);
             }
             (field::TENSOR_FLOATS, 2) => elements.extend(body.step_by(4).map(|at| at..at + 4)),
             (field::TENSOR_DOUBLES, 2) => elements.extend(body.step_by(8).map(|at| at..at + 8)),
@@ -247,21 +219,51 @@ fn clear_inside(model: &mut [u8], found: &Found, weights: &[f32]) -> Result<(), 
             _ => {}
         }
     }
-    if elements.len() != weights.len() {
+    if elements.len() != weights.values.len() {
         return Err(WriteBackError::Malformed);
     }
-    for (element, weight) in elements.into_iter().zip(weights) {
+    if weights.quantised.is_some() {
+        return packed(model, found, &elements, weights).map(Some);
+    }
+    for (element, weight) in elements.into_iter().zip(&weights.values) {
         if *weight == 0.0 {
             let kept = if varints { MORE } else { 0 };
             model[element].iter_mut().for_each(|byte| *byte &= kept);
         }
     }
-    Ok(())
+    Ok(None)
 }
 
-/// The bit of a varint's byte that says that more follow. A zero may be written in as many bytes as one likes, so it
-/// takes those of the number that was there.
-const MORE: u8 = 0x80;
+/// The message of a tensor whose integers are varints, with the weights cleared and the integers packed: a zero point
+/// may need more bytes than the number in its place had.
+fn packed(
+    model: &[u8],
+    found: &Found,
+    elements: &[Range<usize>],
+    weights: &Weights,
+) -> Result<Vec<u8>, WriteBackError> {
+    let (mut bytes, mut size) = (Vec::new(), 4);
+    for part in fields(model, found.body.clone())? {
+        if part.number == field::TENSOR_TYPE {
+            size = match DataType::try_from(varint(model, &mut part.body.start.clone())? as i32) {
+                Ok(DataType::Int8 | DataType::Uint8) => 1,
+                Ok(DataType::Int16 | DataType::Uint16) => 2,
+                _ => 4,
+            };
+        }
+        if part.number != field::TENSOR_INTS {
+            bytes.extend(&model[part.whole]);
+        }
+    }
+    let mut integers = Vec::with_capacity(elements.len() * size);
+    for element in elements {
+        let value = varint(model, &mut element.start.clone())?;
+        integers.extend(&value.to_le_bytes()[..size]);
+    }
+    weights.clear(&mut integers);
+    embed(field::TENSOR_RAW, &integers, &mut bytes);
+    Ok(bytes)
+}
 
 /// Where the data of a tensor lies in another file.
 struct External {
@@ -310,68 +312,33 @@ fn external(model: &[u8], found: &Found) -> Result<Option<External>, WriteBackEr
     }))
 }
 
-/// The model with other places of its external data: by the beginning of a tensor, offset and length.
+/// The message of a tensor whose data lies in `data_file` from now on.
 fn relocated(
     model: &[u8],
-    moved: &BTreeMap<usize, (u64, u64)>,
+    found: &Found,
     data_file: &str,
-) -> Result<Vec<u8>, WriteBackError> {
-    let inside = |range: &Range<usize>| moved.range(range.clone()).next().is_some();
-    rewrite(model, 0..model.len(), &inside, &|tensor| {
-        let Some(&(offset, length)) = moved.get(&tensor.start) else {
-            return Ok(None);
-        };
-        let mut bytes = Vec::new();
-        for part in fields(model, tensor)? {
-            if part.number != field::TENSOR_EXTERNAL {
-                bytes.extend(&model[part.whole]);
-            }
-        }
-        let entry = |key: &str, value: String| StringStringEntryProto {
-            key: key.to_owned(),
-            value,
-        };
-        let entries = TensorProto {
-            external_data: vec![
-                entry("location", data_file.to_owned()),
-                entry("offset", offset.to_string()),
-                entry("length", length.to_string()),
-            ],
-            ..TensorProto::default()
-        };
-        bytes.extend(entries.encode_to_vec());
-        Ok(Some(bytes))
-    })
-}
-
-type Replace<'a> = dyn Fn(Range<usize>) -> Result<Option<Vec<u8>>, WriteBackError> + 'a;
-
-/// Copies a message; messages in it that hold something to change are walked in turn, and what `replace` knows is
-/// replaced.
-fn rewrite(
-    model: &[u8],
-    message: Range<usize>,
-    inside: &dyn Fn(&Range<usize>) -> bool,
-    replace: &Replace<'_>,
+    offset: usize,
+    length: usize,
 ) -> Result<Vec<u8>, WriteBackError> {
     let mut bytes = Vec::new();
-    for part in fields(model, message)? {
-        if part.wire != 2 || !inside(&part.body) {
+    for part in fields(model, found.body.clone())? {
+        if part.number != field::TENSOR_EXTERNAL {
             bytes.extend(&model[part.whole]);
-            continue;
         }
-        let body = match replace(part.body.clone())? {
-            Some(body) => body,
-            None => rewrite(model, part.body, inside, replace)?,
-        };
-        prost::encoding::encode_key(
-            part.number,
-            prost::encoding::WireType::LengthDelimited,
-            &mut bytes,
-        );
-        prost::encoding::encode_varint(body.len() as u64, &mut bytes);
-        bytes.extend(body);
     }
+    let entry = |key: &str, value: String| StringStringEntryProto {
+        key: key.to_owned(),
+        value,
+    };
+    let entries = TensorProto {
+        external_data: vec![
+            entry("location", data_file.to_owned()),
+            entry("offset", offset.to_string()),
+            entry("length", length.to_string()),
+        ],
+        ..TensorProto::default()
+    };
+    bytes.extend(entries.encode_to_vec());
     Ok(bytes)
 }
 
@@ -381,6 +348,13 @@ mod tests {
     use proptest::prelude::*;
     use tract_onnx::pb::tensor_proto::DataType;
     use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};
+
+    fn floats(values: &[f32]) -> Weights {
+        Weights {
+            values: values.to_vec(),
+            quantised: None,
+        }
+    }
 
     /// Ways in which a tensor holds its elements.
     #[derive(Clone, Copy, Debug, PartialEq)]
@@ -484,7 +458,7 @@ mod tests {
         fn only_what_was_pruned_changes(weights in prop::collection::vec(0.5f32..3.0, 1..40), mask in prop::collection::vec(any::<bool>(), 40)) {
             let pruned: Vec<f32> = weights.iter().zip(&mask).map(|(&w, &gone)| if gone { 0.0 } else { w }).collect();
             let names = FORMS.map(|form| format!("{form:?}"));
-            let asked = names.iter().map(|name| (name.as_str(), pruned.as_slice())).collect();
+            let asked = names.iter().map(|name| (name.as_str(), floats(&pruned))).collect();
             let (bytes, file) = model(&weights);
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join("old.bin"), &file).unwrap();
@@ -527,13 +501,13 @@ mod tests {
             ..ModelProto::default()
         };
         let bytes = model.encode_to_vec();
-        let pruned = BTreeMap::from([("w", &[0.0, 2.0][..])]);
+        let pruned = BTreeMap::from([("w", floats(&[0.0, 2.0]))]);
         let files = write_back(bytes.clone(), Path::new("."), "data", &pruned).unwrap();
         let changed = bytes.iter().zip(&files.model).filter(|(a, b)| a != b);
         assert_eq!(files.model.len(), bytes.len());
         // 1.0 has two bytes that are not zero.
         assert_eq!(changed.count(), 2);
-        let missing = BTreeMap::from([("v", &[0.0][..])]);
+        let missing = BTreeMap::from([("v", floats(&[0.0]))]);
         assert!(write_back(bytes, Path::new("."), "data", &missing).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Pruning through the binary: densities, patterns, budgets, files, and the study of what each layer bears.
 
-use crate::onnx::{Model, ints, noise};
+use crate::onnx::{Model, int, ints, noise};
 use assert_cmd::Command;
 use prost::Message;
 use std::path::Path;
@@ -352,6 +352,88 @@ fn a_model_with_external_data_is_written_with_external_data() {
         text[text.find(".inputs").unwrap()..].to_owned()
     };
     assert!(code("c.scnn") == code("again.scnn"));
+}
+
+/// A convolution behind a `DequantizeLinear`: signed bytes with a scale and a zero point for each output channel, or
+/// unsigned ones, written as varints, with one for all. The integers and their zero points come with it.
+fn dequantised(signed: bool) -> (Model, Vec<i64>, Vec<i64>) {
+    let zeros: Vec<i64> = if signed { vec![0, 5, -7] } else { vec![128; 3] };
+    let of_channel = |index: usize| zeros[index / 18];
+    let weight = |i: i64| if i % 2 == 0 { 2 * i + 2 } else { -2 * i - 2 };
+    let integers: Vec<i64> = (0..54)
+        .map(|i| weight(i) + of_channel(i as usize))
+        .collect();
+    let model = Model::new("net").input("x", &[1, 2, 6, 6]);
+    let mut model = if signed {
+        let bytes: Vec<i8> = integers.iter().map(|&q| q as i8).collect();
+        model
+            .bytes_of("w", &[3, 2, 3, 3], &bytes)
+            .floats("s", &[3], &[0.01, 0.02, 0.015])
+            .bytes_of("z", &[3], &[0, 5, -7])
+    } else {
+        model
+            .bytes_of("w", &[3, 2, 3, 3], &[])
+            .floats("s", &[], &[0.01])
+            .bytes_of("z", &[], &[-128])
+    };
+    if !signed {
+        let [w, _, z] = &mut model.graph.initializer[..] else {
+            panic!("three initializers")
+        };
+        (w.data_type, z.data_type) = (2, 2);
+        w.int32_data = integers.iter().map(|&q| q as i32).collect();
+    }
+    let model = model
+        .node(
+            "DequantizeLinear",
+            &["w", "s", "z"],
+            "d",
+            vec![int("axis", 0)],
+        )
+        .node("Conv", &["x", "d"], "y", vec![ints("pads", &[1; 4])])
+        .output("y");
+    let zeros = (0..54).map(of_channel).collect();
+    (model, integers, zeros)
+}
+
+#[test]
+fn weights_that_are_integers_are_pruned_and_written_back_as_integers() {
+    for signed in [true, false] {
+        let folder = tempdir().unwrap();
+        let path = folder.path();
+        let (model, before, zeros) = dequantised(signed);
+        std::fs::write(path.join("m.onnx"), model.bytes()).unwrap();
+        let compile = ["compile", "m.onnx", "-o", "c.scnn", "--prune", "0.5"];
+        let said = printed(path, &[&compile[..], &["--save-onnx", "p.onnx"]].concat());
+        assert_eq!(
+            densities(&said),
+            [("/y/Conv".to_owned(), 1.0, 0.5)],
+            "{said}"
+        );
+        let saved = std::fs::read(path.join("p.onnx")).unwrap();
+        let saved = ModelProto::decode(saved.as_slice()).unwrap();
+        let graph = saved.graph.unwrap();
+        let bytes = graph.initializer[0].raw_data.iter();
+        let after: Vec<i64> = bytes
+            .map(|&b| {
+                if signed {
+                    i64::from(b as i8)
+                } else {
+                    i64::from(b)
+                }
+            })
+            .collect();
+        let gone = (0..54).filter(|&i| after[i] == zeros[i] && before[i] != zeros[i]);
+        assert_eq!(gone.count(), 27);
+        let kept = (0..54).all(|i| after[i] == before[i] || after[i] == zeros[i]);
+        assert!(kept, "{after:?}");
+        printed(path, &["compile", "p.onnx", "-o", "again.scnn"]);
+        let code = |name: &str| {
+            let text = printed(path, &["disasm", name]);
+            text[text.find(".inputs").unwrap()..].to_owned()
+        };
+        assert!(code("c.scnn") == code("again.scnn"));
+    }
 }
 
 /// A study of two layers of the LeNet-5 in `path`.
