@@ -7,7 +7,7 @@ outputs are written out, ONNX Runtime and scnnc run it, and both are compared wi
 the expectation. What scnnc gets wrong or refuses, though ONNX Runtime passes, is
 listed and ends in status 1, unless it is one of EXCEPTIONS.
 
-    python models/onnx_cases.py                     the table
+    python models/onnx_cases.py                     all of them, and the table
     python models/onnx_cases.py --only Conv         cases whose name or operator holds that word
     python models/onnx_cases.py --keep DIR          leaves model.onnx, inputs.npz, expected.npz of each
     python models/onnx_cases.py --bundle FILE.npz   writes the cases that `cargo test` runs
@@ -19,6 +19,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -88,6 +89,7 @@ class Case:
     in_scope: bool = True
     runtime: str = ""
     scnnc: str = ""
+    seconds: float = 0
 
 
 def main() -> int:
@@ -100,10 +102,12 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(options.keep or folder)
+        # The largest first, so that none is waited for alone in the end.
+        by_size = sorted(cases, key=lambda case: case.operator != "light")
         with ThreadPoolExecutor(options.jobs) as pool:
-            results = pool.map(lambda c: run_scnnc(c, options.scnnc, folder), cases)
-            for case, result in zip(cases, results, strict=True):
-                case.scnnc = result
+            for done in pool.map(lambda case: run_scnnc(case, options, folder), by_size):
+                if done.operator == "light":
+                    print(f"{done.name}: {done.scnnc}, {done.seconds:.0f} s", file=sys.stderr)
     return report(cases)
 
 
@@ -113,7 +117,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="WORD")
     parser.add_argument("--keep", metavar="DIR")
     parser.add_argument("--bundle", type=Path, metavar="FILE.npz")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count()), help="cases at a time")
+    parser.add_argument("--limit", type=float, default=600, metavar="SECONDS", help="for each case")
     return parser.parse_args()
 
 
@@ -236,7 +241,15 @@ def run_onnxruntime(case: Case) -> str:
     return worst or "ok"
 
 
-def run_scnnc(case: Case, binary: str, folder: Path) -> str:
+def run_scnnc(case: Case, options: argparse.Namespace, folder: Path) -> Case:
+    """Runs a case and notes what came of it, and how long that took."""
+    begin = time.monotonic()
+    case.scnnc = verdict(case, options, folder)
+    case.seconds = time.monotonic() - begin
+    return case
+
+
+def verdict(case: Case, options: argparse.Namespace, folder: Path) -> str:
     if case.runtime.startswith("not run"):
         return case.runtime
     # Bit for bit against the interpreter too, where that takes no minutes.
@@ -245,14 +258,15 @@ def run_scnnc(case: Case, binary: str, folder: Path) -> str:
     place.mkdir(parents=True, exist_ok=True)
     onnx.save(case.model, place / "model.onnx")
     np.savez(place / "expected.npz", **case.expected)
+    binary = str(Path(options.scnnc).resolve())
     command = [binary, "run", "model.onnx", "--output", "out.npz", "--allow-host-only", "--quiet", *check]
     if case.inputs:
         np.savez(place / "inputs.npz", **case.inputs)
         command += ["--input", "inputs.npz"]
     try:
-        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=1800)
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=options.limit)
     except subprocess.TimeoutExpired:
-        return "no end after half an hour"
+        return f"no end after {options.limit:g} s"
     if done.returncode != 0:
         return f"status {done.returncode}: {first_line(done.stderr)}"
     with np.load(place / "out.npz") as results:
@@ -316,6 +330,8 @@ def report(cases: list[Case]) -> int:
         f" {exceptions} exceptions; {len(cases) - len(counted) - exceptions} cases are of other types"
         " or beyond ONNX Runtime"
     )
+    slowest = max(cases, key=lambda case: case.seconds)
+    print(f"the slowest took {slowest.seconds:.0f} s: {slowest.name}")
     return 0 if fine == len(counted) and not stale else 1
 
 
