@@ -1,9 +1,9 @@
 //! The float model, run by tract: the reference for accuracy and the source of calibration.
 
 use crate::import::{Large, Typed, typed};
+use scnn_host::contained;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use tract_onnx::pb::ModelProto;
@@ -158,14 +158,6 @@ fn hand_over(model: &mut TypedModel) -> Vec<Arc<Tensor>> {
         handed_over.push(tensor);
     }
     handed_over
-}
-
-/// tract is not meant for hostile models: a panic there is an error of the model here.
-fn contained<T>(work: impl FnOnce() -> Result<T, TractError>) -> Result<T, FloatError> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(FloatError("tract panicked".to_owned())),
-    }
 }
 
 /// Runs a sub-model once on operands in the order of its inputs.

@@ -6,7 +6,6 @@
 //! node together with the reason. Whatever makes a model unusable is collected, and reported all at once.
 
 mod attributes;
-mod batch_norm;
 mod facts;
 mod file;
 mod large;

@@ -1,9 +1,9 @@
 //! The host: quantisation at its border, and sub-models run by tract.
 
 use crate::execute::SimulateError;
+use scnn_host::{contained, reader};
 use scnn_isa::arith;
 use scnn_isa::program::{Dtype, HostSegment, Tensor, Value};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tract_onnx::prelude::{
     DatumType, Framework, InferenceModelExt, IntoRunnable, IntoTValue, IntoTensor, TVec,
@@ -19,12 +19,13 @@ impl Segment {
     /// Reads and plans the sub-model.
     pub fn new(segment: &HostSegment) -> Result<Self, SimulateError> {
         let plan = || -> Result<Arc<TypedSimplePlan>, TractError> {
-            tract_onnx::onnx()
+            reader()
                 .model_for_read(&mut segment.model.as_slice())?
                 .into_optimized()?
                 .into_runnable()
         };
-        contained(segment, plan).map(|plan| Self { plan })
+        let plan = contained(plan).map_err(|error| failed(segment, &error))?;
+        Ok(Self { plan })
     }
 
     /// Runs it on its operands.
@@ -34,22 +35,9 @@ impl Segment {
         operands: Vec<HostTensor>,
     ) -> Result<Vec<HostTensor>, SimulateError> {
         let operands: TVec<_> = operands.into_iter().map(IntoTValue::into_tvalue).collect();
-        let results = contained(segment, || self.plan.run(operands))?;
+        let results =
+            contained(|| self.plan.run(operands)).map_err(|error| failed(segment, &error))?;
         Ok(results.into_iter().map(IntoTensor::into_tensor).collect())
-    }
-}
-
-/// tract is not meant for hostile models: a panic there is a failure of the segment here.
-fn contained<T>(
-    segment: &HostSegment,
-    work: impl FnOnce() -> Result<T, TractError>,
-) -> Result<T, SimulateError> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => result.map_err(|error| failed(segment, &error)),
-        Err(_) => Err(SimulateError::Host {
-            segment: segment.name.clone(),
-            reason: "tract panicked".to_owned(),
-        }),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Element type, shape and constant value of every tensor, from the initializers and from tract's typed model.
 
 use super::large::Large;
-use super::{ImportError, ImportErrors, ImportOptions, batch_norm};
+use super::{ImportError, ImportErrors, ImportOptions};
+use scnn_host::reader;
 use scnn_isa::diagnostic::Code;
 use scnn_isa::program::Dtype;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,6 @@ use std::io::{Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use tract_onnx::Onnx;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
 use tract_onnx::pb::{ModelProto, TensorProto, type_proto};
@@ -91,7 +91,7 @@ impl Facts {
                 "check the model with onnx.checker and onnx.shape_inference; bind dimensions with `--dim NAME=VALUE`",
             )
         };
-        let onnx = framework();
+        let onnx = reader();
         let names = result_names(model);
         let typed = typed(model, large, &names).map_err(failed)?;
         let mut facts = Self::default();
@@ -418,12 +418,6 @@ pub(super) fn bind_dimensions(
     }
 }
 
-fn framework() -> Onnx {
-    batch_norm::guard(tract_onnx::onnx())
-        .with_ignore_output_shapes(true)
-        .with_ignore_value_info(true)
-}
-
 /// Names of all inputs and results of a model.
 pub(crate) fn result_names(model: &ModelProto) -> Vec<String> {
     let graph = model.graph.iter();
@@ -460,7 +454,11 @@ pub struct Typed {
 /// Has tract type a model. Its labels do not survive operators that change nothing, whose result is their operand; the
 /// list of its outputs does. So every name asked for is made an output for as long as it takes.
 pub(crate) fn typed(proto: &ModelProto, large: &Large, names: &[String]) -> TractResult<Typed> {
-    let mut parsed = framework().parse(proto, None)?;
+    // What the file says of results is not needed, and tract would refuse a model for it.
+    let reader = reader()
+        .with_ignore_output_shapes(true)
+        .with_ignore_value_info(true);
+    let mut parsed = reader.parse(proto, None)?;
     for (name, tensor) in large {
         let Some(&outlet) = parsed.outlets_by_name.get(name) else {
             continue;

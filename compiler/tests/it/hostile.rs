@@ -7,6 +7,7 @@ use crate::mutator::Mutator;
 use crate::onnx::{Model, float, int, ints, noise};
 use scnn_isa::asm;
 use scnn_isa::program::Program;
+use scnn_simulator::Simulator;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -170,6 +171,26 @@ fn judge_all(
         "{} of {count} cases break the rule:\n{}",
         broken.len(),
         broken.join("\n")
+    );
+}
+
+/// tract would read beyond the shape of the segment's tensor, where no caller can stop it.
+#[test]
+fn a_program_whose_host_segment_is_hostile_is_refused_by_the_segment_s_name() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+    let program = std::fs::read(corpus.join("program/host.scnn")).unwrap();
+    let mut program = Program::from_bytes(&program).unwrap();
+    let hostile = std::fs::read(corpus.join("onnx/rank-1-batch-norm.onnx")).unwrap();
+    program.segments[0].model = hostile;
+    let error = Simulator::new(&program).err().unwrap().to_string();
+    let segment = &program.segments[0].name;
+    assert!(
+        error.starts_with(&format!("host segment `{segment}`: ")),
+        "{error}"
+    );
+    assert!(
+        error.contains("BatchNorm of a tensor of 1 extent(s)"),
+        "{error}"
     );
 }
 
