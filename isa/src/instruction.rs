@@ -279,7 +279,7 @@ macro_rules! define_instructions {
             #[allow(clippy::redundant_closure_call)] // It gives `?` a place to return to.
             pub fn build<E: From<OperandMismatch>>(
                 mnemonic: &str,
-                #[allow(unused_mut, unused_variables)]
+                #[allow(unused_mut, unused_variables)] // An instruction set without operands would not ask for one.
                 mut operand: impl FnMut(&'static str, Kind) -> Result<Operand, E>,
             ) -> Option<Result<Self, E>> {
                 $(
