@@ -5,6 +5,7 @@ mod calibration;
 mod corpus;
 mod diagnostics;
 mod differential;
+mod explain;
 mod faults;
 mod guides;
 mod help;
