@@ -13,6 +13,7 @@ mod layers;
 pub(crate) mod ppu;
 mod scales;
 pub mod storage;
+mod table;
 pub mod weights;
 pub mod widths;
 

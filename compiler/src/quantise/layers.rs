@@ -158,8 +158,8 @@ impl Builder<'_> {
             }
         };
 
-        // Units before the activation function: the output's, or the table's input.
-        let (function, inner_scale) = function_stage(layer, &from, &to);
+        // Before the activation function: in units of the output, or as the table's input.
+        let (function, inner) = function_stage(layer, &from, &to);
         let product_scale = conv
             .as_ref()
             .map_or(1.0, |conv| 2f64.powi(i32::from(conv.product_shift)));
@@ -169,13 +169,13 @@ impl Builder<'_> {
                 let (scale, offset) = layer.affine.as_ref().map_or((1.0, 0.0), |a| {
                     (f64::from(a.scale[k]), f64::from(a.offset[k]))
                 });
-                requantise_channel(unit, scale, offset, inner_scale)
+                requantise_channel(unit, scale, offset - inner.offset, inner.unit)
             })
             .collect();
 
         let operand = operand.map(|view| {
             let scale = f64::from(self.network.tensor(view.tensor).scale);
-            let (multiplier, shift) = arith::multiplier_for(scale / inner_scale);
+            let (multiplier, shift) = arith::multiplier_for(scale / inner.unit);
             (view, multiplier, shift)
         });
         let clamp = clamp_bounds(layer.clamp, &to);

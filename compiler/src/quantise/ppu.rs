@@ -1,8 +1,9 @@
 //! What the PPU does with a sum, in integers: requantisation, activation function, bounds, averages.
 
+use super::table::Table;
 use super::{IntFunction, IntLayer, Tensor};
 use crate::graph::{Function, Layer};
-use scnn_isa::arith::{self, Requantise, TABLE_SEGMENTS};
+use scnn_isa::arith::{self, Requantise};
 use scnn_isa::layer::PoolKind;
 
 /// Largest magnitude of a bias: leaves room for the sum of 24 or more bits that it is added to.
@@ -28,38 +29,47 @@ pub(super) fn requantise_channel(unit: f64, scale: f64, offset: f64, target: f64
     }
 }
 
-/// The activation function in integers and the real value of one unit of its input.
+/// What integers stand for: `offset + integer * unit`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Units {
+    pub(super) unit: f64,
+    pub(super) offset: f64,
+}
+
+/// The activation function in integers, and what its input stands for.
 pub(super) fn function_stage(
     layer: &Layer,
     from: &Tensor,
     to: &Tensor,
-) -> (Option<IntFunction>, f64) {
+) -> (Option<IntFunction>, Units) {
     let scale = f64::from(to.scale);
+    let plain = Units {
+        unit: scale,
+        offset: 0.0,
+    };
     let Some(function) = &layer.function else {
-        return (None, scale);
+        return (None, plain);
     };
     if let Function::Leaky(slopes) = function {
         let slopes = slopes
             .iter()
             .map(|s| (s * 32768.0).round().clamp(-32768.0, 32767.0) as i16)
             .collect();
-        return (Some(IntFunction::Leaky(slopes)), scale);
+        return (Some(IntFunction::Leaky(slopes)), plain);
     }
-    let mut reach = function_reach(function, scale * 32767.0);
-    if layer.conv.is_none() && layer.affine.is_none() && !layer.operand {
-        // The table's input is the source itself: no need to reach further than it does.
-        reach = reach.min(f64::from(from.scale) * 32767.0);
-    }
-    let unit = reach / 32768.0;
-    let knots = (0..=TABLE_SEGMENTS)
-        .map(|i| {
-            let x = (i as f64 * 256.0 - 32768.0) * unit;
-            (evaluate(function, x) / scale)
-                .round()
-                .clamp(-32767.0, 32767.0) as i16
-        })
-        .collect();
-    (Some(IntFunction::Table(knots)), unit)
+    // The table's input is the source itself where nothing is done before: no need to reach further than it does.
+    let alone = layer.conv.is_none() && layer.affine.is_none() && !layer.operand;
+    let source = alone.then(|| {
+        from.range
+            .map(|bound| f64::from(bound) * f64::from(from.scale))
+    });
+    let most = to.range.map(i16::unsigned_abs).into_iter().max();
+    let table = Table::of(function, scale, most.unwrap_or(0).into(), source);
+    let units = Units {
+        unit: table.unit,
+        offset: -f64::from(table.zero) * table.unit,
+    };
+    (Some(IntFunction::Table(table.knots)), units)
 }
 
 /// Bounds in the units of `to`, inside its range.
@@ -83,25 +93,6 @@ pub(super) fn widen_average(layer: &mut IntLayer, from: &Tensor, to: &Tensor) {
     if shift <= 30 {
         (pool.multiplier, pool.shift) = (multiplier, shift);
         layer.requantise.fill(Requantise::IDENTITY);
-    }
-}
-
-/// Largest magnitude of the input at which the function still changes, given the output's largest magnitude.
-fn function_reach(function: &Function, output: f64) -> f64 {
-    match function {
-        Function::Sigmoid => 12.0,
-        Function::Tanh => 6.0,
-        Function::HardSigmoid { alpha, beta } => {
-            (1.0 + f64::from(beta.abs())) / f64::from(alpha.abs()).max(1e-6)
-        }
-        // Nearly the identity for large inputs; the least reach is where the negative side has ended.
-        Function::HardSwish | Function::Leaky(_) => output.max(4.0),
-        Function::Gelu { .. } => output.max(6.0),
-        Function::Elu { .. } | Function::Mish | Function::Softplus | Function::Swish { .. } => {
-            output.max(12.0)
-        }
-        // Its rise to 1 never ends: what the output's range lets through.
-        Function::Softsign => (1.0 / (1.0 - output.min(0.999))).max(4.0),
     }
 }
 
