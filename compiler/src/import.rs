@@ -5,6 +5,7 @@
 //! function that [`crate::operators`] names for its operator; a node that has no place on the machine becomes a host
 //! node together with the reason. Whatever makes a model unusable is collected, and reported all at once.
 
+mod attribute_rules;
 mod attributes;
 mod facts;
 mod file;

@@ -51,7 +51,7 @@ codes! {
     CalibrationFile "E0109" "a calibration file is not of that form" "It is the YAML that `--save-calibration` writes: `source`, `samples`, `method`, and under `ranges` each tensor's `min`, `max` and `density`.";
     WidthsFile "E0110" "a file of widths is not of that form" "It is YAML with `network: 16` and, under `layers`, a width for each layer that differs: `conv1: 8`, `fc: w8a16`.";
     DensitiesFile "E0111" "a file of densities is not of that form" "It is the YAML that `--save-densities` writes: `pattern`, `default` and, under `layers`, the density of each.";
-    NothingToPrune "E0112" "there is nothing to prune" "Only constant float weights of convolutions and matrix products that run on the array are pruned.";
+    NothingToPrune "E0112" "there is nothing to prune" "Only constant weights of convolutions and matrix products that run on the array are pruned: floats, or integers behind a DequantizeLinear.";
     NotAReport "E0121" "this is no report" "Reports are the JSON that `scnnc run --report` and `scnnc compare --report` write.";
     ReportSchema "E0122" "the report has another version" "It was written by another version of scnnc. Run the model again with `--report`.";
     MachineSyntax "E0201" "a machine file is no YAML of that form" "A machine file is a map of sections; begin it with `extends: scnn` and state what differs.";
@@ -73,6 +73,7 @@ codes! {
     BadTensor "E0312" "a tensor is malformed" "An initializer or input has a type, shape or amount of data that is not possible.";
     FloatModel "E0313" "the float model does not run" "The model is run in floating point for calibration; tract could not do so and its message says why.";
     TooLarge "E0314" "a tensor is too large" "A tensor may have 2^31 elements. Dimensions beyond that are usually a damaged file, or a symbol that was bound to a wrong value.";
+    BadAttribute "E0315" "an attribute is not possible" "The standard allows other values for it, which the message lists; a file that was exported has them, one that was edited may not.";
     NothingOnArray "E0401" "nothing would run on the array" "Every node of this model would run on the host, so a program would tell nothing about SCNN. `--allow-host-only` compiles it all the same.";
     DoesNotFit "E0402" "a layer does not fit the machine" "The message names the buffer and by how much it is too small; `scnnc machine show` tells its size.";
     CalibrationMissing "E0403" "a tensor cannot be quantised" "Its range is missing from the calibration, or its sums fit no accumulator. Calibrate again, or with more headroom.";

@@ -6,6 +6,7 @@ use scnn_isa::machine::MachineError;
 use scnn_isa::verify::Problem;
 use scnn_isa::yaml::YamlError;
 use scnnc::compile::CompileError;
+use scnnc::map::MapError;
 use scnnc::quantise::QuantiseError;
 use std::path::Path;
 
@@ -153,7 +154,10 @@ impl Failure {
                 place,
             }),
             notes: Vec::new(),
-            help: error.help.clone(),
+            help: error
+                .help
+                .clone()
+                .or_else(|| remedy(code).map(str::to_owned)),
         }])
     }
 
@@ -170,7 +174,9 @@ impl Failure {
                         place: Place::Entry(problem.place.clone()),
                     }),
                     notes: Vec::new(),
-                    help: None,
+                    help: Some(
+                        "mend that entry of the assembly, or compile the model again".to_owned(),
+                    ),
                 })
                 .collect(),
         )
@@ -229,7 +235,20 @@ impl Failure {
                     .collect(),
                 None,
             ),
-            CompileError::Map(_) => one(Code::DoesNotFit, Place::File, Vec::new(), None),
+            CompileError::Map(MapError::Baseline(_)) => one(
+                Code::DoesNotFit,
+                Place::File,
+                Vec::new(),
+                Some("`scnnc compare` counts it beside `--machine scnn`"),
+            ),
+            CompileError::Map(_) => one(
+                Code::DoesNotFit,
+                Place::File,
+                Vec::new(),
+                Some(
+                    "take a machine that has more (`scnnc machine show` tells), or cut the layer into smaller ones",
+                ),
+            ),
             CompileError::Invalid(problems) => one(
                 Code::Internal,
                 Place::File,
@@ -272,6 +291,13 @@ fn quantise_remedy(error: &QuantiseError) -> (Code, Option<String>) {
 fn remedy(code: Code) -> Option<&'static str> {
     match code {
         Code::CannotRead => Some("check the path and its permissions"),
+        Code::BadArray => Some(
+            "numpy.save and numpy.savez write arrays that are read; so are .pb, .csv, .raw and .bin",
+        ),
+        Code::CalibrationFile => Some("give the YAML that `--save-calibration` writes"),
+        Code::DensitiesFile => Some("give the YAML that `--save-densities` writes"),
+        Code::WidthsFile => Some("give YAML as in `network: 16`, `layers: {conv1: 8}`"),
+        Code::NothingToPrune => Some("`scnnc check` tells which nodes run on the array"),
         Code::CannotWrite => Some("check the folder, its permissions and the space left"),
         Code::NotAReport => Some("give a file that `scnnc run --report R.json` wrote"),
         Code::ReportSchema => Some("run the model again with `--report`"),

@@ -53,6 +53,7 @@ pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, F
             Some((name, file)) if inputs.iter().any(|input| input.name == name) => {
                 (Some(name), file)
             }
+            Some((name, _)) if !Path::new(word).exists() => return Err(unknown(name, inputs)),
             _ => (None, word.as_str()),
         };
         let path = Path::new(file);
@@ -101,6 +102,19 @@ pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, F
                 .collect()
         })
         .collect())
+}
+
+fn unknown(name: &str, inputs: &[Input]) -> Failure {
+    let names = || inputs.iter().map(|input| input.name.as_str());
+    let help = scnn_isa::yaml::nearest(name, names()).map_or_else(
+        || format!("the inputs are {}", names().collect::<Vec<_>>().join(", ")),
+        |nearest| format!("did you mean `{nearest}`?"),
+    );
+    Failure::input(
+        Code::UnknownName,
+        &format!("there is no input `{name}`"),
+        &help,
+    )
 }
 
 /// At most `limit` of the samples, evenly spread.

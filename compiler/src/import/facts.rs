@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
-use tract_onnx::pb::{ModelProto, TensorProto, type_proto};
+use tract_onnx::pb::{ModelProto, NodeProto, TensorProto, type_proto};
 use tract_onnx::prelude::{
     DatumType, InferenceModelExt, OutletId, Tensor, TractResult, TypedFact, TypedModel,
 };
@@ -82,14 +82,20 @@ impl Facts {
     fn from_tract(model: &ModelProto, large: &Large) -> Result<(Self, Typed), ImportError> {
         let failed = |error: tract_onnx::prelude::TractError| {
             let chain: Vec<String> = error.chain().map(ToString::to_string).take(4).collect();
-            ImportError::model(
-                Code::ShapeInference,
-                format!(
-                    "the shapes of this model cannot be inferred: {}",
-                    chain.join(": ")
-                ),
-                "check the model with onnx.checker and onnx.shape_inference; bind dimensions with `--dim NAME=VALUE`",
-            )
+            let chain = chain.join(": ");
+            let remedy = "check the model with onnx.checker and onnx.shape_inference; bind dimensions with `--dim NAME=VALUE`";
+            // tract names the node at fault in quotes.
+            let mut nodes = model.graph.iter().flat_map(|graph| &graph.node);
+            let named = |node: &&NodeProto| {
+                !node.name.is_empty() && chain.contains(&format!("\"{}\"", node.name))
+            };
+            if let Some(node) = nodes.find(named) {
+                let message = format!("the shape of its result cannot be inferred: {chain}");
+                ImportError::node(Code::ShapeInference, node, message, remedy)
+            } else {
+                let message = format!("the shapes of this model cannot be inferred: {chain}");
+                ImportError::model(Code::ShapeInference, message, remedy)
+            }
         };
         let onnx = reader();
         let names = result_names(model);

@@ -4,7 +4,7 @@
 //! are ones: padding and cropping are its padding, an enlargement is transposed. A [`padding`](is_padding) in front of
 //! a convolution becomes a part of it later.
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, outside};
 use super::nodes::constants::{floats, integers};
 use super::nodes::{finish, or_host, output_shape, shape};
 use super::window::fits;
@@ -30,7 +30,8 @@ pub(crate) fn concat(
     let rank = importer.graph.dag[first].dims.len() as i64;
     let axis = attributes.int("axis", 1);
     if axis != 1 && axis + rank != 1 {
-        return Translated::Host(format!("it joins along axis {axis}, not along channels"));
+        let remedy = "elsewhere the values would have to move in the activation RAMs";
+        return Translated::Host(outside("axis", axis, "1, along channels", remedy));
     }
     let out = or_host!(output_shape(importer, node));
     or_host!(fits(out));
@@ -62,23 +63,24 @@ pub(crate) fn slice(
         match (attributes.ints(name), importer.constant(node, index)) {
             (Some(values), _) => Ok(Some(values.to_vec())),
             (None, Some(tensor)) => integers(tensor).map(Some),
-            (None, None) if Importer::has_operand(node, index) => {
-                Err("its bounds are not constant".into())
-            }
+            (None, None) if Importer::has_operand(node, index) => Err(format!(
+                "its `{name}` are computed: export them as an initializer"
+            )),
             (None, None) => Ok(None),
         }
     };
     let (starts, ends) = (or_host!(list(1, "starts")), or_host!(list(2, "ends")));
     let (axes, steps) = (or_host!(list(3, "axes")), or_host!(list(4, "steps")));
     let (Some(starts), Some(ends)) = (starts, ends) else {
-        return Translated::Host("it has no bounds".into());
+        return Translated::Host("it has no `starts` or no `ends`: export the model again".into());
     };
     let dims = importer.graph.dag[input].dims.clone();
     let rank = dims.len();
     let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
     let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
     if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
-        return Translated::Host("its bounds are not as many as its axes".into());
+        let taken = format!("as many as `starts`, {}", starts.len());
+        return Translated::Host(outside("axes", axes, &taken, "export the model again"));
     }
     // Begin and step of every axis.
     let mut cuts = vec![(0u32, 1u32); rank];
@@ -91,7 +93,8 @@ pub(crate) fn slice(
             .ok()
             .filter(|step| (1..=65535).contains(step))
         else {
-            return Translated::Host(format!("its step {} is not 1 to 65535", steps[i]));
+            let remedy = "values are not reversed on the array";
+            return Translated::Host(outside("steps", steps, "1 to 65535", remedy));
         };
         let extent = *extent as i64;
         let begin = if starts[i] < 0 {
@@ -104,10 +107,16 @@ pub(crate) fn slice(
     let out = or_host!(output_shape(importer, node));
     let from = or_host!(shape(importer, input));
     if out[0] != from[0] || cuts[0].1 != 1 {
-        return Translated::Host("it cuts the batch".into());
+        return Translated::Host(outside(
+            "axes",
+            axes,
+            "channels, rows and columns",
+            "a program computes all images; choose among them afterwards",
+        ));
     }
     if cuts[1].1 != 1 {
-        return Translated::Host(format!("its step {} leaves channels out", cuts[1].1));
+        let remedy = "a range of channels is addressing, every n-th one is not";
+        return Translated::Host(outside("steps", steps, "1 for channels", remedy));
     }
     let plane = |axis: usize| cuts.get(axis).copied().unwrap_or((0, 1));
     let (rows, columns) = if rank == 3 {
@@ -153,7 +162,8 @@ pub(crate) fn split(
     let rank = importer.graph.dag[input].dims.len() as i64;
     let axis = attributes.int("axis", 0);
     if axis != 1 && axis + rank != 1 {
-        return Translated::Host(format!("it cuts along axis {axis}, not along channels"));
+        let remedy = "cut rows and columns with Slice";
+        return Translated::Host(outside("axis", axis, "1, along channels", remedy));
     }
     let mut begin = 0;
     let mut parts = Vec::new();
@@ -194,7 +204,9 @@ pub(crate) fn identity(
     _: &Attributes<'_>,
 ) -> Translated {
     if node.output.get(1).is_some_and(|o| !o.is_empty()) {
-        return Translated::Host("its mask is used".into());
+        return Translated::Host(
+            "its second result, the mask, is used: export the model for inference".into(),
+        );
     }
     let input = or_host!(importer.value(node, 0));
     let id = importer.add(&node.output[0], &[input], Op::Rename, vec![node_name(node)]);
@@ -209,24 +221,33 @@ pub(crate) fn pad(
 ) -> Translated {
     let input = or_host!(importer.activation(node, 0));
     if let Some(mode) = attributes.text("mode").filter(|mode| mode != "constant") {
-        return Translated::Host(format!(
-            "its mode {mode} repeats values; the array pads with zeros"
+        return Translated::Host(outside(
+            "mode",
+            mode,
+            "constant",
+            "it pads with zeros; other values would have to be copied in the activation RAMs",
         ));
     }
     let value = match importer.constant(node, 2) {
         Some(tensor) => or_host!(floats(tensor)).first().copied().unwrap_or(0.0),
         None if Importer::has_operand(node, 2) => {
-            return Translated::Host("its value is not constant".into());
+            return Translated::Host(
+                "its `constant_value` is computed: export it as an initializer".into(),
+            );
         }
         None => attributes.float("value", 0.0),
     };
     if value != 0.0 {
-        return Translated::Host(format!("its value is {value}; the array pads with zeros"));
+        return Translated::Host(outside("constant_value", value, "0", "it pads with zeros"));
     }
     let given = match (attributes.ints("pads"), importer.constant(node, 1)) {
         (Some(pads), _) => pads.to_vec(),
         (None, Some(tensor)) => or_host!(integers(tensor)),
-        (None, None) => return Translated::Host("its pads are not constant".into()),
+        (None, None) => {
+            return Translated::Host(
+                "its `pads` are computed: export them as an initializer".into(),
+            );
+        }
     };
     let rank = importer.graph.dag[input].dims.len();
     let axes: Vec<i64> = match importer.constant(node, 3) {
@@ -234,9 +255,8 @@ pub(crate) fn pad(
         None => (0..rank as i64).collect(),
     };
     if given.len() != 2 * axes.len() || given.iter().any(|p| p.abs() > 65535) {
-        return Translated::Host(format!(
-            "its pads {given:?} are not two numbers up to 65535 an axis"
-        ));
+        let taken = "two numbers from -65535 to 65535 for each axis";
+        return Translated::Host(outside("pads", given, taken, "give begins, then ends"));
     }
     let mut pads = vec![[0i32; 2]; rank];
     for (i, axis) in axes.iter().enumerate() {
@@ -250,7 +270,8 @@ pub(crate) fn pad(
         *pad = [given[i] as i32, given[i + axes.len()] as i32];
     }
     if pads[..2] != [[0, 0]; 2] {
-        return Translated::Host("it pads the batch or the channels".into());
+        let remedy = "only rows and columns are padded";
+        return Translated::Host(outside("pads", given, "0 for images and channels", remedy));
     }
     let [_, channels, h, w] = or_host!(shape(importer, input));
     let out = or_host!(output_shape(importer, node));
@@ -278,7 +299,8 @@ pub(crate) fn resize(
     let input = or_host!(importer.activation(node, 0));
     let mode = attributes.text("mode").unwrap_or_else(|| "nearest".into());
     if mode != "nearest" {
-        return Translated::Host(format!("its mode {mode} interpolates"));
+        let remedy = "to interpolate, follow a nearest one with a depthwise convolution";
+        return Translated::Host(outside("mode", mode, "nearest", remedy));
     }
     let [n, channels, h, w] = or_host!(shape(importer, input));
     let out = or_host!(output_shape(importer, node));
@@ -299,7 +321,8 @@ pub(crate) fn resize(
         let source = |o: u32| nearest(o, input, output, &coordinates, &rounding);
         if !output.is_multiple_of(input) || (0..output).any(|o| source(o) != Some(o / factor)) {
             return Err(format!(
-                "from {input} to {output} ({coordinates}, {rounding}) it does not repeat every value alike"
+                "with `coordinate_transformation_mode` {coordinates} and `nearest_mode` {rounding} it does not repeat every \
+                 value alike from {input} to {output}, as the array does: a whole factor with asymmetric and floor is possible"
             ));
         }
         Ok(Axis {

@@ -215,21 +215,25 @@ fn grid(importer: &Importer<'_>, node: &NodeProto, dtype: Dtype) -> Result<Grid,
         Dtype::U8 => (0, 255),
         Dtype::I8 => (-128, 127),
         Dtype::I16 => (-32768, 32767),
-        other => return Err(format!("its integers are of type {other:?}")),
+        other => {
+            return Err(format!(
+                "its integers are {other:?}, the machine takes U8, I8 and I16: quantise to one of those"
+            ));
+        }
     };
     let scalar = |tensor: &Tensor| -> Option<f64> {
         let cast = tensor.cast_to::<f64>().ok()?;
         let view = cast.to_plain_array_view::<f64>().ok()?;
         (view.len() == 1).then(|| view.iter().next().copied())?
     };
-    let scale = importer
-        .constant(node, 1)
-        .and_then(scalar)
-        .ok_or("its scale is not one constant")?;
+    let scale = importer.constant(node, 1).and_then(scalar).ok_or(
+        "its scale is not one constant: quantise activations per tensor, with an initializer",
+    )?;
     let zero = match importer.constant(node, 2) {
-        Some(tensor) => scalar(tensor).ok_or("its zero point is not one number")?,
+        Some(tensor) => scalar(tensor)
+            .ok_or("its zero point is not one number: quantise activations per tensor")?,
         None if Importer::has_operand(node, 2) => {
-            return Err("its zero point is not constant".into());
+            return Err("its zero point is computed: export it as an initializer".into());
         }
         None => 0.0,
     };
@@ -246,6 +250,9 @@ fn grid(importer: &Importer<'_>, node: &NodeProto, dtype: Dtype) -> Result<Grid,
                 range: [low, high],
             })
         }
-        _ => Err("its integers do not fit the machine's 16 bits with zero point 0".into()),
+        _ => Err(format!(
+            "with zero point {zero} and scale {scale} its integers do not fit the machine's 16 bits around 0: \
+             quantise with a positive scale and a zero point in reach of 0"
+        )),
     }
 }

@@ -1,8 +1,8 @@
 //! What must hold before tract sees a model: every name defined once and before its use, no cycles, no control flow,
-//! finite weights, external data that exists.
+//! attributes that the standard allows, finite weights, external data that exists.
 
-use super::ImportError;
 use super::facts::{MOST_ERRORS, elements};
+use super::{ImportError, attribute_rules};
 use scnn_isa::diagnostic::Code;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,6 +19,7 @@ pub(super) fn validate(model: &ModelProto, folder: &Path) -> Vec<ImportError> {
     let mut errors = Vec::new();
     opset(model, &mut errors);
     control_flow(graph, &mut errors);
+    attribute_rules::check(graph, &mut errors);
     names(graph, &mut errors);
     sizes(graph, &mut errors);
     for tensor in &graph.initializer {

@@ -1,6 +1,6 @@
 //! Windows over a plane, from the attributes of convolutions and poolings, and what extents the machine has room for.
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, outside};
 use crate::graph::Layer;
 use scnn_isa::plane::Axis;
 
@@ -66,16 +66,19 @@ impl Window {
         kernel: [u32; 2],
     ) -> Result<Self, String> {
         if let Some(stated) = attributes.ints("kernel_shape")
-            && pair(stated, 1)? != kernel
+            && pair("kernel_shape", stated)? != kernel
         {
-            return Err(format!(
-                "its kernel_shape {stated:?} is not that of its weights"
+            return Err(outside(
+                "kernel_shape",
+                stated,
+                &format!("that of the weights, {kernel:?}"),
+                "leave it out, or export the model again",
             ));
         }
         let per_axis = |name: &str| {
             attributes
                 .ints(name)
-                .map_or(Ok([1, 1]), |values| pair(values, 1))
+                .map_or(Ok([1, 1]), |values| pair(name, values))
         };
         let pads = match attributes.ints("pads") {
             None => [[0, 0]; 2],
@@ -90,9 +93,11 @@ impl Window {
                 }
             }
             Some(pads) => {
-                return Err(format!(
-                    "its pads {pads:?} are not {} numbers from 0",
-                    2 * rank
+                return Err(outside(
+                    "pads",
+                    pads,
+                    &format!("{} numbers from 0 to {MOST}", 2 * rank),
+                    "give the begin of every axis, then the end of every axis; a Pad node before it crops",
                 ));
             }
         };
@@ -129,12 +134,19 @@ impl Window {
                     [total - total / 2, total / 2]
                 }
             }
-            Some(other) => return Err(format!("its auto_pad {other} is not known")),
+            Some(other) => {
+                return Err(outside(
+                    "auto_pad",
+                    other,
+                    "NOTSET, VALID, SAME_UPPER and SAME_LOWER",
+                    "give `pads` instead",
+                ));
+            }
         };
         let room = i64::from(input) + i64::from(pad[0]) + i64::from(pad[1]) - reach;
         if room < 0 {
             return Err(format!(
-                "its kernel of {reach} exceeds the padded input of {}",
+                "its kernel reaches over {reach} positions, the padded input has {}: give a larger input or larger `pads`",
                 room + reach
             ));
         }
@@ -160,22 +172,20 @@ impl Window {
     }
 }
 
-/// Two positive numbers from an attribute of one or two axes; a missing row axis is `default`.
-pub(super) fn pair(values: &[i64], default: u32) -> Result<[u32; 2], String> {
-    let number = |v: i64| {
-        u32::try_from(v)
-            .ok()
-            .filter(|&v| (1..=65535).contains(&v))
-            .ok_or(v)
+/// Two positive numbers from the attribute `name` of one or two axes; a missing row axis is 1.
+pub(super) fn pair(name: &str, values: &[i64]) -> Result<[u32; 2], String> {
+    let number = |v: i64| u32::try_from(v).ok().filter(|v| (1..=MOST).contains(v));
+    let pair = match *values {
+        [x] => number(x).map(|x| [1, x]),
+        [y, x] => number(y).zip(number(x)).map(|(y, x)| [y, x]),
+        _ => None,
     };
-    match *values {
-        [x] => number(x).map(|x| [default, x]),
-        [y, x] => number(y).and_then(|y| number(x).map(|x| [y, x])),
-        _ => {
-            return Err(format!(
-                "its attribute {values:?} is not for one or two axes"
-            ));
-        }
-    }
-    .map_err(|v| format!("its attribute {values:?} has the value {v}; 1 to 65535 is possible"))
+    pair.ok_or_else(|| {
+        outside(
+            name,
+            values,
+            &format!("one number from 1 to {MOST} for each of one or two axes"),
+            "only 1-D and 2-D windows of that size have a place on the array",
+        )
+    })
 }

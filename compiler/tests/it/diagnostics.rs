@@ -1,6 +1,6 @@
 //! Every code is told at least once as people see it: the refusals of files other than models, and of programs.
 
-use crate::onnx::{Model, ints, noise};
+use crate::onnx::{Model, float, int, ints, noise, text};
 use crate::refusals::{assert_refusal, folder, refusal};
 use assert_cmd::Command;
 use scnn_isa::diagnostic::Code;
@@ -142,6 +142,65 @@ fn models_that_cannot_be() {
     assert_refusal!("dynamic-shape", compile(by_data, &[]));
     assert_refusal!("shape-inference", compile(unequal, &[]));
     assert_refusal!("short-initializer", compile(short, &[]));
+}
+
+/// What the standard forbids is refused, all of it at once; what is more than the array takes runs on the host, and
+/// `--no-host` names each attribute with what the array takes.
+#[test]
+fn attributes_out_of_range() {
+    let weights = noise(36, 1, 1.0);
+    let forbidden = Model::new("net")
+        .input("x", &[1, 2, 6, 6])
+        .floats("w", &[2, 2, 3, 3], &weights)
+        .node(
+            "Conv",
+            &["x", "w"],
+            "c",
+            vec![
+                ints("strides", &[0, 1]),
+                int("group", -1),
+                text("auto_pad", "SAME"),
+            ],
+        )
+        .node("LeakyRelu", &["c"], "l", vec![float("alpha", f32::NAN)])
+        .node(
+            "MaxPool",
+            &["l"],
+            "y",
+            vec![int("kernel_shape", 2), int("ceil_mode", 7)],
+        )
+        .output("y");
+    let beyond = Model::new("net")
+        .input("x", &[1, 2, 6, 6])
+        .floats("w", &[2, 2, 3, 3], &weights)
+        .node(
+            "Conv",
+            &["x", "w"],
+            "c",
+            vec![ints("pads", &[70_000, 0, 0, 0])],
+        )
+        .node(
+            "Conv",
+            &["x", "w"],
+            "d",
+            vec![ints("strides", &[70_000, 1])],
+        )
+        .node("LeakyRelu", &["x"], "l", vec![float("alpha", 2.0)])
+        .node("Pad", &["x"], "p", vec![])
+        .node("ReduceMean", &["x"], "m", vec![ints("axes", &[1])])
+        .node("Concat", &["x", "x"], "k", vec![int("axis", 2)])
+        .integers("pads", &[0, 1, 0, 0, 0, 0, 0, 0]);
+    let mut beyond = ["c", "d", "l", "p", "m", "k"]
+        .into_iter()
+        .fold(beyond, Model::output);
+    beyond.graph.node[3].input.push("pads".to_owned());
+    let refused = |model: Model, options: &[&str]| {
+        let folder = folder(&[("model.onnx", model.bytes())]);
+        let words = ["compile", "model.onnx", "-q", "-o", "out.scnn"];
+        refusal(&folder, &[&words, options].concat(), 1)
+    };
+    assert_refusal!("attributes-forbidden", refused(forbidden, &[]));
+    assert_refusal!("attributes-beyond", refused(beyond, &["--no-host"]));
 }
 
 /// The text of a program with one thing changed is refused, with the entry that breaks the rule.

@@ -114,7 +114,23 @@ fn check_axis(axis: &Axis, input: u32) -> Checked {
     require(
         axis.input == input && extents.iter().all(|&v| sane(v)) && pads,
         Code::BadLayer,
-        || format!("an axis over {input} positions is not possible: {axis:?}"),
+        || {
+            let Axis {
+                output,
+                kernel,
+                stride,
+                upsample,
+                dilation,
+                pad: [before, after],
+                ..
+            } = axis;
+            format!(
+                "an axis over {input} positions is not possible: {} in, {output} out, kernel {kernel}, stride {stride}, \
+                 upsample {upsample}, dilation {dilation}, pads {before} and {after}; each is 1 to {MAX_EXTENT}, pads are \
+                 at most that either way",
+                axis.input
+            )
+        },
     )
 }
 

@@ -3,7 +3,7 @@
 use super::constants::{floats, per_channel};
 use super::{finish, or_host, shape};
 use crate::graph::{Function, Layer, NodeId};
-use crate::import::attributes::Attributes;
+use crate::import::attributes::{Attributes, outside};
 use crate::import::{Importer, Translated};
 use tract_onnx::pb::NodeProto;
 
@@ -38,15 +38,18 @@ pub(crate) fn clip(
             Some(tensor) => floats(tensor)?
                 .first()
                 .copied()
-                .ok_or_else(|| "a bound is empty".into()),
-            None if Importer::has_operand(node, index) => Err("its bounds are not constant".into()),
+                .ok_or_else(|| format!("its bound `{name}` is empty: export the model again")),
+            None if Importer::has_operand(node, index) => Err(format!(
+                "its bound `{name}` is computed: export it as an initializer"
+            )),
             None => Ok(default),
         }
     };
     let low = or_host!(bound(1, "min", f32::NEG_INFINITY));
     let high = or_host!(bound(2, "max", f32::INFINITY));
     if low.is_nan() || high.is_nan() || low > high {
-        return Translated::Host(format!("its bounds {low} and {high} are inverted"));
+        let taken = "`min` up to `max`";
+        return Translated::Host(outside("min", low, taken, &format!("`max` is {high}")));
     }
     finish(
         importer,
@@ -81,7 +84,7 @@ pub(crate) fn prelu(
 ) -> Translated {
     let input = or_host!(importer.activation(node, 0));
     let Some(slope) = importer.constant(node, 1) else {
-        return Translated::Host("its slope is not constant".into());
+        return Translated::Host("its `slope` is computed: export it as an initializer".into());
     };
     let slopes = or_host!(per_channel(importer, input, slope));
     leaky(importer, node, input, slopes)
@@ -94,7 +97,13 @@ fn leaky(
     slopes: Vec<f32>,
 ) -> Translated {
     if let Some(slope) = slopes.iter().find(|s| !(-1.0..=1.0).contains(*s)) {
-        return Translated::Host(format!("its slope {slope} is outside -1..=1"));
+        let name = if node.op_type == "PRelu" {
+            "slope"
+        } else {
+            "alpha"
+        };
+        let remedy = "a steeper one has no place in the PPU's 16-bit factors";
+        return Translated::Host(outside(name, slope, "-1 to 1", remedy));
     }
     finish(
         importer,

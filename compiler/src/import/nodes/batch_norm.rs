@@ -3,7 +3,7 @@
 use super::constants::floats;
 use super::{finish, or_host, shape};
 use crate::graph::{Affine, Layer};
-use crate::import::attributes::Attributes;
+use crate::import::attributes::{Attributes, outside};
 use crate::import::{Importer, Translated};
 use tract_onnx::pb::NodeProto;
 
@@ -13,7 +13,12 @@ pub(crate) fn batch_normalization(
     attributes: &Attributes<'_>,
 ) -> Translated {
     if attributes.int("training_mode", 0) != 0 {
-        return Translated::Host("it is in training mode".into());
+        return Translated::Host(outside(
+            "training_mode",
+            1,
+            "0",
+            "export the model for inference, after `model.eval()`",
+        ));
     }
     let input = or_host!(importer.activation(node, 0));
     let epsilon = attributes.float("epsilon", 1e-5);
@@ -21,7 +26,7 @@ pub(crate) fn batch_normalization(
         floats(
             importer
                 .constant(node, index)
-                .ok_or("its parameters are not constant")?,
+                .ok_or("its parameters are computed: export them as initializers")?,
         )
     };
     let (gamma, beta) = (or_host!(parameter(1)), or_host!(parameter(2)));
@@ -31,7 +36,9 @@ pub(crate) fn batch_normalization(
         .iter()
         .any(|p| p.len() != channels as usize)
     {
-        return Translated::Host("its parameters are not one per channel".into());
+        return Translated::Host(format!(
+            "its parameters are not one for each of {channels} channels: export the model again"
+        ));
     }
     let scale: Vec<f32> = gamma
         .iter()
@@ -45,7 +52,12 @@ pub(crate) fn batch_normalization(
         .map(|((b, m), s)| b - m * s)
         .collect();
     if scale.iter().chain(&offset).any(|v| !v.is_finite()) {
-        return Translated::Host("its parameters give no finite factors".into());
+        return Translated::Host(outside(
+            "epsilon",
+            epsilon,
+            "what makes scale / sqrt(variance + epsilon) finite",
+            "give a larger one, or variances from 0",
+        ));
     }
     finish(
         importer,

@@ -15,13 +15,13 @@ pub(super) fn per_channel(
     let [_, channels, ..] = shape(importer, activation)?;
     if constant.rank() > node.dims.len() {
         return Err(format!(
-            "its constant {:?} has more dimensions than its operand",
+            "its constant is {:?}, of more dimensions than its operand: export it as one value per channel",
             constant.shape()
         ));
     }
     spread(constant, &node.dims, channels).ok_or_else(|| {
         format!(
-            "its constant {:?} is not one value per channel",
+            "its constant is {:?}, the PPU takes one value, or one for each of {channels} channels",
             constant.shape()
         )
     })

@@ -3,13 +3,16 @@
 use super::constants::floats;
 use super::{finish, or_host, output_shape, shape, weights_of};
 use crate::graph::{Affine, Conv, Layer};
-use crate::import::attributes::Attributes;
+use crate::import::attributes::{Attributes, outside};
 use crate::import::window::Window;
 use crate::import::{Importer, Translated};
 use crate::weights::Weights;
 use scnn_isa::plane::Axis;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::Tensor;
+
+/// Of an attribute that contradicts the tensors.
+const EXPORT_AGAIN: &str = "export the model again";
 
 pub(crate) fn conv(
     importer: &mut Importer<'_>,
@@ -22,10 +25,11 @@ pub(crate) fn conv(
     let [k, per_group, r, s] = or_host!(kernel_shape(weights));
     let groups = attributes.int("group", 1);
     if groups < 1 || i64::from(per_group) * groups != i64::from(c) || i64::from(k) % groups != 0 {
-        return Translated::Host(format!(
-            "its weights {:?} do not fit {c} channels in {groups} groups",
+        let taken = format!(
+            "a number of groups that fits {c} channels and the weights {:?}",
             weights.shape()
-        ));
+        );
+        return Translated::Host(outside("group", groups, &taken, EXPORT_AGAIN));
     }
     let window = or_host!(Window::of(attributes, weights.rank() - 2, [r, s]));
     let [y, x] = or_host!(window.axes([h, w], false));
@@ -62,10 +66,11 @@ pub(crate) fn conv_transpose(
     let [rows, per_group, r, s] = or_host!(kernel_shape(weights));
     let groups = attributes.int("group", 1);
     if groups < 1 || rows != c || i64::from(c) % groups != 0 {
-        return Translated::Host(format!(
-            "its weights {:?} do not fit {c} channels in {groups} groups",
+        let taken = format!(
+            "a number of groups that fits {c} channels and the weights {:?}",
             weights.shape()
-        ));
+        );
+        return Translated::Host(outside("group", groups, &taken, EXPORT_AGAIN));
     }
     let groups = groups as u32;
     let window = or_host!(Window::of(attributes, weights.rank() - 2, [r, s]));
@@ -82,8 +87,11 @@ pub(crate) fn conv_transpose(
         |given| match *given {
             [x] => Ok([0, x]),
             [y, x] => Ok([y, x]),
-            _ => Err(format!(
-                "its output_padding {given:?} is not for one or two axes"
+            _ => Err(outside(
+                "output_padding",
+                given,
+                "one number for each of one or two axes",
+                EXPORT_AGAIN,
             )),
         }
     ));
@@ -152,7 +160,9 @@ fn kernel_shape(weights: &Tensor) -> Result<[u32; 4], String> {
     match *dims.as_slice() {
         [k, c, s] => Ok([k, c, 1, s]),
         [k, c, r, s] => Ok([k, c, r, s]),
-        _ => Err(format!("its weights {dims:?} are not 1-D or 2-D kernels")),
+        _ => Err(format!(
+            "its weights are {dims:?}, the array takes [K, C, S] and [K, C, R, S]: take a 3-D convolution apart into 2-D ones"
+        )),
     }
 }
 
@@ -163,11 +173,11 @@ fn bias(importer: &Importer<'_>, node: &NodeProto, k: u32) -> Result<Option<Affi
     let offset = floats(
         importer
             .constant(node, 2)
-            .ok_or("its bias is not constant")?,
+            .ok_or("its bias is computed: export it as an initializer")?,
     )?;
     if offset.len() != k as usize {
         return Err(format!(
-            "its bias has {} values for {k} output channels",
+            "its bias has {} values, the array takes {k}, one for each output channel: {EXPORT_AGAIN}",
             offset.len()
         ));
     }

@@ -3,7 +3,7 @@
 use super::constants::spread;
 use super::{finish, or_host, weights_of};
 use crate::graph::{Affine, Conv, Layer, NodeId, Op};
-use crate::import::attributes::Attributes;
+use crate::import::attributes::{Attributes, outside};
 use crate::import::window::fits;
 use crate::import::{Importer, Translated};
 use crate::transform::absorb_flatten::MOST_POSITIONS;
@@ -18,7 +18,12 @@ pub(crate) fn gemm(
     attributes: &Attributes<'_>,
 ) -> Translated {
     if attributes.int("transA", 0) != 0 {
-        return Translated::Host("its first operand is transposed".into());
+        return Translated::Host(outside(
+            "transA",
+            attributes.int("transA", 0),
+            "0",
+            "give the first operand as [rows, channels]",
+        ));
     }
     let (alpha, beta) = (
         attributes.float("alpha", 1.0),
@@ -26,7 +31,12 @@ pub(crate) fn gemm(
     );
     let offset = match (importer.constant(node, 2), Importer::has_operand(node, 2)) {
         (Some(tensor), _) => Some(tensor.clone()),
-        (None, true) => return Translated::Host("its bias is not constant".into()),
+        (None, true) => {
+            return Translated::Host(
+                "its bias is computed: add it with an Add node, or export it as an initializer"
+                    .into(),
+            );
+        }
         (None, false) => None,
     };
     linear(
@@ -72,7 +82,7 @@ fn linear(
     };
     if c as u64 != dims[1] {
         return Translated::Host(format!(
-            "its weights {:?} do not fit {} channels",
+            "its weights are {:?}, its first operand has {} channels: set `transB` as the weights lie",
             weights.shape(),
             dims[1]
         ));
@@ -101,7 +111,7 @@ fn linear(
         Some((tensor, beta)) => {
             let Some(values) = spread(&tensor, &[dims[0], k as u64], k as u32) else {
                 return Translated::Host(format!(
-                    "its bias {:?} is not one value per output",
+                    "its bias is {:?}, the array takes one value, or one for each of {k} outputs: add it with an Add node",
                     tensor.shape()
                 ));
             };

@@ -3,7 +3,7 @@
 use super::constants::integers;
 use super::{finish, or_host, output_shape, shape};
 use crate::graph::{Layer, NodeId, Pool};
-use crate::import::attributes::Attributes;
+use crate::import::attributes::{Attributes, outside};
 use crate::import::window::{Window, pair};
 use crate::import::{Importer, Translated};
 use scnn_isa::layer::PoolKind;
@@ -16,20 +16,27 @@ pub(crate) fn pool(
     attributes: &Attributes<'_>,
 ) -> Translated {
     if node.output.get(1).is_some_and(|o| !o.is_empty()) {
-        return Translated::Host("its indices are used".into());
+        return Translated::Host(
+            "its second result, the indices, is used; the PPU gives none: export without MaxUnpool"
+                .into(),
+        );
     }
     let input = or_host!(importer.activation(node, 0));
     let [_, _, h, w] = or_host!(shape(importer, input));
     let rank = importer.graph.dag[input].dims.len();
     let Some(kernel) = attributes.ints("kernel_shape") else {
-        return Translated::Host("it has no kernel_shape".into());
+        return Translated::Host("it has no `kernel_shape`: export the model again".into());
     };
     if rank < 3 || kernel.len() != rank - 2 {
-        return Translated::Host(format!(
-            "its kernel {kernel:?} does not fit an operand of rank {rank}"
+        let taken = format!("one number for each axis behind channels, and the operand has {rank}");
+        return Translated::Host(outside(
+            "kernel_shape",
+            kernel,
+            &taken,
+            "export the model again",
         ));
     }
-    let kernel = or_host!(pair(kernel, 1));
+    let kernel = or_host!(pair("kernel_shape", kernel));
     let window = or_host!(Window::of(attributes, rank - 2, kernel));
     let [y, x] = or_host!(window.axes([h, w], attributes.int("ceil_mode", 0) != 0));
     let kind = match (
@@ -54,7 +61,12 @@ pub(crate) fn pool(
     if y.pad[0] >= y.kernel as i32 * y.dilation as i32
         || x.pad[0] >= x.kernel as i32 * x.dilation as i32
     {
-        return Translated::Host("a window lies in the padding altogether".into());
+        return Translated::Host(outside(
+            "pads",
+            [y.pad[0], x.pad[0]],
+            "less than the kernel's reach, so that each window meets a value",
+            "give smaller `pads`",
+        ));
     }
     finish(
         importer,
@@ -91,7 +103,11 @@ pub(crate) fn reduce_mean(
     let axes: Vec<i64> = match (attributes.ints("axes"), importer.constant(node, 1)) {
         (Some(axes), _) => axes.to_vec(),
         (None, Some(tensor)) => or_host!(integers(tensor)),
-        (None, None) => return Translated::Host("it has no constant axes".into()),
+        (None, None) => {
+            return Translated::Host(
+                "its `axes` are computed: export them as an initializer".into(),
+            );
+        }
     };
     let mut axes: Vec<i64> = axes
         .into_iter()
@@ -99,8 +115,11 @@ pub(crate) fn reduce_mean(
         .collect();
     axes.sort_unstable();
     if rank < 3 || axes != (2..rank).collect::<Vec<_>>() {
-        return Translated::Host(format!(
-            "it averages over axes {axes:?}, not over the plane"
+        return Translated::Host(outside(
+            "axes",
+            axes,
+            "those of the plane, all behind channels",
+            "GlobalAveragePool averages over them",
         ));
     }
     whole_plane(importer, node, input, PoolKind::Average)
