@@ -1,6 +1,9 @@
 //! The instructions, walked in order: what each names exists, is written before it is read, and rounds are streamed,
 //! multiplied and drained in step.
 
+#[cfg(test)]
+mod tests;
+
 use super::Problems;
 use crate::diagnostic::Code;
 use crate::ids::{LayerId, RegionId, TensorId, ValueId};
@@ -63,7 +66,7 @@ struct Walk<'a> {
     streamed: Span,
     /// The rounds that wait in the accumulators: pass, rounds, channels so far, first half.
     pending: Option<(u32, Span, u32, u8)>,
-    /// Which passes and channels of each tensor's region the current layer has written.
+    /// The half of the accumulators that is free.
     half: u8,
     ended: bool,
 }
