@@ -20,7 +20,9 @@ use scnn_isa::program::{
     HostSegment, Memory, Program, Provenance, Region, Section, SectionKind, SourceRange, Tensor,
     Value,
 };
-use scnn_isa::section::{encode_requantise, encode_weights, encode_words};
+use scnn_isa::section::{
+    encode_group, encode_requantise, encode_words, group_channels, residue_taps,
+};
 use std::collections::BTreeMap;
 
 /// Emits the program of a mapped network.
@@ -386,19 +388,25 @@ impl<'a> Emitter<'a> {
                 );
                 let (per_in, taps) = (inputs / conv.groups, (conv.y.kernel, conv.x.kernel));
                 let residues = program.tensor(described.source.tensor).layout.residues;
-                let bytes = encode_weights(
-                    program.machine.weight_format(),
-                    array,
-                    inputs,
-                    outputs,
-                    residues,
-                    |k, c, r, s| {
-                        let row = k as usize * per_in as usize + (c % per_in) as usize;
-                        conv.weights
-                            [(row * taps.0 as usize + r as usize) * taps.1 as usize + s as usize]
-                    },
-                );
-                (array.weights, bytes)
+                let weight = |k: u32, c: u32, r: u32, s: u32| {
+                    // Most convolutions have one group, and a division for every weight is seen.
+                    let c = if c < per_in { c } else { c % per_in };
+                    let row = k as usize * per_in as usize + c as usize;
+                    conv.weights
+                        [(row * taps.0 as usize + r as usize) * taps.1 as usize + s as usize]
+                };
+                let format = program.machine.weight_format();
+                let of_residue = residue_taps(array, residues);
+                // By group too: a fully connected layer can be most of a network.
+                let groups: Vec<Vec<u8>> = array
+                    .channel_groups
+                    .par_iter()
+                    .map(|&k| {
+                        let channels = group_channels(array, k, inputs, outputs);
+                        encode_group(format, array.order, k, channels, &of_residue, weight)
+                    })
+                    .collect();
+                (array.weights, groups.concat())
             })
             .collect();
         for (section, bytes) in encoded {

@@ -121,6 +121,12 @@ impl WeightBlocks {
             residues: taps.len() as u32,
             ..Self::default()
         };
+        // No more than the bytes can hold, and no less, as a large layer's tables should not be copied as they grow.
+        let room = bytes.len() * 8 / format.element_bits() as usize;
+        decoded.elements.reserve_exact(room);
+        decoded
+            .starts
+            .reserve_exact(bytes.len().min(blocks as usize) + 1);
         decoded.starts.push(0);
         let mut offset = 0;
         for (group, &k) in array.channel_groups.iter().enumerate() {
@@ -167,28 +173,46 @@ pub fn encode_weights(
     weight: impl Fn(u32, u32, u32, u32) -> i16,
 ) -> Vec<u8> {
     let taps = residue_taps(array, residues);
+    array
+        .channel_groups
+        .iter()
+        .flat_map(|&k| {
+            let channels = group_channels(array, k, input_channels, output_channels);
+            encode_group(format, array.order, k, channels, &taps, &weight)
+        })
+        .collect()
+}
+
+/// Encodes the blocks of the output channels `k` for the input `channels` ([`group_channels`]) and the taps of each
+/// residue ([`residue_taps`]); the groups of a layer, one behind the other, are its section.
+pub fn encode_group(
+    format: Format,
+    order: WeightOrder,
+    k: Span,
+    channels: Span,
+    taps: &[Vec<(u32, u32)>],
+    weight: impl Fn(u32, u32, u32, u32) -> i16,
+) -> Vec<u8> {
     let mut bytes = Vec::new();
     let (mut values, mut elements) = (Vec::new(), Vec::new());
-    for &k in &array.channel_groups {
-        for channel in group_channels(array, k, input_channels, output_channels).iter() {
-            for taps in &taps {
-                values.clear();
-                match array.order {
-                    WeightOrder::Krs => values.extend(
-                        k.iter()
-                            .flat_map(|k| taps.iter().map(move |&(r, s)| (k, r, s)))
-                            .map(|(k, r, s)| weight(k, channel, r, s)),
-                    ),
-                    WeightOrder::Rsk => values.extend(
-                        taps.iter()
-                            .flat_map(|&(r, s)| k.iter().map(move |k| (k, r, s)))
-                            .map(|(k, r, s)| weight(k, channel, r, s)),
-                    ),
-                }
-                elements.clear();
-                format.compress_into(values.iter().copied(), &mut elements);
-                format.encode(&elements, &mut bytes);
+    for channel in channels.iter() {
+        for taps in taps {
+            values.clear();
+            match order {
+                WeightOrder::Krs => values.extend(
+                    k.iter()
+                        .flat_map(|k| taps.iter().map(move |&(r, s)| (k, r, s)))
+                        .map(|(k, r, s)| weight(k, channel, r, s)),
+                ),
+                WeightOrder::Rsk => values.extend(
+                    taps.iter()
+                        .flat_map(|&(r, s)| k.iter().map(move |k| (k, r, s)))
+                        .map(|(k, r, s)| weight(k, channel, r, s)),
+                ),
             }
+            elements.clear();
+            format.compress_into(values.iter().copied(), &mut elements);
+            format.encode(&elements, &mut bytes);
         }
     }
     bytes
