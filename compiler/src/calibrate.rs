@@ -15,6 +15,7 @@ use crate::float::{FloatError, FloatModel};
 use crate::graph::{Graph, Op};
 use crate::quantise::widths::{self, Resolved};
 use histogram::Histogram;
+use rayon::prelude::*;
 use scnn_isa::program::Dtype;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -139,6 +140,9 @@ pub fn wanted(graph: &Graph) -> Vec<String> {
     names
 }
 
+/// Samples that are run at the same time; each holds all activations of a network.
+const TOGETHER: usize = 2;
+
 /// Observes the [`wanted`] tensors on `samples`, maps from input name to tensor. `widths` are those that the tensors
 /// will have, which only [`Method::Entropy`] asks for. Gives the values on the first sample too.
 ///
@@ -157,16 +161,27 @@ pub fn calibrate(
     let histograms = method != Method::MinMax;
     let mut observed: BTreeMap<String, Observed> = BTreeMap::new();
     let mut count = 0;
-    for sample in samples {
-        let results = model.run(&sample)?;
-        count += 1;
-        for name in &wanted {
-            if let Some(tensor) = results.get(name).or_else(|| sample.get(name)) {
-                let observed = observed.entry(name.clone()).or_default();
-                observed.add(tensor, histograms);
-            }
+    let mut samples = samples.into_iter();
+    loop {
+        let together: Vec<BTreeMap<String, Tensor>> = samples.by_ref().take(TOGETHER).collect();
+        if together.is_empty() {
+            break;
         }
-        first.get_or_insert_with(|| values(results, &sample));
+        let results: Vec<_> = together
+            .par_iter()
+            .map(|sample| model.run(sample))
+            .collect();
+        for (sample, results) in together.iter().zip(results) {
+            let results = results?;
+            count += 1;
+            for name in &wanted {
+                if let Some(tensor) = results.get(name).or_else(|| sample.get(name)) {
+                    let observed = observed.entry(name.clone()).or_default();
+                    observed.add(tensor, histograms);
+                }
+            }
+            first.get_or_insert_with(|| values(results, sample));
+        }
     }
     let mut bits: BTreeMap<&str, u32> = BTreeMap::new();
     for id in graph.dag.node_indices() {

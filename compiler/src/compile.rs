@@ -238,7 +238,8 @@ pub fn compile_imported(
         &calibration,
         &hash,
         options,
-        |network| Occupancy::of(network, &observed),
+        // All activations of a sample are let go as soon as it is known where they are not zero.
+        move |network| Occupancy::of(network, &observed),
         observer,
     )?;
     Ok(Compiled {

@@ -1,5 +1,7 @@
 //! The float model, run by tract: the reference for accuracy and the source of calibration.
 
+mod large_gemm;
+
 use crate::import::{Large, Typed, typed};
 use scnn_host::contained;
 use std::collections::BTreeMap;
@@ -51,9 +53,9 @@ impl fmt::Debug for FloatModel {
     }
 }
 
-/// Bytes from which a constant is handed over at each run: the copy in the order of a kernel then lives no longer than
-/// its operator, and a network of 138 million parameters fits twice the size of its file.
-const HANDED_OVER: usize = 32 << 20;
+/// Bytes from which a constant is large. It is handed over at each run: what copies it into the order of a kernel does
+/// not keep the copy, and the products of fully connected layers do not copy it at all.
+const LARGE: usize = 32 << 20;
 
 impl FloatModel {
     /// Prepares `model` to compute its outputs and the tensors in `wanted`; names that it does not compute are left out.
@@ -81,6 +83,7 @@ impl FloatModel {
             }
         }
         typed.select_output_outlets(&outlets)?;
+        large_gemm::read_in_place(&mut typed, LARGE);
         let handed_over = hand_over(&mut typed);
         Ok(Self {
             typed,
@@ -148,7 +151,7 @@ fn hand_over(model: &mut TypedModel) -> Vec<Arc<Tensor>> {
         };
         let tensor = Arc::clone(constant.val());
         let bytes = tensor.len() * tensor.datum_type().size_of();
-        if bytes < HANDED_OVER {
+        if bytes < LARGE {
             continue;
         }
         let fact = TypedFact::dt_shape(tensor.datum_type(), tensor.shape());

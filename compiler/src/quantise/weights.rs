@@ -47,21 +47,38 @@ pub(super) fn quantise_weights(
     (integers, scales)
 }
 
+/// Products, of up to 2^30 each, whose sum an `f64` holds exactly.
+const EXACT: usize = 1 << 22;
+
+/// Sums that are kept apart.
+const LANES: usize = 4;
+
 /// The least and the greatest sum of any output channel that products rounded to 2^`shift` can reach, in any order of
 /// additions, with activations in `range`.
 pub fn sum_bounds(weights: &[i16], per_output: usize, range: [i16; 2], shift: u8) -> (i64, i64) {
     let shift = u32::from(shift);
     let bounds = weights.par_chunks(per_output.max(1)).map(|weights| {
-        let (mut negative, mut positive) = (0i64, 0i64);
-        for &weight in weights {
-            let (a, b) = (
-                arith::product(weight, range[0], shift),
-                arith::product(weight, range[1], shift),
-            );
-            negative += i64::from(a.min(b).min(0));
-            positive += i64::from(a.max(b).max(0));
+        let mut sums = [0i64; 2];
+        for weights in weights.chunks(EXACT) {
+            // Floats hold these sums exactly, and are added several at a time where wide integers are not.
+            let mut lanes = [[0f64; LANES]; 2];
+            let (whole, rest) = weights.as_chunks::<LANES>();
+            let rest = std::array::from_fn(|lane| rest.get(lane).copied().unwrap_or(0));
+            for weights in whole.iter().chain([&rest]) {
+                for (lane, &weight) in weights.iter().enumerate() {
+                    let (a, b) = (
+                        arith::product(weight, range[0], shift),
+                        arith::product(weight, range[1], shift),
+                    );
+                    lanes[0][lane] += f64::from(a.min(b).min(0));
+                    lanes[1][lane] += f64::from(a.max(b).max(0));
+                }
+            }
+            for (sum, lanes) in sums.iter_mut().zip(lanes) {
+                *sum += lanes.iter().sum::<f64>() as i64;
+            }
         }
-        (negative, positive)
+        (sums[0], sums[1])
     });
     bounds.reduce(|| (0, 0), |a, b| (a.0.min(b.0), a.1.max(b.1)))
 }
