@@ -11,6 +11,7 @@
 //! and when ([`residency`]), and how the output channels of every layer are grouped ([`candidates`], [`search`]).
 
 pub mod candidates;
+pub mod contents;
 pub mod cost;
 pub mod explain;
 pub mod file;

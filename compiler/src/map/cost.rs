@@ -11,17 +11,26 @@
 //!
 //! Stalls of bank queues lengthen every step by a factor that a short drawn run of the queues gives (`banks`).
 //!
-//! Work: one addition for each (part, PE that holds something of its channel). With [`Depth::Sampled`] only some
-//! rounds of some passes are counted and the rest extrapolated, which is enough to rank candidates.
+//! What happens at all is counted first (`counts`), which bounds the cost from below; then comes the time line, of one
+//! addition for each (part, PE). With [`Depth::Sampled`] only some rounds of some passes are counted and the rest
+//! extrapolated, which is enough to rank candidates.
 
 mod banks;
+mod counts;
+mod excerpt;
+mod stream;
 mod timeline;
 
-use super::occupancy::TileCount;
+pub use excerpt::Depth;
+
+use super::contents::{Contents, TileContents};
+use super::occupancy::Occupancy;
 use super::tiling::pooled_inputs;
-use super::weights::BlockSizes;
+use super::weights::{BlockSizes, SparseWeights};
 use crate::quantise::IntLayer;
-use scnn_isa::layer::Pass;
+use counts::Counts;
+use excerpt::Excerpt;
+use scnn_isa::layer::{Pass, WeightOrder};
 use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::{Rect, Span};
@@ -52,36 +61,6 @@ pub struct Cost {
     pub pj_per_byte: f64,
 }
 
-/// How much of the time line is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// Every round.
-    Whole,
-    /// At most so many rounds of each of at most three passes.
-    Sampled(u32),
-}
-
-impl Depth {
-    /// The rounds of a pass that are counted, of `all`.
-    pub fn rounds(self, all: usize) -> Vec<usize> {
-        match self {
-            Self::Whole => (0..all).collect(),
-            Self::Sampled(most) => spread(all, most as usize),
-        }
-    }
-}
-
-/// The activation vectors of one tile, as the array meets them.
-#[derive(Clone, Debug, Default)]
-pub struct Columns {
-    /// First entry of each column, with the end behind.
-    starts: Vec<u32>,
-    /// (PE, vectors) of the PEs that hold something.
-    entries: Vec<(u16, u16)>,
-    /// Elements of each column over all PEs.
-    elements: Vec<u32>,
-}
-
 /// Traffic of a layer that its place in the memories decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Traffic {
@@ -99,6 +78,15 @@ pub struct Traffic {
     pub spilled_bytes: u64,
 }
 
+/// Where the non-zeros of a layer are, which decides the banks that its products meet.
+#[derive(Clone, Copy, Debug)]
+pub struct Positions<'a> {
+    /// Those of its weights.
+    pub weights: &'a SparseWeights,
+    /// Those of its source.
+    pub occupancy: &'a Occupancy,
+}
+
 /// A layer and its mapping, with everything counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
@@ -111,59 +99,70 @@ pub struct Candidate<'a> {
     /// Its passes.
     pub passes: &'a [Pass],
     /// What the tiles of the source hold.
-    pub counts: &'a [TileCount],
-    /// The same as the array meets it.
-    pub columns: &'a [Columns],
+    pub contents: &'a Contents,
     /// Its output-channel groups.
     pub channel_groups: &'a [Span],
+    /// Order of the weights in a block.
+    pub order: WeightOrder,
     /// Its weight blocks.
     pub sizes: Option<&'a BlockSizes>,
     /// What it moves.
     pub traffic: Traffic,
+    /// Where its non-zeros are; none where it has no weights.
+    pub positions: Option<Positions<'a>>,
 }
 
-impl Columns {
-    /// From the counted elements, in vectors of `width`.
-    pub fn of(count: &TileCount, width: u32) -> Self {
-        let mut columns = Self {
-            starts: vec![0],
-            ..Self::default()
-        };
-        for index in 0..count.columns() {
-            let mut sum = 0;
-            for (pe, &elements) in count.column(index).iter().enumerate() {
-                if elements > 0 {
-                    columns
-                        .entries
-                        .push((pe as u16, elements.div_ceil(width).min(0xffff) as u16));
-                    sum += elements;
-                }
-            }
-            columns.starts.push(columns.entries.len() as u32);
-            columns.elements.push(sum);
-        }
-        columns
-    }
+/// A candidate of which everything is counted, but no time line told yet.
+pub struct Bounded<'a> {
+    candidate: &'a Candidate<'a>,
+    /// What of the array is counted; none where the layer does not use it.
+    array: Option<(&'a BlockSizes, Excerpt)>,
+    /// What it costs at the least, when no part of the machine waits for another.
+    pub least: Cost,
+}
 
-    fn of_column(&self, column: usize) -> &[(u16, u16)] {
-        &self.entries[self.starts[column] as usize..self.starts[column + 1] as usize]
+impl Bounded<'_> {
+    /// What it costs.
+    pub fn cost(&self) -> Cost {
+        let mut cost = self.least;
+        if let Some((sizes, excerpt)) = &self.array {
+            let stored = self
+                .candidate
+                .dram_cycles(self.candidate.traffic.stored_bytes);
+            let time = TimeLine::new(self.candidate, sizes, excerpt).run();
+            cost.cycles = cost.cycles.max(time + stored);
+        }
+        cost
     }
 }
 
 impl Candidate<'_> {
     /// What it costs.
     pub fn cost(&self, depth: Depth) -> Cost {
-        let mut cost = match (&self.layer.conv, self.sizes) {
-            (Some(_), Some(sizes)) => TimeLine::new(self, sizes, depth).run(),
-            _ => self.ppu_cost(),
+        self.bounded(depth).cost()
+    }
+
+    /// What it costs at the least, which takes a fraction of the time that the cost takes.
+    pub fn bounded(&self, depth: Depth) -> Bounded<'_> {
+        let (array, mut least) = match (&self.layer.conv, self.sizes) {
+            (Some(_), Some(sizes)) => {
+                let excerpt = Excerpt::of(self, sizes, depth);
+                let least = Counts::of(self, sizes, &excerpt).least(self);
+                (Some((sizes, excerpt)), least)
+            }
+            _ => (None, self.ppu_cost()),
         };
         let stored = self.traffic.stored_bytes;
-        cost.cycles += self.dram_cycles(stored);
-        cost.dram_cycles += self.dram_cycles(stored);
-        cost.energy_pj += self.dram_energy(stored);
-        cost.cycles_per_byte = 1.0 / self.machine.dram_bytes_per_cycle();
-        cost.pj_per_byte = self.dram_energy(1);
-        cost
+        least.cycles += self.dram_cycles(stored);
+        least.dram_cycles += self.dram_cycles(stored);
+        least.energy_pj += self.dram_energy(stored);
+        least.cycles_per_byte = 1.0 / self.machine.dram_bytes_per_cycle();
+        least.pj_per_byte = self.dram_energy(1);
+        Bounded {
+            candidate: self,
+            array,
+            least,
+        }
     }
 
     /// The PPU alone: reads the source and writes the result.
@@ -211,27 +210,19 @@ impl Candidate<'_> {
         cost
     }
 
-    /// Cycles of DRAM for the tile of a pass, and the vectors of the fullest PE, which takes one a cycle.
-    fn load_cycles(&self, pass: usize) -> (f64, u64) {
-        let count = &self.counts[self.passes[pass].source_tile as usize];
-        let bytes = count.bytes(self.machine.activation_format());
-        let vectors = count.vectors_per_pe(self.machine.pe.activations_per_vector);
-        (
-            bytes as f64 / self.machine.dram_bytes_per_cycle(),
-            vectors.into_iter().max().unwrap_or(0),
-        )
+    /// What the tile of a pass holds.
+    fn tile(&self, pass: Pass) -> &TileContents {
+        &self.contents.tiles[pass.source_tile as usize]
     }
 
-    /// Cycles and bytes of loading the tile of a pass.
+    /// Cycles and bytes of loading the tile of a pass: those of DRAM, and not less than the fullest PE takes at a vector
+    /// a cycle.
     fn load(&self, pass: usize) -> (u64, u64) {
         if !self.traffic.loads {
             return (0, 0);
         }
-        let count = &self.counts[self.passes[pass].source_tile as usize];
-        let bytes = count.bytes(self.machine.activation_format());
-        let vectors = count.vectors_per_pe(self.machine.pe.activations_per_vector);
-        let fullest = vectors.into_iter().max().unwrap_or(0);
-        (self.dram_cycles(bytes).max(fullest), bytes)
+        let tile = self.tile(self.passes[pass]);
+        (self.dram_cycles(tile.bytes).max(tile.fullest), tile.bytes)
     }
 
     fn dram_cycles(&self, bytes: u64) -> u64 {
@@ -251,14 +242,6 @@ impl Candidate<'_> {
             x: pooled_inputs(pool.map(|p| p.x).as_ref(), output.x),
         }
     }
-}
-
-/// At most `most` of `count` indices, evenly spread.
-fn spread(count: usize, most: usize) -> Vec<usize> {
-    if count <= most {
-        return (0..count).collect();
-    }
-    (0..most).map(|i| i * count / most).collect()
 }
 
 /// PE groups of an array, coarse to fine: every grid that divides it, or one where weights are broadcast.

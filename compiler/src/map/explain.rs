@@ -100,7 +100,9 @@ impl Limit {
             Self::Accumulators => {
                 "the accumulators: more positions or more output channels at once would fill vectors better"
             }
-            Self::Multipliers => "the multipliers: most slots are useful",
+            Self::Multipliers => {
+                "the multipliers: more slots are useful than are lost to any one cause"
+            }
         }
     }
 }
@@ -152,6 +154,10 @@ pub fn explain(
     let bound = bound(&search, step, layer, useful);
     let slots = slots(machine, layout, &cost, useful);
     let used = accumulators(layout, layer, &mapping.passes);
+    let place = match mapped.residency.homes[layer.source.tensor.index()] {
+        Some(_) => Place::Resident,
+        None => Place::Streamed,
+    };
     Some(Explanation {
         step,
         cost,
@@ -160,7 +166,7 @@ pub fn explain(
         limit: limit(machine, &cost, &slots),
         accumulators: used * u64::from(mapping.kc),
         elements: fullest(&contents),
-        runners_up: runners_up(&search, layer, mapping, layout, step),
+        runners_up: runners_up(&search, layer, mapping, layout, (step, place)),
         excluded: excluded(&search, layer, mapping, layout),
     })
 }
@@ -309,7 +315,7 @@ fn runners_up(
     layer: &IntLayer,
     chosen: &LayerMapping,
     layout: &Layout,
-    step: usize,
+    (step, place): (usize, Place),
 ) -> Vec<Alternative> {
     let mut found: Vec<Alternative> = Chooser::new(search)
         .choices(layer.source.tensor, COSTED)
@@ -324,7 +330,7 @@ fn runners_up(
                 cut: choice.cut,
                 fits: choice.fits,
                 mapping: reader.mapping.clone(),
-                cost: choice.placed(reader, Place::Resident, index == 0),
+                cost: choice.placed(reader, place, index == 0),
             })
         })
         .collect();

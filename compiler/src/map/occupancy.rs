@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use scnn_isa::arith;
 use scnn_isa::codec::Format;
 use scnn_isa::ids::TensorId;
-use scnn_isa::layout::{Layout, Tile};
+use scnn_isa::layout::{Grid, Layout, Tile};
 use scnn_isa::plane::{Rect, Span};
 use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;
@@ -64,6 +64,28 @@ impl Occupancy {
         Self { tensors }
     }
 
+    /// The non-zeros of one channel inside `rect` that have the residue `at` (rows first) of so many, in the order in
+    /// which their block stores them: image, row, column.
+    pub fn positions(
+        &self,
+        tensor: TensorId,
+        channel: u32,
+        rect: Rect,
+        (residues, at): (Grid, u32),
+    ) -> Vec<(u32, u32, u32)> {
+        let bits = &self.tensors[tensor.index()];
+        let (ry, rx) = (at / residues.cols, at % residues.cols);
+        let mut positions = Vec::new();
+        for n in rect.n.iter() {
+            for y in rect.y.iter().filter(|y| y % residues.rows == ry) {
+                let columns = set_bits(bits.row(n, channel, y), rect.x);
+                let columns = columns.filter(|x| x % residues.cols == rx);
+                positions.extend(columns.map(|x| (n, y, x)));
+            }
+        }
+        positions
+    }
+
     /// Counts the blocks of every tile of a layout.
     pub fn count(&self, tensor: TensorId, layout: &Layout, format: Format) -> Vec<TileCount> {
         layout
@@ -99,54 +121,6 @@ impl Occupancy {
     }
 }
 
-/// What a layout holds, with the sums that residency and traffic ask for.
-#[derive(Clone, Debug, Default)]
-pub struct Contents {
-    /// By tile.
-    pub counts: Vec<TileCount>,
-    /// Elements by (tile, PE).
-    pub held: Vec<Vec<u64>>,
-    /// Encoded bytes of all tiles by channel, summed up to it.
-    bytes: Vec<u64>,
-}
-
-impl Contents {
-    /// Sums up counted tiles.
-    pub fn of(counts: Vec<TileCount>, format: Format) -> Self {
-        let mut bytes = vec![0];
-        let channels = counts.iter().map(TileCount::channels).max().unwrap_or(0);
-        for channel in 0..channels {
-            let here: u64 = counts
-                .iter()
-                .map(|count| count.bytes_of(Span::new(channel, channel + 1), format))
-                .sum();
-            bytes.push(bytes.last().copied().unwrap_or(0) + here);
-        }
-        Self {
-            held: counts.iter().map(TileCount::per_pe).collect(),
-            counts,
-            bytes,
-        }
-    }
-
-    /// Encoded bytes of some channels.
-    pub fn bytes_of(&self, channels: Span) -> u64 {
-        self.bytes[channels.end as usize] - self.bytes[channels.begin as usize]
-    }
-
-    /// Elements of every PE over all tiles.
-    pub fn whole(&self) -> Vec<u64> {
-        let mut whole: Vec<u64> = Vec::new();
-        for held in &self.held {
-            whole.resize(whole.len().max(held.len()), 0);
-            for (whole, held) in whole.iter_mut().zip(held) {
-                *whole += held;
-            }
-        }
-        whole
-    }
-}
-
 /// The blocks of one tile: columns are (channel, residue) pairs, channel major.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TileCount {
@@ -172,46 +146,6 @@ impl TileCount {
     /// Elements of a column by PE.
     pub fn column(&self, column: usize) -> &[u32] {
         &self.elements[column * self.pes as usize..(column + 1) * self.pes as usize]
-    }
-
-    /// Elements that each PE holds.
-    pub fn per_pe(&self) -> Vec<u64> {
-        let mut held = vec![0; self.pes as usize];
-        for column in self.elements.chunks_exact(self.pes.max(1) as usize) {
-            for (held, &elements) in held.iter_mut().zip(column) {
-                *held += u64::from(elements);
-            }
-        }
-        held
-    }
-
-    /// Encoded bytes.
-    pub fn bytes(&self, format: Format) -> u64 {
-        self.elements
-            .iter()
-            .map(|&elements| format.block_bytes(u64::from(elements)))
-            .sum()
-    }
-
-    /// Encoded bytes of some channels.
-    pub fn bytes_of(&self, channels: Span, format: Format) -> u64 {
-        let per_channel = (self.residues * self.pes) as usize;
-        let blocks = channels.begin as usize * per_channel..channels.end as usize * per_channel;
-        self.elements[blocks]
-            .iter()
-            .map(|&elements| format.block_bytes(u64::from(elements)))
-            .sum()
-    }
-
-    /// Vectors of `width` elements that each PE holds.
-    pub fn vectors_per_pe(&self, width: u32) -> Vec<u64> {
-        let mut held = vec![0; self.pes as usize];
-        for column in self.elements.chunks_exact(self.pes.max(1) as usize) {
-            for (held, &elements) in held.iter_mut().zip(column) {
-                *held += u64::from(elements.div_ceil(width));
-            }
-        }
-        held
     }
 }
 
@@ -271,6 +205,29 @@ impl Bits {
         &self.words[at * self.words_per_row..(at + 1) * self.words_per_row]
     }
 
+    /// Elements of the only block of one channel in one PE.
+    fn block(&self, channel: u32, rect: Rect, format: Format) -> u32 {
+        let mut run = Run {
+            period: format.max_run() + 1,
+            elements: 0,
+            zeros: 0,
+        };
+        for n in rect.n.iter() {
+            for y in rect.y.iter() {
+                let words = self.row(n, channel, y);
+                let mut x = rect.x.begin;
+                while x < rect.x.end {
+                    let end = rect.x.end.min((x / 64 + 1) * 64);
+                    let width = end - x;
+                    let word = words[(x / 64) as usize] >> (x % 64) & (u64::MAX >> (64 - width));
+                    run.add(word, width);
+                    x = end;
+                }
+            }
+        }
+        run.elements
+    }
+
     fn count(&self, layout: &Layout, tile: &Tile, format: Format) -> TileCount {
         let (pes, residues) = (tile.pes(), layout.residues.count());
         let rects: Vec<Rect> = (0..pes.count())
@@ -288,6 +245,10 @@ impl Bits {
                     if rect.is_empty() {
                         continue;
                     }
+                    if layout.residues == Grid::ONE && format.compressed {
+                        counts[pe] = self.block(channel as u32, rect, format);
+                        continue;
+                    }
                     scan.block(self, channel as u32, rect);
                     for (residue, &count) in scan.elements.iter().enumerate() {
                         counts[residue * pes.count() as usize + pe] = count;
@@ -300,6 +261,57 @@ impl Bits {
             elements,
         }
     }
+}
+
+/// Counts the elements of one block from the words of its rows, without a look at every non-zero.
+struct Run {
+    period: u32,
+    elements: u32,
+    /// Zeros since the last non-zero.
+    zeros: u32,
+}
+
+impl Run {
+    /// The next `width` values, of which the set bits are not zero.
+    fn add(&mut self, word: u64, width: u32) {
+        if word == 0 {
+            self.zeros += width;
+            return;
+        }
+        let (first, last) = (word.trailing_zeros(), word.ilog2());
+        self.elements += word.count_ones() + (self.zeros + first) / self.period;
+        self.zeros = width - 1 - last;
+        if last - first > self.period && has_gap(word, self.period) {
+            self.elements += placeholders_between(word, self.period);
+        }
+    }
+}
+
+/// Whether `period` zeros or more stand between two set bits.
+fn has_gap(word: u64, period: u32) -> bool {
+    // Bits that begin a run of `long` zeros, with everything outside of the set bits taken as set.
+    let inside = (u64::MAX << word.trailing_zeros()) & (u64::MAX >> word.leading_zeros());
+    let mut begins = !word & inside;
+    let mut long = 1;
+    while long < period {
+        let more = long.min(period - long);
+        begins &= begins >> more;
+        long += more;
+    }
+    begins != 0
+}
+
+/// Placeholders that the gaps between set bits take.
+fn placeholders_between(mut word: u64, period: u32) -> u32 {
+    let mut placeholders = 0;
+    let mut next = word.trailing_zeros();
+    while word != 0 {
+        let at = word.trailing_zeros();
+        placeholders += (at - next) / period;
+        next = at + 1;
+        word &= word - 1;
+    }
+    placeholders
 }
 
 /// Counts the blocks of one channel in one PE, all residues at once.
@@ -400,7 +412,6 @@ pub fn column_mask(width: u32, columns: impl IntoIterator<Item = u32>) -> Vec<u6
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use scnn_isa::layout::Grid;
 
     const FORMAT: Format = Format {
         data_bits: 16,

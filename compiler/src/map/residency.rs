@@ -4,6 +4,9 @@
 //! source is not in, as IARAM and OARAM swap in the paper; else to the other; else to DRAM. Whatever reads a tensor
 //! in DRAM stages it in a RAM: once for all its readers when it has one tile and there is room, else tile by tile, in
 //! two slots in turn where there is room for two, so that a tile is loaded while the one before it is read.
+//!
+//! A tensor that does not fit may also live in a RAM for the most part: what exceeds its slot spills to DRAM, and is read
+//! again in every round of its readers. Where there are few rounds, that moves less than the whole there and back.
 
 use super::tiling::Tiling;
 use crate::quantise::{Quantised, Step};
@@ -58,8 +61,28 @@ struct Life {
 }
 
 impl Residency {
-    /// Plans the residency of a tiled network.
+    /// Plans the residency of a tiled network, in which a tensor is in a RAM as a whole or not at all.
     pub fn plan(network: &Quantised, machine: &Machine, tiling: &Tiling) -> Self {
+        Self::plan_within(network, machine, tiling, None)
+    }
+
+    /// The same, where tensors may spill: `rounds` tells for every step how often it reads what has spilled of its source.
+    pub fn plan_spilling(
+        network: &Quantised,
+        machine: &Machine,
+        tiling: &Tiling,
+        rounds: &[u64],
+    ) -> Self {
+        Self::plan_within(network, machine, tiling, Some(rounds))
+    }
+
+    fn plan_within(
+        network: &Quantised,
+        machine: &Machine,
+        tiling: &Tiling,
+        rounds: Option<&[u64]>,
+    ) -> Self {
+        let readings = rounds.map(|rounds| Readings::of(network, rounds));
         let lives = lives(network);
         let mut planner = Planner {
             rams: [Ram::new(machine, Memory::A), Ram::new(machine, Memory::B)],
@@ -94,8 +117,12 @@ impl Residency {
                 let tiles = tiling.layouts[destination].tiles.len() as u32;
                 let size = tiling.elements(layer.destination.tensor, Span::new(0, tiles));
                 let life = lives[destination];
-                planner.residency.homes[destination] =
-                    planner.resident(other(source_memory), size, life.first_write, life.last_read);
+                planner.residency.homes[destination] = planner
+                    .resident(other(source_memory), size, life.first_write, life.last_read)
+                    .or_else(|| {
+                        let read = readings.as_ref()?.by_tensor[destination]?;
+                        planner.spilling(tiling, layer.destination.tensor, &life, read)
+                    });
             }
         }
         planner.residency
@@ -145,6 +172,33 @@ pub fn lifetimes(network: &Quantised) -> Vec<Option<(usize, usize)>> {
         .collect()
 }
 
+/// How often tensors are read.
+struct Readings {
+    /// By tensor: the layers that read it, and their rounds in all; none for one that is an operand, which is not read
+    /// in rounds.
+    by_tensor: Vec<Option<(u64, u64)>>,
+}
+
+impl Readings {
+    fn of(network: &Quantised, rounds: &[u64]) -> Self {
+        let mut by_tensor = vec![Some((0, 0)); network.tensors.len()];
+        for (step, rounds) in network.steps.iter().zip(rounds) {
+            let Step::Layer(layer) = step else { continue };
+            if let Some(read) = &mut by_tensor[layer.source.tensor.index()] {
+                read.0 += 1;
+                read.1 += rounds;
+            }
+            if let Some((view, ..)) = layer.operand {
+                by_tensor[view.tensor.index()] = None;
+            }
+        }
+        Self { by_tensor }
+    }
+}
+
+/// A tensor spills when that moves at most this share of what it moves when it lives in DRAM.
+const WORTH_SPILLING: f64 = 0.7;
+
 struct Planner {
     rams: [Ram; 2],
     residency: Residency,
@@ -156,6 +210,32 @@ impl Planner {
         [memory, other(memory)]
             .into_iter()
             .find_map(|memory| self.ram(memory).allocate(size, first, last, true))
+    }
+
+    /// The largest slot there is for a tensor that does not fit, if what then spills is little; it is read by so many
+    /// layers, in so many rounds in all.
+    fn spilling(
+        &mut self,
+        tiling: &Tiling,
+        tensor: TensorId,
+        life: &Life,
+        (layers, rounds): (u64, u64),
+    ) -> Option<Slot> {
+        let (first, last) = (life.first_write, life.last_read);
+        let gap =
+            |ram: &Ram| ram.largest_gap(first, last, ram.capacity.saturating_sub(ram.reserve));
+        let sizes = [gap(&self.rams[0]), gap(&self.rams[1])];
+        let (memory, size) = if sizes[0] >= sizes[1] {
+            (Memory::A, sizes[0])
+        } else {
+            (Memory::B, sizes[1])
+        };
+        let (whole, excess) = tiling.excess(tensor, size)?;
+        let (in_dram, spilled) = (whole * (1 + layers), excess * (1 + rounds));
+        if size == 0 || spilled as f64 > in_dram as f64 * WORTH_SPILLING {
+            return None;
+        }
+        self.ram(memory).allocate(size, first, last, true)
     }
 
     fn stage(&mut self, tiling: &Tiling, tensor: TensorId, step: usize, life: &Life) -> Stage {
@@ -205,8 +285,8 @@ impl Planner {
     /// The largest gap of either RAM during one step; what does not fit into it spills.
     fn largest(&mut self, step: usize) -> Slot {
         let (a, b) = (
-            self.rams[0].largest_gap(step),
-            self.rams[1].largest_gap(step),
+            self.rams[0].largest_gap(step, step, self.rams[0].capacity),
+            self.rams[1].largest_gap(step, step, self.rams[1].capacity),
         );
         let memory = if a >= b { Memory::A } else { Memory::B };
         self.ram(memory)
@@ -286,8 +366,8 @@ impl Ram {
             .retain(|a| !(a.base == slot.base && a.first == step && a.last == step));
     }
 
-    fn largest_gap(&self, step: usize) -> u64 {
-        self.gaps(step, step, self.capacity)
+    fn largest_gap(&self, first: usize, last: usize, capacity: u64) -> u64 {
+        self.gaps(first, last, capacity)
             .into_iter()
             .map(|(base, end)| end - base)
             .max()

@@ -10,24 +10,27 @@
 //!    Where a layer does not gain, its source (or else its destination) takes its next best choice, in the end the
 //!    paper's; and again from 1.
 //! 4. **Improve**: tensor by tensor, take another choice if the whole network gains by it.
+//! 5. **Finish**: let tensors that fit no RAM live there for the most part, and linearise weights in the other order,
+//!    where that gains.
 //!
 //! The result does not depend on the number of threads.
 
 pub mod choices;
 mod solve;
 
-use super::cost::{Candidate, Columns, Cost, Depth, Traffic};
-use super::occupancy::{Contents, Occupancy};
+use super::contents::Contents;
+use super::cost::{Candidate, Cost, Depth, Positions, Traffic};
+use super::occupancy::Occupancy;
 use super::residency::{Residency, Stage};
 use super::tiling::{Tiling, reserved};
-use super::weights::{SparseWeights, taps_of_residues};
+use super::weights::{BlockSizes, SparseWeights, taps_of_residues};
 use super::{LayerMapping, MapError, Mapped, Objective, map_paper_layer};
 use crate::quantise::{IntLayer, Quantised, Step};
 use choices::{Choice, Chooser};
 use rayon::prelude::*;
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::WeightOrder;
-use scnn_isa::layout::Layout;
+use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::{Delivery, Machine};
 use scnn_isa::plane::Span;
 use scnn_isa::program::Memory;
@@ -95,7 +98,7 @@ impl<'a> Search<'a> {
                     return None;
                 };
                 let conv = layer.conv.as_ref()?;
-                Some(SparseWeights::of(
+                Some(SparseWeights::gather(
                     conv,
                     layer.source.channels.len(),
                     layer.destination.channels.len(),
@@ -192,7 +195,8 @@ impl<'a> Search<'a> {
     pub fn contents(&self, tensor: TensorId, layout: &Layout) -> Arc<Contents> {
         let format = self.machine.activation_format();
         let counts = self.occupancy.count(tensor, layout, format);
-        Arc::new(Contents::of(counts, format))
+        let width = self.machine.pe.activations_per_vector;
+        Arc::new(Contents::of(&counts, format, width))
     }
 
     fn all_contents(&self, layouts: &[Layout]) -> Vec<Arc<Contents>> {
@@ -261,7 +265,6 @@ impl<'a> Search<'a> {
 
     /// The model's prediction of some layers.
     fn predict_steps(&self, draft: &Drafted<'_>, steps: &[usize]) -> Vec<(usize, Cost)> {
-        let width = self.machine.pe.activations_per_vector;
         steps
             .par_iter()
             .filter_map(|&step| {
@@ -271,45 +274,65 @@ impl<'a> Search<'a> {
                 let mapping = draft.layers[step].as_ref()?;
                 let source = layer.source.tensor.index();
                 let layout = &draft.layouts[source];
-                let sizes = self.sizes(step, mapping, layout);
-                let counts = &draft.contents[source].counts;
-                let columns: Vec<Columns> = if sizes.is_some() {
-                    counts.iter().map(|c| Columns::of(c, width)).collect()
-                } else {
-                    Vec::new()
-                };
+                let depth = self.depth(step, mapping, layout.residues);
+                let sizes = self.sizes(step, mapping, layout.residues, depth);
+                let contents = &draft.contents[source];
                 let candidate = Candidate {
                     machine: self.machine,
                     layer,
                     layout,
                     passes: &mapping.passes,
-                    counts,
-                    columns: &columns,
+                    contents,
                     channel_groups: &mapping.channel_groups,
+                    order: mapping.order,
                     sizes: sizes.as_ref(),
                     traffic: self.traffic(draft, step, layer),
+                    positions: self.positions(step),
                 };
-                Some((step, candidate.cost(Depth::Whole)))
+                Some((step, candidate.cost(depth)))
             })
             .collect()
     }
 
-    /// The weight blocks of a layer under a mapping.
-    pub fn sizes(
+    /// Where the non-zeros of a layer are.
+    fn positions(&self, step: usize) -> Option<Positions<'_>> {
+        Some(Positions {
+            weights: self.weights[step].as_ref()?,
+            occupancy: self.occupancy,
+        })
+    }
+
+    /// How much of a layer is counted where its cost is to be known.
+    fn depth(&self, step: usize, mapping: &LayerMapping, residues: Grid) -> Depth {
+        let Some(weights) = &self.weights[step] else {
+            return Depth::Whole;
+        };
+        let of_round =
+            weights.blocks_of_group(residues.count()) * mapping.pe_groups.count() as usize;
+        let rounds = mapping.rounds() as usize * mapping.passes.len();
+        Depth::bounded(of_round, rounds)
+    }
+
+    /// The weight blocks of a layer under a mapping, of the rounds that are counted.
+    fn sizes(
         &self,
         step: usize,
         mapping: &LayerMapping,
-        layout: &Layout,
-    ) -> Option<super::weights::BlockSizes> {
+        residues: Grid,
+        depth: Depth,
+    ) -> Option<BlockSizes> {
         let Step::Layer(layer) = &self.network.steps[step] else {
             return None;
         };
         let (weights, conv) = (self.weights[step].as_ref()?, layer.conv.as_ref()?);
-        Some(weights.sizes(
+        let rounds = depth.rounds(mapping.rounds() as usize);
+        let pe_groups = mapping.pe_groups.count() as usize;
+        Some(weights.sizes_of(
             &mapping.channel_groups,
             mapping.order,
-            &taps_of_residues(conv, layout.residues),
+            &taps_of_residues(conv, residues),
             self.machine.weight_format(),
+            |group| rounds.binary_search(&(group / pe_groups)).is_ok(),
         ))
     }
 
@@ -325,8 +348,9 @@ impl<'a> Search<'a> {
         let contents = &draft.contents[source.index()];
         let spilled = match stage {
             Some(Stage::PerTile(slot) | Stage::Alternate([slot, _])) => {
-                let tiles = contents.held.iter();
-                tiles.map(|held| excess(held, slot.size)).max().unwrap_or(0)
+                let tiles = contents.tiles.iter();
+                let of_tile = tiles.map(|tile| excess(&tile.held, slot.size));
+                of_tile.max().unwrap_or(0)
             }
             Some(Stage::Once(_) | Stage::Kept(_)) => 0,
             // The region holds all tiles, and all that exceeds it is read with any of them.
@@ -341,6 +365,12 @@ impl<'a> Search<'a> {
             }
         });
         let all = Span::new(0, self.network.tensor(destination.tensor).shape[1]);
+        // What exceeds a slot is written to DRAM, by each writer its share.
+        let result = &draft.contents[destination.tensor.index()];
+        let overflow = home.map_or(0, |slot| excess(&result.whole(), slot.size));
+        let overflow =
+            overflow * u64::from(destination.channels.len()) / u64::from(all.len().max(1));
+        let overflow = overflow * u64::from(format.element_bits()) / 8;
         Traffic {
             loads: matches!(
                 stage,
@@ -350,7 +380,7 @@ impl<'a> Search<'a> {
             result_bytes: if home.is_none() {
                 bytes(destination.tensor, destination.channels)
             } else {
-                0
+                overflow
             },
             stored_bytes: if home.is_some() && wanted {
                 bytes(destination.tensor, all)
@@ -399,7 +429,7 @@ fn excess(held: &[u64], room: u64) -> u64 {
 /// Elements of the fullest PE over all tiles, and of the fullest tile, with their reserve.
 pub fn fullest(contents: &Contents) -> (u64, u64) {
     let most = |held: &[u64]| reserved(held.iter().copied().max().unwrap_or(0));
-    let tile = contents.held.iter().map(|held| most(held)).max();
+    let tile = contents.tiles.iter().map(|tile| most(&tile.held)).max();
     (most(&contents.whole()), tile.unwrap_or(1))
 }
 
@@ -413,5 +443,8 @@ fn total(costs: &[Option<Cost>]) -> Cost {
     total
 }
 
-/// The order in which weights are linearised unless another is shorter.
+/// The order in which weights are linearised unless the other is shorter.
 pub const ORDER: WeightOrder = WeightOrder::Krs;
+
+/// The other.
+const OTHER_ORDER: WeightOrder = WeightOrder::Rsk;

@@ -4,7 +4,7 @@
 //! part of every consumer's output needs, halos included. There are as few tiles as the accumulators (of one output
 //! channel) and, for tensors that exceed a RAM, the RAM allow.
 
-use super::occupancy::Contents;
+use super::contents::Contents;
 use super::{MapError, output_plane, uniform_part};
 use crate::quantise::{IntLayer, Quantised, Step};
 use scnn_isa::ids::TensorId;
@@ -90,7 +90,13 @@ impl Tiling {
         let index = tensor.index();
         self.layouts[index] = layout;
         self.parts[index] = parts;
-        self.held[index] = Held::Counted(contents.held.clone());
+        self.held[index] = Held::Counted(
+            contents
+                .tiles
+                .iter()
+                .map(|tile| tile.held.clone())
+                .collect(),
+        );
     }
 
     /// The passes of a layer: one for each part of its output plane that is not empty.
@@ -126,6 +132,24 @@ impl Tiling {
                 reserved(held.into_iter().max().unwrap_or(0))
             }
         }
+    }
+}
+
+impl Tiling {
+    /// Elements of all PEs, and those of them that exceed `size` in their PE; none where they were not counted.
+    pub fn excess(&self, tensor: TensorId, size: u64) -> Option<(u64, u64)> {
+        let Held::Counted(by_tile) = &self.held[tensor.index()] else {
+            return None;
+        };
+        let mut held: Vec<u64> = Vec::new();
+        for of_tile in by_tile {
+            held.resize(held.len().max(of_tile.len()), 0);
+            for (held, more) in held.iter_mut().zip(of_tile) {
+                *held += more;
+            }
+        }
+        let excess = held.iter().map(|held| held.saturating_sub(size)).sum();
+        Some((held.iter().sum(), excess))
     }
 }
 

@@ -3,7 +3,7 @@
 mod count;
 
 use crate::quantise::IntConv;
-use count::{Counter, Reader};
+use count::{Counter, behind};
 use rayon::prelude::*;
 use scnn_isa::codec::Format;
 use scnn_isa::layer::WeightOrder;
@@ -12,9 +12,6 @@ use scnn_isa::plane::Span;
 
 /// Channels whose weights are gathered in one sweep over the output channels.
 const CHUNK: u32 = 64;
-
-/// Groups of output channels that are counted one after the other.
-const TOGETHER: usize = 16;
 
 /// The non-zero weights of a convolution.
 #[derive(Clone, Debug)]
@@ -36,7 +33,7 @@ pub struct BlockSizes {
 
 impl SparseWeights {
     /// Gathers the weights of `conv`, which reads `inputs` and makes `outputs` channels.
-    pub fn of(conv: &IntConv, inputs: u32, outputs: u32) -> Self {
+    pub fn gather(conv: &IntConv, inputs: u32, outputs: u32) -> Self {
         let (per_in, per_out) = (inputs / conv.groups, outputs / conv.groups);
         let taps = conv.y.kernel * conv.x.kernel;
         let chunks: Vec<(u32, Span)> = (0..conv.groups)
@@ -61,6 +58,7 @@ impl SparseWeights {
                         }
                     }
                 }
+                found.iter_mut().for_each(Vec::shrink_to_fit);
                 found
             })
             .collect();
@@ -91,13 +89,26 @@ impl SparseWeights {
         counts
     }
 
+    /// The non-zero weights of an input channel for the output channels `k`: output channel and tap, ascending.
+    pub fn of(&self, channel: u32, k: Span) -> impl Iterator<Item = (u32, u32)> {
+        let weights = behind(&self.channels[channel as usize], k.begin * self.taps);
+        let end = k.end * self.taps;
+        let weights = weights.iter().take_while(move |&&weight| weight < end);
+        weights.map(|weight| (weight / self.taps, weight % self.taps))
+    }
+
     /// The input channels that reach the output channels `k`.
-    fn inputs(&self, k: Span) -> Span {
+    pub fn inputs(&self, k: Span) -> Span {
         if k.is_empty() {
             return Span::default();
         }
         let group = k.begin / self.per_out.max(1);
         Span::new(group * self.per_in, (group + 1) * self.per_in)
+    }
+
+    /// Blocks that an output-channel group has at most, for so many residues.
+    pub fn blocks_of_group(&self, residues: u32) -> usize {
+        (self.per_in * residues) as usize
     }
 
     /// Counts the blocks of `channel_groups`, ascending and contiguous, in `order`, where `residue_taps` are the taps
@@ -143,26 +154,82 @@ impl SparseWeights {
             }
             return BlockSizes { groups };
         }
-        groups
-            .par_chunks_mut(TOGETHER)
-            .zip(channel_groups.par_chunks(TOGETHER))
-            .for_each(|(groups, channel_groups)| {
-                let mut reader = Reader::default();
-                let mut counter = Counter::new(self.taps, residue_taps, order, format);
-                for ((first, sizes), &k) in groups.iter_mut().zip(channel_groups) {
-                    if sizes.is_empty() {
-                        continue;
-                    }
-                    let channels = &self.channels[*first as usize..][..sizes.len() / residues];
-                    let positions = Span::new(k.begin * self.taps, k.end * self.taps);
-                    reader.turn_to(*first, channels, positions);
-                    for (c, sizes) in sizes.chunks_exact_mut(residues).enumerate() {
-                        counter.count(reader.read(c, &channels[c]), k, sizes);
-                    }
-                }
-            });
+        let counter = Counter::new(self.taps, residue_taps, order, format);
+        // A channel's weights are gone through once for all groups, which lie in them one behind the other.
+        let runs = self.runs(channel_groups, wanted);
+        let counted: Vec<Vec<u32>> = runs
+            .par_iter()
+            .map(|run| self.count_run(run, channel_groups, residues, &counter))
+            .collect();
+        for (run, counted) in runs.iter().zip(counted) {
+            let length = run.channels.len() as usize * residues;
+            for (&group, counted) in run.groups.iter().zip(counted.chunks_exact(length.max(1))) {
+                let (first, sizes) = &mut groups[group];
+                let at = (run.channels.begin - *first) as usize * residues;
+                sizes[at..at + length].copy_from_slice(counted);
+            }
+        }
         BlockSizes { groups }
     }
+
+    /// The wanted groups by the input channels that they read, in chunks of channels.
+    fn runs(&self, channel_groups: &[Span], wanted: impl Fn(usize) -> bool) -> Vec<GroupRun> {
+        let mut runs: Vec<GroupRun> = Vec::new();
+        for (group, &k) in channel_groups.iter().enumerate() {
+            let channels = self.inputs(k);
+            if channels.is_empty() || !wanted(group) {
+                continue;
+            }
+            match runs.last_mut() {
+                Some(run) if run.channels == channels => run.groups.push(group),
+                _ => runs.push(GroupRun {
+                    channels,
+                    groups: vec![group],
+                }),
+            }
+        }
+        runs.iter()
+            .flat_map(|run| {
+                let begins = run.channels.iter().step_by(CHUNK as usize);
+                begins.map(|begin| GroupRun {
+                    channels: Span::new(begin, (begin + CHUNK).min(run.channels.end)),
+                    groups: run.groups.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// Blocks by (group, channel, residue).
+    fn count_run(
+        &self,
+        run: &GroupRun,
+        channel_groups: &[Span],
+        residues: usize,
+        counter: &Counter<'_>,
+    ) -> Vec<u32> {
+        let per_group = run.channels.len() as usize * residues;
+        let mut sizes = vec![0; run.groups.len() * per_group];
+        let mut positions = vec![Vec::new(); residues];
+        for (c, channel) in run.channels.iter().enumerate() {
+            let mut left = &self.channels[channel as usize][..];
+            for (number, &group) in run.groups.iter().enumerate() {
+                let k = channel_groups[group];
+                left = behind(left, k.begin * self.taps);
+                let of_group;
+                (of_group, left) =
+                    left.split_at(left.len() - behind(left, k.end * self.taps).len());
+                let at = number * per_group + c * residues;
+                counter.count(of_group, k, &mut positions, &mut sizes[at..at + residues]);
+            }
+        }
+        sizes
+    }
+}
+
+/// Output-channel groups that read the same input channels.
+struct GroupRun {
+    channels: Span,
+    groups: Vec<usize>,
 }
 
 /// The taps (`r * S + s`) that meet each residue.
@@ -225,7 +292,7 @@ mod tests {
                 conv.weights[((row * kernel + r) * kernel + s) as usize]
             });
             let blocks = WeightBlocks::decode(&bytes, format, &array, inputs, outputs, residues).unwrap();
-            let sizes = SparseWeights::of(&conv, inputs, outputs)
+            let sizes = SparseWeights::gather(&conv, inputs, outputs)
                 .sizes(&channel_groups, order, &taps_of_residues(&conv, residues), format);
             for (group, (first, sizes)) in sizes.groups.iter().enumerate() {
                 for (index, &size) in sizes.iter().enumerate() {

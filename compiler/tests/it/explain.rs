@@ -123,7 +123,8 @@ fn planned(line: &str) -> Option<([u64; 2], char, [u64; 2])> {
 fn what_the_memory_plan_holds_at_once_does_not_overlap_and_reaches_its_peak() {
     let text = explain(&[]);
     let places: Vec<_> = text.lines().filter_map(planned).collect();
-    assert_eq!(places.len(), 4, "{text}");
+    // One for each tensor that lives in a RAM, and one or two for the image that is loaded.
+    assert!((4..=5).contains(&places.len()), "{text}");
     let meet = |a: [u64; 2], b: [u64; 2]| a[0] <= b[1] && b[0] <= a[1];
     for (index, (steps, memory, elements)) in places.iter().enumerate() {
         for (other_steps, other_memory, other_elements) in &places[..index] {

@@ -1,187 +1,301 @@
-//! Stalls of the queues before the accumulator banks, estimated on a short run of drawn vectors.
+//! Stalls of the queues before the accumulator banks, measured on some of the layer's own vectors.
 //!
-//! Which banks the products of a step meet is decided by the shape of the accumulator tile: with an area that is a
-//! multiple of the banks, all output channels of a group fall into the same few. Here weights and activations are drawn
-//! with the layer's densities at the positions that they have in their blocks, and a queue of the machine's depth
-//! stands before each bank, as in the machine. A PE that waits for weights lets its queues empty, which is left out.
+//! Which banks the products of a step meet is decided by the shape of the accumulator tile and by where the non-zeros
+//! are: with an area that is a multiple of the banks, all output channels of a group fall into the same few; and where
+//! an image is not zero, it is not zero in the next row either. So a few blocks of the layer are taken as they are, and
+//! a queue of the machine's depth stands before each bank, as in the machine. A PE that waits for weights lets its
+//! queues empty, which is left out.
 
-use super::{Candidate, spread};
-use crate::map::weights::{BlockSizes, taps_of_residues};
+use super::excerpt::{Excerpt, spread};
+use super::{Candidate, Positions};
+use crate::map::weights::taps_of_residues;
 use crate::quantise::IntConv;
-use scnn_isa::layer::Pass;
+use scnn_isa::layer::{Pass, WeightOrder};
 use scnn_isa::machine::{BankMap, Machine};
-use scnn_isa::plane::{Axis, Span};
+use scnn_isa::plane::{Axis, Rect, Span};
 
-/// Steps that are drawn.
-const STEPS: usize = 192;
+/// PEs that are looked at, and steps of each as long as its blocks last: of a whole layer, and of a sample. Queues take
+/// some hundred steps to fill.
+const LOOK: [(usize, usize); 2] = [(12, 400), (4, 64)];
 
-/// Cycles of stalls for every step, when a PE steps without waiting for anything else.
-pub(super) fn stalls_per_step(candidate: &Candidate<'_>, sizes: &BlockSizes) -> f64 {
-    let Some(conv) = &candidate.layer.conv else {
-        return 0.0;
+/// Passes that are looked at.
+const PASSES: usize = 2;
+
+/// Channels that are looked at for one PE.
+const CHANNELS: usize = 32;
+
+/// Cycles that a step takes, stalls included, by pass that is counted.
+pub(super) fn step_cycles(candidate: &Candidate<'_>, excerpt: &Excerpt) -> Vec<f64> {
+    let passes = excerpt.passes.len();
+    let (Some(conv), Some(positions)) = (&candidate.layer.conv, candidate.positions) else {
+        return vec![1.0; passes];
     };
-    // Tiles at the border have other accumulator tiles than those inside.
-    let passes = spread(candidate.passes.len(), 3);
-    let stalls = passes
-        .iter()
-        .map(|&pass| of_pass(candidate, sizes, conv, candidate.passes[pass]));
-    stalls.sum::<f64>() / passes.len().max(1) as f64
+    let seen: Vec<f64> = spread(passes, PASSES)
+        .into_iter()
+        .map(|pass| of_pass(candidate, conv, positions, excerpt, excerpt.passes[pass]))
+        .collect();
+    (0..passes)
+        .map(|pass| seen[pass * seen.len() / passes])
+        .collect()
 }
 
-fn of_pass(candidate: &Candidate<'_>, sizes: &BlockSizes, conv: &IntConv, pass: Pass) -> f64 {
-    let (weight_density, density) = densities(candidate, sizes, conv, pass.source_tile as usize);
-    let machine = candidate.machine;
-    let tile = &candidate.layout.tiles[pass.source_tile as usize];
-    let inner = candidate.inner(pass.output);
-    let longest = |cuts: &[u32]| {
-        cuts.windows(2)
-            .map(|cut| Span::new(cut[0], cut[1]))
-            .max_by_key(|span| span.len())
-            .unwrap_or_default()
-    };
-    let (n, y, x) = (longest(&tile.n), longest(&tile.y), longest(&tile.x));
-    let reach = |cuts: &[u32], axis: &Axis, inner: Span| {
-        cuts.windows(2)
-            .map(|cut| {
-                axis.outputs(Span::new(cut[0], cut[1]))
-                    .intersect(inner)
-                    .len()
-            })
-            .max()
-            .map_or(1, |longest| longest.max(1))
-    };
-    let rows = reach(&tile.y, &conv.y, inner.y);
-    let cols = reach(&tile.x, &conv.x, inner.x);
-    let area = i64::from(rows) * i64::from(cols);
-    let images = i64::from(n.len().max(1));
-    let kc = candidate
-        .channel_groups
-        .iter()
-        .map(|k| k.len())
-        .max()
-        .unwrap_or(1);
-    let residues = candidate.layout.residues;
-    let taps: Vec<(u32, u32)> = taps_of_residues(conv, residues)
-        .into_iter()
-        .max_by_key(Vec::len)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|tap| (tap / conv.x.kernel, tap % conv.x.kernel))
-        .collect();
-    if taps.is_empty() {
-        return 0.0;
+fn of_pass(
+    candidate: &Candidate<'_>,
+    conv: &IntConv,
+    positions: Positions<'_>,
+    excerpt: &Excerpt,
+    pass: Pass,
+) -> f64 {
+    let tile = Tile::of(candidate, conv, positions, excerpt, pass);
+    let held = &candidate.tile(pass).held;
+    let holding: Vec<usize> = (0..held.len()).filter(|&pe| held[pe] > 0).collect();
+    let (pes, steps) = LOOK[usize::from(!excerpt.whole)];
+    let (mut cycles, mut all) = (0, 0);
+    for at in spread(holding.len(), pes) {
+        let queues = tile.run(holding[at], steps);
+        cycles += queues.now;
+        all += queues.steps;
     }
-    let strides = (i64::from(conv.y.stride), i64::from(conv.x.stride));
-    let dilations = (i64::from(conv.y.dilation), i64::from(conv.x.dilation));
-    // Addresses of the non-zeros of a block, drawn.
-    let mut random = Random(1);
-    let weights: Vec<i64> = (0..kc)
-        .flat_map(|k| taps.iter().map(move |&tap| (k, tap)))
-        .filter(|_| random.hit(weight_density))
-        .map(|(k, (r, s))| {
-            i64::from(k) * images * area
-                - (i64::from(r) * dilations.0).div_euclid(strides.0) * i64::from(cols)
-                - (i64::from(s) * dilations.1).div_euclid(strides.1)
-        })
-        .collect();
-    let step = |residues: u32| residues.max(1) as usize;
-    let activations: Vec<i64> = (0..images)
-        .flat_map(|n| {
-            (0..y.len())
-                .step_by(step(residues.rows))
-                .flat_map(move |y| {
-                    (0..x.len())
-                        .step_by(step(residues.cols))
-                        .map(move |x| (n, i64::from(y), i64::from(x)))
-                })
-        })
-        .filter(|_| random.hit(density))
-        .map(|(n, y, x)| n * area + y / strides.0 * i64::from(cols) + x / strides.1)
-        .collect();
-    run(machine, &weights, &activations)
+    if all == 0 {
+        1.0
+    } else {
+        cycles as f64 / all as f64
+    }
 }
 
-/// Cycles of stalls for every step of some vectors, whose products go to the sums of the addresses.
-fn run(machine: &Machine, weights: &[i64], activations: &[i64]) -> f64 {
-    if weights.is_empty() || activations.is_empty() {
-        return 0.0;
+/// A pass and the blocks that meet in it.
+struct Tile<'a> {
+    candidate: &'a Candidate<'a>,
+    conv: &'a IntConv,
+    positions: Positions<'a>,
+    source: &'a scnn_isa::layout::Tile,
+    inner: Rect,
+    /// The output channels of a group that are looked at.
+    k: Span,
+    taps: Vec<Vec<u32>>,
+    /// Images, rows and columns of the accumulator tile.
+    images: i64,
+    rows: i64,
+    cols: i64,
+}
+
+/// Where a tap takes the positions of a PE along one axis: to an output of its accumulator tile, if to any.
+struct Reach {
+    begin: u32,
+    kernel: u32,
+    outputs: Vec<Option<i64>>,
+}
+
+impl Reach {
+    fn of(axis: &Axis, span: Span, inner: Span) -> Self {
+        let first = axis.outputs(span).intersect(inner).begin;
+        let output = |position: u32, tap: u32| {
+            let output = axis.output(position, tap)?;
+            (inner.begin <= output && output < inner.end)
+                .then(|| i64::from(output) - i64::from(first))
+        };
+        Self {
+            begin: span.begin,
+            kernel: axis.kernel,
+            outputs: span
+                .iter()
+                .flat_map(|position| (0..axis.kernel).map(move |tap| output(position, tap)))
+                .collect(),
+        }
     }
-    let f = machine.pe.weights_per_vector as usize;
-    let i = machine.pe.activations_per_vector as usize;
-    let banks = i64::from(machine.pe.banks);
-    let depth = u64::from(machine.pe.queue_depth);
-    let bank = |address: i64| match machine.pe.bank_map {
-        BankMap::Modulo => address.rem_euclid(banks) as usize,
-        BankMap::Xor => (address ^ address.div_euclid(banks)).rem_euclid(banks) as usize,
-    };
-    let mut waiting = vec![0u64; banks as usize];
-    let mut arriving = vec![0u64; banks as usize];
-    let (mut steps, mut stalls) = (0, 0);
-    'drawn: loop {
-        for activations in activations.chunks(i) {
-            for weights in weights.chunks(f) {
-                arriving.fill(0);
-                for a in activations {
-                    for w in weights {
-                        arriving[bank(a + w)] += 1;
+
+    fn output(&self, position: u32, tap: u32) -> Option<i64> {
+        self.outputs[((position - self.begin) * self.kernel + tap) as usize]
+    }
+}
+
+impl<'a> Tile<'a> {
+    fn of(
+        candidate: &'a Candidate<'a>,
+        conv: &'a IntConv,
+        positions: Positions<'a>,
+        excerpt: &Excerpt,
+        pass: Pass,
+    ) -> Self {
+        let tile = &candidate.layout.tiles[pass.source_tile as usize];
+        let inner = candidate.inner(pass.output);
+        let longest = |cuts: &[u32], outputs: &dyn Fn(Span) -> Span, inside: Span| {
+            cuts.windows(2)
+                .map(|cut| outputs(Span::new(cut[0], cut[1])).intersect(inside).len())
+                .max()
+                .map_or(1, |longest| i64::from(longest.max(1)))
+        };
+        // A group of a round in the middle stands for all.
+        let groups = candidate.layout.groups.count() as usize;
+        let round = excerpt.rounds[excerpt.rounds.len() / 2];
+        let of_round = &candidate.channel_groups[round * groups..(round + 1) * groups];
+        let k = of_round.iter().find(|k| !k.is_empty());
+        Self {
+            candidate,
+            conv,
+            positions,
+            source: tile,
+            inner,
+            k: k.copied().unwrap_or_default(),
+            taps: taps_of_residues(conv, candidate.layout.residues),
+            images: longest(&tile.n, &|span| span, pass.output.n),
+            rows: longest(&tile.y, &|span| conv.y.outputs(span), inner.y),
+            cols: longest(&tile.x, &|span| conv.x.outputs(span), inner.x),
+        }
+    }
+
+    /// Runs up to `most` steps of a PE.
+    fn run(&self, pe: usize, most: usize) -> Queues {
+        let candidate = self.candidate;
+        let pes = self.source.pes();
+        let rect = self
+            .source
+            .pe_rect(pe as u32 / pes.cols, pe as u32 % pes.cols);
+        let rows = Reach::of(&self.conv.y, rect.y, self.inner.y);
+        let cols = Reach::of(&self.conv.x, rect.x, self.inner.x);
+        let residues = candidate.layout.residues;
+        let inputs = self.positions.weights.inputs(self.k);
+        let mut queues = Queues::new(candidate.machine);
+        let mut weights: Vec<(i64, u32, u32)> = Vec::new();
+        for (number, at) in spread(inputs.len() as usize, CHANNELS)
+            .into_iter()
+            .enumerate()
+        {
+            // Other channels in every PE, so that together they see most of them.
+            let channel = inputs.begin + (at as u32 + pe as u32) % inputs.len();
+            let residue = number as u32 % residues.count();
+            let activations = self.positions.occupancy.positions(
+                candidate.layer.source.tensor,
+                candidate.layer.source.channels.begin + channel,
+                rect,
+                (residues, residue),
+            );
+            let taps = &self.taps[residue as usize];
+            weights.clear();
+            weights.extend(
+                self.positions
+                    .weights
+                    .of(channel, self.k)
+                    .filter(|(_, tap)| taps.len() == self.taps_in_all() || taps.contains(tap))
+                    .map(|(k, tap)| {
+                        let (r, s) = (tap / self.conv.x.kernel, tap % self.conv.x.kernel);
+                        (i64::from(k - self.k.begin), r, s)
+                    }),
+            );
+            if candidate.order == WeightOrder::Rsk {
+                weights.sort_by_key(|&(k, r, s)| (r, s, k));
+            }
+            let address = |&(n, y, x): &(u32, u32, u32), &(k, r, s): &(i64, u32, u32)| {
+                let (y, x) = (rows.output(y, r)?, cols.output(x, s)?);
+                let n = i64::from(n - rect.n.begin);
+                Some(((k * self.images + n) * self.rows + y) * self.cols + x)
+            };
+            queues.block(&activations, &weights, address, most);
+            if queues.steps >= most {
+                break;
+            }
+        }
+        queues
+    }
+
+    fn taps_in_all(&self) -> usize {
+        (self.conv.y.kernel * self.conv.x.kernel) as usize
+    }
+}
+
+/// The queues of one PE.
+struct Queues {
+    widths: (usize, usize),
+    banks: i64,
+    xor: bool,
+    depth: u64,
+    /// The present cycle, and by bank the cycle in which it will have retired what waits before it.
+    now: u64,
+    empty: Vec<u64>,
+    /// By bank, products of the present step.
+    arriving: Vec<u64>,
+    steps: usize,
+}
+
+impl Queues {
+    fn new(machine: &Machine) -> Self {
+        let pe = &machine.pe;
+        Self {
+            widths: (
+                pe.activations_per_vector as usize,
+                pe.weights_per_vector as usize,
+            ),
+            banks: i64::from(pe.banks),
+            xor: pe.bank_map == BankMap::Xor,
+            depth: u64::from(pe.queue_depth),
+            now: 0,
+            empty: vec![0; pe.banks as usize],
+            arriving: vec![0; pe.banks as usize],
+            steps: 0,
+        }
+    }
+
+    /// Runs the steps of a block, as long as there are fewer than `most` in all.
+    fn block<A, W>(
+        &mut self,
+        activations: &[A],
+        weights: &[W],
+        address: impl Fn(&A, &W) -> Option<i64>,
+        most: usize,
+    ) {
+        let mut touched: Vec<usize> = Vec::with_capacity(self.widths.0 * self.widths.1);
+        for activations in activations.chunks(self.widths.0) {
+            for weights in weights.chunks(self.widths.1) {
+                if self.steps >= most {
+                    return;
+                }
+                touched.clear();
+                for activation in activations {
+                    for weight in weights {
+                        let Some(address) = address(activation, weight) else {
+                            continue;
+                        };
+                        let bank = self.bank(address);
+                        if self.arriving[bank] == 0 {
+                            touched.push(bank);
+                        }
+                        self.arriving[bank] += 1;
                     }
                 }
-                let wait = waiting
-                    .iter()
-                    .zip(&arriving)
-                    .map(|(&waiting, &arriving)| match arriving {
-                        0 => 0,
-                        arriving if arriving > depth => waiting,
-                        arriving => (waiting + arriving).saturating_sub(depth),
-                    })
-                    .max()
-                    .unwrap_or(0);
-                for (waiting, &arriving) in waiting.iter_mut().zip(&arriving) {
-                    *waiting = (waiting.saturating_sub(wait) + arriving).saturating_sub(1);
-                }
-                stalls += wait;
-                steps += 1;
-                if steps == STEPS {
-                    break 'drawn;
-                }
+                self.step(&touched);
             }
         }
     }
-    stalls as f64 / steps as f64
-}
 
-/// Densities of the weights and of the source tile.
-fn densities(
-    candidate: &Candidate<'_>,
-    sizes: &BlockSizes,
-    conv: &IntConv,
-    tile: usize,
-) -> (f64, f64) {
-    let counted = sizes.groups.iter().zip(candidate.channel_groups);
-    let first = counted
-        .filter(|((_, blocks), _)| !blocks.is_empty())
-        .map(|((_, blocks), k)| (blocks.iter().map(|&b| u64::from(b)).sum::<u64>(), k.len()))
-        .next();
-    let (elements, outputs) = first.unwrap_or((0, 1));
-    let inputs = candidate.layer.source.channels.len() / conv.groups.max(1);
-    let taps = conv.y.kernel * conv.x.kernel;
-    let weights = elements as f64 / (f64::from(inputs) * f64::from(outputs * taps)).max(1.0);
-    let count = &candidate.counts[tile];
-    let held: u64 = count.per_pe().iter().sum();
-    let positions = candidate.layout.tiles[tile].rect().positions();
-    let all = positions as f64 * f64::from(count.channels());
-    (weights.min(1.0), (held as f64 / all.max(1.0)).min(1.0))
-}
+    fn bank(&self, address: i64) -> usize {
+        let address = if self.xor {
+            address ^ address.div_euclid(self.banks)
+        } else {
+            address
+        };
+        address.rem_euclid(self.banks) as usize
+    }
 
-/// Random numbers, the same on every run.
-struct Random(u64);
-
-impl Random {
-    fn hit(&mut self, share: f64) -> bool {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as f64) < share * (1u64 << 31) as f64
+    fn step(&mut self, touched: &[usize]) {
+        let waiting = |bank: &usize| self.empty[*bank].saturating_sub(self.now);
+        let wait = touched
+            .iter()
+            .map(|bank| {
+                let arriving = self.arriving[*bank];
+                if arriving > self.depth {
+                    waiting(bank)
+                } else {
+                    (waiting(bank) + arriving).saturating_sub(self.depth)
+                }
+            })
+            .max()
+            .unwrap_or(0);
+        self.now += wait;
+        for &bank in touched {
+            self.empty[bank] =
+                self.empty[bank].max(self.now) + std::mem::take(&mut self.arriving[bank]);
+        }
+        self.now += 1;
+        self.steps += 1;
     }
 }

@@ -8,12 +8,14 @@
 //! deliver part -> FIFO -> PEs run it when the round may begin -> last part of all groups: drain -> results to DRAM
 //! ```
 
-use super::{Candidate, Cost, Depth, banks, spread};
+use super::Candidate;
+use super::banks::step_cycles;
+use super::excerpt::Excerpt;
+use super::stream::{Blocks, Stream};
+use crate::map::contents::Columns;
 use crate::map::weights::BlockSizes;
-use scnn_isa::halo::Exchange;
-use scnn_isa::layer::Pass;
 use scnn_isa::machine::Drift;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// A round of a pass.
 struct Item {
@@ -32,38 +34,6 @@ struct Item {
     spill: u64,
 }
 
-/// A part of a weight block.
-#[derive(Clone, Copy)]
-struct Part {
-    item: usize,
-    /// Column of the source tile; none when the round has no weights.
-    column: Option<usize>,
-    vectors: u64,
-    bytes: u64,
-    first: bool,
-    last: bool,
-}
-
-/// The weight stream and the PEs of one PE group.
-#[derive(Default)]
-struct Stream {
-    /// Items whose parts are listed.
-    listed: usize,
-    waiting: VecDeque<Part>,
-    arrived: VecDeque<(Part, u64)>,
-    /// Vectors in the FIFOs, and when the last PE had finished them, as far as that is known.
-    held: VecDeque<(u64, Option<u64>)>,
-    /// How many of them are finished.
-    run: usize,
-    held_vectors: u64,
-    room: u64,
-    /// Parts asked for, and when the last one was.
-    requested: u64,
-    last_request: u64,
-    finish: Vec<u64>,
-    busiest: u64,
-}
-
 /// What else asks DRAM.
 #[derive(Clone, Copy)]
 enum Reason {
@@ -71,13 +41,24 @@ enum Reason {
     Result,
 }
 
+/// What happened to the oldest part that had arrived.
+#[derive(PartialEq, Eq)]
+enum Ran {
+    /// There was none, or its round may not begin.
+    Not,
+    /// It ran.
+    Part,
+    /// It ran, and its PE group has finished the round.
+    Round,
+}
+
 /// See the module.
-pub(super) struct TimeLine<'a, 'b> {
-    candidate: &'b Candidate<'a>,
-    sizes: &'a BlockSizes,
-    residues: usize,
-    /// The passes that are counted.
-    passes: Vec<Pass>,
+pub(super) struct TimeLine<'a> {
+    candidate: &'a Candidate<'a>,
+    excerpt: &'a Excerpt,
+    /// By pass, what the PEs hold of its tile.
+    columns: Vec<&'a Columns>,
+    blocks: Blocks<'a>,
     items: Vec<Item>,
     streams: Vec<Stream>,
     /// When the bus is free, in parts of a cycle in which it carries one vector.
@@ -103,35 +84,28 @@ pub(super) struct TimeLine<'a, 'b> {
     latest: u64,
     /// Outputs of the whole layer, by which results are shared among the drains.
     outputs: u64,
-    cost: Cost,
-    fifo_writes: u64,
-    iaram_reads: u64,
-    halo_hops: u64,
-    /// Cycles that a step takes, stalls included.
-    cycles_per_step: f64,
+    /// By pass: cycles that a step takes, stalls included.
+    step_cycles: Vec<f64>,
 }
 
-impl<'a, 'b> TimeLine<'a, 'b> {
-    pub(super) fn new(candidate: &'b Candidate<'a>, sizes: &'a BlockSizes, depth: Depth) -> Self {
+impl<'a> TimeLine<'a> {
+    pub(super) fn new(
+        candidate: &'a Candidate<'a>,
+        sizes: &'a BlockSizes,
+        excerpt: &'a Excerpt,
+    ) -> Self {
         let machine = candidate.machine;
-        let pe_groups = candidate.layout.groups.count() as usize;
+        let groups = candidate.layout.groups.count() as usize;
         let pes = candidate.layout.tiles[0].pes().count() as usize;
-        let all = candidate.passes.len();
-        let rounds = sizes.groups.len() / pe_groups;
-        let passes: Vec<Pass> = match depth {
-            Depth::Whole => candidate.passes.to_vec(),
-            Depth::Sampled(_) => spread(all, 3)
-                .into_iter()
-                .map(|pass| candidate.passes[pass])
-                .collect(),
-        };
-        let loads = candidate.traffic.loads && depth == Depth::Whole;
-        let items = (0..passes.len())
+        let residues = candidate.layout.residues.count() as usize;
+        let passes = &excerpt.passes;
+        let loads = candidate.traffic.loads && excerpt.whole;
+        let items: Vec<Item> = (0..passes.len())
             .flat_map(|pass| {
-                depth.rounds(rounds).into_iter().map(move |round| Item {
+                excerpt.rounds.iter().map(move |&round| Item {
                     pass,
                     round,
-                    running: pe_groups,
+                    running: groups,
                     begun: None,
                     finished: 0,
                     drained: None,
@@ -139,16 +113,31 @@ impl<'a, 'b> TimeLine<'a, 'b> {
                 })
             })
             .collect();
-        let stream = || Stream {
-            finish: vec![0; pes],
-            ..Stream::default()
+        let blocks = Blocks {
+            sizes,
+            rounds: items.iter().map(|item| item.round).collect(),
+            groups,
+            first_columns: sizes
+                .groups
+                .iter()
+                .map(|(first, _)| candidate.first_column(*first, residues))
+                .collect(),
+            format: machine.weight_format(),
+            width: machine.pe.weights_per_vector,
+            fifo: machine.fifo_elements(),
         };
         Self {
             candidate,
-            sizes,
-            residues: candidate.layout.residues.count() as usize,
+            excerpt,
+            columns: passes
+                .iter()
+                .map(|&pass| &candidate.tile(pass).columns)
+                .collect(),
             items,
-            streams: (0..pe_groups).map(|_| stream()).collect(),
+            streams: (0..groups)
+                .map(|group| Stream::new(group, pes, &blocks))
+                .collect(),
+            blocks,
             bus: 0,
             cycles_per_byte: 1.0 / machine.dram_bytes_per_cycle(),
             weights_free: 0.0,
@@ -170,26 +159,17 @@ impl<'a, 'b> TimeLine<'a, 'b> {
                 .map(|pass| pass.output.positions())
                 .sum::<u64>()
                 * u64::from(candidate.layer.destination.channels.len()),
-            cost: Cost::default(),
-            fifo_writes: 0,
-            iaram_reads: 0,
-            halo_hops: 0,
-            cycles_per_step: 1.0 + banks::stalls_per_step(candidate, sizes),
-            passes,
+            step_cycles: step_cycles(candidate, excerpt),
         }
     }
 
-    pub(super) fn run(mut self) -> Cost {
+    /// Cycles from the layer's begin to its end.
+    pub(super) fn run(mut self) -> u64 {
         self.progress();
         loop {
             let request = self.requests.first_key_value();
             let request = request.map(|(&(ready, _), _)| ready.max(self.bulk_free.ceil() as u64));
-            let delivery = (0..self.streams.len())
-                .filter_map(|index| {
-                    let at = self.next_delivery(index)?;
-                    Some((at, self.streams[index].requested, index))
-                })
-                .min();
+            let delivery = self.next_delivery();
             let before = |at: u64| delivery.is_none_or(|(other, ..)| at <= other);
             match (self.in_service, request, delivery) {
                 (Some((_, end, _)), _, _) if before(end.ceil() as u64) => self.served(),
@@ -199,60 +179,44 @@ impl<'a, 'b> TimeLine<'a, 'b> {
             }
         }
         debug_assert!(self.items.iter().all(|item| item.running == 0));
-        self.finish()
+        self.extrapolated()
     }
 
-    /// Scales what was counted to the whole layer and adds what a sample leaves out.
-    fn finish(mut self) -> Cost {
+    /// Scales the time to the whole layer and adds the loads that a sample leaves out.
+    fn extrapolated(&self) -> u64 {
         let candidate = self.candidate;
-        let rounds = self.sizes.groups.len() / self.streams.len();
-        let all = candidate.passes.len() * rounds;
-        let scale = all as f64 / self.items.len().max(1) as f64;
-        let scaled = |value: u64| (value as f64 * scale).round() as u64;
         let array = self.items.iter().map(|item| item.finished).max();
         let array = array.unwrap_or(0);
         let tail = self.latest.saturating_sub(array);
-        for value in [
-            &mut self.cost.steps,
-            &mut self.cost.pairs,
-            &mut self.cost.bus_vectors,
-            &mut self.cost.drain_cycles,
-            &mut self.cost.weight_bytes,
-            &mut self.fifo_writes,
-            &mut self.iaram_reads,
-            &mut self.halo_hops,
-        ] {
-            *value = scaled(*value);
+        let cycles = (array as f64 * self.excerpt.scale).round() as u64 + tail;
+        if self.loads || !candidate.traffic.loads {
+            return cycles;
         }
-        let mut cycles = scaled(array) + tail;
-        let mut bytes = self.cost.weight_bytes
-            + candidate.traffic.result_bytes
-            + candidate.traffic.operand_bytes
-            + candidate.traffic.spilled_bytes * all as u64;
-        let mut load_cycles = 0;
-        for pass in 0..candidate.passes.len() {
-            let load = candidate.load(pass);
-            load_cycles += load.0;
-            bytes += load.1;
+        let passes = candidate.passes.len();
+        let loads: u64 = (0..passes).map(|pass| candidate.load(pass).0).sum();
+        if candidate.traffic.overlapped {
+            cycles.max(loads) + loads / passes as u64
+        } else {
+            cycles + loads
         }
-        if candidate.traffic.loads && !self.loads {
-            cycles = if candidate.traffic.overlapped {
-                cycles.max(load_cycles) + load_cycles / candidate.passes.len() as u64
-            } else {
-                cycles + load_cycles
-            };
+    }
+
+    /// The stream that can ask for a part first, when, and how many it asked for before.
+    fn next_delivery(&mut self) -> Option<(u64, u64, usize)> {
+        let capacity = u64::from(self.candidate.machine.weights.fifo_vectors);
+        let mut first: Option<(u64, u64, usize)> = None;
+        for (index, stream) in self.streams.iter_mut().enumerate() {
+            if stream.changed {
+                stream.look_for_room(capacity);
+            }
+            if let Some(ready) = stream.ready {
+                let key = (ready, stream.requested, index);
+                if first.is_none_or(|first| key < first) {
+                    first = Some(key);
+                }
+            }
         }
-        let energy = &candidate.machine.energy;
-        let mut cost = self.cost;
-        cost.dram_cycles = candidate.dram_cycles(bytes);
-        cost.cycles = cycles.max(cost.drain_cycles).max(cost.dram_cycles);
-        cost.energy_pj = candidate.dram_energy(bytes)
-            + cost.pairs as f64 * (energy.multiply.pj + energy.coordinate.pj)
-            + cost.steps as f64 * energy.fifo_read_vector.pj
-            + self.fifo_writes as f64 * energy.fifo_write_vector.pj
-            + self.iaram_reads as f64 * energy.iaram_read_vector.pj
-            + self.halo_hops as f64 * energy.halo_sum.pj;
-        cost
+        first
     }
 
     /// Does everything whose time is known.
@@ -260,8 +224,7 @@ impl<'a, 'b> TimeLine<'a, 'b> {
         loop {
             let mut changed = self.advance_mover();
             for index in 0..self.streams.len() {
-                self.list_parts(index);
-                while self.run_part(index) {
+                while self.run_part(index) != Ran::Not {
                     changed = true;
                 }
             }
@@ -271,106 +234,24 @@ impl<'a, 'b> TimeLine<'a, 'b> {
         }
     }
 
-    /// Lists the parts of the next rounds, so that a stream has one to deliver while there are any.
-    fn list_parts(&mut self, index: usize) {
-        while self.streams[index].waiting.is_empty()
-            && self.streams[index].listed < self.items.len()
-        {
-            let number = self.streams[index].listed;
-            self.streams[index].listed += 1;
-            self.list_item(index, number);
-        }
-    }
-
-    fn list_item(&mut self, index: usize, number: usize) {
-        let machine = self.candidate.machine;
-        let format = machine.weight_format();
-        let (width, fifo) = (machine.pe.weights_per_vector, machine.fifo_elements());
-        let group = self.items[number].round * self.streams.len() + index;
-        let (first, blocks) = &self.sizes.groups[group];
-        let offset = (self.candidate.layer.source.channels.begin + first) as usize * self.residues;
-        let mut carried = 0;
-        let pass = self.passes[self.items[number].pass];
-        let columns = &self.candidate.columns[pass.source_tile as usize];
-        let waiting = &mut self.streams[index].waiting;
-        let mut part = |vectors, bytes, column| {
-            waiting.push_back(Part {
-                item: number,
-                column,
-                vectors,
-                bytes,
-                first: false,
-                last: false,
-            });
-        };
-        for (at, &elements) in blocks.iter().enumerate() {
-            let bytes = format.block_bytes(u64::from(elements));
-            self.cost.weight_bytes += bytes;
-            carried += bytes;
-            if elements == 0 {
-                continue;
-            }
-            self.cost.pairs += u64::from(elements) * u64::from(columns.elements[offset + at]);
-            for begin in (0..elements).step_by(fifo as usize) {
-                let vectors = u64::from((elements - begin).min(fifo).div_ceil(width));
-                self.cost.bus_vectors += vectors;
-                part(vectors, std::mem::take(&mut carried), Some(offset + at));
-            }
-        }
-        if waiting.is_empty() {
-            waiting.push_back(Part {
-                item: number,
-                column: None,
-                vectors: 0,
-                bytes: carried,
-                first: false,
-                last: false,
-            });
-        }
-        if let Some(part) = waiting.front_mut() {
-            part.first = true;
-        }
-        if let Some(part) = waiting.back_mut() {
-            part.last = true;
-        }
-    }
-
-    /// When the next part of a stream can be asked for, if that is known.
-    fn next_delivery(&mut self, index: usize) -> Option<u64> {
-        let capacity = u64::from(self.candidate.machine.weights.fifo_vectors);
-        let stream = &mut self.streams[index];
-        let vectors = stream.waiting.front()?.vectors;
-        while stream.held_vectors + vectors > capacity {
-            let &(oldest, finished) = stream.held.front()?;
-            stream.room = stream.room.max(finished?);
-            stream.held_vectors -= oldest;
-            stream.run -= 1;
-            stream.held.pop_front();
-        }
-        Some(stream.room.max(stream.last_request))
-    }
-
     fn deliver(&mut self, ready: u64, index: usize) {
-        let Some(part) = self.streams[index].waiting.pop_front() else {
+        let Some(part) = self.streams[index].next else {
             return;
         };
-        self.fifo_writes += part.vectors * self.streams[index].finish.len() as u64;
         let width = u64::from(self.candidate.machine.weights.bus_vectors_per_cycle.max(1));
         self.bus = self.bus.max(ready * width) + part.vectors;
         let by_bus = self.bus.div_ceil(width);
         let arrival = by_bus.max(self.ask_weights(ready, part.bytes as f64));
-        let stream = &mut self.streams[index];
-        stream.last_request = ready;
-        stream.requested += 1;
-        stream.held.push_back((part.vectors, None));
-        stream.held_vectors += part.vectors;
-        stream.arrived.push_back((part, arrival));
-        self.list_parts(index);
-        let mut ended = false;
-        while self.run_part(index) {
-            ended |= self.streams[index].arrived.is_empty();
+        self.streams[index].deliver(part, ready, arrival, index, &self.blocks);
+        let mut finished = false;
+        loop {
+            match self.run_part(index) {
+                Ran::Not => break,
+                Ran::Part => {}
+                Ran::Round => finished = true,
+            }
         }
-        if part.last || ended {
+        if finished {
             self.progress();
         }
     }
@@ -422,51 +303,35 @@ impl<'a, 'b> TimeLine<'a, 'b> {
         Some(bound)
     }
 
-    /// Runs the oldest part that has arrived on the PEs of a group; whether it could.
-    fn run_part(&mut self, index: usize) -> bool {
+    /// Runs the oldest part that has arrived on the PEs of a group, if its round may begin.
+    fn run_part(&mut self, index: usize) -> Ran {
         let Some(&(part, arrival)) = self.streams[index].arrived.front() else {
-            return false;
+            return Ran::Not;
         };
         if part.first {
             let Some(bound) = self.bound(part.item) else {
-                return false;
+                return Ran::Not;
             };
             self.open(index, part.item, bound.max(arrival));
         }
         let stream = &mut self.streams[index];
         stream.arrived.pop_front();
         if let Some(column) = part.column {
-            let pass = self.passes[self.items[part.item].pass];
-            let columns = &self.candidate.columns[pass.source_tile as usize];
-            let (mut busy, mut read) = (0, 0);
-            for &(pe, activations) in columns.of_column(column) {
-                let finish = &mut stream.finish[usize::from(pe)];
-                let steps = part.vectors * u64::from(activations);
-                let cycles = (steps as f64 * self.cycles_per_step).round() as u64;
-                *finish = (*finish).max(arrival) + cycles;
-                stream.busiest = stream.busiest.max(*finish);
-                busy += steps;
-                read += u64::from(activations);
-            }
-            self.cost.steps += busy;
-            self.iaram_reads += read;
+            let pass = self.items[part.item].pass;
+            let held = self.columns[pass].column(column);
+            stream.run(arrival, held, part.vectors as f64 * self.step_cycles[pass]);
         }
-        let finished = stream.busiest.max(arrival);
-        stream.held[stream.run].1 = Some(finished);
-        stream.run += 1;
+        stream.finish_part(arrival);
         if part.last {
             self.close(index, part.item);
+            return Ran::Round;
         }
-        true
+        Ran::Part
     }
 
     /// A round begins on a PE group.
     fn open(&mut self, index: usize, number: usize, begin: u64) {
-        let stream = &mut self.streams[index];
-        for finish in &mut stream.finish {
-            *finish = (*finish).max(begin);
-            stream.busiest = stream.busiest.max(*finish);
-        }
+        self.streams[index].wait_until(begin);
         let spilled = self.candidate.traffic.spilled_bytes;
         if spilled > 0 && self.items[number].begun.is_none() {
             self.items[number].spill = self.ask_bulk(begin, spilled as f64);
@@ -476,16 +341,12 @@ impl<'a, 'b> TimeLine<'a, 'b> {
 
     /// A PE group has finished a round.
     fn close(&mut self, index: usize, number: usize) {
-        let spill = self.items[number].spill;
-        let stream = &mut self.streams[index];
-        let mut finished = 0;
-        for finish in &mut stream.finish {
-            *finish = (*finish).max(spill);
-            finished = finished.max(*finish);
-        }
-        stream.busiest = stream.busiest.max(finished);
         let item = &mut self.items[number];
-        item.finished = item.finished.max(finished);
+        let stream = &mut self.streams[index];
+        if item.spill > 0 {
+            stream.wait_until(item.spill);
+        }
+        item.finished = item.finished.max(stream.finished());
         item.running -= 1;
         if item.running == 0 {
             self.drain(number);
@@ -499,30 +360,10 @@ impl<'a, 'b> TimeLine<'a, 'b> {
             (item.pass, item.round, item.finished)
         };
         let candidate = self.candidate;
-        let machine = candidate.machine;
-        let pass = self.passes[pass_index];
-        let tile = &candidate.layout.tiles[pass.source_tile as usize];
-        let exchange = candidate
-            .layer
-            .conv
-            .as_ref()
-            .map_or_else(Exchange::default, |conv| {
-                Exchange::along((&conv.y, &conv.x), tile, candidate.inner(pass.output))
-            });
-        let groups = self.streams.len();
-        let outputs = candidate.channel_groups[round * groups..(round + 1) * groups]
-            .iter()
-            .map(|k| u64::from(k.len()));
-        let (most, sum) = (
-            outputs.clone().max().unwrap_or(0),
-            outputs.clone().sum::<u64>(),
-        );
-        let cycles = (exchange.busiest_link * most)
-            .div_ceil(u64::from(machine.ppu.halo_sums_per_cycle))
-            + (exchange.most_owned * most).div_ceil(u64::from(machine.ppu.lanes));
-        self.halo_hops += exchange.hops * sum;
-        self.cost.drain_cycles += cycles;
-        let share = (sum * pass.output.positions()) as f64 / self.outputs.max(1) as f64;
+        let (most, sum) = candidate.outputs_of_round(round);
+        let cycles = candidate.drain_cycles(&self.excerpt.exchanges[pass_index], most);
+        let positions = self.excerpt.passes[pass_index].output.positions();
+        let share = (sum * positions) as f64 / self.outputs.max(1) as f64;
         let begin = self.ppu_free.max(finished);
         let operand = self.ask_bulk(begin, candidate.traffic.operand_bytes as f64 * share);
         let end = (begin + cycles).max(operand);
@@ -544,7 +385,7 @@ impl<'a, 'b> TimeLine<'a, 'b> {
 
     /// Asks for the next tile, if what its place waits for is known.
     fn advance_mover(&mut self) -> bool {
-        if self.mover_busy || self.next_load == self.passes.len() {
+        if self.mover_busy || self.next_load == self.excerpt.passes.len() {
             return false;
         }
         // One place: not before the pass before has read it; two: the one before that.
@@ -563,7 +404,9 @@ impl<'a, 'b> TimeLine<'a, 'b> {
         let pass = self.next_load;
         self.next_load += 1;
         self.mover_busy = true;
-        let (cycles, fullest) = self.candidate.load_cycles(pass);
+        let tile = self.candidate.tile(self.candidate.passes[pass]);
+        let cycles = tile.bytes as f64 * self.cycles_per_byte;
+        let fullest = tile.fullest;
         let ready = self.mover_free.max(free);
         self.request(ready, cycles, Reason::Load { pass, fullest });
         true

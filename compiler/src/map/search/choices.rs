@@ -5,10 +5,10 @@
 
 use super::{ORDER, Search, excess, fullest};
 use crate::map::candidates::{balanced_groups, cuts, estimate, group_sizes};
-use crate::map::cost::{Candidate, Columns, Cost, Depth, Traffic};
-use crate::map::occupancy::Contents;
+use crate::map::contents::Contents;
+use crate::map::cost::{Bounded, Candidate, Cost, Depth, Traffic};
 use crate::map::tiling::{Cut, Cutter, accumulators, largest_part, passes};
-use crate::map::weights::{BlockSizes, taps_of_residues};
+use crate::map::weights::BlockSizes;
 use crate::map::{LayerMapping, Objective};
 use crate::quantise::{IntLayer, Step};
 use scnn_isa::ids::TensorId;
@@ -23,11 +23,17 @@ const COUNTED: usize = 8;
 /// Cuts of a tensor that are counted, of those expected to fit a RAM and beside the best of every number of PE groups.
 const COUNTED_RESIDENT: usize = 4;
 
+/// A cut is counted when it is estimated to take at most so many times the cycles of the best.
+const FAR: f64 = 1.4;
+
 /// Cuts of a tensor that are costed whole for each place when mapping.
 pub const WHOLE: usize = 4;
 
 /// Rounds of a pass in a sample.
 const SAMPLE: u32 = 4;
+
+/// A cut is looked at closely if its least cost, as far as it was bounded, is below the best by this factor.
+const SLACK: f64 = 1.15;
 
 /// Where a tensor is assumed to live while its cut is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,10 +143,9 @@ struct Counted {
     cut: Cut,
     layout: Layout,
     contents: Arc<Contents>,
-    columns: Vec<Columns>,
 }
 
-type SizesOfGroups = BTreeMap<(usize, [u32; 2], Vec<Span>), Arc<BlockSizes>>;
+type SizesOfGroups = BTreeMap<(usize, [[u32; 2]; 2], Depth, Vec<Span>), Arc<BlockSizes>>;
 
 /// Less than this share of the paper's cycles must a grouping of its own cut take to replace the paper's.
 const GAIN: f64 = 0.998;
@@ -188,14 +193,24 @@ impl<'a> Chooser<'a> {
             cuts.push(paper);
         }
         let (mut sizes, mut samples) = (SizesOfGroups::new(), SizesOfGroups::new());
-        let mut sampled: Vec<(Counted, Choice)> = cuts
-            .into_iter()
-            .map(|cut| {
-                let counted = self.counted(&cutter, tensor, cut);
-                let choice = self.choice(&counted, &readers, &mut samples);
-                (counted, choice)
-            })
-            .collect();
+        let mut sampled: Vec<(Counted, Choice)> = Vec::new();
+        // What the best so far costs wherever the tensor lives; a cut that costs clearly more is left out.
+        let mut limit = f64::INFINITY;
+        for cut in cuts {
+            let counted = self.counted(&cutter, tensor, cut);
+            let limit_here = if paper == Some(cut) {
+                f64::INFINITY
+            } else {
+                limit * SLACK
+            };
+            let Some(choice) = self.choice(&counted, &readers, &mut samples, limit_here) else {
+                continue;
+            };
+            if whole == WHOLE {
+                limit = limit.min(choice.score(search.objective, Place::Streamed));
+            }
+            sampled.push((counted, choice));
+        }
         // The best for either place are looked at whole.
         let mut best: Vec<usize> = Vec::new();
         for place in [Place::Resident, Place::Streamed] {
@@ -243,11 +258,14 @@ impl<'a> Chooser<'a> {
         };
         let mut cuts: Vec<Cut> = Vec::new();
         let (mut resident, mut groups) = (0, Vec::new());
-        for (number, (_, cut)) in ranked.iter().enumerate() {
-            let mut wanted = number < COUNTED;
+        let (best, mut best_resident) = (ranked.first().map_or(0.0, |(best, _)| *best), None);
+        for (number, (estimate, cut)) in ranked.iter().enumerate() {
+            let mut wanted = number < COUNTED && *estimate <= best * FAR;
             let count = cut.groups.count();
             let new = !groups.contains(&count);
-            if (resident < COUNTED_RESIDENT || new) && fits(cut) {
+            let near = best_resident.is_none_or(|best: f64| *estimate <= best * FAR);
+            if (resident < COUNTED_RESIDENT || new) && near && fits(cut) {
+                best_resident.get_or_insert(*estimate);
                 resident += 1;
                 groups.push(count);
                 wanted = true;
@@ -272,63 +290,56 @@ impl<'a> Chooser<'a> {
     fn counted(&self, cutter: &Cutter<'_>, tensor: TensorId, cut: Cut) -> Counted {
         let layout = cutter.layout(cut);
         let contents = self.search.contents(tensor, &layout);
-        let width = self.search.machine.pe.activations_per_vector;
-        let counts = contents.counts.iter();
-        let columns = counts.map(|c| Columns::of(c, width)).collect();
         Counted {
             cut,
             layout,
             contents,
-            columns,
         }
     }
 
-    /// The best grouping for every reader under a cut.
+    /// The best grouping for every reader under a cut; none if a reader alone exceeds `limit`.
     fn choice(
         &self,
         counted: &Counted,
         readers: &[(usize, &IntLayer)],
         samples: &mut SizesOfGroups,
-    ) -> Choice {
+        limit: f64,
+    ) -> Option<Choice> {
         let search = self.search;
         let machine = search.machine;
         let readers = readers
             .iter()
-            .map(|&(step, layer)| self.reader(counted, step, layer, samples))
-            .collect();
+            .map(|&(step, layer)| self.reader(counted, step, layer, samples, limit))
+            .collect::<Option<_>>()?;
         let contents = &counted.contents;
         let (whole, tile) = fullest(contents);
         let format = machine.activation_format();
-        let width = machine.pe.activations_per_vector;
         let per_cycle = machine.dram_bytes_per_cycle();
         let (mut loads, mut bytes, mut vectors) = (Vec::new(), 0, 0);
-        for count in &contents.counts {
-            let of_tile = count.bytes(format);
-            let per_pe = count.vectors_per_pe(width);
-            let fullest = per_pe.iter().copied().max().unwrap_or(0);
-            loads.push(((of_tile as f64 / per_cycle).ceil() as u64).max(fullest));
-            bytes += of_tile;
-            vectors += per_pe.iter().sum::<u64>();
+        for tile in &contents.tiles {
+            loads.push(((tile.bytes as f64 / per_cycle).ceil() as u64).max(tile.fullest));
+            bytes += tile.bytes;
+            vectors += tile.vectors;
         }
         let spilled = contents
-            .held
+            .tiles
             .iter()
-            .map(|held| excess(held, search.ram()))
+            .map(|tile| excess(&tile.held, search.ram()))
             .max()
             .unwrap_or(0);
         let replicas = f64::from(counted.layout.groups.count());
-        Choice {
+        Some(Choice {
             cut: counted.cut,
             layout: counted.layout.clone(),
             contents: Arc::clone(contents),
             readers,
             fits: whole <= search.ram(),
-            overlapped: contents.counts.len() > 1 && tile <= search.ram(),
+            overlapped: contents.tiles.len() > 1 && tile <= search.ram(),
             loads,
             bytes,
             spilled_bytes: spilled * u64::from(format.element_bits()) / 8,
             write_pj: vectors as f64 * replicas * machine.energy.oaram_write_vector.pj,
-        }
+        })
     }
 
     fn reader(
@@ -337,7 +348,8 @@ impl<'a> Chooser<'a> {
         step: usize,
         layer: &IntLayer,
         samples: &mut SizesOfGroups,
-    ) -> Reader {
+        limit: f64,
+    ) -> Option<Reader> {
         let depth = Depth::Sampled(SAMPLE);
         let search = self.search;
         let passes = passes(counted.cut.parts, search.network, layer);
@@ -349,25 +361,26 @@ impl<'a> Chooser<'a> {
                 channel_groups: Vec::new(),
                 order: ORDER,
             };
-            let cost = self.cost(counted, layer, &mapping, None, depth);
-            return Reader {
+            let cost = self
+                .candidate(counted, step, layer, &mapping, None)
+                .cost(depth);
+            return Some(Reader {
                 step,
                 mapping,
                 cost,
-            };
+            });
         };
         let needed = accumulators(&counted.layout, layer, &passes).max(1);
         let most = u64::from(search.machine.accumulator_entries()) / needed;
         let per_conv = layer.destination.channels.len() / conv.groups;
         let pe_groups = counted.cut.groups.count();
-        let mut tried: Vec<Vec<Span>> = Vec::new();
-        let mut best: Option<(f64, Reader)> = None;
+        let mut tried: Vec<(LayerMapping, Option<Arc<BlockSizes>>)> = Vec::new();
         for kc in group_sizes(most.min(0xffff) as u32, per_conv) {
             let groups = balanced_groups(&search.per_output[step], conv.groups, pe_groups, kc);
-            if tried.contains(&groups) || groups.len() as u64 / u64::from(pe_groups) > 0xffff {
+            let known = |(mapping, _): &(LayerMapping, _)| mapping.channel_groups == groups;
+            if tried.iter().any(known) || groups.len() as u64 / u64::from(pe_groups) > 0xffff {
                 continue;
             }
-            tried.push(groups.clone());
             let mapping = LayerMapping {
                 passes: passes.clone(),
                 pe_groups: counted.cut.groups,
@@ -376,19 +389,42 @@ impl<'a> Chooser<'a> {
                 order: ORDER,
             };
             let sizes = self.sizes(step, &mapping, counted.cut.residues, depth, samples);
-            let cost = self.cost(counted, layer, &mapping, sizes.as_deref(), depth);
+            tried.push((mapping, sizes));
+        }
+        let candidates: Vec<Candidate<'_>> = tried
+            .iter()
+            .map(|(mapping, sizes)| self.candidate(counted, step, layer, mapping, sizes.as_deref()))
+            .collect();
+        let mut bounded: Vec<(f64, usize, Bounded<'_>)> = candidates
+            .iter()
+            .enumerate()
+            .map(|(index, candidate)| {
+                let bounded = candidate.bounded(depth);
+                (search.objective.score(&bounded.least), index, bounded)
+            })
+            .collect();
+        // Most promising first: the rest need not be costed once the least of the next exceeds the best.
+        bounded.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        if bounded.first().is_some_and(|(least, ..)| *least > limit) {
+            return None;
+        }
+        let mut best: Option<(f64, usize, Cost)> = None;
+        for (least, index, bounded) in bounded {
+            if best.as_ref().is_some_and(|(best, ..)| least >= *best) {
+                break;
+            }
+            let cost = bounded.cost();
             let score = search.objective.score(&cost);
-            if best.as_ref().is_none_or(|(least, _)| score < *least) {
-                let reader = Reader {
-                    step,
-                    mapping,
-                    cost,
-                };
-                best = Some((score, reader));
+            if best.as_ref().is_none_or(|(best, ..)| score < *best) {
+                best = Some((score, index, cost));
             }
         }
-        best.expect("a group of one channel fits wherever its cut does")
-            .1
+        let (_, index, cost) = best.expect("a group of one channel fits wherever its cut does");
+        Some(Reader {
+            step,
+            mapping: tried.swap_remove(index).0,
+            cost,
+        })
     }
 
     /// Under the paper's cut, readers keep the paper's grouping unless another gains something.
@@ -403,11 +439,7 @@ impl<'a> Chooser<'a> {
             let Some(paper) = self.search.paper_layers.get(step).and_then(Option::as_ref) else {
                 continue;
             };
-            let blocks = layer
-                .conv
-                .as_ref()
-                .and_then(|_| self.sizes(step, paper, counted.cut.residues, Depth::Whole, sizes));
-            let cost = self.cost(counted, layer, paper, blocks.as_deref(), Depth::Whole);
+            let cost = self.whole(counted, step, layer, paper, sizes);
             let objective = self.search.objective;
             if objective.score(&reader.cost) > objective.score(&cost) * GAIN {
                 reader.mapping = paper.clone();
@@ -425,25 +457,27 @@ impl<'a> Chooser<'a> {
         sizes: &mut SizesOfGroups,
     ) {
         for (reader, &(step, layer)) in choice.readers.iter_mut().zip(readers) {
-            let blocks = layer.conv.as_ref().and_then(|_| {
-                self.sizes(
-                    step,
-                    &reader.mapping,
-                    counted.cut.residues,
-                    Depth::Whole,
-                    sizes,
-                )
-            });
-            reader.cost = self.cost(
-                counted,
-                layer,
-                &reader.mapping,
-                blocks.as_deref(),
-                Depth::Whole,
-            );
+            reader.cost = self.whole(counted, step, layer, &reader.mapping, sizes);
         }
     }
 
+    /// The cost of a reader under a mapping, all of it counted.
+    fn whole(
+        &self,
+        counted: &Counted,
+        step: usize,
+        layer: &IntLayer,
+        mapping: &LayerMapping,
+        sizes: &mut SizesOfGroups,
+    ) -> Cost {
+        let residues = counted.cut.residues;
+        let depth = self.search.depth(step, mapping, residues);
+        let blocks = self.sizes(step, mapping, residues, depth, sizes);
+        self.candidate(counted, step, layer, mapping, blocks.as_deref())
+            .cost(depth)
+    }
+
+    /// The weight blocks of a layer, counted once for every grouping.
     fn sizes(
         &self,
         step: usize,
@@ -452,44 +486,36 @@ impl<'a> Chooser<'a> {
         depth: Depth,
         known: &mut SizesOfGroups,
     ) -> Option<Arc<BlockSizes>> {
-        let Step::Layer(layer) = &self.search.network.steps[step] else {
-            return None;
-        };
-        let (weights, conv) = (self.search.weights[step].as_ref()?, layer.conv.as_ref()?);
-        let key = (step, residues.into(), mapping.channel_groups.clone());
-        let sizes = known.entry(key).or_insert_with(|| {
-            let rounds = depth.rounds(mapping.rounds() as usize);
-            let pe_groups = mapping.pe_groups.count() as usize;
-            Arc::new(weights.sizes_of(
-                &mapping.channel_groups,
-                mapping.order,
-                &taps_of_residues(conv, residues),
-                self.search.machine.weight_format(),
-                |group| rounds.binary_search(&(group / pe_groups)).is_ok(),
-            ))
-        });
-        Some(Arc::clone(sizes))
+        // Of a sample, the rounds are counted, which the PE groups make of the output-channel groups.
+        let grids = [residues, mapping.pe_groups].map(Into::into);
+        let key = (step, grids, depth, mapping.channel_groups.clone());
+        if let Some(sizes) = known.get(&key) {
+            return Some(Arc::clone(sizes));
+        }
+        let sizes = Arc::new(self.search.sizes(step, mapping, residues, depth)?);
+        known.insert(key, Arc::clone(&sizes));
+        Some(sizes)
     }
 
-    fn cost(
-        &self,
-        counted: &Counted,
-        layer: &IntLayer,
-        mapping: &LayerMapping,
-        sizes: Option<&BlockSizes>,
-        depth: Depth,
-    ) -> Cost {
-        let candidate = Candidate {
+    fn candidate<'b>(
+        &'b self,
+        counted: &'b Counted,
+        step: usize,
+        layer: &'b IntLayer,
+        mapping: &'b LayerMapping,
+        sizes: Option<&'b BlockSizes>,
+    ) -> Candidate<'b> {
+        Candidate {
             machine: self.search.machine,
             layer,
             layout: &counted.layout,
             passes: &mapping.passes,
-            counts: &counted.contents.counts,
-            columns: &counted.columns,
+            contents: &counted.contents,
             channel_groups: &mapping.channel_groups,
+            order: mapping.order,
             sizes,
             traffic: Traffic::default(),
-        };
-        candidate.cost(depth)
+            positions: self.search.positions(step),
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Which choice every tensor takes: a greedy start, then one tensor at a time.
 
 use super::choices::{Choice, Place};
-use super::{Draft, Known, Mapped, Search, total};
-use crate::map::cost::Cost;
+use super::{Draft, Known, Mapped, ORDER, OTHER_ORDER, Search, total};
+use crate::map::LayerMapping;
+use crate::map::cost::{Cost, Traffic};
 use crate::map::residency::{Residency, lifetimes};
 use crate::quantise::{Quantised, Step};
 use scnn_isa::ids::TensorId;
@@ -46,13 +47,54 @@ type Chosen = Vec<Option<usize>>;
 impl Problem<'_> {
     /// The best mapping found; none when every one has a layer that is slower than under the paper's.
     pub fn solve(&self) -> Option<Mapped> {
-        let mut known = Known::new();
+        let mut known = self.known();
         let (chosen, places) = match self.start(&mut known) {
             Some(start) => start,
             None => self.as_the_paper(&mut known)?,
         };
-        let (draft, costs) = self.improve(chosen, &places, &mut known);
+        let (chosen, draft, costs) = self.improve(chosen, &places, &mut known);
+        let (mut draft, mut costs) = self.spill(&chosen, draft, costs, &mut known);
+        self.reorder(&mut draft, &mut costs);
         Some(draft.mapped(costs))
+    }
+
+    /// The costs that the choices were found by: of layers that move nothing.
+    fn known(&self) -> Known {
+        let mut known = Known::new();
+        for choices in self.choices {
+            for (number, choice) in choices.iter().enumerate() {
+                for reader in &choice.readers {
+                    known.insert((reader.step, Some(number), Traffic::default()), reader.cost);
+                }
+            }
+        }
+        known
+    }
+
+    /// Linearises the weights of a layer in the other order where that is shorter, in placeholders or in the queues of the
+    /// banks. A layer's order concerns nobody else.
+    fn reorder(&self, draft: &mut Draft, costs: &mut [Option<Cost>]) {
+        let mut other = draft.clone();
+        let mut steps = Vec::new();
+        for (step, mapping) in other.layers.iter_mut().enumerate() {
+            if let (Some(mapping), Step::Layer(layer)) = (mapping, &self.search.network.steps[step])
+                && layer
+                    .conv
+                    .as_ref()
+                    .is_some_and(|conv| conv.y.kernel * conv.x.kernel > 1)
+                && mapping.order == ORDER
+            {
+                mapping.order = OTHER_ORDER;
+                steps.push(step);
+            }
+        }
+        let score = |cost: &Cost| self.search.objective.score(cost);
+        for (step, cost) in self.search.predict_steps(&other.view(), &steps) {
+            if costs[step].is_none_or(|present| score(&cost) < score(&present) * GAIN) {
+                draft.layers[step].clone_from(&other.layers[step]);
+                costs[step] = Some(cost);
+            }
+        }
     }
 
     /// The best choice of every tensor for its place, without those that make layers slower.
@@ -118,7 +160,7 @@ impl Problem<'_> {
         mut chosen: Chosen,
         places: &[Place],
         known: &mut Known,
-    ) -> (Draft, Vec<Option<Cost>>) {
+    ) -> (Chosen, Draft, Vec<Option<Cost>>) {
         let objective = self.search.objective;
         let mut draft = self.compose(&chosen);
         let mut costs = self.search.predict_known(&draft, &chosen, known);
@@ -156,7 +198,38 @@ impl Problem<'_> {
                 break;
             }
         }
-        (draft, costs)
+        (chosen, draft, costs)
+    }
+
+    /// Lets tensors that fit no RAM live there for the most part, if the network gains by it.
+    fn spill(
+        &self,
+        chosen: &[Option<usize>],
+        draft: Draft,
+        costs: Vec<Option<Cost>>,
+        known: &mut Known,
+    ) -> (Draft, Vec<Option<Cost>>) {
+        let search = self.search;
+        let of_step = |mapping: &Option<LayerMapping>| {
+            let rounds =
+                |mapping: &LayerMapping| mapping.rounds().max(1) * mapping.passes.len() as u64;
+            mapping.as_ref().map_or(0, rounds)
+        };
+        let rounds: Vec<u64> = draft.layers.iter().map(of_step).collect();
+        let tiling = &draft.tiling;
+        let residency = Residency::plan_spilling(search.network, search.machine, tiling, &rounds);
+        if residency == draft.residency {
+            return (draft, costs);
+        }
+        let mut trial = draft.clone();
+        trial.residency = residency;
+        let trial_costs = search.predict_known(&trial, chosen, known);
+        let score = |costs: &[Option<Cost>]| search.objective.score(&total(costs));
+        if score(&trial_costs) < score(&costs) && self.slower(&trial, &trial_costs).is_empty() {
+            (trial, trial_costs)
+        } else {
+            (draft, costs)
+        }
     }
 
     /// The mapping of some choices, with all tensors placed.

@@ -1,0 +1,164 @@
+//! What the tiles of a layout hold on the calibration sample: elements, vectors and bytes, by PE and by channel.
+
+use super::occupancy::TileCount;
+use scnn_isa::codec::Format;
+use scnn_isa::plane::Span;
+
+/// PEs that are looked at together; every column is padded to a multiple.
+pub const LANES: usize = 4;
+
+/// What a layout holds.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// By tile.
+    pub tiles: Vec<TileContents>,
+    /// Encoded bytes of all tiles by channel, summed up to it.
+    bytes: Vec<u64>,
+}
+
+/// What a tile holds.
+#[derive(Clone, Debug, Default)]
+pub struct TileContents {
+    /// Elements of every PE.
+    pub held: Vec<u64>,
+    /// Vectors of the fullest PE, and of all.
+    pub fullest: u64,
+    /// See `fullest`.
+    pub vectors: u64,
+    /// Encoded bytes.
+    pub bytes: u64,
+    /// Channels.
+    pub channels: u32,
+    /// The same as the array meets it.
+    pub columns: Columns,
+}
+
+/// The activation vectors of one tile by column, that is (channel, residue), and PE.
+#[derive(Clone, Debug, Default)]
+pub struct Columns {
+    /// PEs of a column: up to the last that holds anything of the tile, padded to [`LANES`].
+    stride: usize,
+    /// Vectors by (column, PE). Counts, as floats: that is what they are multiplied by.
+    vectors: Vec<f32>,
+    /// Vectors of each column over all PEs.
+    sums: Vec<u32>,
+    /// Elements of each column over all PEs.
+    elements: Vec<u32>,
+}
+
+impl Contents {
+    /// Sums up counted tiles, coded in `format`, whose activation vectors have `width` elements.
+    pub fn of(counts: &[TileCount], format: Format, width: u32) -> Self {
+        let channels = counts.iter().map(TileCount::channels).max().unwrap_or(0);
+        let mut of_channel = vec![0; channels as usize];
+        let tiles = counts
+            .iter()
+            .map(|count| TileContents::of(count, format, width, &mut of_channel))
+            .collect();
+        let mut bytes = vec![0];
+        for here in of_channel {
+            bytes.push(bytes.last().copied().unwrap_or(0) + here);
+        }
+        Self { tiles, bytes }
+    }
+
+    /// Encoded bytes of some channels.
+    pub fn bytes_of(&self, channels: Span) -> u64 {
+        self.bytes[channels.end as usize] - self.bytes[channels.begin as usize]
+    }
+
+    /// Elements of every PE over all tiles.
+    pub fn whole(&self) -> Vec<u64> {
+        let mut whole: Vec<u64> = Vec::new();
+        for tile in &self.tiles {
+            whole.resize(whole.len().max(tile.held.len()), 0);
+            for (whole, held) in whole.iter_mut().zip(&tile.held) {
+                *whole += held;
+            }
+        }
+        whole
+    }
+}
+
+impl TileContents {
+    /// Adds the tile's bytes to those of every channel.
+    fn of(count: &TileCount, format: Format, width: u32, of_channel: &mut [u64]) -> Self {
+        let mut tile = Self {
+            held: vec![0; count.pes as usize],
+            channels: count.channels(),
+            columns: Columns::of(count, width),
+            ..Self::default()
+        };
+        let empty = format.block_bytes(0);
+        let mut vectors = vec![0; count.pes as usize];
+        for index in 0..count.columns() {
+            let mut bytes = 0;
+            for (pe, &elements) in count.column(index).iter().enumerate() {
+                if elements == 0 {
+                    bytes += empty;
+                    continue;
+                }
+                bytes += format.block_bytes(u64::from(elements));
+                tile.held[pe] += u64::from(elements);
+                vectors[pe] += u64::from(elements.div_ceil(width));
+            }
+            of_channel[index / count.residues.max(1) as usize] += bytes;
+            tile.bytes += bytes;
+        }
+        tile.fullest = vectors.iter().copied().max().unwrap_or(0);
+        tile.vectors = vectors.iter().sum();
+        tile
+    }
+}
+
+impl Columns {
+    /// From the counted elements, in vectors of `width`.
+    fn of(count: &TileCount, width: u32) -> Self {
+        let pes = count.pes as usize;
+        let mut used = 0;
+        for index in 0..count.columns() {
+            let behind = &count.column(index)[used..];
+            let last = behind.iter().rposition(|&held| held > 0);
+            used += last.map_or(0, |last| last + 1);
+            if used == pes {
+                break;
+            }
+        }
+        let stride = used.next_multiple_of(LANES);
+        let mut columns = Self {
+            stride,
+            vectors: vec![0.0; stride * count.columns()],
+            sums: Vec::with_capacity(count.columns()),
+            elements: Vec::with_capacity(count.columns()),
+        };
+        for index in 0..count.columns() {
+            let held = &count.column(index)[..used];
+            let (mut sum, mut elements) = (0, 0);
+            for (at, &held) in held.iter().enumerate() {
+                let vectors = held.div_ceil(width);
+                columns.vectors[index * stride + at] = vectors as f32;
+                sum += vectors;
+                elements += held;
+            }
+            columns.sums.push(sum);
+            columns.elements.push(elements);
+        }
+        columns
+    }
+
+    /// Vectors of a column by PE; PEs behind the last one given hold none.
+    pub fn column(&self, column: usize) -> &[[f32; LANES]] {
+        let of_column = &self.vectors[column * self.stride..(column + 1) * self.stride];
+        of_column.as_chunks().0
+    }
+
+    /// Vectors of each column over all PEs.
+    pub fn sums(&self) -> &[u32] {
+        &self.sums
+    }
+
+    /// Elements of each column over all PEs.
+    pub fn elements(&self) -> &[u32] {
+        &self.elements
+    }
+}

@@ -1,0 +1,173 @@
+//! What a layer does under a mapping, whatever the time it takes.
+//!
+//! Rounds of all passes read the same weights, so the blocks are added up over the rounds first and then met with the
+//! activations of each pass.
+
+use super::excerpt::Excerpt;
+use super::{Candidate, Cost};
+use crate::map::weights::BlockSizes;
+use scnn_isa::halo::Exchange;
+
+/// What is counted of the whole layer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    /// See [`Cost`].
+    pub steps: u64,
+    pub pairs: u64,
+    pub bus_vectors: u64,
+    pub weight_bytes: u64,
+    pub drain_cycles: u64,
+    /// Vectors written into the FIFOs of all PEs.
+    fifo_writes: u64,
+    /// Activation vectors that are read.
+    iaram_reads: u64,
+    /// Partial sums over halo links.
+    halo_hops: u64,
+    /// Steps of a PE of the PE group that has most, if the PEs of a group shared them evenly.
+    pub even_steps: f64,
+    /// Bytes to and from DRAM.
+    pub dram_bytes: u64,
+}
+
+/// The blocks of one PE group over all rounds.
+#[derive(Clone, Default)]
+struct Column {
+    elements: u64,
+    vectors: u64,
+    parts: u64,
+}
+
+impl Counts {
+    pub(super) fn of(candidate: &Candidate<'_>, sizes: &BlockSizes, excerpt: &Excerpt) -> Self {
+        let machine = candidate.machine;
+        let format = machine.weight_format();
+        let (width, fifo) = (machine.pe.weights_per_vector, machine.fifo_elements());
+        let groups = candidate.layout.groups.count() as usize;
+        let pes = f64::from(candidate.layout.tiles[0].pes().count());
+        let residues = candidate.layout.residues.count() as usize;
+        let columns = candidate
+            .contents
+            .tiles
+            .first()
+            .map_or(0, |tile| tile.columns.sums().len());
+        let mut counts = Self::default();
+        let mut steps_of_group = vec![0u64; groups];
+        let mut by_column = vec![Column::default(); columns];
+        for (group, steps) in steps_of_group.iter_mut().enumerate() {
+            by_column.fill(Column::default());
+            for round in &excerpt.rounds {
+                let (first, blocks) = &sizes.groups[round * groups + group];
+                let offset = candidate.first_column(*first, residues);
+                for (column, &elements) in by_column[offset..].iter_mut().zip(blocks) {
+                    counts.weight_bytes += format.block_bytes(u64::from(elements));
+                    column.elements += u64::from(elements);
+                    column.vectors += u64::from(elements.div_ceil(width));
+                    column.parts += u64::from(elements.div_ceil(fifo));
+                }
+            }
+            for pass in &excerpt.passes {
+                let met = &candidate.tile(*pass).columns;
+                for (column, (&vectors, &elements)) in
+                    by_column.iter().zip(met.sums().iter().zip(met.elements()))
+                {
+                    *steps += column.vectors * u64::from(vectors);
+                    counts.pairs += column.elements * u64::from(elements);
+                    counts.iaram_reads += column.parts * u64::from(vectors);
+                }
+            }
+            counts.bus_vectors += by_column.iter().map(|c| c.vectors).sum::<u64>();
+        }
+        let passes = excerpt.passes.len() as u64;
+        counts.weight_bytes *= passes;
+        counts.bus_vectors *= passes;
+        counts.fifo_writes = counts.bus_vectors * pes as u64;
+        counts.steps = steps_of_group.iter().sum();
+        counts.even_steps = steps_of_group.iter().copied().max().unwrap_or(0) as f64 / pes;
+        counts.count_drains(candidate, excerpt);
+        counts.scale(excerpt.scale);
+        let loads = (0..candidate.passes.len()).map(|pass| candidate.load(pass).1);
+        let traffic = &candidate.traffic;
+        counts.dram_bytes = counts.weight_bytes
+            + traffic.result_bytes
+            + traffic.operand_bytes
+            + traffic.spilled_bytes * (sizes.groups.len() / groups * candidate.passes.len()) as u64
+            + loads.sum::<u64>();
+        counts
+    }
+
+    fn count_drains(&mut self, candidate: &Candidate<'_>, excerpt: &Excerpt) {
+        for exchange in &excerpt.exchanges {
+            for &round in &excerpt.rounds {
+                let (most, sum) = candidate.outputs_of_round(round);
+                self.halo_hops += exchange.hops * sum;
+                self.drain_cycles += candidate.drain_cycles(exchange, most);
+            }
+        }
+    }
+
+    fn scale(&mut self, scale: f64) {
+        for value in [
+            &mut self.steps,
+            &mut self.pairs,
+            &mut self.bus_vectors,
+            &mut self.weight_bytes,
+            &mut self.drain_cycles,
+            &mut self.fifo_writes,
+            &mut self.iaram_reads,
+            &mut self.halo_hops,
+        ] {
+            *value = (*value as f64 * scale).round() as u64;
+        }
+        self.even_steps *= scale;
+    }
+
+    /// The cost at the least: every part of the machine works without ever waiting for another.
+    pub(super) fn least(&self, candidate: &Candidate<'_>) -> Cost {
+        let machine = candidate.machine;
+        let energy = &machine.energy;
+        let dram_cycles = candidate.dram_cycles(self.dram_bytes);
+        let bus = u64::from(machine.weights.bus_vectors_per_cycle.max(1));
+        Cost {
+            cycles: (self.even_steps as u64)
+                .max(dram_cycles)
+                .max(self.drain_cycles)
+                .max(self.bus_vectors / bus),
+            energy_pj: candidate.dram_energy(self.dram_bytes)
+                + self.pairs as f64 * (energy.multiply.pj + energy.coordinate.pj)
+                + self.steps as f64 * energy.fifo_read_vector.pj
+                + self.fifo_writes as f64 * energy.fifo_write_vector.pj
+                + self.iaram_reads as f64 * energy.iaram_read_vector.pj
+                + self.halo_hops as f64 * energy.halo_sum.pj,
+            steps: self.steps,
+            pairs: self.pairs,
+            dram_cycles,
+            bus_vectors: self.bus_vectors,
+            drain_cycles: self.drain_cycles,
+            weight_bytes: self.weight_bytes,
+            ..Cost::default()
+        }
+    }
+}
+
+impl Candidate<'_> {
+    /// The first column of the blocks of a group whose first input channel is `first` of the source view.
+    pub(super) fn first_column(&self, first: u32, residues: usize) -> usize {
+        (self.layer.source.channels.begin + first) as usize * residues
+    }
+
+    /// Output channels of a round: of the PE group that has most, and of all.
+    pub(super) fn outputs_of_round(&self, round: usize) -> (u64, u64) {
+        let groups = self.layout.groups.count() as usize;
+        let outputs = self.channel_groups[round * groups..(round + 1) * groups]
+            .iter()
+            .map(|k| u64::from(k.len()));
+        (outputs.clone().max().unwrap_or(0), outputs.sum())
+    }
+
+    /// Cycles that links and PPUs need for a round whose PE groups have at most so many output channels.
+    pub(super) fn drain_cycles(&self, exchange: &Exchange, most: u64) -> u64 {
+        let ppu = &self.machine.ppu;
+        (exchange.busiest_link * most).div_ceil(u64::from(ppu.halo_sums_per_cycle))
+            + (exchange.most_owned * most).div_ceil(u64::from(ppu.lanes))
+    }
+}

@@ -1,0 +1,229 @@
+//! The weight stream of one PE group, its FIFOs and its PEs.
+
+use crate::map::contents::LANES;
+use crate::map::weights::BlockSizes;
+use scnn_isa::codec::Format;
+use std::collections::VecDeque;
+
+/// A part of a weight block.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    /// The round of a pass that it belongs to.
+    pub item: usize,
+    /// Column of the source tile; none when the round has no weights.
+    pub column: Option<usize>,
+    /// Weight vectors.
+    pub vectors: u64,
+    /// Encoded bytes, with those of empty blocks before it.
+    pub bytes: u64,
+    /// Whether it is the first of its round.
+    pub first: bool,
+    /// Whether it is the last of its round.
+    pub last: bool,
+}
+
+/// Where the parts of a layer come from.
+pub(super) struct Blocks<'a> {
+    pub sizes: &'a BlockSizes,
+    /// By item: the round.
+    pub rounds: Vec<usize>,
+    /// PE groups.
+    pub groups: usize,
+    /// By output-channel group: its first column of a source tile.
+    pub first_columns: Vec<usize>,
+    pub format: Format,
+    /// Elements of a weight vector, and of a FIFO.
+    pub width: u32,
+    pub fifo: u32,
+}
+
+/// Where a stream is in its blocks.
+#[derive(Clone, Copy, Default)]
+struct Cursor {
+    item: usize,
+    block: usize,
+    /// Elements of the block that were delivered.
+    delivered: u32,
+    /// The last block of the item that has elements.
+    last: Option<usize>,
+    opened: bool,
+    bytes: u64,
+}
+
+/// The weight stream and the PEs of one PE group.
+pub(super) struct Stream {
+    cursor: Cursor,
+    /// The part to be asked for next.
+    pub next: Option<Part>,
+    /// When it can be asked for, if that is known; renewed where something changed.
+    pub ready: Option<u64>,
+    pub changed: bool,
+    /// Parts that were asked for and have not run, and when they are there.
+    pub arrived: VecDeque<(Part, u64)>,
+    /// Vectors in the FIFOs, and when the last PE had finished them, as far as that is known.
+    held: VecDeque<(u64, Option<u64>)>,
+    /// How many of them are finished.
+    run: usize,
+    held_vectors: u64,
+    room: u64,
+    /// Parts asked for, and when the last one was.
+    pub requested: u64,
+    last_request: u64,
+    /// By PE: when it has finished what it was given.
+    finish: Vec<[f64; LANES]>,
+    /// The latest of them.
+    busiest: f64,
+}
+
+impl Stream {
+    pub(super) fn new(group: usize, pes: usize, blocks: &Blocks<'_>) -> Self {
+        let mut stream = Self {
+            cursor: Cursor::default(),
+            next: None,
+            ready: None,
+            changed: true,
+            arrived: VecDeque::new(),
+            held: VecDeque::new(),
+            run: 0,
+            held_vectors: 0,
+            room: 0,
+            requested: 0,
+            last_request: 0,
+            finish: vec![[0.0; LANES]; pes.div_ceil(LANES)],
+            busiest: 0.0,
+        };
+        stream.next = stream.cursor.advance(group, blocks);
+        stream
+    }
+
+    /// Finds out when the next part can be asked for: when there is room, and not before the one before it.
+    pub(super) fn look_for_room(&mut self, capacity: u64) {
+        self.changed = false;
+        self.ready = None;
+        let Some(next) = &self.next else { return };
+        while self.held_vectors + next.vectors > capacity {
+            let Some(&(oldest, Some(finished))) = self.held.front() else {
+                return;
+            };
+            self.room = self.room.max(finished);
+            self.held_vectors -= oldest;
+            self.run -= 1;
+            self.held.pop_front();
+        }
+        self.ready = Some(self.room.max(self.last_request));
+    }
+
+    /// The next part was asked for at `request` and is there at `arrival`.
+    pub(super) fn deliver(
+        &mut self,
+        part: Part,
+        request: u64,
+        arrival: u64,
+        group: usize,
+        blocks: &Blocks<'_>,
+    ) {
+        self.last_request = request;
+        self.requested += 1;
+        self.held.push_back((part.vectors, None));
+        self.held_vectors += part.vectors;
+        self.arrived.push_back((part, arrival));
+        self.next = self.cursor.advance(group, blocks);
+        self.changed = true;
+    }
+
+    /// No PE does anything before `time`.
+    pub(super) fn wait_until(&mut self, time: u64) {
+        let time = time as f64;
+        for finish in self.finish.iter_mut().flatten() {
+            *finish = finish.max(time);
+        }
+        self.busiest = self.busiest.max(time);
+    }
+
+    /// Runs a part that arrived, on PEs of which each holds so many vectors and needs `cycles` for each.
+    pub(super) fn run(&mut self, arrival: u64, column: &[[f32; LANES]], cycles: f64) {
+        let arrival = arrival as f64;
+        // A comparison, as `max` minds what is no number, and by lane, as the order of maxima is free.
+        let later = |a: f64, b: f64| if a > b { a } else { b };
+        let mut busiest = [arrival; LANES];
+        for (finish, vectors) in self.finish.iter_mut().zip(column) {
+            for lane in 0..LANES {
+                let end = later(finish[lane], arrival) + f64::from(vectors[lane]) * cycles;
+                finish[lane] = end;
+                busiest[lane] = later(busiest[lane], end);
+            }
+        }
+        self.busiest = busiest.into_iter().fold(self.busiest, f64::max);
+    }
+
+    /// The oldest part has run; its room in the FIFOs is free when all PEs have finished it.
+    pub(super) fn finish_part(&mut self, arrival: u64) {
+        self.busiest = self.busiest.max(arrival as f64);
+        self.held[self.run].1 = Some(self.finished());
+        self.run += 1;
+        self.changed = true;
+    }
+
+    /// When all PEs have finished what they were given.
+    pub(super) fn finished(&self) -> u64 {
+        self.busiest.ceil() as u64
+    }
+}
+
+impl Cursor {
+    /// The next part of a stream; none at its end.
+    fn advance(&mut self, group: usize, source: &Blocks<'_>) -> Option<Part> {
+        let item = self.item;
+        let index = source.rounds.get(item)? * source.groups + group;
+        let blocks = &source.sizes.groups[index].1;
+        let first = !self.opened;
+        if first {
+            *self = Self {
+                item,
+                opened: true,
+                last: blocks.iter().rposition(|&elements| elements > 0),
+                ..Self::default()
+            };
+        }
+        let Some(last) = self.last else {
+            self.item += 1;
+            self.opened = false;
+            return Some(Part {
+                item,
+                column: None,
+                vectors: 0,
+                bytes: blocks.len() as u64 * source.format.block_bytes(0),
+                first,
+                last: true,
+            });
+        };
+        while blocks[self.block] == 0 {
+            self.bytes += source.format.block_bytes(0);
+            self.block += 1;
+        }
+        let elements = blocks[self.block];
+        if self.delivered == 0 {
+            self.bytes += source.format.block_bytes(u64::from(elements));
+        }
+        let of_part = (elements - self.delivered).min(source.fifo);
+        let mut part = Part {
+            item,
+            column: Some(source.first_columns[index] + self.block),
+            vectors: u64::from(of_part.div_ceil(source.width)),
+            bytes: std::mem::take(&mut self.bytes),
+            first,
+            last: false,
+        };
+        self.delivered += of_part;
+        if self.delivered == elements {
+            part.last = self.block == last;
+            self.block += 1;
+            self.delivered = 0;
+        }
+        if part.last {
+            self.item += 1;
+            self.opened = false;
+        }
+        Some(part)
+    }
+}
