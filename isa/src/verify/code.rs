@@ -33,7 +33,7 @@ fn require(holds: bool, message: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(message()) }
 }
 
-/// What a region holds: of each tile, the channels, as ascending spans that do not touch.
+/// What a region holds: of each tile, the channels, as spans that do not touch.
 type Content = BTreeMap<u32, Vec<Span>>;
 
 /// Adds channels of a tile.
@@ -47,8 +47,7 @@ fn hold(content: &mut Content, tile: u32, channels: Span) {
         }
         apart
     });
-    let at = spans.partition_point(|span| span.begin < all.begin);
-    spans.insert(at, all);
+    spans.push(all);
 }
 
 /// Whether a region holds channels of a tile.

@@ -1,5 +1,8 @@
 //! Layer descriptors: extents, groups, views, passes, accumulators, sections, and the proof that no sum overflows.
 
+#[cfg(test)]
+mod tests;
+
 use super::Problems;
 use super::tables::covered;
 use crate::arith::{self, MAX_PRODUCT_SHIFT};

@@ -1,5 +1,8 @@
 //! Tensors, layouts, regions, sections, values, segments, source map: names, ids, bounds.
 
+#[cfg(test)]
+mod tests;
+
 use super::{MAX_ELEMENTS, Problems};
 use crate::diagnostic::Code;
 use crate::layout::{Grid, Layout, Tile};
