@@ -110,15 +110,28 @@ impl WeightBlocks {
         output_channels: u32,
         residues: Grid,
     ) -> Result<Self, SectionError> {
-        let taps = taps_per_residue(array, residues);
-        let per_group = u64::from(input_channels / array.groups.max(1)) * taps.len() as u64;
-        let blocks = per_group * array.channel_groups.len() as u64;
-        // Every block takes at least its count byte, so the file's size bounds what is allocated.
+        let of_channel = u64::from(residues.rows) * u64::from(residues.cols);
+        let per_group = u64::from(input_channels / array.groups.max(1)).saturating_mul(of_channel);
+        let groups = array.channel_groups.iter().filter(|k| !k.is_empty());
+        let blocks = per_group.saturating_mul(groups.count() as u64);
         if blocks > MAX_BLOCKS {
             return Err(SectionError::TooManyBlocks { blocks });
         }
+        // Every block takes at least its count byte, so the file's size bounds what is allocated, the residues' taps first.
+        if blocks > 0 && of_channel > bytes.len() as u64 {
+            return Err(SectionError::Length {
+                kind: "weight blocks",
+                expected: blocks as usize,
+                found: bytes.len(),
+            });
+        }
+        let taps = if blocks == 0 {
+            Vec::new()
+        } else {
+            taps_per_residue(array, residues)
+        };
         let mut decoded = Self {
-            residues: taps.len() as u32,
+            residues: of_channel as u32,
             ..Self::default()
         };
         // No more than the bytes can hold, and no less, as a large layer's tables should not be copied as they grow.
@@ -377,6 +390,50 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A text of 6 kB asked for 53 million residues, and their taps took two gigabytes before the section was looked at.
+    #[test]
+    fn more_residues_than_bytes_are_refused_before_anything_is_made_of_them() {
+        let axis = Axis {
+            kernel: 3,
+            ..Axis::identity(8)
+        };
+        let mut array = ArrayStage {
+            groups: 1,
+            y: axis,
+            x: axis,
+            pe_groups: Grid::ONE,
+            channel_groups: vec![Span::new(0, 2)],
+            order: WeightOrder::Krs,
+            weights: SectionId(0),
+            product_shift: 0,
+        };
+        let format = Format {
+            data_bits: 16,
+            index_bits: 4,
+            compressed: true,
+        };
+        let decode = |array: &ArrayStage, residues| {
+            WeightBlocks::decode(&[0; 8], format, array, 4, 2, residues)
+                .map(|blocks| blocks.elements.len())
+        };
+        let few = SectionError::Length {
+            kind: "weight blocks",
+            expected: 36,
+            found: 8,
+        };
+        assert_eq!(decode(&array, Grid::new(3, 3)), Err(few));
+        for residues in [Grid::new(2, 26_666_666), Grid::new(u32::MAX, u32::MAX)] {
+            assert!(decode(&array, residues).is_err());
+        }
+        array.channel_groups = vec![Span::default()];
+        let behind = SectionError::Length {
+            kind: "weight blocks",
+            expected: 0,
+            found: 8,
+        };
+        assert_eq!(decode(&array, Grid::new(2, 26_666_666)), Err(behind));
     }
 
     #[test]
