@@ -69,15 +69,25 @@ impl Contents {
 
     /// Elements of every PE over all tiles.
     pub fn whole(&self) -> Vec<u64> {
-        let mut whole: Vec<u64> = Vec::new();
-        for tile in &self.tiles {
-            whole.resize(whole.len().max(tile.held.len()), 0);
-            for (whole, held) in whole.iter_mut().zip(&tile.held) {
-                *whole += held;
-            }
-        }
-        whole
+        per_pe(self.tiles.iter().map(|tile| &tile.held[..]))
     }
+}
+
+/// Elements of every PE over some tiles, given by PE of each.
+pub fn per_pe<'a>(tiles: impl Iterator<Item = &'a [u64]>) -> Vec<u64> {
+    let mut sums: Vec<u64> = Vec::new();
+    for tile in tiles {
+        sums.resize(sums.len().max(tile.len()), 0);
+        for (sum, held) in sums.iter_mut().zip(tile) {
+            *sum += held;
+        }
+    }
+    sums
+}
+
+/// Elements of all PEs that exceed `room`.
+pub fn excess(held: &[u64], room: u64) -> u64 {
+    held.iter().map(|held| held.saturating_sub(room)).sum()
 }
 
 impl TileContents {

@@ -25,7 +25,7 @@ pub use excerpt::Depth;
 
 use super::contents::{Contents, TileContents};
 use super::occupancy::Occupancy;
-use super::tiling::pooled_inputs;
+use super::tiling::inner;
 use super::weights::{BlockSizes, SparseWeights};
 use crate::quantise::IntLayer;
 use counts::Counts;
@@ -33,7 +33,7 @@ use excerpt::Excerpt;
 use scnn_isa::layer::{Pass, WeightOrder};
 use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::Machine;
-use scnn_isa::plane::{Rect, Span};
+use scnn_isa::plane::Span;
 use timeline::TimeLine;
 
 /// What a mapping costs.
@@ -175,7 +175,7 @@ impl Candidate<'_> {
         for (index, pass) in self.passes.iter().enumerate() {
             let tile = &self.layout.tiles[pass.source_tile as usize];
             let pes = tile.pes();
-            let inner = self.inner(pass.output);
+            let inner = inner(self.layer, pass.output);
             let most = (0..pes.count())
                 .map(|pe| tile.pe_rect(pe / pes.cols, pe % pes.cols))
                 .map(|rect| rect.intersect(inner).positions())
@@ -231,16 +231,6 @@ impl Candidate<'_> {
 
     fn dram_energy(&self, bytes: u64) -> f64 {
         bytes as f64 * 8.0 * self.machine.energy.dram_bit.pj
-    }
-
-    /// The positions between array and pooling that `output` is made from.
-    fn inner(&self, output: Rect) -> Rect {
-        let pool = self.layer.pool;
-        Rect {
-            n: output.n,
-            y: pooled_inputs(pool.map(|p| p.y).as_ref(), output.y),
-            x: pooled_inputs(pool.map(|p| p.x).as_ref(), output.x),
-        }
     }
 }
 

@@ -18,7 +18,7 @@
 pub mod choices;
 mod solve;
 
-use super::contents::Contents;
+use super::contents::{Contents, excess};
 use super::cost::{Candidate, Cost, Depth, Positions, Traffic};
 use super::occupancy::Occupancy;
 use super::residency::{Residency, Stage};
@@ -419,11 +419,6 @@ impl Draft {
             predicted,
         }
     }
-}
-
-/// Elements of all PEs that exceed `room`.
-fn excess(held: &[u64], room: u64) -> u64 {
-    held.iter().map(|held| held.saturating_sub(room)).sum()
 }
 
 /// Elements of the fullest PE over all tiles, and of the fullest tile, with their reserve.

@@ -4,9 +4,9 @@
 //! part of every consumer's output needs, halos included. There are as few tiles as the accumulators (of one output
 //! channel) and, for tensors that exceed a RAM, the RAM allow.
 
-use super::contents::Contents;
+use super::contents::{Contents, excess, per_pe};
 use super::{MapError, output_plane, uniform_part};
-use crate::quantise::{IntLayer, Quantised, Step};
+use crate::quantise::{IntConv, IntLayer, Quantised, Step};
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::Pass;
 use scnn_isa::layout::{Grid, Layout, Tile};
@@ -121,35 +121,19 @@ impl Tiling {
                 expected(positions, *channels, *density)
             }
             Held::Counted(by_tile) => {
-                let mut held = Vec::new();
-                for tile in tiles.iter() {
-                    let of_tile = &by_tile[tile as usize];
-                    held.resize(held.len().max(of_tile.len()), 0u64);
-                    for (held, more) in held.iter_mut().zip(of_tile) {
-                        *held += more;
-                    }
-                }
+                let held = per_pe(tiles.iter().map(|tile| &by_tile[tile as usize][..]));
                 reserved(held.into_iter().max().unwrap_or(0))
             }
         }
     }
-}
 
-impl Tiling {
     /// Elements of all PEs, and those of them that exceed `size` in their PE; none where they were not counted.
     pub fn excess(&self, tensor: TensorId, size: u64) -> Option<(u64, u64)> {
         let Held::Counted(by_tile) = &self.held[tensor.index()] else {
             return None;
         };
-        let mut held: Vec<u64> = Vec::new();
-        for of_tile in by_tile {
-            held.resize(held.len().max(of_tile.len()), 0);
-            for (held, more) in held.iter_mut().zip(of_tile) {
-                *held += more;
-            }
-        }
-        let excess = held.iter().map(|held| held.saturating_sub(size)).sum();
-        Some((held.iter().sum(), excess))
+        let held = per_pe(by_tile.iter().map(Vec::as_slice));
+        Some((held.iter().sum(), excess(&held, size)))
     }
 }
 
@@ -184,19 +168,37 @@ pub fn accumulators(layout: &Layout, layer: &IntLayer, passes: &[Pass]) -> u64 {
     let Some(conv) = &layer.conv else { return 0 };
     let of_pass = |pass: &Pass| {
         let tile = &layout.tiles[pass.source_tile as usize];
-        let inner_y = pooled_inputs(layer.pool.map(|p| p.y).as_ref(), pass.output.y);
-        let inner_x = pooled_inputs(layer.pool.map(|p| p.x).as_ref(), pass.output.x);
-        let longest = |cuts: &[u32], outputs: &dyn Fn(Span) -> Span, inner: Span| {
-            cuts.windows(2)
-                .map(|cut| outputs(Span::new(cut[0], cut[1])).intersect(inner).len())
-                .max()
-                .map_or(0, u64::from)
-        };
-        longest(&tile.n, &|span| span, pass.output.n)
-            * longest(&tile.y, &|span| conv.y.outputs(span), inner_y)
-            * longest(&tile.x, &|span| conv.x.outputs(span), inner_x)
+        accumulator_tile(conv, tile, inner(layer, pass.output))
+            .iter()
+            .product()
     };
     passes.iter().map(of_pass).max().unwrap_or(0)
+}
+
+/// Images, rows and columns of the accumulator tile of a pass that reads `tile` and makes the positions `inner`, each
+/// those of the PE that needs most.
+pub fn accumulator_tile(conv: &IntConv, tile: &Tile, inner: Rect) -> [u64; 3] {
+    let longest = |cuts: &[u32], outputs: &dyn Fn(Span) -> Span, inside: Span| {
+        cuts.windows(2)
+            .map(|cut| outputs(Span::new(cut[0], cut[1])).intersect(inside).len())
+            .max()
+            .map_or(0, u64::from)
+    };
+    [
+        longest(&tile.n, &|span| span, inner.n),
+        longest(&tile.y, &|span| conv.y.outputs(span), inner.y),
+        longest(&tile.x, &|span| conv.x.outputs(span), inner.x),
+    ]
+}
+
+/// The positions between array and pooling that `output` of a layer is made from.
+pub fn inner(layer: &IntLayer, output: Rect) -> Rect {
+    let pool = layer.pool;
+    Rect {
+        n: output.n,
+        y: pooled_inputs(pool.map(|p| p.y).as_ref(), output.y),
+        x: pooled_inputs(pool.map(|p| p.x).as_ref(), output.x),
+    }
 }
 
 /// Elements to reserve where `counted` were counted: a tenth more, as another input fills other PEs.

@@ -25,11 +25,7 @@ pub(crate) fn conv(
     let [k, per_group, r, s] = or_host!(kernel_shape(weights));
     let groups = attributes.int("group", 1);
     if groups < 1 || i64::from(per_group) * groups != i64::from(c) || i64::from(k) % groups != 0 {
-        let taken = format!(
-            "a number of groups that fits {c} channels and the weights {:?}",
-            weights.shape()
-        );
-        return Translated::Host(outside("group", groups, &taken, EXPORT_AGAIN));
+        return Translated::Host(unfit_groups(groups, c, weights));
     }
     let window = or_host!(Window::of(attributes, weights.rank() - 2, [r, s]));
     let [y, x] = or_host!(window.axes([h, w], false));
@@ -54,6 +50,15 @@ pub(crate) fn conv(
     )
 }
 
+/// Why a number of groups is none of these tensors'.
+fn unfit_groups(groups: i64, channels: u32, weights: &Tensor) -> String {
+    let taken = format!(
+        "a number of groups that fits {channels} channels and the weights {:?}",
+        weights.shape()
+    );
+    outside("group", groups, &taken, EXPORT_AGAIN)
+}
+
 pub(crate) fn conv_transpose(
     importer: &mut Importer<'_>,
     node: &NodeProto,
@@ -66,11 +71,7 @@ pub(crate) fn conv_transpose(
     let [rows, per_group, r, s] = or_host!(kernel_shape(weights));
     let groups = attributes.int("group", 1);
     if groups < 1 || rows != c || i64::from(c) % groups != 0 {
-        let taken = format!(
-            "a number of groups that fits {c} channels and the weights {:?}",
-            weights.shape()
-        );
-        return Translated::Host(outside("group", groups, &taken, EXPORT_AGAIN));
+        return Translated::Host(unfit_groups(groups, c, weights));
     }
     let groups = groups as u32;
     let window = or_host!(Window::of(attributes, weights.rank() - 2, [r, s]));

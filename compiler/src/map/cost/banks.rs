@@ -8,6 +8,7 @@
 
 use super::excerpt::{Excerpt, spread};
 use super::{Candidate, Positions};
+use crate::map::tiling::{accumulator_tile, inner};
 use crate::map::weights::taps_of_residues;
 use crate::quantise::IntConv;
 use scnn_isa::layer::{Pass, WeightOrder};
@@ -118,13 +119,9 @@ impl<'a> Tile<'a> {
         pass: Pass,
     ) -> Self {
         let tile = &candidate.layout.tiles[pass.source_tile as usize];
-        let inner = candidate.inner(pass.output);
-        let longest = |cuts: &[u32], outputs: &dyn Fn(Span) -> Span, inside: Span| {
-            cuts.windows(2)
-                .map(|cut| outputs(Span::new(cut[0], cut[1])).intersect(inside).len())
-                .max()
-                .map_or(1, |longest| i64::from(longest.max(1)))
-        };
+        let inner = inner(candidate.layer, pass.output);
+        let [images, rows, cols] =
+            accumulator_tile(conv, tile, inner).map(|extent| extent.max(1) as i64);
         // A group of a round in the middle stands for all.
         let groups = candidate.layout.groups.count() as usize;
         let round = excerpt.rounds[excerpt.rounds.len() / 2];
@@ -138,9 +135,9 @@ impl<'a> Tile<'a> {
             inner,
             k: k.copied().unwrap_or_default(),
             taps: taps_of_residues(conv, candidate.layout.residues),
-            images: longest(&tile.n, &|span| span, pass.output.n),
-            rows: longest(&tile.y, &|span| conv.y.outputs(span), inner.y),
-            cols: longest(&tile.x, &|span| conv.x.outputs(span), inner.x),
+            images,
+            rows,
+            cols,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What of a layer is counted: all rounds of all passes, or some from which the rest is extrapolated.
 
 use super::Candidate;
+use crate::map::tiling::inner;
 use crate::map::weights::BlockSizes;
 use scnn_isa::halo::Exchange;
 use scnn_isa::layer::Pass;
@@ -76,7 +77,11 @@ impl Excerpt {
                 .conv
                 .as_ref()
                 .map_or_else(Exchange::default, |conv| {
-                    Exchange::along((&conv.y, &conv.x), tile, candidate.inner(pass.output))
+                    Exchange::along(
+                        (&conv.y, &conv.x),
+                        tile,
+                        inner(candidate.layer, pass.output),
+                    )
                 })
         };
         let all = candidate.passes.len() * all_rounds;

@@ -3,9 +3,9 @@
 //! Cuts are ranked by densities, the best are counted and costed on a sample of rounds, the best of those are costed
 //! whole. Every layer that reads the tensor gets its best grouping of output channels under each cut.
 
-use super::{ORDER, Search, excess, fullest};
+use super::{ORDER, Search, fullest};
 use crate::map::candidates::{balanced_groups, cuts, estimate, group_sizes};
-use crate::map::contents::Contents;
+use crate::map::contents::{Contents, excess};
 use crate::map::cost::{Bounded, Candidate, Cost, Depth, Traffic};
 use crate::map::tiling::{Cut, Cutter, accumulators, largest_part, passes};
 use crate::map::weights::BlockSizes;
