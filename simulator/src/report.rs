@@ -33,7 +33,7 @@ use scnn_isa::program::{Memory, Program};
 use serde::{Deserialize, Serialize};
 
 /// Version of the schema; it grows when the form changes, or the meaning of a field.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 described! {
     /// A report.
@@ -100,6 +100,8 @@ described! {
         pub accuracy: Option<Accuracy>,
         /// What most of the multipliers' time went to; absent where the array had nothing to do.
         pub bound: Option<Bound>,
+        /// What most of the slots were lost to that were not useful: the reason why utilisation is not higher.
+        pub lost_to: Option<Bound>,
         /// What it cost.
         #[serde(flatten)]
         pub costs: Costs,
@@ -327,6 +329,7 @@ impl Report {
             layer.density.output = mean(layer.density.output, more.density.output);
             layer.costs.add(&more.costs);
             layer.bound = Bound::of(&layer.costs.cycles.slots);
+            layer.lost_to = lost_to(&layer.costs.cycles.slots);
         }
         self.samples += other.samples;
         self.sum();
@@ -419,6 +422,10 @@ impl DramBytes {
     }
 }
 
+fn lost_to(slots: &Slots) -> Option<Bound> {
+    Bound::largest_loss(slots).map(|(loss, _)| loss)
+}
+
 fn utilisation(slots: &Slots) -> f64 {
     slots.useful as f64 / slots.total().max(1) as f64
 }
@@ -445,6 +452,7 @@ pub(crate) mod tests {
             },
             accuracy: None,
             bound: Some(Bound::Barrier),
+            lost_to: Some(Bound::Barrier),
             costs: Costs::default(),
             instructions: [0, 2],
             code: vec!["  cfg layer=conv".to_owned()],

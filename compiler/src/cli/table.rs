@@ -15,7 +15,7 @@ const COLUMNS: [(&str, bool, u8); 12] = [
     ("mapping", false, 2),
     ("cycles", true, 0),
     ("useful", true, 6),
-    ("bound by", false, 7),
+    ("lost to", false, 7),
     ("vs DCNN", true, 0),
     ("energy", true, 0),
     ("SQNR", true, 8),
@@ -146,7 +146,7 @@ fn row(layer: &Layer, samples: f64) -> [String; 12] {
         when(cycles > 0, &|| si(cycles as f64 / samples, "")),
         when(on_array, &|| format!("{:.0} %", 100.0 * costs.utilisation)),
         when(cycles > 0, &|| {
-            layer.bound.map_or_else(blank, |bound| bound.to_string())
+            layer.lost_to.map_or_else(blank, |loss| loss.to_string())
         }),
         when(on_array, &|| {
             format!("{:.2}x", ratio(costs.baselines.dcnn, cycles))

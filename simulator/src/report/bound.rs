@@ -1,4 +1,4 @@
-//! What bounds a layer.
+//! What bounds a layer, and what it loses most to.
 
 use crate::schema::{Definitions, Described};
 use crate::timing::Slots;
@@ -65,6 +65,20 @@ impl Bound {
         }
         largest.map(|(bound, _)| bound)
     }
+
+    /// What most of the slots were lost to that were not useful, the first of equals, and its share of all slots: the
+    /// reason why utilisation is not higher.
+    pub fn largest_loss(slots: &Slots) -> Option<(Self, f64)> {
+        let losses = Slots {
+            useful: 0,
+            ..*slots
+        };
+        let loss = Self::of(&losses)?;
+        let lost = Self::all(slots)
+            .into_iter()
+            .find(|(bound, _)| *bound == loss);
+        lost.map(|(bound, lost)| (bound, lost as f64 / slots.total() as f64))
+    }
 }
 
 impl Described for Bound {
@@ -95,5 +109,19 @@ mod tests {
         assert_eq!(sum, slots.total());
         assert_eq!(Bound::of(&slots), Some(Bound::Barrier));
         assert_eq!(Bound::of(&Slots::default()), None);
+    }
+
+    #[test]
+    fn what_is_useful_is_no_loss() {
+        let mut slots = Slots {
+            useful: 15,
+            drain: 1,
+            dram: 4,
+            ..Slots::default()
+        };
+        assert_eq!(Bound::of(&slots), Some(Bound::Multipliers));
+        assert_eq!(Bound::largest_loss(&slots), Some((Bound::Dram, 0.2)));
+        (slots.drain, slots.dram) = (0, 0);
+        assert_eq!(Bound::largest_loss(&slots), None);
     }
 }

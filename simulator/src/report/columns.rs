@@ -119,6 +119,7 @@ fn identity(layer: &Layer) -> Vec<Entry> {
         text("engine", &layer.engine),
         text("kind", &layer.kind),
         text("bound", layer.bound.map_or("", |bound| bound.words())),
+        text("lost_to", layer.lost_to.map_or("", |loss| loss.words())),
     ]
 }
 
@@ -257,6 +258,7 @@ mod tests {
             "engine",
             "kind",
             "bound",
+            "lost_to",
             "resident_in",
             "resident_out",
         ];

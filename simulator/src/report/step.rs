@@ -2,7 +2,7 @@
 
 use super::{
     Bound, Costs, CycleCounts, Density, DramBytes, EnergyByMachine, Layer, Mapping, Multiplies,
-    Shape, TileCuts, utilisation,
+    Shape, TileCuts, lost_to, utilisation,
 };
 use crate::execute::{Execution, StepCounts, StepId};
 use scnn_isa::asm;
@@ -79,6 +79,7 @@ fn layer(program: &Program, index: u32, step: &StepCounts, range: Span) -> Layer
         },
         accuracy: None,
         bound: Bound::of(&step.slots),
+        lost_to: lost_to(&step.slots),
         costs: costs(step),
         instructions: [range.begin, range.end],
         code: code

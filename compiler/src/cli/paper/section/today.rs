@@ -5,7 +5,8 @@ use crate::cli::paper::finding::{Cell, Section, Table};
 use crate::cli::paper::lab::{Need, Results, Workload};
 use crate::cli::paper::reading::PRESET;
 use crate::cli::paper::sums::{Sums, fully_connected, ratio};
-use scnn_simulator::report::{Layer, Report};
+use scnn_simulator::report::{Bound, Layer, Report};
+use scnn_simulator::timing::Slots;
 use scnnc::map::Strategy;
 
 const NETWORKS: [&str; 7] = [
@@ -179,7 +180,7 @@ fn network_cells(report: &Report) -> Vec<Cell> {
         all.speed_over_ideal().into(),
         all.oracle().into(),
         Cell::Share(all.utilisation()),
-        largest_loss(&all).into(),
+        loss(&all.slots).into(),
         all.energy_gain().into(),
         (all.energy_gain() / all.opt_gain()).into(),
         Cell::Share(rest_pj / (rest_pj + all.energy_pj.total())),
@@ -203,18 +204,15 @@ fn kind_cells(report: &Report) -> impl Iterator<Item = Vec<Cell>> {
                 ratio(sums.baselines.dcnn_lanes, sums.cycles).into(),
                 sums.energy_gain().into(),
                 Cell::Share(sums.utilisation()),
-                largest_loss(&sums).into(),
+                loss(&sums.slots).into(),
             ]
         })
     })
 }
 
-/// The cause that most slots were lost to.
-fn largest_loss(sums: &Sums) -> String {
-    let causes = sums.slots.entries();
-    let largest = causes.iter().skip(1).max_by_key(|(_, count)| *count);
-    largest.map_or_else(String::new, |(cause, count)| {
-        let share = *count as f64 / sums.slots.total().max(1) as f64;
-        format!("{} {:.0} %", cause.replace('_', " "), share * 100.0)
+/// The cause that most slots were lost to, and its share of all.
+fn loss(slots: &Slots) -> String {
+    Bound::largest_loss(slots).map_or_else(String::new, |(loss, share)| {
+        format!("{loss} {:.0} %", 100.0 * share)
     })
 }

@@ -57,7 +57,7 @@ function detail() {
   const joules = (pj) => si(pj * 1e-12, "J");
   const dense = (machine) => joules(layer.energy_pj[machine] / run().samples);
   const time = element("div", [
-    element("h3", `${exactly(view.cycles)} cycles${layer.bound && view.cycles ? `, bound by ${cell(view, "bound")}` : ""}`),
+    element("h3", `${exactly(view.cycles)} cycles${layer.lost_to && view.cycles ? `, most lost to ${cell(view, "lost_to")}` : ""}`),
     lead(view.predicted === null || !view.cycles ? "" : `predicted ${exactly(view.predicted)} (${signed(view.predicted / view.cycles - 1)})`),
     lead(view.onArray && view.cycles ? `DCNN ${exactly(view.dcnn)}: ${times(view.dcnn / view.cycles)}; ideal dense ${exactly(view.ideal)}; oracle ${exactly(view.oracle)}` : ""),
     shares(spent.map((part) => [part.cause, percent(part.share, 1), exactly(part.cycles)])),

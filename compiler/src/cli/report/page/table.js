@@ -1,8 +1,8 @@
 // The table: the CSV's columns, sortable, filtered as the charts are.
 
-const USUAL = ["index", "layer", "kind", "bound", "weight_density_ratio", "input_density_ratio", "output_density_ratio", "tile_h_rows", "tile_w_cols", "kc_channels", "temporal_tiles_count",
+const USUAL = ["index", "layer", "kind", "bound", "lost_to", "weight_density_ratio", "input_density_ratio", "output_density_ratio", "tile_h_rows", "tile_w_cols", "kc_channels", "temporal_tiles_count",
   "total_cycles", "predicted_cycles", "dcnn_cycles", "oracle_cycles", "utilisation_ratio", "useful_multiplies", "total_energy_pj", "dcnn_energy_pj", "dram_weights_bytes", "dram_in_bytes", "dram_out_bytes", "dram_spill_bytes", "sqnr_db"];
-const THINGS = ["layer", "onnx_nodes", "engine", "kind", "bound", "resident_in", "resident_out"];
+const THINGS = ["layer", "onnx_nodes", "engine", "kind", "bound", "lost_to", "resident_in", "resident_out"];
 const UNIT_WORDS = { ratio: "", pj: "pJ", db: "dB", value: "", count: "" };
 
 // `total_energy_pj` -> ["total energy", "pJ"].
