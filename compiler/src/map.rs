@@ -10,6 +10,7 @@
 //! Decided are, each in a module of its own: how every tensor is tiled ([`tiling`], [`candidates`]), where it lives
 //! and when ([`residency`]), and how the output channels of every layer are grouped ([`candidates`], [`search`]).
 
+pub mod bound;
 pub mod candidates;
 pub mod contents;
 pub mod cost;

@@ -1,458 +1,238 @@
-//! `explain`: why each layer is mapped as it is, what bounds it, and what else there was.
+//! `explain`: why each layer is mapped as it is, what bounds it, where its time goes, and what else there was.
+//!
+//! The mapper tells what it decided, a simulation of the first sample what came of it.
+
+mod drawing;
+mod json;
+mod memory_plan;
+mod words;
 
 use super::args::Explain;
-use super::build;
+use super::build::{self, Sample};
 use super::failure::Failure;
-use super::output;
-use super::table::{counted, si};
+use super::run::simulate_failure;
+use super::table::si;
+use super::{output, samples};
 use scnn_isa::diagnostic::Code;
-use scnn_isa::layout::{Layout, Tile};
-use scnn_isa::machine::Machine;
 use scnn_isa::program::Memory;
+use scnn_simulator::report::{Bound, Report};
+use scnn_simulator::timing::{Slots, Timing};
+use scnn_simulator::{Options, Simulator};
+use scnnc::calibrate::synthetic;
 use scnnc::compile::Compiled;
-use scnnc::map::LayerMapping;
-use scnnc::map::explain::{Alternative, Explanation, explain as explain_layer};
-use scnnc::map::residency::{Slot, Stage};
-use scnnc::map::tiling::Cut;
+use scnnc::map::explain::{Explainer, Explanation};
 use scnnc::quantise::{IntLayer, Step};
-use serde_json::{Value, json};
 use std::fmt::Write;
+
+/// Causes of a smaller share of the slots are not told.
+const LEAST_SHARE: f64 = 0.0005;
+
+/// A layer, what the mapper says of it, and what the simulator counted.
+struct Explained<'a> {
+    compiled: &'a Compiled,
+    layer: &'a IntLayer,
+    mapper: Explanation,
+    cycles: u64,
+    slots: Slots,
+}
 
 /// `scnnc explain`.
 pub fn explain(options: &Explain) -> Result<(), Failure> {
-    let stages = build::stages(&options.compilation, 1);
+    let stages = build::stages(&options.compilation, 2);
     let imported = build::open(&options.model, &options.compilation, &stages)?;
-    let samples = if options.input.is_empty() {
+    let inputs = build::inputs_of(&imported);
+    let given = if options.input.is_empty() {
         Vec::new()
     } else {
-        build::read_samples(&options.input, &build::inputs_of(&imported))?
+        build::read_samples(&options.input, &inputs)?
     };
-    let compiled = build::build(
-        &options.model,
-        imported,
-        &options.compilation,
-        &samples,
-        &stages,
-    )?;
+    // What the mapper counts on is what is simulated.
+    let counted = match &options.compilation.calibrate {
+        Some(file) => samples::read_spread(&[file.display().to_string()], &inputs, 1)?,
+        None => given.clone(),
+    };
+    let compilation = &options.compilation;
+    let compiled = build::build(&options.model, imported, compilation, &given, &stages)?;
+    let layers = wanted(&compiled, options.layer.as_deref())?;
+    stages.begin("simulate");
+    let noise = || synthetic(&compiled.graph, compilation.seed);
+    let sample = counted.into_iter().next().unwrap_or_else(noise);
+    let report = simulate(options, &compiled, &sample)?;
     stages.begin("explain");
-    let machine = &compiled.program.machine;
-    let layers: Vec<(usize, &IntLayer)> = compiled
-        .network
-        .steps
-        .iter()
-        .enumerate()
-        .filter_map(|(step, described)| match described {
-            Step::Layer(layer) => Some((step, layer.as_ref())),
-            Step::Host(_) => None,
-        })
-        .filter(|(_, layer)| match &options.layer {
-            Some(name) => layer.name == *name || layer.onnx_nodes.contains(name),
-            None => true,
-        })
-        .collect();
-    if layers.is_empty() {
-        let name = options.layer.as_deref().unwrap_or_default();
-        let known: Vec<&str> = compiled
-            .program
-            .layers
-            .iter()
-            .map(|layer| layer.name.as_str())
-            .collect();
-        return Err(Failure::input(
-            Code::UnknownName,
-            &format!("there is no layer `{name}`"),
-            &format!("the layers are {}", known.join(", ")),
-        ));
-    }
     stages.length(layers.len());
-    let mut explanations: Vec<(&IntLayer, Explanation)> = Vec::new();
+    let explainer = Explainer::new(
+        &compiled.network,
+        &compiled.program.machine,
+        &compiled.occupancy,
+        &compiled.mapped,
+    );
+    let mut explained: Vec<Explained<'_>> = Vec::new();
     for (number, &(step, layer)) in layers.iter().enumerate() {
-        let explained = explain_layer(
-            &compiled.network,
-            machine,
-            &compiled.occupancy,
-            &compiled.mapped,
-            step,
-        );
-        explanations.extend(explained.map(|explained| (layer, explained)));
+        let counts = &report.layers[step].costs.cycles;
+        explained.extend(explainer.explain(step).map(|mapper| Explained {
+            compiled: &compiled,
+            layer,
+            mapper,
+            cycles: counts.total,
+            slots: counts.slots,
+        }));
         stages.reached(number + 1);
     }
     stages.finish();
     if options.json {
-        let layers = explanations.iter();
-        output::print_json(&json!({
-            "model": compiled.network.name,
-            "machine": machine.name,
-            "layers": layers.map(|(layer, explained)| as_json(&compiled, layer, explained)).collect::<Vec<_>>(),
-        }));
+        output::print_json(&json::all(&compiled, &explained));
         return Ok(());
     }
     let detailed = options.layer.is_some();
+    let machine = &compiled.program.machine;
     let mut text = format!("{} on {}\n", compiled.network.name, machine.name);
-    for (layer, explained) in &explanations {
+    for layer in &explained {
         text.push('\n');
-        text.push_str(&one(&compiled, layer, explained, detailed));
+        text.push_str(&layer.text(detailed));
     }
     if !detailed {
         text.push('\n');
-        text.push_str(&memory_plan(&compiled));
+        text.push_str(&memory_plan::memory_plan(&compiled));
     }
     output::print(&text);
     Ok(())
 }
 
-/// One layer as JSON.
-fn as_json(compiled: &Compiled, layer: &IntLayer, explained: &Explanation) -> Value {
-    let machine = &compiled.program.machine;
-    let layout = &compiled.mapped.layouts[layer.source.tensor.index()];
-    let mapping = compiled.mapped.layers[explained.step].as_ref();
-    let (bound, slots) = (&explained.bound, &explained.slots);
-    let array = layer.conv.as_ref().map(|_| {
-        json!({
-            "bound_cycles": {
-                "useful": bound.useful, "full_vectors": bound.vectors, "weight_bus": bound.bus, "dram": bound.dram,
-            },
-            "slots_ratio": {
-                "useful": slots.useful, "fragmentation": slots.fragmentation, "out_of_plane": slots.out_of_plane,
-                "waiting": slots.waiting, "no_tile": slots.no_tile,
-            },
-            "accumulators_used": explained.accumulators,
-            "accumulators": machine.accumulator_entries(),
-            "source_elements": explained.elements.0,
-            "source_elements_of_fullest_tile": explained.elements.1,
-            "ram_elements": machine.ram_elements(Memory::A),
+/// The layers to explain, with their steps: all, or that of a name or an ONNX node's name.
+fn wanted<'a>(
+    compiled: &'a Compiled,
+    name: Option<&str>,
+) -> Result<Vec<(usize, &'a IntLayer)>, Failure> {
+    let steps = compiled.network.steps.iter().enumerate();
+    let layers: Vec<(usize, &IntLayer)> = steps
+        .filter_map(|(step, described)| match described {
+            Step::Layer(layer) => Some((step, layer.as_ref())),
+            Step::Host(_) => None,
         })
-    });
-    let excluded = explained.excluded.iter();
-    let runners_up = explained.runners_up.iter();
-    json!({
-        "name": layer.name,
-        "onnx_nodes": layer.onnx_nodes,
-        "predicted_cycles": explained.cost.cycles,
-        "mapping": mapping.map(|mapping| mapping_words(layout, mapping)),
-        "memory": memory_words(compiled, layer, explained.step),
-        "array": array,
-        "limited_by": explained.limit.words(),
-        "excluded": excluded.map(|other| json!({
-            "mapping": other.what, "buffer": other.buffer, "exceeded_bytes": other.bytes,
-        })).collect::<Vec<_>>(),
-        "runners_up": runners_up.map(|other| json!({
-            "mapping": alternative_mapping(other), "predicted_cycles": other.cost.cycles,
-        })).collect::<Vec<_>>(),
-    })
-}
-
-/// One layer; `detailed` adds the drawing of its tiles.
-fn one(compiled: &Compiled, layer: &IntLayer, explained: &Explanation, detailed: bool) -> String {
-    let machine = &compiled.program.machine;
-    let mapping = compiled.mapped.layers[explained.step]
-        .as_ref()
-        .expect("an explained layer is mapped");
-    let layout = &compiled.mapped.layouts[layer.source.tensor.index()];
-    let mut text = format!("{}\n", layer.name);
-    // Writing to a string does not fail.
-    let mut line = |what: &str, content: &str| {
-        let _ = writeln!(text, "  {what:12}{content}");
-    };
-    line(
-        "predicted",
-        &format!("{} cycles", si(explained.cost.cycles as f64, "")),
-    );
-    line("mapping", &mapping_words(layout, mapping));
-    line("memory", &memory_words(compiled, layer, explained.step));
-    if layer.conv.is_some() {
-        let bound = &explained.bound;
-        let least = bound.vectors.max(bound.bus).max(bound.dram).max(1);
-        line(
-            "bound",
-            &format!(
-                "{} useful, {} in full vectors, {} over the bus, {} from DRAM; predicted is {:.2}x the largest",
-                si(bound.useful as f64, ""),
-                si(bound.vectors as f64, ""),
-                si(bound.bus as f64, ""),
-                si(bound.dram as f64, ""),
-                explained.cost.cycles as f64 / least as f64
-            ),
-        );
-        let slots = &explained.slots;
-        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-        line(
-            "slots",
-            &format!(
-                "useful {}, fragmentation {}, out of plane {}, waiting {}, no tile {}",
-                percent(slots.useful),
-                percent(slots.fragmentation),
-                percent(slots.out_of_plane),
-                percent(slots.waiting),
-                percent(slots.no_tile)
-            ),
-        );
-        line(
-            "uses",
-            &format!(
-                "{} of {} accumulators, {} of {} elements of an activation RAM ({} in the fullest tile)",
-                explained.accumulators,
-                machine.accumulator_entries(),
-                explained.elements.0,
-                machine.ram_elements(Memory::A),
-                explained.elements.1
-            ),
-        );
-    }
-    line("limited by", explained.limit.words());
-    let mut label = "excluded";
-    for other in &explained.excluded {
-        line(
-            label,
-            &format!(
-                "{}: {} exceeded by {} bytes",
-                other.what, other.buffer, other.bytes
-            ),
-        );
-        label = "";
-    }
-    let mut label = "runners-up";
-    for other in &explained.runners_up {
-        line(label, &alternative_words(other, explained.cost.cycles));
-        label = "";
-    }
-    if detailed {
-        text.push_str(&drawing(layout, machine));
-    }
-    text
-}
-
-fn mapping_words(layout: &Layout, mapping: &LayerMapping) -> String {
-    let tile = &layout.tiles[0];
-    let mut text = format!("PE tile {} x {}", widest(&tile.y), widest(&tile.x));
-    if tile.n.windows(2).any(|cut| cut[1] - cut[0] > 1) {
-        let _ = write!(text, " of {} images", widest(&tile.n));
-    }
-    if mapping.kc > 0 {
-        let _ = write!(
-            text,
-            ", Kc {} in {}",
-            mapping.kc,
-            counted(mapping.rounds() as usize, "round")
-        );
-    }
-    if layout.groups.count() > 1 {
-        let _ = write!(
-            text,
-            ", {} x {} PE groups",
-            layout.groups.rows, layout.groups.cols
-        );
-    }
-    if mapping.passes.len() > 1 {
-        let _ = write!(text, ", {} temporal tiles", mapping.passes.len());
-    }
-    if layout.residues.count() > 1 && mapping.kc > 0 {
-        let _ = write!(text, ", {} phases", layout.residues.count());
-    }
-    text
-}
-
-fn widest(cuts: &[u32]) -> u32 {
-    cuts.windows(2)
-        .map(|cut| cut[1] - cut[0])
-        .max()
-        .unwrap_or(0)
-}
-
-fn memory_words(compiled: &Compiled, layer: &IntLayer, step: usize) -> String {
-    let residency = &compiled.mapped.residency;
-    let home = |slot: Option<Slot>| match slot {
-        Some(slot) => format!("RAM {}", memory_name(slot.memory)),
-        None => "DRAM".to_owned(),
-    };
-    let from = match residency.stages[step] {
-        None => home(residency.homes[layer.source.tensor.index()]),
-        Some(Stage::PerTile(_)) => "DRAM, tile by tile".to_owned(),
-        Some(Stage::Alternate(_)) => "DRAM, a tile ahead".to_owned(),
-        Some(Stage::Once(_)) => "DRAM, once for all its readers".to_owned(),
-        Some(Stage::Kept(_)) => "a RAM, loaded before".to_owned(),
-    };
-    let to = home(residency.homes[layer.destination.tensor.index()]);
-    format!("from {from}, to {to}")
-}
-
-const fn memory_name(memory: Memory) -> &'static str {
-    match memory {
-        Memory::A => "A",
-        Memory::B => "B",
-        Memory::Dram => "DRAM",
-    }
-}
-
-fn alternative_words(other: &Alternative, cycles: u64) -> String {
-    format!(
-        "{:>7} cycles ({:+.1} %): {}",
-        si(other.cost.cycles as f64, ""),
-        100.0 * (other.cost.cycles as f64 / cycles.max(1) as f64 - 1.0),
-        alternative_mapping(other)
-    )
-}
-
-fn alternative_mapping(other: &Alternative) -> String {
-    let Cut {
-        parts,
-        groups,
-        images,
-        residues,
-    } = other.cut;
-    let mut text = format!("Kc {}", other.mapping.kc);
-    let tiles = parts.n * parts.y * parts.x;
-    let mut add = |words: String| {
-        text.push_str(", ");
-        text.push_str(&words);
-    };
-    if groups.count() > 1 {
-        add(format!("{} x {} PE groups", groups.rows, groups.cols));
-    }
-    if tiles > 1 {
-        add(format!(
-            "{} x {} x {} temporal tiles",
-            parts.n, parts.y, parts.x
+        .filter(|(_, layer)| {
+            name.is_none_or(|name| {
+                layer.name == name || layer.onnx_nodes.iter().any(|node| node == name)
+            })
+        })
+        .collect();
+    if layers.is_empty() {
+        let known = compiled.program.layers.iter();
+        let known: Vec<&str> = known.map(|layer| layer.name.as_str()).collect();
+        return Err(Failure::input(
+            Code::UnknownName,
+            &format!("there is no layer `{}`", name.unwrap_or_default()),
+            &format!("the layers are {}", known.join(", ")),
         ));
     }
-    if images.count() > 1 {
-        add(format!("images over {} x {} PEs", images.rows, images.cols));
-    }
-    if residues.count() > 1 {
-        add(format!("{} phases", residues.count()));
-    }
-    if !other.fits {
-        add("source from DRAM".to_owned());
-    }
-    text
+    Ok(layers)
 }
 
-/// The first temporal tile as the PEs of a group divide it.
-fn drawing(layout: &Layout, machine: &Machine) -> String {
-    let tile = &layout.tiles[0];
-    let mut text = format!(
-        "  tiles       {} of {} x {} PEs; rows and columns of PEs with the rows y and columns x that they hold\n",
-        layout.tiles.len(),
-        tile.pes().rows,
-        tile.pes().cols
-    );
-    let pes = tile.pes();
-    let label = |pe_row: u32| span_words(tile, pe_row, true);
-    let columns: Vec<String> = (0..pes.cols)
-        .map(|col| span_words(tile, col, false))
-        .collect();
-    let width = columns.iter().map(String::len).max().unwrap_or(0).max(5);
-    let left = (0..pes.rows).map(|row| label(row).len()).max().unwrap_or(0);
-    let _ = write!(text, "    {:left$} ", "");
-    for column in &columns {
-        let _ = write!(text, " {column:^width$}");
-    }
-    text.push('\n');
-    for row in 0..pes.rows {
-        let _ = write!(text, "    {:left$} ", label(row));
-        for col in 0..pes.cols {
-            let rect = tile.pe_rect(row, col);
-            let cell = if rect.is_empty() {
-                "-".to_owned()
-            } else {
-                rect.positions().to_string()
-            };
-            let _ = write!(text, "|{cell:^width$}");
-        }
-        text.push_str("|\n");
-    }
-    if layout.groups.count() > 1 {
-        let _ = writeln!(
-            text,
-            "    {} such groups on the {} x {} array, each with a replica",
-            layout.groups.count(),
-            machine.array.rows,
-            machine.array.cols
-        );
-    }
-    text
+/// The report of one inference.
+fn simulate(options: &Explain, compiled: &Compiled, sample: &Sample) -> Result<Report, Failure> {
+    let failure = |error| simulate_failure(&options.model, &error);
+    let timing = Timing::Exact;
+    let simulator = Simulator::new(&compiled.program).map_err(failure)?;
+    let execution = simulator.run(sample, &Options { timing });
+    let execution = execution.map_err(failure)?;
+    Ok(Report::of(&compiled.program, &execution, timing.name()))
 }
 
-/// What a row or column of PEs holds.
-fn span_words(tile: &Tile, index: u32, rows: bool) -> String {
-    let rect = if rows {
-        tile.pe_rect(index, 0)
-    } else {
-        tile.pe_rect(0, index)
-    };
-    let span = if rows { rect.y } else { rect.x };
-    let axis = if rows { "y" } else { "x" };
-    if tile.images.count() > 1 {
-        format!("n{} {axis}{span}", rect.n)
-    } else {
-        format!("{axis}{span}")
-    }
-}
-
-/// Where every tensor lives from which step to which, and the most that each RAM holds.
-fn memory_plan(compiled: &Compiled) -> String {
-    let network = &compiled.network;
-    let residency = &compiled.mapped.residency;
-    let mut text =
-        "memory plan: steps (first write to last read), place, elements of every PE\n".to_owned();
-    let lives = scnnc::map::residency::lifetimes(network);
-    let mut places: Vec<(usize, usize, Slot, &str)> = Vec::new();
-    for (index, tensor) in network.tensors.iter().enumerate() {
-        match (residency.homes[index], lives[index]) {
-            (Some(slot), Some((first, last))) => places.push((first, last, slot, &tensor.name)),
-            _ => {
-                let _ = writeln!(text, "  {:9} DRAM      {}", "", tensor.name);
-            }
-        }
-    }
-    for (step, stage) in residency.stages.iter().enumerate() {
-        let Step::Layer(layer) = &network.steps[step] else {
-            continue;
+impl Explained<'_> {
+    /// The layer as text; `detailed` adds the drawing of its tiles.
+    fn text(&self, detailed: bool) -> String {
+        let (compiled, mapper) = (self.compiled, &self.mapper);
+        let machine = &compiled.program.machine;
+        let mapping = compiled.mapped.layers[mapper.step]
+            .as_ref()
+            .expect("an explained layer is mapped");
+        let layout = &compiled.mapped.layouts[self.layer.source.tensor.index()];
+        let mut text = format!("{}\n", self.layer.name);
+        // Writing to a string does not fail.
+        let mut line = |what: &str, content: &str| {
+            let _ = writeln!(text, "  {what:12}{content}");
         };
-        let name = &network.tensor(layer.source.tensor).name;
-        match *stage {
-            Some(Stage::PerTile(slot)) => places.push((step, step, slot, name)),
-            Some(Stage::Alternate([a, b])) => {
-                places.extend([(step, step, a, name.as_str()), (step, step, b, name)]);
-            }
-            Some(Stage::Once(slot)) => {
-                let kept = |later: &usize| residency.stages[*later] == Some(Stage::Kept(step));
-                let last = (step..residency.stages.len()).filter(kept).max();
-                places.push((step, last.unwrap_or(step), slot, name));
-            }
-            Some(Stage::Kept(_)) | None => {}
+        line("mapping", &words::mapping(layout, mapping));
+        line("memory", &words::memory(compiled, self.layer, mapper.step));
+        if self.layer.conv.is_some() {
+            line(
+                "uses",
+                &format!(
+                    "{} of {} accumulators, {} of {} elements of an activation RAM ({} in the fullest tile)",
+                    mapper.accumulators,
+                    machine.accumulator_entries(),
+                    mapper.elements.0,
+                    machine.ram_elements(Memory::A),
+                    mapper.elements.1
+                ),
+            );
         }
-    }
-    places.sort_by_key(|place| (place.0, place.1));
-    for (first, last, slot, name) in &places {
-        let _ = writeln!(
-            text,
-            "  {:9} {} {:>4}..{:<4} {name}",
-            format!("{first}..{last}"),
-            memory_name(slot.memory),
-            slot.base,
-            slot.base + slot.size
+        let (predicted, simulated) = (mapper.cost.cycles as f64, self.cycles as f64);
+        line(
+            "cycles",
+            &format!(
+                "{}; {} were predicted ({:+.1} %)",
+                si(simulated, ""),
+                si(predicted, ""),
+                100.0 * (predicted / simulated.max(1.0) - 1.0)
+            ),
         );
+        if self.layer.conv.is_some() {
+            let bound = &mapper.bound;
+            line(
+                "bound",
+                &format!(
+                    "{:.2}x of what no mapping goes below: {} useful, {} in full vectors, {} over the bus, {} from and to DRAM",
+                    simulated / bound.cycles().max(1) as f64,
+                    si(bound.useful as f64, ""),
+                    si(bound.vectors as f64, ""),
+                    si(bound.bus as f64, ""),
+                    si(bound.dram as f64, ""),
+                ),
+            );
+        }
+        line("spent on", &self.spent());
+        if let Some((loss, _)) = Bound::largest_loss(&self.slots) {
+            line("lost to", words::loss(loss));
+        }
+        let mut label = "excluded";
+        for other in &mapper.excluded {
+            line(
+                label,
+                &format!(
+                    "{}: {} exceeded by {} bytes",
+                    other.what, other.buffer, other.bytes
+                ),
+            );
+            label = "";
+        }
+        let mut label = "runners-up";
+        for other in &mapper.runners_up {
+            line(label, &words::alternative(other, mapper.cost.cycles));
+            label = "";
+        }
+        if detailed {
+            text.push_str(&drawing::drawing(layout, machine));
+        }
+        text
     }
-    for memory in [Memory::A, Memory::B] {
-        let peak = (0..network.steps.len())
-            .map(|step| {
-                places
-                    .iter()
-                    .filter(|(first, last, slot, _)| {
-                        slot.memory == memory && *first <= step && step <= *last
-                    })
-                    .map(|(_, _, slot, _)| slot.size)
-                    .sum::<u64>()
-            })
-            .max()
-            .unwrap_or(0);
-        let _ = writeln!(
-            text,
-            "  peak of RAM {}: {peak} of {} elements",
-            memory_name(memory),
-            compiled.program.machine.ram_elements(memory)
-        );
+
+    /// Cycles by cause, the largest first: useful ones are the oracle's, all others the distance to it.
+    fn spent(&self) -> String {
+        let all = self.slots.total().max(1) as f64;
+        let mut causes = Bound::all(&self.slots);
+        causes.sort_by_key(|(_, slots)| std::cmp::Reverse(*slots));
+        let shares = causes.iter().map(|(bound, slots)| {
+            let word = match bound {
+                Bound::Multipliers => "useful",
+                loss => loss.words(),
+            };
+            (word, *slots as f64 / all)
+        });
+        let told = shares.filter(|(_, share)| *share >= LEAST_SHARE);
+        let words = told.map(|(word, share)| {
+            let cycles = si(share * self.cycles as f64, "");
+            format!("{word} {cycles} ({:.1} %)", 100.0 * share)
+        });
+        words.collect::<Vec<_>>().join(", ")
     }
-    text
 }

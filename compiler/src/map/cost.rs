@@ -43,18 +43,8 @@ pub struct Cost {
     pub cycles: u64,
     /// Energy of what depends on the mapping, pJ.
     pub energy_pj: f64,
-    /// Steps of all PEs; times the multipliers of a PE they are the occupied slots.
-    pub steps: u64,
-    /// Pairs of stored elements that are multiplied.
-    pub pairs: u64,
     /// Cycles that DRAM needs for everything the layer moves.
     pub dram_cycles: u64,
-    /// Vectors that cross the weight bus.
-    pub bus_vectors: u64,
-    /// Cycles that the PPUs and halo links need.
-    pub drain_cycles: u64,
-    /// Bytes of weights from DRAM.
-    pub weight_bytes: u64,
     /// Cycles that DRAM needs for a byte, and its energy, pJ: to add traffic by.
     pub cycles_per_byte: f64,
     /// See `cycles_per_byte`.
@@ -199,7 +189,6 @@ impl Candidate<'_> {
             let share = pass.output.positions() as f64 / outputs.max(1) as f64;
             let result = (self.traffic.result_bytes as f64 * share) as u64;
             written = free.max(written) + self.dram_cycles(result);
-            cost.drain_cycles += cycles;
             cost.dram_cycles += self.dram_cycles(bytes);
             cost.energy_pj += self.dram_energy(bytes);
         }

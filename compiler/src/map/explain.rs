@@ -2,19 +2,25 @@
 //!
 //! Nothing here decides anything: it asks the same functions that the search asks.
 
+use super::bound::Bound;
+use super::candidates::{balanced_groups, group_sizes};
+use super::contents::Contents;
 use super::cost::Cost;
-use super::occupancy::{Occupancy, column_mask};
+use super::occupancy::Occupancy;
 use super::search::choices::{Chooser, Place};
-use super::search::{Search, fullest};
+use super::search::{ORDER, OTHER_ORDER, Search, fullest};
 use super::tiling::{Cut, Cutter, Parts, accumulators};
 use super::{LayerMapping, Mapped, Objective};
-use crate::quantise::{IntConv, IntLayer, Quantised, Step};
-use scnn_isa::layout::{Grid, Layout};
+use crate::quantise::{IntLayer, Quantised, Step};
+use scnn_isa::layout::Grid;
 use scnn_isa::machine::Machine;
-use scnn_isa::plane::Span;
+use std::sync::Arc;
 
 /// Cuts that are costed whole, for each place of the source.
 const COSTED: usize = 12;
+
+/// Other mappings that are told of.
+const TOLD: usize = 10;
 
 /// What is known of the mapping of one layer.
 #[derive(Clone, Debug)]
@@ -25,10 +31,6 @@ pub struct Explanation {
     pub cost: Cost,
     /// What no mapping can go below.
     pub bound: Bound,
-    /// Where the predicted slots go.
-    pub slots: Slots,
-    /// What the layer waits for or is full of.
-    pub limit: Limit,
     /// Accumulators that the mapping uses, of one half, in the PE that needs most.
     pub accumulators: u64,
     /// Elements of the source in the fullest PE: all, and of the fullest tile.
@@ -39,79 +41,11 @@ pub struct Explanation {
     pub excluded: Vec<Excluded>,
 }
 
-/// Cycles that a layer takes at least, whatever the mapping.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Bound {
-    /// Useful products over all multipliers: the oracle.
-    pub useful: u64,
-    /// The same in vectors, each channel's weights and activations packed as tightly as possible.
-    pub vectors: u64,
-    /// Weight vectors over the bus.
-    pub bus: u64,
-    /// Weights once from DRAM.
-    pub dram: u64,
-}
-
-/// The predicted slots of a layer by cause, as shares of all.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Slots {
-    /// Non-zero times non-zero, inside the plane.
-    pub useful: f64,
-    /// Lanes left empty.
-    pub fragmentation: f64,
-    /// Products outside the plane or tile, and placeholders.
-    pub out_of_plane: f64,
-    /// PEs that wait: for others, weights, drains, DRAM.
-    pub waiting: f64,
-    /// PEs without a tile.
-    pub no_tile: f64,
-}
-
-/// What a layer is limited by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// DRAM moves bytes all the time.
-    Dram,
-    /// The weight bus.
-    WeightBus,
-    /// The PPUs and halo links.
-    Drain,
-    /// PEs wait for each other: tiles hold unequal work.
-    Balance,
-    /// PEs are without a tile: the plane is too small.
-    Plane,
-    /// Vectors are not full: tiles or output-channel groups are too small, which the accumulators decide.
-    Accumulators,
-    /// The multipliers work.
-    Multipliers,
-}
-
-impl Limit {
-    /// In words.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Dram => "DRAM: its bytes take about as long as the layer",
-            Self::WeightBus => "the weight bus: every vector crosses it once for each pass",
-            Self::Drain => "the PPUs and halo links: rounds drain slower than they are computed",
-            Self::Balance => {
-                "balance: PEs wait for the one with most work, or for room in its FIFO"
-            }
-            Self::Plane => "the plane: it is too small to give every PE a tile",
-            Self::Accumulators => {
-                "the accumulators: more positions or more output channels at once would fill vectors better"
-            }
-            Self::Multipliers => {
-                "the multipliers: more slots are useful than are lost to any one cause"
-            }
-        }
-    }
-}
-
 /// A mapping that was costed and not taken.
 #[derive(Clone, Debug)]
 pub struct Alternative {
-    /// The cut of its source.
-    pub cut: Cut,
+    /// The cut of its source; none for the chosen one.
+    pub cut: Option<Cut>,
     /// Whether the source would fit a RAM; it is loaded otherwise.
     pub fits: bool,
     /// The mapping.
@@ -131,236 +65,193 @@ pub struct Excluded {
     pub bytes: u64,
 }
 
-/// Explains the mapping of the layer in `step`; none for host steps.
-pub fn explain(
-    network: &Quantised,
-    machine: &Machine,
-    occupancy: &Occupancy,
-    mapped: &Mapped,
-    step: usize,
-) -> Option<Explanation> {
-    let Step::Layer(layer) = &network.steps[step] else {
-        return None;
-    };
-    let mapping = mapped.layers[step].as_ref()?;
-    let cost = mapped.predicted[step]?;
-    let search = Search::new(network, machine, occupancy, Objective::Cycles);
-    let layout = &mapped.layouts[layer.source.tensor.index()];
-    let contents = search.contents(layer.source.tensor, layout);
-    let useful = layer
-        .conv
-        .as_ref()
-        .map_or(0, |conv| useful(&search, step, layer, conv));
-    let bound = bound(&search, step, layer, useful);
-    let slots = slots(machine, layout, &cost, useful);
-    let used = accumulators(layout, layer, &mapping.passes);
-    let place = match mapped.residency.homes[layer.source.tensor.index()] {
-        Some(_) => Place::Resident,
-        None => Place::Streamed,
-    };
-    Some(Explanation {
-        step,
-        cost,
-        bound,
-        slots,
-        limit: limit(machine, &cost, &slots),
-        accumulators: used * u64::from(mapping.kc),
-        elements: fullest(&contents),
-        runners_up: runners_up(&search, layer, mapping, layout, (step, place)),
-        excluded: excluded(&search, layer, mapping, layout),
-    })
+/// Explains the layers of a mapped network.
+pub struct Explainer<'a> {
+    search: Search<'a>,
+    mapped: &'a Mapped,
+    /// By tensor.
+    contents: Vec<Arc<Contents>>,
 }
 
-/// Products of two non-zeros that stay inside the plane.
-fn useful(search: &Search<'_>, step: usize, layer: &IntLayer, conv: &IntConv) -> u64 {
-    let Some(weights) = &search.weights[step] else {
-        return 0;
-    };
-    let [n, _, h, w] = search.network.tensor(layer.source.tensor).shape;
-    let rows: Vec<Vec<u32>> = (0..conv.y.kernel)
-        .map(|r| (0..h).filter(|&y| conv.y.output(y, r).is_some()).collect())
-        .collect();
-    let cols: Vec<Vec<u64>> = (0..conv.x.kernel)
-        .map(|s| column_mask(w, (0..w).filter(|&x| conv.x.output(x, s).is_some())))
-        .collect();
-    let mut useful = 0;
-    for c in 0..layer.source.channels.len() {
-        let per_tap = weights.per_tap(c);
-        for (r, rows) in rows.iter().enumerate() {
-            for (s, cols) in cols.iter().enumerate() {
-                let weights = per_tap[r * cols_len(conv) + s];
-                if weights > 0 {
-                    let channel = layer.source.channels.begin + c;
-                    let images = Span::new(0, n);
-                    let tensor = layer.source.tensor;
-                    useful += weights
-                        * search
-                            .occupancy
-                            .nonzeros(tensor, channel, images, rows, cols);
-                }
-            }
+impl<'a> Explainer<'a> {
+    /// For a network and its mapping.
+    pub fn new(
+        network: &'a Quantised,
+        machine: &'a Machine,
+        occupancy: &'a Occupancy,
+        mapped: &'a Mapped,
+    ) -> Self {
+        let search = Search::new(network, machine, occupancy, Objective::Cycles);
+        let contents = search.all_contents(&mapped.layouts);
+        Self {
+            search,
+            mapped,
+            contents,
         }
     }
-    useful
-}
 
-const fn cols_len(conv: &IntConv) -> usize {
-    conv.x.kernel as usize
-}
-
-fn bound(search: &Search<'_>, step: usize, layer: &IntLayer, useful: u64) -> Bound {
-    let machine = search.machine;
-    let multipliers = u64::from(machine.pe_count()) * u64::from(machine.multipliers_per_pe());
-    let Some(weights) = &search.weights[step] else {
-        return Bound::default();
-    };
-    let (f, i) = (
-        u64::from(machine.pe.weights_per_vector),
-        u64::from(machine.pe.activations_per_vector),
-    );
-    let [n, _, h, w] = search.network.tensor(layer.source.tensor).shape;
-    let rows: Vec<u32> = (0..h).collect();
-    let all = column_mask(w, 0..w);
-    let (mut steps, mut vectors, mut nonzeros) = (0, 0, 0);
-    for c in 0..layer.source.channels.len() {
-        let of_channel: u64 = weights.per_tap(c).iter().sum();
-        let activations = search.occupancy.nonzeros(
-            layer.source.tensor,
-            layer.source.channels.begin + c,
-            Span::new(0, n),
-            &rows,
-            &all,
-        );
-        steps += of_channel.div_ceil(f) * activations.div_ceil(i);
-        vectors += of_channel.div_ceil(f);
-        nonzeros += of_channel;
-    }
-    // A step may be of products that all stay outside; but no fewer steps than useful products ask for.
-    let by_vectors = if layer.conv.as_ref().is_some_and(inside) {
-        steps.div_ceil(u64::from(machine.pe_count()))
-    } else {
-        0
-    };
-    let bytes = nonzeros * u64::from(machine.weight_format().element_bits()) / 8;
-    let useful = useful.div_ceil(multipliers);
-    Bound {
-        useful,
-        vectors: by_vectors.max(useful),
-        bus: vectors.div_ceil(u64::from(machine.weights.bus_vectors_per_cycle)),
-        dram: (bytes as f64 / machine.dram_bytes_per_cycle()).floor() as u64,
-    }
-}
-
-/// Whether every product of a convolution stays inside the plane: one tap, no stride.
-fn inside(conv: &IntConv) -> bool {
-    [&conv.y, &conv.x]
-        .iter()
-        .all(|axis| axis.kernel == 1 && axis.stride == 1 && axis.pad == [0, 0])
-}
-
-fn slots(machine: &Machine, layout: &Layout, cost: &Cost, useful: u64) -> Slots {
-    let lanes = f64::from(machine.multipliers_per_pe());
-    let pes = f64::from(machine.pe_count());
-    let all = cost.cycles as f64 * pes * lanes;
-    if all == 0.0 {
-        return Slots::default();
-    }
-    let group = layout.tiles[0].pes();
-    let with_tile = (0..group.count())
-        .filter(|pe| {
-            layout
-                .tiles
-                .iter()
-                .any(|tile| !tile.pe_rect(pe / group.cols, pe % group.cols).is_empty())
+    /// Explains the mapping of the layer in `step`; none for host steps.
+    pub fn explain(&self, step: usize) -> Option<Explanation> {
+        let (search, mapped) = (&self.search, self.mapped);
+        let Step::Layer(layer) = &search.network.steps[step] else {
+            return None;
+        };
+        let mapping = mapped.layers[step].as_ref()?;
+        let source = layer.source.tensor.index();
+        let layout = &mapped.layouts[source];
+        let contents = &self.contents[source];
+        let mut runners_up = self.other_cuts(layer, step);
+        runners_up.extend(self.other_groupings(layer, step));
+        runners_up.sort_by_key(|other| other.cost.cycles);
+        runners_up.truncate(TOLD);
+        Some(Explanation {
+            step,
+            cost: mapped.predicted[step]?,
+            bound: Bound::of(search, step, layer),
+            accumulators: accumulators(layout, layer, &mapping.passes) * u64::from(mapping.kc),
+            elements: fullest(contents),
+            runners_up,
+            excluded: self.excluded(layer, mapping, step),
         })
-        .count();
-    let busy = cost.steps as f64 * lanes;
-    let tiled = with_tile as f64 / f64::from(group.count());
-    Slots {
-        useful: useful as f64 / all,
-        fragmentation: (busy - cost.pairs as f64) / all,
-        out_of_plane: (cost.pairs as f64 - useful as f64).max(0.0) / all,
-        waiting: (tiled - busy / all).max(0.0),
-        no_tile: 1.0 - tiled,
     }
-}
 
-fn limit(machine: &Machine, cost: &Cost, slots: &Slots) -> Limit {
-    let near = |cycles: u64| cycles as f64 >= 0.9 * cost.cycles as f64;
-    let lanes = u64::from(machine.weights.bus_vectors_per_cycle);
-    if near(cost.dram_cycles) {
-        return Limit::Dram;
-    }
-    if cost.steps > 0 && near(cost.bus_vectors / lanes) {
-        return Limit::WeightBus;
-    }
-    if near(cost.drain_cycles) {
-        return Limit::Drain;
-    }
-    let causes = [
-        (slots.waiting, Limit::Balance),
-        (slots.no_tile, Limit::Plane),
-        (slots.fragmentation, Limit::Accumulators),
-        (slots.useful, Limit::Multipliers),
-    ];
-    causes
-        .into_iter()
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or(Limit::Multipliers, |(_, limit)| limit)
-}
-
-/// The other mappings of a layer that are worth costing whole, best first.
-fn runners_up(
-    search: &Search<'_>,
-    layer: &IntLayer,
-    chosen: &LayerMapping,
-    layout: &Layout,
-    (step, place): (usize, Place),
-) -> Vec<Alternative> {
-    let mut found: Vec<Alternative> = Chooser::new(search)
-        .choices(layer.source.tensor, COSTED)
-        .into_iter()
-        .filter_map(|choice| {
-            let index = choice.readers.iter().position(|r| r.step == step)?;
-            let reader = &choice.readers[index];
-            if choice.layout == *layout && reader.mapping == *chosen {
-                return None;
-            }
-            Some(Alternative {
-                cut: choice.cut,
-                fits: choice.fits,
-                mapping: reader.mapping.clone(),
-                cost: choice.placed(reader, place, index == 0),
+    /// The layer under the best other cuts of its source.
+    fn other_cuts(&self, layer: &IntLayer, step: usize) -> Vec<Alternative> {
+        let source = layer.source.tensor;
+        let chosen = self.mapped.layers[step].as_ref();
+        let layout = &self.mapped.layouts[source.index()];
+        let place = match self.mapped.residency.homes[source.index()] {
+            Some(_) => Place::Resident,
+            None => Place::Streamed,
+        };
+        Chooser::new(&self.search)
+            .choices(source, COSTED)
+            .into_iter()
+            .filter_map(|choice| {
+                let index = choice.readers.iter().position(|r| r.step == step)?;
+                let reader = &choice.readers[index];
+                if choice.layout == *layout && Some(&reader.mapping) == chosen {
+                    return None;
+                }
+                Some(Alternative {
+                    cut: Some(choice.cut),
+                    fits: choice.fits,
+                    mapping: reader.mapping.clone(),
+                    cost: choice.placed(reader, place, index == 0),
+                })
             })
-        })
-        .collect();
-    found.sort_by_key(|other| other.cost.cycles);
-    found.truncate(10);
-    found
-}
+            .collect()
+    }
 
-/// Mappings beyond what a buffer holds: more output channels at once, fewer temporal tiles, all of the source in a RAM.
-fn excluded(
-    search: &Search<'_>,
-    layer: &IntLayer,
-    mapping: &LayerMapping,
-    layout: &Layout,
-) -> Vec<Excluded> {
-    let machine = search.machine;
-    let mut excluded = Vec::new();
-    let entries = u64::from(machine.accumulator_entries());
-    let accumulator_bytes =
-        |entries: u64| (entries * u64::from(machine.pe.accumulator_bits)).div_ceil(8);
-    if let Some(conv) = &layer.conv {
-        let positions = accumulators(layout, layer, &mapping.passes);
+    /// The layer on the tiles as they are, its output channels grouped otherwise or its weights in the other order.
+    fn other_groupings(&self, layer: &IntLayer, step: usize) -> Vec<Alternative> {
+        let search = &self.search;
+        let (Some(conv), Some(chosen)) = (&layer.conv, &self.mapped.layers[step]) else {
+            return Vec::new();
+        };
+        let layout = &self.mapped.layouts[layer.source.tensor.index()];
+        let needed = accumulators(layout, layer, &chosen.passes).max(1);
+        let most = u64::from(search.machine.accumulator_entries()) / needed;
         let per_conv = layer.destination.channels.len() / conv.groups;
+        let pe_groups = chosen.pe_groups.count();
+        let mut others = Vec::new();
+        if conv.y.kernel * conv.x.kernel > 1 {
+            let order = if chosen.order == ORDER {
+                OTHER_ORDER
+            } else {
+                ORDER
+            };
+            others.push(LayerMapping {
+                order,
+                ..chosen.clone()
+            });
+        }
+        for kc in group_sizes(most.min(0xffff) as u32, per_conv) {
+            let groups = balanced_groups(&search.per_output[step], conv.groups, pe_groups, kc);
+            let other = LayerMapping {
+                kc: groups.iter().map(|k| k.len()).max().unwrap_or(0),
+                channel_groups: groups,
+                ..chosen.clone()
+            };
+            if other != *chosen && !others.contains(&other) {
+                others.push(other);
+            }
+        }
+        let (whole, _) = fullest(&self.contents[layer.source.tensor.index()]);
+        let costed = others.into_iter().filter_map(|mapping| {
+            let cost =
+                search.predict_otherwise(self.mapped, &self.contents, step, mapping.clone())?;
+            Some(Alternative {
+                cut: None,
+                fits: whole <= search.ram(),
+                mapping,
+                cost,
+            })
+        });
+        costed.collect()
+    }
+
+    /// Mappings beyond what a buffer holds: more output channels at once, fewer temporal tiles, blocks in one piece, all
+    /// of the source in a RAM.
+    fn excluded(&self, layer: &IntLayer, mapping: &LayerMapping, step: usize) -> Vec<Excluded> {
+        let (search, machine) = (&self.search, self.search.machine);
+        let source = layer.source.tensor.index();
+        let layout = &self.mapped.layouts[source];
+        let mut excluded = Vec::new();
+        if let Some(conv) = &layer.conv {
+            let per_conv = layer.destination.channels.len() / conv.groups;
+            self.beyond_accumulators(layer, mapping, per_conv, &mut excluded);
+            let block = search.largest_block(step, mapping, layout.residues);
+            let fifo = u64::from(machine.fifo_elements());
+            if block > fifo {
+                excluded.push(Excluded {
+                    what: "the largest block of weights in one piece".to_owned(),
+                    buffer: "weight FIFO",
+                    bytes: bytes(block - fifo, machine.weight_format().element_bits()),
+                });
+            }
+        }
+        let (whole, tile) = fullest(&self.contents[source]);
+        for (what, elements) in [
+            ("all of the source in a RAM", whole),
+            ("a tile of the source in a RAM", tile),
+        ] {
+            if elements > search.ram() {
+                let exceeding = elements - search.ram();
+                excluded.push(Excluded {
+                    what: what.to_owned(),
+                    buffer: "activation RAM",
+                    bytes: bytes(exceeding, machine.activation_format().element_bits()),
+                });
+            }
+        }
+        excluded
+    }
+
+    /// One output channel more, and fewer temporal tiles, where the accumulators do not hold them.
+    fn beyond_accumulators(
+        &self,
+        layer: &IntLayer,
+        mapping: &LayerMapping,
+        per_conv: u32,
+        excluded: &mut Vec<Excluded>,
+    ) {
+        let (search, machine) = (&self.search, self.search.machine);
+        let layout = &self.mapped.layouts[layer.source.tensor.index()];
+        let entries = u64::from(machine.accumulator_entries());
+        let mut exclude = |what: String, needed: u64| {
+            if needed > entries {
+                excluded.push(Excluded {
+                    what,
+                    buffer: "accumulators",
+                    bytes: bytes(needed - entries, machine.pe.accumulator_bits),
+                });
+            }
+        };
+        let positions = accumulators(layout, layer, &mapping.passes);
         let most = entries / positions.max(1) + 1;
         if most <= u64::from(per_conv) {
-            excluded.push(Excluded {
-                what: format!("Kc {most} on these tiles"),
-                buffer: "accumulators",
-                bytes: accumulator_bytes(most * positions - entries),
-            });
+            exclude(format!("Kc {most} on these tiles"), most * positions);
         }
         let cutter = Cutter::new(search.network, machine, layer.source.tensor);
         let [batch, ..] = search.network.tensor(layer.source.tensor).shape;
@@ -375,34 +266,15 @@ fn excluded(
                 images: Grid::ONE,
                 residues: layout.residues,
             };
-            let needed = cutter.accumulators(cut);
-            if needed > entries {
-                excluded.push(Excluded {
-                    what: if parts == 1 {
-                        "the whole plane at once".to_owned()
-                    } else {
-                        format!("{parts} temporal tiles")
-                    },
-                    buffer: "accumulators",
-                    bytes: accumulator_bytes(needed - entries),
-                });
-            }
+            let what = match parts {
+                1 => "the whole plane at once".to_owned(),
+                _ => format!("{parts} temporal tiles"),
+            };
+            exclude(what, cutter.accumulators(cut));
         }
     }
-    let contents = search.contents(layer.source.tensor, layout);
-    let (whole, tile) = fullest(&contents);
-    let element_bits = u64::from(machine.activation_format().element_bits());
-    for (what, elements) in [
-        ("all of the source in a RAM", whole),
-        ("a tile of the source in a RAM", tile),
-    ] {
-        if elements > search.ram() {
-            excluded.push(Excluded {
-                what: what.to_owned(),
-                buffer: "activation RAM",
-                bytes: ((elements - search.ram()) * element_bits).div_ceil(8),
-            });
-        }
-    }
-    excluded
+}
+
+fn bytes(entries: u64, bits: u32) -> u64 {
+    (entries * u64::from(bits)).div_ceil(8)
 }

@@ -199,7 +199,8 @@ impl<'a> Search<'a> {
         Arc::new(Contents::of(&counts, format, width))
     }
 
-    fn all_contents(&self, layouts: &[Layout]) -> Vec<Arc<Contents>> {
+    /// By tensor, what its tiles hold.
+    pub fn all_contents(&self, layouts: &[Layout]) -> Vec<Arc<Contents>> {
         layouts
             .par_iter()
             .enumerate()
@@ -251,6 +252,27 @@ impl<'a> Search<'a> {
             layers: &mapped.layers,
             contents: &contents,
         })
+    }
+
+    /// The model's prediction of a layer of a mapping, if it were mapped otherwise and all else as it is; `contents` is
+    /// what the tensors hold.
+    pub fn predict_otherwise(
+        &self,
+        mapped: &Mapped,
+        contents: &[Arc<Contents>],
+        step: usize,
+        mapping: LayerMapping,
+    ) -> Option<Cost> {
+        let mut layers = mapped.layers.clone();
+        layers[step] = Some(mapping);
+        let draft = Drafted {
+            layouts: &mapped.layouts,
+            residency: &mapped.residency,
+            layers: &layers,
+            contents,
+        };
+        let predicted = self.predict_steps(&draft, &[step]);
+        predicted.into_iter().next().map(|(_, cost)| cost)
     }
 
     /// The model's prediction of every layer.
@@ -336,6 +358,15 @@ impl<'a> Search<'a> {
         ))
     }
 
+    /// Elements of the largest weight block of a layer under a mapping.
+    pub fn largest_block(&self, step: usize, mapping: &LayerMapping, residues: Grid) -> u64 {
+        let depth = self.depth(step, mapping, residues);
+        let sizes = self.sizes(step, mapping, residues, depth);
+        let groups = sizes.iter().flat_map(|sizes| &sizes.groups);
+        let blocks = groups.flat_map(|(_, blocks)| blocks);
+        u64::from(blocks.max().copied().unwrap_or(0))
+    }
+
     /// What a layer moves in a draft.
     fn traffic(&self, draft: &Drafted<'_>, step: usize, layer: &IntLayer) -> Traffic {
         let stage = draft.residency.stages[step];
@@ -392,6 +423,11 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Whether the host reads or writes a tensor.
+    pub fn crosses_border(&self, tensor: TensorId) -> bool {
+        self.visible[tensor.index()]
+    }
+
     /// Elements that a RAM holds beside the reserve that staging keeps.
     pub fn ram(&self) -> u64 {
         self.machine
@@ -442,4 +478,4 @@ fn total(costs: &[Option<Cost>]) -> Cost {
 pub const ORDER: WeightOrder = WeightOrder::Krs;
 
 /// The other.
-const OTHER_ORDER: WeightOrder = WeightOrder::Rsk;
+pub const OTHER_ORDER: WeightOrder = WeightOrder::Rsk;

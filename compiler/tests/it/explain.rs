@@ -34,10 +34,13 @@ fn text_and_json_tell_the_same_of_every_layer() {
     assert_eq!(layers.len(), 4);
     for layer in &layers {
         let block = block(&text, layer["name"].as_str().unwrap());
-        for field in ["mapping", "memory", "limited_by"] {
+        for field in ["mapping", "memory"] {
             let words = layer[field].as_str().unwrap();
             assert!(block.contains(words), "{field}: {words}\n{block}");
         }
+        let loss = layer["lost_to"].as_str().unwrap().replace('_', " ");
+        let line = format!("  lost to     {loss}:");
+        assert!(block.to_lowercase().contains(&line), "{line}\n{block}");
         let runners_up = layer["runners_up"].as_array().unwrap();
         assert_eq!(block.matches(" cycles (").count(), runners_up.len());
         for other in layer["excluded"].as_array().unwrap() {
@@ -53,19 +56,39 @@ fn text_and_json_tell_the_same_of_every_layer() {
 }
 
 #[test]
-fn slots_are_shares_of_one_and_no_prediction_is_below_its_bounds() {
+fn slots_are_shares_of_one_and_no_layer_is_below_its_bounds() {
     for layer in layers(&["--machine", "scnn-multicast"]) {
-        let slots = layer["array"]["slots_ratio"].as_object().unwrap();
+        let slots = layer["slots_ratio"].as_object().unwrap();
         let sum: f64 = slots.values().map(|share| share.as_f64().unwrap()).sum();
         assert!((sum - 1.0).abs() < 1e-9, "{layer:#}");
         for bound in layer["array"]["bound_cycles"].as_object().unwrap().values() {
-            assert!(
-                bound.as_u64() <= layer["predicted_cycles"].as_u64(),
-                "{layer:#}"
-            );
+            for cycles in ["predicted_cycles", "cycles"] {
+                assert!(bound.as_u64() <= layer[cycles].as_u64(), "{layer:#}");
+            }
         }
         assert!(
             layer["array"]["accumulators_used"].as_u64() <= layer["array"]["accumulators"].as_u64()
+        );
+    }
+}
+
+#[test]
+fn runners_up_are_ten_other_mappings_at_most_the_best_first() {
+    for layer in layers(&[]) {
+        let others = layer["runners_up"].as_array().unwrap();
+        assert!((1..=10).contains(&others.len()), "{layer:#}");
+        let cycles = others
+            .iter()
+            .map(|other| other["predicted_cycles"].as_u64());
+        assert!(cycles.is_sorted(), "{layer:#}");
+        let mut mappings: Vec<&str> = others
+            .iter()
+            .map(|other| other["mapping"].as_str().unwrap())
+            .collect();
+        mappings.sort_unstable();
+        assert!(
+            mappings.windows(2).all(|pair| pair[0] != pair[1]),
+            "{layer:#}"
         );
     }
 }

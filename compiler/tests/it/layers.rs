@@ -11,7 +11,8 @@ use scnn_isa::machine::{BankMap, Delivery, Drift, Machine};
 use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Options as RunOptions, Simulator};
 use scnnc::compile::{Compiled, Options};
-use scnnc::map::explain::{Bound, explain};
+use scnnc::map::bound::Bound;
+use scnnc::map::explain::Explainer;
 use scnnc::map::{self, Strategy as Mapping};
 use tract_onnx::prelude::Tensor;
 
@@ -110,10 +111,11 @@ fn assert_bounds(compiled: &Compiled, sample: &Sample, exact: &Execution) {
     let simulator = Simulator::new(program).unwrap();
     let timing = Timing::Fast;
     let fast = simulator.run(sample, &RunOptions { timing }).unwrap();
+    let explainer = Explainer::new(network, &program.machine, occupancy, mapped);
     for (step, (fast, exact)) in fast.steps.iter().zip(&exact.steps).enumerate() {
         let (fast, exact) = (fast.cycles, exact.cycles);
         assert!(fast <= exact, "fast {fast}, exact {exact}");
-        if let Some(explained) = explain(network, &program.machine, occupancy, mapped, step) {
+        if let Some(explained) = explainer.explain(step) {
             let Bound {
                 useful,
                 vectors,

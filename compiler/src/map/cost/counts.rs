@@ -11,12 +11,14 @@ use scnn_isa::halo::Exchange;
 /// What is counted of the whole layer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
-    /// See [`Cost`].
-    pub steps: u64,
-    pub pairs: u64,
-    pub bus_vectors: u64,
-    pub weight_bytes: u64,
-    pub drain_cycles: u64,
+    /// Steps of all PEs, and pairs of stored elements that they multiply.
+    steps: u64,
+    pairs: u64,
+    /// Vectors that cross the weight bus, and bytes of weights from DRAM.
+    bus_vectors: u64,
+    weight_bytes: u64,
+    /// Cycles that the PPUs and halo links need.
+    drain_cycles: u64,
     /// Vectors written into the FIFOs of all PEs.
     fifo_writes: u64,
     /// Activation vectors that are read.
@@ -138,12 +140,7 @@ impl Counts {
                 + self.fifo_writes as f64 * energy.fifo_write_vector.pj
                 + self.iaram_reads as f64 * energy.iaram_read_vector.pj
                 + self.halo_hops as f64 * energy.halo_sum.pj,
-            steps: self.steps,
-            pairs: self.pairs,
             dram_cycles,
-            bus_vectors: self.bus_vectors,
-            drain_cycles: self.drain_cycles,
-            weight_bytes: self.weight_bytes,
             ..Cost::default()
         }
     }

@@ -1,0 +1,150 @@
+//! Mappings and places in words.
+
+use super::super::table::{counted, si};
+use scnn_isa::layout::Layout;
+use scnn_simulator::report::Bound;
+use scnn_simulator::report::columns::memory_name;
+use scnnc::compile::Compiled;
+use scnnc::map::LayerMapping;
+use scnnc::map::explain::Alternative;
+use scnnc::map::residency::{Slot, Stage};
+use scnnc::map::search::ORDER;
+use scnnc::map::tiling::Cut;
+use scnnc::quantise::IntLayer;
+use std::fmt::Write;
+
+/// How a layer is mapped.
+pub fn mapping(layout: &Layout, mapping: &LayerMapping) -> String {
+    let tile = &layout.tiles[0];
+    let mut text = format!("PE tile {} x {}", widest(&tile.y), widest(&tile.x));
+    if tile.n.windows(2).any(|cut| cut[1] - cut[0] > 1) {
+        let _ = write!(text, " of {} images", widest(&tile.n));
+    }
+    if mapping.kc > 0 {
+        let _ = write!(
+            text,
+            ", Kc {} in {}",
+            mapping.kc,
+            counted(mapping.rounds() as usize, "round")
+        );
+    }
+    if layout.groups.count() > 1 {
+        let _ = write!(
+            text,
+            ", {} x {} PE groups",
+            layout.groups.rows, layout.groups.cols
+        );
+    }
+    if mapping.passes.len() > 1 {
+        let _ = write!(text, ", {} temporal tiles", mapping.passes.len());
+    }
+    if layout.residues.count() > 1 && mapping.kc > 0 {
+        let _ = write!(text, ", {} phases", layout.residues.count());
+    }
+    text
+}
+
+fn widest(cuts: &[u32]) -> u32 {
+    cuts.windows(2)
+        .map(|cut| cut[1] - cut[0])
+        .max()
+        .unwrap_or(0)
+}
+
+/// Where a layer reads and writes.
+pub fn memory(compiled: &Compiled, layer: &IntLayer, step: usize) -> String {
+    let residency = &compiled.mapped.residency;
+    let home = |slot: Option<Slot>| match slot {
+        Some(slot) => format!("RAM {}", memory_name(slot.memory)),
+        None => "DRAM".to_owned(),
+    };
+    let from = match residency.stages[step] {
+        None => home(residency.homes[layer.source.tensor.index()]),
+        Some(Stage::PerTile(_)) => "DRAM, tile by tile".to_owned(),
+        Some(Stage::Alternate(_)) => "DRAM, a tile ahead".to_owned(),
+        Some(Stage::Once(_)) => "DRAM, once for all its readers".to_owned(),
+        Some(Stage::Kept(_)) => "a RAM, loaded before".to_owned(),
+    };
+    let to = home(residency.homes[layer.destination.tensor.index()]);
+    format!("from {from}, to {to}")
+}
+
+/// Another mapping beside the chosen one, which is predicted to take `cycles`.
+pub fn alternative(other: &Alternative, cycles: u64) -> String {
+    format!(
+        "{:>7} cycles ({:+.1} %): {}",
+        si(other.cost.cycles as f64, ""),
+        100.0 * (other.cost.cycles as f64 / cycles.max(1) as f64 - 1.0),
+        alternative_mapping(other)
+    )
+}
+
+/// What another mapping is.
+pub fn alternative_mapping(other: &Alternative) -> String {
+    let kc = other.mapping.kc;
+    let Some(Cut {
+        parts,
+        groups,
+        images,
+        residues,
+    }) = other.cut
+    else {
+        let rounds = counted(other.mapping.rounds() as usize, "round");
+        let mut text = format!("Kc {kc} in {rounds} on the same tiles");
+        if other.mapping.order != ORDER {
+            text.push_str(", weights in the order r, s, k");
+        }
+        return text;
+    };
+    let mut words = vec![match groups.count() {
+        1 => "1 PE group".to_owned(),
+        _ => format!("{} x {} PE groups", groups.rows, groups.cols),
+    }];
+    if kc > 0 {
+        words.insert(0, format!("Kc {kc}"));
+    }
+    if parts.n * parts.y * parts.x > 1 {
+        words.push(format!(
+            "{} x {} x {} temporal tiles (images, rows, columns)",
+            parts.n, parts.y, parts.x
+        ));
+    }
+    if images.count() > 1 {
+        words.push(format!("images over {} x {} PEs", images.rows, images.cols));
+    }
+    if residues.count() > 1 {
+        words.push(format!("{} phases", residues.count()));
+    }
+    if !other.fits {
+        words.push("source from DRAM".to_owned());
+    }
+    words.join(", ")
+}
+
+/// What a layer loses most to, and what would help.
+pub const fn loss(loss: Bound) -> &'static str {
+    match loss {
+        Bound::Multipliers => "nothing: the multipliers work all the time",
+        Bound::Fragmentation => {
+            "fragmentation: vectors are not full; more positions or output channels of a channel at once, as far as the \
+             accumulators hold them, fill them better"
+        }
+        Bound::OutOfPlane => {
+            "out of plane: products at the border of the plane or tile are dropped; larger tiles have less border"
+        }
+        Bound::Placeholders => {
+            "placeholders: runs of zeros are longer than the index counts, or zeros are stored"
+        }
+        Bound::Banks => "banks: products wait in the queues before the accumulator banks",
+        Bound::Fifo => {
+            "FIFO: PEs wait for weights from the bus, which every vector crosses once for each pass"
+        }
+        Bound::Barrier => {
+            "barrier: PEs wait for the one with most work, which may be ahead by what its FIFO holds"
+        }
+        Bound::Drain => "drain: PPUs and halo links take longer than the multipliers",
+        Bound::Dram => "DRAM: what the layer moves takes longer than its products",
+        Bound::HostLink => "host link: the layer waits for the host",
+        Bound::TileTooSmall => "tile too small: the plane does not give every PE a tile",
+    }
+}

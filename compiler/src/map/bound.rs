@@ -1,0 +1,154 @@
+//! What no mapping of a layer can go below, so that the gap that remains is known.
+
+use super::occupancy::column_mask;
+use super::search::Search;
+use crate::quantise::{IntConv, IntLayer, Step};
+use scnn_isa::ids::TensorId;
+use scnn_isa::layer::View;
+use scnn_isa::plane::Span;
+use scnn_isa::program::Memory;
+
+/// Cycles that a layer takes at least, whatever the mapping.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bound {
+    /// Useful products over all multipliers: the oracle.
+    pub useful: u64,
+    /// The same in vectors, each channel's weights and activations packed as tightly as possible: products that end
+    /// outside the plane take their slots.
+    pub vectors: u64,
+    /// Weight vectors over the bus.
+    pub bus: u64,
+    /// Weights once from DRAM, and the activations that no RAM can hold or that cross the host's border.
+    pub dram: u64,
+}
+
+impl Bound {
+    /// The largest of them.
+    pub fn cycles(&self) -> u64 {
+        self.useful.max(self.vectors).max(self.bus).max(self.dram)
+    }
+
+    /// The bound of the layer in `step`.
+    pub(super) fn of(search: &Search<'_>, step: usize, layer: &IntLayer) -> Self {
+        let machine = search.machine;
+        let (Some(weights), Some(conv)) = (&search.weights[step], &layer.conv) else {
+            return Self::default();
+        };
+        let (f, i) = (
+            u64::from(machine.pe.weights_per_vector),
+            u64::from(machine.pe.activations_per_vector),
+        );
+        let (mut steps, mut vectors, mut nonzeros) = (0, 0, 0);
+        for c in 0..layer.source.channels.len() {
+            let of_channel: u64 = weights.per_tap(c).iter().sum();
+            let channel = layer.source.channels.begin + c;
+            let activations = stored(search, layer.source.tensor, Span::new(channel, channel + 1));
+            steps += of_channel.div_ceil(f) * activations.div_ceil(i);
+            vectors += of_channel.div_ceil(f);
+            nonzeros += of_channel;
+        }
+        let pes = u64::from(machine.pe_count());
+        let multipliers = pes * u64::from(machine.multipliers_per_pe());
+        let useful = useful(search, step, layer, conv).div_ceil(multipliers);
+        // Phases of a stride meet the taps of their residue alone.
+        let every_pair = [&conv.y, &conv.x]
+            .iter()
+            .all(|axis| axis.stride == 1 && axis.upsample == 1);
+        let by_vectors = if every_pair { steps.div_ceil(pes) } else { 0 };
+        let weight_bits = nonzeros * u64::from(machine.weight_format().element_bits());
+        let elements = from_dram(search, layer) + to_dram(search, layer);
+        let bits = weight_bits + elements * u64::from(machine.activation_format().element_bits());
+        Self {
+            useful,
+            vectors: by_vectors.max(useful),
+            bus: vectors.div_ceil(u64::from(machine.weights.bus_vectors_per_cycle)),
+            dram: ((bits / 8) as f64 / machine.dram_bytes_per_cycle()).floor() as u64,
+        }
+    }
+}
+
+/// Products of two non-zeros that stay inside the plane.
+fn useful(search: &Search<'_>, step: usize, layer: &IntLayer, conv: &IntConv) -> u64 {
+    let Some(weights) = &search.weights[step] else {
+        return 0;
+    };
+    let [n, _, h, w] = search.network.tensor(layer.source.tensor).shape;
+    let rows: Vec<Vec<u32>> = (0..conv.y.kernel)
+        .map(|r| (0..h).filter(|&y| conv.y.output(y, r).is_some()).collect())
+        .collect();
+    let cols: Vec<Vec<u64>> = (0..conv.x.kernel)
+        .map(|s| column_mask(w, (0..w).filter(|&x| conv.x.output(x, s).is_some())))
+        .collect();
+    let mut useful = 0;
+    for c in 0..layer.source.channels.len() {
+        let channel = layer.source.channels.begin + c;
+        for (tap, of_tap) in weights.per_tap(c).into_iter().enumerate() {
+            if of_tap > 0 {
+                let (rows, cols) = (&rows[tap / cols.len()], &cols[tap % cols.len()]);
+                let (tensor, images) = (layer.source.tensor, Span::new(0, n));
+                let occupancy = search.occupancy;
+                useful += of_tap * occupancy.nonzeros(tensor, channel, images, rows, cols);
+            }
+        }
+    }
+    useful
+}
+
+/// Elements of the source that come from DRAM whatever the mapping.
+fn from_dram(search: &Search<'_>, layer: &IntLayer) -> u64 {
+    let tensor = layer.source.tensor;
+    let mut readers = 0;
+    let mut written = false;
+    for other in layers(search) {
+        readers += u32::from(other.source.tensor == tensor);
+        readers += u32::from(
+            other
+                .operand
+                .is_some_and(|(view, ..)| view.tensor == tensor),
+        );
+        written |= other.destination.tensor == tensor;
+    }
+    crossing(search, layer.source, !written && readers == 1)
+}
+
+/// Elements of the result that go to DRAM whatever the mapping.
+fn to_dram(search: &Search<'_>, layer: &IntLayer) -> u64 {
+    let tensor = layer.destination.tensor;
+    let writers = layers(search).filter(|other| other.destination.tensor == tensor);
+    let all = writers.count() == 1 && search.crosses_border(tensor);
+    crossing(search, layer.destination, all)
+}
+
+/// Elements of a view: all, or those that exceed all RAMs together.
+fn crossing(search: &Search<'_>, view: View, all: bool) -> u64 {
+    let elements = stored(search, view.tensor, view.channels);
+    let rams: u64 = [Memory::A, Memory::B]
+        .iter()
+        .map(|ram| search.machine.ram_elements(*ram))
+        .sum();
+    let held = if all {
+        0
+    } else {
+        rams * u64::from(search.machine.pe_count())
+    };
+    elements.saturating_sub(held)
+}
+
+/// Non-zeros in some channels of a tensor.
+fn stored(search: &Search<'_>, tensor: TensorId, channels: Span) -> u64 {
+    let [n, _, h, w] = search.network.tensor(tensor).shape;
+    let (rows, all): (Vec<u32>, _) = ((0..h).collect(), column_mask(w, 0..w));
+    let of_channel = |channel| {
+        search
+            .occupancy
+            .nonzeros(tensor, channel, Span::new(0, n), &rows, &all)
+    };
+    channels.iter().map(of_channel).sum()
+}
+
+fn layers<'a>(search: &Search<'a>) -> impl Iterator<Item = &'a IntLayer> {
+    search.network.steps.iter().filter_map(|step| match step {
+        Step::Layer(layer) => Some(layer.as_ref()),
+        Step::Host(_) => None,
+    })
+}
