@@ -18,6 +18,7 @@
 mod banks;
 mod counts;
 mod excerpt;
+mod ppu;
 mod stream;
 mod timeline;
 
@@ -25,7 +26,6 @@ pub use excerpt::Depth;
 
 use super::contents::{Contents, TileContents};
 use super::occupancy::Occupancy;
-use super::tiling::inner;
 use super::weights::{BlockSizes, SparseWeights};
 use crate::quantise::IntLayer;
 use counts::Counts;
@@ -153,50 +153,6 @@ impl Candidate<'_> {
             array,
             least,
         }
-    }
-
-    /// The PPU alone: reads the source and writes the result.
-    fn ppu_cost(&self) -> Cost {
-        let machine = self.machine;
-        let channels = u64::from(self.layer.source.channels.len());
-        let mut cost = Cost::default();
-        let (mut loaded, mut free, mut written) = (0, 0, 0);
-        let outputs: u64 = self.passes.iter().map(|p| p.output.positions()).sum();
-        for (index, pass) in self.passes.iter().enumerate() {
-            let tile = &self.layout.tiles[pass.source_tile as usize];
-            let pes = tile.pes();
-            let inner = inner(self.layer, pass.output);
-            let most = (0..pes.count())
-                .map(|pe| tile.pe_rect(pe / pes.cols, pe % pes.cols))
-                .map(|rect| rect.intersect(inner).positions())
-                .max()
-                .unwrap_or(0);
-            let per_group = channels.div_ceil(u64::from(self.layout.groups.count()));
-            let cycles = (most * per_group).div_ceil(u64::from(machine.ppu.lanes));
-            let begin = if self.traffic.overlapped {
-                loaded
-            } else {
-                loaded.max(free)
-            };
-            let (load, bytes) = self.load(index);
-            loaded = begin + load;
-            let begin = free.max(loaded);
-            // What had spilled is read again.
-            let spilled = self.traffic.spilled_bytes;
-            free = begin + cycles.max(self.dram_cycles(spilled));
-            cost.dram_cycles += self.dram_cycles(spilled);
-            cost.energy_pj += self.dram_energy(spilled);
-            let share = pass.output.positions() as f64 / outputs.max(1) as f64;
-            let result = (self.traffic.result_bytes as f64 * share) as u64;
-            written = free.max(written) + self.dram_cycles(result);
-            cost.dram_cycles += self.dram_cycles(bytes);
-            cost.energy_pj += self.dram_energy(bytes);
-        }
-        let bytes = self.traffic.result_bytes + self.traffic.operand_bytes;
-        cost.dram_cycles += self.dram_cycles(bytes);
-        cost.energy_pj += self.dram_energy(bytes);
-        cost.cycles = free.max(written).max(cost.dram_cycles);
-        cost
     }
 
     /// What the tile of a pass holds.

@@ -252,6 +252,8 @@ impl Planner {
             .map(|tile| tiling.elements(tensor, Span::new(tile, tile + 1)))
             .max()
             .unwrap_or(1);
+        // What exceeds a RAM spills, in one place or in two.
+        let size = size.min(self.rams.iter().map(|ram| ram.capacity).max().unwrap_or(1));
         if tiles > 1
             && let Some(slots) = self.two(size, step)
         {

@@ -377,6 +377,30 @@ proptest! {
         }
     }
 
+    /// Loads, tiles and results of a layer of the PPU alone take turns in DRAM. What spills is taken as that of the tile
+    /// that spills most.
+    #[test]
+    fn a_pooling_layer_alone_takes_the_cycles_that_are_predicted(
+        (n, c, h, w) in (1u32..9, 1u32..30, 4u32..40, 4u32..40), multicast in any::<bool>(), small in any::<bool>(),
+        search in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let machine = machine(multicast, small);
+        let shape = Shape { outputs: c * 2, groups: false, kernel: 1, stride: 1, pad: 0, pool: true, density: 0 };
+        let (mut network, input) = network(&Chain { input: [n, c * 2, h, w], layers: vec![shape], seed });
+        let Some(Step::Layer(layer)) = network.steps.first_mut() else { unreachable!() };
+        layer.conv = None;
+        layer.requantise.fill(Requantise { bias: 0, multiplier: 1, shift: 0 });
+        let (values, reference) = computed(&network, &input);
+        let occupancy = Occupancy::of(&network, &values);
+        let strategy = if search { Mapping::Search } else { Mapping::Paper };
+        let options = map::Options { strategy, ..map::Options::default() };
+        let mapped = map::map(&network, &machine, &occupancy, options).unwrap();
+        let cycles = executed(&network, &machine, &mapped, &values, &reference)[0];
+        let predicted = mapped.predicted[0].unwrap().cycles;
+        let passes = mapped.layers[0].as_ref().unwrap().passes.len() as u64;
+        prop_assert!(predicted.abs_diff(cycles) <= cycles / 20 + 2 * passes, "{predicted} for {cycles}");
+    }
+
     #[test]
     fn a_mapping_survives_its_file(chain in chains(), multicast in any::<bool>(), draw in any::<u64>()) {
         let machine = machine(multicast, false);

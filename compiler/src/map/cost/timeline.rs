@@ -274,8 +274,13 @@ impl<'a> TimeLine<'a> {
         if bytes <= 0.0 {
             return ready;
         }
-        self.bulk_free = self.bulk_begin(ready) + bytes * self.cycles_per_byte;
-        self.bulk_free.ceil() as u64
+        let cycles = bytes * self.cycles_per_byte;
+        let begin = self.bulk_begin(ready);
+        self.bulk_free = begin + cycles;
+        // What was ready before comes first; it has still to ask for its own time.
+        let before = self.requests.range(..=(ready, u64::MAX));
+        let before: f64 = before.map(|(_, (cycles, _))| cycles).sum();
+        (begin + before + cycles).ceil() as u64
     }
 
     fn bulk_begin(&self, ready: u64) -> f64 {

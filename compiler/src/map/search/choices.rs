@@ -312,7 +312,7 @@ impl<'a> Chooser<'a> {
             .map(|&(step, layer)| self.reader(counted, step, layer, samples, limit))
             .collect::<Option<_>>()?;
         let contents = &counted.contents;
-        let (whole, tile) = fullest(contents);
+        let (whole, _) = fullest(contents);
         let format = machine.activation_format();
         let per_cycle = machine.dram_bytes_per_cycle();
         let (mut loads, mut bytes, mut vectors) = (Vec::new(), 0, 0);
@@ -334,7 +334,7 @@ impl<'a> Chooser<'a> {
             contents: Arc::clone(contents),
             readers,
             fits: whole <= search.ram(),
-            overlapped: contents.tiles.len() > 1 && tile <= search.ram(),
+            overlapped: contents.tiles.len() > 1,
             loads,
             bytes,
             spilled_bytes: spilled * u64::from(format.element_bits()) / 8,
