@@ -71,10 +71,13 @@ pub fn memory(compiled: &Compiled, layer: &IntLayer, step: usize) -> String {
 
 /// Another mapping beside the chosen one, which is predicted to take `cycles`.
 pub fn alternative(other: &Alternative, cycles: u64) -> String {
+    // Where other tensors find room beside another cut is left out.
+    let alone = other.cut.is_some();
     format!(
-        "{:>7} cycles ({:+.1} %): {}",
+        "{:>7} cycles ({:+.1} %{}): {}",
         si(other.cost.cycles as f64, ""),
         100.0 * (other.cost.cycles as f64 / cycles.max(1) as f64 - 1.0),
+        if alone { ", alone" } else { "" },
         alternative_mapping(other)
     )
 }

@@ -116,7 +116,9 @@ impl Choice {
         let all: u64 = self.loads.iter().sum();
         let leading = self.loads.first().copied().unwrap_or(0);
         cost.cycles = if self.overlapped {
-            (cost.cycles + leading).max(all)
+            // The first tile is waited for, and the last is computed when all are there.
+            let of_tile = cost.cycles / self.loads.len() as u64;
+            (cost.cycles + leading).max(all + of_tile)
         } else {
             cost.cycles + all
         };
