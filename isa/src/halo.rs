@@ -185,20 +185,55 @@ mod tests {
         );
     }
 
-    proptest! {
-        /// The PE that an output is said to be of, and the PE that the exchange brings it to; along one axis.
-        #[test]
-        fn every_output_has_one_owner_and_it_is_the_same_everywhere(
-            kernel in 1u32..5, stride in 1u32..4, pad in 0u32..3, extent in 1u32..20, parts in 1u32..5, rows: bool,
-        ) {
-            prop_assume!(extent + 2 * pad >= kernel);
-            let axis = Axis {
+    /// What a failure says of the layer that was drawn.
+    fn layer(axis: &Axis, parts: u32) -> String {
+        format!(
+            "layer of kernel {}, stride {}, pads {:?} on {} positions, which {parts} PEs share",
+            axis.kernel, axis.stride, axis.pad, axis.input
+        )
+    }
+
+    prop_compose! {
+        fn axis()(
+            (kernel, stride, pad) in (1u32..5, 1u32..4, 0u32..3), extent in 1u32..20,
+        ) -> Axis {
+            let input = extent.max(kernel.saturating_sub(2 * pad));
+            Axis {
                 kernel,
                 stride,
                 pad: [pad as i32, pad as i32],
-                output: (extent + 2 * pad - kernel) / stride + 1,
-                ..Axis::identity(extent)
-            };
+                output: (input + 2 * pad - kernel) / stride + 1,
+                ..Axis::identity(input)
+            }
+        }
+    }
+
+    /// What crosses every link, output by output.
+    fn crossings(array: &ArrayStage, tile: &Tile, inner: Rect) -> BTreeMap<Link, u64> {
+        let mut links = BTreeMap::new();
+        let pes = tile.pes();
+        for (row, col) in (0..pes.rows).flat_map(|row| (0..pes.cols).map(move |col| (row, col))) {
+            let held = tile.pe_rect(row, col);
+            for y in array.y.outputs(held.y).intersect(inner.y).iter() {
+                for x in array.x.outputs(held.x).intersect(inner.x).iter() {
+                    let owner = owner(array, tile, (0, y, x));
+                    let owner = (owner.0 as usize, owner.1 as usize);
+                    let mut at = (row as usize, col as usize);
+                    while at != owner {
+                        let next = (toward(at.0, owner.0), toward(at.1, owner.1));
+                        *links.entry((at, next)).or_default() += 1;
+                        at = next;
+                    }
+                }
+            }
+        }
+        links
+    }
+
+    proptest! {
+        /// The PE that an output is said to be of, and the PE that the exchange brings it to; along one axis.
+        #[test]
+        fn every_output_has_one_owner_and_it_is_the_same_everywhere(axis in axis(), parts in 1u32..5, rows: bool) {
             let (pes, y, x) = if rows {
                 (Grid::new(parts, 1), axis, Axis::identity(1))
             } else {
@@ -209,13 +244,34 @@ mod tests {
             let sharing = Sharing::along(&axis, if rows { &tile.y } else { &tile.x }, outputs);
             for output in outputs.iter() {
                 let owners: Vec<u32> = (0..parts).filter(|&p| sharing.owned[p as usize].contains(output)).collect();
-                let named = if rows {
-                    owner(&array(y, x), &tile, (0, output, 0)).0
+                let (along, named) = if rows {
+                    ("row", owner(&array(y, x), &tile, (0, output, 0)).0)
                 } else {
-                    owner(&array(y, x), &tile, (0, 0, output)).1
+                    ("column", owner(&array(y, x), &tile, (0, 0, output)).1)
                 };
-                prop_assert_eq!(owners, vec![named], "output {} of {:?} cut into {}", output, axis, parts);
+                prop_assert_eq!(
+                    &owners, &vec![named], "{}: output {} {} goes to PEs {:?} and is of PE {}",
+                    layer(&axis, parts), along, output, owners, named
+                );
             }
+        }
+
+        #[test]
+        fn what_is_exchanged_is_what_every_pe_sends_to_the_owners(
+            (y, x) in (axis(), axis()), (rows, cols) in (1u32..4, 1u32..4),
+        ) {
+            let (array, plane) = (array(y, x), Rect::plane(1, y.input, x.input));
+            let tile = Tile::uniform(plane, Grid::new(rows, cols), Grid::ONE);
+            let inner = Rect::plane(1, y.output, x.output);
+            let exchange = Exchange::of(&array, &tile, inner);
+            let links = crossings(&array, &tile, inner);
+            let (busiest, sums) = links.iter().max_by_key(|(_, sums)| **sums).unwrap_or((&((0, 0), (0, 0)), &0));
+            let place = format!("rows: {}; columns: {}", layer(&y, rows), layer(&x, cols));
+            prop_assert_eq!(
+                exchange.busiest_link, *sums,
+                "{}: the busiest link is from PE {:?} to PE {:?}", place, busiest.0, busiest.1
+            );
+            prop_assert_eq!(exchange.hops, links.values().sum::<u64>(), "{}: sums over links {:?}", place, links);
         }
     }
 }
