@@ -152,4 +152,62 @@ mod tests {
             channel.apply(1000)
         );
     }
+
+    /// Values worked out from the definitions by other means.
+    #[test]
+    fn functions_are_what_onnx_defines() {
+        let swish = Function::Swish { alpha: 2.0 };
+        let elu = Function::Elu {
+            alpha: 1.5,
+            gamma: 2.0,
+        };
+        let hard = Function::HardSigmoid {
+            alpha: 0.25,
+            beta: 0.5,
+        };
+        let known: [(Function, &[(f64, f64)]); 12] = [
+            (
+                Function::Sigmoid,
+                &[(1.0, 0.731_058_578_6), (-2.0, 0.119_202_922_0)],
+            ),
+            (
+                Function::Tanh,
+                &[(1.0, 0.761_594_156_0), (-1.0, -0.761_594_156_0)],
+            ),
+            (hard, &[(1.0, 0.75), (-3.0, 0.0), (3.0, 1.0)]),
+            (
+                Function::HardSwish,
+                &[(1.0, 2.0 / 3.0), (-1.0, -1.0 / 3.0), (4.0, 4.0)],
+            ),
+            (elu, &[(1.0, 2.0), (-1.0, -1.896_361_676_5)]),
+            (
+                Function::Gelu { tanh: false },
+                &[(1.0, 0.841_344_746_1), (-2.5, -0.015_524_163_3)],
+            ),
+            (
+                Function::Gelu { tanh: true },
+                &[(1.0, 0.841_191_990_6), (-2.5, -0.015_084_266_1)],
+            ),
+            (
+                Function::Mish,
+                &[(1.0, 0.865_098_388_3), (-1.0, -0.303_401_461_4)],
+            ),
+            (
+                Function::Softplus,
+                &[(1.0, 1.313_261_687_5), (-3.0, 0.048_587_351_6)],
+            ),
+            (Function::Softsign, &[(1.0, 0.5), (-3.0, -0.75)]),
+            (swish, &[(1.0, 0.880_797_078_0), (-1.0, -0.119_202_922_0)]),
+            (Function::Leaky(vec![0.1]), &[(3.0, 3.0)]),
+        ];
+        for (function, values) in known {
+            for &(x, wanted) in values {
+                let found = evaluate(&function, x);
+                assert!(
+                    (found - wanted).abs() < 1e-9,
+                    "{function:?} of {x} is {found}"
+                );
+            }
+        }
+    }
 }

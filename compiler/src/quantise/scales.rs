@@ -155,52 +155,160 @@ impl Layer {
 mod tests {
     use super::*;
     use crate::calibrate::Range;
-    use crate::graph::Node;
+    use crate::graph::{Affine, Function, Node};
     use crate::quantise::Options;
     use scnn_isa::machine::Machine;
     use scnn_isa::program::Dtype;
 
-    /// A rectified input whose values reach `max`, quantised.
-    fn quantised(max: f32) -> Result<f32, QuantiseError> {
-        let node = |tensor: &str, op| Node {
-            tensor: tensor.to_owned(),
-            onnx_nodes: vec![format!("/{tensor}")],
-            dtype: Dtype::F32,
-            dims: vec![1, 1, 2, 2],
-            grid: None,
-            op,
-        };
-        let mut graph = Graph::default();
-        let input = graph.add(node("x", Op::Input), &[]);
-        let layer = Layer {
-            clamp: Some((0.0, f32::INFINITY)),
-            ..Layer::default()
-        };
-        let output = graph.add(node("y", Op::Layer(Box::new(layer))), &[input]);
-        graph.inputs.push(input);
-        graph.outputs.push(("y".to_owned(), output));
-        let mut calibration = Calibration::default();
-        for name in ["x", "y"] {
-            let range = Range {
-                min: 0.0,
-                max,
-                density: 1.0,
+    /// A graph of 2 x 2 planes and what was seen of its tensors.
+    #[derive(Default)]
+    struct Observed {
+        graph: Graph,
+        calibration: Calibration,
+    }
+
+    impl Observed {
+        /// Adds a tensor of values up to `max`, of which the share `density` is not zero.
+        fn add(
+            &mut self,
+            (name, channels): (&str, u64),
+            (max, density): (f32, f64),
+            op: Op,
+            operands: &[NodeId],
+        ) -> NodeId {
+            let (min, is_input) = (0.0, matches!(op, Op::Input));
+            let range = Range { min, max, density };
+            self.calibration.ranges.insert(name.to_owned(), range);
+            let node = Node {
+                tensor: name.to_owned(),
+                onnx_nodes: vec![format!("/{name}")],
+                dtype: Dtype::F32,
+                dims: vec![1, channels, 2, 2],
+                grid: None,
+                op,
             };
-            calibration.ranges.insert(name.to_owned(), range);
+            let id = self.graph.add(node, operands);
+            if is_input {
+                self.graph.inputs.push(id);
+            }
+            id
         }
-        let machine = Machine::preset("scnn").unwrap();
-        crate::quantise::quantise(&graph, &calibration, &machine, &Options::default())
-            .map(|network| network.tensors[0].scale)
+
+        /// The tensor of the integer network that holds `name`.
+        fn tensor(&mut self, name: &str, output: NodeId) -> Result<Tensor, QuantiseError> {
+            self.graph.outputs.push((name.to_owned(), output));
+            let machine = Machine::preset("scnn").unwrap();
+            let options = Options::default();
+            let network =
+                crate::quantise::quantise(&self.graph, &self.calibration, &machine, &options)?;
+            let mut tensors = network.tensors.into_iter();
+            Ok(tensors.find(|tensor| tensor.name == name).unwrap())
+        }
+    }
+
+    fn rectifier() -> Op {
+        layer(|layer| layer.clamp = Some((0.0, f32::INFINITY)))
+    }
+
+    fn layer(make: impl Fn(&mut Layer)) -> Op {
+        let mut layer = Layer::default();
+        make(&mut layer);
+        Op::Layer(Box::new(layer))
+    }
+
+    /// The scale of an input whose values reach `max`.
+    fn scale_of(max: f32) -> Result<f32, QuantiseError> {
+        let mut observed = Observed::default();
+        let x = observed.add(("x", 1), (max, 1.0), Op::Input, &[]);
+        let y = observed.add(("y", 1), (max, 1.0), rectifier(), &[x]);
+        observed.tensor("y", y).map(|tensor| tensor.scale)
     }
 
     #[test]
     fn a_range_that_headroom_makes_infinite_is_refused_and_a_vanishing_one_is_zero() {
-        let error = quantised(f32::MAX).unwrap_err();
+        let error = scale_of(f32::MAX).unwrap_err();
         assert!(
             matches!(&error, QuantiseError::Unstorable { node, .. } if !node.is_empty()),
             "{error}"
         );
-        assert_eq!(quantised(1e-42).unwrap(), 1.0 / 32767.0);
-        assert!(quantised(1e30).unwrap().is_normal());
+        assert_eq!(scale_of(1e-42).unwrap(), 1.0 / 32767.0);
+        assert!(scale_of(1e30).unwrap().is_normal());
+    }
+
+    #[test]
+    fn a_concatenation_is_as_wide_and_as_dense_as_its_parts_together() {
+        let mut observed = Observed::default();
+        let x = observed.add(("x", 1), (1.0, 1.0), Op::Input, &[]);
+        let y = observed.add(("y", 3), (1.0, 1.0), Op::Input, &[]);
+        let p = observed.add(("p", 1), (5.0, 0.2), rectifier(), &[x]);
+        let q = observed.add(("q", 3), (2.0, 0.6), rectifier(), &[y]);
+        let all = observed.add(("all", 4), (5.0, 1.0), Op::Concat, &[p, q]);
+        let headroom = observed.calibration.method.headroom();
+        let tensor = observed.tensor("all", all).unwrap();
+        assert_eq!(tensor.scale, 5.0 * headroom / 32767.0);
+        assert!((tensor.density - 0.5).abs() < 1e-9, "{}", tensor.density);
+    }
+
+    /// One grid is kept as it is; of two, every value of either is held.
+    #[test]
+    fn a_tensor_of_several_grids_holds_the_widest() {
+        let of_grids = |grids: [Grid; 2]| {
+            let mut observed = Observed::default();
+            let x = observed.add(("x", 1), (1.0, 1.0), Op::Input, &[]);
+            let p = observed.add(("p", 1), (1.0, 1.0), rectifier(), &[x]);
+            let q = observed.add(("q", 1), (1.0, 1.0), rectifier(), &[x]);
+            for (id, grid) in [p, q].into_iter().zip(grids) {
+                observed.graph.dag[id].grid = Some(grid);
+            }
+            let all = observed.add(("all", 2), (1.0, 1.0), Op::Concat, &[p, q]);
+            observed.tensor("all", all).unwrap()
+        };
+        let (signed, unsigned) = (
+            Grid {
+                scale: 0.5,
+                range: [-128, 127],
+            },
+            Grid {
+                scale: 0.125,
+                range: [0, 255],
+            },
+        );
+        let kept = of_grids([signed; 2]);
+        assert_eq!((kept.scale, kept.range), (0.5, [-128, 127]));
+        let mixed = of_grids([unsigned, signed]);
+        assert!(
+            (mixed.scale * 32767.0 / 64.0 - 1.0).abs() < 1e-6,
+            "{}",
+            mixed.scale
+        );
+        assert_eq!(mixed.range, [-32767, 32767]);
+    }
+
+    #[test]
+    fn only_what_cannot_be_negative_is_stored_with_one_sign() {
+        let least = |op: Op, of_rectified: bool| {
+            let mut observed = Observed::default();
+            let mut x = observed.add(("x", 1), (1.0, 1.0), Op::Input, &[]);
+            if of_rectified {
+                x = observed.add(("r", 1), (1.0, 1.0), rectifier(), &[x]);
+            }
+            let joins = matches!(&op, Op::Layer(layer) if layer.operand);
+            let operands = if joins { vec![x, x] } else { vec![x] };
+            let y = observed.add(("y", 1), (1.0, 1.0), op, &operands);
+            observed.tensor("y", y).unwrap().range[0]
+        };
+        let signed = -32767;
+        // A layer of no stage, or of pooling alone, has the signs of what it reads.
+        assert_eq!(least(layer(|_| {}), false), signed);
+        assert_eq!(least(layer(|_| {}), true), 0);
+        assert_eq!(least(layer(|l| l.clamp = Some((-1.0, 6.0))), true), signed);
+        assert_eq!(least(layer(|l| l.operand = true), true), signed);
+        let slopes = || Some(Function::Leaky(vec![0.1]));
+        assert_eq!(least(layer(|l| l.function = slopes()), true), signed);
+        let negative = || {
+            let (scale, offset) = (vec![-1.0], vec![0.0]);
+            Some(Affine { scale, offset })
+        };
+        assert_eq!(least(layer(|l| l.affine = negative()), true), signed);
     }
 }

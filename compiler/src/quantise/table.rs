@@ -189,4 +189,36 @@ mod tests {
         assert_eq!(narrow.zero, 64 * 256 - 32768);
         assert!((narrow.unit * 65536.0 - 4.0).abs() < 1e-9);
     }
+
+    /// What a table does not reach it holds constant, and what it reaches in vain makes it coarser.
+    #[test]
+    fn a_table_reaches_what_bends_and_not_much_further() {
+        let elu = |gamma| Function::Elu { alpha: 1.0, gamma };
+        for (function, output) in [
+            (Function::Sigmoid, 1.0),
+            (Function::Tanh, 1.0),
+            (Function::HardSwish, 60.0),
+            (elu(1.0), 60.0),
+            (elu(6.0), 60.0),
+            (Function::Gelu { tanh: false }, 60.0),
+            (Function::Mish, 60.0),
+            (Function::Softplus, 60.0),
+            (Function::Softsign, 0.9),
+            (Function::Swish { alpha: 1.0 }, 60.0),
+            (Function::Swish { alpha: 0.5 }, 60.0),
+        ] {
+            let value = |x: f64| evaluate(&function, x).clamp(-output, output);
+            let [low, high] = reach(&function, output);
+            for (side, reached) in [(-1.0, low), (1.0, high)] {
+                // In steps of a tenth: the last that is still off the end's value by a unit.
+                let off = |x: &f64| (value(side * x) - value(side * 1e4)).abs() > output / 32767.0;
+                let mut steps = (0..6000).rev().map(|i| f64::from(i) / 10.0);
+                let needed = steps.find(off).unwrap_or(0.0);
+                assert!(
+                    needed <= reached && reached <= 4.0 * needed.max(3.0),
+                    "{function:?} on the side of {side}: needs {needed}, reaches {reached}"
+                );
+            }
+        }
+    }
 }

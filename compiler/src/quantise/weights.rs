@@ -126,6 +126,7 @@ fn nearest(value: f32, limit: f32) -> i16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Affine;
     use proptest::{collection, prelude::*};
 
     #[test]
@@ -170,5 +171,38 @@ mod tests {
             quantise_weights(&[0.0, 0.5, -1.0, 0.0, 0.0, 0.0], 3, 32767.0, |_| 0.0);
         assert_eq!(integers, [0, 16384, -32767, 0, 0, 0]);
         assert_eq!(scales[1], 0.0);
+    }
+
+    #[test]
+    fn a_channel_of_zeros_and_one_without_a_finite_unit_have_no_scale() {
+        let unit = |k| [0.5, f32::INFINITY, 0.0][k];
+        let (integers, scales) = quantise_weights(&[0.0, 1.0, 1.0], 1, 127.0, unit);
+        assert_eq!(
+            (integers, scales),
+            (vec![0, 0, 127], vec![0.0, 0.0, 1.0 / 127.0])
+        );
+    }
+
+    #[test]
+    fn the_smallest_unit_is_the_one_with_which_the_bias_just_fits() {
+        let affine = |scale| Affine {
+            scale: vec![1.0, scale],
+            offset: vec![0.0, -3.0],
+        };
+        let unit = |scale, input_scale| {
+            let layer = Layer {
+                affine: Some(affine(scale)),
+                ..Layer::default()
+            };
+            smallest_weight_unit(&layer, 1, input_scale)
+        };
+        let (scale, input_scale) = (0.25, 0.125f32);
+        let sums_of_bias = 3.0 / f64::from(scale * input_scale * unit(scale, input_scale));
+        assert!(
+            (sums_of_bias / BIAS_LIMIT - 1.0).abs() < 1e-6,
+            "{sums_of_bias}"
+        );
+        assert_eq!(unit(0.0, input_scale), f32::INFINITY);
+        assert_eq!(smallest_weight_unit(&Layer::default(), 1, input_scale), 0.0);
     }
 }
