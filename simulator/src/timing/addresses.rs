@@ -115,3 +115,77 @@ pub fn origin(axis: &Axis, span: Span, inner: Span, position: u32) -> i64 {
     let scaled = i64::from(position) * i64::from(axis.upsample) + i64::from(axis.pad[0]);
     scaled.div_euclid(i64::from(axis.stride)) - first
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use scnn_isa::ids::SectionId;
+    use scnn_isa::layer::WeightOrder;
+    use scnn_isa::layout::Grid;
+
+    fn array(axis: Axis) -> ArrayStage {
+        ArrayStage {
+            groups: 1,
+            y: axis,
+            x: axis,
+            pe_groups: Grid::ONE,
+            channel_groups: vec![Span::new(0, 1)],
+            order: WeightOrder::Krs,
+            weights: SectionId(0),
+            product_shift: 0,
+        }
+    }
+
+    proptest! {
+        /// The formula at the head of this file, for every product of a layer whose axes are alike.
+        #[test]
+        fn the_parts_of_an_address_add_up_to_the_place_of_the_output(
+            (kernel, stride, dilation, pad) in (1u32..4, 1u32..4, 1u32..3, 0i32..3), more in 0u32..6, parts in 1u32..4,
+        ) {
+            let window = dilation * (kernel - 1) + 1;
+            let axis = Axis {
+                kernel,
+                stride,
+                dilation,
+                pad: [pad, pad],
+                output: (more + 2 * pad as u32) / stride + 1,
+                ..Axis::identity(window + more)
+            };
+            let tile = Tile::uniform(Rect::plane(2, axis.input, axis.input), Grid::new(parts, parts), Grid::ONE);
+            let inner = Rect::plane(2, axis.output, axis.output);
+            let summed = |part: u32| axis.outputs(tile.pe_rect(part, part).y).intersect(inner.y);
+            let most = i64::from((0..parts).map(|part| summed(part).len()).max().unwrap());
+            let accumulators = AccumulatorTile::of(&array(axis), &tile, inner);
+            prop_assert_eq!(accumulators.channel(3), 3 * 2 * most * most);
+            // By part, input, tap: where the output lies from the part's first, and the input's share of that.
+            let mut products = Vec::new();
+            for part in 0..parts {
+                let span = tile.pe_rect(part, part).y;
+                for (input, tap) in span.iter().flat_map(|i| (0..kernel).map(move |tap| (i, tap))) {
+                    if let Some(output) = axis.output(input, tap) {
+                        let place = i64::from(output) - i64::from(summed(part).begin);
+                        products.push((tap, place, origin(&axis, span, inner.y, input)));
+                    }
+                }
+            }
+            for &(r, row, y) in &products {
+                for &(s, column, x) in &products {
+                    let address = accumulators.position(1, y, x) + accumulators.tap(&array(axis), r, s);
+                    prop_assert_eq!(address, (most + row) * most + column, "tap {}, {} of {:?}", r, s, axis);
+                }
+            }
+        }
+
+        #[test]
+        fn the_bank_of_an_address_does_not_depend_on_how_it_is_split(
+            address in 0i64..100_000, weight in -50_000i64..50_000, log in 0u32..7, odd in 1u32..50,
+        ) {
+            let banks = 1u32 << log;
+            let bank = |of: BankOf| of.bank(of.part(address - weight), of.part(weight)) as i64;
+            prop_assert_eq!(bank(BankOf::Modulo(odd)), address % i64::from(odd));
+            prop_assert_eq!(bank(BankOf::Modulo(banks)), address % i64::from(banks));
+            prop_assert_eq!(bank(BankOf::Xor(banks)), (address ^ (address >> log)) % i64::from(banks));
+        }
+    }
+}

@@ -307,3 +307,42 @@ impl WeightSizes {
             .sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Three PEs with two channels of two residues.
+        #[test]
+        fn a_column_is_what_all_pes_hold_of_a_channel_and_residue(
+            sizes in prop::collection::vec((0u32..3, 0u32..7), 3 * 4), width in 1u32..5,
+        ) {
+            let block = |&(nonzeros, placeholders)| Block { elements: nonzeros + placeholders, nonzeros };
+            let blocks = ActivationBlocks {
+                pes: Grid::new(1, 3),
+                residues: 2,
+                blocks: sizes.iter().map(block).collect(),
+                channels: 2,
+            };
+            let columns = blocks.columns(width);
+            for index in 0..4 {
+                let held: Vec<(u32, Block)> = (0..3).map(|pe| (pe, blocks.of_pe(pe)[index])).collect();
+                let sum = |of: &dyn Fn(&Block) -> u32| held.iter().map(|(_, block)| u64::from(of(block))).sum::<u64>();
+                let vectors = |block: &Block| block.elements.div_ceil(width);
+                let column = columns.column(index);
+                prop_assert_eq!(column.elements, sum(&|block| block.elements));
+                prop_assert_eq!(column.nonzeros, sum(&|block| block.nonzeros));
+                prop_assert_eq!(column.vectors, sum(&vectors));
+                let some = held.iter().filter(|(_, block)| block.elements > 0);
+                let some: Vec<(u32, u32)> = some.map(|(pe, block)| (*pe, vectors(block))).collect();
+                prop_assert_eq!(column.pes, some);
+            }
+            let occupied = (0..3).filter(|&pe| blocks.elements_per_pe()[pe] > 0).count() as u64;
+            prop_assert_eq!(columns.occupied_pes(), occupied);
+            prop_assert_eq!(blocks.vectors(width), (0..4).map(|index| columns.column(index).vectors).sum::<u64>());
+            prop_assert_eq!(blocks.vectors_per_pe(width).iter().sum::<u64>(), blocks.vectors(width));
+        }
+    }
+}

@@ -172,3 +172,28 @@ pub fn share(bytes: u64, done: u64, more: u64, all: u64) -> u64 {
         |units: u64| (u128::from(bytes) * u128::from(units) / u128::from(all.max(1))) as u64;
     up_to(done + more) - up_to(done)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn shares_are_in_proportion_and_sum_to_the_whole(bytes: u64, units in prop::collection::vec(0u64..1000, 1..20)) {
+            let all = units.iter().sum::<u64>();
+            prop_assume!(all > 0);
+            let mut done = 0;
+            let mut sum = 0u64;
+            for more in units {
+                let part = share(bytes, done, more, all);
+                let exact = u128::from(bytes) * u128::from(more);
+                let found = u128::from(part) * u128::from(all);
+                prop_assert!(found.abs_diff(exact) < u128::from(all), "{part} of {bytes} for {more} of {all}");
+                done += more;
+                sum += part;
+            }
+            prop_assert_eq!(sum, bytes);
+        }
+    }
+}
