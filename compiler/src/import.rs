@@ -7,6 +7,7 @@
 
 mod attribute_rules;
 mod attributes;
+mod decode;
 mod facts;
 mod file;
 mod large;
@@ -27,9 +28,8 @@ pub use source::Source;
 use crate::graph::{Graph, HostOp, Node, NodeId, Op};
 use crate::operators::{self, Place};
 use attributes::Attributes;
+use decode::{Decoded, decode};
 use file::FileBytes;
-use prost::Message;
-use prost::bytes::Buf;
 use quantised::Twin;
 use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place as DiagnosticPlace};
 use scnn_isa::program::Dtype;
@@ -148,13 +148,13 @@ pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported, ImportEr
     let mut bytes = FileBytes::open(path).map_err(cannot_read)?;
     let decoded = decode(&mut bytes);
     let hash = bytes.finish().map_err(cannot_read)?;
-    let model = decoded.map_err(|error| ImportErrors(vec![error]))?;
+    let decoded = decoded.map_err(|error| ImportErrors(vec![error]))?;
     let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("model");
     let folder = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    import_model(stem, model, hash, folder, options)
+    import_model(stem, decoded, hash, folder, options)
 }
 
 /// Imports a model from bytes; external data is looked for in `folder`.
@@ -167,58 +167,28 @@ pub fn import_bytes(
     folder: &Path,
     options: &ImportOptions,
 ) -> Result<Imported, ImportErrors> {
-    let model = decode(bytes).map_err(|error| ImportErrors(vec![error]))?;
+    let decoded = decode(bytes).map_err(|error| ImportErrors(vec![error]))?;
     let hash = blake3::hash(bytes).to_hex().to_string();
-    import_model(stem, model, hash, folder, options)
+    import_model(stem, decoded, hash, folder, options)
 }
 
 fn import_model(
     stem: &str,
-    mut model: ModelProto,
+    decoded: Decoded,
     hash: String,
     folder: &Path,
     options: &ImportOptions,
 ) -> Result<Imported, ImportErrors> {
-    let errors = validate::validate(&model, folder);
+    let errors = validate::validate(&decoded, folder);
     if !errors.is_empty() {
         return Err(ImportErrors(errors));
     }
+    let Decoded { mut model, data } = decoded;
     spell_out::spell_out(&mut model).map_err(ImportErrors)?;
     facts::load_external_data(&mut model, folder).map_err(|error| ImportErrors(vec![error]))?;
     facts::bind_dimensions(&mut model, options)?;
-    let large = large::take(&mut model).map_err(|error| ImportErrors(vec![error]))?;
+    let large = large::take(&mut model, data).map_err(|error| ImportErrors(vec![error]))?;
     Source::new(model, large, stem).import(hash)
-}
-
-fn decode(bytes: impl Buf) -> Result<ModelProto, ImportError> {
-    if !bytes.has_remaining() {
-        return Err(ImportError::model(
-            Code::EmptyFile,
-            "the file is empty",
-            "export the model again",
-        ));
-    }
-    let model = ModelProto::decode(bytes).map_err(|error| {
-        let message = format!("this is no ONNX model, or only a part of one: {error}");
-        ImportError::model(
-            Code::NotOnnx,
-            message,
-            "give an .onnx file as an exporter writes it",
-        )
-    })?;
-    let empty = model
-        .graph
-        .as_ref()
-        .is_none_or(|graph| graph.node.is_empty() && graph.output.is_empty());
-    if empty {
-        let message = "this is no ONNX model: it has no graph";
-        return Err(ImportError::model(
-            Code::NotOnnx,
-            message,
-            "give an .onnx file as an exporter writes it",
-        ));
-    }
-    Ok(model)
 }
 
 /// The name of a node; nameless nodes are called after operator and first result.

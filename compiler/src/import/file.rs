@@ -1,8 +1,9 @@
 //! A model file as a stream of bytes for the protobuf decoder, hashed as it passes.
 //!
-//! The decoder copies what it keeps, so the file itself need not be in memory.
+//! The decoder copies what it keeps, so the file itself need not be in memory; and what it wants much of is read to where
+//! it wants it.
 
-use prost::bytes::Buf;
+use prost::bytes::{Buf, TryGetError};
 use std::fs::File;
 use std::io::{Error, Read};
 use std::path::Path;
@@ -59,17 +60,25 @@ impl FileBytes {
     /// Reads the next chunk; after an error there is none.
     fn fill(&mut self) {
         let next = (CHUNK as u64).min(self.left) as usize;
-        self.buffer.resize(next, 0);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(next, 0);
+        self.read(&mut buffer);
+        if self.error.is_none() {
+            self.buffer = buffer;
+        }
         self.at = 0;
-        match self.file.read_exact(&mut self.buffer) {
+    }
+
+    /// Reads the next bytes of the file, which has as many.
+    fn read(&mut self, to: &mut [u8]) {
+        match self.file.read_exact(to) {
             Ok(()) => {
-                self.left -= next as u64;
-                self.hasher.update(&self.buffer);
+                self.left -= to.len() as u64;
+                self.hasher.update(to);
             }
             Err(error) => {
                 self.error = Some(error);
                 self.left = 0;
-                self.buffer.clear();
             }
         }
     }
@@ -97,6 +106,36 @@ impl Buf for FileBytes {
             }
         }
     }
+
+    /// Whole chunks go past the buffer. What an error leaves out stays as it is: [`FileBytes::finish`] tells.
+    fn try_copy_to_slice(&mut self, mut to: &mut [u8]) -> Result<(), TryGetError> {
+        if self.remaining() < to.len() {
+            return Err(TryGetError {
+                requested: to.len(),
+                available: self.remaining(),
+            });
+        }
+        while !to.is_empty() && self.error.is_none() {
+            let buffered = &self.buffer[self.at..];
+            let count = if !buffered.is_empty() {
+                let count = buffered.len().min(to.len());
+                to[..count].copy_from_slice(&buffered[..count]);
+                self.at += count;
+                count
+            } else if to.len() >= CHUNK {
+                self.read(&mut to[..CHUNK]);
+                CHUNK
+            } else {
+                self.fill();
+                0
+            };
+            to = &mut to[count..];
+        }
+        if self.at == self.buffer.len() && self.left > 0 {
+            self.fill();
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -110,10 +149,14 @@ mod tests {
         let path = folder.path().join("file");
         std::fs::write(&path, &bytes).unwrap();
         let mut stream = FileBytes::open(&path).unwrap();
-        let mut taken = vec![0; CHUNK + 3];
+        assert_eq!(stream.get_u8(), bytes[0]);
+        // What is in the buffer, a chunk past it, and some of the next.
+        let mut taken = vec![0; 2 * CHUNK + 3];
         stream.copy_to_slice(&mut taken);
-        assert_eq!(taken, bytes[..CHUNK + 3]);
-        assert_eq!(stream.remaining(), CHUNK + 4);
+        assert_eq!(taken, bytes[1..2 * CHUNK + 4]);
+        assert_eq!(stream.remaining(), 3);
+        assert!(stream.try_copy_to_slice(&mut taken).is_err());
+        assert_eq!(stream.get_u8(), bytes[2 * CHUNK + 4]);
         assert_eq!(
             stream.finish().unwrap(),
             blake3::hash(&bytes).to_hex().to_string()

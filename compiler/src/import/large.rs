@@ -1,37 +1,51 @@
 //! Initializers so large that a second copy of them matters.
 //!
-//! They are most of a model file. They are turned into tensors one after the other, each leaving the protobuf as it
-//! is, and handed to tract and to the graph as they are, so that a network's weights are in memory once.
+//! They are most of a model file. They are read into tensors ([`super::decode`]), and handed to tract and to the graph as
+//! they are, so that a network's weights are in memory once.
 
 use super::ImportError;
 use scnn_isa::diagnostic::Code;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tract_onnx::pb::ModelProto;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::prelude::Tensor;
+use tract_onnx::pb::{ModelProto, TensorProto};
+use tract_onnx::prelude::{Tensor, TractResult};
 use tract_onnx::tensor::load_tensor;
 
 /// Large initializers by name.
 pub(crate) type Large = BTreeMap<String, Arc<Tensor>>;
 
+/// The data of large initializers by their number in the graph, without a shape yet.
+pub(super) type LargeData = BTreeMap<usize, Tensor>;
+
 /// Bytes from which an initializer is large.
-const LARGE: usize = 1 << 16;
+pub(super) const LARGE: usize = 1 << 16;
 
 /// Takes the large initializers out of a validated model and declares them as inputs instead, where they are not.
-pub(super) fn take(model: &mut ModelProto) -> Result<Large, ImportError> {
+pub(super) fn take(model: &mut ModelProto, mut data: LargeData) -> Result<Large, ImportError> {
     let mut large = Large::new();
     let Some(graph) = &mut model.graph else {
         return Ok(large);
     };
-    let framework = tract_onnx::onnx();
     let mut kept = Vec::new();
-    for tensor in std::mem::take(&mut graph.initializer) {
-        if tensor.raw_data.len() < LARGE || tensor.data_type != DataType::Float as i32 {
-            kept.push(tensor);
-            continue;
-        }
-        let value = load_tensor(&*framework.provider, &tensor, None).map_err(|error| {
+    for (number, tensor) in std::mem::take(&mut graph.initializer)
+        .into_iter()
+        .enumerate()
+    {
+        let value = match data.remove(&number) {
+            Some(value) => shaped(&tensor, value),
+            // Data that came from a file of its own.
+            None if tensor.raw_data.len() >= LARGE
+                && tensor.data_type == DataType::Float as i32 =>
+            {
+                load_tensor(&*tract_onnx::onnx().provider, &tensor, None)
+            }
+            None => {
+                kept.push(tensor);
+                continue;
+            }
+        };
+        let value = value.map_err(|error| {
             ImportError::model(
                 Code::BadTensor,
                 format!("the initializer `{}`: {error}", tensor.name),
@@ -47,4 +61,11 @@ pub(super) fn take(model: &mut ModelProto) -> Result<Large, ImportError> {
     }
     graph.initializer = kept;
     Ok(large)
+}
+
+/// Data in the shape of their initializer.
+fn shaped(tensor: &TensorProto, mut data: Tensor) -> TractResult<Tensor> {
+    let dims: Vec<usize> = tensor.dims.iter().map(|&dim| dim as usize).collect();
+    data.set_shape(&dims)?;
+    Ok(data)
 }

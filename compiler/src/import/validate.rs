@@ -1,29 +1,32 @@
 //! What must hold before tract sees a model: every name defined once and before its use, no cycles, no control flow,
 //! attributes that the standard allows, finite weights, external data that exists.
 
+use super::decode::Decoded;
 use super::facts::{MOST_ERRORS, elements};
 use super::{ImportError, attribute_rules};
+use rayon::prelude::*;
 use scnn_isa::diagnostic::Code;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use tract_onnx::pb::{GraphProto, ModelProto, TensorProto, tensor_proto::DataType};
+use tract_onnx::prelude::Tensor;
 
 /// Oldest operator set that is read.
 const OLDEST_OPSET: i64 = 6;
 
 /// All problems of the model.
-pub(super) fn validate(model: &ModelProto, folder: &Path) -> Vec<ImportError> {
-    let Some(graph) = &model.graph else {
+pub(super) fn validate(decoded: &Decoded, folder: &Path) -> Vec<ImportError> {
+    let Some(graph) = &decoded.model.graph else {
         return Vec::new();
     };
     let mut errors = Vec::new();
-    opset(model, &mut errors);
+    opset(&decoded.model, &mut errors);
     control_flow(graph, &mut errors);
     attribute_rules::check(graph, &mut errors);
     names(graph, &mut errors);
     sizes(graph, &mut errors);
-    for tensor in &graph.initializer {
-        initializer(tensor, folder, &mut errors);
+    for (number, tensor) in graph.initializer.iter().enumerate() {
+        initializer(tensor, decoded.data.get(&number), folder, &mut errors);
     }
     errors.truncate(MOST_ERRORS);
     errors
@@ -189,7 +192,12 @@ fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
     )
 }
 
-fn initializer(tensor: &TensorProto, folder: &Path, errors: &mut Vec<ImportError>) {
+fn initializer(
+    tensor: &TensorProto,
+    data: Option<&Tensor>,
+    folder: &Path,
+    errors: &mut Vec<ImportError>,
+) {
     if let Some(bad) = tensor.dims.iter().find(|&&d| d < 0) {
         errors.push(ImportError::model(
             Code::BadTensor,
@@ -223,7 +231,10 @@ fn initializer(tensor: &TensorProto, folder: &Path, errors: &mut Vec<ImportError
         }
         return;
     }
-    let stored = stored_elements(tensor);
+    let stored = match data {
+        Some(data) => Some(data.len() as u64),
+        None => stored_elements(tensor),
+    };
     if stored.is_some() && stored != elements {
         errors.push(ImportError::model(
             Code::BadTensor,
@@ -237,7 +248,7 @@ fn initializer(tensor: &TensorProto, folder: &Path, errors: &mut Vec<ImportError
         ));
         return;
     }
-    if not_finite(tensor) {
+    if data.map_or_else(|| not_finite(tensor), large_not_finite) {
         errors.push(ImportError::model(
             Code::NotFinite,
             format!(
@@ -275,6 +286,17 @@ fn stored_elements(tensor: &TensorProto) -> Option<u64> {
         tensor.uint64_data.len(),
     ];
     Some(typed.into_iter().max().unwrap_or(0) as u64)
+}
+
+/// The same question of data that lie beside the model.
+fn large_not_finite(data: &Tensor) -> bool {
+    // Whole blocks at a time: a loop that may stop at any value does not become one over vectors.
+    let block = |values: &[f32]| values.iter().fold(false, |bad, v| bad | !v.is_finite());
+    let Ok(plain) = data.try_as_plain_ram() else {
+        return false;
+    };
+    let values = plain.as_slice::<f32>();
+    values.is_ok_and(|values| values.par_chunks(1 << 14).any(block))
 }
 
 fn not_finite(tensor: &TensorProto) -> bool {
