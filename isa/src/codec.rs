@@ -122,6 +122,32 @@ impl Format {
         elements.len() - start
     }
 
+    /// Appends the elements of a block given by its non-zeros alone, as (position, value) ascending; for a format that
+    /// stores no zeros.
+    pub fn compress_nonzeros(
+        self,
+        nonzeros: impl IntoIterator<Item = (u32, i16)>,
+        elements: &mut Vec<Element>,
+    ) {
+        let max_run = self.max_run();
+        let mut next = 0;
+        for (position, value) in nonzeros {
+            let mut run = position - next;
+            while run > max_run {
+                elements.push(Element {
+                    run: max_run as u8,
+                    value: 0,
+                });
+                run -= max_run + 1;
+            }
+            elements.push(Element {
+                run: run as u8,
+                value,
+            });
+            next = position + 1;
+        }
+    }
+
     /// Appends the bytes of a block.
     pub fn encode(self, elements: &[Element], bytes: &mut Vec<u8>) {
         let mut count = elements.len() as u64;

@@ -15,6 +15,7 @@ use crate::machine::Delivery;
 use crate::plane::{Axis, Rect, Span};
 use crate::program::{Program, Ranges, SectionKind, Tensor};
 use crate::section::{WeightBlocks, decode_requantise, decode_slopes, decode_table};
+use rayon::prelude::*;
 
 /// Largest extent, kernel, stride, dilation or padding.
 const MAX_EXTENT: u32 = 1 << 16;
@@ -23,10 +24,14 @@ const MAX_EXTENT: u32 = 1 << 16;
 const MAX_POOL_SHIFT: u8 = 30;
 
 pub(super) fn check(program: &Program, problems: &mut Problems) {
-    for layer in &program.layers {
-        let place = format!("layer {}", layer.name);
-        if let Err((code, message)) = check_layer(program, layer) {
-            problems.add(code, place, message);
+    let checked: Vec<Checked> = program
+        .layers
+        .par_iter()
+        .map(|layer| check_layer(program, layer))
+        .collect();
+    for (layer, checked) in program.layers.iter().zip(checked) {
+        if let Err((code, message)) = checked {
+            problems.add(code, format!("layer {}", layer.name), message);
         }
     }
 }
@@ -347,46 +352,49 @@ fn prove_sums(
     );
     let residues = source.layout.residues;
     let taps = crate::section::residue_taps(array, residues);
-    let mut bounds = vec![(0i64, 0i64); outputs as usize];
     let [low, high] = source.range;
     let shift = u32::from(array.product_shift);
-    for (group, &k) in array.channel_groups.iter().enumerate() {
-        for channel in crate::section::group_channels(array, k, inputs, outputs).iter() {
-            for (residue, here) in taps.iter().enumerate() {
-                for (position, weight) in positions(blocks.block(group, channel, residue as u32)) {
-                    let (ko, tap) = array
-                        .order
-                        .split(position as u32, k.len(), here.len() as u32);
-                    // A tap that meets several residues is stored for each; an output meets it once.
-                    if taps[..residue]
-                        .iter()
-                        .any(|before| before.contains(&here[tap as usize]))
-                    {
-                        continue;
+    let (least, most) = arith::signed_range(bits);
+    let bad = array
+        .channel_groups
+        .par_iter()
+        .enumerate()
+        .find_map_first(|(group, &k)| {
+            let mut bounds = vec![(0i64, 0i64); k.len() as usize];
+            for channel in crate::section::group_channels(array, k, inputs, outputs).iter() {
+                for (residue, here) in taps.iter().enumerate() {
+                    let block = blocks.block(group, channel, residue as u32);
+                    for (position, weight) in positions(block) {
+                        let (ko, tap) =
+                            array
+                                .order
+                                .split(position as u32, k.len(), here.len() as u32);
+                        // A tap that meets several residues is stored for each; an output meets it once.
+                        if taps[..residue]
+                            .iter()
+                            .any(|before| before.contains(&here[tap as usize]))
+                        {
+                            continue;
+                        }
+                        let (a, b) = (
+                            arith::product(weight, low, shift),
+                            arith::product(weight, high, shift),
+                        );
+                        let bound = &mut bounds[ko as usize];
+                        bound.0 += i64::from(a.min(b).min(0));
+                        bound.1 += i64::from(a.max(b).max(0));
                     }
-                    let (a, b) = (
-                        arith::product(weight, low, shift),
-                        arith::product(weight, high, shift),
-                    );
-                    let bound = &mut bounds[(k.begin + ko) as usize];
-                    bound.0 += i64::from(a.min(b).min(0));
-                    bound.1 += i64::from(a.max(b).max(0));
                 }
             }
-        }
-    }
-    let (least, most) = arith::signed_range(bits);
-    let bad = bounds
-        .iter()
-        .position(|&(low, high)| low < least || high > most);
+            let beyond = |&(low, high): &(i64, i64)| low < least || high > most;
+            let at = bounds.iter().position(beyond)?;
+            Some((k.begin + at as u32, bounds[at]))
+        });
     match bad {
         None => Ok(()),
-        Some(k) => Err((
+        Some((k, (low, high))) => Err((
             Code::SumOverflow,
-            format!(
-                "the sums of output channel {k} reach {}..{}, beyond {bits} bits",
-                bounds[k].0, bounds[k].1
-            ),
+            format!("the sums of output channel {k} reach {low}..{high}, beyond {bits} bits"),
         )),
     }
 }
