@@ -6,8 +6,11 @@
 //! cfg   lda (per tile, when the source lives in DRAM)   ldw mac drn (per pass)   sta (when the host needs the result)
 //! ```
 
+mod weights;
+
 use crate::map::residency::{Slot, Stage};
 use crate::map::{Mapped, descriptor};
+use crate::quantise::nonzeros::SparseWeights;
 use crate::quantise::{IntFunction, IntLayer, Quantised, Step};
 use rayon::prelude::*;
 use scnn_isa::ids::{LayerId, RegionId, SectionId, SegmentId, TensorId, ValueId};
@@ -20,10 +23,9 @@ use scnn_isa::program::{
     HostSegment, Memory, Program, Provenance, Region, Section, SectionKind, SourceRange, Tensor,
     Value,
 };
-use scnn_isa::section::{
-    encode_group, encode_requantise, encode_words, group_channels, residue_taps,
-};
+use scnn_isa::section::{encode_requantise, encode_words};
 use std::collections::BTreeMap;
+use weights::Weights;
 
 /// Emits the program of a mapped network.
 pub fn emit(
@@ -359,12 +361,10 @@ impl<'a> Emitter<'a> {
     }
 
     fn encode_weights(&mut self) {
-        let layers: Vec<&IntLayer> = self
-            .network
-            .steps
-            .iter()
-            .filter_map(|step| match step {
-                Step::Layer(layer) => Some(layer.as_ref()),
+        let steps = self.network.steps.iter().zip(&self.network.nonzeros);
+        let layers: Vec<(&IntLayer, &Option<SparseWeights>)> = steps
+            .filter_map(|(step, nonzeros)| match step {
+                Step::Layer(layer) => Some((layer.as_ref(), nonzeros)),
                 Step::Host(_) => None,
             })
             .collect();
@@ -373,40 +373,18 @@ impl<'a> Emitter<'a> {
             .layers
             .par_iter()
             .zip(layers)
-            .filter_map(|(described, layer)| {
-                Some((
-                    described,
-                    described.array.as_ref()?,
-                    layer,
-                    layer.conv.as_ref()?,
-                ))
-            })
-            .map(|(described, array, layer, conv)| {
-                let (inputs, outputs) = (
-                    layer.source.channels.len(),
-                    layer.destination.channels.len(),
-                );
-                let (per_in, taps) = (inputs / conv.groups, (conv.y.kernel, conv.x.kernel));
-                let residues = program.tensor(described.source.tensor).layout.residues;
-                let weight = |k: u32, c: u32, r: u32, s: u32| {
-                    // Most convolutions have one group, and a division for every weight is seen.
-                    let c = if c < per_in { c } else { c % per_in };
-                    let row = k as usize * per_in as usize + c as usize;
-                    conv.weights
-                        [(row * taps.0 as usize + r as usize) * taps.1 as usize + s as usize]
+            .filter_map(|(described, (layer, nonzeros))| {
+                let array = described.array.as_ref()?;
+                let weights = Weights {
+                    conv: layer.conv.as_ref()?,
+                    nonzeros: nonzeros.as_ref()?,
+                    array,
+                    inputs: layer.source.channels.len(),
+                    outputs: layer.destination.channels.len(),
+                    residues: program.tensor(described.source.tensor).layout.residues,
+                    format: program.machine.weight_format(),
                 };
-                let format = program.machine.weight_format();
-                let of_residue = residue_taps(array, residues);
-                // By group too: a fully connected layer can be most of a network.
-                let groups: Vec<Vec<u8>> = array
-                    .channel_groups
-                    .par_iter()
-                    .map(|&k| {
-                        let channels = group_channels(array, k, inputs, outputs);
-                        encode_group(format, array.order, k, channels, &of_residue, weight)
-                    })
-                    .collect();
-                (array.weights, groups.concat())
+                Some((array.weights, weights.encode()))
             })
             .collect();
         for (section, bytes) in encoded {

@@ -10,6 +10,7 @@
 //! channel slices are gone: producers write into, and consumers read from, channel ranges of one tensor.
 
 mod layers;
+pub mod nonzeros;
 pub(crate) mod ppu;
 mod scales;
 pub mod storage;
@@ -21,6 +22,7 @@ use crate::calibrate::Calibration;
 use crate::graph::Graph;
 use crate::names::NameError;
 use layers::Builder;
+use nonzeros::SparseWeights;
 use scnn_isa::arith::Requantise;
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::{PoolKind, View};
@@ -112,6 +114,8 @@ pub struct Quantised {
     pub tensors: Vec<Tensor>,
     /// What is executed, in order.
     pub steps: Vec<Step>,
+    /// By step, the non-zeros of its weights; none where it has none.
+    pub nonzeros: Vec<Option<SparseWeights>>,
     /// Tensors that cross the host's border or stay on the host.
     pub values: Vec<Value>,
     /// Indices into `values` of the program's inputs.
@@ -272,6 +276,7 @@ pub fn quantise(
             name: graph.name.clone(),
             tensors,
             steps: Vec::new(),
+            nonzeros: Vec::new(),
             values: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -290,5 +295,7 @@ pub fn quantise(
         let value = builder.named_value(name, *node);
         builder.network.outputs.push(value);
     }
-    Ok(builder.network)
+    let mut network = builder.network;
+    network.nonzeros = nonzeros::of_steps(&network.steps);
+    Ok(network)
 }

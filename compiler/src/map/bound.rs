@@ -31,7 +31,7 @@ impl Bound {
     /// The bound of the layer in `step`.
     pub(super) fn of(search: &Search<'_>, step: usize, layer: &IntLayer) -> Self {
         let machine = search.machine;
-        let (Some(weights), Some(conv)) = (&search.weights[step], &layer.conv) else {
+        let (Some(weights), Some(conv)) = (&search.network.nonzeros[step], &layer.conv) else {
             return Self::default();
         };
         let (f, i) = (
@@ -69,7 +69,7 @@ impl Bound {
 
 /// Products of two non-zeros that stay inside the plane.
 fn useful(search: &Search<'_>, step: usize, layer: &IntLayer, conv: &IntConv) -> u64 {
-    let Some(weights) = &search.weights[step] else {
+    let Some(weights) = &search.network.nonzeros[step] else {
         return 0;
     };
     let [n, _, h, w] = search.network.tensor(layer.source.tensor).shape;

@@ -14,6 +14,8 @@ pub struct Contents {
     pub tiles: Vec<TileContents>,
     /// Encoded bytes of all tiles by channel, summed up to it.
     bytes: Vec<u64>,
+    /// Encoded bytes of a channel that nothing was written to: its empty blocks.
+    pub empty_channel: u64,
 }
 
 /// What a tile holds.
@@ -59,7 +61,15 @@ impl Contents {
         for here in of_channel {
             bytes.push(bytes.last().copied().unwrap_or(0) + here);
         }
-        Self { tiles, bytes }
+        let blocks = counts
+            .iter()
+            .map(|count| u64::from(count.pes * count.residues));
+        let empty_channel = blocks.sum::<u64>() * format.block_bytes(0);
+        Self {
+            tiles,
+            bytes,
+            empty_channel,
+        }
     }
 
     /// Encoded bytes of some channels.
@@ -93,33 +103,43 @@ pub fn excess(held: &[u64], room: u64) -> u64 {
 impl TileContents {
     /// Adds the tile's bytes to those of every channel.
     fn of(count: &TileCount, format: Format, width: u32, of_channel: &mut [u64]) -> Self {
+        let columns = Columns::of(count, width);
         let mut tile = Self {
             held: vec![0; count.pes as usize],
             channels: count.channels(),
-            columns: Columns::of(count, width),
             ..Self::default()
         };
-        let empty = format.block_bytes(0);
-        let mut vectors = vec![0; count.pes as usize];
+        // Blocks of few elements are by far the most: what they take is looked up.
+        let few: Vec<u64> = (0..FEW)
+            .map(|elements| format.block_bytes(elements))
+            .collect();
+        let mut vectors = vec![0.0; columns.stride];
         for index in 0..count.columns() {
             let mut bytes = 0;
-            for (pe, &elements) in count.column(index).iter().enumerate() {
-                if elements == 0 {
-                    bytes += empty;
-                    continue;
-                }
-                bytes += format.block_bytes(u64::from(elements));
-                tile.held[pe] += u64::from(elements);
-                vectors[pe] += u64::from(elements.div_ceil(width));
+            for (held, &elements) in tile.held.iter_mut().zip(count.column(index)) {
+                let elements = u64::from(elements);
+                bytes += match few.get(elements as usize) {
+                    Some(&bytes) => bytes,
+                    None => format.block_bytes(elements),
+                };
+                *held += elements;
+            }
+            let of_column = columns.column(index).as_flattened();
+            for (sum, vectors) in vectors.iter_mut().zip(of_column) {
+                *sum += f64::from(*vectors);
             }
             of_channel[index / count.residues.max(1) as usize] += bytes;
             tile.bytes += bytes;
         }
-        tile.fullest = vectors.iter().copied().max().unwrap_or(0);
-        tile.vectors = vectors.iter().sum();
+        tile.fullest = vectors.iter().copied().fold(0.0, f64::max) as u64;
+        tile.vectors = columns.sums.iter().map(|&sum| u64::from(sum)).sum();
+        tile.columns = columns;
         tile
     }
 }
+
+/// Elements of a block up to which its bytes are looked up.
+const FEW: u64 = 64;
 
 impl Columns {
     /// From the counted elements, in vectors of `width`.
@@ -141,11 +161,16 @@ impl Columns {
             sums: Vec::with_capacity(count.columns()),
             elements: Vec::with_capacity(count.columns()),
         };
+        // A division for every block would be what this waits for; most machines need none.
+        let shift = width.is_power_of_two().then(|| width.ilog2());
         for index in 0..count.columns() {
             let held = &count.column(index)[..used];
             let (mut sum, mut elements) = (0, 0);
             for (at, &held) in held.iter().enumerate() {
-                let vectors = held.div_ceil(width);
+                let vectors = match shift {
+                    Some(shift) => (held + width - 1) >> shift,
+                    None => held.div_ceil(width),
+                };
                 columns.vectors[index * stride + at] = vectors as f32;
                 sum += vectors;
                 elements += held;

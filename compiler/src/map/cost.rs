@@ -26,14 +26,17 @@ pub use excerpt::Depth;
 
 use super::contents::{Contents, TileContents};
 use super::occupancy::Occupancy;
-use super::weights::{BlockSizes, SparseWeights};
+use super::weights::BlockSizes;
 use crate::quantise::IntLayer;
+use crate::quantise::nonzeros::SparseWeights;
+use banks::step_cycles;
 use counts::Counts;
 use excerpt::Excerpt;
 use scnn_isa::layer::{Pass, WeightOrder};
 use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::Span;
+use std::sync::{Arc, OnceLock};
 use timeline::TimeLine;
 
 /// What a mapping costs.
@@ -58,6 +61,8 @@ pub struct Traffic {
     pub loads: bool,
     /// A tile is loaded while the one before is read.
     pub overlapped: bool,
+    /// Bytes of the source that only later layers write.
+    pub unwritten_bytes: u64,
     /// Bytes of results to DRAM.
     pub result_bytes: u64,
     /// Bytes of the complete result that are stored to DRAM at the end.
@@ -77,7 +82,7 @@ pub struct Positions<'a> {
     pub occupancy: &'a Occupancy,
 }
 
-/// A layer and its mapping, with everything counted.
+/// A layer and its mapping.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
     /// The machine.
@@ -94,19 +99,27 @@ pub struct Candidate<'a> {
     pub channel_groups: &'a [Span],
     /// Order of the weights in a block.
     pub order: WeightOrder,
-    /// Its weight blocks.
-    pub sizes: Option<&'a BlockSizes>,
     /// What it moves.
     pub traffic: Traffic,
     /// Where its non-zeros are; none where it has no weights.
     pub positions: Option<Positions<'a>>,
 }
 
+/// What the array does of a candidate, measured once: nothing of it depends on the traffic.
+#[derive(Debug)]
+pub struct Measured {
+    sizes: Arc<BlockSizes>,
+    excerpt: Excerpt,
+    counts: Counts,
+    /// By pass that is counted: cycles that a step takes, stalls included.
+    step_cycles: OnceLock<Vec<f64>>,
+}
+
 /// A candidate of which everything is counted, but no time line told yet.
 pub struct Bounded<'a> {
     candidate: &'a Candidate<'a>,
-    /// What of the array is counted; none where the layer does not use it.
-    array: Option<(&'a BlockSizes, Excerpt)>,
+    /// What the array does; none where the layer does not use it.
+    array: Option<&'a Measured>,
     /// What it costs at the least, when no part of the machine waits for another.
     pub least: Cost,
 }
@@ -115,32 +128,41 @@ impl Bounded<'_> {
     /// What it costs.
     pub fn cost(&self) -> Cost {
         let mut cost = self.least;
-        if let Some((sizes, excerpt)) = &self.array {
+        if let Some(measured) = self.array {
             let stored = self
                 .candidate
                 .dram_cycles(self.candidate.traffic.stored_bytes);
-            let time = TimeLine::new(self.candidate, sizes, excerpt).run();
+            let time = TimeLine::new(self.candidate, measured).run();
             cost.cycles = cost.cycles.max(time + stored);
         }
         cost
     }
 }
 
+impl Measured {
+    fn step_cycles(&self, candidate: &Candidate<'_>) -> &[f64] {
+        self.step_cycles
+            .get_or_init(|| step_cycles(candidate, &self.excerpt))
+    }
+}
+
 impl Candidate<'_> {
-    /// What it costs.
-    pub fn cost(&self, depth: Depth) -> Cost {
-        self.bounded(depth).cost()
+    /// Measures what the array does with weight blocks of `sizes`, as far as `depth`.
+    pub fn measure(&self, sizes: Arc<BlockSizes>, depth: Depth) -> Measured {
+        let excerpt = Excerpt::of(self, &sizes, depth);
+        Measured {
+            counts: Counts::of(self, &sizes, &excerpt),
+            excerpt,
+            sizes,
+            step_cycles: OnceLock::new(),
+        }
     }
 
     /// What it costs at the least, which takes a fraction of the time that the cost takes.
-    pub fn bounded(&self, depth: Depth) -> Bounded<'_> {
-        let (array, mut least) = match (&self.layer.conv, self.sizes) {
-            (Some(_), Some(sizes)) => {
-                let excerpt = Excerpt::of(self, sizes, depth);
-                let least = Counts::of(self, sizes, &excerpt).least(self);
-                (Some((sizes, excerpt)), least)
-            }
-            _ => (None, self.ppu_cost()),
+    pub fn bounded<'a>(&'a self, array: Option<&'a Measured>) -> Bounded<'a> {
+        let mut least = match array {
+            Some(measured) => measured.counts.least(self),
+            None => self.ppu_cost(),
         };
         let stored = self.traffic.stored_bytes;
         least.cycles += self.dram_cycles(stored);
@@ -166,8 +188,21 @@ impl Candidate<'_> {
         if !self.traffic.loads {
             return (0, 0);
         }
-        let tile = self.tile(self.passes[pass]);
-        (self.dram_cycles(tile.bytes).max(tile.fullest), tile.bytes)
+        let (bytes, fullest) = self.loaded(self.passes[pass]);
+        (self.dram_cycles(bytes).max(fullest), bytes)
+    }
+
+    /// Bytes of the tile of a pass, and vectors of the fullest PE, as far as they are written.
+    fn loaded(&self, pass: Pass) -> (u64, u64) {
+        let tile = self.tile(pass);
+        let unwritten = self.traffic.unwritten_bytes;
+        if unwritten == 0 {
+            return (tile.bytes, tile.fullest);
+        }
+        let all: u64 = self.contents.tiles.iter().map(|tile| tile.bytes).sum();
+        let share = 1.0 - unwritten as f64 / all.max(1) as f64;
+        let part = |of: u64| (of as f64 * share).round() as u64;
+        (part(tile.bytes), part(tile.fullest))
     }
 
     fn dram_cycles(&self, bytes: u64) -> u64 {

@@ -33,18 +33,19 @@ impl Occupancy {
     pub fn of(network: &Quantised, values: &BTreeMap<String, Tensor>) -> Self {
         let mut tensors: Vec<Bits> = network
             .tensors
-            .iter()
+            .par_iter()
             .map(|tensor| Bits::even(tensor.shape, tensor.density))
             .collect();
         let mut fill = |id: TensorId, channels: Span, name: &str| {
             let Some(data) = values.get(name) else { return };
-            let Ok(view) = data.to_plain_array_view::<f32>() else {
+            let Ok(plain) = data.try_as_plain_ram() else {
+                return;
+            };
+            let Ok(values) = plain.as_slice::<f32>() else {
                 return;
             };
             let tensor = network.tensor(id);
-            let nonzero = |&value: &f32| arith::quantise(value, tensor.scale, tensor.range) != 0;
-            let flags: Vec<bool> = view.iter().map(nonzero).collect();
-            tensors[id.index()].fill(channels, &flags);
+            tensors[id.index()].fill(channels, values, &NonZero::of(tensor.scale, tensor.range));
         };
         for value in &network.values {
             if let Some(id) = value.tensor {
@@ -149,6 +150,44 @@ impl TileCount {
     }
 }
 
+/// Which floats are not zero as integers: all from a bound on, on either side. Rounding keeps the order, so the bounds say
+/// what quantising each value would, in two comparisons.
+struct NonZero {
+    /// The least positive one.
+    above: f32,
+    /// The greatest negative one.
+    below: f32,
+}
+
+impl NonZero {
+    fn of(scale: f32, range: [i16; 2]) -> Self {
+        let bound = |sign: f32| {
+            // The bits of positive floats are ordered as they are; infinity is the last.
+            let (mut zero, mut nonzero) = (0u32, f32::INFINITY.to_bits());
+            if arith::quantise(sign * f32::INFINITY, scale, range) == 0 {
+                return f32::NAN;
+            }
+            while nonzero - zero > 1 {
+                let middle = zero + (nonzero - zero) / 2;
+                if arith::quantise(sign * f32::from_bits(middle), scale, range) == 0 {
+                    zero = middle;
+                } else {
+                    nonzero = middle;
+                }
+            }
+            sign * f32::from_bits(nonzero)
+        };
+        Self {
+            above: bound(1.0),
+            below: bound(-1.0),
+        }
+    }
+
+    fn holds(&self, value: f32) -> bool {
+        value >= self.above || value <= self.below
+    }
+}
+
 impl Bits {
     fn new(shape: [u32; 4]) -> Self {
         let [n, c, h, w] = shape.map(|extent| extent as usize);
@@ -182,21 +221,31 @@ impl Bits {
         bits
     }
 
-    /// Sets `channels` to `flags` `[N, channels, H, W]`; other numbers of values are left alone.
-    fn fill(&mut self, channels: Span, flags: &[bool]) {
+    /// Sets `channels` to where `values` `[N, channels, H, W]` are not zero; other numbers of values are left alone.
+    fn fill(&mut self, channels: Span, values: &[f32], nonzero: &NonZero) {
         let [n, c, h, w] = self.shape.map(|extent| extent as usize);
         let count = channels.len() as usize;
-        if flags.len() != n * count * h * w {
+        if values.len() != n * count * h * w || values.is_empty() {
             return;
         }
-        for (row, flags) in flags.chunks_exact(w.max(1)).enumerate() {
-            let (image, channel, y) = (row / (count * h), row / h % count, row % h);
-            let at = (image * c + channels.begin as usize + channel) * h + y;
-            let words = &mut self.words[at * self.words_per_row..(at + 1) * self.words_per_row];
-            words.fill(0);
-            for (x, &flag) in flags.iter().enumerate() {
-                words[x / 64] |= u64::from(flag) << (x % 64);
-            }
+        let words_per_row = self.words_per_row;
+        let of_image = self.words.chunks_exact_mut(c * h * words_per_row);
+        for (words, values) in of_image.zip(values.chunks_exact(count * h * w)) {
+            let first = channels.begin as usize * h * words_per_row;
+            words[first..first + count * h * words_per_row]
+                .par_chunks_exact_mut(words_per_row)
+                .zip(values.par_chunks_exact(w))
+                .with_min_len(1 << 10)
+                .for_each(|(words, values)| {
+                    for (word, values) in words.iter_mut().zip(values.chunks(64)) {
+                        let bit = |(x, &value)| u64::from(nonzero.holds(value)) << x;
+                        *word = values
+                            .iter()
+                            .enumerate()
+                            .map(bit)
+                            .fold(0, |all, bit| all | bit);
+                    }
+                });
         }
     }
 
@@ -205,73 +254,118 @@ impl Bits {
         &self.words[at * self.words_per_row..(at + 1) * self.words_per_row]
     }
 
-    /// Elements of the only block of one channel in one PE.
-    fn block(&self, channel: u32, rect: Rect, format: Format) -> u32 {
-        let mut run = Run {
-            period: format.max_run() + 1,
-            elements: 0,
-            zeros: 0,
-        };
-        for n in rect.n.iter() {
-            for y in rect.y.iter() {
-                let words = self.row(n, channel, y);
-                let mut x = rect.x.begin;
-                while x < rect.x.end {
-                    let end = rect.x.end.min((x / 64 + 1) * 64);
-                    let width = end - x;
-                    let word = words[(x / 64) as usize] >> (x % 64) & (u64::MAX >> (64 - width));
-                    run.add(word, width);
-                    x = end;
-                }
-            }
-        }
-        run.elements
-    }
-
     fn count(&self, layout: &Layout, tile: &Tile, format: Format) -> TileCount {
-        let (pes, residues) = (tile.pes(), layout.residues.count());
+        let (pes, residues) = (tile.pes(), layout.residues);
         let rects: Vec<Rect> = (0..pes.count())
             .map(|pe| tile.pe_rect(pe / pes.cols, pe % pes.cols))
             .collect();
-        let per_channel = (residues * pes.count()) as usize;
+        let per_channel = (residues.count() * pes.count()) as usize;
         let mut elements = vec![0u32; self.shape[1] as usize * per_channel];
         elements
             .par_chunks_mut(per_channel.max(1))
             .with_min_len(8)
             .enumerate()
             .for_each(|(channel, counts)| {
-                let mut scan = Scan::new(layout, format);
+                let mut runs = vec![Run::new(format); residues.count() as usize];
                 for (pe, &rect) in rects.iter().enumerate() {
                     if rect.is_empty() {
                         continue;
                     }
-                    if layout.residues == Grid::ONE && format.compressed {
-                        counts[pe] = self.block(channel as u32, rect, format);
-                        continue;
-                    }
-                    scan.block(self, channel as u32, rect);
-                    for (residue, &count) in scan.elements.iter().enumerate() {
-                        counts[residue * pes.count() as usize + pe] = count;
+                    let of_pe = counts[pe..].iter_mut().step_by(pes.count() as usize);
+                    if format.compressed {
+                        self.block(channel as u32, rect, residues, &mut runs);
+                        for (count, run) in of_pe.zip(&mut runs) {
+                            *count = run.finish();
+                        }
+                    } else {
+                        for (residue, count) in (0..residues.count()).zip(of_pe) {
+                            let at = (residue / residues.cols, residue % residues.cols);
+                            *count = layout.block_positions(rect, at.0, at.1) as u32;
+                        }
                     }
                 }
             });
         TileCount {
-            residues,
+            residues: residues.count(),
             pes: pes.count(),
             elements,
         }
     }
+
+    /// Goes through one channel in one PE, with a run for each residue.
+    fn block(&self, channel: u32, rect: Rect, residues: Grid, runs: &mut [Run]) {
+        for n in rect.n.iter() {
+            for y in rect.y.iter() {
+                let words = self.row(n, channel, y);
+                let first = (y % residues.rows * residues.cols) as usize;
+                let runs = &mut runs[first..first + residues.cols as usize];
+                let mut x = rect.x.begin;
+                while x < rect.x.end {
+                    let end = rect.x.end.min((x / 64 + 1) * 64);
+                    let width = end - x;
+                    let word = words[(x / 64) as usize] >> (x % 64) & (u64::MAX >> (64 - width));
+                    if let [run] = runs {
+                        run.add(word, width);
+                    } else {
+                        for at in 0..residues.cols.min(width) {
+                            let run = &mut runs[((x + at) % residues.cols) as usize];
+                            let width = (width - at).div_ceil(residues.cols);
+                            run.add(every(word >> at, residues.cols), width);
+                        }
+                    }
+                    x = end;
+                }
+            }
+        }
+    }
+}
+
+/// Every `step`-th bit, from the lowest, moved together.
+fn every(word: u64, step: u32) -> u64 {
+    if step == 2 {
+        // Pairs, then fours and so on move together.
+        let mut word = word & 0x5555_5555_5555_5555;
+        for (shift, mask) in [
+            (1, 0x3333_3333_3333_3333),
+            (2, 0x0f0f_0f0f_0f0f_0f0f),
+            (4, 0x00ff_00ff_00ff_00ff),
+            (8, 0x0000_ffff_0000_ffff),
+            (16, 0x0000_0000_ffff_ffff),
+        ] {
+            word = (word | word >> shift) & mask;
+        }
+        return word;
+    }
+    let bits = (0..u64::BITS).step_by(step as usize).enumerate();
+    bits.fold(0, |all, (to, from)| all | (word >> from & 1) << to)
 }
 
 /// Counts the elements of one block from the words of its rows, without a look at every non-zero.
+#[derive(Clone)]
 struct Run {
-    period: u32,
+    /// Positions that one element reaches, itself and the longest run of zeros before it, as a power of two: a run
+    /// length is a number of bits.
+    reach: u32,
     elements: u32,
     /// Zeros since the last non-zero.
     zeros: u32,
 }
 
 impl Run {
+    fn new(format: Format) -> Self {
+        Self {
+            reach: (format.max_run() + 1).ilog2(),
+            elements: 0,
+            zeros: 0,
+        }
+    }
+
+    /// The elements; the next block begins.
+    fn finish(&mut self) -> u32 {
+        self.zeros = 0;
+        std::mem::take(&mut self.elements)
+    }
+
     /// The next `width` values, of which the set bits are not zero.
     fn add(&mut self, word: u64, width: u32) {
         if word == 0 {
@@ -279,10 +373,10 @@ impl Run {
             return;
         }
         let (first, last) = (word.trailing_zeros(), word.ilog2());
-        self.elements += word.count_ones() + (self.zeros + first) / self.period;
+        self.elements += word.count_ones() + ((self.zeros + first) >> self.reach);
         self.zeros = width - 1 - last;
-        if last - first > self.period && has_gap(word, self.period) {
-            self.elements += placeholders_between(word, self.period);
+        if (last - first) >> self.reach > 0 && has_gap(word, 1 << self.reach) {
+            self.elements += placeholders_between(word, self.reach);
         }
     }
 }
@@ -302,78 +396,16 @@ fn has_gap(word: u64, period: u32) -> bool {
 }
 
 /// Placeholders that the gaps between set bits take.
-fn placeholders_between(mut word: u64, period: u32) -> u32 {
+fn placeholders_between(mut word: u64, reach: u32) -> u32 {
     let mut placeholders = 0;
     let mut next = word.trailing_zeros();
     while word != 0 {
         let at = word.trailing_zeros();
-        placeholders += (at - next) / period;
+        placeholders += (at - next) >> reach;
         next = at + 1;
         word &= word - 1;
     }
     placeholders
-}
-
-/// Counts the blocks of one channel in one PE, all residues at once.
-struct Scan {
-    rows: u32,
-    cols: u32,
-    period: u32,
-    compressed: bool,
-    elements: Vec<u32>,
-    /// The position behind the last non-zero, by residue.
-    next: Vec<u32>,
-    /// The position of the present row's begin, by residue.
-    row: Vec<u32>,
-}
-
-impl Scan {
-    fn new(layout: &Layout, format: Format) -> Self {
-        let residues = layout.residues.count() as usize;
-        Self {
-            rows: layout.residues.rows,
-            cols: layout.residues.cols,
-            period: format.max_run() + 1,
-            compressed: format.compressed,
-            elements: vec![0; residues],
-            next: vec![0; residues],
-            row: vec![0; residues],
-        }
-    }
-
-    fn block(&mut self, bits: &Bits, channel: u32, rect: Rect) {
-        self.elements.fill(0);
-        self.next.fill(0);
-        self.row.fill(0);
-        let widths: Vec<u32> = (0..self.cols)
-            .map(|rx| scnn_isa::layout::count_residue(rect.x, rx, self.cols))
-            .collect();
-        // How many positions of each residue lie before the rectangle's first column.
-        let skipped: Vec<u32> = (0..self.cols)
-            .map(|rx| scnn_isa::layout::count_residue(Span::new(0, rect.x.begin), rx, self.cols))
-            .collect();
-        for n in rect.n.iter() {
-            for y in rect.y.iter() {
-                let first = (y % self.rows * self.cols) as usize;
-                if self.compressed {
-                    let words = bits.row(n, channel, y);
-                    for x in set_bits(words, rect.x) {
-                        let rx = (x % self.cols) as usize;
-                        let at = self.row[first + rx] + x / self.cols - skipped[rx];
-                        let next = &mut self.next[first + rx];
-                        self.elements[first + rx] += 1 + (at - *next) / self.period;
-                        *next = at + 1;
-                    }
-                }
-                for (rx, &width) in widths.iter().enumerate() {
-                    self.row[first + rx] += width;
-                }
-            }
-        }
-        if !self.compressed {
-            self.elements.copy_from_slice(&self.row);
-        }
-    }
 }
 
 /// The set bits of a row inside a span, ascending.
@@ -455,10 +487,22 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn bounds_say_what_quantising_says(value in any::<f32>(), scale in 1e-6f32..1e6, signed in any::<bool>()) {
+            let range = if signed { [-2047, 2047] } else { [0, 255] };
+            let nonzero = NonZero::of(scale, range);
+            for value in [value, scale * value.signum() * 0.5, (scale * 0.5).next_down(), -scale] {
+                prop_assert_eq!(nonzero.holds(value), arith::quantise(value, scale, range) != 0);
+            }
+        }
+    }
+
     #[test]
     fn filling_channels_leaves_the_others() {
         let mut bits = Bits::new([2, 3, 1, 2]);
-        bits.fill(Span::new(1, 2), &[true, false, false, true]);
+        let nonzero = NonZero::of(1.0, [-9, 9]);
+        bits.fill(Span::new(1, 2), &[1.0, 0.2, -0.4, -3.0], &nonzero);
         let rows: Vec<u64> = (0..2)
             .flat_map(|n| (0..3).map(move |c| (n, c)))
             .map(|(n, c)| bits.row(n, c, 0)[0])

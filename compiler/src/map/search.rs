@@ -19,12 +19,13 @@ pub mod choices;
 mod solve;
 
 use super::contents::{Contents, excess};
-use super::cost::{Candidate, Cost, Depth, Positions, Traffic};
+use super::cost::{Candidate, Cost, Depth, Measured, Positions, Traffic};
 use super::occupancy::Occupancy;
 use super::residency::{Residency, Stage};
 use super::tiling::{Tiling, reserved};
-use super::weights::{BlockSizes, SparseWeights, taps_of_residues};
+use super::weights::{BlockSizes, taps_of_residues};
 use super::{LayerMapping, MapError, Mapped, Objective, map_paper_layer};
+use crate::quantise::nonzeros::SparseWeights;
 use crate::quantise::{IntLayer, Quantised, Step};
 use choices::{Choice, Chooser};
 use rayon::prelude::*;
@@ -48,14 +49,14 @@ pub struct Search<'a> {
     pub occupancy: &'a Occupancy,
     /// What is made small.
     pub objective: Objective,
-    /// Weights by step; none where there are none.
-    pub weights: Vec<Option<SparseWeights>>,
     /// Non-zero weights of every output channel, by step.
     pub per_output: Vec<Vec<u64>>,
     /// By tensor: whether it crosses the host's border.
     visible: Vec<bool>,
-    /// The paper's mapping of every layer.
-    paper_layers: Vec<Option<LayerMapping>>,
+    /// By tensor: the steps that write it, and their channels.
+    writers: Vec<Vec<(usize, Span)>>,
+    /// The paper's mapping, where it is compared with.
+    paper: Option<Draft>,
 }
 
 /// A step, the choice for its source, and its traffic.
@@ -72,6 +73,8 @@ struct Draft {
     layers: Vec<Option<LayerMapping>>,
     /// By tensor, what its tiles hold.
     contents: Vec<Arc<Contents>>,
+    /// By step, what the array does; none where it does nothing or nobody has measured it.
+    measured: Vec<Option<Arc<Measured>>>,
 }
 
 /// What a prediction needs of a mapping.
@@ -80,32 +83,19 @@ struct Drafted<'a> {
     residency: &'a Residency,
     layers: &'a [Option<LayerMapping>],
     contents: &'a [Arc<Contents>],
+    measured: &'a [Option<Arc<Measured>>],
 }
 
 impl<'a> Search<'a> {
-    /// Prepares the search: gathers the weights.
+    /// Prepares the search.
     pub fn new(
         network: &'a Quantised,
         machine: &'a Machine,
         occupancy: &'a Occupancy,
         objective: Objective,
     ) -> Self {
-        let weights: Vec<Option<SparseWeights>> = network
-            .steps
-            .iter()
-            .map(|step| {
-                let Step::Layer(layer) = step else {
-                    return None;
-                };
-                let conv = layer.conv.as_ref()?;
-                Some(SparseWeights::gather(
-                    conv,
-                    layer.source.channels.len(),
-                    layer.destination.channels.len(),
-                ))
-            })
-            .collect();
-        let per_output = weights
+        let per_output = network
+            .nonzeros
             .par_iter()
             .map(|weights| {
                 weights
@@ -117,15 +107,22 @@ impl<'a> Search<'a> {
         for tensor in network.values.iter().filter_map(|value| value.tensor) {
             visible[tensor.index()] = true;
         }
+        let mut writers = vec![Vec::new(); network.tensors.len()];
+        for (step, described) in network.steps.iter().enumerate() {
+            if let Step::Layer(layer) = described {
+                let written = &mut writers[layer.destination.tensor.index()];
+                written.push((step, layer.destination.channels));
+            }
+        }
         Self {
             network,
             machine,
             occupancy,
             objective,
-            weights,
             per_output,
             visible,
-            paper_layers: Vec::new(),
+            writers,
+            paper: None,
         }
     }
 
@@ -145,8 +142,8 @@ impl<'a> Search<'a> {
     /// See [`Search::paper`].
     pub fn run(mut self) -> Result<Mapped, MapError> {
         let paper = self.paper_draft()?;
-        self.paper_layers.clone_from(&paper.layers);
         let paper_costs = self.predict(&paper.view());
+        self.paper = Some(paper.clone());
         let chooser = Chooser::new(&self);
         let choices: Vec<Vec<Choice>> = (0..self.network.tensors.len() as u32)
             .into_par_iter()
@@ -171,7 +168,7 @@ impl<'a> Search<'a> {
     fn paper_draft(&self) -> Result<Draft, MapError> {
         let tiling = Tiling::paper(self.network, self.machine)?;
         let residency = Residency::plan(self.network, self.machine, &tiling);
-        let layers = self
+        let layers: Vec<Option<LayerMapping>> = self
             .network
             .steps
             .iter()
@@ -183,12 +180,18 @@ impl<'a> Search<'a> {
             })
             .collect::<Result<_, _>>()?;
         let contents = self.all_contents(&tiling.layouts);
-        Ok(Draft {
+        let mut draft = Draft {
             tiling,
             residency,
+            measured: vec![None; layers.len()],
             layers,
             contents,
-        })
+        };
+        draft.measured = (0..draft.layers.len())
+            .into_par_iter()
+            .map(|step| self.measured(&draft.view(), step))
+            .collect();
+        Ok(draft)
     }
 
     /// What the tiles of a layout hold.
@@ -251,6 +254,7 @@ impl<'a> Search<'a> {
             residency: &mapped.residency,
             layers: &mapped.layers,
             contents: &contents,
+            measured: &vec![None; mapped.layers.len()],
         })
     }
 
@@ -270,6 +274,7 @@ impl<'a> Search<'a> {
             residency: &mapped.residency,
             layers: &layers,
             contents,
+            measured: &vec![None; mapped.layers.len()],
         };
         let predicted = self.predict_steps(&draft, &[step]);
         predicted.into_iter().next().map(|(_, cost)| cost)
@@ -290,47 +295,60 @@ impl<'a> Search<'a> {
         steps
             .par_iter()
             .filter_map(|&step| {
-                let Step::Layer(layer) = &self.network.steps[step] else {
-                    return None;
-                };
-                let mapping = draft.layers[step].as_ref()?;
-                let source = layer.source.tensor.index();
-                let layout = &draft.layouts[source];
-                let depth = self.depth(step, mapping, layout.residues);
-                let sizes = self.sizes(step, mapping, layout.residues, depth);
-                let contents = &draft.contents[source];
-                let candidate = Candidate {
-                    machine: self.machine,
-                    layer,
-                    layout,
-                    passes: &mapping.passes,
-                    contents,
-                    channel_groups: &mapping.channel_groups,
-                    order: mapping.order,
-                    sizes: sizes.as_ref(),
-                    traffic: self.traffic(draft, step, layer),
-                    positions: self.positions(step),
-                };
-                Some((step, candidate.cost(depth)))
+                let candidate = self.candidate(draft, step)?;
+                let measured = self.measured(draft, step);
+                Some((step, candidate.bounded(measured.as_deref()).cost()))
             })
             .collect()
+    }
+
+    /// A layer under its mapping in a draft; none where the host has the step.
+    fn candidate<'b>(&'b self, draft: &Drafted<'b>, step: usize) -> Option<Candidate<'b>> {
+        let Step::Layer(layer) = &self.network.steps[step] else {
+            return None;
+        };
+        let mapping = draft.layers[step].as_ref()?;
+        let source = layer.source.tensor.index();
+        Some(Candidate {
+            machine: self.machine,
+            layer,
+            layout: &draft.layouts[source],
+            passes: &mapping.passes,
+            contents: &draft.contents[source],
+            channel_groups: &mapping.channel_groups,
+            order: mapping.order,
+            traffic: self.traffic(draft, step, layer),
+            positions: self.positions(step),
+        })
+    }
+
+    /// What the array does of a layer in a draft; none where it does nothing.
+    fn measured(&self, draft: &Drafted<'_>, step: usize) -> Option<Arc<Measured>> {
+        if let Some(measured) = &draft.measured[step] {
+            return Some(Arc::clone(measured));
+        }
+        let candidate = self.candidate(draft, step)?;
+        let mapping = draft.layers[step].as_ref()?;
+        let residues = candidate.layout.residues;
+        let depth = self.depth(step, mapping, residues);
+        let sizes = self.sizes(step, mapping, residues, depth)?;
+        Some(Arc::new(candidate.measure(Arc::new(sizes), depth)))
     }
 
     /// Where the non-zeros of a layer are.
     fn positions(&self, step: usize) -> Option<Positions<'_>> {
         Some(Positions {
-            weights: self.weights[step].as_ref()?,
+            weights: self.network.nonzeros[step].as_ref()?,
             occupancy: self.occupancy,
         })
     }
 
     /// How much of a layer is counted where its cost is to be known.
     fn depth(&self, step: usize, mapping: &LayerMapping, residues: Grid) -> Depth {
-        let Some(weights) = &self.weights[step] else {
+        let Some(weights) = &self.network.nonzeros[step] else {
             return Depth::Whole;
         };
-        let of_round =
-            weights.blocks_of_group(residues.count()) * mapping.pe_groups.count() as usize;
+        let of_round = (weights.per_in() * residues.count() * mapping.pe_groups.count()) as usize;
         let rounds = mapping.rounds() as usize * mapping.passes.len();
         Depth::bounded(of_round, rounds)
     }
@@ -346,10 +364,11 @@ impl<'a> Search<'a> {
         let Step::Layer(layer) = &self.network.steps[step] else {
             return None;
         };
-        let (weights, conv) = (self.weights[step].as_ref()?, layer.conv.as_ref()?);
+        let (weights, conv) = (self.network.nonzeros[step].as_ref()?, layer.conv.as_ref()?);
         let rounds = depth.rounds(mapping.rounds() as usize);
         let pe_groups = mapping.pe_groups.count() as usize;
-        Some(weights.sizes_of(
+        Some(BlockSizes::of(
+            weights,
             &mapping.channel_groups,
             mapping.order,
             &taps_of_residues(conv, residues),
@@ -386,7 +405,7 @@ impl<'a> Search<'a> {
             Some(Stage::Once(_) | Stage::Kept(_)) => 0,
             // The region holds all tiles, and all that exceeds it is read with any of them.
             None => draft.residency.homes[source.index()]
-                .map_or(0, |slot| excess(&contents.whole(), slot.size)),
+                .map_or(0, |slot| self.spilled(contents, source, step, slot.size)),
         };
         let operand_bytes = layer.operand.map_or(0, |(view, ..)| {
             if draft.residency.homes[view.tensor.index()].is_none() {
@@ -396,11 +415,12 @@ impl<'a> Search<'a> {
             }
         });
         let all = Span::new(0, self.network.tensor(destination.tensor).shape[1]);
-        // What exceeds a slot is written to DRAM, by each writer its share.
-        let result = &draft.contents[destination.tensor.index()];
-        let overflow = home.map_or(0, |slot| excess(&result.whole(), slot.size));
-        let overflow =
-            overflow * u64::from(destination.channels.len()) / u64::from(all.len().max(1));
+        // What exceeds a slot is written to DRAM, by each writer what it adds to that.
+        let overflow = home.map_or(0, |slot| {
+            let result = &draft.contents[destination.tensor.index()];
+            let before = |step| self.spilled(result, destination.tensor, step, slot.size);
+            before(step + 1) - before(step)
+        });
         let overflow = overflow * u64::from(format.element_bits()) / 8;
         Traffic {
             loads: matches!(
@@ -408,6 +428,7 @@ impl<'a> Search<'a> {
                 Some(Stage::PerTile(_) | Stage::Once(_) | Stage::Alternate(_))
             ),
             overlapped: matches!(stage, Some(Stage::Alternate(_))),
+            unwritten_bytes: self.unwritten(contents, source, step),
             result_bytes: if home.is_none() {
                 bytes(destination.tensor, destination.channels)
             } else {
@@ -421,6 +442,51 @@ impl<'a> Search<'a> {
             operand_bytes,
             spilled_bytes: spilled * u64::from(format.element_bits()) / 8,
         }
+    }
+
+    /// Elements of a tensor that exceed `size` in their PE when the steps before `step` have written it.
+    fn spilled(&self, contents: &Contents, tensor: TensorId, step: usize, size: u64) -> u64 {
+        let whole = contents.whole();
+        let in_the_end = excess(&whole, size);
+        if in_the_end == 0 {
+            return 0;
+        }
+        let (written, all) = self.written(contents, tensor, step);
+        if written == all {
+            return in_the_end;
+        }
+        // Channels come to every PE alike.
+        let share = written as f64 / all as f64;
+        let held: Vec<u64> = whole
+            .iter()
+            .map(|&held| (held as f64 * share) as u64)
+            .collect();
+        excess(&held, size)
+    }
+
+    /// Bytes of a tensor that are not there before `step`: its blocks are, but empty.
+    fn unwritten(&self, contents: &Contents, tensor: TensorId, step: usize) -> u64 {
+        let later = self.writers[tensor.index()]
+            .iter()
+            .filter(|(writer, _)| *writer >= step)
+            .map(|&(_, channels)| {
+                contents.bytes_of(channels) - u64::from(channels.len()) * contents.empty_channel
+            });
+        later.sum()
+    }
+
+    /// Bytes of a tensor that the steps before `step` write, and that all steps write: a concatenation has several
+    /// writers, and readers between them.
+    fn written(&self, contents: &Contents, tensor: TensorId, step: usize) -> (u64, u64) {
+        let writers = &self.writers[tensor.index()];
+        let bytes = |writers: &[(usize, Span)]| -> u64 {
+            let bytes = writers
+                .iter()
+                .map(|&(_, channels)| contents.bytes_of(channels));
+            bytes.sum()
+        };
+        let before = writers.partition_point(|&(writer, _)| writer < step);
+        (bytes(&writers[..before]), bytes(writers))
     }
 
     /// Whether the host reads or writes a tensor.
@@ -444,6 +510,7 @@ impl Draft {
             residency: &self.residency,
             layers: &self.layers,
             contents: &self.contents,
+            measured: &self.measured,
         }
     }
 

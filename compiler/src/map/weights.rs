@@ -1,28 +1,19 @@
-//! The non-zero weights of a layer by input channel, from which the blocks of any grouping are counted exactly.
+//! The weight blocks of any grouping of a layer's output channels, counted exactly from its non-zeros.
 
 mod count;
 
 use crate::quantise::IntConv;
-use count::{Counter, behind};
+use crate::quantise::nonzeros::{SparseWeights, behind};
+use count::Counter;
+pub use count::Places;
 use rayon::prelude::*;
 use scnn_isa::codec::Format;
 use scnn_isa::layer::WeightOrder;
 use scnn_isa::layout::Grid;
 use scnn_isa::plane::Span;
 
-/// Channels whose weights are gathered in one sweep over the output channels.
+/// Channels whose blocks are counted in one task.
 const CHUNK: u32 = 64;
-
-/// The non-zero weights of a convolution.
-#[derive(Clone, Debug)]
-pub struct SparseWeights {
-    groups: u32,
-    per_in: u32,
-    per_out: u32,
-    taps: u32,
-    /// By channel of the source view: `k * taps + tap`, ascending.
-    channels: Vec<Vec<u32>>,
-}
 
 /// Sizes of the weight blocks of a layer under one grouping of its output channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,113 +22,23 @@ pub struct BlockSizes {
     pub groups: Vec<(u32, Vec<u32>)>,
 }
 
-impl SparseWeights {
-    /// Gathers the weights of `conv`, which reads `inputs` and makes `outputs` channels.
-    pub fn gather(conv: &IntConv, inputs: u32, outputs: u32) -> Self {
-        let (per_in, per_out) = (inputs / conv.groups, outputs / conv.groups);
-        let taps = conv.y.kernel * conv.x.kernel;
-        let chunks: Vec<(u32, Span)> = (0..conv.groups)
-            .flat_map(|group| {
-                (0..per_in)
-                    .step_by(CHUNK as usize)
-                    .map(move |c| (group, Span::new(c, (c + CHUNK).min(per_in))))
-            })
-            .collect();
-        let channels = chunks
-            .into_par_iter()
-            .flat_map_iter(|(group, chunk)| {
-                let mut found = vec![Vec::new(); chunk.len() as usize];
-                for k in group * per_out..(group + 1) * per_out {
-                    for (at, found) in chunk.iter().zip(&mut found) {
-                        let first = (k as usize * per_in as usize + at as usize) * taps as usize;
-                        let weights = &conv.weights[first..first + taps as usize];
-                        for (tap, &weight) in weights.iter().enumerate() {
-                            if weight != 0 {
-                                found.push(k * taps + tap as u32);
-                            }
-                        }
-                    }
-                }
-                found.iter_mut().for_each(Vec::shrink_to_fit);
-                found
-            })
-            .collect();
-        Self {
-            groups: conv.groups,
-            per_in,
-            per_out,
-            taps,
-            channels,
-        }
-    }
-
-    /// Non-zero weights of every output channel.
-    pub fn per_output(&self) -> Vec<u64> {
-        let mut counts = vec![0; (self.groups * self.per_out) as usize];
-        for position in self.channels.iter().flatten() {
-            counts[(position / self.taps) as usize] += 1;
-        }
-        counts
-    }
-
-    /// Non-zero weights of an input channel by tap, over all output channels.
-    pub fn per_tap(&self, channel: u32) -> Vec<u64> {
-        let mut counts = vec![0; self.taps as usize];
-        for position in &self.channels[channel as usize] {
-            counts[(position % self.taps) as usize] += 1;
-        }
-        counts
-    }
-
-    /// The non-zero weights of an input channel for the output channels `k`: output channel and tap, ascending.
-    pub fn of(&self, channel: u32, k: Span) -> impl Iterator<Item = (u32, u32)> {
-        let weights = behind(&self.channels[channel as usize], k.begin * self.taps);
-        let end = k.end * self.taps;
-        let weights = weights.iter().take_while(move |&&weight| weight < end);
-        weights.map(|weight| (weight / self.taps, weight % self.taps))
-    }
-
-    /// The input channels that reach the output channels `k`.
-    pub fn inputs(&self, k: Span) -> Span {
-        if k.is_empty() {
-            return Span::default();
-        }
-        let group = k.begin / self.per_out.max(1);
-        Span::new(group * self.per_in, (group + 1) * self.per_in)
-    }
-
-    /// Blocks that an output-channel group has at most, for so many residues.
-    pub fn blocks_of_group(&self, residues: u32) -> usize {
-        (self.per_in * residues) as usize
-    }
-
+impl BlockSizes {
     /// Counts the blocks of `channel_groups`, ascending and contiguous, in `order`, where `residue_taps` are the taps
-    /// that meet each residue.
-    pub fn sizes(
-        &self,
-        channel_groups: &[Span],
-        order: WeightOrder,
-        residue_taps: &[Vec<u32>],
-        format: Format,
-    ) -> BlockSizes {
-        self.sizes_of(channel_groups, order, residue_taps, format, |_| true)
-    }
-
-    /// The same for some groups; the others seem to have no blocks.
-    pub fn sizes_of(
-        &self,
+    /// that meet each residue. Of groups that are not wanted there seem to be none.
+    pub fn of(
+        weights: &SparseWeights,
         channel_groups: &[Span],
         order: WeightOrder,
         residue_taps: &[Vec<u32>],
         format: Format,
         wanted: impl Fn(usize) -> bool,
-    ) -> BlockSizes {
+    ) -> Self {
         let residues = residue_taps.len();
         let mut groups: Vec<(u32, Vec<u32>)> = channel_groups
             .iter()
             .enumerate()
             .map(|(group, &k)| {
-                let inputs = self.inputs(k);
+                let inputs = weights.inputs(k);
                 let blocks = if wanted(group) {
                     inputs.len() as usize * residues
                 } else {
@@ -152,14 +53,14 @@ impl SparseWeights {
                     *size = k.len() * residue_taps[index % residues].len() as u32;
                 }
             }
-            return BlockSizes { groups };
+            return Self { groups };
         }
-        let counter = Counter::new(self.taps, residue_taps, order, format);
+        let counter = Counter::new(weights.taps(), residue_taps, order, format);
         // A channel's weights are gone through once for all groups, which lie in them one behind the other.
-        let runs = self.runs(channel_groups, wanted);
+        let runs = runs(weights, channel_groups, wanted);
         let counted: Vec<Vec<u32>> = runs
             .par_iter()
-            .map(|run| self.count_run(run, channel_groups, residues, &counter))
+            .map(|run| run.count(weights, channel_groups, residues, &counter))
             .collect();
         for (run, counted) in runs.iter().zip(counted) {
             let length = run.channels.len() as usize * residues;
@@ -169,55 +70,36 @@ impl SparseWeights {
                 sizes[at..at + length].copy_from_slice(counted);
             }
         }
-        BlockSizes { groups }
+        Self { groups }
     }
+}
 
-    /// The wanted groups by the input channels that they read, in chunks of channels.
-    fn runs(&self, channel_groups: &[Span], wanted: impl Fn(usize) -> bool) -> Vec<GroupRun> {
-        let mut runs: Vec<GroupRun> = Vec::new();
-        for (group, &k) in channel_groups.iter().enumerate() {
-            let channels = self.inputs(k);
-            if channels.is_empty() || !wanted(group) {
-                continue;
-            }
-            match runs.last_mut() {
-                Some(run) if run.channels == channels => run.groups.push(group),
-                _ => runs.push(GroupRun {
-                    channels,
-                    groups: vec![group],
-                }),
-            }
-        }
-        runs.iter()
-            .flat_map(|run| {
-                let begins = run.channels.iter().step_by(CHUNK as usize);
-                begins.map(|begin| GroupRun {
-                    channels: Span::new(begin, (begin + CHUNK).min(run.channels.end)),
-                    groups: run.groups.clone(),
-                })
-            })
-            .collect()
-    }
+/// Output-channel groups that read the same input channels.
+struct GroupRun {
+    channels: Span,
+    groups: Vec<usize>,
+}
 
+impl GroupRun {
     /// Blocks by (group, channel, residue).
-    fn count_run(
+    fn count(
         &self,
-        run: &GroupRun,
+        weights: &SparseWeights,
         channel_groups: &[Span],
         residues: usize,
         counter: &Counter<'_>,
     ) -> Vec<u32> {
-        let per_group = run.channels.len() as usize * residues;
-        let mut sizes = vec![0; run.groups.len() * per_group];
+        let taps = weights.taps();
+        let per_group = self.channels.len() as usize * residues;
+        let mut sizes = vec![0; self.groups.len() * per_group];
         let mut positions = vec![Vec::new(); residues];
-        for (c, channel) in run.channels.iter().enumerate() {
-            let mut left = &self.channels[channel as usize][..];
-            for (number, &group) in run.groups.iter().enumerate() {
+        for (c, channel) in self.channels.iter().enumerate() {
+            let mut left = weights.positions(channel);
+            for (number, &group) in self.groups.iter().enumerate() {
                 let k = channel_groups[group];
-                left = behind(left, k.begin * self.taps);
+                left = behind(left, k.begin * taps);
                 let of_group;
-                (of_group, left) =
-                    left.split_at(left.len() - behind(left, k.end * self.taps).len());
+                (of_group, left) = left.split_at(left.len() - behind(left, k.end * taps).len());
                 let at = number * per_group + c * residues;
                 counter.count(of_group, k, &mut positions, &mut sizes[at..at + residues]);
             }
@@ -226,10 +108,35 @@ impl SparseWeights {
     }
 }
 
-/// Output-channel groups that read the same input channels.
-struct GroupRun {
-    channels: Span,
-    groups: Vec<usize>,
+/// The wanted groups by the input channels that they read, in chunks of channels.
+fn runs(
+    weights: &SparseWeights,
+    channel_groups: &[Span],
+    wanted: impl Fn(usize) -> bool,
+) -> Vec<GroupRun> {
+    let mut runs: Vec<GroupRun> = Vec::new();
+    for (group, &k) in channel_groups.iter().enumerate() {
+        let channels = weights.inputs(k);
+        if channels.is_empty() || !wanted(group) {
+            continue;
+        }
+        match runs.last_mut() {
+            Some(run) if run.channels == channels => run.groups.push(group),
+            _ => runs.push(GroupRun {
+                channels,
+                groups: vec![group],
+            }),
+        }
+    }
+    runs.iter()
+        .flat_map(|run| {
+            let begins = run.channels.iter().step_by(CHUNK as usize);
+            begins.map(|begin| GroupRun {
+                channels: Span::new(begin, (begin + CHUNK).min(run.channels.end)),
+                groups: run.groups.clone(),
+            })
+        })
+        .collect()
 }
 
 /// The taps (`r * S + s`) that meet each residue.
@@ -292,8 +199,9 @@ mod tests {
                 conv.weights[((row * kernel + r) * kernel + s) as usize]
             });
             let blocks = WeightBlocks::decode(&bytes, format, &array, inputs, outputs, residues).unwrap();
-            let sizes = SparseWeights::gather(&conv, inputs, outputs)
-                .sizes(&channel_groups, order, &taps_of_residues(&conv, residues), format);
+            let weights = SparseWeights::gather(&conv, inputs, outputs);
+            let taps = taps_of_residues(&conv, residues);
+            let sizes = BlockSizes::of(&weights, &channel_groups, order, &taps, format, |_| true);
             for (group, (first, sizes)) in sizes.groups.iter().enumerate() {
                 for (index, &size) in sizes.iter().enumerate() {
                     let (c, residue) = (index as u32 / residues.count(), index as u32 % residues.count());

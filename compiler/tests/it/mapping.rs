@@ -19,10 +19,12 @@ use scnnc::map::cost::{Candidate, Depth, Positions, Traffic};
 use scnnc::map::occupancy::Occupancy;
 use scnnc::map::residency::{Residency, Stage};
 use scnnc::map::tiling::{Cutter, Tiling, accumulators, passes};
-use scnnc::map::weights::{SparseWeights, taps_of_residues};
+use scnnc::map::weights::{BlockSizes, taps_of_residues};
 use scnnc::map::{self, LayerMapping, Mapped, Strategy as Mapping};
+use scnnc::quantise::nonzeros::of_steps;
 use scnnc::quantise::{IntConv, IntLayer, IntPool, Quantised, Step, Tensor, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tract_onnx::prelude::Tensor as HostTensor;
 
 /// A layer to be made.
@@ -201,6 +203,7 @@ fn chained(tensors: Vec<Tensor>, steps: Vec<Step>) -> Quantised {
     Quantised {
         name: "chain".to_owned(),
         tensors,
+        nonzeros: of_steps(&steps),
         steps,
         values,
         inputs: vec![0],
@@ -451,7 +454,7 @@ fn optimum(network: &Quantised, machine: &Machine, occupancy: &Occupancy) -> u64
     };
     let conv = layer.conv.as_ref().unwrap();
     let outputs = layer.destination.channels.len();
-    let weights = SparseWeights::gather(conv, layer.source.channels.len(), outputs);
+    let weights = network.nonzeros[0].as_ref().unwrap();
     let tensor = TensorId(0);
     let cutter = Cutter::new(network, machine, tensor);
     // The result goes to DRAM in the layout that it has without readers.
@@ -473,7 +476,8 @@ fn optimum(network: &Quantised, machine: &Machine, occupancy: &Occupancy) -> u64
         for kc in 1..=most.min(u64::from(outputs / conv.groups)) as u32 {
             let groups =
                 balanced_groups(&weights.per_output(), conv.groups, cut.groups.count(), kc);
-            let sizes = weights.sizes(&groups, WeightOrder::Krs, &taps, machine.weight_format());
+            let (order, format) = (WeightOrder::Krs, machine.weight_format());
+            let sizes = BlockSizes::of(weights, &groups, order, &taps, format, |_| true);
             let candidate = Candidate {
                 machine,
                 layer,
@@ -481,20 +485,17 @@ fn optimum(network: &Quantised, machine: &Machine, occupancy: &Occupancy) -> u64
                 passes: &passes,
                 contents: &contents,
                 channel_groups: &groups,
-                order: WeightOrder::Krs,
-                sizes: Some(&sizes),
+                order,
                 traffic: Traffic {
                     loads: true,
                     overlapped: counts.len() > 1,
                     result_bytes,
                     ..Traffic::default()
                 },
-                positions: Some(Positions {
-                    weights: &weights,
-                    occupancy,
-                }),
+                positions: Some(Positions { weights, occupancy }),
             };
-            best = best.min(candidate.cost(Depth::Whole).cycles);
+            let measured = candidate.measure(Arc::new(sizes), Depth::Whole);
+            best = best.min(candidate.bounded(Some(&measured)).cost().cycles);
         }
     }
     best

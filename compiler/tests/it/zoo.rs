@@ -44,10 +44,22 @@ fn every_network_of_the_zoo_agrees() {
         let text = scnnc(
             folder.path(),
             &[
-                "run", &model, "--input", &image, "--check", "--quiet", "--report", "r.json",
+                "run",
+                &model,
+                "--input",
+                &image,
+                "--calibrate",
+                &image,
+                "--check",
+                "--quiet",
+                "--report",
+                "r.json",
             ],
         );
-        slots_sum_exactly(&std::fs::read(folder.path().join("r.json")).unwrap());
+        let report = std::fs::read(folder.path().join("r.json")).unwrap();
+        let report: Report = serde_json::from_slice(&report).unwrap();
+        slots_sum_exactly(&report);
+        predictions_hold(name, &report);
         let line = text.lines().find(|line| line.starts_with("check")).unwrap();
         let ratio = line
             .split(" dB")
@@ -62,8 +74,7 @@ fn every_network_of_the_zoo_agrees() {
 }
 
 /// The causes divide cycles x multipliers without remainder, in every layer and in total.
-fn slots_sum_exactly(report: &[u8]) {
-    let report: Report = serde_json::from_slice(report).unwrap();
+fn slots_sum_exactly(report: &Report) {
     let all = |cycles: u64| cycles * report.multipliers;
     for layer in &report.layers {
         assert_eq!(
@@ -82,6 +93,25 @@ fn slots_sum_exactly(report: &[u8]) {
             .iter()
             .map(|layer| layer.costs.cycles.total)
             .sum::<u64>()
+    );
+}
+
+/// Calibrated on the same image, the cost model is within 5 % of the simulation in the median and 15 % at worst.
+fn predictions_hold(network: &str, report: &Report) {
+    let mut errors: Vec<(f64, &str)> = report
+        .layers
+        .iter()
+        .filter_map(|layer| {
+            let cycles = &layer.costs.cycles;
+            let ratio = cycles.predicted? as f64 / cycles.total as f64;
+            Some(((ratio - 1.0).abs(), layer.name.as_str()))
+        })
+        .collect();
+    errors.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (median, worst) = (errors[errors.len() / 2], errors[errors.len() - 1]);
+    assert!(
+        median.0 <= 0.05 && worst.0 <= 0.15,
+        "{network}: {median:?} {worst:?}"
     );
 }
 

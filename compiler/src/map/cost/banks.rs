@@ -80,34 +80,58 @@ struct Tile<'a> {
     cols: i64,
 }
 
-/// Where a tap takes the positions of a PE along one axis: to an output of its accumulator tile, if to any.
+/// Where a tap takes the positions of a PE along one axis: what an output's place there adds to an address of the
+/// accumulator tile, or something that makes any address negative.
 struct Reach {
     begin: u32,
     kernel: u32,
-    outputs: Vec<Option<i64>>,
+    addresses: Vec<i64>,
 }
 
+/// What makes any sum of addresses negative.
+const OUTSIDE: i64 = i64::MIN / 4;
+
 impl Reach {
-    fn of(axis: &Axis, span: Span, inner: Span) -> Self {
+    /// Along an axis on which neighbours in the tile lie `pitch` apart.
+    fn of(axis: &Axis, span: Span, inner: Span, pitch: i64) -> Self {
         let first = axis.outputs(span).intersect(inner).begin;
-        let output = |position: u32, tap: u32| {
-            let output = axis.output(position, tap)?;
-            (inner.begin <= output && output < inner.end)
-                .then(|| i64::from(output) - i64::from(first))
+        let address = |position: u32, tap: u32| {
+            let output = axis.output(position, tap);
+            let inside = output.filter(|output| inner.begin <= *output && *output < inner.end);
+            inside.map_or(OUTSIDE, |output| {
+                (i64::from(output) - i64::from(first)) * pitch
+            })
         };
         Self {
             begin: span.begin,
             kernel: axis.kernel,
-            outputs: span
+            addresses: span
                 .iter()
-                .flat_map(|position| (0..axis.kernel).map(move |tap| output(position, tap)))
+                .flat_map(|position| (0..axis.kernel).map(move |tap| address(position, tap)))
                 .collect(),
         }
     }
 
-    fn output(&self, position: u32, tap: u32) -> Option<i64> {
-        self.outputs[((position - self.begin) * self.kernel + tap) as usize]
+    /// By tap, for a position.
+    fn by_tap(&self, position: u32) -> &[i64] {
+        let first = ((position - self.begin) * self.kernel) as usize;
+        &self.addresses[first..first + self.kernel as usize]
     }
+}
+
+/// An activation: what its image adds to an address, and by tap, what its row and column do.
+struct Activation<'a> {
+    image: i64,
+    rows: &'a [i64],
+    cols: &'a [i64],
+}
+
+/// A weight: what its output channel adds to an address, and its tap along rows and columns.
+#[derive(Clone, Copy)]
+struct Weight {
+    channel: i64,
+    r: usize,
+    s: usize,
 }
 
 impl<'a> Tile<'a> {
@@ -148,12 +172,12 @@ impl<'a> Tile<'a> {
         let rect = self
             .source
             .pe_rect(pe as u32 / pes.cols, pe as u32 % pes.cols);
-        let rows = Reach::of(&self.conv.y, rect.y, self.inner.y);
-        let cols = Reach::of(&self.conv.x, rect.x, self.inner.x);
+        let area = self.rows * self.cols;
+        let rows = Reach::of(&self.conv.y, rect.y, self.inner.y, self.cols);
+        let cols = Reach::of(&self.conv.x, rect.x, self.inner.x, 1);
         let residues = candidate.layout.residues;
         let inputs = self.positions.weights.inputs(self.k);
         let mut queues = Queues::new(candidate.machine);
-        let mut weights: Vec<(i64, u32, u32)> = Vec::new();
         for (number, at) in spread(inputs.len() as usize, CHANNELS)
             .into_iter()
             .enumerate()
@@ -167,32 +191,43 @@ impl<'a> Tile<'a> {
                 rect,
                 (residues, residue),
             );
-            let taps = &self.taps[residue as usize];
-            weights.clear();
-            weights.extend(
-                self.positions
-                    .weights
-                    .of(channel, self.k)
-                    .filter(|(_, tap)| taps.len() == self.taps_in_all() || taps.contains(tap))
-                    .map(|(k, tap)| {
-                        let (r, s) = (tap / self.conv.x.kernel, tap % self.conv.x.kernel);
-                        (i64::from(k - self.k.begin), r, s)
-                    }),
-            );
-            if candidate.order == WeightOrder::Rsk {
-                weights.sort_by_key(|&(k, r, s)| (r, s, k));
-            }
-            let address = |&(n, y, x): &(u32, u32, u32), &(k, r, s): &(i64, u32, u32)| {
-                let (y, x) = (rows.output(y, r)?, cols.output(x, s)?);
-                let n = i64::from(n - rect.n.begin);
-                Some(((k * self.images + n) * self.rows + y) * self.cols + x)
-            };
-            queues.block(&activations, &weights, address, most);
+            let activations: Vec<Activation<'_>> = activations
+                .into_iter()
+                .map(|(n, y, x)| Activation {
+                    image: i64::from(n - rect.n.begin) * area,
+                    rows: rows.by_tap(y),
+                    cols: cols.by_tap(x),
+                })
+                .collect();
+            let weights = self.weights(channel, residue as usize);
+            queues.block(&activations, &weights, most);
             if queues.steps >= most {
                 break;
             }
         }
         queues
+    }
+
+    /// The weights of a block, in its order.
+    fn weights(&self, channel: u32, residue: usize) -> Vec<Weight> {
+        let taps = &self.taps[residue];
+        let pitch = self.images * self.rows * self.cols;
+        let kernel = &self.conv.x.kernel;
+        let mut weights: Vec<Weight> = self
+            .positions
+            .weights
+            .of(channel, self.k)
+            .filter(|(_, tap, _)| taps.len() == self.taps_in_all() || taps.contains(tap))
+            .map(|(k, tap, _)| Weight {
+                channel: i64::from(k - self.k.begin) * pitch,
+                r: (tap / kernel) as usize,
+                s: (tap % kernel) as usize,
+            })
+            .collect();
+        if self.candidate.order == WeightOrder::Rsk {
+            weights.sort_by_key(|weight| (weight.r, weight.s, weight.channel));
+        }
+        weights
     }
 
     fn taps_in_all(&self) -> usize {
@@ -203,7 +238,7 @@ impl<'a> Tile<'a> {
 /// The queues of one PE.
 struct Queues {
     widths: (usize, usize),
-    banks: i64,
+    banks: u64,
     xor: bool,
     depth: u64,
     /// The present cycle, and by bank the cycle in which it will have retired what waits before it.
@@ -222,7 +257,7 @@ impl Queues {
                 pe.activations_per_vector as usize,
                 pe.weights_per_vector as usize,
             ),
-            banks: i64::from(pe.banks),
+            banks: u64::from(pe.banks),
             xor: pe.bank_map == BankMap::Xor,
             depth: u64::from(pe.queue_depth),
             now: 0,
@@ -233,13 +268,7 @@ impl Queues {
     }
 
     /// Runs the steps of a block, as long as there are fewer than `most` in all.
-    fn block<A, W>(
-        &mut self,
-        activations: &[A],
-        weights: &[W],
-        address: impl Fn(&A, &W) -> Option<i64>,
-        most: usize,
-    ) {
+    fn block(&mut self, activations: &[Activation<'_>], weights: &[Weight], most: usize) {
         let mut touched: Vec<usize> = Vec::with_capacity(self.widths.0 * self.widths.1);
         for activations in activations.chunks(self.widths.0) {
             for weights in weights.chunks(self.widths.1) {
@@ -249,7 +278,9 @@ impl Queues {
                 touched.clear();
                 for activation in activations {
                     for weight in weights {
-                        let Some(address) = address(activation, weight) else {
+                        let place = activation.rows[weight.r] + activation.cols[weight.s];
+                        let Ok(address) = u64::try_from(place + activation.image + weight.channel)
+                        else {
                             continue;
                         };
                         let bank = self.bank(address);
@@ -264,13 +295,19 @@ impl Queues {
         }
     }
 
-    fn bank(&self, address: i64) -> usize {
-        let address = if self.xor {
-            address ^ address.div_euclid(self.banks)
+    fn bank(&self, address: u64) -> usize {
+        // Most machines have a power of two, those with XOR must; a division for every product would take long.
+        let bank = if self.banks.is_power_of_two() {
+            let above = if self.xor {
+                address >> self.banks.ilog2()
+            } else {
+                0
+            };
+            (address ^ above) & (self.banks - 1)
         } else {
-            address
+            address % self.banks
         };
-        address.rem_euclid(self.banks) as usize
+        bank as usize
     }
 
     fn step(&mut self, touched: &[usize]) {

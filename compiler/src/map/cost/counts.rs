@@ -5,6 +5,7 @@
 
 use super::excerpt::Excerpt;
 use super::{Candidate, Cost};
+use crate::map::contents::LANES;
 use crate::map::weights::BlockSizes;
 use scnn_isa::halo::Exchange;
 
@@ -25,10 +26,10 @@ pub(super) struct Counts {
     iaram_reads: u64,
     /// Partial sums over halo links.
     halo_hops: u64,
-    /// Steps of a PE of the PE group that has most, if the PEs of a group shared them evenly.
-    pub even_steps: f64,
-    /// Bytes to and from DRAM.
-    pub dram_bytes: u64,
+    /// Steps of the PE that has most.
+    busiest: f64,
+    /// Rounds of all passes.
+    rounds: u64,
 }
 
 /// The blocks of one PE group over all rounds.
@@ -45,7 +46,7 @@ impl Counts {
         let format = machine.weight_format();
         let (width, fifo) = (machine.pe.weights_per_vector, machine.fifo_elements());
         let groups = candidate.layout.groups.count() as usize;
-        let pes = f64::from(candidate.layout.tiles[0].pes().count());
+        let pes = candidate.layout.tiles[0].pes().count() as usize;
         let residues = candidate.layout.residues.count() as usize;
         let columns = candidate
             .contents
@@ -53,10 +54,12 @@ impl Counts {
             .first()
             .map_or(0, |tile| tile.columns.sums().len());
         let mut counts = Self::default();
-        let mut steps_of_group = vec![0u64; groups];
         let mut by_column = vec![Column::default(); columns];
-        for (group, steps) in steps_of_group.iter_mut().enumerate() {
+        // Counts below 2^53, as floats.
+        let mut steps_of_pe = vec![[0.0; LANES]; pes.div_ceil(LANES)];
+        for group in 0..groups {
             by_column.fill(Column::default());
+            steps_of_pe.fill([0.0; LANES]);
             for round in &excerpt.rounds {
                 let (first, blocks) = &sizes.groups[round * groups + group];
                 let offset = candidate.first_column(*first, residues);
@@ -69,32 +72,48 @@ impl Counts {
             }
             for pass in &excerpt.passes {
                 let met = &candidate.tile(*pass).columns;
-                for (column, (&vectors, &elements)) in
-                    by_column.iter().zip(met.sums().iter().zip(met.elements()))
+                for (index, (column, (&vectors, &elements))) in by_column
+                    .iter()
+                    .zip(met.sums().iter().zip(met.elements()))
+                    .enumerate()
                 {
-                    *steps += column.vectors * u64::from(vectors);
+                    if column.vectors == 0 {
+                        continue;
+                    }
+                    let streamed = column.vectors as f64;
+                    for (steps, held) in steps_of_pe.iter_mut().zip(met.column(index)) {
+                        for lane in 0..LANES {
+                            steps[lane] += streamed * f64::from(held[lane]);
+                        }
+                    }
+                    counts.steps += column.vectors * u64::from(vectors);
                     counts.pairs += column.elements * u64::from(elements);
                     counts.iaram_reads += column.parts * u64::from(vectors);
                 }
             }
             counts.bus_vectors += by_column.iter().map(|c| c.vectors).sum::<u64>();
+            let busiest = steps_of_pe.iter().flatten().copied();
+            counts.busiest = busiest.fold(counts.busiest, f64::max);
         }
         let passes = excerpt.passes.len() as u64;
         counts.weight_bytes *= passes;
         counts.bus_vectors *= passes;
         counts.fifo_writes = counts.bus_vectors * pes as u64;
-        counts.steps = steps_of_group.iter().sum();
-        counts.even_steps = steps_of_group.iter().copied().max().unwrap_or(0) as f64 / pes;
         counts.count_drains(candidate, excerpt);
         counts.scale(excerpt.scale);
+        counts.rounds = (sizes.groups.len() / groups * candidate.passes.len()) as u64;
+        counts
+    }
+
+    /// Bytes to and from DRAM, but for those that are stored at the end.
+    fn dram_bytes(&self, candidate: &Candidate<'_>) -> u64 {
         let loads = (0..candidate.passes.len()).map(|pass| candidate.load(pass).1);
         let traffic = &candidate.traffic;
-        counts.dram_bytes = counts.weight_bytes
+        self.weight_bytes
             + traffic.result_bytes
             + traffic.operand_bytes
-            + traffic.spilled_bytes * (sizes.groups.len() / groups * candidate.passes.len()) as u64
-            + loads.sum::<u64>();
-        counts
+            + traffic.spilled_bytes * self.rounds
+            + loads.sum::<u64>()
     }
 
     fn count_drains(&mut self, candidate: &Candidate<'_>, excerpt: &Excerpt) {
@@ -120,21 +139,22 @@ impl Counts {
         ] {
             *value = (*value as f64 * scale).round() as u64;
         }
-        self.even_steps *= scale;
+        self.busiest *= scale;
     }
 
     /// The cost at the least: every part of the machine works without ever waiting for another.
     pub(super) fn least(&self, candidate: &Candidate<'_>) -> Cost {
         let machine = candidate.machine;
         let energy = &machine.energy;
-        let dram_cycles = candidate.dram_cycles(self.dram_bytes);
+        let dram_bytes = self.dram_bytes(candidate);
+        let dram_cycles = candidate.dram_cycles(dram_bytes);
         let bus = u64::from(machine.weights.bus_vectors_per_cycle.max(1));
         Cost {
-            cycles: (self.even_steps as u64)
+            cycles: (self.busiest as u64)
                 .max(dram_cycles)
                 .max(self.drain_cycles)
                 .max(self.bus_vectors / bus),
-            energy_pj: candidate.dram_energy(self.dram_bytes)
+            energy_pj: candidate.dram_energy(dram_bytes)
                 + self.pairs as f64 * (energy.multiply.pj + energy.coordinate.pj)
                 + self.steps as f64 * energy.fifo_read_vector.pj
                 + self.fifo_writes as f64 * energy.fifo_write_vector.pj

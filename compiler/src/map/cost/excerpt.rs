@@ -46,6 +46,7 @@ impl Depth {
 }
 
 /// The passes and rounds that are counted.
+#[derive(Debug)]
 pub(super) struct Excerpt {
     /// Whether it is all of the layer.
     pub whole: bool,

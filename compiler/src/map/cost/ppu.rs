@@ -84,10 +84,10 @@ impl Candidate<'_> {
                 .unwrap_or(0);
             let share = pass.output.positions() as f64 / outputs.max(1) as f64;
             let traffic = &self.traffic;
-            let contents = self.tile(*pass);
+            let (bytes, fullest) = self.loaded(*pass);
             Tile {
-                load: dram(contents.bytes as f64),
-                fullest: contents.fullest,
+                load: dram(bytes as f64),
+                fullest,
                 process: (most * per_group).div_ceil(u64::from(self.machine.ppu.lanes)),
                 read: dram(traffic.spilled_bytes as f64 + traffic.operand_bytes as f64 * share),
                 result: dram(traffic.result_bytes as f64 * share),

@@ -5,6 +5,12 @@ use crate::map::weights::BlockSizes;
 use scnn_isa::codec::Format;
 use std::collections::VecDeque;
 
+/// The cycle in which what ends at `time` has ended. `ceil` is a call where the processor is not known to have it.
+pub(super) fn whole(time: f64) -> u64 {
+    let cycle = time as u64;
+    cycle + u64::from((cycle as f64) < time)
+}
+
 /// A part of a weight block.
 #[derive(Clone, Copy)]
 pub(super) struct Part {
@@ -166,7 +172,7 @@ impl Stream {
 
     /// When all PEs have finished what they were given.
     pub(super) fn finished(&self) -> u64 {
-        self.busiest.ceil() as u64
+        whole(self.busiest)
     }
 }
 

@@ -8,12 +8,10 @@
 //! deliver part -> FIFO -> PEs run it when the round may begin -> last part of all groups: drain -> results to DRAM
 //! ```
 
-use super::Candidate;
-use super::banks::step_cycles;
 use super::excerpt::Excerpt;
-use super::stream::{Blocks, Stream};
+use super::stream::{Blocks, Stream, whole};
+use super::{Candidate, Measured};
 use crate::map::contents::Columns;
-use crate::map::weights::BlockSizes;
 use scnn_isa::machine::Drift;
 use std::collections::BTreeMap;
 
@@ -78,6 +76,8 @@ pub(super) struct TimeLine<'a> {
     next_load: usize,
     mover_free: u64,
     mover_busy: bool,
+    /// Whether a tile was loaded, and nobody has looked what can begin now.
+    loaded_meanwhile: bool,
     loaded: Vec<Option<u64>>,
     ended: Vec<Option<u64>>,
     ppu_free: u64,
@@ -85,16 +85,13 @@ pub(super) struct TimeLine<'a> {
     /// Outputs of the whole layer, by which results are shared among the drains.
     outputs: u64,
     /// By pass: cycles that a step takes, stalls included.
-    step_cycles: Vec<f64>,
+    step_cycles: &'a [f64],
 }
 
 impl<'a> TimeLine<'a> {
-    pub(super) fn new(
-        candidate: &'a Candidate<'a>,
-        sizes: &'a BlockSizes,
-        excerpt: &'a Excerpt,
-    ) -> Self {
-        let machine = candidate.machine;
+    pub(super) fn new(candidate: &'a Candidate<'a>, measured: &'a Measured) -> Self {
+        let (machine, excerpt) = (candidate.machine, &measured.excerpt);
+        let sizes = &*measured.sizes;
         let groups = candidate.layout.groups.count() as usize;
         let pes = candidate.layout.tiles[0].pes().count() as usize;
         let residues = candidate.layout.residues.count() as usize;
@@ -149,6 +146,7 @@ impl<'a> TimeLine<'a> {
             next_load: if loads { 0 } else { passes.len() },
             mover_free: 0,
             mover_busy: false,
+            loaded_meanwhile: false,
             loaded: vec![if loads { None } else { Some(0) }; passes.len()],
             ended: vec![None; passes.len()],
             ppu_free: 0,
@@ -159,7 +157,7 @@ impl<'a> TimeLine<'a> {
                 .map(|pass| pass.output.positions())
                 .sum::<u64>()
                 * u64::from(candidate.layer.destination.channels.len()),
-            step_cycles: step_cycles(candidate, excerpt),
+            step_cycles: measured.step_cycles(candidate),
         }
     }
 
@@ -168,11 +166,11 @@ impl<'a> TimeLine<'a> {
         self.progress();
         loop {
             let request = self.requests.first_key_value();
-            let request = request.map(|(&(ready, _), _)| ready.max(self.bulk_free.ceil() as u64));
+            let request = request.map(|(&(ready, _), _)| ready.max(whole(self.bulk_free)));
             let delivery = self.next_delivery();
             let before = |at: u64| delivery.is_none_or(|(other, ..)| at <= other);
             match (self.in_service, request, delivery) {
-                (Some((_, end, _)), _, _) if before(end.ceil() as u64) => self.served(),
+                (Some((_, end, _)), _, _) if before(whole(end)) => self.served(),
                 (None, Some(begin), _) if before(begin) => self.serve(),
                 (_, _, Some((ready, _, stream))) => self.deliver(ready, stream),
                 _ => break,
@@ -251,7 +249,7 @@ impl<'a> TimeLine<'a> {
                 Ran::Round => finished = true,
             }
         }
-        if finished {
+        if finished || std::mem::take(&mut self.loaded_meanwhile) {
             self.progress();
         }
     }
@@ -266,21 +264,24 @@ impl<'a> TimeLine<'a> {
         if let Some((_, end, _)) = &mut self.in_service {
             *end += cycles;
         }
-        self.weights_free.ceil() as u64
+        whole(self.weights_free)
     }
 
-    /// What moves in bulk and is soon there: the weights that are asked for meanwhile are left out of account.
+    /// What moves in bulk and is soon there: the weights that are asked for meanwhile are left out of account. What was
+    /// ready before comes first.
     fn ask_bulk(&mut self, ready: u64, bytes: f64) -> u64 {
         if bytes <= 0.0 {
             return ready;
         }
-        let cycles = bytes * self.cycles_per_byte;
-        let begin = self.bulk_begin(ready);
-        self.bulk_free = begin + cycles;
-        // What was ready before comes first; it has still to ask for its own time.
-        let before = self.requests.range(..=(ready, u64::MAX));
-        let before: f64 = before.map(|(_, (cycles, _))| cycles).sum();
-        (begin + before + cycles).ceil() as u64
+        while let Some((&(before, _), _)) = self.requests.first_key_value()
+            && before <= ready
+        {
+            self.loaded_meanwhile |= self.end_service();
+            self.serve();
+        }
+        self.loaded_meanwhile |= self.end_service();
+        self.bulk_free = self.bulk_begin(ready) + bytes * self.cycles_per_byte;
+        whole(self.bulk_free)
     }
 
     fn bulk_begin(&self, ready: u64) -> f64 {
@@ -409,9 +410,8 @@ impl<'a> TimeLine<'a> {
         let pass = self.next_load;
         self.next_load += 1;
         self.mover_busy = true;
-        let tile = self.candidate.tile(self.candidate.passes[pass]);
-        let cycles = tile.bytes as f64 * self.cycles_per_byte;
-        let fullest = tile.fullest;
+        let (bytes, fullest) = self.candidate.loaded(self.candidate.passes[pass]);
+        let cycles = bytes as f64 * self.cycles_per_byte;
         let ready = self.mover_free.max(free);
         self.request(ready, cycles, Reason::Load { pass, fullest });
         true
@@ -434,18 +434,26 @@ impl<'a> TimeLine<'a> {
 
     /// DRAM has served the request under way.
     fn served(&mut self) {
-        let Some((ready, end, reason)) = self.in_service.take() else {
-            return;
-        };
-        self.bulk_free = self.bulk_free.max(end);
-        let end = end.ceil() as u64;
-        self.latest = self.latest.max(end);
-        if let Reason::Load { pass, fullest } = reason {
-            let end = end.max(ready + fullest);
-            self.mover_free = end;
-            self.mover_busy = false;
-            self.loaded[pass] = Some(end);
+        if self.end_service() {
             self.progress();
         }
+    }
+
+    /// Ends the request under way, if there is one; whether others wait for it.
+    fn end_service(&mut self) -> bool {
+        let Some((ready, end, reason)) = self.in_service.take() else {
+            return false;
+        };
+        self.bulk_free = self.bulk_free.max(end);
+        let end = whole(end);
+        self.latest = self.latest.max(end);
+        let Reason::Load { pass, fullest } = reason else {
+            return false;
+        };
+        let end = end.max(ready + fullest);
+        self.mover_free = end;
+        self.mover_busy = false;
+        self.loaded[pass] = Some(end);
+        true
     }
 }

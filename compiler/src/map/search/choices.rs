@@ -6,7 +6,7 @@
 use super::{ORDER, Search, fullest};
 use crate::map::candidates::{balanced_groups, cuts, estimate, group_sizes};
 use crate::map::contents::{Contents, excess};
-use crate::map::cost::{Bounded, Candidate, Cost, Depth, Traffic};
+use crate::map::cost::{Bounded, Candidate, Cost, Depth, Measured, Traffic};
 use crate::map::tiling::{Cut, Cutter, accumulators, largest_part, passes};
 use crate::map::weights::BlockSizes;
 use crate::map::{LayerMapping, Objective};
@@ -76,6 +76,8 @@ pub struct Reader {
     pub step: usize,
     /// Its mapping.
     pub mapping: LayerMapping,
+    /// What the array does, once all of it is measured; none where it does nothing.
+    pub measured: Option<Arc<Measured>>,
     /// What it costs when the source is there.
     pub cost: Cost,
 }
@@ -236,7 +238,7 @@ impl<'a> Chooser<'a> {
             let (counted, choice) = &mut sampled[index];
             self.refine(counted, choice, &readers, &mut sizes);
             if paper == Some(counted.cut) {
-                self.keep_paper(counted, choice, &readers, &mut sizes);
+                self.keep_paper(counted, choice, &readers);
             }
         }
         best.into_iter()
@@ -363,12 +365,12 @@ impl<'a> Chooser<'a> {
                 channel_groups: Vec::new(),
                 order: ORDER,
             };
-            let cost = self
-                .candidate(counted, step, layer, &mapping, None)
-                .cost(depth);
+            let candidate = self.candidate(counted, step, layer, &mapping);
+            let cost = candidate.bounded(None).cost();
             return Some(Reader {
                 step,
                 mapping,
+                measured: None,
                 cost,
             });
         };
@@ -376,32 +378,35 @@ impl<'a> Chooser<'a> {
         let most = u64::from(search.machine.accumulator_entries()) / needed;
         let per_conv = layer.destination.channels.len() / conv.groups;
         let pe_groups = counted.cut.groups.count();
-        let mut tried: Vec<(LayerMapping, Option<Arc<BlockSizes>>)> = Vec::new();
+        let mut tried: Vec<LayerMapping> = Vec::new();
         for kc in group_sizes(most.min(0xffff) as u32, per_conv) {
             let groups = balanced_groups(&search.per_output[step], conv.groups, pe_groups, kc);
-            let known = |(mapping, _): &(LayerMapping, _)| mapping.channel_groups == groups;
+            let known = |mapping: &LayerMapping| mapping.channel_groups == groups;
             if tried.iter().any(known) || groups.len() as u64 / u64::from(pe_groups) > 0xffff {
                 continue;
             }
-            let mapping = LayerMapping {
+            tried.push(LayerMapping {
                 passes: passes.clone(),
                 pe_groups: counted.cut.groups,
                 kc: groups.iter().map(|k| k.len()).max().unwrap_or(0),
                 channel_groups: groups,
                 order: ORDER,
-            };
-            let sizes = self.sizes(step, &mapping, counted.cut.residues, depth, samples);
-            tried.push((mapping, sizes));
+            });
         }
-        let candidates: Vec<Candidate<'_>> = tried
+        let candidates: Vec<(Candidate<'_>, Option<Measured>)> = tried
             .iter()
-            .map(|(mapping, sizes)| self.candidate(counted, step, layer, mapping, sizes.as_deref()))
+            .map(|mapping| {
+                let candidate = self.candidate(counted, step, layer, mapping);
+                let sizes = self.sizes(step, mapping, counted.cut.residues, depth, samples);
+                let measured = sizes.map(|sizes| candidate.measure(sizes, depth));
+                (candidate, measured)
+            })
             .collect();
         let mut bounded: Vec<(f64, usize, Bounded<'_>)> = candidates
             .iter()
             .enumerate()
-            .map(|(index, candidate)| {
-                let bounded = candidate.bounded(depth);
+            .map(|(index, (candidate, measured))| {
+                let bounded = candidate.bounded(measured.as_ref());
                 (search.objective.score(&bounded.least), index, bounded)
             })
             .collect();
@@ -424,27 +429,28 @@ impl<'a> Chooser<'a> {
         let (_, index, cost) = best.expect("a group of one channel fits wherever its cut does");
         Some(Reader {
             step,
-            mapping: tried.swap_remove(index).0,
+            mapping: tried.swap_remove(index),
+            measured: None,
             cost,
         })
     }
 
     /// Under the paper's cut, readers keep the paper's grouping unless another gains something.
-    fn keep_paper(
-        &self,
-        counted: &Counted,
-        choice: &mut Choice,
-        readers: &[(usize, &IntLayer)],
-        sizes: &mut SizesOfGroups,
-    ) {
+    fn keep_paper(&self, counted: &Counted, choice: &mut Choice, readers: &[(usize, &IntLayer)]) {
+        let Some(paper) = &self.search.paper else {
+            return;
+        };
+        let objective = self.search.objective;
         for (reader, &(step, layer)) in choice.readers.iter_mut().zip(readers) {
-            let Some(paper) = self.search.paper_layers.get(step).and_then(Option::as_ref) else {
+            let Some(mapping) = &paper.layers[step] else {
                 continue;
             };
-            let cost = self.whole(counted, step, layer, paper, sizes);
-            let objective = self.search.objective;
+            let measured = paper.measured[step].clone();
+            let candidate = self.candidate(counted, step, layer, mapping);
+            let cost = candidate.bounded(measured.as_deref()).cost();
             if objective.score(&reader.cost) > objective.score(&cost) * GAIN {
-                reader.mapping = paper.clone();
+                reader.mapping = mapping.clone();
+                reader.measured = measured;
                 reader.cost = cost;
             }
         }
@@ -458,25 +464,14 @@ impl<'a> Chooser<'a> {
         readers: &[(usize, &IntLayer)],
         sizes: &mut SizesOfGroups,
     ) {
-        for (reader, &(step, layer)) in choice.readers.iter_mut().zip(readers) {
-            reader.cost = self.whole(counted, step, layer, &reader.mapping, sizes);
-        }
-    }
-
-    /// The cost of a reader under a mapping, all of it counted.
-    fn whole(
-        &self,
-        counted: &Counted,
-        step: usize,
-        layer: &IntLayer,
-        mapping: &LayerMapping,
-        sizes: &mut SizesOfGroups,
-    ) -> Cost {
         let residues = counted.cut.residues;
-        let depth = self.search.depth(step, mapping, residues);
-        let blocks = self.sizes(step, mapping, residues, depth, sizes);
-        self.candidate(counted, step, layer, mapping, blocks.as_deref())
-            .cost(depth)
+        for (reader, &(step, layer)) in choice.readers.iter_mut().zip(readers) {
+            let candidate = self.candidate(counted, step, layer, &reader.mapping);
+            let depth = self.search.depth(step, &reader.mapping, residues);
+            let blocks = self.sizes(step, &reader.mapping, residues, depth, sizes);
+            reader.measured = blocks.map(|blocks| Arc::new(candidate.measure(blocks, depth)));
+            reader.cost = candidate.bounded(reader.measured.as_deref()).cost();
+        }
     }
 
     /// The weight blocks of a layer, counted once for every grouping.
@@ -505,7 +500,6 @@ impl<'a> Chooser<'a> {
         step: usize,
         layer: &'b IntLayer,
         mapping: &'b LayerMapping,
-        sizes: Option<&'b BlockSizes>,
     ) -> Candidate<'b> {
         Candidate {
             machine: self.search.machine,
@@ -515,7 +509,6 @@ impl<'a> Chooser<'a> {
             contents: &counted.contents,
             channel_groups: &mapping.channel_groups,
             order: mapping.order,
-            sizes,
             traffic: Traffic::default(),
             positions: self.search.positions(step),
         }

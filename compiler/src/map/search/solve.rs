@@ -85,6 +85,7 @@ impl Problem<'_> {
                 && mapping.order == ORDER
             {
                 mapping.order = OTHER_ORDER;
+                other.measured[step] = None;
                 steps.push(step);
             }
         }
@@ -92,6 +93,7 @@ impl Problem<'_> {
         for (step, cost) in self.search.predict_steps(&other.view(), &steps) {
             if costs[step].is_none_or(|present| score(&cost) < score(&present) * GAIN) {
                 draft.layers[step].clone_from(&other.layers[step]);
+                draft.measured[step] = None;
                 costs[step] = Some(cost);
             }
         }
@@ -247,6 +249,7 @@ impl Problem<'_> {
             draft.contents[index] = choice.contents.clone();
             for reader in &choice.readers {
                 draft.layers[reader.step] = Some(reader.mapping.clone());
+                draft.measured[reader.step].clone_from(&reader.measured);
             }
         }
         let search = self.search;

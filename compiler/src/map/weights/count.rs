@@ -6,36 +6,18 @@ use scnn_isa::codec::Format;
 use scnn_isa::layer::WeightOrder;
 use scnn_isa::plane::Span;
 
-/// What is not before `position`, of ascending positions; near the beginning as a rule.
-pub(super) fn behind(positions: &[u32], position: u32) -> &[u32] {
-    let mut reach = 8;
-    while positions.get(reach).is_some_and(|&at| at < position) {
-        reach *= 2;
-    }
-    let near = &positions[..positions.len().min(reach + 1)];
-    &positions[near.partition_point(|&at| at < position)..]
-}
-
-/// Counts the coded elements of blocks.
-pub(super) struct Counter<'a> {
-    taps: u32,
-    residue_taps: &'a [Vec<u32>],
+/// Where the weights of a channel stand in their blocks.
+#[derive(Debug)]
+pub struct Places {
     order: WeightOrder,
-    /// Positions that one element reaches, itself and the longest run of zeros before it, as a power of two: a run
-    /// length is a number of bits.
-    reach: u32,
+    residues: usize,
     /// By tap: the residues that it meets, its index among the taps of that residue, and their number.
     meets: Vec<Vec<(usize, u32, u32)>>,
 }
 
-impl<'a> Counter<'a> {
+impl Places {
     /// For kernels of `taps` weights in `order`, where `residue_taps` are the taps that meet each residue.
-    pub(super) fn new(
-        taps: u32,
-        residue_taps: &'a [Vec<u32>],
-        order: WeightOrder,
-        format: Format,
-    ) -> Self {
+    pub fn new(taps: u32, residue_taps: &[Vec<u32>], order: WeightOrder) -> Self {
         let mut meets = vec![Vec::new(); taps as usize];
         for (residue, taps) in residue_taps.iter().enumerate() {
             for (index, &tap) in taps.iter().enumerate() {
@@ -43,11 +25,60 @@ impl<'a> Counter<'a> {
             }
         }
         Self {
+            order,
+            residues: residue_taps.len(),
+            meets,
+        }
+    }
+
+    /// Residues, and so blocks of a channel.
+    pub const fn residues(&self) -> usize {
+        self.residues
+    }
+
+    /// Whether weights in the order of output channels and taps are in the order of their places.
+    pub fn ascend(&self) -> bool {
+        self.order == WeightOrder::Krs
+    }
+
+    /// Calls `found` with each residue that a tap meets, and the place there of the weight of output channel `output` in
+    /// the block of the output channels `k`.
+    #[inline]
+    pub fn each(&self, k: Span, output: u32, tap: u32, mut found: impl FnMut(usize, u32)) {
+        let ko = output - k.begin;
+        for &(residue, index, count) in &self.meets[tap as usize] {
+            let place = match self.order {
+                WeightOrder::Krs => ko * count + index,
+                WeightOrder::Rsk => index * k.len() + ko,
+            };
+            found(residue, place);
+        }
+    }
+}
+
+/// Counts the coded elements of blocks.
+pub(super) struct Counter<'a> {
+    taps: u32,
+    residue_taps: &'a [Vec<u32>],
+    places: Places,
+    /// Positions that one element reaches, itself and the longest run of zeros before it, as a power of two: a run
+    /// length is a number of bits.
+    reach: u32,
+}
+
+impl<'a> Counter<'a> {
+    /// See [`Places::new`].
+    pub(super) fn new(
+        taps: u32,
+        residue_taps: &'a [Vec<u32>],
+        order: WeightOrder,
+        format: Format,
+    ) -> Self {
+        Self {
             taps,
             residue_taps,
-            order,
+            places: Places::new(taps, residue_taps, order),
             reach: (format.max_run() + 1).ilog2(),
-            meets,
         }
     }
 
@@ -67,23 +98,19 @@ impl<'a> Counter<'a> {
             }
             return;
         }
-        if let ([size], WeightOrder::Krs) = (&mut *sizes, self.order) {
+        if let ([size], true) = (&mut *sizes, self.places.ascend()) {
             // One block in the order of the weights themselves.
             let first = k.begin * self.taps;
             *size = self.elements(weights.iter().map(|position| position - first));
             return;
         }
         for &position in weights {
-            let (ko, tap) = (position / self.taps - k.begin, position % self.taps);
-            for &(residue, index, count) in &self.meets[tap as usize] {
-                places[residue].push(match self.order {
-                    WeightOrder::Krs => ko * count + index,
-                    WeightOrder::Rsk => index * k.len() + ko,
-                });
-            }
+            let (output, tap) = (position / self.taps, position % self.taps);
+            self.places
+                .each(k, output, tap, |residue, place| places[residue].push(place));
         }
         for (size, places) in sizes.iter_mut().zip(places) {
-            if self.order == WeightOrder::Rsk {
+            if !self.places.ascend() {
                 places.sort_unstable();
             }
             *size = self.elements(places.iter().copied());

@@ -1,0 +1,157 @@
+//! The non-zero weights of a layer by input channel, as the machine streams them.
+
+use super::{IntConv, Step};
+use rayon::prelude::*;
+use scnn_isa::plane::Span;
+
+/// Channels whose weights are gathered in one sweep over the output channels.
+const CHUNK: u32 = 64;
+
+/// Weights that are passed over together where all of them are zero.
+const ZEROS: usize = 8;
+
+/// The non-zero weights of a convolution.
+#[derive(Clone, Debug)]
+pub struct SparseWeights {
+    groups: u32,
+    per_in: u32,
+    per_out: u32,
+    taps: u32,
+    /// By channel of the source view.
+    channels: Vec<Channel>,
+}
+
+/// The non-zero weights of an input channel.
+#[derive(Clone, Debug, Default)]
+struct Channel {
+    /// `k * taps + tap`, ascending.
+    positions: Vec<u32>,
+    /// Their values.
+    values: Vec<i16>,
+}
+
+impl SparseWeights {
+    /// Gathers the weights of `conv`, which reads `inputs` and makes `outputs` channels.
+    pub fn gather(conv: &IntConv, inputs: u32, outputs: u32) -> Self {
+        let (per_in, per_out) = (inputs / conv.groups, outputs / conv.groups);
+        let taps = (conv.y.kernel * conv.x.kernel) as usize;
+        let chunks: Vec<(u32, Span)> = (0..conv.groups)
+            .flat_map(|group| {
+                (0..per_in)
+                    .step_by(CHUNK as usize)
+                    .map(move |c| (group, Span::new(c, (c + CHUNK).min(per_in))))
+            })
+            .collect();
+        let channels = chunks
+            .into_par_iter()
+            .flat_map_iter(|(group, chunk)| {
+                let mut found = vec![Channel::default(); chunk.len() as usize];
+                for k in group * per_out..(group + 1) * per_out {
+                    let first = (k as usize * per_in as usize + chunk.begin as usize) * taps;
+                    let row = &conv.weights[first..first + chunk.len() as usize * taps];
+                    for (number, weights) in row.chunks(ZEROS).enumerate() {
+                        if weights.iter().all(|&weight| weight == 0) {
+                            continue;
+                        }
+                        for (at, &weight) in weights.iter().enumerate() {
+                            if weight != 0 {
+                                let at = number * ZEROS + at;
+                                let found = &mut found[at / taps];
+                                found.positions.push(k * taps as u32 + (at % taps) as u32);
+                                found.values.push(weight);
+                            }
+                        }
+                    }
+                }
+                for channel in &mut found {
+                    channel.positions.shrink_to_fit();
+                    channel.values.shrink_to_fit();
+                }
+                found
+            })
+            .collect();
+        Self {
+            groups: conv.groups,
+            per_in,
+            per_out,
+            taps: taps as u32,
+            channels,
+        }
+    }
+
+    /// Non-zero weights of every output channel.
+    pub fn per_output(&self) -> Vec<u64> {
+        let mut counts = vec![0; (self.groups * self.per_out) as usize];
+        for position in self.channels.iter().flat_map(|c| &c.positions) {
+            counts[(position / self.taps) as usize] += 1;
+        }
+        counts
+    }
+
+    /// Non-zero weights of an input channel by tap, over all output channels.
+    pub fn per_tap(&self, channel: u32) -> Vec<u64> {
+        let mut counts = vec![0; self.taps as usize];
+        for position in self.positions(channel) {
+            counts[(position % self.taps) as usize] += 1;
+        }
+        counts
+    }
+
+    /// Weights of a kernel.
+    pub const fn taps(&self) -> u32 {
+        self.taps
+    }
+
+    /// Input channels of a group.
+    pub const fn per_in(&self) -> u32 {
+        self.per_in
+    }
+
+    /// The non-zero weights of an input channel: `k * taps + tap`, ascending.
+    pub fn positions(&self, channel: u32) -> &[u32] {
+        &self.channels[channel as usize].positions
+    }
+
+    /// The non-zero weights of an input channel for the output channels `k`: output channel, tap and value, ascending.
+    pub fn of(&self, channel: u32, k: Span) -> impl Iterator<Item = (u32, u32, i16)> {
+        let Channel { positions, values } = &self.channels[channel as usize];
+        let of_group = behind(positions, k.begin * self.taps);
+        let values = &values[positions.len() - of_group.len()..];
+        let end = k.end * self.taps;
+        let weights = of_group.iter().zip(values);
+        weights
+            .take_while(move |(position, _)| **position < end)
+            .map(|(position, &value)| (position / self.taps, position % self.taps, value))
+    }
+
+    /// The input channels that reach the output channels `k`.
+    pub fn inputs(&self, k: Span) -> Span {
+        if k.is_empty() {
+            return Span::default();
+        }
+        let group = k.begin / self.per_out.max(1);
+        Span::new(group * self.per_in, (group + 1) * self.per_in)
+    }
+}
+
+/// The non-zero weights of some steps; none where there are no weights.
+pub fn of_steps(steps: &[Step]) -> Vec<Option<SparseWeights>> {
+    let of_step = |step: &Step| match step {
+        Step::Layer(layer) => layer.conv.as_ref().map(|conv| {
+            let (inputs, outputs) = (layer.source.channels, layer.destination.channels);
+            SparseWeights::gather(conv, inputs.len(), outputs.len())
+        }),
+        Step::Host(_) => None,
+    };
+    steps.iter().map(of_step).collect()
+}
+
+/// What is not before `position`, of ascending positions; near the beginning as a rule.
+pub fn behind(positions: &[u32], position: u32) -> &[u32] {
+    let mut reach = 8;
+    while positions.get(reach).is_some_and(|&at| at < position) {
+        reach *= 2;
+    }
+    let near = &positions[..positions.len().min(reach + 1)];
+    &positions[near.partition_point(|&at| at < position)..]
+}
