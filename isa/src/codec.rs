@@ -427,7 +427,8 @@ mod tests {
             for (position, value) in positions(&decoded) {
                 dense[position as usize] = value;
             }
-            prop_assert_eq!(dense, values);
+            let wrong = dense.iter().zip(&values).position(|(ours, wanted)| ours != wanted);
+            prop_assert_eq!(&dense, &values, "from position {:?} on", wrong);
         }
 
         #[test]

@@ -384,7 +384,11 @@ mod tests {
                         for (index, &value) in dense.iter().enumerate() {
                             let (ko, tap) = order.split(index as u32, k.len(), count);
                             let (r, s) = taps[tap as usize];
-                            prop_assert_eq!(value, weight(k.begin + ko, c, r, s));
+                            prop_assert_eq!(
+                                value, weight(k.begin + ko, c, r, s),
+                                "group {}, output channel {}, input channel {}, tap ({}, {})",
+                                group, k.begin + ko, c, r, s
+                            );
                         }
                     }
                 }

@@ -1,7 +1,7 @@
 //! What the literal machine is given: blocks, parts, steps with the banks of their products, sizes of transfers.
 
+use crate::generate::REQUANTISE;
 use crate::machine::Part;
-use scnn_isa::arith;
 use scnn_isa::codec::positions;
 use scnn_isa::instruction::Instruction;
 use scnn_isa::layer::{self, ArrayStage};
@@ -324,7 +324,7 @@ impl<'a> Layer<'a> {
                     }
                     self.slots.useful += 1;
                     *self.sums.entry([n, first_k + k, oy, ox]).or_default() +=
-                        arith::product(w, a, u32::from(array.product_shift));
+                        product(w, a, array.product_shift);
                     let plane = i64::from(k) * images + i64::from(n - rect.n.begin);
                     let address =
                         (plane * height + i64::from(oy) - top) * width + i64::from(ox) - left;
@@ -404,7 +404,7 @@ impl<'a> Layer<'a> {
                 for y in 0..height {
                     for x in 0..width {
                         let sum = self.sums.get(&[n, k, y, x]).copied().unwrap_or(0);
-                        self.output.push(sum.clamp(-32767, 32767) as i16);
+                        self.output.push(requantised(sum));
                     }
                 }
             }
@@ -466,4 +466,17 @@ fn part(item: usize, channel: u32, residue: u32, vectors: Vec<Vec<Weight>>, byte
         by_bus: None,
         by_dram: None,
     }
+}
+
+/// A product in units of 2^`shift`, halves upward; floats hold every step exactly.
+fn product(weight: i16, activation: i16, shift: u8) -> i32 {
+    let units = f64::from(weight) * f64::from(activation) / 2f64.powi(i32::from(shift));
+    (units + 0.5).floor() as i32
+}
+
+/// What the PPU makes of a sum, halves away from zero; floats hold every step exactly.
+fn requantised(sum: i32) -> i16 {
+    let scaled = f64::from(sum) * f64::from(REQUANTISE.multiplier);
+    let value = (scaled / 2f64.powi(i32::from(REQUANTISE.shift))).round();
+    value.clamp(-32767.0, 32767.0) as i16
 }
