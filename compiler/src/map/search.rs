@@ -17,27 +17,28 @@
 
 pub mod choices;
 mod solve;
+mod traffic;
 
-use super::contents::{Contents, excess};
+use super::contents::Contents;
 use super::cost::{Candidate, Cost, Depth, Measured, Positions, Traffic};
 use super::occupancy::Occupancy;
-use super::residency::{Residency, Stage};
+use super::residency::Residency;
 use super::tiling::{Tiling, reserved};
 use super::weights::{BlockSizes, taps_of_residues};
 use super::{LayerMapping, MapError, Mapped, Objective, map_paper_layer};
 use crate::quantise::nonzeros::SparseWeights;
-use crate::quantise::{IntLayer, Quantised, Step};
+use crate::quantise::{Quantised, Step};
 use choices::{Choice, Chooser};
 use rayon::prelude::*;
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::WeightOrder;
 use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::{Delivery, Machine};
-use scnn_isa::plane::Span;
 use scnn_isa::program::Memory;
 use solve::Problem;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use traffic::{Writers, writers};
 
 /// The network and what is known of it.
 pub struct Search<'a> {
@@ -53,8 +54,7 @@ pub struct Search<'a> {
     pub per_output: Vec<Vec<u64>>,
     /// By tensor: whether it crosses the host's border.
     visible: Vec<bool>,
-    /// By tensor: the steps that write it, and their channels.
-    writers: Vec<Vec<(usize, Span)>>,
+    writers: Writers,
     /// The paper's mapping, where it is compared with.
     paper: Option<Draft>,
 }
@@ -107,13 +107,6 @@ impl<'a> Search<'a> {
         for tensor in network.values.iter().filter_map(|value| value.tensor) {
             visible[tensor.index()] = true;
         }
-        let mut writers = vec![Vec::new(); network.tensors.len()];
-        for (step, described) in network.steps.iter().enumerate() {
-            if let Step::Layer(layer) = described {
-                let written = &mut writers[layer.destination.tensor.index()];
-                written.push((step, layer.destination.channels));
-            }
-        }
         Self {
             network,
             machine,
@@ -121,7 +114,7 @@ impl<'a> Search<'a> {
             objective,
             per_output,
             visible,
-            writers,
+            writers: writers(network),
             paper: None,
         }
     }
@@ -348,7 +341,12 @@ impl<'a> Search<'a> {
         let Some(weights) = &self.network.nonzeros[step] else {
             return Depth::Whole;
         };
-        let of_round = (weights.per_in() * residues.count() * mapping.pe_groups.count()) as usize;
+        let of_round = [
+            weights.per_in(),
+            residues.count(),
+            mapping.pe_groups.count(),
+        ];
+        let of_round = of_round.into_iter().map(|count| count as usize).product();
         let rounds = mapping.rounds() as usize * mapping.passes.len();
         Depth::bounded(of_round, rounds)
     }
@@ -384,109 +382,6 @@ impl<'a> Search<'a> {
         let groups = sizes.iter().flat_map(|sizes| &sizes.groups);
         let blocks = groups.flat_map(|(_, blocks)| blocks);
         u64::from(blocks.max().copied().unwrap_or(0))
-    }
-
-    /// What a layer moves in a draft.
-    fn traffic(&self, draft: &Drafted<'_>, step: usize, layer: &IntLayer) -> Traffic {
-        let stage = draft.residency.stages[step];
-        let destination = layer.destination;
-        let format = self.machine.activation_format();
-        let bytes = |tensor: TensorId, channels| draft.contents[tensor.index()].bytes_of(channels);
-        let home = draft.residency.homes[destination.tensor.index()];
-        let wanted = self.visible[destination.tensor.index()];
-        let source = layer.source.tensor;
-        let contents = &draft.contents[source.index()];
-        let spilled = match stage {
-            Some(Stage::PerTile(slot) | Stage::Alternate([slot, _])) => {
-                let tiles = contents.tiles.iter();
-                let of_tile = tiles.map(|tile| excess(&tile.held, slot.size));
-                of_tile.max().unwrap_or(0)
-            }
-            Some(Stage::Once(_) | Stage::Kept(_)) => 0,
-            // The region holds all tiles, and all that exceeds it is read with any of them.
-            None => draft.residency.homes[source.index()]
-                .map_or(0, |slot| self.spilled(contents, source, step, slot.size)),
-        };
-        let operand_bytes = layer.operand.map_or(0, |(view, ..)| {
-            if draft.residency.homes[view.tensor.index()].is_none() {
-                bytes(view.tensor, view.channels)
-            } else {
-                0
-            }
-        });
-        let all = Span::new(0, self.network.tensor(destination.tensor).shape[1]);
-        // What exceeds a slot is written to DRAM, by each writer what it adds to that.
-        let overflow = home.map_or(0, |slot| {
-            let result = &draft.contents[destination.tensor.index()];
-            let before = |step| self.spilled(result, destination.tensor, step, slot.size);
-            before(step + 1) - before(step)
-        });
-        let overflow = overflow * u64::from(format.element_bits()) / 8;
-        Traffic {
-            loads: matches!(
-                stage,
-                Some(Stage::PerTile(_) | Stage::Once(_) | Stage::Alternate(_))
-            ),
-            overlapped: matches!(stage, Some(Stage::Alternate(_))),
-            unwritten_bytes: self.unwritten(contents, source, step),
-            result_bytes: if home.is_none() {
-                bytes(destination.tensor, destination.channels)
-            } else {
-                overflow
-            },
-            stored_bytes: if home.is_some() && wanted {
-                bytes(destination.tensor, all)
-            } else {
-                0
-            },
-            operand_bytes,
-            spilled_bytes: spilled * u64::from(format.element_bits()) / 8,
-        }
-    }
-
-    /// Elements of a tensor that exceed `size` in their PE when the steps before `step` have written it.
-    fn spilled(&self, contents: &Contents, tensor: TensorId, step: usize, size: u64) -> u64 {
-        let whole = contents.whole();
-        let in_the_end = excess(&whole, size);
-        if in_the_end == 0 {
-            return 0;
-        }
-        let (written, all) = self.written(contents, tensor, step);
-        if written == all {
-            return in_the_end;
-        }
-        // Channels come to every PE alike.
-        let share = written as f64 / all as f64;
-        let held: Vec<u64> = whole
-            .iter()
-            .map(|&held| (held as f64 * share) as u64)
-            .collect();
-        excess(&held, size)
-    }
-
-    /// Bytes of a tensor that are not there before `step`: its blocks are, but empty.
-    fn unwritten(&self, contents: &Contents, tensor: TensorId, step: usize) -> u64 {
-        let later = self.writers[tensor.index()]
-            .iter()
-            .filter(|(writer, _)| *writer >= step)
-            .map(|&(_, channels)| {
-                contents.bytes_of(channels) - u64::from(channels.len()) * contents.empty_channel
-            });
-        later.sum()
-    }
-
-    /// Bytes of a tensor that the steps before `step` write, and that all steps write: a concatenation has several
-    /// writers, and readers between them.
-    fn written(&self, contents: &Contents, tensor: TensorId, step: usize) -> (u64, u64) {
-        let writers = &self.writers[tensor.index()];
-        let bytes = |writers: &[(usize, Span)]| -> u64 {
-            let bytes = writers
-                .iter()
-                .map(|&(_, channels)| contents.bytes_of(channels));
-            bytes.sum()
-        };
-        let before = writers.partition_point(|&(writer, _)| writer < step);
-        (bytes(&writers[..before]), bytes(writers))
     }
 
     /// Whether the host reads or writes a tensor.
