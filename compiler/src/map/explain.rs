@@ -5,7 +5,7 @@
 use super::bound::Bound;
 use super::candidates::{balanced_groups, group_sizes};
 use super::contents::Contents;
-use super::cost::Cost;
+use super::cost::{Cost, group_grids};
 use super::occupancy::Occupancy;
 use super::search::choices::{Chooser, Place};
 use super::search::{ORDER, OTHER_ORDER, Search, fullest};
@@ -13,7 +13,7 @@ use super::tiling::{Cut, Cutter, Parts, accumulators};
 use super::{LayerMapping, Mapped, Objective};
 use crate::quantise::{IntLayer, Quantised, Step};
 use scnn_isa::layout::Grid;
-use scnn_isa::machine::Machine;
+use scnn_isa::machine::{Delivery, Machine};
 use std::sync::Arc;
 
 /// Cuts that are costed whole, for each place of the source.
@@ -191,8 +191,8 @@ impl<'a> Explainer<'a> {
         costed.collect()
     }
 
-    /// Mappings beyond what a buffer holds: more output channels at once, fewer temporal tiles, blocks in one piece, all
-    /// of the source in a RAM.
+    /// Mappings beyond what a buffer holds: more output channels at once, fewer temporal tiles, more PE groups, blocks in
+    /// one piece, all of the source in a RAM.
     fn excluded(&self, layer: &IntLayer, mapping: &LayerMapping, step: usize) -> Vec<Excluded> {
         let (search, machine) = (&self.search, self.search.machine);
         let source = layer.source.tensor.index();
@@ -228,7 +228,7 @@ impl<'a> Explainer<'a> {
         excluded
     }
 
-    /// One output channel more, and fewer temporal tiles, where the accumulators do not hold them.
+    /// One output channel more, fewer temporal tiles, twice the PE groups, where the accumulators do not hold them.
     fn beyond_accumulators(
         &self,
         layer: &IntLayer,
@@ -255,22 +255,31 @@ impl<'a> Explainer<'a> {
         }
         let cutter = Cutter::new(search.network, machine, layer.source.tensor);
         let [batch, ..] = search.network.tensor(layer.source.tensor).shape;
-        for parts in [1, 2, 4, 8] {
-            let cut = Cut {
+        let needed = |parts: u32, groups: Grid| {
+            cutter.accumulators(Cut {
                 parts: Parts {
                     n: batch,
                     y: parts,
                     x: 1,
                 },
-                groups: layout.groups,
+                groups,
                 images: Grid::ONE,
                 residues: layout.residues,
-            };
+            })
+        };
+        for parts in [1, 2, 4, 8] {
             let what = match parts {
                 1 => "the whole plane at once".to_owned(),
                 _ => format!("{parts} temporal tiles"),
             };
-            exclude(what, cutter.accumulators(cut));
+            exclude(what, needed(parts, layout.groups));
+        }
+        let multicast = machine.weights.delivery == Delivery::Multicast;
+        for groups in group_grids(machine.pes(), multicast) {
+            if groups.count() == 2 * layout.groups.count() {
+                let what = format!("{} x {} PE groups", groups.rows, groups.cols);
+                exclude(what, needed(1, groups));
+            }
         }
     }
 }

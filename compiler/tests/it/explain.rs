@@ -108,26 +108,42 @@ fn the_tiles_that_are_drawn_hold_the_plane_once() {
     assert!(!text.contains("/conv1/Conv"), "{text}");
 }
 
-/// The bytes by which a RAM is too small for the source of `layer`, none where it is not.
-fn missing_bytes(ram: u64, layer: &str) -> Option<u64> {
+/// The bytes by which the buffer of `layer` that excludes `mapping` is too small on a machine like `scnn` with `changes`,
+/// none where it is not.
+fn missing_bytes(changes: &str, layer: &str, mapping: &str) -> Option<u64> {
     let folder = tempdir().unwrap();
     let machine = folder.path().join("small.yaml");
-    let yaml =
-        format!("extends: scnn\nname: small\nactivation_ram: {{a_bytes: {ram}, b_bytes: {ram}}}\n");
+    let yaml = format!("extends: scnn\nname: small\n{changes}\n");
     std::fs::write(&machine, yaml).unwrap();
-    let layers = layers(&["--machine", machine.to_str().unwrap(), "--layer", layer]);
+    let machine = machine.to_str().unwrap();
+    let layers = layers(&["--machine", machine, "--mapping", "paper", "--layer", layer]);
     let excluded = layers[0]["excluded"].as_array().unwrap();
-    let of_ram = |other: &&Value| other["mapping"] == "all of the source in a RAM";
-    let exceeded = excluded.iter().find(of_ram)?;
-    assert_eq!(exceeded["buffer"], "activation RAM");
+    let exceeded = excluded.iter().find(|other| other["mapping"] == mapping)?;
     exceeded["exceeded_bytes"].as_u64()
 }
 
 #[test]
 fn a_ram_with_the_missing_bytes_excludes_the_layer_no_more() {
-    let missing = missing_bytes(200, "/conv2/Conv").unwrap();
-    assert_eq!(missing_bytes(200 + missing, "/conv2/Conv"), None);
-    assert!(missing_bytes(200 + missing - 5, "/conv2/Conv").is_some());
+    let missing = |ram: u64| {
+        let changes = format!("activation_ram: {{a_bytes: {ram}, b_bytes: {ram}}}");
+        missing_bytes(&changes, "/conv2/Conv", "all of the source in a RAM")
+    };
+    let bytes = missing(200).unwrap();
+    assert_eq!(missing(200 + bytes), None);
+    assert!(missing(200 + bytes - 5).is_some());
+}
+
+/// A vector of the FIFO is ten bytes.
+#[test]
+fn a_fifo_with_the_missing_vectors_takes_the_block_in_one_piece() {
+    let missing = |vectors: u64| {
+        let changes = format!("weights: {{fifo_vectors: {vectors}}}");
+        let mapping = "the largest block of weights in one piece";
+        missing_bytes(&changes, "/conv2/Conv", mapping)
+    };
+    let vectors = missing(4).unwrap().div_ceil(10);
+    assert_eq!(missing(4 + vectors), None);
+    assert!(missing(4 + vectors - 1).is_some());
 }
 
 /// A line of the memory plan: steps, the RAM, its elements.

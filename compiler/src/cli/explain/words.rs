@@ -140,11 +140,10 @@ pub const fn loss(loss: Bound) -> &'static str {
         }
         Bound::Banks => "banks: products wait in the queues before the accumulator banks",
         Bound::Fifo => {
-            "FIFO: PEs wait for weights from the bus, which every vector crosses once for each pass"
+            "FIFO: PEs wait for weights; the bus brings them when every PE of the group has room, so that none gets further \
+             ahead of the slowest than its FIFO holds"
         }
-        Bound::Barrier => {
-            "barrier: PEs wait for the one with most work, which may be ahead by what its FIFO holds"
-        }
+        Bound::Barrier => "barrier: PEs wait at the end of a round for the one with most work",
         Bound::Drain => "drain: PPUs and halo links take longer than the multipliers",
         Bound::Dram => "DRAM: what the layer moves takes longer than its products",
         Bound::HostLink => "host link: the layer waits for the host",
