@@ -3,7 +3,8 @@
 //! One pass over the steps in order, first fit, with the expected sizes. A layer's result goes to the RAM that its
 //! source is not in, as IARAM and OARAM swap in the paper; else to the other; else to DRAM. Whatever reads a tensor
 //! in DRAM stages it in a RAM: once for all its readers when it has one tile and there is room, else tile by tile, in
-//! two slots in turn where there is room for two, so that a tile is loaded while the one before it is read.
+//! two slots in turn where there is room for two, so that a tile is loaded while the one before it is read. Tiles that
+//! exceed a RAM get the second slot only beside the result of the step.
 //!
 //! A tensor that does not fit may also live in a RAM for the most part: what exceeds its slot spills to DRAM, and is read
 //! again in every round of its readers. Where there are few rounds, that moves less than the whole there and back.
@@ -124,6 +125,7 @@ impl Residency {
                         planner.spilling(tiling, layer.destination.tensor, &life, read)
                     });
             }
+            planner.second_place(tiling, layer.source.tensor, index);
         }
         planner.residency
     }
@@ -252,8 +254,6 @@ impl Planner {
             .map(|tile| tiling.elements(tensor, Span::new(tile, tile + 1)))
             .max()
             .unwrap_or(1);
-        // What exceeds a RAM spills, in one place or in two.
-        let size = size.min(self.rams.iter().map(|ram| ram.capacity).max().unwrap_or(1));
         if tiles > 1
             && let Some(slots) = self.two(size, step)
         {
@@ -263,6 +263,23 @@ impl Planner {
             .into_iter()
             .find_map(|m| self.ram(m).allocate(size, step, step, false));
         Stage::PerTile(fitting.unwrap_or_else(|| self.largest(step)))
+    }
+
+    /// Gives the tiles of a step that has one place for them another, if there is room beside its result: also where a
+    /// tile exceeds it, and what exceeds it spills.
+    fn second_place(&mut self, tiling: &Tiling, tensor: TensorId, step: usize) {
+        let Some(Stage::PerTile(slot)) = self.residency.stages[step] else {
+            return;
+        };
+        if tiling.layouts[tensor.index()].tiles.len() < 2 {
+            return;
+        }
+        let second = [Memory::A, Memory::B]
+            .into_iter()
+            .find_map(|memory| self.ram(memory).allocate(slot.size, step, step, false));
+        if let Some(second) = second {
+            self.residency.stages[step] = Some(Stage::Alternate([slot, second]));
+        }
     }
 
     /// Two slots of `size` elements during one step, wherever they are.

@@ -118,9 +118,7 @@ impl Choice {
         let all: u64 = self.loads.iter().sum();
         let leading = self.loads.first().copied().unwrap_or(0);
         cost.cycles = if self.overlapped {
-            // The first tile is waited for, and the last is computed when all are there.
-            let of_tile = cost.cycles / self.loads.len() as u64;
-            (cost.cycles + leading).max(all + of_tile)
+            (cost.cycles + leading).max(all)
         } else {
             cost.cycles + all
         };
@@ -316,7 +314,7 @@ impl<'a> Chooser<'a> {
             .map(|&(step, layer)| self.reader(counted, step, layer, samples, limit))
             .collect::<Option<_>>()?;
         let contents = &counted.contents;
-        let (whole, _) = fullest(contents);
+        let (whole, tile) = fullest(contents);
         let format = machine.activation_format();
         let per_cycle = machine.dram_bytes_per_cycle();
         let (mut loads, mut bytes, mut vectors) = (Vec::new(), 0, 0);
@@ -338,7 +336,7 @@ impl<'a> Chooser<'a> {
             contents: Arc::clone(contents),
             readers,
             fits: whole <= search.ram(),
-            overlapped: contents.tiles.len() > 1,
+            overlapped: contents.tiles.len() > 1 && tile <= search.ram(),
             loads,
             bytes,
             spilled_bytes: spilled * u64::from(format.element_bits()) / 8,
