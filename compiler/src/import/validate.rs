@@ -288,7 +288,7 @@ fn stored_elements(tensor: &TensorProto) -> Option<u64> {
     Some(typed.into_iter().max().unwrap_or(0) as u64)
 }
 
-/// The same question of data that lie beside the model.
+/// Whether data that lie beside the model hold infinities or not-a-numbers.
 fn large_not_finite(data: &Tensor) -> bool {
     // Whole blocks at a time: a loop that may stop at any value does not become one over vectors.
     let block = |values: &[f32]| values.iter().fold(false, |bad, v| bad | !v.is_finite());

@@ -5,7 +5,7 @@
 
 use super::excerpt::Excerpt;
 use super::{Candidate, Cost};
-use crate::map::contents::LANES;
+use crate::map::contents::{Columns, LANES};
 use crate::map::weights::BlockSizes;
 use scnn_isa::halo::Exchange;
 
@@ -42,17 +42,10 @@ struct Column {
 
 impl Counts {
     pub(super) fn of(candidate: &Candidate<'_>, sizes: &BlockSizes, excerpt: &Excerpt) -> Self {
-        let machine = candidate.machine;
-        let format = machine.weight_format();
-        let (width, fifo) = (machine.pe.weights_per_vector, machine.fifo_elements());
         let groups = candidate.layout.groups.count() as usize;
         let pes = candidate.layout.tiles[0].pes().count() as usize;
-        let residues = candidate.layout.residues.count() as usize;
-        let columns = candidate
-            .contents
-            .tiles
-            .first()
-            .map_or(0, |tile| tile.columns.sums().len());
+        let tiles = &candidate.contents.tiles;
+        let columns = tiles.first().map_or(0, |tile| tile.columns.sums().len());
         let mut counts = Self::default();
         let mut by_column = vec![Column::default(); columns];
         // Counts below 2^53, as floats.
@@ -61,35 +54,12 @@ impl Counts {
             by_column.fill(Column::default());
             steps_of_pe.fill([0.0; LANES]);
             for round in &excerpt.rounds {
-                let (first, blocks) = &sizes.groups[round * groups + group];
-                let offset = candidate.first_column(*first, residues);
-                for (column, &elements) in by_column[offset..].iter_mut().zip(blocks) {
-                    counts.weight_bytes += format.block_bytes(u64::from(elements));
-                    column.elements += u64::from(elements);
-                    column.vectors += u64::from(elements.div_ceil(width));
-                    column.parts += u64::from(elements.div_ceil(fifo));
-                }
+                let blocks = &sizes.groups[round * groups + group];
+                counts.add_blocks(candidate, blocks, &mut by_column);
             }
             for pass in &excerpt.passes {
-                let met = &candidate.tile(*pass).columns;
-                for (index, (column, (&vectors, &elements))) in by_column
-                    .iter()
-                    .zip(met.sums().iter().zip(met.elements()))
-                    .enumerate()
-                {
-                    if column.vectors == 0 {
-                        continue;
-                    }
-                    let streamed = column.vectors as f64;
-                    for (steps, held) in steps_of_pe.iter_mut().zip(met.column(index)) {
-                        for lane in 0..LANES {
-                            steps[lane] += streamed * f64::from(held[lane]);
-                        }
-                    }
-                    counts.steps += column.vectors * u64::from(vectors);
-                    counts.pairs += column.elements * u64::from(elements);
-                    counts.iaram_reads += column.parts * u64::from(vectors);
-                }
+                let held = &candidate.tile(*pass).columns;
+                counts.add_pass(&by_column, held, &mut steps_of_pe);
             }
             counts.bus_vectors += by_column.iter().map(|c| c.vectors).sum::<u64>();
             let busiest = steps_of_pe.iter().flatten().copied();
@@ -103,6 +73,46 @@ impl Counts {
         counts.scale(excerpt.scale);
         counts.rounds = (sizes.groups.len() / groups * candidate.passes.len()) as u64;
         counts
+    }
+
+    /// Adds the blocks of a round: the first input channel of the group, and elements by (channel, residue).
+    fn add_blocks(
+        &mut self,
+        candidate: &Candidate<'_>,
+        (first, blocks): &(u32, Vec<u32>),
+        by_column: &mut [Column],
+    ) {
+        let machine = candidate.machine;
+        let format = machine.weight_format();
+        let (width, fifo) = (machine.pe.weights_per_vector, machine.fifo_elements());
+        let residues = candidate.layout.residues.count() as usize;
+        let offset = candidate.first_column(*first, residues);
+        for (column, &elements) in by_column[offset..].iter_mut().zip(blocks) {
+            self.weight_bytes += format.block_bytes(u64::from(elements));
+            column.elements += u64::from(elements);
+            column.vectors += u64::from(elements.div_ceil(width));
+            column.parts += u64::from(elements.div_ceil(fifo));
+        }
+    }
+
+    /// Lets the blocks of a PE group meet what its PEs hold in a pass.
+    fn add_pass(&mut self, by_column: &[Column], held: &Columns, steps_of_pe: &mut [[f64; LANES]]) {
+        let of_column = held.sums().iter().zip(held.elements());
+        for (index, (column, (&vectors, &elements))) in by_column.iter().zip(of_column).enumerate()
+        {
+            if column.vectors == 0 {
+                continue;
+            }
+            let streamed = column.vectors as f64;
+            for (steps, held) in steps_of_pe.iter_mut().zip(held.column(index)) {
+                for lane in 0..LANES {
+                    steps[lane] += streamed * f64::from(held[lane]);
+                }
+            }
+            self.steps += column.vectors * u64::from(vectors);
+            self.pairs += column.elements * u64::from(elements);
+            self.iaram_reads += column.parts * u64::from(vectors);
+        }
     }
 
     /// Bytes to and from DRAM, but for those that are stored at the end.
