@@ -99,25 +99,11 @@ impl Format {
         elements: &mut Vec<Element>,
     ) -> usize {
         let start = elements.len();
-        let max_run = self.max_run();
-        let mut run = 0;
-        for value in values {
-            if value == 0 && self.compressed {
-                run += 1;
-                continue;
-            }
-            while run > max_run {
-                elements.push(Element {
-                    run: max_run as u8,
-                    value: 0,
-                });
-                run -= max_run + 1;
-            }
-            elements.push(Element {
-                run: run as u8,
-                value,
-            });
-            run = 0;
+        if self.compressed {
+            let nonzeros = (0..).zip(values).filter(|(_, value)| *value != 0);
+            self.compress_nonzeros(nonzeros, elements);
+        } else {
+            elements.extend(values.into_iter().map(|value| Element { run: 0, value }));
         }
         elements.len() - start
     }

@@ -4,10 +4,11 @@
 //! divisions of its output channels into rounds. What the accumulators exclude is left out here, with the number of
 //! entries that it would have needed.
 
+use super::LayerMapping;
 use super::cost::group_grids;
-use super::tiling::{Cut, Cutter, Parts, largest_part};
+use super::tiling::{Cut, Cutter, Parts, accumulators, largest_part};
 use crate::quantise::{IntConv, IntLayer};
-use scnn_isa::layout::Grid;
+use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::{Delivery, Machine};
 use scnn_isa::plane::Span;
 
@@ -208,6 +209,38 @@ pub fn group_sizes(most: u32, per_conv_group: u32) -> Vec<u32> {
     sizes.dedup();
     sizes.truncate(12);
     sizes
+}
+
+/// The groupings of a layer's output channels that are worth trying, with the passes and PE groups of `like`; none
+/// where it has no convolution. `weights` are the non-zero weights of every output channel, `layout` is its source's.
+pub fn groupings(
+    machine: &Machine,
+    layer: &IntLayer,
+    layout: &Layout,
+    weights: &[u64],
+    like: &LayerMapping,
+) -> Vec<LayerMapping> {
+    let Some(conv) = &layer.conv else {
+        return Vec::new();
+    };
+    let needed = accumulators(layout, layer, &like.passes).max(1);
+    let most = u64::from(machine.accumulator_entries()) / needed;
+    let per_conv = layer.destination.channels.len() / conv.groups;
+    let pe_groups = like.pe_groups.count();
+    let mut found: Vec<LayerMapping> = Vec::new();
+    for kc in group_sizes(most.min(0xffff) as u32, per_conv) {
+        let groups = balanced_groups(weights, conv.groups, pe_groups, kc);
+        let known = |mapping: &LayerMapping| mapping.channel_groups == groups;
+        if found.iter().any(known) || groups.len() as u64 / u64::from(pe_groups) > 0xffff {
+            continue;
+        }
+        found.push(LayerMapping {
+            kc: groups.iter().map(|k| k.len()).max().unwrap_or(0),
+            channel_groups: groups,
+            ..like.clone()
+        });
+    }
+    found
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ pub struct Traffic {
     pub loads: bool,
     /// A tile is loaded while the one before is read.
     pub overlapped: bool,
-    /// Bytes of the source that only later layers write.
+    /// Bytes of a source that is loaded which only later layers write.
     pub unwritten_bytes: u64,
     /// Bytes of results to DRAM.
     pub result_bytes: u64,

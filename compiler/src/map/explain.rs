@@ -3,7 +3,7 @@
 //! Nothing here decides anything: it asks the same functions that the search asks.
 
 use super::bound::Bound;
-use super::candidates::{balanced_groups, group_sizes};
+use super::candidates::groupings;
 use super::contents::Contents;
 use super::cost::{Cost, group_grids};
 use super::occupancy::Occupancy;
@@ -150,32 +150,20 @@ impl<'a> Explainer<'a> {
             return Vec::new();
         };
         let layout = &self.mapped.layouts[layer.source.tensor.index()];
-        let needed = accumulators(layout, layer, &chosen.passes).max(1);
-        let most = u64::from(search.machine.accumulator_entries()) / needed;
-        let per_conv = layer.destination.channels.len() / conv.groups;
-        let pe_groups = chosen.pe_groups.count();
-        let mut others = Vec::new();
+        let weights = &search.per_output[step];
+        let mut others = groupings(search.machine, layer, layout, weights, chosen);
+        others.retain(|other| other != chosen);
         if conv.y.kernel * conv.x.kernel > 1 {
             let order = if chosen.order == ORDER {
                 OTHER_ORDER
             } else {
                 ORDER
             };
-            others.push(LayerMapping {
+            let other = LayerMapping {
                 order,
                 ..chosen.clone()
-            });
-        }
-        for kc in group_sizes(most.min(0xffff) as u32, per_conv) {
-            let groups = balanced_groups(&search.per_output[step], conv.groups, pe_groups, kc);
-            let other = LayerMapping {
-                kc: groups.iter().map(|k| k.len()).max().unwrap_or(0),
-                channel_groups: groups,
-                ..chosen.clone()
             };
-            if other != *chosen && !others.contains(&other) {
-                others.push(other);
-            }
+            others.insert(0, other);
         }
         let (whole, _) = fullest(&self.contents[layer.source.tensor.index()]);
         let costed = others.into_iter().filter_map(|mapping| {

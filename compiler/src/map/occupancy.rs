@@ -354,7 +354,7 @@ struct Run {
 impl Run {
     fn new(format: Format) -> Self {
         Self {
-            reach: (format.max_run() + 1).ilog2(),
+            reach: u32::from(format.index_bits),
             elements: 0,
             zeros: 0,
         }

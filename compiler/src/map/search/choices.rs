@@ -4,10 +4,10 @@
 //! whole. Every layer that reads the tensor gets its best grouping of output channels under each cut.
 
 use super::{ORDER, Search, fullest};
-use crate::map::candidates::{balanced_groups, cuts, estimate, group_sizes};
+use crate::map::candidates::{cuts, estimate, groupings};
 use crate::map::contents::{Contents, excess};
 use crate::map::cost::{Bounded, Candidate, Cost, Depth, Measured, Traffic};
-use crate::map::tiling::{Cut, Cutter, accumulators, largest_part, passes};
+use crate::map::tiling::{Cut, Cutter, largest_part, passes};
 use crate::map::weights::BlockSizes;
 use crate::map::{LayerMapping, Objective};
 use crate::quantise::{IntLayer, Step};
@@ -354,15 +354,14 @@ impl<'a> Chooser<'a> {
     ) -> Option<Reader> {
         let depth = Depth::Sampled(SAMPLE);
         let search = self.search;
-        let passes = passes(counted.cut.parts, search.network, layer);
-        let Some(conv) = &layer.conv else {
-            let mapping = LayerMapping {
-                passes,
-                pe_groups: Grid::ONE,
-                kc: 0,
-                channel_groups: Vec::new(),
-                order: ORDER,
-            };
+        let mut mapping = LayerMapping {
+            passes: passes(counted.cut.parts, search.network, layer),
+            pe_groups: Grid::ONE,
+            kc: 0,
+            channel_groups: Vec::new(),
+            order: ORDER,
+        };
+        if layer.conv.is_none() {
             let candidate = self.candidate(counted, step, layer, &mapping);
             let cost = candidate.bounded(None).cost();
             return Some(Reader {
@@ -371,26 +370,10 @@ impl<'a> Chooser<'a> {
                 measured: None,
                 cost,
             });
-        };
-        let needed = accumulators(&counted.layout, layer, &passes).max(1);
-        let most = u64::from(search.machine.accumulator_entries()) / needed;
-        let per_conv = layer.destination.channels.len() / conv.groups;
-        let pe_groups = counted.cut.groups.count();
-        let mut tried: Vec<LayerMapping> = Vec::new();
-        for kc in group_sizes(most.min(0xffff) as u32, per_conv) {
-            let groups = balanced_groups(&search.per_output[step], conv.groups, pe_groups, kc);
-            let known = |mapping: &LayerMapping| mapping.channel_groups == groups;
-            if tried.iter().any(known) || groups.len() as u64 / u64::from(pe_groups) > 0xffff {
-                continue;
-            }
-            tried.push(LayerMapping {
-                passes: passes.clone(),
-                pe_groups: counted.cut.groups,
-                kc: groups.iter().map(|k| k.len()).max().unwrap_or(0),
-                channel_groups: groups,
-                order: ORDER,
-            });
         }
+        mapping.pe_groups = counted.cut.groups;
+        let (layout, weights) = (&counted.layout, &search.per_output[step]);
+        let mut tried = groupings(search.machine, layer, layout, weights, &mapping);
         let candidates: Vec<(Candidate<'_>, Option<Measured>)> = tried
             .iter()
             .map(|mapping| {

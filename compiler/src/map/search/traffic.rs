@@ -60,13 +60,18 @@ impl Search<'_> {
             before(step + 1) - before(step)
         });
         let overflow = overflow * u64::from(format.element_bits()) / 8;
+        let loads = matches!(
+            stage,
+            Some(Stage::PerTile(_) | Stage::Once(_) | Stage::Alternate(_))
+        );
         Traffic {
-            loads: matches!(
-                stage,
-                Some(Stage::PerTile(_) | Stage::Once(_) | Stage::Alternate(_))
-            ),
+            loads,
             overlapped: matches!(stage, Some(Stage::Alternate(_))),
-            unwritten_bytes: self.unwritten(contents, source, step),
+            unwritten_bytes: if loads {
+                self.unwritten(contents, source, step)
+            } else {
+                0
+            },
             result_bytes: if home.is_none() {
                 bytes(destination.tensor, destination.channels)
             } else {

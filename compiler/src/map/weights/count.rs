@@ -78,7 +78,7 @@ impl<'a> Counter<'a> {
             taps,
             residue_taps,
             places: Places::new(taps, residue_taps, order),
-            reach: (format.max_run() + 1).ilog2(),
+            reach: u32::from(format.index_bits),
         }
     }
 
