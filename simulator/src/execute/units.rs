@@ -2,6 +2,7 @@
 
 use super::SimulateError;
 use super::state::State;
+use crate::timing::blocks::WeightSizes;
 use crate::timing::{Drain, Multiply, Place, Process, Task, fast};
 use scnn_isa::halo::Exchange;
 use scnn_isa::ids::RegionId;
@@ -23,16 +24,12 @@ impl State<'_> {
         let tile = &source.layout.tiles[pass.source_tile as usize];
         let blocks = self.blocks(layer.source.tensor, pass.source_tile, layer.source.channels);
 
-        // The useful products of all rounds of a pass are counted once, with its first round and channel.
-        let first = rounds.begin == 0 && channels.begin == 0;
         let nonzeros = self.nonzeros(layer.source.tensor);
         let inner = layer.inner_rect(pass.output);
-        let whole = Span::new(0, array.rounds());
-        let useful = if rounds == whole && channels.len() == layer.source.channels.len() || first {
-            sizes.useful(array, &nonzeros, layer.source.channels, tile.rect(), inner)
-        } else {
-            0
-        };
+        let weights = sizes.nonzeros(array, rounds, &data.weights);
+        let view = (layer.source.channels.begin, channels);
+        let counts = (&*nonzeros, &*weights);
+        let useful = WeightSizes::useful(array, counts, view, tile.rect(), inner);
         let work = fast::count(
             self.machine,
             array,

@@ -2,12 +2,14 @@
 //! residue), and exact counts of useful products.
 
 use super::nonzeros::{BlockWalk, Nonzeros, stored_zeros};
+use crate::convolve::Weight;
 use rayon::prelude::*;
 use scnn_isa::codec::Format;
 use scnn_isa::layer::ArrayStage;
 use scnn_isa::layout::{Grid, Layout, Tile};
 use scnn_isa::plane::{Rect, Span};
 use scnn_isa::section::WeightBlocks;
+use std::borrow::Cow;
 
 /// Elements and non-zeros of one block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -218,7 +220,7 @@ impl WeightSizes {
         inputs: u32,
         outputs: u32,
         residues: u32,
-        weights: &[Vec<crate::convolve::Weight>],
+        weights: &[Vec<Weight>],
     ) -> Self {
         let groups = array
             .channel_groups
@@ -240,25 +242,41 @@ impl WeightSizes {
                 (channels.begin, sizes)
             })
             .collect();
-        let taps = (array.y.kernel * array.x.kernel) as usize;
-        let mut nonzeros = vec![0; inputs as usize * taps];
-        for weight in weights.iter().flatten() {
-            nonzeros[weight.channel as usize * taps + weight.tap as usize] += 1;
-        }
         Self {
             groups,
             bytes: blocks.group_bytes.clone(),
-            nonzeros,
+            nonzeros: by_tap(array, inputs, weights),
         }
     }
 
-    /// Non-zero products of a pass whose output lies inside `inner`: exact, by counting for every tap the non-zero
-    /// activations of the tile that it takes there.
-    pub fn useful(
+    /// Non-zero weights by (input channel of the view, tap r-major), over the output channels of `rounds`; `weights` are
+    /// those that were measured.
+    pub fn nonzeros(
         &self,
         array: &ArrayStage,
-        nonzeros: &Nonzeros,
-        view: Span,
+        rounds: Span,
+        weights: &[Vec<Weight>],
+    ) -> Cow<'_, [u32]> {
+        if rounds == Span::new(0, array.rounds()) {
+            return Cow::Borrowed(&self.nonzeros);
+        }
+        let per_round = array.pe_groups.count();
+        let groups = rounds.begin * per_round..rounds.end * per_round;
+        let of_rounds: Vec<&[Weight]> = groups
+            .flat_map(|group| array.channel_groups[group as usize].iter())
+            .map(|k| &*weights[k as usize])
+            .collect();
+        let inputs = self.nonzeros.len() as u32 / (array.y.kernel * array.x.kernel).max(1);
+        Cow::Owned(by_tap(array, inputs, &of_rounds))
+    }
+
+    /// Non-zero products of some channels in a pass whose output lies inside `inner`: exact, by counting for every tap
+    /// the non-zero activations of the tile that it takes there. `weights` are how many of those there are by
+    /// ([input channel of the view, tap](Self::nonzeros)), and the view begins with channel `view` of its tensor.
+    pub fn useful(
+        array: &ArrayStage,
+        (nonzeros, weights): (&Nonzeros, &[u32]),
+        (view, channels): (u32, Span),
         tile: Rect,
         inner: Rect,
     ) -> u64 {
@@ -277,10 +295,10 @@ impl WeightSizes {
             .map(|s| nonzeros.columns(|x| tile.x.contains(x) && lands(&array.x, x, s, inner.x)))
             .collect();
         let images = tile.n.intersect(inner.n);
-        (0..view.len())
+        (channels.begin..channels.end)
             .into_par_iter()
             .map_init(Vec::new, |in_row: &mut Vec<u64>, c| {
-                let taps = &self.nonzeros[c as usize * rows * cols..(c as usize + 1) * rows * cols];
+                let taps = &weights[c as usize * rows * cols..(c as usize + 1) * rows * cols];
                 let mut useful = 0u64;
                 for n in images.iter() {
                     for (s, mask) in xs.iter().enumerate() {
@@ -289,7 +307,7 @@ impl WeightSizes {
                         }
                         in_row.clear();
                         in_row.extend(tile.y.iter().map(|y| {
-                            let words = nonzeros.row(n, view.begin + c, y).iter().zip(mask);
+                            let words = nonzeros.row(n, view + c, y).iter().zip(mask);
                             words
                                 .map(|(word, mask)| u64::from((word & mask).count_ones()))
                                 .sum::<u64>()
@@ -306,6 +324,16 @@ impl WeightSizes {
             })
             .sum()
     }
+}
+
+/// How many weights are not zero by (input channel, tap r-major), over some output channels.
+fn by_tap(array: &ArrayStage, inputs: u32, weights: &[impl AsRef<[Weight]>]) -> Vec<u32> {
+    let taps = (array.y.kernel * array.x.kernel) as usize;
+    let mut nonzeros = vec![0; inputs as usize * taps];
+    for weight in weights.iter().flat_map(AsRef::as_ref) {
+        nonzeros[weight.channel as usize * taps + weight.tap as usize] += 1;
+    }
+    nonzeros
 }
 
 #[cfg(test)]

@@ -339,8 +339,12 @@ impl<'a, W: Watcher> Engine<'a, W> {
             let finished = self.items[self.units.closing(before)].finished;
             barrier = barrier.max(finished);
         }
+        // What had spilled ends an item for the whole group, also for PEs that had no tile there.
+        let before = number
+            .checked_sub(1)
+            .and_then(|before| self.items[before].spill);
         let load = self.loaded(round.task, &round.multiply.from)?;
-        Some([barrier, drain, load])
+        Some([barrier, drain, load.max(before.unwrap_or(0))])
     }
 
     /// Runs what it can of a stream; whether a round began or ended, for which others may wait.

@@ -10,7 +10,7 @@
 //!
 //! FIFO capacity, bank conflicts, drains and DRAM can only add to this, so it is a lower bound of the exact time.
 
-use super::blocks::{ActivationBlocks, WeightSizes};
+use super::blocks::{ActivationBlocks, Block, WeightSizes};
 use super::work::{LayerWork, rounds};
 use super::{Slots, Timed};
 use crate::counters::Counters;
@@ -113,7 +113,7 @@ pub fn count(
         machine.pe.activations_per_vector,
     );
     let lanes = u64::from(f) * u64::from(i);
-    let fifo = machine.fifo_elements();
+    let (fifo, format) = (machine.fifo_elements(), machine.weight_format());
     let (group_pes, pe_groups) = (activations.pes, array.pe_groups);
     let columns = activations.columns(i);
     let occupied = columns.occupied_pes();
@@ -128,14 +128,23 @@ pub fn count(
             let mut of_group = vec![0u64; group_pes.count() as usize];
             for group in 0..pe_groups.count() {
                 let index = (round * pe_groups.count() + group) as usize;
-                let (first, blocks) = &weights.groups[index];
+                let (first, all) = &weights.groups[index];
                 let residues = activations.residues;
                 // Blocks of the channels that this instruction covers.
                 let span =
-                    channels.intersect(Span::new(*first, *first + blocks.len() as u32 / residues));
-                let from = ((span.begin.max(*first) - first) * residues) as usize;
-                let blocks = &blocks[from..from + (span.len() * residues) as usize];
-                counters.dram_weight_bytes += weights.bytes[index];
+                    channels.intersect(Span::new(*first, *first + all.len() as u32 / residues));
+                let blocks = if span.is_empty() {
+                    &[]
+                } else {
+                    let from = ((span.begin - first) * residues) as usize;
+                    &all[from..from + (span.len() * residues) as usize]
+                };
+                counters.dram_weight_bytes += if blocks.len() == all.len() {
+                    weights.bytes[index]
+                } else {
+                    let bytes = |block: &Block| format.block_bytes(block.elements.into());
+                    blocks.iter().map(bytes).sum()
+                };
                 of_group.fill(0);
                 let begin = (span.begin * residues) as usize;
                 let (mut all_steps, mut pairs, mut nonzero) = (0, 0, 0);

@@ -7,7 +7,7 @@ use scnn_isa::instruction::Instruction;
 use scnn_isa::layer::{self, ArrayStage};
 use scnn_isa::layout::{Layout, Tile};
 use scnn_isa::machine::{BankMap, Machine};
-use scnn_isa::plane::{Axis, Rect};
+use scnn_isa::plane::{Axis, Rect, Span};
 use scnn_isa::program::{Program, Region};
 use scnn_isa::section::{WeightBlocks, group_channels, residue_taps};
 use scnn_simulator::timing::Slots;
@@ -20,12 +20,22 @@ type Activation = Option<(u32, u32, u32, i16)>;
 /// The products of a step by bank.
 pub type Step = BTreeMap<usize, usize>;
 
-/// A round of a pass.
+/// A round of a pass, over some of the channels.
 pub struct Item {
     pub pass: usize,
     pub round: u32,
+    channels: Span,
     pub spilled_bytes: u64,
-    pub drain_cycles: u64,
+    /// Its drain; the halves of the accumulators alternate from one to the next.
+    pub drain: usize,
+    /// Whether its channels are the first of its round.
+    pub opens: bool,
+}
+
+/// What the PPU does with a round of a pass, once the item with its last channels has finished.
+pub struct Drain {
+    pub closing: usize,
+    pub cycles: u64,
     pub result_bytes: u64,
 }
 
@@ -44,6 +54,7 @@ pub struct Layer<'a> {
     source: &'a Layout,
     input: &'a [i16],
     pub items: Vec<Item>,
+    pub drains: Vec<Drain>,
     /// Loads, one for each pass, and perhaps a store.
     pub moves: Vec<Move>,
     pub loads: usize,
@@ -51,6 +62,8 @@ pub struct Layer<'a> {
     pub output: Vec<i16>,
     pub slots: Slots,
     pub steps: u64,
+    /// Of the streams, with the blocks behind the last part of an item, which nothing waits for.
+    pub weight_bytes: u64,
 }
 
 /// Elements of every block of a tile: by PE, then (channel, residue).
@@ -104,13 +117,16 @@ impl<'a> Layer<'a> {
             source: &program.tensors[0].layout,
             input,
             items: Vec::new(),
+            drains: Vec::new(),
             moves: Vec::new(),
             loads: layer.passes.len(),
             sums: BTreeMap::new(),
             output: Vec::new(),
             slots: Slots::default(),
             steps: 0,
+            weight_bytes: 0,
         };
+        let mut excesses = Vec::new();
         for pass in 0..layer.passes.len() {
             let blocks = elements_of_blocks(
                 this.machine,
@@ -119,16 +135,41 @@ impl<'a> Layer<'a> {
                 layer.source.channels.len(),
                 &|n, c, y, x| this.input(n, c, y, x),
             );
-            let excess = this.excess(&blocks, this.region(&format!("in.a{pass}")));
+            excesses.push(this.excess(&blocks, this.region(&format!("in.a{pass}"))));
             let load = this.transfer(&blocks);
             this.moves.push(load);
-            for round in 0..this.array.rounds() {
+        }
+        for instruction in &program.code {
+            let Instruction::Mac {
+                pass,
+                rounds,
+                channels,
+                ..
+            } = *instruction
+            else {
+                continue;
+            };
+            let pass = pass as usize;
+            let opens = channels.begin == 0;
+            if opens {
+                for round in rounds.iter() {
+                    this.drains.push(Drain {
+                        closing: 0,
+                        cycles: this.drain_cycles(pass, round),
+                        result_bytes: 0,
+                    });
+                }
+            }
+            let first = this.drains.len() - rounds.len() as usize;
+            for (drain, round) in (first..).zip(rounds.iter()) {
+                this.drains[drain].closing = this.items.len();
                 this.items.push(Item {
                     pass,
                     round,
-                    spilled_bytes: excess,
-                    drain_cycles: this.drain_cycles(pass, round),
-                    result_bytes: 0,
+                    channels,
+                    spilled_bytes: excesses[pass],
+                    drain,
+                    opens,
                 });
             }
         }
@@ -189,7 +230,7 @@ impl<'a> Layer<'a> {
     }
 
     /// The weight stream of every PE group.
-    pub fn streams(&self) -> Vec<Vec<Part>> {
+    pub fn streams(&mut self) -> Vec<Vec<Part>> {
         let (inputs, outputs) = (
             self.described.source.channels.len(),
             self.described.destination.channels.len(),
@@ -201,7 +242,8 @@ impl<'a> Layer<'a> {
             WeightBlocks::decode(section, format, self.array, inputs, outputs, residues).unwrap();
         let taps = residue_taps(self.array, residues);
         let groups = self.array.pe_groups.count();
-        let stream = |group: u32| {
+        let mut weight_bytes = 0;
+        let mut stream = |group: u32| {
             let mut stream = Vec::new();
             for (number, item) in self.items.iter().enumerate() {
                 let index = (item.round * groups + group) as usize;
@@ -209,7 +251,8 @@ impl<'a> Layer<'a> {
                 let mut parts = Vec::new();
                 // The count bytes of empty blocks travel with the next part.
                 let mut carried = 0;
-                for channel in group_channels(self.array, k, inputs, outputs).iter() {
+                let channels = group_channels(self.array, k, inputs, outputs);
+                for channel in channels.intersect(item.channels).iter() {
                     for (residue, taps) in taps.iter().enumerate() {
                         let weights: Vec<Weight> =
                             positions(blocks.block(index, channel, residue as u32))
@@ -224,6 +267,7 @@ impl<'a> Layer<'a> {
                                 })
                                 .collect();
                         let bytes = format.block_bytes(weights.len() as u64);
+                        weight_bytes += bytes;
                         let (mut sent, mut elements) = (0, 0);
                         let vectors: Vec<Vec<Weight>> = weights
                             .chunks(self.machine.pe.weights_per_vector as usize)
@@ -254,7 +298,9 @@ impl<'a> Layer<'a> {
             }
             stream
         };
-        (0..groups).map(stream).collect()
+        let streams = (0..groups).map(&mut stream).collect();
+        self.weight_bytes = weight_bytes;
+        streams
     }
 
     /// The largest accumulator tile of all PEs: images, rows, columns.
@@ -429,18 +475,19 @@ impl<'a> Layer<'a> {
             self.moves.push(store);
         }
         let groups = 0..self.array.pe_groups.count();
-        let outputs = |item: &Item| {
+        let outputs = |drain: &Drain| {
+            let item = &self.items[drain.closing];
             let channels: u32 = groups
                 .clone()
                 .map(|g| self.array.channel_group(item.round, g).len())
                 .sum();
             u64::from(channels) * self.described.passes[item.pass].output.positions()
         };
-        let outputs: Vec<u64> = self.items.iter().map(outputs).collect();
+        let outputs: Vec<u64> = self.drains.iter().map(outputs).collect();
         let all: u64 = outputs.iter().sum();
         let mut done = 0;
-        for (item, outputs) in self.items.iter_mut().zip(outputs) {
-            item.result_bytes = bytes * (done + outputs) / all - bytes * done / all;
+        for (drain, outputs) in self.drains.iter_mut().zip(outputs) {
+            drain.result_bytes = bytes * (done + outputs) / all - bytes * done / all;
             done += outputs;
         }
     }

@@ -42,6 +42,8 @@ pub struct Case {
     phases: bool,
     /// Rows of output at which the second pass begins.
     cut: Option<u32>,
+    /// Rounds of a `mac`, and channels of the first of the two that these rounds take; else one `mac` does it all.
+    halves: Option<(u32, u32)>,
     /// Whether every pass loads its tile into the same place.
     reload: bool,
     /// Elements of the regions in the RAMs; less than what is needed spills.
@@ -72,8 +74,8 @@ impl std::fmt::Debug for Case {
         let choices = [self.phases, self.reload, self.to_dram];
         writeln!(
             f,
-            "images over {:?}, uneven {:?}; phases, reload, to DRAM {choices:?}; cut {:?}, room {}",
-            self.images_over, self.uneven, self.cut, self.room
+            "images over {:?}, uneven {:?}; phases, reload, to DRAM {choices:?}; cut {:?}, halves {:?}, room {}",
+            self.images_over, self.uneven, self.cut, self.halves, self.room
         )?;
         writeln!(f, "weights {:?}", self.weights)?;
         writeln!(f, "input {:?}", self.input)
@@ -143,9 +145,14 @@ pub fn case() -> impl Strategy<Value = Case> {
         prop::option::of(0.0f64..1.0),
     );
     let densities = (0.0f64..=1.0, 0.0f64..=1.0, any::<u64>());
-    let mapping = (0usize..6, prop::option::of(any::<u64>()));
+    let mapping = (
+        0usize..6,
+        prop::option::of(any::<u64>()),
+        prop::option::weighted(0.3, (1u32..3, 0u32..1000)),
+    );
     (machine(), shape, choices, densities, mapping).prop_map(
-        |(machine, shape, choices, (weight_density, input_density, seed), (split, uneven))| {
+        |(machine, shape, choices, densities, (split, uneven, halves))| {
+            let (weight_density, input_density, seed) = densities;
             let (y, x, images, groups, per_in, per_out, kc) = shape;
             let (krs, split_images, phases, reload, tight, to_dram, cut) = choices;
             let (inputs, outputs) = (groups * per_in, groups * per_out);
@@ -193,6 +200,9 @@ pub fn case() -> impl Strategy<Value = Case> {
                 cut: cut
                     .map(|at| (at * f64::from(y.output)) as u32)
                     .filter(|&cut| cut > 0),
+                halves: halves
+                    .filter(|_| inputs > 1)
+                    .map(|(rounds, at)| (rounds, 1 + at % (inputs - 1))),
                 reload,
                 room: if tight { 2 } else { 4096 },
                 to_dram,
@@ -464,11 +474,14 @@ impl Case {
             region("out.b", 1, Span::new(0, 1), Memory::B, 0, self.room),
         ];
         let mut code = vec![Instruction::Cfg { layer: LayerId(0) }];
-        let (to, channels) = (
-            RegionId(if self.to_dram { 1 } else { 2 }),
-            Span::new(0, self.inputs),
-        );
-        let rounds = Span::new(0, array.rounds());
+        let to = RegionId(if self.to_dram { 1 } else { 2 });
+        let (at_once, parts) = match self.halves {
+            None => (array.rounds(), vec![Span::new(0, self.inputs)]),
+            Some((rounds, first)) => {
+                let parts = vec![Span::new(0, first), Span::new(first, self.inputs)];
+                (rounds, parts)
+            }
+        };
         let mut half = 0;
         for pass in 0..count {
             let from = RegionId(regions.len() as u32);
@@ -490,22 +503,25 @@ impl Case {
                 from: RegionId(0),
                 to: from,
             });
-            code.push(Instruction::Ldw { rounds });
-            code.push(Instruction::Mac {
-                pass,
-                rounds,
-                channels,
-                from,
-                half,
-            });
-            code.push(Instruction::Drn {
-                pass,
-                rounds,
-                to,
-                operand: None,
-                half,
-            });
-            half = ((u32::from(half) + rounds.len()) % 2) as u8;
+            for first in (0..array.rounds()).step_by(at_once as usize) {
+                let rounds = Span::new(first, (first + at_once).min(array.rounds()));
+                code.push(Instruction::Ldw { rounds });
+                code.extend(parts.iter().map(|&channels| Instruction::Mac {
+                    pass,
+                    rounds,
+                    channels,
+                    from,
+                    half,
+                }));
+                code.push(Instruction::Drn {
+                    pass,
+                    rounds,
+                    to,
+                    operand: None,
+                    half,
+                });
+                half = ((u32::from(half) + rounds.len()) % 2) as u8;
+            }
         }
         if !self.to_dram {
             code.push(Instruction::Sta {

@@ -12,13 +12,14 @@ pub struct Literal {
     pub output: Vec<i16>,
     pub cycles: u64,
     pub steps: u64,
+    pub weight_bytes: u64,
     /// All but the causes of waiting, which stand together in `barrier`.
     pub slots: Slots,
 }
 
 /// A part of a weight block on its way to a PE group.
 pub struct Part {
-    /// The round of a pass that it belongs to, counted over the layer.
+    /// The round of a pass that it belongs to, or some channels of one, counted over the layer.
     pub item: usize,
     pub channel: u32,
     pub residue: u32,
@@ -73,9 +74,10 @@ struct World<'a> {
     dram: [VecDeque<(Transfer, u64)>; 2],
     /// Moment of each load, and of the store, behind: begun, and served.
     moves: Vec<(Option<u64>, Option<u64>)>,
-    /// By item: begun (for its spill), spill served, drain begun, result asked for.
+    /// By item: begun (for its spill), spill served.
     begun: Vec<bool>,
     spilled: Vec<Option<u64>>,
+    /// By drain: begun; and how many have asked for their result.
     drains: Vec<Option<u64>>,
     results: usize,
     /// Requests of this moment.
@@ -90,8 +92,8 @@ fn past(moment: Option<u64>, now: u64) -> bool {
 }
 
 impl World<'_> {
-    fn drained(&self, item: usize) -> bool {
-        let end = self.drains[item].map(|begin| begin + self.layer.items[item].drain_cycles);
+    fn drained(&self, drain: usize) -> bool {
+        let end = self.drains[drain].map(|begin| begin + self.layer.drains[drain].cycles);
         past(end, self.now)
     }
 
@@ -109,8 +111,9 @@ impl World<'_> {
     fn may_begin(&self, item: usize) -> bool {
         let barrier =
             self.machine.sync.drift == Drift::Fifo || item == 0 || self.finished(item - 1);
-        let half = item < 2 || self.drained(item - 2);
-        barrier && half && self.moved(self.layer.items[item].pass)
+        let described = &self.layer.items[item];
+        let half = !described.opens || described.drain < 2 || self.drained(described.drain - 2);
+        barrier && half && self.moved(described.pass)
     }
 
     /// One thing that can happen at this moment, if there is one.
@@ -131,7 +134,7 @@ impl World<'_> {
                 pass >= index || !self.layer.same_place(pass, index) || self.finished(item)
             })
         } else {
-            items.clone().all(|item| self.drained(item))
+            (0..self.drains.len()).all(|drain| self.drained(drain))
         };
         if !idle || !ready {
             return false;
@@ -165,7 +168,8 @@ impl World<'_> {
             let pe = &mut self.pes[index];
             pe.part += 1;
             if last {
-                pe.finished = item + 1;
+                // What had spilled ends the item for the whole group.
+                pe.ending = Some(item);
             }
             return true;
         }
@@ -192,25 +196,28 @@ impl World<'_> {
     }
 
     fn drain_begins(&mut self) -> bool {
-        let Some(item) = self.drains.iter().position(Option::is_none) else {
+        let Some(drain) = self.drains.iter().position(Option::is_none) else {
             return false;
         };
+        let item = self.layer.drains[drain].closing;
+        // What stood in the queues when the item finished has to leave them, whatever it belongs to.
         let mut queues = self.pes.iter().flat_map(|pe| &pe.queues);
-        let retired = self.finished(item) && queues.all(|queue| !queue.contains(&item));
-        let idle = item == 0 || self.drained(item - 1);
+        let retired =
+            self.finished(item) && queues.all(|queue| queue.iter().all(|&other| other > item));
+        let idle = drain == 0 || self.drained(drain - 1);
         if retired && idle {
-            self.drains[item] = Some(self.now);
+            self.drains[drain] = Some(self.now);
         }
         retired && idle
     }
 
     fn result_leaves(&mut self) -> bool {
-        let item = self.results;
-        if item == self.drains.len() || !self.drained(item) {
+        let drain = self.results;
+        if drain == self.drains.len() || !self.drained(drain) {
             return false;
         }
         self.requests
-            .push((Transfer::Result, self.layer.items[item].result_bytes));
+            .push((Transfer::Result, self.layer.drains[drain].result_bytes));
         self.results += 1;
         true
     }
@@ -371,7 +378,7 @@ impl World<'_> {
     fn done(&self) -> bool {
         let items = self.layer.items.len();
         self.pes.iter().all(|pe| pe.finished == items)
-            && (0..items).all(|item| self.drained(item))
+            && (0..self.drains.len()).all(|drain| self.drained(drain))
             && (0..self.moves.len()).all(|index| self.moved(index))
             && self.dram.iter().all(VecDeque::is_empty)
             && self.last_served <= self.now
@@ -422,7 +429,7 @@ impl Literal {
             moves: vec![(None, None); layer.moves.len()],
             begun: vec![false; items],
             spilled: vec![None; items],
-            drains: vec![None; items],
+            drains: vec![None; layer.drains.len()],
             results: 0,
             requests: Vec::new(),
             last_served: 0,
@@ -451,6 +458,7 @@ impl Literal {
             output: layer.output,
             cycles: now,
             steps: layer.steps,
+            weight_bytes: layer.weight_bytes,
             slots,
         }
     }

@@ -67,6 +67,7 @@ proptest! {
         (slots.fifo, slots.drain, slots.dram) = (0, 0, 0);
         prop_assert_eq!(slots, literal.slots);
         prop_assert_eq!(step.cycles, literal.cycles);
+        prop_assert_eq!(step.counters.dram_weight_bytes, literal.weight_bytes);
 
         let fast = simulate(&program, &case, Timing::Fast);
         prop_assert_eq!(&fast.tensors, &execution.tensors);
