@@ -7,12 +7,14 @@
 
 mod attribute_rules;
 mod attributes;
+mod culprit;
 mod decode;
 mod facts;
 mod file;
 mod large;
 pub(crate) mod movement;
 pub(crate) mod nodes;
+mod operand_rules;
 pub(crate) mod quantised;
 mod respell;
 mod source;

@@ -5,6 +5,7 @@
 pub(crate) use crate::import::nodes::Translate;
 use crate::import::nodes::{activation, arithmetic, batch_norm, convolution, linear, pooling};
 use crate::import::{movement, quantised};
+use std::ops::RangeInclusive;
 use tract_onnx::pb::NodeProto;
 
 /// An operator.
@@ -13,6 +14,10 @@ pub struct Operator {
     pub name: &'static str,
     /// The newest definition that is followed, as the operator set that brought it; older ones are too.
     pub opset: u32,
+    /// How many operands and results it may have, over all operator sets that are read.
+    pub operands: RangeInclusive<usize>,
+    /// See `operands`.
+    pub results: RangeInclusive<usize>,
     /// Where it runs when the limits are kept.
     pub unit: &'static str,
     /// Limits; outside them it runs on the host.
@@ -30,75 +35,80 @@ pub(crate) enum Place {
 }
 
 macro_rules! operators {
-    ($($name:literal $opset:literal $unit:literal $limits:literal $place:expr;)*) => {
+    ($($name:literal $opset:literal ($operands:expr => $results:expr) $unit:literal $limits:literal $place:expr;)*) => {
         /// Every known operator, by name.
-        pub const OPERATORS: &[Operator] = &[$(Operator { name: $name, opset: $opset, unit: $unit, limits: $limits, place: $place },)*];
+        pub const OPERATORS: &[Operator] = &[$(Operator {
+            name: $name, opset: $opset, operands: $operands, results: $results, unit: $unit, limits: $limits, place: $place
+        },)*];
     };
 }
 
 use Place::{Host, Machine};
 
+/// No limit.
+const MANY: usize = usize::MAX;
+
 #[rustfmt::skip] // One operator a line reads as the table it is.
 operators! {
-    "Add" 14 "PPU" "two activations of one shape, or a constant per channel" Machine(arithmetic::add);
-    "AveragePool" 22 "PPU" "1-D and 2-D; any stride, padding, dilation, ceil_mode, count_include_pad" Machine(pooling::pool);
-    "BatchNormalization" 15 "folded, or PPU" "inference form" Machine(batch_norm::batch_normalization);
-    "Clip" 13 "PPU" "constant bounds" Machine(activation::clip);
-    "Concat" 13 "by placement" "axis 1 of activations" Machine(movement::concat);
-    "Constant" 25 "folded" "" Host("its value is not known");
-    "ConstantOfShape" 25 "folded" "constant shape" Host("its shape is not constant");
-    "Conv" 22 "array" "1-D and 2-D, constant weights; any stride, padding, dilation, groups" Machine(convolution::conv);
-    "ConvTranspose" 22 "array" "1-D and 2-D, constant weights; any stride, padding, dilation, groups, output shape" Machine(convolution::conv_transpose);
-    "DepthToSpace" 13 "host" "" Host("channels would become rows and columns, which the array could do only with products that nobody needs");
-    "DequantizeLinear" 25 "folded, or the tensor's own scale" "one constant scale; 8 bits, or 16 with zero point 0" Machine(quantised::dequantise_linear);
-    "Div" 14 "PPU" "by a constant per channel" Machine(arithmetic::div);
-    "Dropout" 22 "removed" "inference form, mask unused" Machine(movement::identity);
-    "Elu" 22 "PPU (table)" "" Machine(activation::function);
-    "Flatten" 25 "renamed" "axis 1" Machine(movement::rename);
-    "Gather" 13 "folded" "of constants" Host("it picks values by an index");
-    "Gelu" 20 "PPU (table)" "" Machine(activation::function);
-    "Gemm" 13 "array" "constant weights, constant bias, transA 0" Machine(linear::gemm);
-    "GlobalAveragePool" 22 "PPU" "" Machine(pooling::global_pool);
-    "GlobalMaxPool" 22 "PPU" "" Machine(pooling::global_pool);
-    "HardSigmoid" 22 "PPU (table)" "" Machine(activation::function);
-    "HardSwish" 22 "PPU (table)" "" Machine(activation::function);
-    "Identity" 25 "removed" "" Machine(movement::identity);
-    "InstanceNormalization" 22 "host" "" Host("its statistics are those of each image");
-    "LRN" 13 "host" "" Host("normalisation across channels has no place on the array");
-    "LayerNormalization" 17 "host" "" Host("its statistics are those of each input");
-    "LeakyRelu" 16 "PPU" "slope in -1..=1" Machine(activation::leaky_relu);
-    "LogSoftmax" 13 "host" "" Host("exponentials across channels have no place on the array");
-    "MatMul" 13 "array" "by a constant matrix; more dimensions than two become rows" Machine(linear::matmul);
-    "MaxPool" 22 "PPU" "1-D and 2-D; any stride, padding, dilation, ceil_mode; indices unused" Machine(pooling::pool);
-    "Mish" 22 "PPU (table)" "" Machine(activation::function);
-    "Mul" 14 "PPU" "by a constant per channel; x * Sigmoid(x) and x * HardSigmoid(x) by table" Machine(arithmetic::mul);
-    "Neg" 13 "PPU" "" Machine(arithmetic::neg);
-    "PRelu" 16 "PPU" "constant slope per channel in -1..=1" Machine(activation::prelu);
-    "Pad" 25 "array, or the next convolution's" "zeros around rows and columns; negative pads crop" Machine(movement::pad);
-    "QLinearConv" 10 "array" "as its parts: DequantizeLinear, Conv, QuantizeLinear" Host("it lacks operands");
-    "QLinearMatMul" 21 "array" "as its parts: DequantizeLinear, MatMul, QuantizeLinear" Host("it lacks operands");
-    "QuantizeLinear" 25 "the tensor's own scale" "one constant scale; 8 bits, or 16 with zero point 0" Machine(quantised::quantise_linear);
-    "ReduceMean" 18 "PPU" "over all of the plane" Machine(pooling::reduce_mean);
-    "Relu" 14 "PPU" "" Machine(activation::relu);
-    "Reshape" 25 "renamed" "batch stays first" Machine(movement::rename);
-    "Resize" 19 "array" "nearest, by whole factors: a depthwise transposed convolution with ones" Machine(movement::resize);
-    "Selu" 22 "PPU (table)" "" Machine(activation::function);
-    "Shape" 25 "folded" "static shapes" Host("its operand's shape is not static");
-    "Sigmoid" 13 "PPU (table)" "" Machine(activation::function);
-    "Slice" 13 "channels by addressing, plane on the array" "not the batch; steps from 1, of channels 1" Machine(movement::slice);
-    "Softmax" 13 "host" "" Host("exponentials across channels have no place on the array");
-    "Softplus" 22 "PPU (table)" "" Machine(activation::function);
-    "Softsign" 22 "PPU (table)" "" Machine(activation::function);
-    "SpaceToDepth" 13 "host" "" Host("rows and columns would become channels, which the array could do only with products that nobody needs");
-    "Split" 18 "by addressing" "channels" Machine(movement::split);
-    "Squeeze" 25 "renamed" "batch stays first" Machine(movement::rename);
-    "Sub" 14 "PPU" "two activations of one shape, or a constant per channel" Machine(arithmetic::sub);
-    "Sum" 13 "PPU" "activations of one shape, or a constant per channel" Machine(arithmetic::sum);
-    "Swish" 24 "PPU (table)" "" Machine(activation::function);
-    "Tanh" 13 "PPU (table)" "" Machine(activation::function);
-    "Transpose" 25 "host" "" Host("the order of values would have to change in the activation RAMs");
-    "Unsqueeze" 25 "renamed" "batch stays first" Machine(movement::rename);
-    "Upsample" 9 "array" "nearest, by whole factors: a depthwise transposed convolution with ones" Machine(movement::resize);
+    "Add" 14 (2..=2 => 1..=1) "PPU" "two activations of one shape, or a constant per channel" Machine(arithmetic::add);
+    "AveragePool" 22 (1..=1 => 1..=1) "PPU" "1-D and 2-D; any stride, padding, dilation, ceil_mode, count_include_pad" Machine(pooling::pool);
+    "BatchNormalization" 15 (5..=5 => 1..=5) "folded, or PPU" "inference form" Machine(batch_norm::batch_normalization);
+    "Clip" 13 (1..=3 => 1..=1) "PPU" "constant bounds" Machine(activation::clip);
+    "Concat" 13 (1..=MANY => 1..=1) "by placement" "axis 1 of activations" Machine(movement::concat);
+    "Constant" 25 (0..=0 => 1..=1) "folded" "" Host("its value is not known");
+    "ConstantOfShape" 25 (1..=1 => 1..=1) "folded" "constant shape" Host("its shape is not constant");
+    "Conv" 22 (2..=3 => 1..=1) "array" "1-D and 2-D, constant weights; any stride, padding, dilation, groups" Machine(convolution::conv);
+    "ConvTranspose" 22 (2..=3 => 1..=1) "array" "1-D and 2-D, constant weights; any stride, padding, dilation, groups, output shape" Machine(convolution::conv_transpose);
+    "DepthToSpace" 13 (1..=1 => 1..=1) "host" "" Host("channels would become rows and columns, which the array could do only with products that nobody needs");
+    "DequantizeLinear" 25 (2..=3 => 1..=1) "folded, or the tensor's own scale" "one constant scale; 8 bits, or 16 with zero point 0" Machine(quantised::dequantise_linear);
+    "Div" 14 (2..=2 => 1..=1) "PPU" "by a constant per channel" Machine(arithmetic::div);
+    "Dropout" 22 (1..=3 => 1..=2) "removed" "inference form, mask unused" Machine(movement::identity);
+    "Elu" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(activation::function);
+    "Flatten" 25 (1..=1 => 1..=1) "renamed" "axis 1" Machine(movement::rename);
+    "Gather" 13 (2..=2 => 1..=1) "folded" "of constants" Host("it picks values by an index");
+    "Gelu" 20 (1..=1 => 1..=1) "PPU (table)" "" Machine(activation::function);
+    "Gemm" 13 (2..=3 => 1..=1) "array" "constant weights, constant bias, transA 0" Machine(linear::gemm);
+    "GlobalAveragePool" 22 (1..=1 => 1..=1) "PPU" "" Machine(pooling::global_pool);
+    "GlobalMaxPool" 22 (1..=1 => 1..=1) "PPU" "" Machine(pooling::global_pool);
+    "HardSigmoid" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(activation::function);
+    "HardSwish" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(activation::function);
+    "Identity" 25 (1..=1 => 1..=1) "removed" "" Machine(movement::identity);
+    "InstanceNormalization" 22 (3..=3 => 1..=1) "host" "" Host("its statistics are those of each image");
+    "LRN" 13 (1..=1 => 1..=1) "host" "" Host("normalisation across channels has no place on the array");
+    "LayerNormalization" 17 (2..=3 => 1..=3) "host" "" Host("its statistics are those of each input");
+    "LeakyRelu" 16 (1..=1 => 1..=1) "PPU" "slope in -1..=1" Machine(activation::leaky_relu);
+    "LogSoftmax" 13 (1..=1 => 1..=1) "host" "" Host("exponentials across channels have no place on the array");
+    "MatMul" 13 (2..=2 => 1..=1) "array" "by a constant matrix; more dimensions than two become rows" Machine(linear::matmul);
+    "MaxPool" 22 (1..=1 => 1..=2) "PPU" "1-D and 2-D; any stride, padding, dilation, ceil_mode; indices unused" Machine(pooling::pool);
+    "Mish" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(activation::function);
+    "Mul" 14 (2..=2 => 1..=1) "PPU" "by a constant per channel; x * Sigmoid(x) and x * HardSigmoid(x) by table" Machine(arithmetic::mul);
+    "Neg" 13 (1..=1 => 1..=1) "PPU" "" Machine(arithmetic::neg);
+    "PRelu" 16 (2..=2 => 1..=1) "PPU" "constant slope per channel in -1..=1" Machine(activation::prelu);
+    "Pad" 25 (1..=4 => 1..=1) "array, or the next convolution's" "zeros around rows and columns; negative pads crop" Machine(movement::pad);
+    "QLinearConv" 10 (8..=9 => 1..=1) "array" "as its parts: DequantizeLinear, Conv, QuantizeLinear" Host("it lacks operands");
+    "QLinearMatMul" 21 (8..=8 => 1..=1) "array" "as its parts: DequantizeLinear, MatMul, QuantizeLinear" Host("it lacks operands");
+    "QuantizeLinear" 25 (2..=3 => 1..=1) "the tensor's own scale" "one constant scale; 8 bits, or 16 with zero point 0" Machine(quantised::quantise_linear);
+    "ReduceMean" 18 (1..=2 => 1..=1) "PPU" "over all of the plane" Machine(pooling::reduce_mean);
+    "Relu" 14 (1..=1 => 1..=1) "PPU" "" Machine(activation::relu);
+    "Reshape" 25 (2..=2 => 1..=1) "renamed" "batch stays first" Machine(movement::rename);
+    "Resize" 19 (1..=4 => 1..=1) "array" "nearest, by whole factors: a depthwise transposed convolution with ones" Machine(movement::resize);
+    "Selu" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(activation::function);
+    "Shape" 25 (1..=1 => 1..=1) "folded" "static shapes" Host("its operand's shape is not static");
+    "Sigmoid" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(activation::function);
+    "Slice" 13 (1..=5 => 1..=1) "channels by addressing, plane on the array" "not the batch; steps from 1, of channels 1" Machine(movement::slice);
+    "Softmax" 13 (1..=1 => 1..=1) "host" "" Host("exponentials across channels have no place on the array");
+    "Softplus" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(activation::function);
+    "Softsign" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(activation::function);
+    "SpaceToDepth" 13 (1..=1 => 1..=1) "host" "" Host("rows and columns would become channels, which the array could do only with products that nobody needs");
+    "Split" 18 (1..=2 => 1..=MANY) "by addressing" "channels" Machine(movement::split);
+    "Squeeze" 25 (1..=2 => 1..=1) "renamed" "batch stays first" Machine(movement::rename);
+    "Sub" 14 (2..=2 => 1..=1) "PPU" "two activations of one shape, or a constant per channel" Machine(arithmetic::sub);
+    "Sum" 13 (1..=MANY => 1..=1) "PPU" "activations of one shape, or a constant per channel" Machine(arithmetic::sum);
+    "Swish" 24 (1..=1 => 1..=1) "PPU (table)" "" Machine(activation::function);
+    "Tanh" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(activation::function);
+    "Transpose" 25 (1..=1 => 1..=1) "host" "" Host("the order of values would have to change in the activation RAMs");
+    "Unsqueeze" 25 (1..=2 => 1..=1) "renamed" "batch stays first" Machine(movement::rename);
+    "Upsample" 9 (1..=2 => 1..=1) "array" "nearest, by whole factors: a depthwise transposed convolution with ones" Machine(movement::resize);
 }
 
 impl Operator {

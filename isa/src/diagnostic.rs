@@ -74,6 +74,7 @@ codes! {
     FloatModel "E0313" "the float model does not run" "The model is run in floating point for calibration; tract could not do so and its message says why.";
     TooLarge "E0314" "a tensor is too large" "A tensor may have 2^31 elements. Dimensions beyond that are usually a damaged file, or a symbol that was bound to a wrong value.";
     BadAttribute "E0315" "an attribute is not possible" "The standard allows other values for it, which the message lists; a file that was exported has them, one that was edited may not.";
+    OperandCount "E0316" "a node has too few or too many operands or results" "The standard says how many tensors each operator reads and computes; the message has both numbers. A file that was exported keeps to it, one that was edited or damaged may not.";
     NothingOnArray "E0401" "nothing would run on the array" "Every node of this model would run on the host, so a program would tell nothing about SCNN. `--allow-host-only` compiles it all the same.";
     DoesNotFit "E0402" "a layer does not fit the machine" "The message names the buffer and by how much it is too small; `scnnc machine show` tells its size.";
     CalibrationMissing "E0403" "a tensor cannot be quantised" "Its range is missing from the calibration, or its sums fit no accumulator. Calibrate again, or with more headroom.";

@@ -1,21 +1,21 @@
 //! Element type, shape and constant value of every tensor, from the initializers and from tract's typed model.
 
+use super::culprit::culprit;
 use super::large::Large;
 use super::{ImportError, ImportErrors, ImportOptions};
-use scnn_host::reader;
+use scnn_host::{contained, reader};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::program::Dtype;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
 use tract_onnx::pb::{ModelProto, NodeProto, TensorProto, type_proto};
 use tract_onnx::prelude::{
-    DatumType, InferenceModelExt, OutletId, Tensor, TractResult, TypedFact, TypedModel,
+    DatumType, InferenceModelExt, OutletId, Tensor, TractError, TractResult, TypedFact, TypedModel,
 };
 use tract_onnx::tensor::load_tensor;
 use tract_onnx::tract_hir::ops::konst::Const;
@@ -63,43 +63,16 @@ impl Facts {
     /// Infers the facts of a model with bound dimensions, of which the `large` initializers have been taken out;
     /// and the model as tract types it.
     pub(super) fn infer(model: &ModelProto, large: &Large) -> Result<(Self, Typed), ImportErrors> {
-        // tract is not meant for hostile files: a panic there is an error of the model here.
-        let inferred = catch_unwind(AssertUnwindSafe(|| Self::from_tract(model, large)));
-        let (facts, typed) = inferred
-            .unwrap_or_else(|_| {
-                let message = "shape inference gave up on this model (tract panicked)";
-                Err(ImportError::model(
-                    Code::ShapeInference,
-                    message,
-                    "check the model with onnx.checker",
-                ))
-            })
-            .map_err(|error| ImportErrors(vec![error]))?;
+        let (facts, typed) = contained(|| Self::from_tract(model, large))
+            .map_err(|error| ImportErrors(vec![not_typed(model, large, &error)]))?;
         facts.require_shapes(model)?;
         Ok((facts, typed))
     }
 
-    fn from_tract(model: &ModelProto, large: &Large) -> Result<(Self, Typed), ImportError> {
-        let failed = |error: tract_onnx::prelude::TractError| {
-            let chain: Vec<String> = error.chain().map(ToString::to_string).take(4).collect();
-            let chain = chain.join(": ");
-            let remedy = "check the model with onnx.checker and onnx.shape_inference; bind dimensions with `--dim NAME=VALUE`";
-            // tract names the node at fault in quotes.
-            let mut nodes = model.graph.iter().flat_map(|graph| &graph.node);
-            let named = |node: &&NodeProto| {
-                !node.name.is_empty() && chain.contains(&format!("\"{}\"", node.name))
-            };
-            if let Some(node) = nodes.find(named) {
-                let message = format!("the shape of its result cannot be inferred: {chain}");
-                ImportError::node(Code::ShapeInference, node, message, remedy)
-            } else {
-                let message = format!("the shapes of this model cannot be inferred: {chain}");
-                ImportError::model(Code::ShapeInference, message, remedy)
-            }
-        };
+    fn from_tract(model: &ModelProto, large: &Large) -> TractResult<(Self, Typed)> {
         let onnx = reader();
         let names = result_names(model);
-        let typed = typed(model, large, &names).map_err(failed)?;
+        let typed = typed(model, large, &names)?;
         let mut facts = Self::default();
         let Some(graph) = &model.graph else {
             return Ok((facts, typed));
@@ -108,7 +81,7 @@ impl Facts {
             facts.constant_is(name, Arc::clone(tensor));
         }
         for tensor in &graph.initializer {
-            let value = load_tensor(&*onnx.provider, tensor, None).map_err(failed)?;
+            let value = load_tensor(&*onnx.provider, tensor, None)?;
             facts.constant_is(&tensor.name, Arc::new(value));
         }
         for name in &names {
@@ -192,6 +165,24 @@ impl Facts {
         } else {
             Err(ImportErrors(errors))
         }
+    }
+}
+
+/// Why tract cannot type a model, and which node is at fault.
+fn not_typed(model: &ModelProto, large: &Large, error: &TractError) -> ImportError {
+    let chain: Vec<String> = error.chain().map(ToString::to_string).take(4).collect();
+    let chain = chain.join(": ");
+    let remedy = "check the model with onnx.checker and onnx.shape_inference; bind dimensions with `--dim NAME=VALUE`";
+    // tract often names the node in quotes.
+    let named =
+        |node: &&NodeProto| !node.name.is_empty() && chain.contains(&format!("\"{}\"", node.name));
+    let mut nodes = model.graph.iter().flat_map(|graph| &graph.node);
+    if let Some(node) = nodes.find(named).or_else(|| culprit(model, large)) {
+        let message = format!("the shape of its result cannot be inferred: {chain}");
+        ImportError::node(Code::ShapeInference, node, message, remedy)
+    } else {
+        let message = format!("the shapes of this model cannot be inferred: {chain}");
+        ImportError::model(Code::ShapeInference, message, remedy)
     }
 }
 

@@ -1,9 +1,9 @@
 //! What must hold before tract sees a model: every name defined once and before its use, no cycles, no control flow,
-//! attributes that the standard allows, finite weights, external data that exists.
+//! operands and attributes that the standard allows, finite weights, external data that exists.
 
 use super::decode::Decoded;
 use super::facts::{MOST_ERRORS, elements};
-use super::{ImportError, attribute_rules};
+use super::{ImportError, attribute_rules, operand_rules};
 use rayon::prelude::*;
 use scnn_isa::diagnostic::Code;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,7 @@ pub(super) fn validate(decoded: &Decoded, folder: &Path) -> Vec<ImportError> {
     let mut errors = Vec::new();
     opset(&decoded.model, &mut errors);
     control_flow(graph, &mut errors);
+    operand_rules::check(graph, &mut errors);
     attribute_rules::check(graph, &mut errors);
     names(graph, &mut errors);
     sizes(graph, &mut errors);

@@ -144,6 +144,59 @@ fn models_that_cannot_be() {
     assert_refusal!("short-initializer", compile(short, &[]));
 }
 
+/// tract reads the operands that must be there without a look, so the numbers are checked before it sees a node.
+#[test]
+fn nodes_with_too_few_or_too_many_operands() {
+    let model = Model::new("net")
+        .input("x", &[1, 2, 6, 6])
+        .node("Flatten", &[], "f", vec![])
+        .node("Resize", &[], "r", vec![])
+        .node("Transpose", &["", ""], "t", vec![])
+        .node("Split", &["x"], "", vec![])
+        .node("QLinearConv", &["x", "x"], "q", vec![])
+        .node("Conv", &["x", "", "x"], "c", vec![])
+        .node("Concat", &[], "k", vec![])
+        .node("Relu", &["x", "x"], "a", vec![])
+        .node("Relu", &["x", ""], "y", vec![])
+        .output("y");
+    let mut model = model.proto();
+    let nodes = &mut model.graph.as_mut().unwrap().node;
+    nodes[0].name.clear();
+    nodes[3].name.clear();
+    let folder = folder(&[("model.onnx", prost::Message::encode_to_vec(&model))]);
+    let compile = ["compile", "model.onnx", "-q", "-o", "out.scnn"];
+    assert_refusal!("operand-counts", refusal(&folder, &compile, 1));
+}
+
+/// tract does not say which node it was that it could not type when it panics, or when the node has no name.
+#[test]
+fn a_node_that_tract_cannot_type_is_named() {
+    let refused = |model: &tract_onnx::pb::ModelProto| {
+        let folder = folder(&[("model.onnx", prost::Message::encode_to_vec(model))]);
+        refusal(&folder, &["check", "model.onnx"], 1)
+    };
+    let mut nameless = Model::new("net")
+        .input("x", &[1, 2, 6, 6])
+        .floats("w", &[5, 3], &noise(15, 1, 1.0))
+        .node("Relu", &["x"], "a", vec![])
+        .node("MatMul", &["a", "w"], "b", vec![])
+        .node("Relu", &["b"], "y", vec![])
+        .output("y")
+        .proto();
+    for node in &mut nameless.graph.as_mut().unwrap().node {
+        node.name.clear();
+    }
+    assert_refusal!("shape-inference-nameless", refused(&nameless));
+    let panics = Model::new("net")
+        .input("x", &[1, 2, 6, 6])
+        .node("Relu", &["x"], "a", vec![])
+        .node("Flatten", &["a"], "f", vec![int("axis", 9)])
+        .node("Relu", &["f"], "y", vec![])
+        .output("y")
+        .proto();
+    assert_refusal!("shape-inference-panic", refused(&panics));
+}
+
 /// What the standard forbids is refused, all of it at once; what is more than the array takes runs on the host, and
 /// `--no-host` names each attribute with what the array takes.
 #[test]

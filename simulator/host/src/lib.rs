@@ -45,7 +45,11 @@ pub fn reader() -> Onnx {
 /// # Errors
 /// What tract returns; that it panicked.
 pub fn contained<T>(work: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| bail!("tract panicked"))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        bail!("tract gave up: {}", text.unwrap_or("it does not say why"))
+    })
 }
 
 /// tract's operator of a node, behind the look.
@@ -256,6 +260,6 @@ mod tests {
     #[test]
     fn a_panic_of_tract_is_an_error() {
         let error = contained::<()>(|| panic!("inside tract")).unwrap_err();
-        assert_eq!(error.to_string(), "tract panicked");
+        assert_eq!(error.to_string(), "tract gave up: inside tract");
     }
 }

@@ -1,0 +1,27 @@
+//! Which node it is that tract cannot type, where tract does not say so: its panics name none.
+
+use super::facts::{result_names, typed};
+use super::large::Large;
+use scnn_host::contained;
+use tract_onnx::pb::{ModelProto, NodeProto};
+
+/// The last node of the shortest beginning of the model that tract cannot type; none if it can type all nodes.
+pub(super) fn culprit<'a>(model: &'a ModelProto, large: &Large) -> Option<&'a NodeProto> {
+    let nodes = &model.graph.as_ref()?.node;
+    let lengths: Vec<usize> = (1..=nodes.len()).collect();
+    // What a beginning lacks, whatever is longer lacks too.
+    let longest = lengths.partition_point(|&length| is_typed(model, large, length));
+    nodes.get(longest)
+}
+
+/// Whether tract can type the first `length` nodes.
+fn is_typed(model: &ModelProto, large: &Large, length: usize) -> bool {
+    let mut beginning = model.clone();
+    if let Some(graph) = &mut beginning.graph {
+        graph.node.truncate(length);
+        // Its outputs may be computed later; every result is asked for by name.
+        graph.output.clear();
+    }
+    let names = result_names(&beginning);
+    contained(|| typed(&beginning, large, &names)).is_ok()
+}

@@ -1,0 +1,77 @@
+//! How many operands and results the standard gives to each known operator, checked before tract sees a model: it reads
+//! those that must be there without looking whether they are.
+
+use super::ImportError;
+use crate::operators;
+use scnn_isa::diagnostic::Code;
+use std::ops::RangeInclusive;
+use tract_onnx::pb::{GraphProto, NodeProto};
+
+/// All nodes of the graph that have too few or too many.
+pub(super) fn check(graph: &GraphProto, errors: &mut Vec<ImportError>) {
+    for (position, node) in graph.node.iter().enumerate() {
+        let Some(operator) = operators::find(node) else {
+            continue;
+        };
+        let problems = [
+            problem("operand", &node.input, &operator.operands),
+            problem("result", &node.output, &operator.results),
+        ];
+        for (message, wanted) in problems.into_iter().flatten() {
+            errors.push(refusal(position, node, message, &wanted));
+        }
+    }
+}
+
+/// What is wrong with the tensors that a node names, and what it should have.
+fn problem(
+    kind: &str,
+    names: &[String],
+    allowed: &RangeInclusive<usize>,
+) -> Option<(String, String)> {
+    // The last ones may be left out, or stand there without a name.
+    let given = names.iter().rposition(|name| !name.is_empty());
+    let given = given.map_or(0, |last| last + 1);
+    let left_out = names
+        .iter()
+        .take(*allowed.start())
+        .position(String::is_empty);
+    let message = if !allowed.contains(&given) {
+        format!("it has {}", counted(given, kind))
+    } else if let Some(index) = left_out {
+        format!("its {kind} {index} has no name")
+    } else {
+        return None;
+    };
+    Some((message, words(kind, allowed)))
+}
+
+/// A node without a name is told by its first result, and one without that by where it stands.
+fn refusal(position: usize, node: &NodeProto, message: String, wanted: &str) -> ImportError {
+    let remedy = format!(
+        "{} has {wanted}; export the model again, or check it with onnx.checker",
+        node.op_type
+    );
+    let mut error = ImportError::node(Code::OperandCount, node, message, remedy);
+    let nameless = node.name.is_empty() && node.output.first().is_none_or(String::is_empty);
+    if let (true, Some((name, _))) = (nameless, &mut error.node) {
+        *name = format!("#{position}");
+    }
+    error
+}
+
+fn words(kind: &str, allowed: &RangeInclusive<usize>) -> String {
+    match (*allowed.start(), *allowed.end()) {
+        (least, most) if least == most => counted(least, kind),
+        (least, usize::MAX) => format!("{} or more", counted(least, kind)),
+        (least, most) => format!("{least} to {}", counted(most, kind)),
+    }
+}
+
+fn counted(count: usize, kind: &str) -> String {
+    match count {
+        0 => format!("no {kind}s"),
+        1 => format!("1 {kind}"),
+        _ => format!("{count} {kind}s"),
+    }
+}
