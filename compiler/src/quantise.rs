@@ -11,6 +11,8 @@
 
 mod layers;
 pub mod nonzeros;
+#[cfg(test)]
+mod observed;
 pub(crate) mod ppu;
 mod scales;
 pub mod storage;

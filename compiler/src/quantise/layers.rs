@@ -248,3 +248,124 @@ impl Builder<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::observed::{Observed, layer, layers, rectifier};
+    use super::*;
+    use crate::graph::{Affine, Conv};
+    use crate::weights::Weights;
+    use scnn_isa::plane::Axis;
+
+    /// What one unit of a tensor of values up to `max` stands for.
+    fn unit(max: f64) -> f64 {
+        max * 1.5 / 32767.0
+    }
+
+    fn factor((multiplier, shift): (i16, u8)) -> f64 {
+        f64::from(multiplier) / 2f64.powi(shift.into())
+    }
+
+    fn assert_near(found: f64, wanted: f64) {
+        assert!((found / wanted - 1.0).abs() < 1e-4, "{found}, not {wanted}");
+    }
+
+    #[test]
+    fn a_sum_is_taken_to_units_of_the_result() {
+        let mut observed = Observed::default();
+        let x = observed.add(("x", 1), (5.0, 1.0), Op::Input, &[]);
+        let z = observed.add(("z", 2), (3.0, 1.0), Op::Input, &[]);
+        let convolution = layer(|layer| {
+            layer.conv = Some(Conv {
+                weights: Weights::from(vec![0.5, -4.0]),
+                k: 2,
+                c: 1,
+                groups: 1,
+                y: Axis::identity(2),
+                x: Axis::identity(2),
+            });
+            let (scale, offset) = (vec![1.0, 0.5], vec![2.0, -1.0]);
+            layer.affine = Some(Affine { scale, offset });
+            layer.operand = true;
+        });
+        let y = observed.add(("y", 2), (20.0, 1.0), convolution, &[x, z]);
+        observed.output("y", y);
+        let network = observed.network().unwrap();
+        let [layer] = layers(&network)[..] else {
+            panic!("one layer")
+        };
+        let conv = layer.conv.as_ref().unwrap();
+        assert_eq!(conv.weights, [32767, -32767]);
+        assert!(conv.product_shift > 0);
+        let products = unit(5.0) * 2f64.powi(conv.product_shift.into()) / unit(20.0);
+        for (k, (weight, scale, offset)) in
+            [(0.5, 1.0, 2.0), (4.0, 0.5, -1.0)].into_iter().enumerate()
+        {
+            let channel = layer.requantise[k];
+            let found = factor((channel.multiplier, channel.shift));
+            assert_near(found, products * weight / 32767.0 * scale);
+            assert_near(found * f64::from(channel.bias), offset / unit(20.0));
+        }
+        let (view, multiplier, shift) = layer.operand.unwrap();
+        assert_eq!(network.tensor(view.tensor).name, "z");
+        assert_near(factor((multiplier, shift)), 3.0 / 20.0);
+        assert_eq!(layer.clamp, [-32767, 32767]);
+    }
+
+    /// An input that is concatenated is copied into the whole, and what the host reads of the whole out of it.
+    #[test]
+    fn a_copy_takes_values_to_units_of_where_they_go() {
+        let mut observed = Observed::default();
+        let x = observed.add(("x", 1), (2.0, 1.0), Op::Input, &[]);
+        let z = observed.add(("z", 3), (7.0, 1.0), Op::Input, &[]);
+        let p = observed.add(("p", 3), (5.0, 1.0), rectifier(), &[z]);
+        let all = observed.add(("all", 4), (5.0, 1.0), Op::Concat, &[x, p]);
+        let y = observed.add(("y", 4), (5.0, 1.0), rectifier(), &[all]);
+        observed.output("y", y);
+        observed.output("p", p);
+        let network = observed.network().unwrap();
+        let names = |layer: &IntLayer| {
+            let of = |view: View| {
+                (
+                    network.tensor(view.tensor).name.clone(),
+                    view.channels.begin,
+                )
+            };
+            (layer.name.clone(), of(layer.source), of(layer.destination))
+        };
+        let at = |name: &str, channel| (name.to_owned(), channel);
+        let found: Vec<_> = layers(&network)
+            .into_iter()
+            .filter(|l| l.name.contains("copy"))
+            .collect();
+        assert_eq!(
+            found.iter().map(|layer| names(layer)).collect::<Vec<_>>(),
+            [
+                ("x.copy".to_owned(), at("x", 0), at("all", 0)),
+                ("p.copy".to_owned(), at("all", 1), at("p", 0)),
+            ]
+        );
+        for (layer, wanted) in found.iter().zip([2.0 / 5.0, 5.0 / 5.0]) {
+            assert_eq!(
+                layer.requantise.len(),
+                layer.destination.channels.len() as usize
+            );
+            for channel in &layer.requantise {
+                assert_eq!(channel.bias, 0);
+                assert_near(factor((channel.multiplier, channel.shift)), wanted);
+            }
+        }
+        let value = |&index: &usize| network.values[index].name.as_str();
+        assert_eq!(
+            network.inputs.iter().map(value).collect::<Vec<_>>(),
+            ["x", "z"]
+        );
+        assert_eq!(
+            network.outputs.iter().map(value).collect::<Vec<_>>(),
+            ["y", "p"]
+        );
+        for value in &network.values {
+            assert_eq!(network.tensor(value.tensor.unwrap()).name, value.name);
+        }
+    }
+}

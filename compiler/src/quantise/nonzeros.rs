@@ -155,3 +155,90 @@ pub fn behind(positions: &[u32], position: u32) -> &[u32] {
     let near = &positions[..positions.len().min(reach + 1)];
     &positions[near.partition_point(|&at| at < position)..]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use scnn_isa::plane::Axis;
+
+    /// A convolution of noise, its weights by (output channel, input channel of the group, tap).
+    fn convolution(
+        (groups, per_in, per_out): (u32, u32, u32),
+        (rows, cols): (u32, u32),
+        mut state: u64,
+        sparse: u64,
+    ) -> IntConv {
+        let axis = |kernel| Axis {
+            kernel,
+            ..Axis::identity(kernel)
+        };
+        let count = groups * per_out * per_in * rows * cols;
+        let weight = |_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let value = (state >> 40) as i16;
+            if (state >> 60) < sparse { 0 } else { value }
+        };
+        IntConv {
+            weights: (0..count).map(weight).collect(),
+            groups,
+            y: axis(rows),
+            x: axis(cols),
+            product_shift: 0,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// More input channels than one sweep takes, too.
+        #[test]
+        fn what_is_gathered_is_what_stands_in_the_weights(
+            shape in (1u32..4, prop_oneof![1u32..5, 60u32..140], 1u32..6), kernel in (1u32..4, 1u32..4),
+            seed: u64, sparse in 0u64..17, cut in (0u32..20, 0u32..20),
+        ) {
+            let (groups, per_in, per_out) = shape;
+            let conv = convolution(shape, kernel, seed, sparse);
+            let found = SparseWeights::gather(&conv, groups * per_in, groups * per_out);
+            let taps = kernel.0 * kernel.1;
+            prop_assert_eq!((found.taps(), found.per_in()), (taps, per_in));
+            let weight = |k: u32, c: u32, tap: u32| conv.weights[((k * per_in + c) * taps + tap) as usize];
+            let mut per_output = vec![0; (groups * per_out) as usize];
+            let k = Span::new(cut.0.min(cut.1), cut.0.max(cut.1));
+            for channel in 0..groups * per_in {
+                let (group, c) = (channel / per_in, channel % per_in);
+                let all: Vec<(u32, u32, i16)> = (group * per_out..(group + 1) * per_out)
+                    .flat_map(|k| (0..taps).map(move |tap| (k, tap)))
+                    .map(|(k, tap)| (k, tap, weight(k, c, tap)))
+                    .filter(|&(.., value)| value != 0)
+                    .collect();
+                let positions: Vec<u32> = all.iter().map(|(k, tap, _)| k * taps + tap).collect();
+                prop_assert_eq!(found.positions(channel), positions);
+                let count = |tap| all.iter().filter(|weight| weight.1 == tap).count() as u64;
+                prop_assert_eq!(found.per_tap(channel), (0..taps).map(count).collect::<Vec<_>>());
+                let some: Vec<_> = all.iter().copied().filter(|&(of, ..)| k.contains(of)).collect();
+                prop_assert_eq!(found.of(channel, k).collect::<Vec<_>>(), some);
+                for (k, ..) in all {
+                    per_output[k as usize] += 1;
+                }
+            }
+            prop_assert_eq!(found.per_output(), per_output);
+            for k in 0..groups * per_out {
+                let group = k / per_out;
+                prop_assert_eq!(found.inputs(Span::new(k, k + 1)), Span::new(group * per_in, (group + 1) * per_in));
+            }
+            prop_assert!(found.inputs(Span::new(1, 1)).is_empty());
+        }
+
+        #[test]
+        fn behind_a_position_is_all_that_is_not_before_it(
+            positions in prop::collection::btree_set(0u32..300, 0..120), position in 0u32..310,
+        ) {
+            let positions: Vec<u32> = positions.into_iter().collect();
+            let wanted: Vec<u32> = positions.iter().copied().filter(|&at| at >= position).collect();
+            prop_assert_eq!(behind(&positions, position), wanted);
+        }
+    }
+}

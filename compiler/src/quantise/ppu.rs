@@ -153,6 +153,144 @@ mod tests {
         );
     }
 
+    fn tensor(scale: f32, range: [i16; 2]) -> Tensor {
+        Tensor {
+            name: "t".to_owned(),
+            shape: [1, 1, 2, 2],
+            scale,
+            range,
+            density: 1.0,
+        }
+    }
+
+    #[test]
+    fn bounds_are_in_units_of_the_result_and_inside_its_range() {
+        let to = tensor(0.5, [-100, 127]);
+        assert_eq!(clamp_bounds(None, &to), [-100, 127]);
+        assert_eq!(clamp_bounds(Some((-3.0, 6.2)), &to), [-6, 12]);
+        assert_eq!(clamp_bounds(Some((0.0, f32::INFINITY)), &to), [0, 127]);
+        assert_eq!(clamp_bounds(Some((-1e9, -1.0)), &to), [-100, -2]);
+    }
+
+    #[test]
+    fn a_channel_is_what_its_scale_and_offset_make_of_it() {
+        // 3 of 0.01 are .03; times -2 plus .5 are .44: 44 units of .01.
+        let channel = requantise_channel(0.01, -2.0, 0.5, 0.01);
+        assert_eq!(channel.apply(3), 44);
+        assert_eq!(channel.apply(-300), 650);
+        let small = requantise_channel(1e-3, 4.0, -0.02, 0.125);
+        assert_eq!(small.apply(1000), 32);
+        // An offset that no bias holds in units of so small a factor makes the factor larger.
+        let far = requantise_channel(1e-12, -1.0, 10.0, 1e-3);
+        assert!(
+            far.multiplier < 0 && (far.apply(0) - 10_000).abs() <= 1,
+            "{far:?}"
+        );
+        assert!(f64::from(far.bias).abs() <= BIAS_LIMIT * 1.001, "{far:?}");
+        let nothing = requantise_channel(0.0, 1.0, 0.0, 1e-3);
+        assert_eq!(nothing.apply(30_000), 0);
+    }
+
+    #[test]
+    fn slopes_are_in_parts_of_two_to_the_fifteenth() {
+        let layer = Layer {
+            function: Some(Function::Leaky(vec![0.1, -0.5, 1.0, -1.0])),
+            ..Layer::default()
+        };
+        let (from, to) = (tensor(1.0, [-9, 9]), tensor(0.25, [-9, 9]));
+        let (function, units) = function_stage(&layer, &from, &to);
+        let slopes = IntFunction::Leaky(vec![3277, -16384, 32767, -32768]);
+        assert_eq!(function, Some(slopes));
+        assert_eq!((units.unit, units.offset), (0.25, 0.0));
+        let (none, units) = function_stage(&Layer::default(), &from, &to);
+        assert_eq!((none, units.unit, units.offset), (None, 0.25, 0.0));
+    }
+
+    /// Only where nothing stands between the source and the table does the one bound the other.
+    #[test]
+    fn the_input_of_a_table_stands_for_what_its_source_reaches() {
+        let (from, to) = (tensor(0.01, [-100, 300]), tensor(1.0 / 127.0, [-127, 127]));
+        let units = |make: &dyn Fn(&mut Layer)| {
+            let mut layer = Layer {
+                function: Some(Function::Sigmoid),
+                ..Layer::default()
+            };
+            make(&mut layer);
+            let (function, units) = function_stage(&layer, &from, &to);
+            assert!(matches!(function, Some(IntFunction::Table(_))));
+            (units.unit * 65536.0, units.offset)
+        };
+        let near = |found: (f64, f64), wanted: (f64, f64)| {
+            let off = (found.0 - wanted.0).abs().max((found.1 - wanted.1).abs());
+            assert!(off < 1e-6, "{found:?}, not {wanted:?}");
+        };
+        // From -1 to 3, so that 0 lies a quarter behind the beginning, and the middle 1 above it.
+        near(units(&|_| {}), (4.0, 1.0));
+        near(units(&|layer| layer.operand = true), (24.0, 0.0));
+        let affine = |layer: &mut Layer| {
+            let (scale, offset) = (vec![1.0], vec![0.0]);
+            layer.affine = Some(crate::graph::Affine { scale, offset });
+        };
+        near(units(&affine), (24.0, 0.0));
+    }
+
+    #[test]
+    fn only_an_average_alone_is_requantised_behind_its_sum() {
+        let (from, to) = (tensor(0.5, [-100, 100]), tensor(0.125, [-127, 127]));
+        let axis = scnn_isa::plane::Axis::identity(2);
+        let view = scnn_isa::layer::View {
+            tensor: scnn_isa::ids::TensorId(0),
+            channels: scnn_isa::plane::Span::new(0, 1),
+        };
+        let requantise = requantise_channel(0.5, 1.0, 0.0, 0.125);
+        let widened = |make: &dyn Fn(&mut IntLayer)| {
+            let mut layer = IntLayer {
+                name: "a".to_owned(),
+                onnx_nodes: Vec::new(),
+                tensor: "y".to_owned(),
+                source: view,
+                destination: view,
+                conv: None,
+                requantise: vec![requantise],
+                operand: None,
+                function: None,
+                clamp: to.range,
+                pool: Some(crate::quantise::IntPool {
+                    kind: PoolKind::Average,
+                    y: axis,
+                    x: axis,
+                    multiplier: 1,
+                    shift: 0,
+                }),
+            };
+            make(&mut layer);
+            widen_average(&mut layer, &from, &to);
+            let pool = layer.pool.map(|pool| (pool.multiplier, pool.shift));
+            let factor = |(m, s): (i16, u8)| f64::from(m) / 2f64.powi(s.into());
+            let moved = layer.requantise == [Requantise::IDENTITY];
+            assert_eq!(
+                moved,
+                pool.is_some_and(|pool| factor(pool) == 4.0),
+                "{pool:?}"
+            );
+            moved
+        };
+        assert!(widened(&|_| {}));
+        assert!(!widened(&|layer| layer.pool = None));
+        assert!(!widened(&|layer| layer.operand = Some((view, 1, 0))));
+        let slopes = || Some(IntFunction::Leaky(vec![0]));
+        assert!(!widened(&|layer| layer.function = slopes()));
+        assert!(!widened(&|layer| layer.clamp = [0, 127]));
+        assert!(!widened(&|layer| layer.requantise[0].bias = 7));
+        let largest = |layer: &mut IntLayer| {
+            layer
+                .pool
+                .iter_mut()
+                .for_each(|pool| pool.kind = PoolKind::Max);
+        };
+        assert!(!widened(&largest));
+    }
+
     /// Values worked out from the definitions by other means.
     #[test]
     fn functions_are_what_onnx_defines() {

@@ -154,67 +154,8 @@ impl Layer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibrate::Range;
-    use crate::graph::{Affine, Function, Node};
-    use crate::quantise::Options;
-    use scnn_isa::machine::Machine;
-    use scnn_isa::program::Dtype;
-
-    /// A graph of 2 x 2 planes and what was seen of its tensors.
-    #[derive(Default)]
-    struct Observed {
-        graph: Graph,
-        calibration: Calibration,
-    }
-
-    impl Observed {
-        /// Adds a tensor of values up to `max`, of which the share `density` is not zero.
-        fn add(
-            &mut self,
-            (name, channels): (&str, u64),
-            (max, density): (f32, f64),
-            op: Op,
-            operands: &[NodeId],
-        ) -> NodeId {
-            let (min, is_input) = (0.0, matches!(op, Op::Input));
-            let range = Range { min, max, density };
-            self.calibration.ranges.insert(name.to_owned(), range);
-            let node = Node {
-                tensor: name.to_owned(),
-                onnx_nodes: vec![format!("/{name}")],
-                dtype: Dtype::F32,
-                dims: vec![1, channels, 2, 2],
-                grid: None,
-                op,
-            };
-            let id = self.graph.add(node, operands);
-            if is_input {
-                self.graph.inputs.push(id);
-            }
-            id
-        }
-
-        /// The tensor of the integer network that holds `name`.
-        fn tensor(&mut self, name: &str, output: NodeId) -> Result<Tensor, QuantiseError> {
-            self.graph.outputs.push((name.to_owned(), output));
-            let machine = Machine::preset("scnn").unwrap();
-            let options = Options::default();
-            let network =
-                crate::quantise::quantise(&self.graph, &self.calibration, &machine, &options)?;
-            let mut tensors = network.tensors.into_iter();
-            Ok(tensors.find(|tensor| tensor.name == name).unwrap())
-        }
-    }
-
-    fn rectifier() -> Op {
-        layer(|layer| layer.clamp = Some((0.0, f32::INFINITY)))
-    }
-
-    fn layer(make: impl Fn(&mut Layer)) -> Op {
-        let mut layer = Layer::default();
-        make(&mut layer);
-        Op::Layer(Box::new(layer))
-    }
+    use crate::graph::{Affine, Function};
+    use crate::quantise::observed::{Observed, layer, rectifier};
 
     /// The scale of an input whose values reach `max`.
     fn scale_of(max: f32) -> Result<f32, QuantiseError> {

@@ -269,3 +269,55 @@ fn unstorable(graph: &Graph, id: NodeId, reason: &str) -> QuantiseError {
         reason: reason.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::observed::{Observed, rectifier};
+    use super::*;
+
+    /// `inner` is the channels 1..6 of `outer`; of it, `part` is the channels 2..4, and `whole` is concatenated.
+    #[test]
+    fn a_slice_of_a_slice_and_a_concatenation_in_one_are_channels_of_the_outermost() {
+        let mut observed = Observed::default();
+        let mut add = |name, channels, op, operands: &[NodeId]| {
+            observed.add((name, channels), (1.0, 1.0), op, operands)
+        };
+        let x = add("x", 3, Op::Input, &[]);
+        let a = add("a", 1, rectifier(), &[x]);
+        let b = add("b", 2, rectifier(), &[x]);
+        let c = add("c", 3, rectifier(), &[x]);
+        let inner = add("inner", 5, Op::Concat, &[b, c]);
+        let outer = add("outer", 6, Op::Concat, &[a, inner]);
+        let slice = add("slice", 5, Op::Slice(Span::new(1, 6)), &[outer]);
+        let part = add("part", 2, Op::Slice(Span::new(2, 4)), &[slice]);
+        let y = add("y", 2, rectifier(), &[part]);
+        observed.output("y", y);
+        observed.output("part", part);
+        let storage = Storage::assign(&observed.graph).unwrap();
+        let found = |id| {
+            let view = storage.view(id);
+            (&*storage.tensors[view.tensor.index()].name, view.channels)
+        };
+        assert_eq!(found(a), ("outer", Span::new(0, 1)));
+        assert_eq!(found(b), ("outer", Span::new(1, 3)));
+        assert_eq!(found(c), ("outer", Span::new(3, 6)));
+        assert_eq!(found(inner), ("outer", Span::new(1, 6)));
+        assert_eq!(found(slice), ("outer", Span::new(1, 6)));
+        assert_eq!(found(part), ("outer", Span::new(3, 5)));
+        assert_eq!(found(y), ("y", Span::new(0, 2)));
+        // Only what leaves the machine stands alone; the part of the whole is copied for it.
+        assert_eq!(storage.whole(outer), None);
+        assert_eq!(storage.whole(y), Some(storage.view(y).tensor));
+        let [copy] = storage.copies(part)[..] else {
+            panic!("one copy")
+        };
+        assert_eq!(copy.source, storage.view(part));
+        assert_eq!(Some(copy.destination.tensor), storage.whole(part));
+        assert_eq!(copy.destination.channels, Span::new(0, 2));
+        let writers = &storage.tensors[storage.view(outer).tensor.index()].writers;
+        assert!(
+            [a, b, c].iter().all(|node| writers.contains(node)),
+            "{writers:?}"
+        );
+    }
+}

@@ -62,10 +62,11 @@ fn reach(function: &Function, output: f64) -> [f64; 2] {
         Function::Gelu { .. } => [6.0, output.max(6.0)],
         Function::Mish | Function::Softplus => [12.0, output.max(12.0)],
         Function::Swish { alpha } if *alpha >= 1.0 => [12.0, output.max(12.0)],
-        Function::Elu { gamma, .. } if *gamma > 0.0 => {
-            [12.0, (output / f64::from(*gamma)).max(12.0)]
+        Function::Elu { gamma, .. } => {
+            let slope = f64::from(gamma.abs()).max(1e-6);
+            [12.0, (output / slope).max(12.0)]
         }
-        Function::Elu { .. } | Function::Swish { .. } => [output.max(12.0); 2],
+        Function::Swish { .. } => [output.max(12.0); 2],
         Function::Leaky(_) => [output.max(4.0); 2],
         // Its rise to 1 never ends: what the output's range lets through.
         Function::Softsign => [(1.0 / (1.0 - output.min(0.999))).max(4.0); 2],
@@ -190,6 +191,45 @@ mod tests {
         assert!((narrow.unit * 65536.0 - 4.0).abs() < 1e-9);
     }
 
+    /// However little of the input lies on one side of 0, a segment reaches it.
+    #[test]
+    fn a_source_of_one_sign_leaves_one_segment_to_the_other() {
+        let zero = |source| {
+            let table = Table::of(&Function::Sigmoid, 1.0 / 32767.0, 32767.0, Some(source));
+            assert!((table.unit * 65280.0 - 3.0).abs() < 1e-9, "{}", table.unit);
+            table.zero
+        };
+        assert_eq!(zero([-3.0, 0.0]), 255 * 256 - 32768);
+        assert_eq!(zero([0.0, 3.0]), 256 - 32768);
+    }
+
+    #[test]
+    fn knots_lie_on_the_curve_where_it_is_straight() {
+        let function = Function::HardSigmoid {
+            alpha: 0.25,
+            beta: 0.5,
+        };
+        let scale = 1.0 / 32767.0;
+        let table = Table::of(&function, scale, 32767.0, None);
+        let on_curve = |i: usize| {
+            let x = f64::from(i as i32 * 256 - 32768 - table.zero) * table.unit;
+            evaluate(&function, x) / scale
+        };
+        let (mut bends, mut straight) = (0, 0);
+        for i in 1..TABLE_SEGMENTS {
+            let [before, at, after] = [i - 1, i, i + 1].map(on_curve);
+            let off = (f64::from(table.knots[i]) - at).abs();
+            if (before + after - 2.0 * at).abs() < 0.4 {
+                straight += 1;
+                assert!(off <= 0.5, "knot {i} is off by {off}");
+            } else {
+                bends += 1;
+                assert!(off < 100.0, "knot {i} is off by {off}");
+            }
+        }
+        assert!(bends > 0 && straight > 100, "{bends} and {straight}");
+    }
+
     /// What a table does not reach it holds constant, and what it reaches in vain makes it coarser.
     #[test]
     fn a_table_reaches_what_bends_and_not_much_further() {
@@ -200,6 +240,7 @@ mod tests {
             (Function::HardSwish, 60.0),
             (elu(1.0), 60.0),
             (elu(6.0), 60.0),
+            (elu(-1.0), 60.0),
             (Function::Gelu { tanh: false }, 60.0),
             (Function::Mish, 60.0),
             (Function::Softplus, 60.0),

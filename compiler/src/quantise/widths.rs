@@ -154,6 +154,75 @@ impl Resolved {
 mod tests {
     use super::*;
 
+    use crate::graph::{Conv, Layer};
+    use crate::quantise::observed::{Observed, layer, rectifier};
+    use crate::weights::Weights;
+    use scnn_isa::plane::Axis;
+
+    #[test]
+    fn a_width_is_as_wide_as_its_largest_magnitude() {
+        assert_eq!([2, 8, 16].map(magnitude), [1, 127, 32767]);
+    }
+
+    #[test]
+    fn a_width_is_text_in_a_file() {
+        let bits = Bits {
+            weights: 8,
+            activations: 16,
+        };
+        assert_eq!(String::from(bits), "w8a16");
+        assert_eq!(Bits::try_from("w8a16".to_owned()), Ok(bits));
+    }
+
+    fn pointwise() -> Op {
+        layer(|layer: &mut Layer| {
+            layer.conv = Some(Conv {
+                weights: Weights::from(vec![1.0]),
+                k: 1,
+                c: 1,
+                groups: 1,
+                y: Axis::identity(2),
+                x: Axis::identity(2),
+            });
+        })
+    }
+
+    /// `x` is read by `a`, and by `b` by way of a concatenation; `c` is read by nobody.
+    #[test]
+    fn a_tensor_is_as_wide_as_the_widest_of_its_readers_asks() {
+        let mut observed = Observed::default();
+        let seen = (1.0, 1.0);
+        let x = observed.add(("x", 1), seen, Op::Input, &[]);
+        let p = observed.add(("p", 1), seen, rectifier(), &[x]);
+        let a = observed.add(("a", 1), seen, pointwise(), &[p]);
+        let k = observed.add(("k", 2), seen, Op::Concat, &[p]);
+        let b = observed.add(("b", 1), seen, pointwise(), &[k]);
+        let widths = |a: &str, b: &str| {
+            let layers = [("/a", a), ("/b", b)];
+            let layers = layers.map(|(name, bits)| (name.to_owned(), bits.parse().unwrap()));
+            let network = Bits::both(5);
+            let widths = Widths {
+                network,
+                layers: layers.into_iter().collect(),
+            };
+            widths.resolve(&observed.graph).unwrap()
+        };
+        let asked = widths("w3a8", "w4a6");
+        assert_eq!((asked.weights(a), asked.weights(b)), (3, 4));
+        let of = |widths: &Resolved, node| widths.activations(&observed.graph, node);
+        assert_eq!((of(&asked, p), of(&asked, k)), (8, 6));
+        assert_eq!((of(&asked, x), of(&asked, b)), (5, 5));
+        assert_eq!(of(&widths("w3a8", "w4a12"), p), 12);
+        let unknown = Widths {
+            layers: [("/p".to_owned(), Bits::both(8))].into_iter().collect(),
+            ..Widths::default()
+        };
+        assert!(
+            unknown.resolve(&observed.graph).is_err(),
+            "it has no weights"
+        );
+    }
+
     #[test]
     fn widths_are_read_as_they_are_written() {
         for text in ["8", "w8a16", "w4a2"] {

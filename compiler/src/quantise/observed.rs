@@ -1,0 +1,84 @@
+//! Small graphs for the tests of quantisation, with what was seen of their tensors.
+
+use super::{IntLayer, Options, QuantiseError, Quantised, Step, Tensor, quantise};
+use crate::calibrate::{Calibration, Range};
+use crate::graph::{Graph, Layer, Node, NodeId, Op};
+use scnn_isa::machine::Machine;
+use scnn_isa::program::Dtype;
+
+/// A graph of 2 x 2 planes and what was seen of its tensors.
+#[derive(Default)]
+pub(super) struct Observed {
+    pub(super) graph: Graph,
+    pub(super) calibration: Calibration,
+}
+
+impl Observed {
+    /// Adds a tensor of values up to `max`, of which the share `density` is not zero.
+    pub(super) fn add(
+        &mut self,
+        (name, channels): (&str, u64),
+        (max, density): (f32, f64),
+        op: Op,
+        operands: &[NodeId],
+    ) -> NodeId {
+        let (min, is_input) = (0.0, matches!(op, Op::Input));
+        let range = Range { min, max, density };
+        self.calibration.ranges.insert(name.to_owned(), range);
+        let node = Node {
+            tensor: name.to_owned(),
+            onnx_nodes: vec![format!("/{name}")],
+            dtype: Dtype::F32,
+            dims: vec![1, channels, 2, 2],
+            grid: None,
+            op,
+        };
+        let id = self.graph.add(node, operands);
+        if is_input {
+            self.graph.inputs.push(id);
+        }
+        id
+    }
+
+    /// Makes a tensor an output.
+    pub(super) fn output(&mut self, name: &str, node: NodeId) {
+        self.graph.outputs.push((name.to_owned(), node));
+    }
+
+    pub(super) fn network(&self) -> Result<Quantised, QuantiseError> {
+        let machine = Machine::preset("scnn").unwrap();
+        quantise(
+            &self.graph,
+            &self.calibration,
+            &machine,
+            &Options::default(),
+        )
+    }
+
+    /// The tensor of the integer network that holds `name`.
+    pub(super) fn tensor(&mut self, name: &str, output: NodeId) -> Result<Tensor, QuantiseError> {
+        self.output(name, output);
+        let mut tensors = self.network()?.tensors.into_iter();
+        Ok(tensors.find(|tensor| tensor.name == name).unwrap())
+    }
+}
+
+/// The layers of a network.
+pub(super) fn layers(network: &Quantised) -> Vec<&IntLayer> {
+    let steps = network.steps.iter();
+    let layers = steps.filter_map(|step| match step {
+        Step::Layer(layer) => Some(&**layer),
+        Step::Host(_) => None,
+    });
+    layers.collect()
+}
+
+pub(super) fn rectifier() -> Op {
+    layer(|layer| layer.clamp = Some((0.0, f32::INFINITY)))
+}
+
+pub(super) fn layer(make: impl Fn(&mut Layer)) -> Op {
+    let mut layer = Layer::default();
+    make(&mut layer);
+    Op::Layer(Box::new(layer))
+}
