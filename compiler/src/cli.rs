@@ -47,7 +47,15 @@ use std::process::ExitCode;
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     interrupt::install();
-    let matches = Arguments::command().get_matches();
+    let matches = match Arguments::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() => error.exit(),
+        // Help and version are results like others.
+        Err(text) => {
+            output::print_styled(&text.render().ansi().to_string());
+            return ExitCode::SUCCESS;
+        }
+    };
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let subject = arguments.subject().map(|path| path.display().to_string());
     memory::limit(arguments.limit_memory, subject);

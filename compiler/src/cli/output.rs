@@ -31,13 +31,12 @@ pub fn write_with<T, E: std::fmt::Display + From<std::io::Error>>(
             let mut device = std::fs::File::options().write(true).open(path)?;
             return pieces(&mut device);
         }
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let mut file = temporary_in(folder)?;
         let temporary = file.path().to_owned();
         interrupt::writing(&temporary);
         let finish = || -> Result<T, E> {
             let written = pieces(&mut file)?;
             file.as_file().sync_all()?;
-            set_usual_permissions(file.path())?;
             Ok(written)
         };
         let written = finish();
@@ -65,7 +64,15 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Prints to standard output. A reader that went away (`| head`) is no failure; a full disk is one.
 pub fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
+    print_to(&mut std::io::stdout().lock(), text);
+}
+
+/// Prints text with colours: to a terminal as it is, elsewhere and under `NO_COLOR` without them.
+pub fn print_styled(text: &str) {
+    print_to(&mut anstream::stdout().lock(), text);
+}
+
+fn print_to(out: &mut impl Write, text: &str) {
     let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) else {
         return;
     };
@@ -103,24 +110,14 @@ pub fn discard() {
     DISCARD.store(true, Ordering::Relaxed);
 }
 
-/// Prints text with colours: to a terminal as it is, elsewhere and under `NO_COLOR` without them.
-pub fn print_styled(text: &str) {
-    let mut out = anstream::stdout().lock();
-    if out
-        .write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .is_err()
-    {
-        std::process::exit(0);
-    }
-}
-
-/// Temporary files are private; what a user asks for is as readable as any other file.
-fn set_usual_permissions(path: &Path) -> std::io::Result<()> {
+/// Temporary files are private; what a user asks for is as readable as the user's other files.
+fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))?;
+        // Less what the user's mask takes away.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    Ok(())
+    builder.tempfile_in(folder)
 }

@@ -74,19 +74,42 @@ fn a_full_disk_is_told_and_nothing_breaks() {
             .open("/dev/full")
             .unwrap()
     };
-    let output = std_command(at, &["ops"]).stdout(full()).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        error.contains("E0102") && error.contains("standard output"),
-        "{error}"
-    );
+    let (status, _, error) = scnnc(at, &["compile", "model.onnx", "-q", "-o", "p.scnn"]);
+    assert_eq!(status, Some(0), "{error}");
+    for words in [["ops", ""], ["disasm", "p.scnn"], ["run", "--help"]] {
+        let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+        let output = std_command(at, &words).stdout(full()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            error.contains("E0102") && error.contains("standard output"),
+            "{words:?}: {error}"
+        );
+    }
     // With no one to tell, there is still the exit status.
     let status = std_command(at, &["check", "nothing.onnx"])
         .stderr(full())
         .status()
         .unwrap();
     assert_eq!(status.code(), Some(1));
+}
+
+/// A file that is written is one of the user's, whatever that means to others.
+#[cfg(unix)]
+#[test]
+fn a_file_has_the_permissions_that_the_mask_of_the_user_leaves() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder(chain());
+    let scnnc = assert_cmd::cargo::cargo_bin("scnnc");
+    for (mask, wanted) in [("022", 0o644), ("077", 0o600)] {
+        let script = format!("umask {mask}; exec \"$0\" compile model.onnx -q -o p.scnn");
+        let mut shell = std::process::Command::new("sh");
+        shell.current_dir(folder.path()).arg("-c").arg(script);
+        let status = shell.arg(&scnnc).stdout(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(0));
+        let written = std::fs::metadata(folder.path().join("p.scnn")).unwrap();
+        assert_eq!(written.permissions().mode() & 0o777, wanted, "{mask}");
+    }
 }
 
 #[cfg(unix)]
