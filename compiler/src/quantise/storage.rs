@@ -320,4 +320,33 @@ mod tests {
             "{writers:?}"
         );
     }
+
+    /// Another shape of the same values is read in place only where it is no other for the machine.
+    #[test]
+    fn a_change_of_shape_that_the_machine_would_have_to_make_is_refused() {
+        let assigned = |dims: [u64; 4], is_read: bool| {
+            let mut observed = Observed::default();
+            let mut add =
+                |name, op, operands: &[NodeId]| observed.add((name, 2), (1.0, 1.0), op, operands);
+            let x = add("x", Op::Input, &[]);
+            let a = add("a", rectifier(), &[x]);
+            let renamed = add("renamed", Op::Rename, &[a]);
+            let y = if is_read {
+                add("y", rectifier(), &[renamed])
+            } else {
+                renamed
+            };
+            observed.graph.dag[renamed].dims = dims.to_vec();
+            observed.output("y", y);
+            let storage = Storage::assign(&observed.graph)?;
+            Ok::<bool, QuantiseError>(storage.view(renamed) == storage.view(a))
+        };
+        assert_eq!(assigned([1, 2, 2, 2], true), Ok(true));
+        assert_eq!(assigned([1, 4, 2, 1], false), Ok(true));
+        let refused = assigned([1, 4, 2, 1], true);
+        assert!(
+            matches!(&refused, Err(QuantiseError::Unstorable { node, .. }) if node == "/renamed"),
+            "{refused:?}"
+        );
+    }
 }
