@@ -253,7 +253,8 @@ impl Builder<'_> {
 mod tests {
     use super::super::observed::{Observed, layer, layers, rectifier};
     use super::*;
-    use crate::graph::{Affine, Conv};
+    use crate::graph::{Affine, Conv, Function};
+    use crate::quantise::IntFunction;
     use crate::weights::Weights;
     use scnn_isa::plane::Axis;
 
@@ -310,6 +311,30 @@ mod tests {
         assert_eq!(network.tensor(view.tensor).name, "z");
         assert_near(factor((multiplier, shift)), 3.0 / 20.0);
         assert_eq!(layer.clamp, [-32767, 32767]);
+    }
+
+    /// The input of a table that lies on one side of 0 begins there, so the stage before it moves it.
+    #[test]
+    fn a_function_is_of_what_its_input_stands_for() {
+        let mut observed = Observed::default();
+        let x = observed.add(("x", 1), (3.0, 1.0), Op::Input, &[]);
+        let p = observed.add(("p", 1), (3.0, 1.0), rectifier(), &[x]);
+        let sigmoid = layer(|layer| layer.function = Some(Function::Sigmoid));
+        let y = observed.add(("y", 1), (1.0, 1.0), sigmoid, &[p]);
+        observed.output("y", y);
+        let network = observed.network().unwrap();
+        let [_, layer] = layers(&network)[..] else {
+            panic!("two layers")
+        };
+        let Some(IntFunction::Table(knots)) = &layer.function else {
+            panic!("a table")
+        };
+        for value in [0, 9_000, 32_767] {
+            let found = arith::table(knots, layer.requantise[0].apply(value));
+            let real = f64::from(value) * unit(3.0);
+            let wanted = 1.0 / (1.0 + (-real).exp());
+            assert_near(f64::from(found) * unit(1.0) / wanted, 1.0);
+        }
     }
 
     /// An input that is concatenated is copied into the whole, and what the host reads of the whole out of it.
