@@ -174,12 +174,15 @@ pub fn calibrate(
         for (sample, results) in together.iter().zip(results) {
             let results = results?;
             count += 1;
-            for name in &wanted {
-                if let Some(tensor) = results.get(name).or_else(|| sample.get(name)) {
-                    let observed = observed.entry(name.clone()).or_default();
+            let value = |name: &String| results.get(name).or_else(|| sample.get(name));
+            for name in wanted.iter().filter(|name| value(name).is_some()) {
+                observed.entry(name.clone()).or_default();
+            }
+            observed.par_iter_mut().for_each(|(name, observed)| {
+                if let Some(tensor) = value(name) {
                     observed.add(tensor, histograms);
                 }
-            }
+            });
             first.get_or_insert_with(|| values(results, sample));
         }
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
+use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{
     IntoRunnable, IntoTValue, IntoTensor, OutletId, TValue, TVec, Tensor, TractError, TypedFact,
@@ -110,7 +111,9 @@ impl FloatModel {
             .ok_or_else(|| FloatError("an input is missing".to_owned()))?;
         operands.extend(self.handed_over.iter().cloned().map(TValue::from_const));
         let plan = self.plan()?;
-        let results = contained(|| plan.run(operands))?;
+        // The threads that everything else runs on too; what they compute does not depend on how many there are.
+        let threads = || multithread_tract_scope(Executor::RayonGlobal, || plan.run(operands));
+        let results = contained(threads)?;
         Ok(self
             .outputs
             .iter()
@@ -130,9 +133,17 @@ impl FloatModel {
             return Ok(Arc::clone(plan));
         }
         // tract's optimiser goes over all of a model after each change that it makes; and where it fails (0.23 cannot
-        // move every strided slice before a convolution), the model as it is computes the same.
+        // move every strided slice before a convolution), the model as it is computes the same. What comes before it as a
+        // rule, decluttering, would multiply the scales of batch normalisations into copies of the weights, which takes
+        // long and rounds otherwise than the graph says.
         let small = self.typed.nodes().len() <= MOST_OPTIMISED;
-        let optimised = small.then(|| contained(|| self.typed.clone().into_optimized()));
+        let optimised = small.then(|| {
+            contained(|| {
+                let mut model = self.typed.clone();
+                model.optimize()?;
+                Ok(model)
+            })
+        });
         let model = match optimised {
             Some(Ok(model)) => model,
             Some(Err(_)) | None => self.typed.clone(),
