@@ -7,8 +7,8 @@
 use super::LayerMapping;
 use super::cost::group_grids;
 use super::tiling::{Cut, Cutter, Parts, accumulators, largest_part};
-use crate::quantise::{IntConv, IntLayer};
-use scnn_isa::layout::{Grid, Layout};
+use crate::quantise::IntLayer;
+use scnn_isa::layout::{Grid, Layout, Tile};
 use scnn_isa::machine::{Delivery, Machine};
 use scnn_isa::plane::Span;
 
@@ -88,40 +88,52 @@ pub fn estimate(
     let layout = cutter.layout(cut);
     let entries = u64::from(machine.accumulator_entries());
     let accumulators = cutter.accumulators(cut).max(1);
-    let residues = f64::from(cut.residues.count());
-    let groups = f64::from(cut.groups.count());
-    let (f, i) = (
-        f64::from(machine.pe.weights_per_vector),
-        f64::from(machine.pe.activations_per_vector),
-    );
+    let groups = cut.groups.count();
     let mut total = 0.0;
     for layer in &cutter.consumers {
-        let channels = f64::from(layer.source.channels.len());
         let Some(conv) = &layer.conv else {
+            let channels = layer.source.channels.len();
             let positions: u64 = layout.tiles.iter().map(largest_part).sum();
-            let per_group = (channels / groups).ceil();
+            let per_group = f64::from(channels.div_ceil(groups));
             total += positions as f64 * per_group / f64::from(machine.ppu.lanes);
             continue;
         };
         let kc = (entries / accumulators) as u32;
-        let grouping = even_groups(layer, conv, cut.groups.count(), kc);
-        let rounds = grouping.len() as f64 / groups;
-        let widest = grouping.iter().map(|k| k.len()).max().unwrap_or(1);
-        let taps = f64::from(conv.y.kernel * conv.x.kernel);
-        let weights = vectors(
-            f64::from(widest) * taps / residues * weight_density(layer),
-            f,
-        );
-        let blocks = channels / f64::from(conv.groups) * residues;
-        let lanes = f64::from(machine.weights.bus_vectors_per_cycle);
-        for tile in &layout.tiles {
-            let activations = vectors(largest_part(tile) as f64 * density / residues, i);
-            let busy = blocks * weights * activations;
-            let bus = blocks * weights * groups / lanes;
-            total += rounds * busy.max(bus);
-        }
+        let outputs = layer.destination.channels.len();
+        let division = Division::of(outputs, conv.groups, groups, kc);
+        let rounds = u64::from(division.rounds(groups));
+        let widest = division.per_conv.div_ceil(division.parts);
+        let densities = [density, weight_density(layer)];
+        total += estimate_rounds(machine, layer, &layout, (rounds, widest), densities);
     }
     total
+}
+
+/// An estimate of the cycles of a layer whose source is stored by `layout`, for so many `rounds` of output-channel groups
+/// of which the `widest` has so many channels, from the densities of activations and weights.
+pub fn estimate_rounds(
+    machine: &Machine,
+    layer: &IntLayer,
+    layout: &Layout,
+    (rounds, widest): (u64, u32),
+    [density, weight_density]: [f64; 2],
+) -> f64 {
+    let Some(conv) = &layer.conv else { return 0.0 };
+    let residues = f64::from(layout.residues.count());
+    let (f, i) = (
+        f64::from(machine.pe.weights_per_vector),
+        f64::from(machine.pe.activations_per_vector),
+    );
+    let taps = f64::from(conv.y.kernel * conv.x.kernel);
+    let weights = vectors(f64::from(widest) * taps / residues * weight_density, f);
+    let blocks = f64::from(layer.source.channels.len()) / f64::from(conv.groups) * residues;
+    let groups = f64::from(layout.groups.count());
+    let bus = weights * groups / f64::from(machine.weights.bus_vectors_per_cycle);
+    let of_tile = |tile: &Tile| {
+        let activations = vectors(largest_part(tile) as f64 * density / residues, i);
+        rounds as f64 * blocks * (weights * activations).max(bus)
+    };
+    layout.tiles.iter().map(of_tile).sum()
 }
 
 /// Expected vectors of `width` that hold about `elements` elements.
@@ -131,36 +143,58 @@ fn vectors(elements: f64, width: f64) -> f64 {
     elements / width + any * (width - 1.0) / (2.0 * width)
 }
 
-/// Output channels in groups of at most `kc`, as even as possible, a whole number of rounds on `pe_groups`.
-pub fn even_groups(layer: &IntLayer, conv: &IntConv, pe_groups: u32, kc: u32) -> Vec<Span> {
-    let weights = vec![1; layer.destination.channels.len() as usize];
-    balanced_groups(&weights, conv.groups, pe_groups, kc)
+/// How the output channels of every group of a convolution are divided.
+struct Division {
+    /// Groups of the convolution, and output channels of each.
+    conv_groups: u32,
+    per_conv: u32,
+    /// Output-channel groups that these become, of at most `kc` each.
+    parts: u32,
+    kc: u32,
+}
+
+impl Division {
+    /// Into as few groups of at most `kc` as make a whole number of rounds on `pe_groups`.
+    fn of(outputs: u32, conv_groups: u32, pe_groups: u32, kc: u32) -> Self {
+        let per_conv = (outputs / conv_groups.max(1)).max(1);
+        let kc = kc.clamp(1, per_conv);
+        let least = conv_groups * per_conv.div_ceil(kc);
+        let rounds = least.div_ceil(pe_groups);
+        // All PE groups of all rounds have work where the convolution's groups allow it.
+        let parts = (rounds * pe_groups / conv_groups)
+            .max(per_conv.div_ceil(kc))
+            .min(per_conv);
+        Self {
+            conv_groups,
+            per_conv,
+            parts,
+            kc,
+        }
+    }
+
+    const fn rounds(&self, pe_groups: u32) -> u32 {
+        (self.conv_groups * self.parts).div_ceil(pe_groups)
+    }
 }
 
 /// Output channels in groups of at most `kc`, in each about equally many of the non-zero `weights` (by output
 /// channel), a whole number of rounds on `pe_groups`. None straddles one of the `conv_groups`.
 pub fn balanced_groups(weights: &[u64], conv_groups: u32, pe_groups: u32, kc: u32) -> Vec<Span> {
     let outputs = weights.len() as u32;
-    let per_conv = outputs / conv_groups.max(1);
-    let kc = kc.clamp(1, per_conv.max(1));
-    let least = conv_groups * per_conv.div_ceil(kc);
-    let rounds = least.div_ceil(pe_groups);
-    // All PE groups of all rounds have work where the convolution's groups allow it.
-    let parts = (rounds * pe_groups / conv_groups)
-        .max(per_conv.div_ceil(kc))
-        .min(per_conv);
+    let division = Division::of(outputs, conv_groups, pe_groups, kc);
+    let per_conv = division.per_conv;
     let mut groups = Vec::new();
     for group in 0..conv_groups {
         let begin = group * per_conv;
         let of_group = &weights[begin as usize..(begin + per_conv) as usize];
         groups.extend(
-            divide(of_group, parts, kc)
+            divide(of_group, division.parts, division.kc)
                 .into_iter()
                 .map(|k| Span::new(begin + k.begin, begin + k.end)),
         );
     }
-    let whole = groups.len().next_multiple_of(pe_groups as usize);
-    groups.resize(whole, Span::new(outputs, outputs));
+    let whole = division.rounds(pe_groups) * pe_groups;
+    groups.resize(whole as usize, Span::new(outputs, outputs));
     groups
 }
 

@@ -204,6 +204,21 @@ impl<'a> Search<'a> {
             .collect()
     }
 
+    /// By step, under what the cost of a layer of a draft is remembered.
+    fn keys(&self, draft: &Draft, chosen: &[Option<usize>]) -> Vec<Option<KnownKey>> {
+        let view = draft.view();
+        let steps = self.network.steps.iter().enumerate();
+        let key = |(step, described): (usize, &Step)| match described {
+            Step::Layer(layer) => Some((
+                step,
+                chosen[layer.source.tensor.index()],
+                self.traffic(&view, step, layer),
+            )),
+            Step::Host(_) => None,
+        };
+        steps.map(key).collect()
+    }
+
     /// The model's prediction of every layer of a draft; what was predicted before is remembered.
     fn predict_known(
         &self,
@@ -211,25 +226,11 @@ impl<'a> Search<'a> {
         chosen: &[Option<usize>],
         known: &mut Known,
     ) -> Vec<Option<Cost>> {
-        let view = draft.view();
-        let keys: Vec<Option<KnownKey>> = self
-            .network
-            .steps
-            .iter()
-            .enumerate()
-            .map(|(step, described)| match described {
-                Step::Layer(layer) => Some((
-                    step,
-                    chosen[layer.source.tensor.index()],
-                    self.traffic(&view, step, layer),
-                )),
-                Step::Host(_) => None,
-            })
-            .collect();
+        let keys = self.keys(draft, chosen);
         let missing: Vec<usize> = (0..keys.len())
             .filter(|&step| keys[step].is_some_and(|key| !known.contains_key(&key)))
             .collect();
-        for (step, cost) in self.predict_steps(&view, &missing) {
+        for (step, cost) in self.predict_steps(&draft.view(), &missing) {
             if let Some(key) = keys[step] {
                 known.insert(key, cost);
             }
@@ -237,6 +238,29 @@ impl<'a> Search<'a> {
         keys.into_iter()
             .map(|key| key.and_then(|key| known.get(&key).copied()))
             .collect()
+    }
+
+    /// What all layers of a draft cost at the least: as they are known to, or without waiting for each other, and no
+    /// less than with nothing to move.
+    fn least(&self, draft: &Draft, chosen: &[Option<usize>], known: &Known) -> Cost {
+        let view = draft.view();
+        let of_step = |key: KnownKey| {
+            if let Some(cost) = known.get(&key) {
+                return *cost;
+            }
+            let (step, choice, _) = key;
+            let resting = known.get(&(step, choice, Traffic::default()));
+            let mut least = resting.copied().unwrap_or_default();
+            if let Some(candidate) = self.candidate(&view, step) {
+                let bounded = candidate.bounded(draft.measured[step].as_deref());
+                least.cycles = least.cycles.max(bounded.least.cycles);
+                least.energy_pj = least.energy_pj.max(bounded.least.energy_pj);
+            }
+            least
+        };
+        let keys = self.keys(draft, chosen);
+        let costs: Vec<Option<Cost>> = keys.into_iter().map(|key| key.map(of_step)).collect();
+        total(&costs)
     }
 
     /// The model's prediction of every layer of a mapping.

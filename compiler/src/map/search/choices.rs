@@ -4,7 +4,7 @@
 //! whole. Every layer that reads the tensor gets its best grouping of output channels under each cut.
 
 use super::{ORDER, Search, fullest};
-use crate::map::candidates::{cuts, estimate, groupings};
+use crate::map::candidates::{cuts, estimate, estimate_rounds, groupings};
 use crate::map::contents::{Contents, excess};
 use crate::map::cost::{Bounded, Candidate, Cost, Depth, Measured, Traffic};
 use crate::map::tiling::{Cut, Cutter, largest_part, passes};
@@ -25,6 +25,9 @@ const COUNTED_RESIDENT: usize = 4;
 
 /// A cut is counted when it is estimated to take at most so many times the cycles of the best.
 const FAR: f64 = 1.4;
+
+/// The same for a grouping under a cut, of which the estimate knows less: it leaves out FIFOs and drains.
+const FAR_GROUPING: f64 = 2.0;
 
 /// Cuts of a tensor that are costed whole for each place when mapping.
 pub const WHOLE: usize = 4;
@@ -179,7 +182,12 @@ impl<'a> Chooser<'a> {
         let mut ranked: Vec<(f64, Cut)> = cuts(&cutter, search.machine, data.shape)
             .into_iter()
             .map(|cut| {
-                let density = |layer: &IntLayer| self.weight_density(&readers, layer);
+                let density = |layer: &IntLayer| {
+                    let reader = readers
+                        .iter()
+                        .find(|(_, other)| std::ptr::eq(*other, layer));
+                    reader.map_or(0.0, |&(step, _)| self.weight_density(step, layer))
+                };
                 (
                     estimate(search.machine, &cutter, cut, data.density, density),
                     cut,
@@ -279,19 +287,19 @@ impl<'a> Chooser<'a> {
         cuts
     }
 
-    fn weight_density(&self, readers: &[(usize, &IntLayer)], layer: &IntLayer) -> f64 {
-        let step = readers
-            .iter()
-            .find(|(_, reader)| std::ptr::eq(*reader, layer))
-            .map(|(step, _)| *step);
-        let nonzeros: u64 = step.map_or(0, |step| self.search.per_output[step].iter().sum());
+    fn weight_density(&self, step: usize, layer: &IntLayer) -> f64 {
+        let nonzeros: u64 = self.search.per_output[step].iter().sum();
         let all = layer.conv.as_ref().map_or(1, |conv| conv.weights.len());
         nonzeros as f64 / all.max(1) as f64
     }
 
     fn counted(&self, cutter: &Cutter<'_>, tensor: TensorId, cut: Cut) -> Counted {
         let layout = cutter.layout(cut);
-        let contents = self.search.contents(tensor, &layout);
+        let counted = self.search.paper.as_ref().and_then(|paper| {
+            let same = paper.tiling.layouts[tensor.index()] == layout;
+            same.then(|| Arc::clone(&paper.contents[tensor.index()]))
+        });
+        let contents = counted.unwrap_or_else(|| self.search.contents(tensor, &layout));
         Counted {
             cut,
             layout,
@@ -374,6 +382,7 @@ impl<'a> Chooser<'a> {
         mapping.pe_groups = counted.cut.groups;
         let (layout, weights) = (&counted.layout, &search.per_output[step]);
         let mut tried = groupings(search.machine, layer, layout, weights, &mapping);
+        self.leave_far(&mut tried, step, layer, layout);
         let candidates: Vec<(Candidate<'_>, Option<Measured>)> = tried
             .iter()
             .map(|mapping| {
@@ -416,6 +425,24 @@ impl<'a> Chooser<'a> {
         })
     }
 
+    /// Leaves out the groupings that densities estimate far above the best.
+    fn leave_far(
+        &self,
+        tried: &mut Vec<LayerMapping>,
+        step: usize,
+        layer: &IntLayer,
+        layout: &Layout,
+    ) {
+        let source = self.search.network.tensor(layer.source.tensor);
+        let densities = [source.density, self.weight_density(step, layer)];
+        let estimate = |mapping: &LayerMapping| {
+            let rounds = (mapping.rounds(), mapping.kc);
+            estimate_rounds(self.search.machine, layer, layout, rounds, densities)
+        };
+        let best = tried.iter().map(estimate).fold(f64::INFINITY, f64::min);
+        tried.retain(|mapping| estimate(mapping) <= best * FAR_GROUPING);
+    }
+
     /// Under the paper's cut, readers keep the paper's grouping unless another gains something.
     fn keep_paper(&self, counted: &Counted, choice: &mut Choice, readers: &[(usize, &IntLayer)]) {
         let Some(paper) = &self.search.paper else {
@@ -426,12 +453,17 @@ impl<'a> Chooser<'a> {
             let Some(mapping) = &paper.layers[step] else {
                 continue;
             };
-            let measured = paper.measured[step].clone();
             let candidate = self.candidate(counted, step, layer, mapping);
-            let cost = candidate.bounded(measured.as_deref()).cost();
-            if objective.score(&reader.cost) > objective.score(&cost) * GAIN {
+            let measured = &paper.measured[step];
+            let bounded = candidate.bounded(measured.as_deref());
+            let found = objective.score(&reader.cost);
+            if *mapping == reader.mapping || found <= objective.score(&bounded.least) * GAIN {
+                continue;
+            }
+            let cost = bounded.cost();
+            if found > objective.score(&cost) * GAIN {
                 reader.mapping = mapping.clone();
-                reader.measured = measured;
+                reader.measured.clone_from(measured);
                 reader.cost = cost;
             }
         }

@@ -189,6 +189,10 @@ impl Problem<'_> {
                     let mut trial = chosen.clone();
                     trial[tensor] = option;
                     let trial_draft = self.compose(&trial);
+                    let least = self.search.least(&trial_draft, &trial, known);
+                    if objective.score(&least) >= best {
+                        continue;
+                    }
                     let trial_costs = self.search.predict_known(&trial_draft, &trial, known);
                     let score = objective.score(&total(&trial_costs));
                     if score < best && self.slower(&trial_draft, &trial_costs).is_empty() {
