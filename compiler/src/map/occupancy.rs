@@ -4,6 +4,7 @@
 //! (placeholders included) by (PE, channel, residue): the same numbers that the simulator measures on that sample.
 
 use crate::quantise::{Quantised, Step};
+use multiversion::multiversion;
 use rayon::prelude::*;
 use scnn_isa::arith;
 use scnn_isa::codec::Format;
@@ -266,23 +267,19 @@ impl Bits {
             .with_min_len(8)
             .enumerate()
             .for_each(|(channel, counts)| {
-                let mut runs = vec![Run::new(format); residues.count() as usize];
-                for (pe, &rect) in rects.iter().enumerate() {
-                    if rect.is_empty() {
-                        continue;
-                    }
-                    let of_pe = counts[pe..].iter_mut().step_by(pes.count() as usize);
-                    if format.compressed {
-                        self.block(channel as u32, rect, residues, &mut runs);
-                        for (count, run) in of_pe.zip(&mut runs) {
-                            *count = run.finish();
-                        }
-                    } else {
+                let channel = channel as u32;
+                if !format.compressed {
+                    for (pe, &rect) in rects.iter().enumerate() {
+                        let of_pe = counts[pe..].iter_mut().step_by(rects.len());
                         for (residue, count) in (0..residues.count()).zip(of_pe) {
                             let at = (residue / residues.cols, residue % residues.cols);
                             *count = layout.block_positions(rect, at.0, at.1) as u32;
                         }
                     }
+                } else if residues == Grid::ONE {
+                    count_blocks(self, channel, &rects, format, counts);
+                } else {
+                    count_phases(self, channel, &rects, (residues, format), counts);
                 }
             });
         TileCount {
@@ -292,30 +289,70 @@ impl Bits {
         }
     }
 
-    /// Goes through one channel in one PE, with a run for each residue.
-    fn block(&self, channel: u32, rect: Rect, residues: Grid, runs: &mut [Run]) {
+    /// Tells `seen` of the rows of a channel inside `rect`, piece by piece: row, column, values of up to a word, and how
+    /// many. The search for a mapping goes this way over every tensor many times.
+    #[expect(
+        clippy::inline_always,
+        reason = "compiled anew for every processor that its callers are compiled for"
+    )]
+    #[inline(always)]
+    fn rows(&self, channel: u32, rect: &Rect, mut seen: impl FnMut(u32, u32, u64, u32)) {
+        let Span { begin, end } = rect.x;
+        if begin >= end {
+            return;
+        }
+        let (first, last) = ((begin / 64) as usize, ((end - 1) / 64) as usize);
         for n in rect.n.iter() {
+            let plane = ((n * self.shape[1] + channel) * self.shape[2]) as usize;
+            let mut row = (plane + rect.y.begin as usize) * self.words_per_row;
             for y in rect.y.iter() {
-                let words = self.row(n, channel, y);
-                let first = (y % residues.rows * residues.cols) as usize;
-                let runs = &mut runs[first..first + residues.cols as usize];
-                let mut x = rect.x.begin;
-                while x < rect.x.end {
-                    let end = rect.x.end.min((x / 64 + 1) * 64);
-                    let width = end - x;
-                    let word = words[(x / 64) as usize] >> (x % 64) & (u64::MAX >> (64 - width));
-                    if let [run] = runs {
-                        run.add(word, width);
-                    } else {
-                        for at in 0..residues.cols.min(width) {
-                            let run = &mut runs[((x + at) % residues.cols) as usize];
-                            let width = (width - at).div_ceil(residues.cols);
-                            run.add(every(word >> at, residues.cols), width);
-                        }
-                    }
-                    x = end;
+                let words = &self.words[row..row + self.words_per_row];
+                row += self.words_per_row;
+                let mut x = begin;
+                for word in &words[first..=last] {
+                    let next = end.min((x / 64 + 1) * 64);
+                    let width = next - x;
+                    seen(y, x, word >> (x % 64) & (u64::MAX >> (64 - width)), width);
+                    x = next;
                 }
             }
+        }
+    }
+}
+
+/// Counts the block of a channel in every PE.
+#[multiversion(targets("x86_64+bmi1+bmi2+lzcnt+popcnt"))]
+fn count_blocks(bits: &Bits, channel: u32, rects: &[Rect], format: Format, counts: &mut [u32]) {
+    for (count, rect) in counts.iter_mut().zip(rects) {
+        let mut run = Run::new(format);
+        bits.rows(channel, rect, |_, _, word, width| run.push(word, width));
+        *count = run.finish();
+    }
+}
+
+/// Counts the blocks of a channel in every PE, by residue and PE.
+#[multiversion(targets("x86_64+bmi1+bmi2+lzcnt+popcnt"))]
+fn count_phases(
+    bits: &Bits,
+    channel: u32,
+    rects: &[Rect],
+    (residues, format): (Grid, Format),
+    counts: &mut [u32],
+) {
+    let mut runs = vec![Run::new(format); residues.count() as usize];
+    for (pe, rect) in rects.iter().enumerate() {
+        bits.rows(channel, rect, |y, x, word, width| {
+            let first = (y % residues.rows * residues.cols) as usize;
+            let runs = &mut runs[first..first + residues.cols as usize];
+            for at in 0..residues.cols.min(width) {
+                let run = &mut runs[((x + at) % residues.cols) as usize];
+                let width = (width - at).div_ceil(residues.cols);
+                run.push(every(word >> at, residues.cols), width);
+            }
+        });
+        let of_pe = counts[pe..].iter_mut().step_by(rects.len());
+        for (count, run) in of_pe.zip(&mut runs) {
+            *count = run.finish();
         }
     }
 }
@@ -349,24 +386,50 @@ struct Run {
     elements: u32,
     /// Zeros since the last non-zero.
     zeros: u32,
+    /// Values that were not looked at yet, and how many: the rows of a PE are shorter than a word as a rule.
+    waiting: u64,
+    wait: u32,
 }
 
+#[expect(
+    clippy::inline_always,
+    reason = "compiled anew for every processor that its callers are compiled for"
+)]
 impl Run {
     fn new(format: Format) -> Self {
         Self {
             reach: u32::from(format.index_bits),
             elements: 0,
             zeros: 0,
+            waiting: 0,
+            wait: 0,
         }
     }
 
     /// The elements; the next block begins.
+    #[inline(always)]
     fn finish(&mut self) -> u32 {
-        self.zeros = 0;
+        self.add(self.waiting, self.wait);
+        (self.waiting, self.wait, self.zeros) = (0, 0, 0);
         std::mem::take(&mut self.elements)
     }
 
-    /// The next `width` values, of which the set bits are not zero.
+    /// The next `width` values, 1 to 64, of which the set bits are not zero.
+    #[inline(always)]
+    fn push(&mut self, word: u64, width: u32) {
+        let room = u64::BITS - self.wait;
+        self.waiting |= word << self.wait;
+        if width < room {
+            self.wait += width;
+            return;
+        }
+        self.add(self.waiting, u64::BITS);
+        self.waiting = word.checked_shr(room).unwrap_or(0);
+        self.wait = width - room;
+    }
+
+    /// Looks at `width` values.
+    #[inline(always)]
     fn add(&mut self, word: u64, width: u32) {
         if word == 0 {
             self.zeros += width;

@@ -126,12 +126,11 @@ struct Activation<'a> {
     cols: &'a [i64],
 }
 
-/// A weight: what its output channel adds to an address, and its tap along rows and columns.
+/// A weight: what its output channel adds to an address, and its tap.
 #[derive(Clone, Copy)]
 struct Weight {
     channel: i64,
-    r: usize,
-    s: usize,
+    tap: usize,
 }
 
 impl<'a> Tile<'a> {
@@ -212,7 +211,6 @@ impl<'a> Tile<'a> {
     fn weights(&self, channel: u32, residue: usize) -> Vec<Weight> {
         let taps = &self.taps[residue];
         let pitch = self.images * self.rows * self.cols;
-        let kernel = &self.conv.x.kernel;
         let mut weights: Vec<Weight> = self
             .positions
             .weights
@@ -220,12 +218,11 @@ impl<'a> Tile<'a> {
             .filter(|(_, tap, _)| taps.len() == self.taps_in_all() || taps.contains(tap))
             .map(|(k, tap, _)| Weight {
                 channel: i64::from(k - self.k.begin) * pitch,
-                r: (tap / kernel) as usize,
-                s: (tap % kernel) as usize,
+                tap: tap as usize,
             })
             .collect();
         if self.candidate.order == WeightOrder::Rsk {
-            weights.sort_by_key(|weight| (weight.r, weight.s, weight.channel));
+            weights.sort_by_key(|weight| (weight.tap, weight.channel));
         }
         weights
     }
@@ -244,14 +241,18 @@ struct Queues {
     /// The present cycle, and by bank the cycle in which it will have retired what waits before it.
     now: u64,
     empty: Vec<u64>,
-    /// By bank, products of the present step.
+    /// By bank, products of the present step; and which banks have any, a bit each.
     arriving: Vec<u64>,
+    met: Vec<u64>,
+    /// By activation of the present vector and tap: what its position adds to an address.
+    places: Vec<i64>,
     steps: usize,
 }
 
 impl Queues {
     fn new(machine: &Machine) -> Self {
         let pe = &machine.pe;
+        let banks = pe.banks as usize;
         Self {
             widths: (
                 pe.activations_per_vector as usize,
@@ -261,36 +262,41 @@ impl Queues {
             xor: pe.bank_map == BankMap::Xor,
             depth: u64::from(pe.queue_depth),
             now: 0,
-            empty: vec![0; pe.banks as usize],
-            arriving: vec![0; pe.banks as usize],
+            empty: vec![0; banks],
+            arriving: vec![0; banks],
+            met: vec![0; banks.div_ceil(64)],
+            places: Vec::new(),
             steps: 0,
         }
     }
 
     /// Runs the steps of a block, as long as there are fewer than `most` in all.
     fn block(&mut self, activations: &[Activation<'_>], weights: &[Weight], most: usize) {
-        let mut touched: Vec<usize> = Vec::with_capacity(self.widths.0 * self.widths.1);
         for activations in activations.chunks(self.widths.0) {
+            self.places.clear();
+            for activation in activations {
+                for row in activation.rows {
+                    let row = activation.image + row;
+                    self.places
+                        .extend(activation.cols.iter().map(|col| row + col));
+                }
+            }
+            let taps = self.places.len() / activations.len();
             for weights in weights.chunks(self.widths.1) {
                 if self.steps >= most {
                     return;
                 }
-                touched.clear();
-                for activation in activations {
+                for of_activation in self.places.chunks_exact(taps) {
                     for weight in weights {
-                        let place = activation.rows[weight.r] + activation.cols[weight.s];
-                        let Ok(address) = u64::try_from(place + activation.image + weight.channel)
-                        else {
-                            continue;
-                        };
-                        let bank = self.bank(address);
-                        if self.arriving[bank] == 0 {
-                            touched.push(bank);
+                        let address = of_activation[weight.tap] + weight.channel;
+                        if let Ok(address) = u64::try_from(address) {
+                            let bank = self.bank(address);
+                            self.arriving[bank] += 1;
+                            self.met[bank / 64] |= 1 << (bank % 64);
                         }
-                        self.arriving[bank] += 1;
                     }
                 }
-                self.step(&touched);
+                self.step();
             }
         }
     }
@@ -310,26 +316,34 @@ impl Queues {
         bank as usize
     }
 
-    fn step(&mut self, touched: &[usize]) {
-        let waiting = |bank: &usize| self.empty[*bank].saturating_sub(self.now);
-        let wait = touched
-            .iter()
-            .map(|bank| {
-                let arriving = self.arriving[*bank];
-                if arriving > self.depth {
-                    waiting(bank)
-                } else {
-                    (waiting(bank) + arriving).saturating_sub(self.depth)
-                }
-            })
-            .max()
-            .unwrap_or(0);
-        self.now += wait;
-        for &bank in touched {
+    fn step(&mut self) {
+        let waiting = |bank: usize| {
+            let (waiting, arriving) = (
+                self.empty[bank].saturating_sub(self.now),
+                self.arriving[bank],
+            );
+            if arriving > self.depth {
+                waiting
+            } else {
+                (waiting + arriving).saturating_sub(self.depth)
+            }
+        };
+        self.now += met(&self.met).map(waiting).max().unwrap_or(0);
+        for bank in met(&self.met) {
             self.empty[bank] =
                 self.empty[bank].max(self.now) + std::mem::take(&mut self.arriving[bank]);
         }
+        self.met.fill(0);
         self.now += 1;
         self.steps += 1;
     }
+}
+
+/// The bits that are set.
+fn met(words: &[u64]) -> impl Iterator<Item = usize> {
+    words.iter().enumerate().flat_map(|(at, &word)| {
+        let rest = |word: &u64| Some(word & (word - 1)).filter(|&word| word != 0);
+        let words = std::iter::successors(Some(word).filter(|&word| word != 0), rest);
+        words.map(move |word| at * 64 + word.trailing_zeros() as usize)
+    })
 }

@@ -7,6 +7,7 @@ use super::excerpt::Excerpt;
 use super::{Candidate, Cost};
 use crate::map::contents::{Columns, LANES};
 use crate::map::weights::BlockSizes;
+use multiversion::multiversion;
 use scnn_isa::halo::Exchange;
 
 /// What is counted of the whole layer.
@@ -103,12 +104,7 @@ impl Counts {
             if column.vectors == 0 {
                 continue;
             }
-            let streamed = column.vectors as f64;
-            for (steps, held) in steps_of_pe.iter_mut().zip(held.column(index)) {
-                for lane in 0..LANES {
-                    steps[lane] += streamed * f64::from(held[lane]);
-                }
-            }
+            add_steps(steps_of_pe, column.vectors as f64, held.column(index));
             self.steps += column.vectors * u64::from(vectors);
             self.pairs += column.elements * u64::from(elements);
             self.iaram_reads += column.parts * u64::from(vectors);
@@ -172,6 +168,16 @@ impl Counts {
                 + self.halo_hops as f64 * energy.halo_sum.pj,
             dram_cycles,
             ..Cost::default()
+        }
+    }
+}
+
+/// Adds to the steps of every PE those of so many weight vectors and the activation vectors that it holds.
+#[multiversion(targets("x86_64+avx2"))]
+fn add_steps(steps_of_pe: &mut [[f64; LANES]], streamed: f64, held: &[[f32; LANES]]) {
+    for (steps, held) in steps_of_pe.iter_mut().zip(held) {
+        for lane in 0..LANES {
+            steps[lane] += streamed * f64::from(held[lane]);
         }
     }
 }

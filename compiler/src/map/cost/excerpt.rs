@@ -20,7 +20,7 @@ const PASSES: usize = 2;
 
 /// Parts of the weight streams that are looked at one by one. A layer of more, fully connected ones of millions,
 /// repeats itself.
-const MOST_PARTS: usize = 1 << 18;
+const MOST_PARTS: usize = 1 << 15;
 
 /// Rounds that a sample has at least, where there are as many.
 const LEAST_ROUNDS: usize = 4;

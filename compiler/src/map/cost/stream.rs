@@ -2,6 +2,7 @@
 
 use crate::map::contents::LANES;
 use crate::map::weights::BlockSizes;
+use multiversion::multiversion;
 use scnn_isa::codec::Format;
 use std::collections::VecDeque;
 
@@ -148,18 +149,8 @@ impl Stream {
 
     /// Runs a part that arrived, on PEs of which each holds so many vectors and needs `cycles` for each.
     pub(super) fn run(&mut self, arrival: u64, column: &[[f32; LANES]], cycles: f64) {
-        let arrival = arrival as f64;
-        // A comparison, as `max` minds what is no number, and by lane, as the order of maxima is free.
-        let later = |a: f64, b: f64| if a > b { a } else { b };
-        let mut busiest = [arrival; LANES];
-        for (finish, vectors) in self.finish.iter_mut().zip(column) {
-            for lane in 0..LANES {
-                let end = later(finish[lane], arrival) + f64::from(vectors[lane]) * cycles;
-                finish[lane] = end;
-                busiest[lane] = later(busiest[lane], end);
-            }
-        }
-        self.busiest = busiest.into_iter().fold(self.busiest, f64::max);
+        let last = run_column(&mut self.finish, arrival as f64, column, cycles);
+        self.busiest = self.busiest.max(last);
     }
 
     /// The oldest part has run; its room in the FIFOs is free when all PEs have finished it.
@@ -174,6 +165,27 @@ impl Stream {
     pub(super) fn finished(&self) -> u64 {
         whole(self.busiest)
     }
+}
+
+/// Lets PEs finish, from `arrival` on, a column of so many vectors of `cycles` each; when the last one has.
+#[multiversion(targets("x86_64+avx2"))]
+fn run_column(
+    finish: &mut [[f64; LANES]],
+    arrival: f64,
+    column: &[[f32; LANES]],
+    cycles: f64,
+) -> f64 {
+    // A comparison, as `max` minds what is no number, and by lane, as the order of maxima is free.
+    let later = |a: f64, b: f64| if a > b { a } else { b };
+    let mut busiest = [arrival; LANES];
+    for (finish, vectors) in finish.iter_mut().zip(column) {
+        for lane in 0..LANES {
+            let end = later(finish[lane], arrival) + f64::from(vectors[lane]) * cycles;
+            finish[lane] = end;
+            busiest[lane] = later(busiest[lane], end);
+        }
+    }
+    busiest.into_iter().fold(arrival, later)
 }
 
 impl Cursor {
