@@ -2,6 +2,7 @@
 
 use super::ppu::BIAS_LIMIT;
 use crate::graph::Layer;
+use multiversion::multiversion;
 use rayon::prelude::*;
 use scnn_isa::arith::{self, MAX_PRODUCT_SHIFT};
 
@@ -37,14 +38,20 @@ pub(super) fn quantise_weights(
             if magnitude == 0.0 || scale == f32::INFINITY {
                 return 0.0;
             }
-            for (integer, weight) in integers.iter_mut().zip(weights) {
-                // A weight that is not zero stays so only if it rounds to something: half a unit and less is zero.
-                *integer = nearest(weight / scale, limit);
-            }
+            round_weights(integers, weights, scale, limit);
             scale
         })
         .collect();
     (integers, scales)
+}
+
+/// Weights in units of `scale`, of at most `limit`.
+#[multiversion(targets("x86_64+avx2"))]
+fn round_weights(integers: &mut [i16], weights: &[f32], scale: f32, limit: f32) {
+    for (integer, weight) in integers.iter_mut().zip(weights) {
+        // A weight that is not zero stays so only if it rounds to something: half a unit and less is zero.
+        *integer = nearest(weight / scale, limit);
+    }
 }
 
 /// Products, of up to 2^30 each, whose sum an `f64` holds exactly.
@@ -60,27 +67,33 @@ pub fn sum_bounds(weights: &[i16], per_output: usize, range: [i16; 2], shift: u8
     let bounds = weights.par_chunks(per_output.max(1)).map(|weights| {
         let mut sums = [0i64; 2];
         for weights in weights.chunks(EXACT) {
-            // Floats hold these sums exactly, and are added several at a time where wide integers are not.
-            let mut lanes = [[0f64; LANES]; 2];
-            let (whole, rest) = weights.as_chunks::<LANES>();
-            let rest = std::array::from_fn(|lane| rest.get(lane).copied().unwrap_or(0));
-            for weights in whole.iter().chain([&rest]) {
-                for (lane, &weight) in weights.iter().enumerate() {
-                    let (a, b) = (
-                        arith::product(weight, range[0], shift),
-                        arith::product(weight, range[1], shift),
-                    );
-                    lanes[0][lane] += f64::from(a.min(b).min(0));
-                    lanes[1][lane] += f64::from(a.max(b).max(0));
-                }
-            }
-            for (sum, lanes) in sums.iter_mut().zip(lanes) {
-                *sum += lanes.iter().sum::<f64>() as i64;
-            }
+            let [least, most] = sums_of(weights, range, shift);
+            sums[0] += least as i64;
+            sums[1] += most as i64;
         }
         (sums[0], sums[1])
     });
     bounds.reduce(|| (0, 0), |a, b| (a.0.min(b.0), a.1.max(b.1)))
+}
+
+/// The least and the greatest sum of at most [`EXACT`] weights' products. Floats hold these sums exactly, and are added
+/// several at a time where wide integers are not.
+#[multiversion(targets("x86_64+avx2"))]
+fn sums_of(weights: &[i16], range: [i16; 2], shift: u32) -> [f64; 2] {
+    let mut lanes = [[0f64; LANES]; 2];
+    let (whole, rest) = weights.as_chunks::<LANES>();
+    let rest = std::array::from_fn(|lane| rest.get(lane).copied().unwrap_or(0));
+    for weights in whole.iter().chain([&rest]) {
+        for (lane, &weight) in weights.iter().enumerate() {
+            let (a, b) = (
+                arith::product(weight, range[0], shift),
+                arith::product(weight, range[1], shift),
+            );
+            lanes[0][lane] += f64::from(a.min(b).min(0));
+            lanes[1][lane] += f64::from(a.max(b).max(0));
+        }
+    }
+    lanes.map(|lanes| lanes.iter().sum())
 }
 
 /// The least shift for which the share `share` of the [`sum_bounds`] stays in an accumulator of `bits`, if there is
