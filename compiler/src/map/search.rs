@@ -15,6 +15,7 @@
 //!
 //! The result does not depend on the number of threads.
 
+pub mod choice;
 pub mod choices;
 mod solve;
 mod traffic;
@@ -28,7 +29,8 @@ use super::weights::{BlockSizes, taps_of_residues};
 use super::{LayerMapping, MapError, Mapped, Objective, map_paper_layer};
 use crate::quantise::nonzeros::SparseWeights;
 use crate::quantise::{Quantised, Step};
-use choices::{Choice, Chooser};
+use choice::Choice;
+use choices::Chooser;
 use rayon::prelude::*;
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::WeightOrder;

@@ -3,13 +3,14 @@
 //! Cuts are ranked by densities, the best are counted and costed on a sample of rounds, the best of those are costed
 //! whole. Every layer that reads the tensor gets its best grouping of output channels under each cut.
 
-use super::{ORDER, Search, fullest};
+use super::choice::{Choice, Place, Reader};
+use super::{ORDER, Search};
+use crate::map::LayerMapping;
 use crate::map::candidates::{cuts, estimate, estimate_rounds, groupings};
-use crate::map::contents::{Contents, excess};
+use crate::map::contents::Contents;
 use crate::map::cost::{Bounded, Candidate, Cost, Depth, Measured, Traffic};
 use crate::map::tiling::{Cut, Cutter, largest_part, passes};
 use crate::map::weights::BlockSizes;
-use crate::map::{LayerMapping, Objective};
 use crate::quantise::{IntLayer, Step};
 use scnn_isa::ids::TensorId;
 use scnn_isa::layout::{Grid, Layout};
@@ -37,106 +38,6 @@ const SAMPLE: u32 = 4;
 
 /// A cut is looked at closely if its least cost, as far as it was bounded, is below the best by this factor.
 const SLACK: f64 = 1.15;
-
-/// Where a tensor is assumed to live while its cut is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// In an activation RAM, if it fits one.
-    Resident,
-    /// In DRAM.
-    Streamed,
-}
-
-/// A cut of a tensor, and the best mapping for each layer that reads it.
-#[derive(Clone, Debug)]
-pub struct Choice {
-    /// The cut.
-    pub cut: Cut,
-    /// The layout that it makes.
-    pub layout: Layout,
-    /// What the tiles hold.
-    pub contents: Arc<Contents>,
-    /// The layers that read the tensor.
-    pub readers: Vec<Reader>,
-    /// Whether all of it fits a RAM.
-    pub fits: bool,
-    /// Whether a tile can be loaded beside the one that is read.
-    overlapped: bool,
-    /// By tile: cycles to load it.
-    loads: Vec<u64>,
-    /// Bytes to load it all.
-    bytes: u64,
-    /// Bytes of the fullest tile that exceed a RAM and are read in every round.
-    spilled_bytes: u64,
-    /// Writing it, with its replicas, pJ.
-    write_pj: f64,
-}
-
-/// A layer that reads the tensor.
-#[derive(Clone, Debug)]
-pub struct Reader {
-    /// Its step.
-    pub step: usize,
-    /// Its mapping.
-    pub mapping: LayerMapping,
-    /// What the array does, once all of it is measured; none where it does nothing.
-    pub measured: Option<Arc<Measured>>,
-    /// What it costs when the source is there.
-    pub cost: Cost,
-}
-
-impl Choice {
-    /// What all readers cost together when the tensor lives in `place`; less is better.
-    pub fn score(&self, objective: Objective, place: Place) -> f64 {
-        let mut total = Cost {
-            energy_pj: self.write_pj,
-            ..Cost::default()
-        };
-        for (index, reader) in self.readers.iter().enumerate() {
-            let cost = self.placed(reader, place, index == 0);
-            total.cycles += cost.cycles;
-            total.energy_pj += cost.energy_pj;
-        }
-        objective.score(&total)
-    }
-
-    /// Whether no reader is slower than it is under the paper's mapping, whose costs are given by step.
-    pub fn never_slower(&self, place: Place, paper: &[Option<Cost>]) -> bool {
-        self.readers.iter().enumerate().all(|(index, reader)| {
-            let cost = self.placed(reader, place, index == 0);
-            paper[reader.step].is_none_or(|paper| cost.cycles <= paper.cycles)
-        })
-    }
-
-    /// The cost of a reader with its loads.
-    pub fn placed(&self, reader: &Reader, place: Place, first: bool) -> Cost {
-        let mut cost = reader.cost;
-        if place == Place::Resident && self.fits {
-            return cost;
-        }
-        // A single tile that fits stays for the readers after the first.
-        if !first && self.layout.tiles.len() == 1 && self.fits {
-            return cost;
-        }
-        let all: u64 = self.loads.iter().sum();
-        let leading = self.loads.first().copied().unwrap_or(0);
-        cost.cycles = if self.overlapped {
-            (cost.cycles + leading).max(all)
-        } else {
-            cost.cycles + all
-        };
-        cost.cycles = cost.cycles.max(cost.dram_cycles + all);
-        cost.energy_pj += self.bytes as f64 * cost.pj_per_byte;
-        if self.spilled_bytes > 0 {
-            let rounds = reader.mapping.rounds() * self.loads.len() as u64;
-            let bytes = (self.spilled_bytes * rounds) as f64;
-            let cycles = (bytes * cost.cycles_per_byte).ceil() as u64;
-            cost.cycles = cost.cycles.max(cycles + all);
-            cost.energy_pj += bytes * cost.pj_per_byte;
-        }
-        cost
-    }
-}
 
 /// Finds choices.
 pub struct Chooser<'a> {
@@ -316,40 +217,12 @@ impl<'a> Chooser<'a> {
         limit: f64,
     ) -> Option<Choice> {
         let search = self.search;
-        let machine = search.machine;
         let readers = readers
             .iter()
             .map(|&(step, layer)| self.reader(counted, step, layer, samples, limit))
             .collect::<Option<_>>()?;
-        let contents = &counted.contents;
-        let (whole, tile) = fullest(contents);
-        let format = machine.activation_format();
-        let per_cycle = machine.dram_bytes_per_cycle();
-        let (mut loads, mut bytes, mut vectors) = (Vec::new(), 0, 0);
-        for tile in &contents.tiles {
-            loads.push(((tile.bytes as f64 / per_cycle).ceil() as u64).max(tile.fullest));
-            bytes += tile.bytes;
-            vectors += tile.vectors;
-        }
-        let spilled = contents
-            .tiles
-            .iter()
-            .map(|tile| excess(&tile.held, search.ram()))
-            .max()
-            .unwrap_or(0);
-        let replicas = f64::from(counted.layout.groups.count());
-        Some(Choice {
-            cut: counted.cut,
-            layout: counted.layout.clone(),
-            contents: Arc::clone(contents),
-            readers,
-            fits: whole <= search.ram(),
-            overlapped: contents.tiles.len() > 1 && tile <= search.ram(),
-            loads,
-            bytes,
-            spilled_bytes: spilled * u64::from(format.element_bits()) / 8,
-            write_pj: vectors as f64 * replicas * machine.energy.oaram_write_vector.pj,
-        })
+        let (layout, contents) = (counted.layout.clone(), Arc::clone(&counted.contents));
+        Some(Choice::of(search, counted.cut, layout, contents, readers))
     }
 
     fn reader(

@@ -1,6 +1,6 @@
 //! Which choice every tensor takes: a greedy start, then one tensor at a time.
 
-use super::choices::{Choice, Place};
+use super::choice::{Choice, Place};
 use super::{Draft, Known, Mapped, ORDER, OTHER_ORDER, Search, total};
 use crate::map::LayerMapping;
 use crate::map::cost::{Cost, Traffic};

@@ -1,0 +1,143 @@
+//! A way to cut one tensor, and what it costs where the tensor lives.
+
+use super::{Search, fullest};
+use crate::map::contents::{Contents, excess};
+use crate::map::cost::{Cost, Measured};
+use crate::map::tiling::Cut;
+use crate::map::{LayerMapping, Objective};
+use scnn_isa::layout::Layout;
+use std::sync::Arc;
+
+/// Where a tensor is assumed to live while its cut is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In an activation RAM, if it fits one.
+    Resident,
+    /// In DRAM.
+    Streamed,
+}
+
+/// A cut of a tensor, and the best mapping for each layer that reads it.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// The cut.
+    pub cut: Cut,
+    /// The layout that it makes.
+    pub layout: Layout,
+    /// What the tiles hold.
+    pub contents: Arc<Contents>,
+    /// The layers that read the tensor.
+    pub readers: Vec<Reader>,
+    /// Whether all of it fits a RAM.
+    pub fits: bool,
+    /// Whether a tile can be loaded beside the one that is read.
+    overlapped: bool,
+    /// By tile: cycles to load it.
+    loads: Vec<u64>,
+    /// Bytes to load it all.
+    bytes: u64,
+    /// Bytes of the fullest tile that exceed a RAM and are read in every round.
+    spilled_bytes: u64,
+    /// Writing it, with its replicas, pJ.
+    write_pj: f64,
+}
+
+/// A layer that reads the tensor.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// Its step.
+    pub step: usize,
+    /// Its mapping.
+    pub mapping: LayerMapping,
+    /// What the array does, once all of it is measured; none where it does nothing.
+    pub measured: Option<Arc<Measured>>,
+    /// What it costs when the source is there.
+    pub cost: Cost,
+}
+
+impl Choice {
+    /// A cut whose tiles hold `contents`, and the mappings of the layers that read them.
+    pub fn of(
+        search: &Search<'_>,
+        cut: Cut,
+        layout: Layout,
+        contents: Arc<Contents>,
+        readers: Vec<Reader>,
+    ) -> Self {
+        let machine = search.machine;
+        let (whole, tile) = fullest(&contents);
+        let per_cycle = machine.dram_bytes_per_cycle();
+        let (mut loads, mut bytes, mut vectors, mut spilled) = (Vec::new(), 0, 0, 0);
+        for tile in &contents.tiles {
+            loads.push(((tile.bytes as f64 / per_cycle).ceil() as u64).max(tile.fullest));
+            bytes += tile.bytes;
+            vectors += tile.vectors;
+            spilled = spilled.max(excess(&tile.held, search.ram()));
+        }
+        let element_bits = u64::from(machine.activation_format().element_bits());
+        let replicas = f64::from(layout.groups.count());
+        Self {
+            cut,
+            readers,
+            fits: whole <= search.ram(),
+            overlapped: contents.tiles.len() > 1 && tile <= search.ram(),
+            loads,
+            bytes,
+            spilled_bytes: spilled * element_bits / 8,
+            write_pj: vectors as f64 * replicas * machine.energy.oaram_write_vector.pj,
+            layout,
+            contents,
+        }
+    }
+
+    /// What all readers cost together when the tensor lives in `place`; less is better.
+    pub fn score(&self, objective: Objective, place: Place) -> f64 {
+        let mut total = Cost {
+            energy_pj: self.write_pj,
+            ..Cost::default()
+        };
+        for (index, reader) in self.readers.iter().enumerate() {
+            let cost = self.placed(reader, place, index == 0);
+            total.cycles += cost.cycles;
+            total.energy_pj += cost.energy_pj;
+        }
+        objective.score(&total)
+    }
+
+    /// Whether no reader is slower than it is under the paper's mapping, whose costs are given by step.
+    pub fn never_slower(&self, place: Place, paper: &[Option<Cost>]) -> bool {
+        self.readers.iter().enumerate().all(|(index, reader)| {
+            let cost = self.placed(reader, place, index == 0);
+            paper[reader.step].is_none_or(|paper| cost.cycles <= paper.cycles)
+        })
+    }
+
+    /// The cost of a reader with its loads.
+    pub fn placed(&self, reader: &Reader, place: Place, first: bool) -> Cost {
+        let mut cost = reader.cost;
+        if place == Place::Resident && self.fits {
+            return cost;
+        }
+        // A single tile that fits stays for the readers after the first.
+        if !first && self.layout.tiles.len() == 1 && self.fits {
+            return cost;
+        }
+        let all: u64 = self.loads.iter().sum();
+        let leading = self.loads.first().copied().unwrap_or(0);
+        cost.cycles = if self.overlapped {
+            (cost.cycles + leading).max(all)
+        } else {
+            cost.cycles + all
+        };
+        cost.cycles = cost.cycles.max(cost.dram_cycles + all);
+        cost.energy_pj += self.bytes as f64 * cost.pj_per_byte;
+        if self.spilled_bytes > 0 {
+            let rounds = reader.mapping.rounds() * self.loads.len() as u64;
+            let bytes = (self.spilled_bytes * rounds) as f64;
+            let cycles = (bytes * cost.cycles_per_byte).ceil() as u64;
+            cost.cycles = cost.cycles.max(cycles + all);
+            cost.energy_pj += bytes * cost.pj_per_byte;
+        }
+        cost
+    }
+}
