@@ -76,8 +76,6 @@ pub struct WeightBlocks {
     pub elements: Vec<Element>,
     /// Where each block begins, with the end of the last one behind.
     pub starts: Vec<u32>,
-    /// Encoded bytes of each output-channel group, as they cross the weight bus.
-    pub group_bytes: Vec<u64>,
     /// First block of each output-channel group, with the end behind.
     pub group_starts: Vec<u32>,
     residues: u32,
@@ -144,7 +142,6 @@ impl WeightBlocks {
         let mut offset = 0;
         for (group, &k) in array.channel_groups.iter().enumerate() {
             let channels = group_channels(array, k, input_channels, output_channels);
-            let begin = offset;
             decoded.group_starts.push(decoded.starts.len() as u32 - 1);
             decoded.channel_begin.push(channels.begin);
             for channel in channels.iter() {
@@ -161,7 +158,6 @@ impl WeightBlocks {
                     decoded.starts.push(decoded.elements.len() as u32);
                 }
             }
-            decoded.group_bytes.push((offset - begin) as u64);
         }
         decoded.group_starts.push(decoded.starts.len() as u32 - 1);
         if offset != bytes.len() {
@@ -371,7 +367,9 @@ mod tests {
             let (inputs, outputs) = (groups * per_in, groups * per_out);
             let bytes = encode_weights(format, &array, inputs, outputs, residues, weight);
             let blocks = WeightBlocks::decode(&bytes, format, &array, inputs, outputs, residues).unwrap();
-            prop_assert_eq!(blocks.group_bytes.iter().sum::<u64>(), bytes.len() as u64);
+            let lengths = blocks.starts.windows(2).map(|block| u64::from(block[1] - block[0]));
+            let coded = lengths.map(|length| format.block_bytes(length)).sum::<u64>();
+            prop_assert_eq!(coded, bytes.len() as u64);
             let taps = residue_taps(&array, residues);
             for (group, &k) in array.channel_groups.iter().enumerate() {
                 for c in array.input_channels(k, inputs, outputs).iter() {

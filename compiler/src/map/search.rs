@@ -225,10 +225,9 @@ impl<'a> Search<'a> {
     fn predict_known(
         &self,
         draft: &Draft,
-        chosen: &[Option<usize>],
+        keys: &[Option<KnownKey>],
         known: &mut Known,
     ) -> Vec<Option<Cost>> {
-        let keys = self.keys(draft, chosen);
         let missing: Vec<usize> = (0..keys.len())
             .filter(|&step| keys[step].is_some_and(|key| !known.contains_key(&key)))
             .collect();
@@ -237,14 +236,14 @@ impl<'a> Search<'a> {
                 known.insert(key, cost);
             }
         }
-        keys.into_iter()
-            .map(|key| key.and_then(|key| known.get(&key).copied()))
+        keys.iter()
+            .map(|key| known.get(key.as_ref()?).copied())
             .collect()
     }
 
     /// What all layers of a draft cost at the least: as they are known to, or without waiting for each other, and no
     /// less than with nothing to move.
-    fn least(&self, draft: &Draft, chosen: &[Option<usize>], known: &Known) -> Cost {
+    fn least(&self, draft: &Draft, keys: &[Option<KnownKey>], known: &Known) -> Cost {
         let view = draft.view();
         let of_step = |key: KnownKey| {
             if let Some(cost) = known.get(&key) {
@@ -260,8 +259,7 @@ impl<'a> Search<'a> {
             }
             least
         };
-        let keys = self.keys(draft, chosen);
-        let costs: Vec<Option<Cost>> = keys.into_iter().map(|key| key.map(of_step)).collect();
+        let costs: Vec<Option<Cost>> = keys.iter().map(|key| key.map(of_step)).collect();
         total(&costs)
     }
 

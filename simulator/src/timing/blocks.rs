@@ -206,8 +206,6 @@ fn measure_block(walk: &BlockWalk, nonzeros: &Nonzeros, channel: u32, format: Fo
 pub struct WeightSizes {
     /// By group: first channel, and blocks by (channel, residue).
     pub groups: Vec<(u32, Vec<Block>)>,
-    /// Encoded bytes by group.
-    pub bytes: Vec<u64>,
     /// Non-zero weights by (input channel of the view, tap r-major), over all output channels.
     nonzeros: Vec<u32>,
 }
@@ -244,7 +242,6 @@ impl WeightSizes {
             .collect();
         Self {
             groups,
-            bytes: blocks.group_bytes.clone(),
             nonzeros: by_tap(array, inputs, weights),
         }
     }

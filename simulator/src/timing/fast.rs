@@ -139,12 +139,8 @@ pub fn count(
                     let from = ((span.begin - first) * residues) as usize;
                     &all[from..from + (span.len() * residues) as usize]
                 };
-                counters.dram_weight_bytes += if blocks.len() == all.len() {
-                    weights.bytes[index]
-                } else {
-                    let bytes = |block: &Block| format.block_bytes(block.elements.into());
-                    blocks.iter().map(bytes).sum()
-                };
+                let bytes = |block: &Block| format.block_bytes(block.elements.into());
+                counters.dram_weight_bytes += blocks.iter().map(bytes).sum::<u64>();
                 of_group.fill(0);
                 let begin = (span.begin * residues) as usize;
                 let (mut all_steps, mut pairs, mut nonzero) = (0, 0, 0);

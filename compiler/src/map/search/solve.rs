@@ -111,7 +111,8 @@ impl Problem<'_> {
             if selection.stream(&draft.residency) {
                 continue;
             }
-            let costs = self.search.predict_known(&draft, &chosen, known);
+            let keys = self.search.keys(&draft, &chosen);
+            let costs = self.search.predict_known(&draft, &keys, known);
             let slower = self.slower(&draft, &costs);
             if slower.is_empty() {
                 return Some((chosen, selection.places));
@@ -126,7 +127,8 @@ impl Problem<'_> {
     fn as_the_paper(&self, known: &mut Known) -> Option<(Chosen, Vec<Place>)> {
         let chosen = vec![None; self.choices.len()];
         let draft = self.compose(&chosen);
-        let costs = self.search.predict_known(&draft, &chosen, known);
+        let keys = self.search.keys(&draft, &chosen);
+        let costs = self.search.predict_known(&draft, &keys, known);
         let places = draft.residency.homes.iter().map(|home| match home {
             Some(_) => Place::Resident,
             None => Place::Streamed,
@@ -165,7 +167,8 @@ impl Problem<'_> {
     ) -> (Chosen, Draft, Vec<Option<Cost>>) {
         let objective = self.search.objective;
         let mut draft = self.compose(&chosen);
-        let mut costs = self.search.predict_known(&draft, &chosen, known);
+        let keys = self.search.keys(&draft, &chosen);
+        let mut costs = self.search.predict_known(&draft, &keys, known);
         let mut best = objective.score(&total(&costs));
         let sweeps = if chosen.len() <= MOST_SWEPT {
             SWEEPS
@@ -189,11 +192,12 @@ impl Problem<'_> {
                     let mut trial = chosen.clone();
                     trial[tensor] = option;
                     let trial_draft = self.compose(&trial);
-                    let least = self.search.least(&trial_draft, &trial, known);
+                    let keys = self.search.keys(&trial_draft, &trial);
+                    let least = self.search.least(&trial_draft, &keys, known);
                     if objective.score(&least) >= best {
                         continue;
                     }
-                    let trial_costs = self.search.predict_known(&trial_draft, &trial, known);
+                    let trial_costs = self.search.predict_known(&trial_draft, &keys, known);
                     let score = objective.score(&total(&trial_costs));
                     if score < best && self.slower(&trial_draft, &trial_costs).is_empty() {
                         (chosen, draft, costs, best) = (trial, trial_draft, trial_costs, score);
@@ -229,7 +233,7 @@ impl Problem<'_> {
         }
         let mut trial = draft.clone();
         trial.residency = residency;
-        let trial_costs = search.predict_known(&trial, chosen, known);
+        let trial_costs = search.predict_known(&trial, &search.keys(&trial, chosen), known);
         let score = |costs: &[Option<Cost>]| search.objective.score(&total(costs));
         if score(&trial_costs) < score(&costs) && self.slower(&trial, &trial_costs).is_empty() {
             (trial, trial_costs)
