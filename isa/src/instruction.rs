@@ -17,7 +17,8 @@
 //! ```
 //!
 //! Round `r` of a range accumulates into half `(half + r - first) % 2`; the array fills one half while the PPU
-//! drains the other.
+//! drains the other, in every PE group by itself. An `lda` brings channel after channel, and a `mac` waits for those that
+//! it is about to multiply, not for the whole load.
 
 use crate::ids::{LayerId, RegionId, SegmentId};
 use crate::plane::Span;
@@ -39,7 +40,7 @@ macro_rules! for_each_instruction {
                 /// The layer.
                 layer: Layer,
             }
-            /// Load activations from DRAM into an activation RAM, compressed.
+            /// Load activations from DRAM into an activation RAM, compressed; a `mac` goes on with the channels that are there.
             0x02 lda Lda {
                 /// DRAM region that holds (at least) the tiles loaded.
                 from: Region,

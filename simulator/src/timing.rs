@@ -18,7 +18,9 @@ mod weights;
 mod work;
 
 pub use weights::WeightStream;
-pub use work::{Drain, LayerWork, Multiply, Place, Process, Task, Transfer};
+pub use work::{
+    Drain, LayerWork, Load, LoadedColumn, Multiply, Place, Process, RoundDrain, Store, Task,
+};
 
 use crate::schema::described;
 use scnn_isa::machine::Machine;

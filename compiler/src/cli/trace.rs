@@ -22,12 +22,13 @@ const SLICES_PER_LAYER: u64 = 20_000;
 /// Points of a counter in a layer, at most.
 const POINTS: usize = 256;
 
-/// Numbers of the tracks; weight streams and PEs follow from the last two.
+/// Numbers of the tracks; weight streams, PPUs of PE groups and PEs follow from the last three.
 const LAYERS: usize = 1;
 const MOVER: usize = 2;
 const PPUS: usize = 3;
 const ARRAY: usize = 4;
 const STREAMS: usize = 100;
+const GROUP_PPUS: usize = 5_000;
 const PES: usize = 10_000;
 
 /// Writes a trace.
@@ -223,9 +224,11 @@ impl Observer for Trace<'_> {
                     self.slice(track, &format!("round {round}"), span, &args);
                 }
             }
-            Work::Drain { ordinal } => {
+            Work::Drain { group, ordinal } => {
                 if shown(ordinal as u64) {
-                    self.slice(PPUS, word.mnemonic(), span, &args);
+                    let track = GROUP_PPUS + group;
+                    self.name_track(track, &format!("PPUs of PE group {group}"));
+                    self.slice(track, word.mnemonic(), span, &args);
                 }
             }
             Work::Multiply => self.slice(ARRAY, word.mnemonic(), span, &args),

@@ -24,7 +24,7 @@ mod timeline;
 
 pub use excerpt::Depth;
 
-use super::contents::{Contents, TileContents};
+use super::contents::{Contents, TileContents, excess};
 use super::occupancy::Occupancy;
 use super::weights::BlockSizes;
 use crate::quantise::IntLayer;
@@ -69,8 +69,10 @@ pub struct Traffic {
     pub stored_bytes: u64,
     /// Bytes of the residual operand from DRAM.
     pub operand_bytes: u64,
-    /// Bytes of a tile that exceed its place and are read in every round.
+    /// Bytes of a source in a RAM that exceed its place and are read in every round.
     pub spilled_bytes: u64,
+    /// Elements of a PE into which the tiles of a source are loaded, if one exceeds it; what does is read in every round.
+    pub tile_room: Option<u64>,
 }
 
 /// Where the non-zeros of a layer are, which decides the banks that its products meet.
@@ -192,17 +194,31 @@ impl Candidate<'_> {
         (self.dram_cycles(bytes).max(fullest), bytes)
     }
 
-    /// Bytes of the tile of a pass, and vectors of the fullest PE, as far as they are written.
+    /// Bytes of the tile of a pass, and vectors of the fullest PE, as far as they are written and have a place.
     fn loaded(&self, pass: Pass) -> (u64, u64) {
         let tile = self.tile(pass);
-        let unwritten = self.traffic.unwritten_bytes;
-        if unwritten == 0 {
+        let (unwritten, exceeds) = (self.traffic.unwritten_bytes, self.exceeds(pass));
+        if unwritten == 0 && exceeds == 0 {
             return (tile.bytes, tile.fullest);
         }
         let all: u64 = self.contents.tiles.iter().map(|tile| tile.bytes).sum();
-        let share = 1.0 - unwritten as f64 / all.max(1) as f64;
+        let written = 1.0 - unwritten as f64 / all.max(1) as f64;
+        let bytes = (tile.bytes as f64 * written - exceeds as f64).max(0.0);
+        let share = bytes / tile.bytes.max(1) as f64;
         let part = |of: u64| (of as f64 * share).round() as u64;
         (part(tile.bytes), part(tile.fullest))
+    }
+
+    /// Bytes of the tile of a pass that have no place where it is loaded.
+    fn exceeds(&self, pass: Pass) -> u64 {
+        let exceeds = |room| excess(&self.tile(pass).held, room);
+        let elements = self.traffic.tile_room.map_or(0, exceeds);
+        elements * u64::from(self.machine.activation_format().element_bits()) / 8
+    }
+
+    /// Bytes of the source that are read in every round of a pass, as they have no place.
+    fn spilled(&self, pass: Pass) -> u64 {
+        self.traffic.spilled_bytes + self.exceeds(pass)
     }
 
     fn dram_cycles(&self, bytes: u64) -> u64 {

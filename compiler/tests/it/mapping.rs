@@ -380,8 +380,7 @@ proptest! {
         }
     }
 
-    /// Loads, tiles and results of a layer of the PPU alone take turns in DRAM. What spills is taken as that of the tile
-    /// that spills most.
+    /// Loads, tiles and results of a layer of the PPU alone take turns in DRAM.
     #[test]
     fn a_pooling_layer_alone_takes_the_cycles_that_are_predicted(
         (n, c, h, w) in (1u32..9, 1u32..30, 4u32..40, 4u32..40), multicast in any::<bool>(), small in any::<bool>(),

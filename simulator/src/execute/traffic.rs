@@ -4,7 +4,7 @@
 use super::state::State;
 use crate::timing::blocks::ActivationBlocks;
 use crate::timing::nonzeros::Nonzeros;
-use crate::timing::{Place, Task, Transfer};
+use crate::timing::{Load, LoadedColumn, Place, Store, Task};
 use scnn_isa::ids::{RegionId, TensorId};
 use scnn_isa::layer::{Layer, Pass};
 use scnn_isa::machine::Machine;
@@ -52,16 +52,51 @@ impl State<'_> {
     }
 
     pub(super) fn load(&mut self, to: RegionId) {
-        // What exceeds the region is in DRAM already.
-        let (bytes, vectors, _) = self.write_region(to);
+        self.write_region(to);
+        let columns = self.loaded_columns(to);
+        let bytes: u64 = columns.iter().map(|loaded| loaded.bytes).sum();
         if let Some(counters) = self.counters() {
             counters.dram_read_bytes += bytes;
         }
-        self.push(Task::Load(Transfer {
+        self.push(Task::Load(Load {
             place: Place::of(self.program.region(to)),
-            bytes,
-            vectors,
+            columns,
         }));
+    }
+
+    /// What a region takes of each column, over all its tiles, until it is full. What exceeds it stays in DRAM.
+    fn loaded_columns(&mut self, id: RegionId) -> Vec<LoadedColumn> {
+        let region = self.program.region(id);
+        let tensor = self.program.tensor(region.tensor);
+        let channels = Span::new(0, tensor.channels());
+        let (width, format) = (
+            u64::from(self.machine.pe.activations_per_vector),
+            self.machine.activation_format(),
+        );
+        let tiles: Vec<Arc<ActivationBlocks>> = region
+            .tiles
+            .iter()
+            .map(|tile| self.blocks(region.tensor, tile, channels))
+            .collect();
+        let mut room = vec![region.size; self.machine.pe_count() as usize];
+        let mut vectors = vec![0; room.len()];
+        let mut loaded = |column: u32| {
+            let mut bytes = 0;
+            for blocks in &tiles {
+                for pe in 0..blocks.pes.count() {
+                    let (room, vectors) = (&mut room[pe as usize], &mut vectors[pe as usize]);
+                    let block = blocks.of_pe(pe)[column as usize];
+                    let elements = u64::from(block.elements).min(*room);
+                    *room -= elements;
+                    *vectors += elements.div_ceil(width);
+                    bytes += format.block_bytes(elements);
+                }
+            }
+            let vectors = vectors.iter().copied().max().unwrap_or(0);
+            LoadedColumn { bytes, vectors }
+        };
+        let columns = channels.len() * tensor.layout.residues.count();
+        (0..columns).map(&mut loaded).collect()
     }
 
     pub(super) fn store(&mut self, from: RegionId) {
@@ -81,30 +116,23 @@ impl State<'_> {
             counters.dram_write_bytes += bytes;
             counters.iaram_reads += all;
         }
-        self.push(Task::Store(Transfer {
-            place: Place::of(region),
+        self.push(Task::Store(Store {
             bytes,
             vectors: vectors.into_iter().max().unwrap_or(0),
         }));
     }
 
-    /// Counts writing the present content of a RAM region, in vectors. Returns encoded bytes, the vectors of the PE
-    /// that holds most, and the bytes that newly exceed the region.
-    pub(super) fn write_region(&mut self, id: RegionId) -> (u64, u64, u64) {
+    /// Counts writing the present content of a RAM region, in vectors. Returns the bytes that newly exceed it.
+    pub(super) fn write_region(&mut self, id: RegionId) -> u64 {
         let region = self.program.region(id);
         let channels = Span::new(0, self.program.tensor(region.tensor).channels());
         let replicas = u64::from(self.program.tensor(region.tensor).layout.groups.count());
-        let (width, format) = (
-            self.machine.pe.activations_per_vector,
-            self.machine.activation_format(),
-        );
-        let (mut bytes, mut vectors, mut held, mut per_pe) = (0, 0, Vec::new(), Vec::new());
+        let width = self.machine.pe.activations_per_vector;
+        let (mut vectors, mut held) = (0, Vec::new());
         for tile in region.tiles.iter() {
             let blocks = self.blocks(region.tensor, tile, channels);
-            bytes += blocks.bytes(format);
             vectors += blocks.vectors(width);
             add_by_pe(&mut held, &blocks.elements_per_pe());
-            add_by_pe(&mut per_pe, &blocks.vectors_per_pe(width));
         }
         let excess: Vec<u64> = held
             .iter()
@@ -125,8 +153,7 @@ impl State<'_> {
             counters.oaram_writes += vectors * replicas;
         }
         // Replicas are alike: DRAM keeps one copy, which all PE groups read together.
-        let spilled = element_bytes(self.machine, new);
-        (bytes, per_pe.into_iter().max().unwrap_or(0), spilled)
+        element_bytes(self.machine, new)
     }
 
     /// Counts reading what of a region had spilled, `times` times; the bytes of one time.
@@ -158,7 +185,7 @@ impl State<'_> {
             }
             bytes
         } else {
-            let (.., spilled) = self.write_region(to);
+            let spilled = self.write_region(to);
             if let Some(counters) = self.counters() {
                 counters.dram_spill_bytes += spilled;
             }

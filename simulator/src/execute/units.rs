@@ -3,7 +3,7 @@
 use super::SimulateError;
 use super::state::State;
 use crate::timing::blocks::WeightSizes;
-use crate::timing::{Drain, Multiply, Place, Process, Task, fast};
+use crate::timing::{Drain, Multiply, Place, Process, RoundDrain, Task, fast};
 use scnn_isa::halo::Exchange;
 use scnn_isa::ids::RegionId;
 use scnn_isa::plane::Span;
@@ -100,22 +100,20 @@ impl State<'_> {
             &self.program.tensor(layer.source.tensor).layout.tiles[pass.source_tile as usize];
         let exchange = Exchange::of(array, tile, layer.inner_rect(pass.output));
         let ppu = &self.machine.ppu;
+        let drain = |round: u32, group: u32| {
+            let channels = u64::from(array.channel_group(round, group).len());
+            let link = exchange.busiest_link * channels;
+            let owned = exchange.most_owned * channels;
+            RoundDrain {
+                cycles: link.div_ceil(u64::from(ppu.halo_sums_per_cycle))
+                    + owned.div_ceil(u64::from(ppu.lanes)),
+                outputs: channels * pass.output.positions(),
+            }
+        };
         let groups = 0..array.pe_groups.count();
-        let (mut cycles, mut outputs) = (Vec::new(), Vec::new());
-        for round in rounds.iter() {
-            let channels = groups
-                .clone()
-                .map(|g| u64::from(array.channel_group(round, g).len()));
-            let most = channels.clone().max().unwrap_or(0);
-            cycles.push(
-                (exchange.busiest_link * most).div_ceil(u64::from(ppu.halo_sums_per_cycle))
-                    + (exchange.most_owned * most).div_ceil(u64::from(ppu.lanes)),
-            );
-            outputs.push(channels.sum::<u64>() * pass.output.positions());
-        }
+        let of_round = |round| groups.clone().map(|group| drain(round, group)).collect();
         self.push(Task::Drain(Drain {
-            cycles,
-            outputs,
+            rounds: rounds.iter().map(of_round).collect(),
             operand_bytes,
         }));
         Ok(())

@@ -3,7 +3,7 @@
 //! The rules, all times in cycles from the layer's begin:
 //!
 //! - **DRAM** has two queues, each first come, first served: weights, and what moves in bulk (loads and stores, spilled
-//!   elements, operands, results; at the same time in this order). Weights come first: a bulk transfer has the rate
+//!   elements, operands, results; at the same time in this order, and for lower PE groups first). Weights come first: a bulk transfer has the rate
 //!   that they leave over, also when it is under way.
 //! - **Weights.** Each PE group has a stream of weight blocks, over all rounds and passes of the layer, in parts of at
 //!   most a full FIFO. A part is requested when the one before it has been and every PE of the group that has a tile
@@ -11,20 +11,24 @@
 //!   The bus carries requested parts one after the other, a fixed number of vectors a cycle in all; parts of several
 //!   groups share a cycle. A part is there when the bus and DRAM have carried it. A block without weights costs no
 //!   cycle. The room of a part is free when every PE of the group has finished it.
-//! - **PEs** run the parts in order, each as a whole once it has arrived: for every activation vector of the part's
-//!   channel all its weight vectors, one step a cycle unless a bank queue is full (`timing::queues`). Queues empty
-//!   while a PE waits. A PE without activations for a part finishes it on arrival.
-//! - **Rounds.** A PE begins a round when the half that it fills has been drained (the round before the last), with
-//!   drift `group` also not before all PEs have finished the round before, and when the source tile is loaded. What
-//!   of the source had spilled is read again in each round, requested when the first PE begins it, and no PE finishes
-//!   the round before it has arrived.
-//! - **Drains** run one after the other. The drain of a round begins when the last product of the round has left its
-//!   queue in every PE; it takes the cycles of the busiest halo link and then those of the PE with most outputs, and
-//!   not less than its residual operand takes from DRAM. Its results go to DRAM, if that is where they go, when it
-//!   has ended.
+//! - **PEs** run the parts in order, each as a whole once it has arrived and the activations of its column, that is
+//!   (channel, residue), are loaded: for every activation vector of the column all weight vectors of the part, one step
+//!   a cycle unless a bank queue is full (`timing::queues`). Queues empty while a PE waits. A PE without activations for
+//!   a part finishes it when it could have begun. The part of a round without weights waits for the first column of the
+//!   `mac`.
+//! - **Rounds.** A PE begins a round when the half that it fills has been drained (its group's round before the last),
+//!   with drift `group` also not before all PEs of the array have finished the round before. What of the source had spilled is read
+//!   again in each round, requested when the first PE begins it, and no PE finishes the round before it has arrived.
+//! - **Drains** of a PE group run one after the other, and beside those of other groups, with which they exchange
+//!   nothing. The drain of a round begins when the last product of the round has left its queue in every PE of the group;
+//!   it takes the cycles of the busiest halo link and then those of the PE with most outputs, and not less than its
+//!   residual operand takes from DRAM. Its results go to DRAM, if that is where they go, when it has ended.
 //! - **The mover** executes `lda` and `sta` in order. A load begins when no earlier instruction reads the region any
 //!   more, a store when the drains before it have ended; each takes as long as DRAM, and at least a cycle for every
-//!   vector of the fullest PE.
+//!   vector of the fullest PE. A load brings column after column, of all tiles of the region, until the region is full;
+//!   what exceeds it stays in DRAM. A column is there when DRAM has carried it and those before it, and as many cycles
+//!   have passed as the PE that has most vectors of them holds. All columns have the place of the load in DRAM's queue.
+//!   The PPUs wait for the whole load.
 //! - The layer ends when every unit is idle.
 //!
 //! Waiting is divided by what is waited for, in this order: for other PEs, for PPUs and links, for activations
@@ -35,8 +39,8 @@ mod stream;
 mod units;
 
 use self::pes::{Pes, Run};
-use self::stream::{Arrived, Source, Stream};
-use self::units::Units;
+use self::stream::{Arrived, PartBounds, Source, Stream};
+use self::units::{Units, load_before};
 use super::addresses::{AccumulatorTile, BankOf};
 use super::dram::Dram;
 use super::table::{Table, TapAddresses};
@@ -59,22 +63,33 @@ pub fn time_watched<W: Watcher>(machine: &Machine, work: &LayerWork, watcher: &m
 }
 
 /// How far a round is.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Progress {
     /// PE groups that have not finished it.
     running: u32,
     /// When the first PE began and the last one finished.
     begun: Option<u64>,
     finished: u64,
-    /// When the last product left its queue.
-    retired: u64,
+    /// By PE group, once it has finished it.
+    groups: Vec<Option<Finished>>,
     /// When what had spilled has arrived.
     spill: Option<u64>,
+}
+
+/// When a PE group finished a round.
+#[derive(Clone, Copy)]
+struct Finished {
+    /// When its last PE did.
+    at: u64,
+    /// When the last product left its queue.
+    retired: u64,
 }
 
 /// How far a `mac` is.
 #[derive(Default)]
 struct MacProgress {
+    /// The load that brings its source, if one does.
+    load: Option<usize>,
     /// Rounds of PE groups that have not ended.
     running: u32,
     begun: Option<u64>,
@@ -146,6 +161,11 @@ impl<'a, W: Watcher> Engine<'a, W> {
         for round in &rounds {
             macs[round.task].running += groups;
         }
+        for (task, mac) in macs.iter_mut().enumerate() {
+            if let Task::Multiply(multiply) = &work.tasks[task] {
+                mac.load = load_before(&work.tasks, task, &multiply.from);
+            }
+        }
         let streams: Vec<Stream> = array.map_or_else(Vec::new, |array| {
             let pes = work.source_layout.tiles[0].pes();
             (0..groups)
@@ -163,7 +183,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
             running: groups,
             begun: None,
             finished: 0,
-            retired: 0,
+            groups: vec![None; groups as usize],
             spill: None,
         };
         Self {
@@ -179,7 +199,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
             pes: Pes::new(machine),
             begun: vec![0; machine.pe_count() as usize],
             asked: vec![0; streams.len()],
-            units: Units::new(work, &rounds),
+            units: Units::new(work, groups as usize, &rounds),
             latest: 0,
             waits: Slots::default(),
             source,
@@ -256,7 +276,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
             for stream in 0..self.streams.len() {
                 changed |= self.run_parts(stream);
             }
-            while self.advance_mover() || self.advance_ppu() {
+            while self.advance_mover() || self.advance_ppus() {
                 changed = true;
             }
             if !changed {
@@ -274,12 +294,13 @@ impl<'a, W: Watcher> Engine<'a, W> {
             return false;
         };
         let (item, first, last, bytes) = (part.item, part.first, part.last, part.bytes);
+        let loaded = self.loaded(item, part.column);
         self.bus = self.bus.max(ready * self.bus_width) + part.vectors;
         let by_bus = self.bus.div_ceil(self.bus_width);
         let served = self.dram.weights(ready, bytes);
         let arrival = by_bus.max(served);
         let stream = &mut self.streams[index];
-        let runs = stream.deliver(ready, by_bus, arrival);
+        let runs = stream.deliver(ready, by_bus, arrival, loaded.is_some());
         if runs.is_none() {
             stream.look_ahead(source, &self.rounds);
         }
@@ -299,12 +320,12 @@ impl<'a, W: Watcher> Engine<'a, W> {
                 });
             }
         }
-        match runs {
-            None => self.run_parts(index),
-            Some(arrived) => {
-                self.run_part(index, &arrived);
+        match (runs, loaded) {
+            (Some(arrived), Some(loaded)) => {
+                self.run_part(index, &arrived, loaded);
                 last && self.run_parts(index)
             }
+            _ => self.run_parts(index),
         }
     }
 
@@ -320,8 +341,18 @@ impl<'a, W: Watcher> Engine<'a, W> {
         }
     }
 
-    /// Times before which no PE begins an item: for other PEs, for the PPUs, for the source; none if not known yet.
-    fn bounds(&self, number: usize) -> Option<[u64; 3]> {
+    /// When the activations of a column of an item were loaded; none if not known yet.
+    fn loaded(&self, item: usize, column: u32) -> Option<u64> {
+        let round = &self.rounds[item];
+        let (Some(load), Some(source)) = (self.macs[round.task].load, &self.source) else {
+            return Some(0);
+        };
+        let first = self.work.layer.source.channels.begin + round.multiply.channels.begin;
+        self.units.loaded(load, first * source.residues + column)
+    }
+
+    /// Times before which no PE of a group begins an item: for other PEs, for the PPUs; none if not known yet.
+    fn bounds(&self, group: usize, number: usize) -> Option<[u64; 2]> {
         let round = &self.rounds[number];
         let mut barrier = 0;
         if self.machine.sync.drift == Drift::Group
@@ -335,24 +366,19 @@ impl<'a, W: Watcher> Engine<'a, W> {
         }
         let mut drain = 0;
         if let (true, Some(before)) = (round.multiply.opens, round.ordinal.checked_sub(2)) {
-            drain = self.units.drained(before)?;
-            let finished = self.items[self.units.closing(before)].finished;
-            barrier = barrier.max(finished);
+            drain = self.units.drained(before, group)?;
+            let finished = self.items[self.units.closing(before)].groups[group]?;
+            barrier = barrier.max(finished.at);
         }
-        // What had spilled ends an item for the whole group, also for PEs that had no tile there.
-        let before = number
-            .checked_sub(1)
-            .and_then(|before| self.items[before].spill);
-        let load = self.loaded(round.task, &round.multiply.from)?;
-        Some([barrier, drain, load.max(before.unwrap_or(0))])
+        Some([barrier, drain])
     }
 
     /// Runs what it can of a stream; whether a round began or ended, for which others may wait.
     fn run_parts(&mut self, index: usize) -> bool {
         let mut milestone = false;
         loop {
-            if let Some((item, there)) = self.streams[index].ending {
-                if !self.end_round(index, item, there) {
+            if let Some((item, bounds)) = self.streams[index].ending {
+                if !self.end_round(index, item, bounds) {
                     return milestone;
                 }
                 milestone = true;
@@ -361,28 +387,34 @@ impl<'a, W: Watcher> Engine<'a, W> {
             let Some(arrived) = self.streams[index].arrived.front() else {
                 return milestone;
             };
-            if arrived.part.first {
-                let Some(bounds) = self.bounds(arrived.part.item) else {
+            let (item, first) = (arrived.part.item, arrived.part.first);
+            let Some(loaded) = self.loaded(item, arrived.part.column) else {
+                return milestone;
+            };
+            if first {
+                let part = arrived.bounds(loaded);
+                let Some(others) = self.bounds(index, item) else {
                     return milestone;
                 };
                 milestone = true;
-                self.begin_round(index, bounds);
+                self.begin_round(index, item, others, part);
             }
             if let Some(arrived) = self.streams[index].arrived.pop_front() {
-                self.run_part(index, &arrived);
+                self.run_part(index, &arrived, loaded);
             }
         }
     }
 
-    /// Runs the oldest part that has not run.
-    fn run_part(&mut self, index: usize, arrived: &Arrived) {
+    /// Runs the oldest part that has not run, whose activations were loaded at cycle `loaded`.
+    fn run_part(&mut self, index: usize, arrived: &Arrived, loaded: u64) {
         let stream = &mut self.streams[index];
         let Some(source) = &self.source else {
             return;
         };
         let part = &arrived.part;
         let round = &self.rounds[part.item];
-        let mut latest = stream.busiest.max(arrived.at);
+        let bounds = arrived.bounds(loaded);
+        let mut latest = stream.busiest.max(bounds.all());
         if let (Some(pass), false) = (&self.macs[round.task].pass, part.elements.is_empty()) {
             let blocks = pass.vectors.blocks(part.column);
             if !blocks.is_empty() {
@@ -390,7 +422,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
                 self.table
                     .begin(elements, source.width as usize, &pass.addresses);
                 let run = Run {
-                    arrived,
+                    bounds,
                     pes: &stream.pes,
                     vectors: &pass.vectors,
                     blocks,
@@ -405,17 +437,18 @@ impl<'a, W: Watcher> Engine<'a, W> {
         stream.has_run(latest);
         stream.look_ahead(source, &self.rounds);
         if part.last {
-            stream.ending = Some((part.item, [arrived.by_bus, arrived.at]));
+            stream.ending = Some((part.item, bounds));
         }
     }
 
     /// A PE group begins a round, all PEs that have a tile; later parts concern those that have something to multiply.
-    fn begin_round(&mut self, index: usize, [barrier, drain, load]: [u64; 3]) {
-        let Some(arrived) = self.streams[index].arrived.front() else {
-            return;
-        };
-        let (number, by_bus, arrival) = (arrived.part.item, arrived.by_bus, arrived.at);
+    fn begin_round(&mut self, index: usize, number: usize, others: [u64; 2], mut part: PartBounds) {
         self.prepare(number);
+        // What had spilled ends an item for the whole group, also for PEs that had no tile there.
+        let before = number
+            .checked_sub(1)
+            .and_then(|before| self.items[before].spill);
+        part.loaded = part.loaded.max(before.unwrap_or(0));
         let stream = &mut self.streams[index];
         let Some(pass) = &self.macs[self.rounds[number].task].pass else {
             return;
@@ -423,8 +456,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
         let mut earliest = None;
         for &pe in &pass.with_tile {
             let pe = stream.pes[pe];
-            let bounds = [barrier, drain, load, by_bus, arrival];
-            let begin = self.pes.wait(pe, bounds, &mut self.waits);
+            let begin = self.pes.wait(pe, others, part, &mut self.waits);
             stream.busiest = stream.busiest.max(begin);
             earliest = Some(earliest.map_or(begin, |earliest: u64| earliest.min(begin)));
             if W::WATCHES {
@@ -432,7 +464,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
                 self.pes.busy[pe] = [0; 2];
             }
         }
-        let begun = earliest.unwrap_or(arrival);
+        let begun = earliest.unwrap_or(part.arrived);
         let mac = &mut self.macs[self.rounds[number].task];
         mac.begun = Some(mac.begun.map_or(begun, |other| other.min(begun)));
         // What had spilled is read again, as soon as the first group begins.
@@ -445,22 +477,21 @@ impl<'a, W: Watcher> Engine<'a, W> {
         }
     }
 
-    /// Ends a round for a PE group, once what had spilled is there; `there` is when its last part was, by the bus
-    /// alone and with DRAM.
-    fn end_round(&mut self, index: usize, number: usize, [by_bus, arrival]: [u64; 2]) -> bool {
+    /// Ends a round for a PE group, once what had spilled is there; `part` is what bounded its last part.
+    fn end_round(&mut self, index: usize, number: usize, mut part: PartBounds) -> bool {
         let round = &self.rounds[number];
         let spill = match (round.multiply.spilled_bytes, self.items[number].spill) {
             (0, _) => 0,
             (_, Some(arrived)) => arrived,
             (_, None) => return false,
         };
+        part.arrived = part.arrived.max(spill);
         let stream = &mut self.streams[index];
         let mac = &mut self.macs[round.task];
         let (mut finished, mut retired) = (0, 0);
         for &pe in mac.pass.iter().flat_map(|pass| &pass.with_tile) {
             let pe = stream.pes[pe];
-            let bounds = [0, 0, 0, by_bus, arrival.max(spill)];
-            let finish = self.pes.wait(pe, bounds, &mut self.waits);
+            let finish = self.pes.wait(pe, [0; 2], part, &mut self.waits);
             finished = finished.max(finish);
             retired = retired.max(self.pes.retired(pe));
             if W::WATCHES {
@@ -482,7 +513,10 @@ impl<'a, W: Watcher> Engine<'a, W> {
         stream.busiest = stream.busiest.max(finished);
         let item = &mut self.items[number];
         item.finished = item.finished.max(finished);
-        item.retired = item.retired.max(retired);
+        item.groups[index] = Some(Finished {
+            at: finished,
+            retired,
+        });
         item.running -= 1;
         self.latest = self.latest.max(item.finished);
         mac.finished = mac.finished.max(finished);
@@ -552,8 +586,13 @@ impl<'a, W: Watcher> Engine<'a, W> {
             if self.work.has_tile[pe] {
                 let at = finish.max(first.min(cycles));
                 self.waits.dram += at - finish;
-                let bounds = [last_pe, self.units.ppu_free(), cycles, 0, 0];
-                pes::wait(&mut self.waits, at, bounds);
+                let others = [last_pe, self.units.ppus_free()];
+                let end = PartBounds {
+                    loaded: cycles,
+                    by_bus: 0,
+                    arrived: 0,
+                };
+                pes::wait(&mut self.waits, at, others, end);
             } else {
                 no_tile += cycles;
             }

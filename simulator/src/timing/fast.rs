@@ -2,10 +2,10 @@
 //!
 //! In round r, PE p takes `steps(p, r)` cycles: over all blocks, activation vectors times weight vectors. With drift
 //! `group`, every round ends with a barrier. With drift `fifo`, a PE goes on to the next round at once, but a round
-//! can begin only when all PEs have finished the round before the last, whose accumulator half it fills:
+//! can begin only when all PEs of its group have finished the round before the last, whose accumulator half it fills:
 //!
 //! ```text
-//! finish(p, r) = max(finish(p, r - 1), max over q of finish(q, r - 2)) + steps(p, r)
+//! finish(p, r) = max(finish(p, r - 1), max over q of the group of finish(q, r - 2)) + steps(p, r)
 //! ```
 //!
 //! FIFO capacity, bank conflicts, drains and DRAM can only add to this, so it is a lower bound of the exact time.
@@ -16,12 +16,14 @@ use super::{Slots, Timed};
 use crate::counters::Counters;
 use rayon::prelude::*;
 use scnn_isa::layer::ArrayStage;
+use scnn_isa::layout::Grid;
 use scnn_isa::machine::{Drift, Machine};
 use scnn_isa::plane::Span;
 
 /// Counts the cycles of a layer.
 pub fn time(machine: &Machine, work: &LayerWork) -> Timed {
-    let mut line = TimeLine::new(machine);
+    let groups = work.layer.array.as_ref().map(|array| array.pe_groups);
+    let mut line = TimeLine::new(machine, groups.unwrap_or(Grid::ONE));
     let mut steps = 0;
     for round in rounds(&work.tasks) {
         let multiply = round.multiply;
@@ -51,35 +53,47 @@ struct TimeLine {
     finish: Vec<u64>,
     /// When all have.
     last: u64,
-    /// When all PEs had finished each round, by ordinal.
-    rounds: Vec<u64>,
+    /// PE group of each PE.
+    groups: Vec<usize>,
+    /// When all PEs of each group had finished each round, by ordinal.
+    rounds: Vec<Vec<u64>>,
 }
 
 impl TimeLine {
-    fn new(machine: &Machine) -> Self {
+    fn new(machine: &Machine, groups: Grid) -> Self {
+        let array = &machine.array;
+        let (rows, cols) = (array.rows / groups.rows, array.cols / groups.cols);
+        let group = |pe: u32| pe / array.cols / rows * groups.cols + pe % array.cols / cols;
         Self {
             drift: machine.sync.drift,
             finish: vec![0; machine.pe_count() as usize],
             last: 0,
+            groups: (0..machine.pe_count())
+                .map(|pe| group(pe) as usize)
+                .collect(),
             rounds: Vec::new(),
         }
     }
 
     /// Adds (a range of the channels of) a round of `steps` by PE.
     fn round(&mut self, ordinal: usize, steps: &[u64]) {
-        let half = ordinal
-            .checked_sub(2)
-            .map_or(0, |before| self.rounds[before]);
-        let earliest = match self.drift {
-            Drift::Group => self.last,
-            Drift::Fifo => half,
-        };
-        for (finish, steps) in self.finish.iter_mut().zip(steps) {
+        let groups = self.groups.iter().max().map_or(0, |last| last + 1);
+        let rounds = self.rounds.len().max(ordinal + 1);
+        self.rounds.resize(rounds, vec![0; groups]);
+        let mut finished = vec![0; groups];
+        for ((finish, steps), &group) in self.finish.iter_mut().zip(steps).zip(&self.groups) {
+            let half = ordinal
+                .checked_sub(2)
+                .map_or(0, |before| self.rounds[before][group]);
+            let earliest = match self.drift {
+                Drift::Group => self.last,
+                Drift::Fifo => half,
+            };
             *finish = (*finish).max(earliest) + steps;
+            finished[group] = (*finish).max(finished[group]);
         }
-        self.last = self.finish.iter().copied().max().unwrap_or(0);
-        self.rounds.resize(self.rounds.len().max(ordinal + 1), 0);
-        self.rounds[ordinal] = self.last;
+        self.last = finished.iter().copied().max().unwrap_or(0);
+        self.rounds[ordinal] = finished;
     }
 
     fn cycles(&self) -> u64 {
@@ -201,13 +215,7 @@ pub fn count(
 }
 
 /// Index in the array of PE `pe` of PE group `group`.
-pub fn pe_index(
-    machine: &Machine,
-    group_pes: scnn_isa::layout::Grid,
-    pe_groups: scnn_isa::layout::Grid,
-    group: u32,
-    pe: u32,
-) -> usize {
+pub fn pe_index(machine: &Machine, group_pes: Grid, pe_groups: Grid, group: u32, pe: u32) -> usize {
     let row = group / pe_groups.cols * group_pes.rows + pe / group_pes.cols;
     let col = group % pe_groups.cols * group_pes.cols + pe % group_pes.cols;
     (row * machine.array.cols + col) as usize
@@ -225,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_barrier_costs_the_slowest_pe_of_every_round() {
-        let mut line = TimeLine::new(&machine(Drift::Group));
+        let mut line = TimeLine::new(&machine(Drift::Group), Grid::ONE);
         for (round, steps) in [[5, 1], [1, 5], [5, 1]].iter().enumerate() {
             line.round(round, steps);
         }
@@ -234,17 +242,23 @@ mod tests {
 
     #[test]
     fn a_pe_runs_ahead_by_one_round_and_no_further() {
-        let mut line = TimeLine::new(&machine(Drift::Fifo));
+        let mut line = TimeLine::new(&machine(Drift::Fifo), Grid::ONE);
         for (round, steps) in [[5, 1], [1, 5], [5, 1]].iter().enumerate() {
             line.round(round, steps);
         }
         // PE 0: 5, 6, max(6, 5) + 5 = 11. PE 1: 1, 6, 7.
         assert_eq!(line.cycles(), 11);
-        let mut line = TimeLine::new(&machine(Drift::Fifo));
+        let mut line = TimeLine::new(&machine(Drift::Fifo), Grid::ONE);
         for (round, steps) in [[9, 1], [1, 1], [1, 9]].iter().enumerate() {
             line.round(round, steps);
         }
         // PE 1 may not begin round 2 before PE 0 has finished round 0.
         assert_eq!(line.cycles(), 18);
+        let mut line = TimeLine::new(&machine(Drift::Fifo), Grid::new(1, 2));
+        for (round, steps) in [[9, 1], [1, 1], [1, 9]].iter().enumerate() {
+            line.round(round, steps);
+        }
+        // In another PE group it may.
+        assert_eq!(line.cycles(), 11);
     }
 }

@@ -36,8 +36,10 @@ pub enum Work {
     },
     /// All PEs at a `mac`.
     Multiply,
-    /// The PPUs at a round.
+    /// The PPUs of a PE group at a round.
     Drain {
+        /// The PE group.
+        group: usize,
         /// The round, counted over the layer.
         ordinal: usize,
     },

@@ -40,9 +40,9 @@ impl LayerWork<'_> {
 /// What one instruction asks of a unit.
 pub enum Task {
     /// `lda`: the DRAM mover fills a region.
-    Load(Transfer),
+    Load(Load),
     /// `sta`: the DRAM mover empties a region.
-    Store(Transfer),
+    Store(Store),
     /// `mac`: the array.
     Multiply(Multiply),
     /// `drn`: the PPUs.
@@ -75,13 +75,28 @@ impl Place {
     }
 }
 
-/// A transfer between DRAM and the activation RAMs.
-pub struct Transfer {
+/// A transfer from DRAM to the activation RAMs, column by column.
+pub struct Load {
     /// The RAM region.
     pub place: Place,
-    /// Bytes to or from DRAM.
+    /// By (channel, residue) of the tensor.
+    pub columns: Vec<LoadedColumn>,
+}
+
+/// What a load brings of a column: the blocks of a (channel, residue) for all PEs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadedColumn {
+    /// Bytes from DRAM.
     pub bytes: u64,
-    /// Most vectors that go into or out of the RAM of one PE, one in a cycle.
+    /// Most vectors that have gone into the RAM of one PE, one in a cycle, once this column is there too.
+    pub vectors: u64,
+}
+
+/// A transfer from the activation RAMs to DRAM.
+pub struct Store {
+    /// Bytes to DRAM.
+    pub bytes: u64,
+    /// Most vectors that come out of the RAM of one PE, one in a cycle.
     pub vectors: u64,
 }
 
@@ -109,12 +124,30 @@ pub struct Multiply {
 
 /// The drain of rounds of a pass.
 pub struct Drain {
-    /// By round: cycles of the PPUs and halo links.
-    pub cycles: Vec<u64>,
-    /// By round: outputs, by which the layer's bytes to DRAM are shared.
-    pub outputs: Vec<u64>,
+    /// By round, then PE group.
+    pub rounds: Vec<Vec<RoundDrain>>,
     /// Bytes of the residual operand that come from DRAM.
     pub operand_bytes: u64,
+}
+
+/// The drain of a round in one PE group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoundDrain {
+    /// Cycles of the PPUs and halo links.
+    pub cycles: u64,
+    /// Outputs, by which the layer's bytes to DRAM are shared.
+    pub outputs: u64,
+}
+
+impl Drain {
+    /// Outputs of all rounds and PE groups.
+    pub fn outputs(&self) -> u64 {
+        self.rounds
+            .iter()
+            .flatten()
+            .map(|drain| drain.outputs)
+            .sum()
+    }
 }
 
 /// A source tile through the PPUs alone.

@@ -26,23 +26,29 @@ pub struct Item {
     pub round: u32,
     channels: Span,
     pub spilled_bytes: u64,
-    /// Its drain; the halves of the accumulators alternate from one to the next.
+    /// Its drain in every PE group; the halves of the accumulators alternate from one to the next.
     pub drain: usize,
     /// Whether its channels are the first of its round.
     pub opens: bool,
 }
 
-/// What the PPU does with a round of a pass, once the item with its last channels has finished.
+/// What the PPUs do with a round of a pass, once the item with its last channels has finished.
 pub struct Drain {
     pub closing: usize,
+    /// By PE group.
+    pub groups: Vec<GroupDrain>,
+}
+
+#[derive(Clone, Copy)]
+pub struct GroupDrain {
     pub cycles: u64,
     pub result_bytes: u64,
 }
 
-/// A transfer between DRAM and the RAMs.
-pub struct Move {
+/// A piece of a transfer between DRAM and the RAMs.
+pub struct Piece {
     pub bytes: u64,
-    /// Of the fullest PE.
+    /// Of the fullest PE, with those of the pieces before.
     pub vectors: u64,
 }
 
@@ -55,8 +61,8 @@ pub struct Layer<'a> {
     input: &'a [i16],
     pub items: Vec<Item>,
     pub drains: Vec<Drain>,
-    /// Loads, one for each pass, and perhaps a store.
-    pub moves: Vec<Move>,
+    /// Loads, one for each pass, by (channel, residue), and perhaps a store, at once.
+    pub moves: Vec<Vec<Piece>>,
     pub loads: usize,
     sums: BTreeMap<[u32; 4], i32>,
     pub output: Vec<i16>,
@@ -90,6 +96,18 @@ fn elements_of_blocks(
             .collect()
     };
     (0..grid.count()).map(blocks_of).collect()
+}
+
+/// What of the elements of blocks, by PE, there is room for.
+fn cut(mut blocks: Vec<Vec<u64>>, size: u64) -> Vec<Vec<u64>> {
+    for pe in &mut blocks {
+        let mut room = size;
+        for elements in pe {
+            *elements = room.min(*elements);
+            room -= *elements;
+        }
+    }
+    blocks
 }
 
 /// The positions of a block in order.
@@ -135,8 +153,10 @@ impl<'a> Layer<'a> {
                 layer.source.channels.len(),
                 &|n, c, y, x| this.input(n, c, y, x),
             );
-            excesses.push(this.excess(&blocks, this.region(&format!("in.a{pass}"))));
-            let load = this.transfer(&blocks);
+            let region = this.region(&format!("in.a{pass}"));
+            excesses.push(this.excess(&blocks, region));
+            let columns = blocks[0].len();
+            let load = this.transfer(&cut(blocks, region.size), columns);
             this.moves.push(load);
         }
         for instruction in &program.code {
@@ -153,11 +173,16 @@ impl<'a> Layer<'a> {
             let opens = channels.begin == 0;
             if opens {
                 for round in rounds.iter() {
-                    this.drains.push(Drain {
-                        closing: 0,
-                        cycles: this.drain_cycles(pass, round),
+                    let groups = 0..this.array.pe_groups.count();
+                    let drain = |group| GroupDrain {
+                        cycles: this.drain_cycles(pass, round, group),
                         result_bytes: 0,
-                    });
+                    };
+                    let drain = Drain {
+                        closing: 0,
+                        groups: groups.map(drain).collect(),
+                    };
+                    this.drains.push(drain);
                 }
             }
             let first = this.drains.len() - rounds.len() as usize;
@@ -193,6 +218,10 @@ impl<'a> Layer<'a> {
         &self.source.tiles[self.described.passes[pass].source_tile as usize]
     }
 
+    pub fn residues(&self) -> u32 {
+        self.source.residues.count()
+    }
+
     pub fn group_pes(&self) -> u32 {
         self.tile(0).pes().count()
     }
@@ -208,18 +237,24 @@ impl<'a> Layer<'a> {
         self.input[(((n * channels + c) * height + y) * width + x) as usize]
     }
 
-    fn transfer(&self, blocks: &[Vec<u64>]) -> Move {
+    /// The transfer of blocks, the same number of every PE, in equal pieces.
+    fn transfer(&self, blocks: &[Vec<u64>], pieces: usize) -> Vec<Piece> {
         let format = self.machine.activation_format();
         let width = u64::from(self.machine.pe.activations_per_vector);
-        let vectors = |pe: &Vec<u64>| pe.iter().map(|elements| elements.div_ceil(width)).sum();
-        Move {
-            bytes: blocks
-                .iter()
-                .flatten()
-                .map(|&elements| format.block_bytes(elements))
-                .sum(),
-            vectors: blocks.iter().map(vectors).max().unwrap(),
-        }
+        let of_piece = blocks[0].len() / pieces;
+        let piece = |index: usize| {
+            let (begin, end) = (index * of_piece, (index + 1) * of_piece);
+            let here = blocks.iter().flat_map(|pe| &pe[begin..end]);
+            let so_far = blocks.iter().map(|pe| {
+                let vectors = pe[..end].iter().map(|elements| elements.div_ceil(width));
+                vectors.sum()
+            });
+            Piece {
+                bytes: here.map(|&elements| format.block_bytes(elements)).sum(),
+                vectors: so_far.max().unwrap(),
+            }
+        };
+        (0..pieces).map(piece).collect()
     }
 
     /// Bytes of what does not fit a region.
@@ -290,7 +325,7 @@ impl<'a> Layer<'a> {
                     }
                 }
                 if parts.is_empty() {
-                    parts.push(part(number, 0, 0, Vec::new(), carried));
+                    parts.push(part(number, item.channels.begin, 0, Vec::new(), carried));
                 }
                 parts.first_mut().unwrap().first = true;
                 parts.last_mut().unwrap().last = true;
@@ -387,8 +422,8 @@ impl<'a> Layer<'a> {
         steps
     }
 
-    /// Cycles of the drain of a round: the busiest link, then the PE that owns most outputs.
-    fn drain_cycles(&self, pass: usize, round: u32) -> u64 {
+    /// Cycles of the drain of a round in a PE group: the busiest link, then the PE that owns most outputs.
+    fn drain_cycles(&self, pass: usize, round: u32, group: u32) -> u64 {
         let (tile, inner) = (self.tile(pass), self.described.passes[pass].output);
         let owner = |output: u32, axis: &Axis, cuts: &[u32]| {
             let begins = |part: &u32| axis.project(cuts[*part as usize]) <= output;
@@ -430,11 +465,7 @@ impl<'a> Layer<'a> {
                 }
             }
         }
-        let groups = 0..self.array.pe_groups.count();
-        let kc = groups
-            .map(|g| u64::from(self.array.channel_group(round, g).len()))
-            .max()
-            .unwrap();
+        let kc = u64::from(self.array.channel_group(round, group).len());
         let ppu = &self.machine.ppu;
         let most = |counts: BTreeMap<_, u64>| counts.into_values().max().unwrap_or(0) * kc;
         let link = links.into_values().max().unwrap_or(0) * kc;
@@ -460,7 +491,7 @@ impl<'a> Layer<'a> {
         };
         let layout = &self.program.tensors[1].layout;
         let blocks = elements_of_blocks(self.machine, layout, &layout.tiles[0], channels, &output);
-        let store = self.transfer(&blocks);
+        let store = self.transfer(&blocks, 1);
         let stored = self
             .program
             .code
@@ -469,24 +500,27 @@ impl<'a> Layer<'a> {
         let bytes = if stored {
             self.excess(&blocks, self.region("out.b"))
         } else {
-            store.bytes
+            store[0].bytes
         };
         if stored {
             self.moves.push(store);
         }
-        let groups = 0..self.array.pe_groups.count();
-        let outputs = |drain: &Drain| {
-            let item = &self.items[drain.closing];
-            let channels: u32 = groups
-                .clone()
-                .map(|g| self.array.channel_group(item.round, g).len())
-                .sum();
-            u64::from(channels) * self.described.passes[item.pass].output.positions()
+        let outputs = |closing: usize, group: usize| {
+            let item = &self.items[closing];
+            let channels = self.array.channel_group(item.round, group as u32);
+            u64::from(channels.len()) * self.described.passes[item.pass].output.positions()
         };
-        let outputs: Vec<u64> = self.drains.iter().map(outputs).collect();
-        let all: u64 = outputs.iter().sum();
+        // From round to round, and in each from group to group.
+        let mut outputs_of = Vec::new();
+        for drain in &self.drains {
+            for group in 0..drain.groups.len() {
+                outputs_of.push(outputs(drain.closing, group));
+            }
+        }
+        let all: u64 = outputs_of.iter().sum();
         let mut done = 0;
-        for (drain, outputs) in self.drains.iter_mut().zip(outputs) {
+        let drains = self.drains.iter_mut().flat_map(|drain| &mut drain.groups);
+        for (drain, outputs) in drains.zip(outputs_of) {
             drain.result_bytes = bytes * (done + outputs) / all - bytes * done / all;
             done += outputs;
         }

@@ -53,10 +53,18 @@ struct Pe {
 /// What DRAM is asked for; at the same moment in this order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Transfer {
-    Move(usize),
+    /// A load's column, or a store.
+    Move {
+        index: usize,
+        piece: usize,
+    },
     Spill(usize),
-    Result,
-    Weights { group: usize, part: usize },
+    /// Of a PE group, and which.
+    Result(usize, usize),
+    Weights {
+        group: usize,
+        part: usize,
+    },
 }
 
 struct World<'a> {
@@ -72,14 +80,14 @@ struct World<'a> {
     bus: VecDeque<(usize, usize, usize)>,
     /// What waits for DRAM, with the ticks that are left: weights, and the rest.
     dram: [VecDeque<(Transfer, u64)>; 2],
-    /// Moment of each load, and of the store, behind: begun, and served.
-    moves: Vec<(Option<u64>, Option<u64>)>,
+    /// Moment of each load, and of the store, behind: begun, and served by piece.
+    moves: Vec<(Option<u64>, Vec<Option<u64>>)>,
     /// By item: begun (for its spill), spill served.
     begun: Vec<bool>,
     spilled: Vec<Option<u64>>,
-    /// By drain: begun; and how many have asked for their result.
-    drains: Vec<Option<u64>>,
-    results: usize,
+    /// By PE group and drain: begun; and how many of each group have asked for their result.
+    drains: Vec<Vec<Option<u64>>>,
+    results: Vec<usize>,
     /// Requests of this moment.
     requests: Vec<(Transfer, u64)>,
     last_served: u64,
@@ -92,28 +100,47 @@ fn past(moment: Option<u64>, now: u64) -> bool {
 }
 
 impl World<'_> {
-    fn drained(&self, drain: usize) -> bool {
-        let end = self.drains[drain].map(|begin| begin + self.layer.drains[drain].cycles);
-        past(end, self.now)
+    fn drained(&self, group: usize, drain: usize) -> bool {
+        let cycles = self.layer.drains[drain].groups[group].cycles;
+        past(
+            self.drains[group][drain].map(|begin| begin + cycles),
+            self.now,
+        )
+    }
+
+    fn all_drained(&self) -> bool {
+        self.drains.iter().enumerate().all(|(group, drains)| {
+            let mut drains = 0..drains.len();
+            drains.all(|drain| self.drained(group, drain))
+        })
     }
 
     fn finished(&self, item: usize) -> bool {
         self.pes.iter().all(|pe| pe.finished > item)
     }
 
-    fn moved(&self, index: usize) -> bool {
-        let (begun, served) = self.moves[index];
-        let vectors = self.layer.moves[index].vectors;
-        past(begun.map(|begun| begun + vectors), self.now) && past(served, self.now)
+    /// Whether the pieces of a move up to one are there.
+    fn piece_moved(&self, index: usize, piece: usize) -> bool {
+        let (begun, served) = &self.moves[index];
+        let vectors = self.layer.moves[index][piece].vectors;
+        past(begun.map(|begun| begun + vectors), self.now)
+            && served[..=piece]
+                .iter()
+                .all(|&served| past(served, self.now))
     }
 
-    /// Whether a PE may begin an item: other PEs, the half, the load.
-    fn may_begin(&self, item: usize) -> bool {
+    fn moved(&self, index: usize) -> bool {
+        self.piece_moved(index, self.layer.moves[index].len() - 1)
+    }
+
+    /// Whether a PE of a group may begin an item: other PEs, the half.
+    fn may_begin(&self, group: usize, item: usize) -> bool {
         let barrier =
             self.machine.sync.drift == Drift::Fifo || item == 0 || self.finished(item - 1);
         let described = &self.layer.items[item];
-        let half = !described.opens || described.drain < 2 || self.drained(described.drain - 2);
-        barrier && half && self.moved(described.pass)
+        let half =
+            !described.opens || described.drain < 2 || self.drained(group, described.drain - 2);
+        barrier && half
     }
 
     /// One thing that can happen at this moment, if there is one.
@@ -134,14 +161,16 @@ impl World<'_> {
                 pass >= index || !self.layer.same_place(pass, index) || self.finished(item)
             })
         } else {
-            (0..self.drains.len()).all(|drain| self.drained(drain))
+            self.all_drained()
         };
         if !idle || !ready {
             return false;
         }
         self.moves[index].0 = Some(self.now);
-        self.requests
-            .push((Transfer::Move(index), self.layer.moves[index].bytes));
+        for (piece, moved) in self.layer.moves[index].iter().enumerate() {
+            self.requests
+                .push((Transfer::Move { index, piece }, moved.bytes));
+        }
         true
     }
 
@@ -182,7 +211,10 @@ impl World<'_> {
             }
             return true;
         }
-        let may = !part.first || self.may_begin(item);
+        // All activations of the column, or of the first one of an item without weights.
+        let column = part.channel * self.layer.residues() + part.residue;
+        let loaded = self.piece_moved(self.layer.items[item].pass, column as usize);
+        let may = loaded && (!part.first || self.may_begin(pe.group, item));
         if pe.steps.is_some() || !may || pe.part >= self.arrived[pe.group] {
             return false;
         }
@@ -196,29 +228,38 @@ impl World<'_> {
     }
 
     fn drain_begins(&mut self) -> bool {
-        let Some(drain) = self.drains.iter().position(Option::is_none) else {
+        (0..self.drains.len()).any(|group| self.drain_of_group_begins(group))
+    }
+
+    fn drain_of_group_begins(&mut self, group: usize) -> bool {
+        let Some(drain) = self.drains[group].iter().position(Option::is_none) else {
             return false;
         };
         let item = self.layer.drains[drain].closing;
+        let pes = self.pes.iter().filter(|pe| pe.group == group);
+        let finished = pes.clone().all(|pe| pe.finished > item);
         // What stood in the queues when the item finished has to leave them, whatever it belongs to.
-        let mut queues = self.pes.iter().flat_map(|pe| &pe.queues);
-        let retired =
-            self.finished(item) && queues.all(|queue| queue.iter().all(|&other| other > item));
-        let idle = drain == 0 || self.drained(drain - 1);
+        let mut queues = pes.flat_map(|pe| &pe.queues);
+        let retired = finished && queues.all(|queue| queue.iter().all(|&other| other > item));
+        let idle = drain == 0 || self.drained(group, drain - 1);
         if retired && idle {
-            self.drains[drain] = Some(self.now);
+            self.drains[group][drain] = Some(self.now);
         }
         retired && idle
     }
 
     fn result_leaves(&mut self) -> bool {
-        let drain = self.results;
-        if drain == self.drains.len() || !self.drained(drain) {
+        (0..self.drains.len()).any(|group| self.result_of_group_leaves(group))
+    }
+
+    fn result_of_group_leaves(&mut self, group: usize) -> bool {
+        let drain = self.results[group];
+        if drain == self.layer.drains.len() || !self.drained(group, drain) {
             return false;
         }
-        self.requests
-            .push((Transfer::Result, self.layer.drains[drain].result_bytes));
-        self.results += 1;
+        let bytes = self.layer.drains[drain].groups[group].result_bytes;
+        self.requests.push((Transfer::Result(group, drain), bytes));
+        self.results[group] += 1;
         true
     }
 
@@ -234,9 +275,9 @@ impl World<'_> {
 
     fn served(&mut self, transfer: Transfer, moment: u64) {
         match transfer {
-            Transfer::Move(index) => self.moves[index].1 = Some(moment),
+            Transfer::Move { index, piece } => self.moves[index].1[piece] = Some(moment),
             Transfer::Spill(item) => self.spilled[item] = Some(moment),
-            Transfer::Result => {}
+            Transfer::Result(..) => {}
             Transfer::Weights { group, part } => {
                 self.streams[group][part].by_dram = Some(moment);
             }
@@ -378,7 +419,7 @@ impl World<'_> {
     fn done(&self) -> bool {
         let items = self.layer.items.len();
         self.pes.iter().all(|pe| pe.finished == items)
-            && (0..self.drains.len()).all(|drain| self.drained(drain))
+            && self.all_drained()
             && (0..self.moves.len()).all(|index| self.moved(index))
             && self.dram.iter().all(VecDeque::is_empty)
             && self.last_served <= self.now
@@ -416,7 +457,7 @@ impl Literal {
             }
         }
         layer.results();
-        let items = layer.items.len();
+        let (items, groups) = (layer.items.len(), streams.len());
         let mut world = World {
             machine,
             now: 0,
@@ -426,11 +467,15 @@ impl Literal {
             pes,
             bus: VecDeque::new(),
             dram: [VecDeque::new(), VecDeque::new()],
-            moves: vec![(None, None); layer.moves.len()],
+            moves: layer
+                .moves
+                .iter()
+                .map(|pieces| (None, vec![None; pieces.len()]))
+                .collect(),
             begun: vec![false; items],
             spilled: vec![None; items],
-            drains: vec![None; layer.drains.len()],
-            results: 0,
+            drains: vec![vec![None; layer.drains.len()]; groups],
+            results: vec![0; groups],
             requests: Vec::new(),
             last_served: 0,
             layer: &layer,

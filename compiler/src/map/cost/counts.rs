@@ -19,7 +19,7 @@ pub(super) struct Counts {
     /// Vectors that cross the weight bus, and bytes of weights from DRAM.
     bus_vectors: u64,
     weight_bytes: u64,
-    /// Cycles that the PPUs and halo links need.
+    /// Cycles that the PPUs and halo links of the PE group need that needs most.
     drain_cycles: u64,
     /// Vectors written into the FIFOs of all PEs.
     fifo_writes: u64,
@@ -29,7 +29,7 @@ pub(super) struct Counts {
     halo_hops: u64,
     /// Steps of the PE that has most.
     busiest: f64,
-    /// Rounds of all passes.
+    /// Rounds of a pass.
     rounds: u64,
 }
 
@@ -72,7 +72,7 @@ impl Counts {
         counts.fifo_writes = counts.bus_vectors * pes as u64;
         counts.count_drains(candidate, excerpt);
         counts.scale(excerpt.scale);
-        counts.rounds = (sizes.groups.len() / groups * candidate.passes.len()) as u64;
+        counts.rounds = (sizes.groups.len() / groups) as u64;
         counts
     }
 
@@ -114,21 +114,26 @@ impl Counts {
     /// Bytes to and from DRAM, but for those that are stored at the end.
     fn dram_bytes(&self, candidate: &Candidate<'_>) -> u64 {
         let loads = (0..candidate.passes.len()).map(|pass| candidate.load(pass).1);
+        let spilled = candidate.passes.iter().map(|pass| candidate.spilled(*pass));
         let traffic = &candidate.traffic;
         self.weight_bytes
             + traffic.result_bytes
             + traffic.operand_bytes
-            + traffic.spilled_bytes * self.rounds
+            + spilled.sum::<u64>() * self.rounds
             + loads.sum::<u64>()
     }
 
     fn count_drains(&mut self, candidate: &Candidate<'_>, excerpt: &Excerpt) {
-        for exchange in &excerpt.exchanges {
-            for &round in &excerpt.rounds {
-                let (most, sum) = candidate.outputs_of_round(round);
-                self.halo_hops += exchange.hops * sum;
-                self.drain_cycles += candidate.drain_cycles(exchange, most);
+        for group in 0..candidate.layout.groups.count() as usize {
+            let mut cycles = 0;
+            for exchange in &excerpt.exchanges {
+                for &round in &excerpt.rounds {
+                    let outputs = candidate.outputs_of(round, group);
+                    self.halo_hops += exchange.hops * outputs;
+                    cycles += candidate.drain_cycles(exchange, outputs);
+                }
             }
+            self.drain_cycles = self.drain_cycles.max(cycles);
         }
     }
 
@@ -188,19 +193,16 @@ impl Candidate<'_> {
         (self.layer.source.channels.begin + first) as usize * residues
     }
 
-    /// Output channels of a round: of the PE group that has most, and of all.
-    pub(super) fn outputs_of_round(&self, round: usize) -> (u64, u64) {
+    /// Output channels of a PE group in a round.
+    pub(super) fn outputs_of(&self, round: usize, group: usize) -> u64 {
         let groups = self.layout.groups.count() as usize;
-        let outputs = self.channel_groups[round * groups..(round + 1) * groups]
-            .iter()
-            .map(|k| u64::from(k.len()));
-        (outputs.clone().max().unwrap_or(0), outputs.sum())
+        u64::from(self.channel_groups[round * groups + group].len())
     }
 
-    /// Cycles that links and PPUs need for a round whose PE groups have at most so many output channels.
-    pub(super) fn drain_cycles(&self, exchange: &Exchange, most: u64) -> u64 {
+    /// Cycles that the links and PPUs of a PE group need for a round of so many output channels.
+    pub(super) fn drain_cycles(&self, exchange: &Exchange, channels: u64) -> u64 {
         let ppu = &self.machine.ppu;
-        (exchange.busiest_link * most).div_ceil(u64::from(ppu.halo_sums_per_cycle))
-            + (exchange.most_owned * most).div_ceil(u64::from(ppu.lanes))
+        (exchange.busiest_link * channels).div_ceil(u64::from(ppu.halo_sums_per_cycle))
+            + (exchange.most_owned * channels).div_ceil(u64::from(ppu.lanes))
     }
 }

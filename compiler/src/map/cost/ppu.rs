@@ -55,11 +55,9 @@ impl Candidate<'_> {
     pub(super) fn ppu_cost(&self) -> Cost {
         let passes = self.passes.len();
         let loads: u64 = (0..passes).map(|pass| self.load(pass).1).sum();
+        let spilled: u64 = self.passes.iter().map(|pass| self.spilled(*pass)).sum();
         let traffic = &self.traffic;
-        let bytes = loads
-            + traffic.spilled_bytes * passes as u64
-            + traffic.result_bytes
-            + traffic.operand_bytes;
+        let bytes = loads + spilled + traffic.result_bytes + traffic.operand_bytes;
         let tiles = self.ppu_tiles();
         Cost {
             cycles: TimeLine::new(tiles, if traffic.overlapped { 2 } else { 1 }).run(),
@@ -89,7 +87,7 @@ impl Candidate<'_> {
                 load: dram(bytes as f64),
                 fullest,
                 process: (most * per_group).div_ceil(u64::from(self.machine.ppu.lanes)),
-                read: dram(traffic.spilled_bytes as f64 + traffic.operand_bytes as f64 * share),
+                read: dram(self.spilled(*pass) as f64 + traffic.operand_bytes as f64 * share),
                 result: dram(traffic.result_bytes as f64 * share),
                 loaded: (!traffic.loads).then_some(0),
                 ended: None,

@@ -9,7 +9,7 @@
 //! ```
 
 use super::excerpt::Excerpt;
-use super::stream::{Blocks, Stream, whole};
+use super::stream::{Blocks, Part, Stream, whole};
 use super::{Candidate, Measured};
 use crate::map::contents::Columns;
 use scnn_isa::machine::Drift;
@@ -26,8 +26,8 @@ struct Item {
     /// When the first PE group began it, and the last one finished.
     begun: Option<u64>,
     finished: u64,
-    /// When it had been drained.
-    drained: Option<u64>,
+    /// By PE group, when it had been drained.
+    drained: Vec<Option<u64>>,
     /// When what had spilled was there.
     spill: u64,
 }
@@ -35,9 +35,24 @@ struct Item {
 /// What else asks DRAM.
 #[derive(Clone, Copy)]
 enum Reason {
-    Load { pass: usize, fullest: u64 },
+    Load(Load),
     Result,
 }
+
+/// A piece of a tile that is loaded: an equal part of its columns.
+#[derive(Clone, Copy)]
+struct Load {
+    pass: usize,
+    piece: usize,
+    pieces: usize,
+    /// Cycles of DRAM for each piece.
+    cycles: f64,
+    /// Vectors of the fullest PE, of the whole tile.
+    fullest: u64,
+}
+
+/// Most pieces in which a tile is loaded. The machine loads column by column.
+const PIECES: usize = 32;
 
 /// What happened to the oldest part that had arrived.
 #[derive(PartialEq, Eq)]
@@ -78,9 +93,11 @@ pub(super) struct TimeLine<'a> {
     mover_busy: bool,
     /// Whether a tile was loaded, and nobody has looked what can begin now.
     loaded_meanwhile: bool,
-    loaded: Vec<Option<u64>>,
+    /// By pass, when the pieces that are there were.
+    loaded: Vec<Vec<u64>>,
     ended: Vec<Option<u64>>,
-    ppu_free: u64,
+    /// By PE group, when its PPUs are free.
+    ppus_free: Vec<u64>,
     latest: u64,
     /// Outputs of the whole layer, by which results are shared among the drains.
     outputs: u64,
@@ -105,7 +122,7 @@ impl<'a> TimeLine<'a> {
                     running: groups,
                     begun: None,
                     finished: 0,
-                    drained: None,
+                    drained: vec![None; groups],
                     spill: 0,
                 })
             })
@@ -147,9 +164,9 @@ impl<'a> TimeLine<'a> {
             mover_free: 0,
             mover_busy: false,
             loaded_meanwhile: false,
-            loaded: vec![if loads { None } else { Some(0) }; passes.len()],
+            loaded: vec![Vec::new(); passes.len()],
             ended: vec![None; passes.len()],
-            ppu_free: 0,
+            ppus_free: vec![0; groups],
             latest: 0,
             outputs: candidate
                 .passes
@@ -190,12 +207,16 @@ impl<'a> TimeLine<'a> {
         if self.loads || !candidate.traffic.loads {
             return cycles;
         }
+        // While a tile is loaded, its first round runs.
         let passes = candidate.passes.len();
-        let loads: u64 = (0..passes).map(|pass| candidate.load(pass).0).sum();
+        let rounds = self.excerpt.scale * self.items.len() as f64;
+        let round = (cycles as f64 / rounds.max(1.0)) as u64;
+        let loads: Vec<u64> = (0..passes).map(|pass| candidate.load(pass).0).collect();
+        let mut exposed = loads.iter().map(|load| load.saturating_sub(round));
         if candidate.traffic.overlapped {
-            cycles.max(loads) + loads / passes as u64
+            cycles.max(loads.iter().sum()) + exposed.next().unwrap_or(0)
         } else {
-            cycles + loads
+            cycles + exposed.sum::<u64>()
         }
     }
 
@@ -290,12 +311,24 @@ impl<'a> TimeLine<'a> {
         free.max(ready as f64)
     }
 
-    /// When a round may begin, if that is known.
-    fn bound(&self, number: usize) -> Option<u64> {
-        let item = &self.items[number];
-        let mut bound = self.loaded[item.pass]?;
+    /// When the activations of a part were loaded, if they were.
+    fn loaded(&self, part: &Part) -> Option<u64> {
+        if !self.loads {
+            return Some(0);
+        }
+        let pass = self.items[part.item].pass;
+        let columns = self.columns[pass].sums().len();
+        let residues = self.candidate.layout.residues.count() as usize;
+        let first = || self.candidate.first_column(0, residues);
+        let piece = part.column.unwrap_or_else(first) * pieces(columns) / columns;
+        self.loaded[pass].get(piece).copied()
+    }
+
+    /// When a round may begin on a PE group, if that is known.
+    fn bound(&self, group: usize, number: usize) -> Option<u64> {
+        let mut bound = 0;
         if let Some(before) = number.checked_sub(2) {
-            bound = bound.max(self.items[before].drained?);
+            bound = bound.max(self.items[before].drained[group]?);
         }
         if self.candidate.machine.sync.drift == Drift::Group
             && let Some(before) = number.checked_sub(1)
@@ -314,8 +347,12 @@ impl<'a> TimeLine<'a> {
         let Some(&(part, arrival)) = self.streams[index].arrived.front() else {
             return Ran::Not;
         };
+        let Some(loaded) = self.loaded(&part) else {
+            return Ran::Not;
+        };
+        let arrival = arrival.max(loaded);
         if part.first {
-            let Some(bound) = self.bound(part.item) else {
+            let Some(bound) = self.bound(index, part.item) else {
                 return Ran::Not;
             };
             self.open(index, part.item, bound.max(arrival));
@@ -338,54 +375,47 @@ impl<'a> TimeLine<'a> {
     /// A round begins on a PE group.
     fn open(&mut self, index: usize, number: usize, begin: u64) {
         self.streams[index].wait_until(begin);
-        let spilled = self.candidate.traffic.spilled_bytes;
+        let pass = self.excerpt.passes[self.items[number].pass];
+        let spilled = self.candidate.spilled(pass);
         if spilled > 0 && self.items[number].begun.is_none() {
             self.items[number].spill = self.ask_bulk(begin, spilled as f64);
         }
         self.items[number].begun.get_or_insert(begin);
     }
 
-    /// A PE group has finished a round.
-    fn close(&mut self, index: usize, number: usize) {
+    /// A PE group has finished a round, and drains it.
+    fn close(&mut self, group: usize, number: usize) {
         let item = &mut self.items[number];
-        let stream = &mut self.streams[index];
+        let stream = &mut self.streams[group];
         if item.spill > 0 {
             stream.wait_until(item.spill);
         }
-        item.finished = item.finished.max(stream.finished());
+        let finished = stream.finished();
+        item.finished = item.finished.max(finished);
         item.running -= 1;
-        if item.running == 0 {
-            self.drain(number);
+        let (pass, round) = (item.pass, item.round);
+        if item.running == 0
+            && self
+                .items
+                .get(number + 1)
+                .is_none_or(|next| next.pass != pass)
+        {
+            self.ended[pass] = Some(self.items[number].finished);
         }
-    }
-
-    /// All PE groups have finished a round.
-    fn drain(&mut self, number: usize) {
-        let (pass_index, round, finished) = {
-            let item = &self.items[number];
-            (item.pass, item.round, item.finished)
-        };
         let candidate = self.candidate;
-        let (most, sum) = candidate.outputs_of_round(round);
-        let cycles = candidate.drain_cycles(&self.excerpt.exchanges[pass_index], most);
-        let positions = self.excerpt.passes[pass_index].output.positions();
-        let share = (sum * positions) as f64 / self.outputs.max(1) as f64;
-        let begin = self.ppu_free.max(finished);
+        let outputs = candidate.outputs_of(round, group);
+        let cycles = candidate.drain_cycles(&self.excerpt.exchanges[pass], outputs);
+        let positions = self.excerpt.passes[pass].output.positions();
+        let share = (outputs * positions) as f64 / self.outputs.max(1) as f64;
+        let begin = self.ppus_free[group].max(finished);
         let operand = self.ask_bulk(begin, candidate.traffic.operand_bytes as f64 * share);
         let end = (begin + cycles).max(operand);
-        self.ppu_free = end;
-        self.items[number].drained = Some(end);
+        self.ppus_free[group] = end;
+        self.items[number].drained[group] = Some(end);
         self.latest = self.latest.max(end);
         let bytes = candidate.traffic.result_bytes as f64 * share;
         if bytes > 0.0 {
             self.request(end, bytes * self.cycles_per_byte, Reason::Result);
-        }
-        let last = self
-            .items
-            .get(number + 1)
-            .is_none_or(|next| next.pass != pass_index);
-        if last {
-            self.ended[pass_index] = Some(finished);
         }
     }
 
@@ -410,10 +440,18 @@ impl<'a> TimeLine<'a> {
         let pass = self.next_load;
         self.next_load += 1;
         self.mover_busy = true;
-        let (bytes, fullest) = self.candidate.loaded(self.candidate.passes[pass]);
-        let cycles = bytes as f64 * self.cycles_per_byte;
+        let of_pass = self.candidate.passes[pass];
+        let (bytes, fullest) = self.candidate.loaded(of_pass);
+        let pieces = pieces(self.columns[pass].sums().len());
+        let load = Load {
+            pass,
+            piece: 0,
+            pieces,
+            cycles: bytes as f64 * self.cycles_per_byte / pieces as f64,
+            fullest,
+        };
         let ready = self.mover_free.max(free);
-        self.request(ready, cycles, Reason::Load { pass, fullest });
+        self.request(ready, load.cycles, Reason::Load(load));
         true
     }
 
@@ -447,13 +485,23 @@ impl<'a> TimeLine<'a> {
         self.bulk_free = self.bulk_free.max(end);
         let end = whole(end);
         self.latest = self.latest.max(end);
-        let Reason::Load { pass, fullest } = reason else {
+        let Reason::Load(load) = reason else {
             return false;
         };
-        let end = end.max(ready + fullest);
-        self.mover_free = end;
-        self.mover_busy = false;
-        self.loaded[pass] = Some(end);
+        let piece = load.piece + 1;
+        let end = end.max(ready + load.fullest * piece as u64 / load.pieces as u64);
+        self.loaded[load.pass].push(end);
+        if piece < load.pieces {
+            self.request(ready, load.cycles, Reason::Load(Load { piece, ..load }));
+        } else {
+            self.mover_free = end;
+            self.mover_busy = false;
+        }
         true
     }
+}
+
+/// Pieces in which a tile of so many columns is loaded.
+fn pieces(columns: usize) -> usize {
+    columns.clamp(1, PIECES)
 }

@@ -1,7 +1,7 @@
 //! What a layer moves to and from DRAM in a draft: where its tensors live decides it, and how far they are written.
 
 use super::{Drafted, Search};
-use crate::map::contents::{Contents, excess};
+use crate::map::contents::{Contents, TileContents, excess};
 use crate::map::cost::Traffic;
 use crate::map::residency::Stage;
 use crate::quantise::{IntLayer, Quantised, Step};
@@ -34,17 +34,20 @@ impl Search<'_> {
         let wanted = self.visible[destination.tensor.index()];
         let source = layer.source.tensor;
         let contents = &draft.contents[source.index()];
-        let spilled = match stage {
+        let (mut spilled, mut tile_room) = (0, None);
+        match stage {
             Some(Stage::PerTile(slot) | Stage::Alternate([slot, _])) => {
-                let tiles = contents.tiles.iter();
-                let of_tile = tiles.map(|tile| excess(&tile.held, slot.size));
-                of_tile.max().unwrap_or(0)
+                let exceeds = |tile: &TileContents| excess(&tile.held, slot.size) > 0;
+                tile_room = contents.tiles.iter().any(exceeds).then_some(slot.size);
             }
-            Some(Stage::Once(_) | Stage::Kept(_)) => 0,
+            Some(Stage::Once(_) | Stage::Kept(_)) => {}
             // The region holds all tiles, and all that exceeds it is read with any of them.
-            None => draft.residency.homes[source.index()]
-                .map_or(0, |slot| self.spilled(contents, source, step, slot.size)),
-        };
+            None => {
+                if let Some(slot) = draft.residency.homes[source.index()] {
+                    spilled = self.spilled(contents, source, step, slot.size);
+                }
+            }
+        }
         let operand_bytes = layer.operand.map_or(0, |(view, ..)| {
             if draft.residency.homes[view.tensor.index()].is_none() {
                 bytes(view.tensor, view.channels)
@@ -84,6 +87,7 @@ impl Search<'_> {
             },
             operand_bytes,
             spilled_bytes: spilled * u64::from(format.element_bits()) / 8,
+            tile_room,
         }
     }
 

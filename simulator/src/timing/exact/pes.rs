@@ -1,6 +1,6 @@
 //! The PEs: how far each is, what waits before its banks, and how it runs a part.
 
-use super::stream::Arrived;
+use super::stream::PartBounds;
 use crate::timing::Slots;
 use crate::timing::queues::{AllQueues, FewSteps, Queues, Steps};
 use crate::timing::table::Table;
@@ -29,10 +29,16 @@ impl Pes {
         }
     }
 
-    /// A PE waits until the latest of `bounds`; returns that time.
-    pub fn wait(&mut self, pe: usize, bounds: [u64; 5], waits: &mut Slots) -> u64 {
+    /// A PE waits for other PEs, for PPUs and for what bounds a part; returns until when.
+    pub fn wait(
+        &mut self,
+        pe: usize,
+        others: [u64; 2],
+        part: PartBounds,
+        waits: &mut Slots,
+    ) -> u64 {
         let from = self.finish[pe];
-        let at = wait(waits, from, bounds);
+        let at = wait(waits, from, others, part);
         match &mut self.queues {
             AllQueues::Bytes(queues) => queues[pe].idle(at - from),
             AllQueues::Wide(queues) => queues[pe].idle(at - from),
@@ -68,7 +74,7 @@ impl Pes {
 
 /// What running a part takes.
 pub struct Run<'a> {
-    pub arrived: &'a Arrived,
+    pub bounds: PartBounds,
     /// PEs of the array by PE of the group.
     pub pes: &'a [usize],
     pub vectors: &'a PassVectors,
@@ -87,15 +93,13 @@ impl Run<'_> {
         depth: u16,
         waits: &mut Slots,
     ) -> u64 {
-        let Arrived { by_bus, at, .. } = *self.arrived;
+        let at = self.bounds.all();
         let mut latest = 0;
         for &block in self.blocks {
             let pe = self.pes[block.pe as usize];
             let mut begin = finish[pe];
             if begin < at {
-                let delivered = begin.max(by_bus);
-                waits.fifo += delivered - begin;
-                waits.dram += at - delivered;
+                wait(waits, begin, [0; 2], self.bounds);
                 queues[pe].idle(at - begin);
                 begin = at;
             }
@@ -134,19 +138,18 @@ impl Run<'_> {
     }
 }
 
-/// Divides the time from `from` to the latest of the bounds by cause; returns that time.
-pub fn wait(waits: &mut Slots, from: u64, bounds: [u64; 5]) -> u64 {
+/// Divides the time from `from` to the latest of the bounds by cause: other PEs, PPUs and links, then those of a part;
+/// returns that time.
+pub fn wait(waits: &mut Slots, from: u64, [others, ppus]: [u64; 2], part: PartBounds) -> u64 {
     let mut at = from;
-    let causes = [
-        &mut waits.barrier,
-        &mut waits.drain,
-        &mut waits.dram,
-        &mut waits.fifo,
-    ];
-    for (cause, &bound) in causes.into_iter().zip(&bounds) {
+    let mut until = |cause: &mut u64, bound: u64| {
         *cause += bound.saturating_sub(at);
         at = at.max(bound);
-    }
-    waits.dram += bounds[4].saturating_sub(at);
-    at.max(bounds[4])
+    };
+    until(&mut waits.barrier, others);
+    until(&mut waits.drain, ppus);
+    until(&mut waits.dram, part.loaded);
+    until(&mut waits.fifo, part.by_bus);
+    until(&mut waits.dram, part.arrived);
+    at
 }

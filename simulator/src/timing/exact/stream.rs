@@ -36,13 +36,42 @@ pub struct Part {
     pub last: bool,
 }
 
+/// Before which times a part runs nowhere.
+#[derive(Clone, Copy)]
+pub struct PartBounds {
+    /// When the activations of its column were loaded.
+    pub loaded: u64,
+    /// When it was there by the bus alone.
+    pub by_bus: u64,
+    /// When it was there.
+    pub arrived: u64,
+}
+
+impl PartBounds {
+    /// The latest.
+    pub fn all(self) -> u64 {
+        self.loaded.max(self.by_bus).max(self.arrived)
+    }
+}
+
 /// A part in the FIFOs.
 pub struct Arrived {
     pub part: Part,
     /// When it was there by the bus alone.
-    pub by_bus: u64,
+    by_bus: u64,
     /// When it was there.
-    pub at: u64,
+    at: u64,
+}
+
+impl Arrived {
+    /// What bounds the part, whose activations were loaded at cycle `loaded`.
+    pub fn bounds(&self, loaded: u64) -> PartBounds {
+        PartBounds {
+            loaded,
+            by_bus: self.by_bus,
+            arrived: self.at,
+        }
+    }
 }
 
 /// The blocks of an item that are still to be cut into parts; the first of them has weights.
@@ -110,8 +139,8 @@ pub struct Stream {
     pub pes: Vec<usize>,
     /// When the last PE of the group finished what it has run.
     pub busiest: u64,
-    /// The round whose last part has run, if it has not ended, with the times at which that part was there.
-    pub ending: Option<(usize, [u64; 2])>,
+    /// The round whose last part has run, if it has not ended, with what bounded that part.
+    pub ending: Option<(usize, PartBounds)>,
     /// Parts delivered and not yet run.
     pub arrived: VecDeque<Arrived>,
     /// When the next part can be requested; `u64::MAX` while that is not known.
@@ -236,8 +265,14 @@ impl Stream {
     }
 
     /// The next part was requested and has its times of arrival. It is given back if nothing keeps it from running at
-    /// once; it must, then.
-    pub fn deliver(&mut self, requested: u64, by_bus: u64, at: u64) -> Option<Arrived> {
+    /// once, its activations being `loaded`; it must, then.
+    pub fn deliver(
+        &mut self,
+        requested: u64,
+        by_bus: u64,
+        at: u64,
+        loaded: bool,
+    ) -> Option<Arrived> {
         let part = self.next.take()?;
         // Parts arrive in order, also those that need no bytes.
         let at = at.max(self.last_arrival);
@@ -245,7 +280,7 @@ impl Stream {
         self.requested += 1;
         self.held_vectors += part.vectors;
         self.held.push_back((part.vectors, 0));
-        let goes_on = !part.first && self.arrived.is_empty() && self.ending.is_none();
+        let goes_on = loaded && !part.first && self.arrived.is_empty() && self.ending.is_none();
         let arrived = Arrived { part, by_bus, at };
         if goes_on {
             Some(arrived)

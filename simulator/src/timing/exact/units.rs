@@ -7,21 +7,23 @@ use std::collections::VecDeque;
 
 /// Why a request was made.
 enum Reason {
-    Move { task: usize, vectors: u64 },
+    Load { task: usize },
+    Store { task: usize, vectors: u64 },
     Spill { item: usize },
-    Operand { task: usize },
+    Operand { task: usize, group: usize },
     Source { task: usize },
-    Result { task: usize },
+    Result { task: usize, group: usize },
 }
 
 impl Reason {
     /// Who comes first at the same time.
-    const fn rank(&self) -> u8 {
+    const fn rank(&self) -> (u8, usize) {
         match self {
-            Self::Move { .. } => 0,
-            Self::Spill { .. } => 1,
-            Self::Operand { .. } | Self::Source { .. } => 2,
-            Self::Result { .. } => 3,
+            Self::Load { .. } | Self::Store { .. } => (0, 0),
+            Self::Spill { .. } => (1, 0),
+            Self::Operand { group, .. } => (2, *group),
+            Self::Source { .. } => (2, 0),
+            Self::Result { group, .. } => (3, *group),
         }
     }
 }
@@ -32,8 +34,8 @@ struct Request {
     reason: Reason,
 }
 
-/// A drain of one round.
-struct RoundDrain {
+/// A drain of one round in a PE group.
+struct PendingDrain {
     task: usize,
     ordinal: usize,
     cycles: u64,
@@ -41,49 +43,72 @@ struct RoundDrain {
     result_bytes: u64,
 }
 
+/// The PPUs of a PE group.
+#[derive(Default)]
+struct Ppus {
+    drains: VecDeque<PendingDrain>,
+    /// Next task.
+    next: usize,
+    free: u64,
+    busy: bool,
+    /// End of the drain of each round, by ordinal.
+    drained: Vec<Option<u64>>,
+}
+
 /// How far the mover and the PPUs are.
 pub struct Units {
     requests: Vec<Request>,
     /// The request that DRAM serves.
     in_service: Option<Request>,
-    /// End of the drain of each round, by ordinal.
-    drained: Vec<Option<u64>>,
+    /// By PE group; of a layer of the PPU alone, one for all.
+    ppus: Vec<Ppus>,
+    /// By task: drains that have not ended, in all PE groups, and when the last one that has did.
+    running: Vec<(usize, u64)>,
     /// The item that closes each round, by ordinal.
     closing: Vec<usize>,
-    drains: VecDeque<RoundDrain>,
-    ppu_free: u64,
-    /// Next task for the mover and for the PPUs.
+    /// Next task for the mover.
     next_mover: usize,
-    next_ppu: usize,
     mover_busy: bool,
-    ppu_busy: bool,
     mover_free: u64,
     /// Tasks that have ended, with their end.
     ended: Vec<Option<u64>>,
+    /// By task: when each column was there that a load has brought so far.
+    loaded: Vec<Vec<u64>>,
 }
 
 impl Units {
     /// Nothing has begun.
-    pub fn new(work: &LayerWork, rounds: &[Round]) -> Self {
+    pub fn new(work: &LayerWork, groups: usize, rounds: &[Round]) -> Self {
         let mut closing = Vec::new();
         for (number, round) in rounds.iter().enumerate() {
             closing.resize(closing.len().max(round.ordinal + 1), 0);
             closing[round.ordinal] = number;
         }
+        let drains = |task: &Task| match task {
+            Task::Drain(drain) => drain.rounds.len() * groups,
+            _ => 0,
+        };
+        let ppus = || Ppus {
+            drained: vec![None; closing.len()],
+            ..Ppus::default()
+        };
         Self {
             requests: Vec::new(),
             in_service: None,
-            drained: vec![None; closing.len()],
+            ppus: (0..groups.max(1)).map(|_| ppus()).collect(),
+            running: work.tasks.iter().map(|task| (drains(task), 0)).collect(),
             closing,
-            drains: VecDeque::new(),
-            ppu_free: 0,
             next_mover: 0,
-            next_ppu: 0,
             mover_busy: false,
-            ppu_busy: false,
             mover_free: 0,
             ended: vec![None; work.tasks.len()],
+            loaded: vec![Vec::new(); work.tasks.len()],
         }
+    }
+
+    /// When a load had brought a column; none if it has not yet.
+    pub fn loaded(&self, load: usize, column: u32) -> Option<u64> {
+        self.loaded[load].get(column as usize).copied()
     }
 
     /// The request that comes first: when it was ready, and its index. While DRAM serves one, only those of no bytes.
@@ -123,9 +148,9 @@ impl Units {
         });
     }
 
-    /// When a round, by ordinal, was drained.
-    pub fn drained(&self, ordinal: usize) -> Option<u64> {
-        self.drained[ordinal]
+    /// When a round, by ordinal, was drained in a PE group.
+    pub fn drained(&self, ordinal: usize, group: usize) -> Option<u64> {
+        self.ppus[group].drained[ordinal]
     }
 
     /// The item that closes a round, by ordinal.
@@ -148,20 +173,14 @@ impl Units {
         self.ended.iter().all(Option::is_some)
     }
 
-    /// When the PPUs are free.
-    pub fn ppu_free(&self) -> u64 {
-        self.ppu_free
+    /// When all PPUs are free.
+    pub fn ppus_free(&self) -> u64 {
+        let free = self.ppus.iter().map(|ppus| ppus.free);
+        free.max().unwrap_or(0)
     }
 }
 
 impl<W: Watcher> Engine<'_, W> {
-    /// When the last load before `task` into `place` ended: 0 if there is none, none if that is not known yet.
-    pub(super) fn loaded(&self, task: usize, place: &Place) -> Option<u64> {
-        let loads = |task: &usize| matches!(&self.work.tasks[*task], Task::Load(load) if load.place.overlaps(place));
-        let load = (0..task).rev().find(loads);
-        load.map_or(Some(0), |task| self.units.ended[task])
-    }
-
     /// Starts the mover's next transfer, if what it waits for is known.
     pub(super) fn advance_mover(&mut self) -> bool {
         if self.units.mover_busy {
@@ -196,8 +215,8 @@ impl<W: Watcher> Engine<'_, W> {
                         ready = ready.max(end);
                     }
                 }
-                let vectors = load.vectors;
-                (load.bytes, Reason::Move { task, vectors })
+                let bytes = load.columns.first().map_or(0, |column| column.bytes);
+                (bytes, Reason::Load { task })
             }
             Task::Store(store) => {
                 for (index, other) in before.iter().enumerate() {
@@ -209,7 +228,7 @@ impl<W: Watcher> Engine<'_, W> {
                     }
                 }
                 let vectors = store.vectors;
-                (store.bytes, Reason::Move { task, vectors })
+                (store.bytes, Reason::Store { task, vectors })
             }
             _ => return false,
         };
@@ -219,13 +238,18 @@ impl<W: Watcher> Engine<'_, W> {
         true
     }
 
-    /// Starts the PPUs' next drain or tile, if what it waits for is known.
-    pub(super) fn advance_ppu(&mut self) -> bool {
-        if self.units.ppu_busy {
+    /// Starts what the PPUs of some PE group do next, if what it waits for is known.
+    pub(super) fn advance_ppus(&mut self) -> bool {
+        (0..self.units.ppus.len()).any(|group| self.advance_ppu(group))
+    }
+
+    fn advance_ppu(&mut self, group: usize) -> bool {
+        let ppus = &self.units.ppus[group];
+        if ppus.busy {
             return false;
         }
-        if self.units.drains.is_empty() {
-            let Some(task) = (self.units.next_ppu..self.work.tasks.len())
+        if ppus.drains.is_empty() {
+            let Some(task) = (ppus.next..self.work.tasks.len())
                 .find(|&t| matches!(self.work.tasks[t], Task::Drain(_) | Task::Process(_)))
             else {
                 return false;
@@ -233,29 +257,30 @@ impl<W: Watcher> Engine<'_, W> {
             if let Task::Process(process) = &self.work.tasks[task] {
                 return self.start_process(task, process);
             }
-            self.units.next_ppu = task + 1;
-            self.list_drains(task);
+            self.units.ppus[group].next = task + 1;
+            self.list_drains(group, task);
         }
-        let Some(drain) = self.units.drains.front() else {
+        let ppus = &self.units.ppus[group];
+        let Some(drain) = ppus.drains.front() else {
             return false;
         };
-        let item = &self.items[self.units.closing[drain.ordinal]];
-        if item.running > 0 {
+        let Some(done) = &self.items[self.units.closing[drain.ordinal]].groups[group] else {
             return false;
-        }
-        let begin = item.retired.max(self.units.ppu_free);
+        };
+        let begin = done.retired.max(ppus.free);
         if drain.operand_bytes > 0 {
-            self.units.ppu_busy = true;
             let (task, bytes) = (drain.task, drain.operand_bytes);
-            self.units.request(begin, bytes, Reason::Operand { task });
+            self.units.ppus[group].busy = true;
+            self.units
+                .request(begin, bytes, Reason::Operand { task, group });
         } else {
-            self.end_drain(begin, begin);
+            self.end_drain(group, begin, begin);
         }
         true
     }
 
-    /// Lists the rounds that a `drn` drains.
-    fn list_drains(&mut self, task: usize) {
+    /// Lists the rounds that a `drn` drains in a PE group.
+    fn list_drains(&mut self, group: usize, task: usize) {
         let Task::Drain(drain) = &self.work.tasks[task] else {
             return;
         };
@@ -272,26 +297,30 @@ impl<W: Watcher> Engine<'_, W> {
             .filter(|round| Some(round.task) == mac)
             .map(|round| round.ordinal)
             .collect();
-        let all: u64 = drain.outputs.iter().sum();
+        let all = drain.outputs();
         let (before, whole) = self.outputs_before(task);
         let mut done = 0;
-        for (index, ordinal) in ordinals.into_iter().enumerate() {
-            let outputs = drain.outputs[index];
-            self.units.drains.push_back(RoundDrain {
-                task,
-                ordinal,
-                cycles: drain.cycles[index],
-                operand_bytes: share(drain.operand_bytes, done, outputs, all),
-                result_bytes: share(self.work.result_bytes, before + done, outputs, whole),
-            });
-            done += outputs;
+        for (round, ordinal) in drain.rounds.iter().zip(ordinals) {
+            for (other, of_group) in round.iter().enumerate() {
+                if other == group {
+                    let (result, outputs) = (self.work.result_bytes, of_group.outputs);
+                    self.units.ppus[group].drains.push_back(PendingDrain {
+                        task,
+                        ordinal,
+                        cycles: of_group.cycles,
+                        operand_bytes: share(drain.operand_bytes, done, outputs, all),
+                        result_bytes: share(result, before + done, outputs, whole),
+                    });
+                }
+                done += of_group.outputs;
+            }
         }
     }
 
     /// Outputs of the PPU tasks before `task`, and of all.
     fn outputs_before(&self, task: usize) -> (u64, u64) {
         let outputs = |task: &Task| match task {
-            Task::Drain(drain) => drain.outputs.iter().sum(),
+            Task::Drain(drain) => drain.outputs(),
             Task::Process(process) => process.outputs,
             _ => 0,
         };
@@ -301,39 +330,45 @@ impl<W: Watcher> Engine<'_, W> {
         )
     }
 
-    /// Ends the drain in front: `begin` when it began, `operand` when its operand was there.
-    fn end_drain(&mut self, begin: u64, operand: u64) {
-        let Some(drain) = self.units.drains.pop_front() else {
+    /// Ends the drain in front of a PE group: `begin` when it began, `operand` when its operand was there.
+    fn end_drain(&mut self, group: usize, begin: u64, operand: u64) {
+        let ppus = &mut self.units.ppus[group];
+        let Some(drain) = ppus.drains.pop_front() else {
             return;
         };
         let end = (begin + drain.cycles).max(operand);
-        self.units.ppu_free = end;
-        self.units.drained[drain.ordinal] = Some(end);
+        ppus.free = end;
+        ppus.drained[drain.ordinal] = Some(end);
         self.latest = self.latest.max(end);
-        self.write(drain.task, end, drain.result_bytes);
+        let (running, last) = &mut self.units.running[drain.task];
+        (*running, *last) = (*running - 1, end.max(*last));
+        if *running == 0 {
+            self.units.ended[drain.task] = Some(*last);
+        }
+        self.write(drain.task, group, end, drain.result_bytes);
         if W::WATCHES {
             self.watcher.see(Event {
                 begin,
                 end,
                 task: drain.task,
                 work: Work::Drain {
+                    group,
                     ordinal: drain.ordinal,
                 },
             });
         }
-        if self.units.drains.is_empty() {
-            self.units.ended[drain.task] = Some(end);
-        }
     }
 
     fn start_process(&mut self, task: usize, process: &Process) -> bool {
-        let Some(loaded) = self.loaded(task, &process.from) else {
+        let load = load_before(&self.work.tasks, task, &process.from);
+        let Some(loaded) = load.map_or(Some(0), |load| self.units.ended[load]) else {
             return false;
         };
-        self.units.next_ppu = task + 1;
-        let begin = self.units.ppu_free.max(loaded);
+        let ppus = &mut self.units.ppus[0];
+        ppus.next = task + 1;
+        let begin = ppus.free.max(loaded);
         if process.read_bytes > 0 {
-            self.units.ppu_busy = true;
+            ppus.busy = true;
             self.units
                 .request(begin, process.read_bytes, Reason::Source { task });
         } else {
@@ -347,12 +382,12 @@ impl<W: Watcher> Engine<'_, W> {
             return;
         };
         let end = (begin + process.cycles).max(read);
-        self.units.ppu_free = end;
+        self.units.ppus[0].free = end;
         self.latest = self.latest.max(end);
         self.units.ended[task] = Some(end);
         let (before, whole) = self.outputs_before(task);
         let bytes = share(self.work.result_bytes, before, process.outputs, whole);
-        self.write(task, end, bytes);
+        self.write(task, 0, end, bytes);
         if W::WATCHES {
             self.watcher.see(Event {
                 begin,
@@ -363,9 +398,10 @@ impl<W: Watcher> Engine<'_, W> {
         }
     }
 
-    fn write(&mut self, task: usize, ready: u64, bytes: u64) {
+    fn write(&mut self, task: usize, group: usize, ready: u64, bytes: u64) {
         if bytes > 0 {
-            self.units.request(ready, bytes, Reason::Result { task });
+            self.units
+                .request(ready, bytes, Reason::Result { task, group });
         }
     }
 
@@ -392,38 +428,69 @@ impl<W: Watcher> Engine<'_, W> {
         let ready = request.ready;
         self.latest = self.latest.max(end);
         let task = match request.reason {
-            Reason::Move { task, vectors } => {
-                let moved = end.max(ready + vectors);
-                self.latest = self.latest.max(moved);
-                self.units.mover_free = moved;
-                self.units.mover_busy = false;
-                self.units.ended[task] = Some(moved);
-                if W::WATCHES {
-                    self.watcher.see(Event {
-                        begin: ready,
-                        end: moved,
-                        task,
-                        work: Work::Move,
-                    });
-                }
+            Reason::Load { task } => {
+                self.end_column(task, ready, end);
+                task
+            }
+            Reason::Store { task, vectors } => {
+                self.end_move(task, ready, end.max(ready + vectors));
                 task
             }
             Reason::Spill { item } => {
                 self.items[item].spill = Some(end);
                 self.rounds[item].task
             }
-            Reason::Operand { task } => {
-                self.units.ppu_busy = false;
-                self.end_drain(ready, end);
+            Reason::Operand { task, group } => {
+                self.units.ppus[group].busy = false;
+                self.end_drain(group, ready, end);
                 task
             }
             Reason::Source { task } => {
-                self.units.ppu_busy = false;
+                self.units.ppus[0].busy = false;
                 self.end_process(task, ready, end);
                 task
             }
-            Reason::Result { task } => task,
+            Reason::Result { task, .. } => task,
         };
         self.transfer(task, end, request.bytes);
     }
+
+    /// DRAM has served a column of a load that was ready at cycle `ready`: the next one follows.
+    fn end_column(&mut self, task: usize, ready: u64, served: u64) {
+        let Task::Load(load) = &self.work.tasks[task] else {
+            return;
+        };
+        let loaded = &mut self.units.loaded[task];
+        let vectors = load.columns.get(loaded.len()).map_or(0, |it| it.vectors);
+        let before = loaded.last().copied().unwrap_or(0);
+        let moved = before.max(served).max(ready + vectors);
+        loaded.push(moved);
+        match load.columns.get(loaded.len()) {
+            Some(next) => self.units.request(ready, next.bytes, Reason::Load { task }),
+            None => self.end_move(task, ready, moved),
+        }
+    }
+
+    /// The mover has ended a task, that was ready at cycle `ready`.
+    fn end_move(&mut self, task: usize, ready: u64, end: u64) {
+        self.latest = self.latest.max(end);
+        self.units.mover_free = end;
+        self.units.mover_busy = false;
+        self.units.ended[task] = Some(end);
+        if W::WATCHES {
+            self.watcher.see(Event {
+                begin: ready,
+                end,
+                task,
+                work: Work::Move,
+            });
+        }
+    }
+}
+
+/// The last load before `task` into `place`.
+pub fn load_before(tasks: &[Task], task: usize, place: &Place) -> Option<usize> {
+    let loads =
+        |task: &usize| matches!(&tasks[*task], Task::Load(load) if load.place.overlaps(place));
+    (0..task).rev().find(loads)
 }
