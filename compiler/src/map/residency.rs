@@ -67,23 +67,25 @@ impl Residency {
         Self::plan_within(network, machine, tiling, None)
     }
 
-    /// The same, where tensors may spill: `rounds` tells for every step how often it reads what has spilled of its source.
+    /// The same, where the tensors for which `may_spill` holds may spill: `rounds` tells for every step how often it reads
+    /// what has spilled of its source.
     pub fn plan_spilling(
         network: &Quantised,
         machine: &Machine,
         tiling: &Tiling,
         rounds: &[u64],
+        may_spill: &[bool],
     ) -> Self {
-        Self::plan_within(network, machine, tiling, Some(rounds))
+        Self::plan_within(network, machine, tiling, Some((rounds, may_spill)))
     }
 
     fn plan_within(
         network: &Quantised,
         machine: &Machine,
         tiling: &Tiling,
-        rounds: Option<&[u64]>,
+        spilling: Option<(&[u64], &[bool])>,
     ) -> Self {
-        let readings = rounds.map(|rounds| Readings::of(network, rounds));
+        let readings = spilling.map(|(rounds, may_spill)| Readings::of(network, rounds, may_spill));
         let lives = lives(network);
         let mut planner = Planner {
             rams: [Ram::new(machine, Memory::A), Ram::new(machine, Memory::B)],
@@ -176,14 +178,17 @@ pub fn lifetimes(network: &Quantised) -> Vec<Option<(usize, usize)>> {
 
 /// How often tensors are read.
 struct Readings {
-    /// By tensor: the layers that read it, and their rounds in all; none for one that is an operand, which is not read
-    /// in rounds.
+    /// By tensor: the layers that read it, and their rounds in all; none for one that may not spill, as an operand, which
+    /// is not read in rounds.
     by_tensor: Vec<Option<(u64, u64)>>,
 }
 
 impl Readings {
-    fn of(network: &Quantised, rounds: &[u64]) -> Self {
-        let mut by_tensor = vec![Some((0, 0)); network.tensors.len()];
+    fn of(network: &Quantised, rounds: &[u64], may_spill: &[bool]) -> Self {
+        let mut by_tensor: Vec<Option<(u64, u64)>> = may_spill
+            .iter()
+            .map(|may_spill| may_spill.then_some((0, 0)))
+            .collect();
         for (step, rounds) in network.steps.iter().zip(rounds) {
             let Step::Layer(layer) = step else { continue };
             if let Some(read) = &mut by_tensor[layer.source.tensor.index()] {
@@ -199,7 +204,7 @@ impl Readings {
 }
 
 /// A tensor spills when that moves at most this share of what it moves when it lives in DRAM.
-const WORTH_SPILLING: f64 = 0.7;
+pub const WORTH_SPILLING: f64 = 0.7;
 
 struct Planner {
     rams: [Ram; 2],

@@ -3,6 +3,7 @@
 use super::{Search, fullest};
 use crate::map::contents::{Contents, excess};
 use crate::map::cost::{Cost, Measured};
+use crate::map::residency::WORTH_SPILLING;
 use crate::map::tiling::Cut;
 use crate::map::{LayerMapping, Objective};
 use scnn_isa::layout::Layout;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 /// Where a tensor is assumed to live while its cut is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In an activation RAM, if it fits one.
+    /// In an activation RAM, if it fits one or for the most part.
     Resident,
     /// In DRAM.
     Streamed,
@@ -38,6 +39,8 @@ pub struct Choice {
     bytes: u64,
     /// Bytes of the fullest tile that exceed a RAM and are read in every round.
     spilled_bytes: u64,
+    /// The same of all tiles together, where all of them live in a RAM.
+    excess_bytes: u64,
     /// Writing it, with its replicas, pJ.
     write_pj: f64,
 }
@@ -68,13 +71,15 @@ impl Choice {
         let (whole, tile) = fullest(&contents);
         let per_cycle = machine.dram_bytes_per_cycle();
         let (mut loads, mut bytes, mut vectors, mut spilled) = (Vec::new(), 0, 0, 0);
-        for tile in &contents.tiles {
-            loads.push(((tile.bytes as f64 / per_cycle).ceil() as u64).max(tile.fullest));
-            bytes += tile.bytes;
-            vectors += tile.vectors;
-            spilled = spilled.max(excess(&tile.held, search.ram()));
-        }
         let element_bits = u64::from(machine.activation_format().element_bits());
+        for tile in &contents.tiles {
+            let stays = excess(&tile.held, search.ram());
+            let loaded = tile.bytes.saturating_sub(stays * element_bits / 8);
+            loads.push(((loaded as f64 / per_cycle).ceil() as u64).max(tile.fullest));
+            bytes += loaded;
+            vectors += tile.vectors;
+            spilled = spilled.max(stays);
+        }
         let replicas = f64::from(layout.groups.count());
         Self {
             cut,
@@ -84,6 +89,7 @@ impl Choice {
             loads,
             bytes,
             spilled_bytes: spilled * element_bits / 8,
+            excess_bytes: excess(&contents.whole(), search.ram()) * element_bits / 8,
             write_pj: vectors as f64 * replicas * machine.energy.oaram_write_vector.pj,
             layout,
             contents,
@@ -115,29 +121,52 @@ impl Choice {
     /// The cost of a reader with its loads.
     pub fn placed(&self, reader: &Reader, place: Place, first: bool) -> Cost {
         let mut cost = reader.cost;
-        if place == Place::Resident && self.fits {
-            return cost;
+        if place == Place::Resident {
+            if self.fits {
+                return cost;
+            }
+            if let Some(cost) = self.placed_mostly(reader) {
+                return cost;
+            }
         }
         // A single tile that fits stays for the readers after the first.
         if !first && self.layout.tiles.len() == 1 && self.fits {
             return cost;
         }
+        // While a tile is loaded, its first round runs; the PPUs alone wait for all of it.
+        let tiles = self.loads.len() as u64;
+        let rounds = reader.mapping.rounds();
+        let round = cost.cycles.checked_div(rounds * tiles).unwrap_or(0);
         let all: u64 = self.loads.iter().sum();
-        let leading = self.loads.first().copied().unwrap_or(0);
+        let mut exposed = self.loads.iter().map(|load| load.saturating_sub(round));
         cost.cycles = if self.overlapped {
-            (cost.cycles + leading).max(all)
+            (cost.cycles + exposed.next().unwrap_or(0)).max(all)
         } else {
-            cost.cycles + all
+            cost.cycles + exposed.sum::<u64>()
         };
         cost.cycles = cost.cycles.max(cost.dram_cycles + all);
         cost.energy_pj += self.bytes as f64 * cost.pj_per_byte;
         if self.spilled_bytes > 0 {
-            let rounds = reader.mapping.rounds() * self.loads.len() as u64;
-            let bytes = (self.spilled_bytes * rounds) as f64;
+            let bytes = (self.spilled_bytes * rounds.max(1) * tiles) as f64;
             let cycles = (bytes * cost.cycles_per_byte).ceil() as u64;
             cost.cycles = cost.cycles.max(cycles + all);
             cost.energy_pj += bytes * cost.pj_per_byte;
         }
         cost
+    }
+
+    /// The cost of a reader when the tensor lives in a RAM but for what exceeds that; none if that is not worth it.
+    fn placed_mostly(&self, reader: &Reader) -> Option<Cost> {
+        let rounds = reader.mapping.rounds().max(1) * self.loads.len() as u64;
+        let spilled = (self.excess_bytes * rounds) as f64;
+        // To DRAM and back, otherwise.
+        if spilled > 2.0 * self.bytes as f64 * WORTH_SPILLING {
+            return None;
+        }
+        let mut cost = reader.cost;
+        let cycles = (spilled * cost.cycles_per_byte).ceil() as u64;
+        cost.cycles = cost.cycles.max(cost.dram_cycles + cycles);
+        cost.energy_pj += spilled * cost.pj_per_byte;
+        Some(cost)
     }
 }

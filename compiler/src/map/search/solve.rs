@@ -44,6 +44,16 @@ struct Selection {
 /// By tensor: its choice; none for the paper's mapping.
 type Chosen = Vec<Option<usize>>;
 
+/// Choices that have been looked at.
+struct State {
+    chosen: Chosen,
+    /// By tensor: whether it may live in a RAM that it does not fit.
+    may_spill: Vec<bool>,
+    draft: Draft,
+    costs: Vec<Option<Cost>>,
+    score: f64,
+}
+
 impl Problem<'_> {
     /// The best mapping found; none when every one has a layer that is slower than under the paper's.
     pub fn solve(&self) -> Option<Mapped> {
@@ -52,8 +62,19 @@ impl Problem<'_> {
             Some(start) => start,
             None => self.as_the_paper(&mut known)?,
         };
-        let (chosen, draft, costs) = self.improve(chosen, &places, &mut known);
-        let (mut draft, mut costs) = self.spill(&chosen, draft, costs, &mut known);
+        let may_spill = vec![false; chosen.len()];
+        let draft = self.compose(&chosen, &may_spill);
+        let mut state = self.state(chosen, may_spill, draft, &mut known)?;
+        if self.choices.len() <= MOST_SWEPT {
+            let tensors: Vec<usize> = (0..self.choices.len()).collect();
+            self.improve(&mut state, &places, &tensors, &mut known);
+        }
+        self.spill(&mut state, &places, &mut known);
+        let State {
+            mut draft,
+            mut costs,
+            ..
+        } = state;
         self.reorder(&mut draft, &mut costs);
         Some(draft.mapped(costs))
     }
@@ -105,9 +126,10 @@ impl Problem<'_> {
             places: vec![Place::Resident; self.choices.len()],
             banned: self.choices.iter().map(|c| vec![false; c.len()]).collect(),
         };
+        let no_spill = vec![false; self.choices.len()];
         loop {
             let chosen = self.greedy(&selection);
-            let draft = self.compose(&chosen);
+            let draft = self.compose(&chosen, &no_spill);
             if selection.stream(&draft.residency) {
                 continue;
             }
@@ -126,7 +148,7 @@ impl Problem<'_> {
     /// The paper's mapping as a start, where no greedy one is without slower layers.
     fn as_the_paper(&self, known: &mut Known) -> Option<(Chosen, Vec<Place>)> {
         let chosen = vec![None; self.choices.len()];
-        let draft = self.compose(&chosen);
+        let draft = self.compose(&chosen, &vec![false; chosen.len()]);
         let keys = self.search.keys(&draft, &chosen);
         let costs = self.search.predict_known(&draft, &keys, known);
         let places = draft.residency.homes.iter().map(|home| match home {
@@ -158,92 +180,107 @@ impl Problem<'_> {
             .collect()
     }
 
-    /// Takes other choices for one tensor at a time, as long as the network gains by it.
-    fn improve(
-        &self,
-        mut chosen: Chosen,
-        places: &[Place],
-        known: &mut Known,
-    ) -> (Chosen, Draft, Vec<Option<Cost>>) {
+    /// Takes other choices for one of `tensors` at a time, as long as the network gains by it.
+    fn improve(&self, start: &mut State, places: &[Place], tensors: &[usize], known: &mut Known) {
         let objective = self.search.objective;
-        let mut draft = self.compose(&chosen);
-        let keys = self.search.keys(&draft, &chosen);
-        let mut costs = self.search.predict_known(&draft, &keys, known);
-        let mut best = objective.score(&total(&costs));
-        let sweeps = if chosen.len() <= MOST_SWEPT {
-            SWEEPS
-        } else {
-            0
-        };
-        for _ in 0..sweeps {
-            let before = best;
-            for tensor in 0..chosen.len() {
+        for _ in 0..SWEEPS {
+            let before = start.score;
+            for &tensor in tensors {
                 let choices = &self.choices[tensor];
                 let alone = |option: Option<usize>| {
                     option.map(|number| choices[number].score(objective, places[tensor]))
                 };
-                let limit = alone(chosen[tensor]).unwrap_or(f64::INFINITY) * PROMISING;
+                let limit = alone(start.chosen[tensor]).unwrap_or(f64::INFINITY) * PROMISING;
                 let options = (0..choices.len()).map(Some).chain([None]);
                 for option in options {
                     let promising = alone(option).is_none_or(|score| score <= limit);
-                    if option == chosen[tensor] || !promising {
+                    if option == start.chosen[tensor] || !promising {
                         continue;
                     }
-                    let mut trial = chosen.clone();
-                    trial[tensor] = option;
-                    let trial_draft = self.compose(&trial);
-                    let keys = self.search.keys(&trial_draft, &trial);
-                    let least = self.search.least(&trial_draft, &keys, known);
-                    if objective.score(&least) >= best {
-                        continue;
-                    }
-                    let trial_costs = self.search.predict_known(&trial_draft, &keys, known);
-                    let score = objective.score(&total(&trial_costs));
-                    if score < best && self.slower(&trial_draft, &trial_costs).is_empty() {
-                        (chosen, draft, costs, best) = (trial, trial_draft, trial_costs, score);
-                    }
+                    let mut chosen = start.chosen.clone();
+                    chosen[tensor] = option;
+                    let draft = self.compose(&chosen, &start.may_spill);
+                    self.take_better(start, chosen, start.may_spill.clone(), draft, known);
                 }
             }
-            if best >= before {
+            if start.score >= before {
                 break;
             }
         }
-        (chosen, draft, costs)
     }
 
-    /// Lets tensors that fit no RAM live there for the most part, if the network gains by it.
-    fn spill(
-        &self,
-        chosen: &[Option<usize>],
-        draft: Draft,
-        costs: Vec<Option<Cost>>,
-        known: &mut Known,
-    ) -> (Draft, Vec<Option<Cost>>) {
-        let search = self.search;
-        let of_step = |mapping: &Option<LayerMapping>| {
-            let rounds =
-                |mapping: &LayerMapping| mapping.rounds().max(1) * mapping.passes.len() as u64;
-            mapping.as_ref().map_or(0, rounds)
+    /// Lets tensors that fit no RAM live there for the most part, if the network gains by it: all, with the choices that
+    /// suit them then, and each alone.
+    fn spill(&self, state: &mut State, places: &[Place], known: &mut Known) {
+        let homeless = |draft: &Draft| -> Vec<usize> {
+            let homes = &draft.residency.homes;
+            (0..homes.len())
+                .filter(|&tensor| homes[tensor].is_none() && !self.choices[tensor].is_empty())
+                .collect()
         };
-        let rounds: Vec<u64> = draft.layers.iter().map(of_step).collect();
-        let tiling = &draft.tiling;
-        let residency = Residency::plan_spilling(search.network, search.machine, tiling, &rounds);
-        if residency == draft.residency {
-            return (draft, costs);
+        let candidates = homeless(&state.draft);
+        let all = vec![true; state.chosen.len()];
+        let spilling = self.compose(&state.chosen, &all);
+        if let Some(mut other) = self.state(state.chosen.clone(), all, spilling, known) {
+            self.improve(&mut other, places, &candidates, known);
+            if other.score < state.score {
+                *state = other;
+            }
         }
-        let mut trial = draft.clone();
-        trial.residency = residency;
-        let trial_costs = search.predict_known(&trial, &search.keys(&trial, chosen), known);
-        let score = |costs: &[Option<Cost>]| search.objective.score(&total(costs));
-        if score(&trial_costs) < score(&costs) && self.slower(&trial, &trial_costs).is_empty() {
-            (trial, trial_costs)
-        } else {
-            (draft, costs)
+        for tensor in candidates {
+            let mut may_spill = state.may_spill.clone();
+            may_spill[tensor] ^= true;
+            let draft = self.compose(&state.chosen, &may_spill);
+            if draft.residency != state.draft.residency {
+                self.take_better(state, state.chosen.clone(), may_spill, draft, known);
+            }
+        }
+    }
+
+    /// What some choices come to; none when that makes a layer slower.
+    fn state(
+        &self,
+        chosen: Chosen,
+        may_spill: Vec<bool>,
+        draft: Draft,
+        known: &mut Known,
+    ) -> Option<State> {
+        let keys = self.search.keys(&draft, &chosen);
+        let costs = self.search.predict_known(&draft, &keys, known);
+        let score = self.search.objective.score(&total(&costs));
+        self.slower(&draft, &costs).is_empty().then_some(State {
+            chosen,
+            may_spill,
+            draft,
+            costs,
+            score,
+        })
+    }
+
+    /// Takes other choices if the network gains by them.
+    fn take_better(
+        &self,
+        state: &mut State,
+        chosen: Chosen,
+        may_spill: Vec<bool>,
+        draft: Draft,
+        known: &mut Known,
+    ) {
+        let keys = self.search.keys(&draft, &chosen);
+        let least = self.search.least(&draft, &keys, known);
+        if self.search.objective.score(&least) >= state.score {
+            return;
+        }
+        let other = self.state(chosen, may_spill, draft, known);
+        if let Some(other) = other
+            && other.score < state.score
+        {
+            *state = other;
         }
     }
 
     /// The mapping of some choices, with all tensors placed.
-    fn compose(&self, chosen: &[Option<usize>]) -> Draft {
+    fn compose(&self, chosen: &[Option<usize>], may_spill: &[bool]) -> Draft {
         let mut draft = self.paper.clone();
         for (index, choice) in chosen.iter().enumerate() {
             let Some(number) = choice else { continue };
@@ -260,8 +297,15 @@ impl Problem<'_> {
                 draft.measured[reader.step].clone_from(&reader.measured);
             }
         }
-        let search = self.search;
-        draft.residency = Residency::plan(search.network, search.machine, &draft.tiling);
+        let of_step = |mapping: &Option<LayerMapping>| {
+            let rounds =
+                |mapping: &LayerMapping| mapping.rounds().max(1) * mapping.passes.len() as u64;
+            mapping.as_ref().map_or(0, rounds)
+        };
+        let rounds: Vec<u64> = draft.layers.iter().map(of_step).collect();
+        let (network, machine) = (self.search.network, self.search.machine);
+        draft.residency =
+            Residency::plan_spilling(network, machine, &draft.tiling, &rounds, may_spill);
         draft
     }
 
