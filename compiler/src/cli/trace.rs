@@ -1,9 +1,10 @@
 //! `--trace`: what the units did, cycle by cycle, as a Chrome trace, for Perfetto (ui.perfetto.dev).
 //!
 //! A microsecond of the trace is a cycle of the machine, so that all numbers are whole. Tracks are the layers and host
-//! segments, the mover, the PPUs, the array, a weight stream for each PE group, and the PEs; counters are utilisation,
-//! DRAM bandwidth and what the activation RAMs hold. The file is written as the execution goes on, and is bounded: of a
-//! layer with many rounds every n-th is shown, which its slice says; `--trace-layer` shows some layers alone.
+//! segments, the mover, the PPUs where a layer does without the array, the array, weight stream and PPUs of each PE group,
+//! and the PEs; counters are utilisation, DRAM bandwidth and what the activation RAMs hold. The file is written as the
+//! execution goes on, and is bounded: of a layer with many rounds every n-th is shown, which its slice says;
+//! `--trace-layer` shows some layers alone.
 
 use super::failure::Failure;
 use scnn_isa::diagnostic::Code;

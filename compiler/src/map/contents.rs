@@ -12,6 +12,9 @@ pub const LANES: usize = 4;
 pub struct Contents {
     /// By tile.
     pub tiles: Vec<TileContents>,
+    /// Elements of every PE over all tiles, and of the fullest.
+    whole: Vec<u64>,
+    most: u64,
     /// Encoded bytes of all tiles by channel, summed up to it.
     bytes: Vec<u64>,
     /// Encoded bytes of a channel that nothing was written to: its empty blocks.
@@ -21,8 +24,10 @@ pub struct Contents {
 /// What a tile holds.
 #[derive(Clone, Debug, Default)]
 pub struct TileContents {
-    /// Elements of every PE.
+    /// Elements of every PE, and of the fullest.
     pub held: Vec<u64>,
+    /// See `held`.
+    pub most: u64,
     /// Vectors of the fullest PE, and of all.
     pub fullest: u64,
     /// See `fullest`.
@@ -53,10 +58,11 @@ impl Contents {
     pub fn of(counts: &[TileCount], format: Format, width: u32) -> Self {
         let channels = counts.iter().map(TileCount::channels).max().unwrap_or(0);
         let mut of_channel = vec![0; channels as usize];
-        let tiles = counts
+        let tiles: Vec<TileContents> = counts
             .iter()
             .map(|count| TileContents::of(count, format, width, &mut of_channel))
             .collect();
+        let whole = per_pe(tiles.iter().map(|tile| &tile.held[..]));
         let mut bytes = vec![0];
         for here in of_channel {
             bytes.push(bytes.last().copied().unwrap_or(0) + here);
@@ -67,6 +73,8 @@ impl Contents {
         let empty_channel = blocks.sum::<u64>() * format.block_bytes(0);
         Self {
             tiles,
+            most: whole.iter().copied().max().unwrap_or(0),
+            whole,
             bytes,
             empty_channel,
         }
@@ -77,14 +85,47 @@ impl Contents {
         self.bytes[channels.end as usize] - self.bytes[channels.begin as usize]
     }
 
-    /// Elements of every PE over all tiles.
-    pub fn whole(&self) -> Vec<u64> {
-        per_pe(self.tiles.iter().map(|tile| &tile.held[..]))
+    /// Elements of all PEs over all tiles.
+    pub fn elements(&self) -> u64 {
+        self.whole.iter().sum()
+    }
+
+    /// Elements of the fullest PE over some tiles.
+    pub fn most(&self, tiles: Span) -> u64 {
+        let held = match (tiles.begin, tiles.len() as usize) {
+            (first, 1) => return self.tiles[first as usize].most,
+            (0, all) if all == self.tiles.len() => return self.most,
+            _ => per_pe(tiles.iter().map(|tile| &self.tiles[tile as usize].held[..])),
+        };
+        held.into_iter().max().unwrap_or(0)
+    }
+
+    /// Elements of the fullest PE over all tiles.
+    pub fn fullest(&self) -> u64 {
+        self.most
+    }
+
+    /// Elements of all PEs over all tiles that exceed `room` in their PE.
+    pub fn excess(&self, room: u64) -> u64 {
+        if self.most <= room {
+            return 0;
+        }
+        excess(self.whole.iter().copied(), room)
+    }
+
+    /// The same if only a share of them is there.
+    pub fn excess_of_share(&self, share: f64, room: u64) -> u64 {
+        excess(shared(&self.whole, share), room)
     }
 }
 
+/// A share of the elements of every PE: channels come to all alike.
+fn shared(held: &[u64], share: f64) -> impl Iterator<Item = u64> {
+    held.iter().map(move |&held| (held as f64 * share) as u64)
+}
+
 /// Elements of every PE over some tiles, given by PE of each.
-pub fn per_pe<'a>(tiles: impl Iterator<Item = &'a [u64]>) -> Vec<u64> {
+fn per_pe<'a>(tiles: impl Iterator<Item = &'a [u64]>) -> Vec<u64> {
     let mut sums: Vec<u64> = Vec::new();
     for tile in tiles {
         sums.resize(sums.len().max(tile.len()), 0);
@@ -95,12 +136,24 @@ pub fn per_pe<'a>(tiles: impl Iterator<Item = &'a [u64]>) -> Vec<u64> {
     sums
 }
 
-/// Elements of all PEs that exceed `room`.
-pub fn excess(held: &[u64], room: u64) -> u64 {
-    held.iter().map(|held| held.saturating_sub(room)).sum()
+fn excess(held: impl Iterator<Item = u64>, room: u64) -> u64 {
+    held.map(|held| held.saturating_sub(room)).sum()
 }
 
 impl TileContents {
+    /// Elements of all PEs that exceed `room` in their PE.
+    pub fn excess(&self, room: u64) -> u64 {
+        if self.most <= room {
+            return 0;
+        }
+        excess(self.held.iter().copied(), room)
+    }
+
+    /// The same if only a share of them is there.
+    pub fn excess_of_share(&self, share: f64, room: u64) -> u64 {
+        excess(shared(&self.held, share), room)
+    }
+
     /// Adds the tile's bytes to those of every channel.
     fn of(count: &TileCount, format: Format, width: u32, of_channel: &mut [u64]) -> Self {
         let columns = Columns::of(count, width);
@@ -131,6 +184,7 @@ impl TileContents {
             of_channel[index / count.residues.max(1) as usize] += bytes;
             tile.bytes += bytes;
         }
+        tile.most = tile.held.iter().copied().max().unwrap_or(0);
         tile.fullest = vectors.iter().copied().fold(0.0, f64::max) as u64;
         tile.vectors = columns.sums.iter().map(|&sum| u64::from(sum)).sum();
         tile.columns = columns;

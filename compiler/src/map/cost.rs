@@ -5,8 +5,9 @@
 //!
 //! - the **FIFO**: a part is asked for when the slowest PE has room for it, and comes as bus and DRAM allow;
 //! - the **barrier**: a round fills the accumulator half that the round before the last has left, once that is drained;
-//! - the **drain**: halo links and PPU lanes, one round after the other;
-//! - the **loads** of a source that lives in DRAM, tile by tile, behind each other or beside the array;
+//! - the **drain**: halo links and PPU lanes, one round after the other in every PE group;
+//! - the **loads** of a source that lives in DRAM, tile by tile, behind each other or beside the array, which begins with
+//!   the columns that are there;
 //! - the **channel**: all bytes to and from DRAM at its rate, weights first.
 //!
 //! Stalls of bank queues lengthen every step by a factor that a short drawn run of the queues gives (`banks`).
@@ -24,7 +25,7 @@ mod timeline;
 
 pub use excerpt::Depth;
 
-use super::contents::{Contents, TileContents, excess};
+use super::contents::{Contents, TileContents};
 use super::occupancy::Occupancy;
 use super::weights::BlockSizes;
 use crate::quantise::IntLayer;
@@ -201,17 +202,26 @@ impl Candidate<'_> {
         if unwritten == 0 && exceeds == 0 {
             return (tile.bytes, tile.fullest);
         }
-        let all: u64 = self.contents.tiles.iter().map(|tile| tile.bytes).sum();
-        let written = 1.0 - unwritten as f64 / all.max(1) as f64;
+        let written = self.written(unwritten);
         let bytes = (tile.bytes as f64 * written - exceeds as f64).max(0.0);
         let share = bytes / tile.bytes.max(1) as f64;
         let part = |of: u64| (of as f64 * share).round() as u64;
         (part(tile.bytes), part(tile.fullest))
     }
 
+    /// The share of the source that is written, where so many bytes are not.
+    fn written(&self, unwritten: u64) -> f64 {
+        let all: u64 = self.contents.tiles.iter().map(|tile| tile.bytes).sum();
+        1.0 - unwritten as f64 / all.max(1) as f64
+    }
+
     /// Bytes of the tile of a pass that have no place where it is loaded.
     fn exceeds(&self, pass: Pass) -> u64 {
-        let exceeds = |room| excess(&self.tile(pass).held, room);
+        let tile = self.tile(pass);
+        let exceeds = |room| match self.traffic.unwritten_bytes {
+            0 => tile.excess(room),
+            unwritten => tile.excess_of_share(self.written(unwritten), room),
+        };
         let elements = self.traffic.tile_room.map_or(0, exceeds);
         elements * u64::from(self.machine.activation_format().element_bits()) / 8
     }

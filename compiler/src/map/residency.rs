@@ -204,7 +204,14 @@ impl Readings {
 }
 
 /// A tensor spills when that moves at most this share of what it moves when it lives in DRAM.
-pub const WORTH_SPILLING: f64 = 0.7;
+const WORTH_SPILLING: f64 = 0.7;
+
+/// Whether a tensor may as well live in a RAM that it exceeds: `excess` of `whole` is written to DRAM once, and read in
+/// `rounds` rounds of `layers` layers.
+pub fn worth_spilling(whole: u64, excess: u64, layers: u64, rounds: u64) -> bool {
+    let (in_dram, spilled) = (whole * (1 + layers), excess * (1 + rounds));
+    spilled as f64 <= in_dram as f64 * WORTH_SPILLING
+}
 
 struct Planner {
     rams: [Ram; 2],
@@ -238,8 +245,7 @@ impl Planner {
             (Memory::B, sizes[1])
         };
         let (whole, excess) = tiling.excess(tensor, size)?;
-        let (in_dram, spilled) = (whole * (1 + layers), excess * (1 + rounds));
-        if size == 0 || spilled as f64 > in_dram as f64 * WORTH_SPILLING {
+        if size == 0 || !worth_spilling(whole, excess, layers, rounds) {
             return None;
         }
         self.ram(memory).allocate(size, first, last, true)

@@ -10,8 +10,8 @@
 //!    Where a layer does not gain, its source (or else its destination) takes its next best choice, in the end the
 //!    paper's; and again from 1.
 //! 4. **Improve**: tensor by tensor, take another choice if the whole network gains by it.
-//! 5. **Finish**: let tensors that fit no RAM live there for the most part, and linearise weights in the other order,
-//!    where that gains.
+//! 5. **Spill**: let tensors that fit no RAM live there for the most part, and choose again, where that gains.
+//! 6. **Finish**: linearise weights in the other order, where that gains.
 //!
 //! The result does not depend on the number of threads.
 
@@ -445,9 +445,8 @@ impl Draft {
 
 /// Elements of the fullest PE over all tiles, and of the fullest tile, with their reserve.
 pub fn fullest(contents: &Contents) -> (u64, u64) {
-    let most = |held: &[u64]| reserved(held.iter().copied().max().unwrap_or(0));
-    let tile = contents.tiles.iter().map(|tile| most(&tile.held)).max();
-    (most(&contents.whole()), tile.unwrap_or(1))
+    let tile = contents.tiles.iter().map(|tile| reserved(tile.most)).max();
+    (reserved(contents.fullest()), tile.unwrap_or(1))
 }
 
 /// Cycles and energy of all layers.

@@ -4,7 +4,7 @@
 //! part of every consumer's output needs, halos included. There are as few tiles as the accumulators (of one output
 //! channel) and, for tensors that exceed a RAM, the RAM allow.
 
-use super::contents::{Contents, excess, per_pe};
+use super::contents::Contents;
 use super::{MapError, output_plane, uniform_part};
 use crate::quantise::{IntConv, IntLayer, Quantised, Step};
 use scnn_isa::ids::TensorId;
@@ -13,6 +13,7 @@ use scnn_isa::layout::{Grid, Layout, Tile};
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::{Axis, Rect, Span};
 use scnn_isa::program::Memory;
+use std::sync::Arc;
 
 /// Share of a RAM that the expected content of a tensor may fill; the data decide what it really is.
 const FILL: f64 = 0.9;
@@ -57,8 +58,8 @@ pub struct Cut {
 enum Held {
     /// The mean: channels and density.
     Expected { channels: u32, density: f64 },
-    /// Elements by (tile, PE), counted on a sample.
-    Counted(Vec<Vec<u64>>),
+    /// Counted on a sample.
+    Counted(Arc<Contents>),
 }
 
 impl Tiling {
@@ -86,17 +87,25 @@ impl Tiling {
     }
 
     /// Cuts a tensor otherwise; `contents` is what its tiles then hold.
-    pub fn set(&mut self, tensor: TensorId, layout: Layout, parts: Parts, contents: &Contents) {
+    pub fn set(
+        &mut self,
+        tensor: TensorId,
+        layout: Layout,
+        parts: Parts,
+        contents: &Arc<Contents>,
+    ) {
         let index = tensor.index();
         self.layouts[index] = layout;
         self.parts[index] = parts;
-        self.held[index] = Held::Counted(
-            contents
-                .tiles
-                .iter()
-                .map(|tile| tile.held.clone())
-                .collect(),
-        );
+        self.held[index] = Held::Counted(Arc::clone(contents));
+    }
+
+    /// Cuts a tensor as in another tiling of the network.
+    pub fn set_like(&mut self, tensor: TensorId, other: &Self) {
+        let index = tensor.index();
+        self.layouts[index].clone_from(&other.layouts[index]);
+        self.parts[index] = other.parts[index];
+        self.held[index].clone_from(&other.held[index]);
     }
 
     /// The passes of a layer: one for each part of its output plane that is not empty.
@@ -120,20 +129,16 @@ impl Tiling {
                     .sum();
                 expected(positions, *channels, *density)
             }
-            Held::Counted(by_tile) => {
-                let held = per_pe(tiles.iter().map(|tile| &by_tile[tile as usize][..]));
-                reserved(held.into_iter().max().unwrap_or(0))
-            }
+            Held::Counted(contents) => reserved(contents.most(tiles)),
         }
     }
 
     /// Elements of all PEs, and those of them that exceed `size` in their PE; none where they were not counted.
     pub fn excess(&self, tensor: TensorId, size: u64) -> Option<(u64, u64)> {
-        let Held::Counted(by_tile) = &self.held[tensor.index()] else {
+        let Held::Counted(contents) = &self.held[tensor.index()] else {
             return None;
         };
-        let held = per_pe(by_tile.iter().map(Vec::as_slice));
-        Some((held.iter().sum(), excess(&held, size)))
+        Some((contents.elements(), contents.excess(size)))
     }
 }
 

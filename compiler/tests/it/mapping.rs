@@ -275,7 +275,7 @@ fn drawn(
             machine.pe.activations_per_vector,
         );
         let contents = Contents::of(&occupancy.count(tensor, &layout, format), format, width);
-        tiling.set(tensor, layout.clone(), cut.parts, &contents);
+        tiling.set(tensor, layout.clone(), cut.parts, &Arc::new(contents));
         let Step::Layer(layer) = step else {
             unreachable!()
         };

@@ -7,6 +7,7 @@
 
 use super::Problems;
 use crate::diagnostic::Code;
+use crate::ids::RegionId;
 use crate::instruction::Instruction;
 use crate::layer::Layer;
 use crate::layout::Grid;
@@ -44,6 +45,9 @@ const BYTES_PER_WEIGHT_BYTE: u64 = 12;
 
 /// Bytes for each tap of a kernel, residue by residue.
 const BYTES_PER_TAP: u64 = 32;
+
+/// Bytes for each column that a load brings: what it is, and when it was there.
+const BYTES_PER_LOADED_COLUMN: u64 = 32;
 
 pub(super) fn check(program: &Program, limits: &Limits, problems: &mut Problems) {
     let mut used = Used {
@@ -223,14 +227,38 @@ fn code(program: &Program, used: &mut Used<'_>) {
             }
             _ => 0,
         };
+        let loaded = match *instruction {
+            Instruction::Lda { to, .. } => of_load(program, to),
+            _ => Demand::default(),
+        };
         let demand = Demand {
-            bytes: 0,
-            operations: operations.saturating_add(every),
+            bytes: loaded.bytes,
+            operations: operations
+                .saturating_add(loaded.operations)
+                .saturating_add(every),
         };
         let place = || format!("instruction {index} ({})", instruction.mnemonic());
         if !used.add(demand, place) {
             return;
         }
+    }
+}
+
+/// The columns of a load, each of which all PEs hold of all tiles.
+fn of_load(program: &Program, to: RegionId) -> Demand {
+    let region = program.regions.get(to.index());
+    let tensor = region.and_then(|region| program.tensors.get(region.tensor.index()));
+    let (Some(region), Some(tensor)) = (region, tensor) else {
+        return Demand::default();
+    };
+    let columns = product([u64::from(tensor.shape[1]), cells(tensor.layout.residues)]);
+    Demand {
+        bytes: columns.saturating_mul(BYTES_PER_LOADED_COLUMN),
+        operations: product([
+            columns,
+            cells(program.machine.pes()),
+            u64::from(region.tiles.len()),
+        ]),
     }
 }
 

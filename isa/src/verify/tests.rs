@@ -485,7 +485,13 @@ fn a_program_asks_for_no_more_than_its_limits() {
     let tensor = |p: &mut Program| p.tensors[0].shape = [1 << 16, 1 << 16, 1 << 16, 1];
     let kernel = |p: &mut Program| p.layers[0].array.as_mut().unwrap().y.kernel = u32::MAX;
     let passes = |p: &mut Program| p.layers[0].passes[0].output.y.end = u32::MAX;
-    for spoil in [tensor, kernel, passes] {
+    // A load keeps what it brings of every channel.
+    let loads = |p: &mut Program| {
+        let is_load = |instruction: &&Instruction| matches!(instruction, Instruction::Lda { .. });
+        let load = *p.code.iter().find(is_load).unwrap();
+        p.code.splice(0..0, std::iter::repeat_n(load, 1 << 15));
+    };
+    for spoil in [tensor, kernel, passes, loads] {
         let mut program = sample();
         spoil(&mut program);
         let small = Limits {

@@ -52,11 +52,13 @@ impl State<'_> {
     }
 
     pub(super) fn load(&mut self, to: RegionId) {
-        self.write_region(to);
-        let columns = self.loaded_columns(to);
+        self.hold(to);
+        let replicas = self.replicas(to);
+        let (columns, vectors) = self.loaded_columns(to);
         let bytes: u64 = columns.iter().map(|loaded| loaded.bytes).sum();
         if let Some(counters) = self.counters() {
             counters.dram_read_bytes += bytes;
+            counters.oaram_writes += vectors * replicas;
         }
         self.push(Task::Load(Load {
             place: Place::of(self.program.region(to)),
@@ -64,8 +66,9 @@ impl State<'_> {
         }));
     }
 
-    /// What a region takes of each column, over all its tiles, until it is full. What exceeds it stays in DRAM.
-    fn loaded_columns(&mut self, id: RegionId) -> Vec<LoadedColumn> {
+    /// What a region takes of each column, over all its tiles, until it is full, and how many vectors in all. What
+    /// exceeds it stays in DRAM.
+    fn loaded_columns(&mut self, id: RegionId) -> (Vec<LoadedColumn>, u64) {
         let region = self.program.region(id);
         let tensor = self.program.tensor(region.tensor);
         let channels = Span::new(0, tensor.channels());
@@ -96,7 +99,14 @@ impl State<'_> {
             LoadedColumn { bytes, vectors }
         };
         let columns = channels.len() * tensor.layout.residues.count();
-        (0..columns).map(&mut loaded).collect()
+        let columns = (0..columns).map(&mut loaded).collect();
+        (columns, vectors.iter().sum())
+    }
+
+    /// PE groups that hold the same of a region.
+    fn replicas(&self, id: RegionId) -> u64 {
+        let tensor = self.program.region(id).tensor;
+        u64::from(self.program.tensor(tensor).layout.groups.count())
     }
 
     pub(super) fn store(&mut self, from: RegionId) {
@@ -123,15 +133,28 @@ impl State<'_> {
     }
 
     /// Counts writing the present content of a RAM region, in vectors. Returns the bytes that newly exceed it.
-    pub(super) fn write_region(&mut self, id: RegionId) -> u64 {
+    fn write_region(&mut self, id: RegionId) -> u64 {
         let region = self.program.region(id);
         let channels = Span::new(0, self.program.tensor(region.tensor).channels());
-        let replicas = u64::from(self.program.tensor(region.tensor).layout.groups.count());
         let width = self.machine.pe.activations_per_vector;
-        let (mut vectors, mut held) = (0, Vec::new());
+        let mut vectors = 0;
+        for tile in region.tiles.iter() {
+            vectors += self.blocks(region.tensor, tile, channels).vectors(width);
+        }
+        let replicas = self.replicas(id);
+        if let Some(counters) = self.counters() {
+            counters.oaram_writes += vectors * replicas;
+        }
+        self.hold(id)
+    }
+
+    /// A RAM region holds the present content of its tiles, as far as it has room. Returns the bytes that newly exceed it.
+    fn hold(&mut self, id: RegionId) -> u64 {
+        let region = self.program.region(id);
+        let channels = Span::new(0, self.program.tensor(region.tensor).channels());
+        let mut held = Vec::new();
         for tile in region.tiles.iter() {
             let blocks = self.blocks(region.tensor, tile, channels);
-            vectors += blocks.vectors(width);
             add_by_pe(&mut held, &blocks.elements_per_pe());
         }
         let excess: Vec<u64> = held
@@ -149,9 +172,6 @@ impl State<'_> {
             .enumerate()
             .map(|(pe, e)| e.saturating_sub(before.get(pe).copied().unwrap_or(0)))
             .sum();
-        if let Some(counters) = self.counters() {
-            counters.oaram_writes += vectors * replicas;
-        }
         // Replicas are alike: DRAM keeps one copy, which all PE groups read together.
         element_bytes(self.machine, new)
     }

@@ -114,6 +114,7 @@ impl State<'_> {
         let of_round = |round| groups.clone().map(|group| drain(round, group)).collect();
         self.push(Task::Drain(Drain {
             rounds: rounds.iter().map(of_round).collect(),
+            operand: operand.map(|id| Place::of(self.program.region(id))),
             operand_bytes,
         }));
         Ok(())
@@ -168,6 +169,7 @@ impl State<'_> {
         let per_group = channels.div_ceil(u64::from(groups.count()));
         self.push(Task::Process(Process {
             from: Place::of(self.program.region(from)),
+            operand: operand.map(|id| Place::of(self.program.region(id))),
             cycles: (most * per_group).div_ceil(u64::from(self.machine.ppu.lanes)),
             read_bytes: spilled_bytes + operand_bytes + source_bytes,
             outputs: channels * pass.output.positions(),

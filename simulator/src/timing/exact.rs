@@ -28,7 +28,7 @@
 //!   vector of the fullest PE. A load brings column after column, of all tiles of the region, until the region is full;
 //!   what exceeds it stays in DRAM. A column is there when DRAM has carried it and those before it, and as many cycles
 //!   have passed as the PE that has most vectors of them holds. All columns have the place of the load in DRAM's queue.
-//!   The PPUs wait for the whole load.
+//!   The PPUs wait for the whole load of their source or residual operand.
 //! - The layer ends when every unit is idle.
 //!
 //! Waiting is divided by what is waited for, in this order: for other PEs, for PPUs and links, for activations

@@ -53,8 +53,9 @@ struct TimeLine {
     finish: Vec<u64>,
     /// When all have.
     last: u64,
-    /// PE group of each PE.
+    /// PE group of each PE, and how many there are.
     groups: Vec<usize>,
+    group_count: usize,
     /// When all PEs of each group had finished each round, by ordinal.
     rounds: Vec<Vec<u64>>,
 }
@@ -71,16 +72,16 @@ impl TimeLine {
             groups: (0..machine.pe_count())
                 .map(|pe| group(pe) as usize)
                 .collect(),
+            group_count: groups.count() as usize,
             rounds: Vec::new(),
         }
     }
 
     /// Adds (a range of the channels of) a round of `steps` by PE.
     fn round(&mut self, ordinal: usize, steps: &[u64]) {
-        let groups = self.groups.iter().max().map_or(0, |last| last + 1);
+        let mut finished = vec![0; self.group_count];
         let rounds = self.rounds.len().max(ordinal + 1);
-        self.rounds.resize(rounds, vec![0; groups]);
-        let mut finished = vec![0; groups];
+        self.rounds.resize(rounds, finished.clone());
         for ((finish, steps), &group) in self.finish.iter_mut().zip(steps).zip(&self.groups) {
             let half = ordinal
                 .checked_sub(2)

@@ -116,7 +116,7 @@ pub struct Multiply {
     pub closes: bool,
     /// Where the source tile lies.
     pub from: Place,
-    /// Bytes of it that had spilled to DRAM and are read again in every round.
+    /// Bytes of it that stay in DRAM, as they exceed the region, and are read in every round.
     pub spilled_bytes: u64,
     /// Steps by (round, PE of the array).
     pub steps: Vec<Vec<u64>>,
@@ -126,7 +126,9 @@ pub struct Multiply {
 pub struct Drain {
     /// By round, then PE group.
     pub rounds: Vec<Vec<RoundDrain>>,
-    /// Bytes of the residual operand that come from DRAM.
+    /// Where the residual operand lies, if there is one.
+    pub operand: Option<Place>,
+    /// Bytes of it that come from DRAM.
     pub operand_bytes: u64,
 }
 
@@ -154,6 +156,8 @@ impl Drain {
 pub struct Process {
     /// Where it lies.
     pub from: Place,
+    /// Where the residual operand lies, if there is one.
+    pub operand: Option<Place>,
     /// Cycles of the PPUs.
     pub cycles: u64,
     /// Bytes of it, and of the residual operand, that come from DRAM.

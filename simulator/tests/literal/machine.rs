@@ -13,6 +13,7 @@ pub struct Literal {
     pub cycles: u64,
     pub steps: u64,
     pub weight_bytes: u64,
+    pub loaded_bytes: u64,
     /// All but the causes of waiting, which stand together in `barrier`.
     pub slots: Slots,
 }
@@ -495,6 +496,8 @@ impl Literal {
             .iter()
             .filter(|pe| pe.has_tile.contains(&true))
             .count() as u64;
+        let loads = layer.moves[..layer.loads].iter().flatten();
+        let loaded_bytes = loads.map(|piece| piece.bytes).sum();
         let mut slots = layer.slots;
         slots.bank_stall = stalls * lanes;
         slots.no_tile = (u64::from(machine.pe_count()) - with_tile) * now * lanes;
@@ -504,6 +507,7 @@ impl Literal {
             cycles: now,
             steps: layer.steps,
             weight_bytes: layer.weight_bytes,
+            loaded_bytes,
             slots,
         }
     }

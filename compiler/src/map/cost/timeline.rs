@@ -5,7 +5,8 @@
 //! what moves in bulk; everything else follows from that order:
 //!
 //! ```text
-//! deliver part -> FIFO -> PEs run it when the round may begin -> last part of all groups: drain -> results to DRAM
+//! deliver part -> FIFO -> PEs run it when the round may begin and its activations are loaded -> last part: the PE group
+//! drains -> results to DRAM
 //! ```
 
 use super::excerpt::Excerpt;
@@ -23,8 +24,8 @@ struct Item {
     round: usize,
     /// PE groups that have not finished it.
     running: usize,
-    /// When the first PE group began it, and the last one finished.
-    begun: Option<u64>,
+    /// Whether a PE group has begun it, and when the last one finished.
+    begun: bool,
     finished: u64,
     /// By PE group, when it had been drained.
     drained: Vec<Option<u64>>,
@@ -120,7 +121,7 @@ impl<'a> TimeLine<'a> {
                     pass,
                     round,
                     running: groups,
-                    begun: None,
+                    begun: false,
                     finished: 0,
                     drained: vec![None; groups],
                     spill: 0,
@@ -377,10 +378,10 @@ impl<'a> TimeLine<'a> {
         self.streams[index].wait_until(begin);
         let pass = self.excerpt.passes[self.items[number].pass];
         let spilled = self.candidate.spilled(pass);
-        if spilled > 0 && self.items[number].begun.is_none() {
+        if spilled > 0 && !self.items[number].begun {
             self.items[number].spill = self.ask_bulk(begin, spilled as f64);
         }
-        self.items[number].begun.get_or_insert(begin);
+        self.items[number].begun = true;
     }
 
     /// A PE group has finished a round, and drains it.

@@ -1,9 +1,9 @@
 //! A way to cut one tensor, and what it costs where the tensor lives.
 
 use super::{Search, fullest};
-use crate::map::contents::{Contents, excess};
+use crate::map::contents::Contents;
 use crate::map::cost::{Cost, Measured};
-use crate::map::residency::WORTH_SPILLING;
+use crate::map::residency::worth_spilling;
 use crate::map::tiling::Cut;
 use crate::map::{LayerMapping, Objective};
 use scnn_isa::layout::Layout;
@@ -12,8 +12,10 @@ use std::sync::Arc;
 /// Where a tensor is assumed to live while its cut is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In an activation RAM, if it fits one or for the most part.
+    /// In an activation RAM, if it fits one.
     Resident,
+    /// In an activation RAM, if need be but for what exceeds it.
+    Spilling,
     /// In DRAM.
     Streamed,
 }
@@ -35,9 +37,10 @@ pub struct Choice {
     overlapped: bool,
     /// By tile: cycles to load it.
     loads: Vec<u64>,
-    /// Bytes to load it all.
+    /// Bytes to load it all, and of all of it.
     bytes: u64,
-    /// Bytes of the fullest tile that exceed a RAM and are read in every round.
+    whole_bytes: u64,
+    /// Bytes of all tiles that exceed a RAM when they are loaded, and are read in every round.
     spilled_bytes: u64,
     /// The same of all tiles together, where all of them live in a RAM.
     excess_bytes: u64,
@@ -71,14 +74,17 @@ impl Choice {
         let (whole, tile) = fullest(&contents);
         let per_cycle = machine.dram_bytes_per_cycle();
         let (mut loads, mut bytes, mut vectors, mut spilled) = (Vec::new(), 0, 0, 0);
+        let room = search
+            .ram()
+            .div_ceil(machine.pe.activations_per_vector.into());
         let element_bits = u64::from(machine.activation_format().element_bits());
         for tile in &contents.tiles {
-            let stays = excess(&tile.held, search.ram());
+            let stays = tile.excess(search.ram());
             let loaded = tile.bytes.saturating_sub(stays * element_bits / 8);
-            loads.push(((loaded as f64 / per_cycle).ceil() as u64).max(tile.fullest));
+            loads.push(((loaded as f64 / per_cycle).ceil() as u64).max(tile.fullest.min(room)));
             bytes += loaded;
             vectors += tile.vectors;
-            spilled = spilled.max(stays);
+            spilled += stays;
         }
         let replicas = f64::from(layout.groups.count());
         Self {
@@ -88,8 +94,9 @@ impl Choice {
             overlapped: contents.tiles.len() > 1 && tile <= search.ram(),
             loads,
             bytes,
+            whole_bytes: contents.tiles.iter().map(|tile| tile.bytes).sum(),
             spilled_bytes: spilled * element_bits / 8,
-            excess_bytes: excess(&contents.whole(), search.ram()) * element_bits / 8,
+            excess_bytes: contents.excess(search.ram()) * element_bits / 8,
             write_pj: vectors as f64 * replicas * machine.energy.oaram_write_vector.pj,
             layout,
             contents,
@@ -121,13 +128,13 @@ impl Choice {
     /// The cost of a reader with its loads.
     pub fn placed(&self, reader: &Reader, place: Place, first: bool) -> Cost {
         let mut cost = reader.cost;
-        if place == Place::Resident {
-            if self.fits {
-                return cost;
-            }
-            if let Some(cost) = self.placed_mostly(reader) {
-                return cost;
-            }
+        if place != Place::Streamed && self.fits {
+            return cost;
+        }
+        if place == Place::Spilling
+            && let Some(cost) = self.spilling(reader)
+        {
+            return cost;
         }
         // A single tile that fits stays for the readers after the first.
         if !first && self.layout.tiles.len() == 1 && self.fits {
@@ -147,7 +154,7 @@ impl Choice {
         cost.cycles = cost.cycles.max(cost.dram_cycles + all);
         cost.energy_pj += self.bytes as f64 * cost.pj_per_byte;
         if self.spilled_bytes > 0 {
-            let bytes = (self.spilled_bytes * rounds.max(1) * tiles) as f64;
+            let bytes = (self.spilled_bytes * rounds.max(1)) as f64;
             let cycles = (bytes * cost.cycles_per_byte).ceil() as u64;
             cost.cycles = cost.cycles.max(cycles + all);
             cost.energy_pj += bytes * cost.pj_per_byte;
@@ -155,15 +162,14 @@ impl Choice {
         cost
     }
 
-    /// The cost of a reader when the tensor lives in a RAM but for what exceeds that; none if that is not worth it.
-    fn placed_mostly(&self, reader: &Reader) -> Option<Cost> {
+    /// The cost of a reader when the tensor lives in a RAM but for what exceeds that; none where that is not worth it.
+    fn spilling(&self, reader: &Reader) -> Option<Cost> {
         let rounds = reader.mapping.rounds().max(1) * self.loads.len() as u64;
-        let spilled = (self.excess_bytes * rounds) as f64;
-        // To DRAM and back, otherwise.
-        if spilled > 2.0 * self.bytes as f64 * WORTH_SPILLING {
+        if !worth_spilling(self.whole_bytes, self.excess_bytes, 1, rounds) {
             return None;
         }
         let mut cost = reader.cost;
+        let spilled = (self.excess_bytes * rounds) as f64;
         let cycles = (spilled * cost.cycles_per_byte).ceil() as u64;
         cost.cycles = cost.cycles.max(cost.dram_cycles + cycles);
         cost.energy_pj += spilled * cost.pj_per_byte;

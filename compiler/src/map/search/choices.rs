@@ -122,9 +122,9 @@ impl<'a> Chooser<'a> {
             }
             sampled.push((counted, choice));
         }
-        // The best for either place are looked at whole.
+        // The best for every place are looked at whole.
         let mut best: Vec<usize> = Vec::new();
-        for place in [Place::Resident, Place::Streamed] {
+        for place in [Place::Resident, Place::Streamed, Place::Spilling] {
             let mut order: Vec<usize> = (0..sampled.len()).collect();
             let score = |index: usize| sampled[index].1.score(search.objective, place);
             order.sort_by(|&a, &b| score(a).total_cmp(&score(b)).then(a.cmp(&b)));

@@ -7,6 +7,7 @@ use crate::map::cost::{Cost, Traffic};
 use crate::map::residency::{Residency, lifetimes};
 use crate::quantise::{Quantised, Step};
 use scnn_isa::ids::TensorId;
+use std::sync::Arc;
 
 /// A mapping replaces the paper's for a layer when it is predicted to take at most this share of its cycles: the
 /// rest is what the model leaves out.
@@ -63,8 +64,7 @@ impl Problem<'_> {
             None => self.as_the_paper(&mut known)?,
         };
         let may_spill = vec![false; chosen.len()];
-        let draft = self.compose(&chosen, &may_spill);
-        let mut state = self.state(chosen, may_spill, draft, &mut known)?;
+        let mut state = self.state(chosen, may_spill, &mut known)?;
         if self.choices.len() <= MOST_SWEPT {
             let tensors: Vec<usize> = (0..self.choices.len()).collect();
             self.improve(&mut state, &places, &tensors, &mut known);
@@ -181,29 +181,24 @@ impl Problem<'_> {
     }
 
     /// Takes other choices for one of `tensors` at a time, as long as the network gains by it.
-    fn improve(&self, start: &mut State, places: &[Place], tensors: &[usize], known: &mut Known) {
+    fn improve(&self, state: &mut State, places: &[Place], tensors: &[usize], known: &mut Known) {
         let objective = self.search.objective;
         for _ in 0..SWEEPS {
-            let before = start.score;
+            let before = state.score;
             for &tensor in tensors {
                 let choices = &self.choices[tensor];
                 let alone = |option: Option<usize>| {
                     option.map(|number| choices[number].score(objective, places[tensor]))
                 };
-                let limit = alone(start.chosen[tensor]).unwrap_or(f64::INFINITY) * PROMISING;
-                let options = (0..choices.len()).map(Some).chain([None]);
-                for option in options {
+                let limit = alone(state.chosen[tensor]).unwrap_or(f64::INFINITY) * PROMISING;
+                for option in (0..choices.len()).map(Some).chain([None]) {
                     let promising = alone(option).is_none_or(|score| score <= limit);
-                    if option == start.chosen[tensor] || !promising {
-                        continue;
+                    if option != state.chosen[tensor] && promising {
+                        self.try_choice(state, tensor, option, known);
                     }
-                    let mut chosen = start.chosen.clone();
-                    chosen[tensor] = option;
-                    let draft = self.compose(&chosen, &start.may_spill);
-                    self.take_better(start, chosen, start.may_spill.clone(), draft, known);
                 }
             }
-            if start.score >= before {
+            if state.score >= before {
                 break;
             }
         }
@@ -212,91 +207,125 @@ impl Problem<'_> {
     /// Lets tensors that fit no RAM live there for the most part, if the network gains by it: all, with the choices that
     /// suit them then, and each alone.
     fn spill(&self, state: &mut State, places: &[Place], known: &mut Known) {
-        let homeless = |draft: &Draft| -> Vec<usize> {
-            let homes = &draft.residency.homes;
-            (0..homes.len())
-                .filter(|&tensor| homes[tensor].is_none() && !self.choices[tensor].is_empty())
-                .collect()
-        };
-        let candidates = homeless(&state.draft);
+        let homes = &state.draft.residency.homes;
+        let homeless: Vec<usize> = (0..homes.len())
+            .filter(|&tensor| homes[tensor].is_none() && !self.choices[tensor].is_empty())
+            .collect();
         let all = vec![true; state.chosen.len()];
-        let spilling = self.compose(&state.chosen, &all);
-        if let Some(mut other) = self.state(state.chosen.clone(), all, spilling, known) {
-            self.improve(&mut other, places, &candidates, known);
-            if other.score < state.score {
-                *state = other;
+        if let Some(mut spilling) = self.state(state.chosen.clone(), all, known) {
+            let places = vec![Place::Spilling; places.len()];
+            self.improve(&mut spilling, &places, &homeless, known);
+            if spilling.score < state.score {
+                *state = spilling;
             }
         }
-        for tensor in candidates {
-            let mut may_spill = state.may_spill.clone();
-            may_spill[tensor] ^= true;
-            let draft = self.compose(&state.chosen, &may_spill);
-            if draft.residency != state.draft.residency {
-                self.take_better(state, state.chosen.clone(), may_spill, draft, known);
+        for tensor in homeless {
+            state.may_spill[tensor] ^= true;
+            if !self.place_anew(state, known) {
+                state.may_spill[tensor] ^= true;
             }
         }
     }
 
     /// What some choices come to; none when that makes a layer slower.
-    fn state(
-        &self,
-        chosen: Chosen,
-        may_spill: Vec<bool>,
-        draft: Draft,
-        known: &mut Known,
-    ) -> Option<State> {
-        let keys = self.search.keys(&draft, &chosen);
-        let costs = self.search.predict_known(&draft, &keys, known);
-        let score = self.search.objective.score(&total(&costs));
-        self.slower(&draft, &costs).is_empty().then_some(State {
+    fn state(&self, chosen: Chosen, may_spill: Vec<bool>, known: &mut Known) -> Option<State> {
+        let mut state = State {
+            draft: self.compose(&chosen, &may_spill),
             chosen,
             may_spill,
-            draft,
-            costs,
-            score,
-        })
+            costs: Vec::new(),
+            score: f64::INFINITY,
+        };
+        self.cost(&mut state, known).then_some(state)
     }
 
-    /// Takes other choices if the network gains by them.
-    fn take_better(
+    /// Takes a choice for a tensor, if the network gains by it.
+    fn try_choice(
         &self,
         state: &mut State,
-        chosen: Chosen,
-        may_spill: Vec<bool>,
-        draft: Draft,
+        tensor: usize,
+        option: Option<usize>,
         known: &mut Known,
     ) {
-        let keys = self.search.keys(&draft, &chosen);
-        let least = self.search.least(&draft, &keys, known);
-        if self.search.objective.score(&least) >= state.score {
-            return;
+        let before = std::mem::replace(&mut state.chosen[tensor], option);
+        self.choose(&mut state.draft, tensor, option);
+        let residency = self.placed(&state.draft, &state.may_spill);
+        let residency = std::mem::replace(&mut state.draft.residency, residency);
+        if !self.cost(state, known) {
+            state.chosen[tensor] = before;
+            self.choose(&mut state.draft, tensor, before);
+            state.draft.residency = residency;
         }
-        let other = self.state(chosen, may_spill, draft, known);
-        if let Some(other) = other
-            && other.score < state.score
-        {
-            *state = other;
+    }
+
+    /// Places all tensors anew, if the network gains by it; whether it does.
+    fn place_anew(&self, state: &mut State, known: &mut Known) -> bool {
+        let residency = self.placed(&state.draft, &state.may_spill);
+        if residency == state.draft.residency {
+            return false;
         }
+        let residency = std::mem::replace(&mut state.draft.residency, residency);
+        let gains = self.cost(state, known);
+        if !gains {
+            state.draft.residency = residency;
+        }
+        gains
+    }
+
+    /// Costs what was chosen anew; whether the network gains by it, and no layer is slower. Otherwise the costs are kept.
+    fn cost(&self, state: &mut State, known: &mut Known) -> bool {
+        let (search, objective) = (self.search, self.search.objective);
+        let keys = search.keys(&state.draft, &state.chosen);
+        let least = search.least(&state.draft, &keys, known);
+        if objective.score(&least) >= state.score {
+            return false;
+        }
+        let costs = search.predict_known(&state.draft, &keys, known);
+        let score = objective.score(&total(&costs));
+        let gains = score < state.score && self.slower(&state.draft, &costs).is_empty();
+        if gains {
+            (state.costs, state.score) = (costs, score);
+        }
+        gains
     }
 
     /// The mapping of some choices, with all tensors placed.
     fn compose(&self, chosen: &[Option<usize>], may_spill: &[bool]) -> Draft {
         let mut draft = self.paper.clone();
-        for (index, choice) in chosen.iter().enumerate() {
-            let Some(number) = choice else { continue };
-            let choice = &self.choices[index][*number];
-            draft.tiling.set(
-                TensorId(index as u32),
-                choice.layout.clone(),
-                choice.cut.parts,
-                &choice.contents,
-            );
-            draft.contents[index] = choice.contents.clone();
+        for (tensor, option) in chosen.iter().enumerate() {
+            if option.is_some() {
+                self.choose(&mut draft, tensor, *option);
+            }
+        }
+        draft.residency = self.placed(&draft, may_spill);
+        draft
+    }
+
+    /// Cuts a tensor and maps its readers as in a choice for it, or as in the paper.
+    fn choose(&self, draft: &mut Draft, tensor: usize, option: Option<usize>) {
+        let (id, choices) = (TensorId(tensor as u32), &self.choices[tensor]);
+        if let Some(choice) = option.map(|number| &choices[number]) {
+            let layout = choice.layout.clone();
+            draft
+                .tiling
+                .set(id, layout, choice.cut.parts, &choice.contents);
+            draft.contents[tensor] = Arc::clone(&choice.contents);
             for reader in &choice.readers {
                 draft.layers[reader.step] = Some(reader.mapping.clone());
                 draft.measured[reader.step].clone_from(&reader.measured);
             }
+        } else {
+            draft.tiling.set_like(id, &self.paper.tiling);
+            draft.contents[tensor] = Arc::clone(&self.paper.contents[tensor]);
+            for reader in choices.iter().take(1).flat_map(|choice| &choice.readers) {
+                draft.layers[reader.step].clone_from(&self.paper.layers[reader.step]);
+                draft.measured[reader.step].clone_from(&self.paper.measured[reader.step]);
+            }
         }
+    }
+
+    /// Where the tensors of a draft live.
+    fn placed(&self, draft: &Draft, may_spill: &[bool]) -> Residency {
         let of_step = |mapping: &Option<LayerMapping>| {
             let rounds =
                 |mapping: &LayerMapping| mapping.rounds().max(1) * mapping.passes.len() as u64;
@@ -304,9 +333,7 @@ impl Problem<'_> {
         };
         let rounds: Vec<u64> = draft.layers.iter().map(of_step).collect();
         let (network, machine) = (self.search.network, self.search.machine);
-        draft.residency =
-            Residency::plan_spilling(network, machine, &draft.tiling, &rounds, may_spill);
-        draft
+        Residency::plan_spilling(network, machine, &draft.tiling, &rounds, may_spill)
     }
 
     /// The layers that are not predicted to gain, and are not mapped as in the paper either; none where layers may be

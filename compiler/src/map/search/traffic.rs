@@ -1,7 +1,7 @@
 //! What a layer moves to and from DRAM in a draft: where its tensors live decides it, and how far they are written.
 
 use super::{Drafted, Search};
-use crate::map::contents::{Contents, TileContents, excess};
+use crate::map::contents::{Contents, TileContents};
 use crate::map::cost::Traffic;
 use crate::map::residency::Stage;
 use crate::quantise::{IntLayer, Quantised, Step};
@@ -37,7 +37,7 @@ impl Search<'_> {
         let (mut spilled, mut tile_room) = (0, None);
         match stage {
             Some(Stage::PerTile(slot) | Stage::Alternate([slot, _])) => {
-                let exceeds = |tile: &TileContents| excess(&tile.held, slot.size) > 0;
+                let exceeds = |tile: &TileContents| tile.most > slot.size;
                 tile_room = contents.tiles.iter().any(exceeds).then_some(slot.size);
             }
             Some(Stage::Once(_) | Stage::Kept(_)) => {}
@@ -93,8 +93,7 @@ impl Search<'_> {
 
     /// Elements of a tensor that exceed `size` in their PE when the steps before `step` have written it.
     fn spilled(&self, contents: &Contents, tensor: TensorId, step: usize, size: u64) -> u64 {
-        let whole = contents.whole();
-        let in_the_end = excess(&whole, size);
+        let in_the_end = contents.excess(size);
         if in_the_end == 0 {
             return 0;
         }
@@ -102,13 +101,7 @@ impl Search<'_> {
         if written == all {
             return in_the_end;
         }
-        // Channels come to every PE alike.
-        let share = written as f64 / all as f64;
-        let held: Vec<u64> = whole
-            .iter()
-            .map(|&held| (held as f64 * share) as u64)
-            .collect();
-        excess(&held, size)
+        contents.excess_of_share(written as f64 / all as f64, size)
     }
 
     /// Bytes of a tensor that are not there before `step`: its blocks are, but empty.

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::timing::watch::{Event, Watcher, Work};
-use crate::timing::work::{LayerWork, Place, Process, Round, Task, share};
+use crate::timing::work::{LayerWork, Place, Process, Round, RoundDrain, Task, share};
 use std::collections::VecDeque;
 
 /// Why a request was made.
@@ -39,6 +39,7 @@ struct PendingDrain {
     task: usize,
     ordinal: usize,
     cycles: u64,
+    operand: Option<Place>,
     operand_bytes: u64,
     result_bytes: u64,
 }
@@ -204,11 +205,13 @@ impl<W: Watcher> Engine<'_, W> {
             Task::Load(load) => {
                 for (index, other) in before.iter().enumerate() {
                     let reads = match other {
-                        Task::Multiply(multiply) => multiply.from.overlaps(&load.place),
-                        Task::Process(process) => process.from.overlaps(&load.place),
-                        _ => false,
+                        Task::Multiply(multiply) => [Some(multiply.from), None],
+                        Task::Process(process) => [Some(process.from), process.operand],
+                        Task::Drain(drain) => [drain.operand, None],
+                        Task::Load(_) | Task::Store(_) => [None; 2],
                     };
-                    if reads {
+                    let mut reads = reads.iter().flatten();
+                    if reads.any(|place| place.overlaps(&load.place)) {
                         let Some(end) = self.units.ended[index] else {
                             return false;
                         };
@@ -267,7 +270,10 @@ impl<W: Watcher> Engine<'_, W> {
         let Some(done) = &self.items[self.units.closing[drain.ordinal]].groups[group] else {
             return false;
         };
-        let begin = done.retired.max(ppus.free);
+        let Some(loaded) = self.loaded_before(drain.task, drain.operand) else {
+            return false;
+        };
+        let begin = done.retired.max(ppus.free).max(loaded);
         if drain.operand_bytes > 0 {
             let (task, bytes) = (drain.task, drain.operand_bytes);
             self.units.ppus[group].busy = true;
@@ -297,24 +303,29 @@ impl<W: Watcher> Engine<'_, W> {
             .filter(|round| Some(round.task) == mac)
             .map(|round| round.ordinal)
             .collect();
-        let all = drain.outputs();
+        let (all, result) = (drain.outputs(), self.work.result_bytes);
         let (before, whole) = self.outputs_before(task);
-        let mut done = 0;
+        let outputs = |drains: &[RoundDrain]| drains.iter().map(|drain| drain.outputs).sum::<u64>();
+        let mut rounds_before = 0;
         for (round, ordinal) in drain.rounds.iter().zip(ordinals) {
-            for (other, of_group) in round.iter().enumerate() {
-                if other == group {
-                    let (result, outputs) = (self.work.result_bytes, of_group.outputs);
-                    self.units.ppus[group].drains.push_back(PendingDrain {
-                        task,
-                        ordinal,
-                        cycles: of_group.cycles,
-                        operand_bytes: share(drain.operand_bytes, done, outputs, all),
-                        result_bytes: share(result, before + done, outputs, whole),
-                    });
-                }
-                done += of_group.outputs;
-            }
+            let of_group = round[group];
+            let done = rounds_before + outputs(&round[..group]);
+            self.units.ppus[group].drains.push_back(PendingDrain {
+                task,
+                ordinal,
+                cycles: of_group.cycles,
+                operand: drain.operand,
+                operand_bytes: share(drain.operand_bytes, done, of_group.outputs, all),
+                result_bytes: share(result, before + done, of_group.outputs, whole),
+            });
+            rounds_before += outputs(round);
         }
+    }
+
+    /// When the last load before `task` into a place ended; none if that is not known yet.
+    fn loaded_before(&self, task: usize, place: Option<Place>) -> Option<u64> {
+        let load = place.and_then(|place| load_before(&self.work.tasks, task, &place));
+        load.map_or(Some(0), |load| self.units.ended[load])
     }
 
     /// Outputs of the PPU tasks before `task`, and of all.
@@ -360,13 +371,14 @@ impl<W: Watcher> Engine<'_, W> {
     }
 
     fn start_process(&mut self, task: usize, process: &Process) -> bool {
-        let load = load_before(&self.work.tasks, task, &process.from);
-        let Some(loaded) = load.map_or(Some(0), |load| self.units.ended[load]) else {
+        let source = self.loaded_before(task, Some(process.from));
+        let operand = self.loaded_before(task, process.operand);
+        let (Some(source), Some(operand)) = (source, operand) else {
             return false;
         };
         let ppus = &mut self.units.ppus[0];
         ppus.next = task + 1;
-        let begin = ppus.free.max(loaded);
+        let begin = ppus.free.max(source).max(operand);
         if process.read_bytes > 0 {
             ppus.busy = true;
             self.units
@@ -493,4 +505,97 @@ pub fn load_before(tasks: &[Task], task: usize, place: &Place) -> Option<usize> 
     let loads =
         |task: &usize| matches!(&tasks[*task], Task::Load(load) if load.place.overlaps(place));
     (0..task).rev().find(loads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timing::exact::time;
+    use crate::timing::work::{Load, LoadedColumn};
+    use scnn_isa::ids::{SectionId, TensorId};
+    use scnn_isa::layer::{Layer, PpuStage, View};
+    use scnn_isa::layout::Layout;
+    use scnn_isa::machine::Machine;
+    use scnn_isa::plane::{Rect, Span};
+    use scnn_isa::program::{Memory, Region};
+
+    fn place(base: u64) -> Place {
+        Place::of(&Region {
+            name: String::new(),
+            tensor: TensorId(0),
+            tiles: Span::new(0, 1),
+            memory: Memory::A,
+            base,
+            size: 10,
+        })
+    }
+
+    fn load(base: u64, bytes: u64) -> Task {
+        let column = LoadedColumn { bytes, vectors: 1 };
+        Task::Load(Load {
+            place: place(base),
+            columns: vec![column; 2],
+        })
+    }
+
+    fn process(base: u64, operand: u64) -> Task {
+        Task::Process(Process {
+            from: place(base),
+            operand: Some(place(operand)),
+            cycles: 7,
+            read_bytes: 0,
+            outputs: 1,
+        })
+    }
+
+    /// Cycles of a layer of the PPU alone that does `tasks`.
+    fn cycles(tasks: Vec<Task>) -> u64 {
+        let mut machine = Machine::preset("scnn").unwrap();
+        machine.dram.gigabytes_per_second = 1.0;
+        let view = View {
+            tensor: TensorId(0),
+            channels: Span::new(0, 2),
+        };
+        let layer = Layer {
+            name: String::new(),
+            source: view,
+            destination: view,
+            array: None,
+            ppu: PpuStage {
+                requantise: SectionId(0),
+                operand: None,
+                function: None,
+                clamp: [0, 1],
+                pool: None,
+            },
+            passes: Vec::new(),
+        };
+        let work = LayerWork {
+            layer: &layer,
+            weights: None,
+            source_layout: &Layout::whole(Rect::plane(1, 8, 8), machine.pes()),
+            has_tile: vec![true; machine.pe_count() as usize],
+            instructions: (0..tasks.len() as u32).collect(),
+            tasks,
+            result_bytes: 0,
+        };
+        time(&machine, &work).cycles
+    }
+
+    #[test]
+    fn ppus_wait_for_the_loads_of_source_and_operand() {
+        assert_eq!(cycles(vec![load(0, 20), process(0, 10)]), 2 * 20 + 7);
+        assert_eq!(cycles(vec![load(10, 20), process(0, 10)]), 2 * 20 + 7);
+        assert_eq!(cycles(vec![load(20, 20), process(0, 10)]), 2 * 20);
+    }
+
+    #[test]
+    fn a_load_waits_for_the_ppus_that_read_its_place() {
+        for base in [0, 10] {
+            let tasks = vec![load(base, 20), process(0, 10), load(base, 20)];
+            assert_eq!(cycles(tasks), 2 * 20 + 7 + 2 * 20);
+        }
+        let tasks = vec![load(0, 20), process(0, 10), load(20, 20)];
+        assert_eq!(cycles(tasks), 2 * 20 + 2 * 20);
+    }
 }
