@@ -3,8 +3,8 @@
 //! The rules, all times in cycles from the layer's begin:
 //!
 //! - **DRAM** has two queues, each first come, first served: weights, and what moves in bulk (loads and stores, spilled
-//!   elements, operands, results; at the same time in this order, and for lower PE groups first). Weights come first: a bulk transfer has the rate
-//!   that they leave over, also when it is under way.
+//!   elements, operands, results; at the same time in this order, and for lower PE groups first). Weights come first: a
+//!   bulk transfer has the rate that they leave over, also when it is under way.
 //! - **Weights.** Each PE group has a stream of weight blocks, over all rounds and passes of the layer, in parts of at
 //!   most a full FIFO. A part is requested when the one before it has been and every PE of the group that has a tile
 //!   has room for it; at the same time the stream that has requested fewer parts comes first, then the lower PE group.
@@ -17,8 +17,9 @@
 //!   a part finishes it when it could have begun. The part of a round without weights waits for the first column of the
 //!   `mac`.
 //! - **Rounds.** A PE begins a round when the half that it fills has been drained (its group's round before the last),
-//!   with drift `group` also not before all PEs of the array have finished the round before. What of the source had spilled is read
-//!   again in each round, requested when the first PE begins it, and no PE finishes the round before it has arrived.
+//!   with drift `group` also not before all PEs of the array have finished the round before. What exceeds the region of
+//!   the source has spilled to DRAM and is read from there in each round, requested when the first PE begins it, and no
+//!   PE finishes the round before it has arrived.
 //! - **Drains** of a PE group run one after the other, and beside those of other groups, with which they exchange
 //!   nothing. The drain of a round begins when the last product of the round has left its queue in every PE of the group;
 //!   it takes the cycles of the busiest halo link and then those of the PE with most outputs, and not less than its
