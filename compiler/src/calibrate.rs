@@ -15,6 +15,7 @@ use crate::float::{FloatError, FloatModel};
 use crate::graph::{Graph, Op};
 use crate::quantise::widths::{self, Resolved};
 use histogram::Histogram;
+use multiversion::multiversion;
 use rayon::prelude::*;
 use scnn_isa::program::Dtype;
 use serde::{Deserialize, Serialize};
@@ -247,18 +248,18 @@ impl Observed {
         let Ok(view) = tensor.to_plain_array_view::<f32>() else {
             return;
         };
-        let mut nonzero = 0u64;
-        for &value in view.iter().filter(|value| value.is_finite()) {
-            self.min = self.min.min(value);
-            self.max = self.max.max(value);
-            if value != 0.0 {
-                nonzero += 1;
-                if histogram {
-                    self.histogram.add(value);
-                }
+        let values = view.as_standard_layout();
+        let values = values.as_slice().unwrap_or_default();
+        let extent = Extent::of(values);
+        self.min = self.min.min(extent.min);
+        self.max = self.max.max(extent.max);
+        if histogram {
+            let counted = |value: &&f32| value.is_finite() && **value != 0.0;
+            for value in values.iter().filter(counted) {
+                self.histogram.add(*value);
             }
         }
-        let density = nonzero as f64 / view.len().max(1) as f64;
+        let density = extent.nonzero as f64 / values.len().max(1) as f64;
         self.samples += 1;
         self.density += (density - self.density) / f64::from(self.samples);
     }
@@ -275,6 +276,61 @@ impl Observed {
             density: self.density,
         }
     }
+}
+
+/// What is seen of some values, of those that are finite.
+struct Extent {
+    min: f32,
+    max: f32,
+    nonzero: u64,
+}
+
+impl Extent {
+    fn of(values: &[f32]) -> Self {
+        let (min, max, nonzero) = extent(values);
+        Self { min, max, nonzero }
+    }
+}
+
+/// Values that are looked at together.
+const LANES: usize = 16;
+
+#[multiversion(targets("x86_64+avx2"))]
+fn extent(values: &[f32]) -> (f32, f32, u64) {
+    let (mut min, mut max) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+    let mut nonzero = 0u64;
+    // Comparisons, as `min` and `max` mind what is no number.
+    let mut see = |values: &[f32; LANES]| {
+        let mut here = 0u32;
+        for (lane, &value) in values.iter().enumerate() {
+            let finite = value.abs() < f32::INFINITY;
+            min[lane] = if finite && value < min[lane] {
+                value
+            } else {
+                min[lane]
+            };
+            max[lane] = if finite && value > max[lane] {
+                value
+            } else {
+                max[lane]
+            };
+            here += u32::from(finite && value != 0.0);
+        }
+        nonzero += u64::from(here);
+    };
+    let (whole, rest) = values.as_chunks::<LANES>();
+    for values in whole {
+        see(values);
+    }
+    // Values that are not finite change nothing.
+    let mut last = [f32::NAN; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    see(&last);
+    (
+        min.into_iter().fold(f32::INFINITY, f32::min),
+        max.into_iter().fold(f32::NEG_INFINITY, f32::max),
+        nonzero,
+    )
 }
 
 /// tract's name of an element type.
@@ -298,6 +354,26 @@ pub fn datum_type(dtype: Dtype) -> DatumType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_extent_is_that_of_the_finite_values() {
+        for count in [0, 1, 15, 16, 17, 100] {
+            let value = |index: usize| match index % 7 {
+                0 => f32::NAN,
+                1 => f32::INFINITY,
+                2 => f32::NEG_INFINITY,
+                3 => 0.0,
+                _ => (index as f32 - 50.0) / 3.0,
+            };
+            let values: Vec<f32> = (0..count).map(value).collect();
+            let finite = || values.iter().copied().filter(|value| value.is_finite());
+            let extent = Extent::of(&values);
+            assert_eq!(extent.min, finite().fold(f32::INFINITY, f32::min));
+            assert_eq!(extent.max, finite().fold(f32::NEG_INFINITY, f32::max));
+            let nonzero = finite().filter(|&value| value != 0.0).count();
+            assert_eq!(extent.nonzero, nonzero as u64);
+        }
+    }
 
     #[test]
     fn methods_are_read_as_they_are_written() {

@@ -6,6 +6,7 @@
 
 use super::failure::Failure;
 use super::{interrupt, output};
+use mimalloc::MiMalloc;
 use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::OnceLock;
@@ -75,10 +76,36 @@ pub fn parse(text: &str) -> Result<u64, String> {
     }
 }
 
-/// The system's allocator, counted.
+/// Memory in use beyond which what is free is given back between the stages of a command, bytes.
+const MUCH: u64 = 256 << 20;
+
+/// `mi_option_purge_delay` of mimalloc.h, which the crate does not name: milliseconds for which free pages are kept.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
+/// Gives back what is free, and from now on soon, if much is in use: a large model needs the memory, a small one the time.
+pub fn tidy() {
+    if USED.load(Ordering::Relaxed) > MUCH {
+        // SAFETY: both may be called at any time, by any thread.
+        unsafe {
+            libmimalloc_sys::mi_option_set(PURGE_DELAY, 10);
+            libmimalloc_sys::mi_collect(true);
+        }
+    }
+}
+
+/// Two allocators, counted: mimalloc, which keeps pages for what is allocated next, and for large blocks the system's,
+/// which gives them back at once. Pages that come and go would be a fifth of what a small model takes to compile; large
+/// blocks that stay would be more memory than twice the model's.
 struct Counting;
 
+/// Bytes from which a block is large.
+const LARGE: usize = 16 << 20;
+
 impl Counting {
+    fn allocator(bytes: usize) -> &'static dyn GlobalAlloc {
+        if bytes < LARGE { &MiMalloc } else { &System }
+    }
+
     fn take(bytes: usize) {
         let before = USED.fetch_add(bytes as u64, Ordering::Relaxed);
         if before.saturating_add(bytes as u64) > LIMIT.load(Ordering::Relaxed) {
@@ -91,31 +118,44 @@ impl Counting {
     }
 }
 
-// SAFETY: every call goes to the system's allocator with the same arguments; only numbers are kept beside it.
+// SAFETY: every call goes with the same arguments to one of two allocators, and a block back to the one that it is
+// from, as its size tells; only numbers are kept beside them.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         Self::take(layout.size());
         // SAFETY: the caller keeps the contract of `GlobalAlloc`.
-        unsafe { System.alloc(layout) }
+        unsafe { Self::allocator(layout.size()).alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         Self::take(layout.size());
         // SAFETY: likewise.
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { Self::allocator(layout.size()).alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         Self::give_back(layout.size());
         // SAFETY: likewise.
-        unsafe { System.dealloc(pointer, layout) }
+        unsafe { Self::allocator(layout.size()).dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        Self::take(size);
-        Self::give_back(layout.size());
-        // SAFETY: likewise.
-        unsafe { System.realloc(pointer, layout, size) }
+        if (layout.size() < LARGE) == (size < LARGE) {
+            Self::take(size);
+            Self::give_back(layout.size());
+            // SAFETY: likewise.
+            return unsafe { Self::allocator(size).realloc(pointer, layout, size) };
+        }
+        // SAFETY: the caller's `size` is not zero and, rounded up to the alignment, no overflow.
+        let moved = unsafe { self.alloc(Layout::from_size_align_unchecked(size, layout.align())) };
+        if !moved.is_null() {
+            // SAFETY: both blocks have so many bytes, and a new block overlaps no other.
+            unsafe {
+                moved.copy_from_nonoverlapping(pointer, layout.size().min(size));
+                self.dealloc(pointer, layout);
+            }
+        }
+        moved
     }
 }
 
@@ -147,6 +187,14 @@ fn exceeded(bytes: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An option is known by its number, which another version might give to another.
+    #[test]
+    fn the_option_is_the_delay_of_purges() {
+        // SAFETY: options are read at any time.
+        let default = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
+        assert_eq!(default, 1000, "the default that mimalloc documents");
+    }
 
     #[test]
     fn sizes_are_read_with_their_units() {

@@ -5,7 +5,7 @@
 //! time      import 0.02 s, …, simulate 1.93 s; 2.10 s in all    afterwards, with -v
 //! ```
 
-use super::output;
+use super::{memory, output};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::cell::RefCell;
 use std::fmt::Write;
@@ -62,6 +62,7 @@ impl Stages {
     /// A stage begins, and the one before ends.
     pub fn begin(&self, name: &str) {
         self.end();
+        memory::tidy();
         let mut state = self.state.borrow_mut();
         let number = state.done.len() + 1;
         state.current = Some((name.to_owned(), Instant::now()));
