@@ -250,7 +250,7 @@ impl Observed {
         };
         let values = view.as_standard_layout();
         let values = values.as_slice().unwrap_or_default();
-        let extent = Extent::of(values);
+        let extent = extent(values);
         self.min = self.min.min(extent.min);
         self.max = self.max.max(extent.max);
         if histogram {
@@ -285,18 +285,11 @@ struct Extent {
     nonzero: u64,
 }
 
-impl Extent {
-    fn of(values: &[f32]) -> Self {
-        let (min, max, nonzero) = extent(values);
-        Self { min, max, nonzero }
-    }
-}
-
 /// Values that are looked at together.
 const LANES: usize = 16;
 
 #[multiversion(targets("x86_64+avx2"))]
-fn extent(values: &[f32]) -> (f32, f32, u64) {
+fn extent(values: &[f32]) -> Extent {
     let (mut min, mut max) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
     let mut nonzero = 0u64;
     // Comparisons, as `min` and `max` mind what is no number.
@@ -326,11 +319,11 @@ fn extent(values: &[f32]) -> (f32, f32, u64) {
     let mut last = [f32::NAN; LANES];
     last[..rest.len()].copy_from_slice(rest);
     see(&last);
-    (
-        min.into_iter().fold(f32::INFINITY, f32::min),
-        max.into_iter().fold(f32::NEG_INFINITY, f32::max),
+    Extent {
+        min: min.into_iter().fold(f32::INFINITY, f32::min),
+        max: max.into_iter().fold(f32::NEG_INFINITY, f32::max),
         nonzero,
-    )
+    }
 }
 
 /// tract's name of an element type.
@@ -367,7 +360,7 @@ mod tests {
             };
             let values: Vec<f32> = (0..count).map(value).collect();
             let finite = || values.iter().copied().filter(|value| value.is_finite());
-            let extent = Extent::of(&values);
+            let extent = extent(&values);
             assert_eq!(extent.min, finite().fold(f32::INFINITY, f32::min));
             assert_eq!(extent.max, finite().fold(f32::NEG_INFINITY, f32::max));
             let nonzero = finite().filter(|&value| value != 0.0).count();

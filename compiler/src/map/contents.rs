@@ -12,22 +12,28 @@ pub const LANES: usize = 4;
 pub struct Contents {
     /// By tile.
     pub tiles: Vec<TileContents>,
-    /// Elements of every PE over all tiles, and of the fullest.
-    whole: Vec<u64>,
-    most: u64,
+    /// Elements over all tiles.
+    pub whole: PerPe,
     /// Encoded bytes of all tiles by channel, summed up to it.
     bytes: Vec<u64>,
     /// Encoded bytes of a channel that nothing was written to: its empty blocks.
     pub empty_channel: u64,
 }
 
+/// Elements that every PE holds.
+#[derive(Clone, Debug, Default)]
+pub struct PerPe {
+    /// By PE.
+    pub elements: Vec<u64>,
+    /// Of the fullest.
+    pub most: u64,
+}
+
 /// What a tile holds.
 #[derive(Clone, Debug, Default)]
 pub struct TileContents {
-    /// Elements of every PE, and of the fullest.
-    pub held: Vec<u64>,
-    /// See `held`.
-    pub most: u64,
+    /// Elements.
+    pub held: PerPe,
     /// Vectors of the fullest PE, and of all.
     pub fullest: u64,
     /// See `fullest`.
@@ -62,7 +68,6 @@ impl Contents {
             .iter()
             .map(|count| TileContents::of(count, format, width, &mut of_channel))
             .collect();
-        let whole = per_pe(tiles.iter().map(|tile| &tile.held[..]));
         let mut bytes = vec![0];
         for here in of_channel {
             bytes.push(bytes.last().copied().unwrap_or(0) + here);
@@ -72,9 +77,8 @@ impl Contents {
             .map(|count| u64::from(count.pes * count.residues));
         let empty_channel = blocks.sum::<u64>() * format.block_bytes(0);
         Self {
+            whole: PerPe::sum(tiles.iter().map(|tile| &tile.held)),
             tiles,
-            most: whole.iter().copied().max().unwrap_or(0),
-            whole,
             bytes,
             empty_channel,
         }
@@ -85,83 +89,68 @@ impl Contents {
         self.bytes[channels.end as usize] - self.bytes[channels.begin as usize]
     }
 
-    /// Elements of all PEs over all tiles.
-    pub fn elements(&self) -> u64 {
-        self.whole.iter().sum()
-    }
-
     /// Elements of the fullest PE over some tiles.
     pub fn most(&self, tiles: Span) -> u64 {
-        let held = match (tiles.begin, tiles.len() as usize) {
-            (first, 1) => return self.tiles[first as usize].most,
-            (0, all) if all == self.tiles.len() => return self.most,
-            _ => per_pe(tiles.iter().map(|tile| &self.tiles[tile as usize].held[..])),
-        };
-        held.into_iter().max().unwrap_or(0)
+        match (tiles.begin, tiles.len() as usize) {
+            (first, 1) => self.tiles[first as usize].held.most,
+            (0, all) if all == self.tiles.len() => self.whole.most,
+            _ => PerPe::sum(tiles.iter().map(|tile| &self.tiles[tile as usize].held)).most,
+        }
+    }
+}
+
+impl PerPe {
+    fn of(elements: Vec<u64>) -> Self {
+        Self {
+            most: elements.iter().copied().max().unwrap_or(0),
+            elements,
+        }
     }
 
-    /// Elements of the fullest PE over all tiles.
-    pub fn fullest(&self) -> u64 {
-        self.most
+    fn sum<'a>(parts: impl Iterator<Item = &'a Self>) -> Self {
+        let mut sums: Vec<u64> = Vec::new();
+        for part in parts {
+            sums.resize(sums.len().max(part.elements.len()), 0);
+            for (sum, elements) in sums.iter_mut().zip(&part.elements) {
+                *sum += elements;
+            }
+        }
+        Self::of(sums)
     }
 
-    /// Elements of all PEs over all tiles that exceed `room` in their PE.
+    /// Those of all PEs.
+    pub fn all(&self) -> u64 {
+        self.elements.iter().sum()
+    }
+
+    /// Those of all PEs that exceed `room` in their PE.
     pub fn excess(&self, room: u64) -> u64 {
         if self.most <= room {
             return 0;
         }
-        excess(self.whole.iter().copied(), room)
+        excess(self.elements.iter().copied(), room)
     }
 
-    /// The same if only a share of them is there.
+    /// The same if only a share of them is there: channels come to every PE alike.
     pub fn excess_of_share(&self, share: f64, room: u64) -> u64 {
-        excess(shared(&self.whole, share), room)
+        let shared = |&elements: &u64| (elements as f64 * share) as u64;
+        excess(self.elements.iter().map(shared), room)
     }
 }
 
-/// A share of the elements of every PE: channels come to all alike.
-fn shared(held: &[u64], share: f64) -> impl Iterator<Item = u64> {
-    held.iter().map(move |&held| (held as f64 * share) as u64)
-}
-
-/// Elements of every PE over some tiles, given by PE of each.
-fn per_pe<'a>(tiles: impl Iterator<Item = &'a [u64]>) -> Vec<u64> {
-    let mut sums: Vec<u64> = Vec::new();
-    for tile in tiles {
-        sums.resize(sums.len().max(tile.len()), 0);
-        for (sum, held) in sums.iter_mut().zip(tile) {
-            *sum += held;
-        }
-    }
-    sums
-}
-
-fn excess(held: impl Iterator<Item = u64>, room: u64) -> u64 {
-    held.map(|held| held.saturating_sub(room)).sum()
+fn excess(elements: impl Iterator<Item = u64>, room: u64) -> u64 {
+    elements.map(|elements| elements.saturating_sub(room)).sum()
 }
 
 impl TileContents {
-    /// Elements of all PEs that exceed `room` in their PE.
-    pub fn excess(&self, room: u64) -> u64 {
-        if self.most <= room {
-            return 0;
-        }
-        excess(self.held.iter().copied(), room)
-    }
-
-    /// The same if only a share of them is there.
-    pub fn excess_of_share(&self, share: f64, room: u64) -> u64 {
-        excess(shared(&self.held, share), room)
-    }
-
     /// Adds the tile's bytes to those of every channel.
     fn of(count: &TileCount, format: Format, width: u32, of_channel: &mut [u64]) -> Self {
         let columns = Columns::of(count, width);
         let mut tile = Self {
-            held: vec![0; count.pes as usize],
             channels: count.channels(),
             ..Self::default()
         };
+        let mut elements_of_pe = vec![0; count.pes as usize];
         // Blocks of few elements are by far the most: what they take is looked up.
         let few: Vec<u64> = (0..FEW)
             .map(|elements| format.block_bytes(elements))
@@ -169,7 +158,7 @@ impl TileContents {
         let mut vectors = vec![0.0; columns.stride];
         for index in 0..count.columns() {
             let mut bytes = 0;
-            for (held, &elements) in tile.held.iter_mut().zip(count.column(index)) {
+            for (held, &elements) in elements_of_pe.iter_mut().zip(count.column(index)) {
                 let elements = u64::from(elements);
                 bytes += match few.get(elements as usize) {
                     Some(&bytes) => bytes,
@@ -184,7 +173,7 @@ impl TileContents {
             of_channel[index / count.residues.max(1) as usize] += bytes;
             tile.bytes += bytes;
         }
-        tile.most = tile.held.iter().copied().max().unwrap_or(0);
+        tile.held = PerPe::of(elements_of_pe);
         tile.fullest = vectors.iter().copied().fold(0.0, f64::max) as u64;
         tile.vectors = columns.sums.iter().map(|&sum| u64::from(sum)).sum();
         tile.columns = columns;

@@ -217,10 +217,10 @@ impl Candidate<'_> {
 
     /// Bytes of the tile of a pass that have no place where it is loaded.
     fn exceeds(&self, pass: Pass) -> u64 {
-        let tile = self.tile(pass);
+        let held = &self.tile(pass).held;
         let exceeds = |room| match self.traffic.unwritten_bytes {
-            0 => tile.excess(room),
-            unwritten => tile.excess_of_share(self.written(unwritten), room),
+            0 => held.excess(room),
+            unwritten => held.excess_of_share(self.written(unwritten), room),
         };
         let elements = self.traffic.tile_room.map_or(0, exceeds);
         elements * u64::from(self.machine.activation_format().element_bits()) / 8

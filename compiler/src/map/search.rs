@@ -445,8 +445,12 @@ impl Draft {
 
 /// Elements of the fullest PE over all tiles, and of the fullest tile, with their reserve.
 pub fn fullest(contents: &Contents) -> (u64, u64) {
-    let tile = contents.tiles.iter().map(|tile| reserved(tile.most)).max();
-    (reserved(contents.fullest()), tile.unwrap_or(1))
+    let tile = contents
+        .tiles
+        .iter()
+        .map(|tile| reserved(tile.held.most))
+        .max();
+    (reserved(contents.whole.most), tile.unwrap_or(1))
 }
 
 /// Cycles and energy of all layers.

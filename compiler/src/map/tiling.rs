@@ -138,7 +138,7 @@ impl Tiling {
         let Held::Counted(contents) = &self.held[tensor.index()] else {
             return None;
         };
-        Some((contents.elements(), contents.excess(size)))
+        Some((contents.whole.all(), contents.whole.excess(size)))
     }
 }
 

@@ -63,15 +63,18 @@ struct TimeLine {
 impl TimeLine {
     fn new(machine: &Machine, groups: Grid) -> Self {
         let array = &machine.array;
-        let (rows, cols) = (array.rows / groups.rows, array.cols / groups.cols);
-        let group = |pe: u32| pe / array.cols / rows * groups.cols + pe % array.cols / cols;
+        let pes = Grid::new(array.rows / groups.rows, array.cols / groups.cols);
+        let mut group_of_pe = vec![0; machine.pe_count() as usize];
+        for group in 0..groups.count() {
+            for pe in 0..pes.count() {
+                group_of_pe[pe_index(machine, pes, groups, group, pe)] = group as usize;
+            }
+        }
         Self {
             drift: machine.sync.drift,
             finish: vec![0; machine.pe_count() as usize],
             last: 0,
-            groups: (0..machine.pe_count())
-                .map(|pe| group(pe) as usize)
-                .collect(),
+            groups: group_of_pe,
             group_count: groups.count() as usize,
             rounds: Vec::new(),
         }

@@ -48,7 +48,7 @@ fn of_pass(
     pass: Pass,
 ) -> f64 {
     let tile = Tile::of(candidate, conv, positions, excerpt, pass);
-    let held = &candidate.tile(pass).held;
+    let held = &candidate.tile(pass).held.elements;
     let holding: Vec<usize> = (0..held.len()).filter(|&pe| held[pe] > 0).collect();
     let (pes, steps) = LOOK[usize::from(!excerpt.whole)];
     let (mut cycles, mut all) = (0, 0);

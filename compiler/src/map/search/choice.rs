@@ -79,7 +79,7 @@ impl Choice {
             .div_ceil(machine.pe.activations_per_vector.into());
         let element_bits = u64::from(machine.activation_format().element_bits());
         for tile in &contents.tiles {
-            let stays = tile.excess(search.ram());
+            let stays = tile.held.excess(search.ram());
             let loaded = tile.bytes.saturating_sub(stays * element_bits / 8);
             loads.push(((loaded as f64 / per_cycle).ceil() as u64).max(tile.fullest.min(room)));
             bytes += loaded;
@@ -96,7 +96,7 @@ impl Choice {
             bytes,
             whole_bytes: contents.tiles.iter().map(|tile| tile.bytes).sum(),
             spilled_bytes: spilled * element_bits / 8,
-            excess_bytes: contents.excess(search.ram()) * element_bits / 8,
+            excess_bytes: contents.whole.excess(search.ram()) * element_bits / 8,
             write_pj: vectors as f64 * replicas * machine.energy.oaram_write_vector.pj,
             layout,
             contents,

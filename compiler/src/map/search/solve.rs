@@ -59,12 +59,10 @@ impl Problem<'_> {
     /// The best mapping found; none when every one has a layer that is slower than under the paper's.
     pub fn solve(&self) -> Option<Mapped> {
         let mut known = self.known();
-        let (chosen, places) = match self.start(&mut known) {
+        let (mut state, places) = match self.start(&mut known) {
             Some(start) => start,
             None => self.as_the_paper(&mut known)?,
         };
-        let may_spill = vec![false; chosen.len()];
-        let mut state = self.state(chosen, may_spill, &mut known)?;
         if self.choices.len() <= MOST_SWEPT {
             let tensors: Vec<usize> = (0..self.choices.len()).collect();
             self.improve(&mut state, &places, &tensors, &mut known);
@@ -121,15 +119,15 @@ impl Problem<'_> {
     }
 
     /// The best choice of every tensor for its place, without those that make layers slower.
-    fn start(&self, known: &mut Known) -> Option<(Chosen, Vec<Place>)> {
+    fn start(&self, known: &mut Known) -> Option<(State, Vec<Place>)> {
         let mut selection = Selection {
             places: vec![Place::Resident; self.choices.len()],
             banned: self.choices.iter().map(|c| vec![false; c.len()]).collect(),
         };
-        let no_spill = vec![false; self.choices.len()];
+        let may_spill = vec![false; self.choices.len()];
         loop {
             let chosen = self.greedy(&selection);
-            let draft = self.compose(&chosen, &no_spill);
+            let draft = self.compose(&chosen, &may_spill);
             if selection.stream(&draft.residency) {
                 continue;
             }
@@ -137,7 +135,14 @@ impl Problem<'_> {
             let costs = self.search.predict_known(&draft, &keys, known);
             let slower = self.slower(&draft, &costs);
             if slower.is_empty() {
-                return Some((chosen, selection.places));
+                let state = State {
+                    chosen,
+                    may_spill,
+                    draft,
+                    score: self.search.objective.score(&total(&costs)),
+                    costs,
+                };
+                return Some((state, selection.places));
             }
             if !selection.ban(self.search.network, &slower, &chosen) {
                 return None;
@@ -146,17 +151,16 @@ impl Problem<'_> {
     }
 
     /// The paper's mapping as a start, where no greedy one is without slower layers.
-    fn as_the_paper(&self, known: &mut Known) -> Option<(Chosen, Vec<Place>)> {
-        let chosen = vec![None; self.choices.len()];
-        let draft = self.compose(&chosen, &vec![false; chosen.len()]);
-        let keys = self.search.keys(&draft, &chosen);
-        let costs = self.search.predict_known(&draft, &keys, known);
-        let places = draft.residency.homes.iter().map(|home| match home {
+    fn as_the_paper(&self, known: &mut Known) -> Option<(State, Vec<Place>)> {
+        let tensors = self.choices.len();
+        let state = self.state(vec![None; tensors], vec![false; tensors], known)?;
+        let homes = state.draft.residency.homes.iter();
+        let places = homes.map(|home| match home {
             Some(_) => Place::Resident,
             None => Place::Streamed,
         });
-        let fine = self.slower(&draft, &costs).is_empty();
-        fine.then(|| (chosen, places.collect()))
+        let places = places.collect();
+        Some((state, places))
     }
 
     fn greedy(&self, selection: &Selection) -> Chosen {

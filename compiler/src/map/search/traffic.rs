@@ -37,7 +37,7 @@ impl Search<'_> {
         let (mut spilled, mut tile_room) = (0, None);
         match stage {
             Some(Stage::PerTile(slot) | Stage::Alternate([slot, _])) => {
-                let exceeds = |tile: &TileContents| tile.most > slot.size;
+                let exceeds = |tile: &TileContents| tile.held.most > slot.size;
                 tile_room = contents.tiles.iter().any(exceeds).then_some(slot.size);
             }
             Some(Stage::Once(_) | Stage::Kept(_)) => {}
@@ -93,7 +93,7 @@ impl Search<'_> {
 
     /// Elements of a tensor that exceed `size` in their PE when the steps before `step` have written it.
     fn spilled(&self, contents: &Contents, tensor: TensorId, step: usize, size: u64) -> u64 {
-        let in_the_end = contents.excess(size);
+        let in_the_end = contents.whole.excess(size);
         if in_the_end == 0 {
             return 0;
         }
@@ -101,7 +101,9 @@ impl Search<'_> {
         if written == all {
             return in_the_end;
         }
-        contents.excess_of_share(written as f64 / all as f64, size)
+        contents
+            .whole
+            .excess_of_share(written as f64 / all as f64, size)
     }
 
     /// Bytes of a tensor that are not there before `step`: its blocks are, but empty.

@@ -1,5 +1,6 @@
 //! The weight stream of a PE group: parts of blocks on their way into the FIFOs of its PEs.
 
+use crate::timing::fast::pe_index;
 use crate::timing::weights::WeightStream;
 use crate::timing::work::{Round, share};
 use scnn_isa::codec::Format;
@@ -165,15 +166,8 @@ pub struct Stream {
 impl Stream {
     /// The stream of `group`, whose PEs are `pes`.
     pub fn new(group: u32, groups: Grid, pes: Grid, machine: &Machine) -> Self {
-        let (row, col) = (
-            group / groups.cols * pes.rows,
-            group % groups.cols * pes.cols,
-        );
         let pes = (0..pes.count())
-            .map(|pe| {
-                let at = (row + pe / pes.cols) * machine.array.cols + col + pe % pes.cols;
-                at as usize
-            })
+            .map(|pe| pe_index(machine, pes, groups, group, pe))
             .collect();
         Self {
             group,
