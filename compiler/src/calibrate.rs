@@ -11,9 +11,9 @@ mod synthetic;
 
 pub use synthetic::{synthetic, synthetic_input};
 
-use crate::float::{FloatError, FloatModel};
 use crate::graph::{Graph, Op};
 use crate::quantise::widths::{self, Resolved};
+use crate::reference::float::{FloatError, FloatModel};
 use histogram::Histogram;
 use multiversion::multiversion;
 use rayon::prelude::*;

@@ -2,13 +2,13 @@
 
 use crate::calibrate::{self, Calibration, Method, sums};
 use crate::emit::emit;
-use crate::float::{FloatError, FloatModel, run_once};
 use crate::graph::{Graph, Op};
 use crate::import::{ImportErrors, ImportOptions, Imported, Typed, import};
-use crate::interpret::{InterpretError, interpret};
 use crate::map::occupancy::Occupancy;
 use crate::map::{self, MapError, Mapped, Strategy};
 use crate::quantise::{self, HostStep, QuantiseError, Quantised};
+use crate::reference::float::{FloatError, FloatModel, run_once};
+use crate::reference::interpret::{InterpretError, interpret};
 use crate::transform;
 use scnn_isa::machine::Machine;
 use scnn_isa::program::{Program, Provenance, Ranges};

@@ -11,7 +11,12 @@
 //! consumer when the stages of both stay in that order. What SCNN cannot compute is a [`HostOp`]. Edges carry the
 //! operand's position; a node has one result, but a host node, whose results are [`Op::HostOutput`] nodes.
 
-use crate::weights::Weights;
+pub mod check;
+pub mod coverage;
+pub mod drop_dead;
+mod print;
+pub mod weights;
+
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
@@ -19,6 +24,7 @@ use scnn_isa::layer::PoolKind;
 use scnn_isa::plane::{Axis, Span};
 use scnn_isa::program::Dtype;
 use tract_onnx::pb::NodeProto;
+use weights::Weights;
 
 /// Index of a node.
 pub type NodeId = NodeIndex<u32>;

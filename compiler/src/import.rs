@@ -2,7 +2,7 @@
 //!
 //! The protobuf is read with tract's own types; shapes, element types and folded constants come from tract's typed
 //! model, which is not decluttered, because that would rewrite convolutions. Each node is then translated by the
-//! function that [`crate::operators`] names for its operator; a node that has no place on the machine becomes a host
+//! function that [`crate::import::operators`] names for its operator; a node that has no place on the machine becomes a host
 //! node together with the reason. Whatever makes a model unusable is collected, and reported all at once.
 
 mod attribute_rules;
@@ -15,6 +15,7 @@ mod large;
 pub(crate) mod movement;
 pub(crate) mod nodes;
 mod operand_rules;
+pub mod operators;
 pub(crate) mod quantised;
 mod respell;
 mod source;
@@ -28,10 +29,10 @@ pub(crate) use large::Large;
 pub use source::Source;
 
 use crate::graph::{Graph, HostOp, Node, NodeId, Op};
-use crate::operators::{self, Place};
 use attributes::Attributes;
 use decode::{Decoded, decode};
 use file::FileBytes;
+use operators::Place;
 use quantised::Twin;
 use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place as DiagnosticPlace};
 use scnn_isa::program::Dtype;
@@ -300,7 +301,7 @@ impl<'a> Importer<'a> {
             self.graph.outputs.push((output.name.clone(), id));
         }
         // What was put on the machine as a part of something else is not read any more.
-        crate::transform::drop_dead::run(&mut self.graph);
+        crate::graph::drop_dead::run(&mut self.graph);
         self.graph
     }
 

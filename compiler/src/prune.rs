@@ -12,12 +12,12 @@ pub mod quantised;
 pub mod sites;
 pub mod write_back;
 
-use crate::accuracy::Comparison;
 use crate::compile::Sample;
-use crate::float::{FloatError, FloatModel};
 use crate::graph::Op;
 use crate::import::{ImportErrors, Imported, Source};
 use crate::names::{NameError, resolve};
+use crate::reference::accuracy::Comparison;
+use crate::reference::float::{FloatError, FloatModel};
 use budget::{Budget, Judge, Search};
 use densities::Densities;
 pub use pattern::Pattern;
@@ -314,8 +314,8 @@ pub(crate) fn compare(ours: &[Outputs], reference: &[Outputs]) -> Comparison {
         for (name, theirs) in reference {
             if let Some(ours) = ours.get(name) {
                 comparison.add(
-                    &crate::accuracy::floats(ours),
-                    &crate::accuracy::floats(theirs),
+                    &crate::reference::accuracy::floats(ours),
+                    &crate::reference::accuracy::floats(theirs),
                 );
             }
         }

@@ -2,14 +2,13 @@
 
 pub mod absorb_flatten;
 pub mod absorb_pad;
-pub mod drop_dead;
 pub mod fold_affine;
 pub mod fuse_layers;
 pub mod lower_renames;
 pub mod partition_host;
 pub mod skip_renames;
 
-use crate::graph::Graph;
+use crate::graph::{Graph, drop_dead};
 
 /// A pass: its name, what it does, and the function, which returns how much it changed.
 pub struct Pass {
@@ -40,7 +39,7 @@ pub fn run_all(graph: &mut Graph, observe: &mut dyn FnMut(&str, &Graph)) {
     for pass in PASSES {
         (pass.run)(graph);
         debug_assert_eq!(
-            crate::graph_check::check(graph),
+            crate::graph::check::check(graph),
             Ok(()),
             "after {}",
             pass.name

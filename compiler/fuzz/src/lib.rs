@@ -32,7 +32,7 @@ pub fn onnx(bytes: &[u8]) {
     if let Ok(imported) = import_bytes("fuzz", bytes, nowhere, &ImportOptions::default()) {
         let mut graph = imported.graph;
         scnnc::transform::run_all(&mut graph, &mut |pass, graph| {
-            if let Err(error) = scnnc::graph_check::check(graph) {
+            if let Err(error) = scnnc::graph::check::check(graph) {
                 panic!("after {pass}: {error}");
             }
         });

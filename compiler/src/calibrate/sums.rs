@@ -3,9 +3,9 @@
 //! The integer interpreter runs on the calibration samples with the shifts that are proven safe, and so sees every
 //! sum. A share does not depend on the shift or on the width of an accumulator, which makes it a number to keep.
 
-use crate::interpret::{Host, InterpretError, interpret};
 use crate::quantise::weights::sum_bounds;
 use crate::quantise::{Quantised, Step};
+use crate::reference::interpret::{Host, InterpretError, interpret};
 use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;
 

@@ -9,8 +9,8 @@ use super::nodes::constants::{floats, integers};
 use super::nodes::{finish, or_host, output_shape, shape};
 use super::window::fits;
 use super::{Importer, Translated, node_name};
+use crate::graph::weights::Weights;
 use crate::graph::{Conv, Layer, NodeId, Op};
-use crate::weights::Weights;
 use scnn_isa::plane::{Axis, Span};
 use tract_onnx::pb::NodeProto;
 

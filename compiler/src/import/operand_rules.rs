@@ -2,7 +2,7 @@
 //! those that must be there without looking whether they are.
 
 use super::ImportError;
-use crate::operators;
+use crate::import::operators;
 use scnn_isa::diagnostic::Code;
 use std::ops::RangeInclusive;
 use tract_onnx::pb::{GraphProto, NodeProto};

@@ -14,9 +14,9 @@
 
 use super::pattern::{self, Pattern};
 use super::{Outputs, PruneError, Subject, apply, compare, outputs};
-use crate::accuracy::{floats, top1};
 use crate::compile::Sample;
 use crate::import::Imported;
+use crate::reference::accuracy::{floats, top1};
 use std::fmt;
 use std::str::FromStr;
 

@@ -253,9 +253,9 @@ impl Builder<'_> {
 mod tests {
     use super::super::observed::{Observed, layer, layers, rectifier};
     use super::*;
+    use crate::graph::weights::Weights;
     use crate::graph::{Affine, Conv, Function};
     use crate::quantise::IntFunction;
-    use crate::weights::Weights;
     use scnn_isa::plane::Axis;
 
     /// What one unit of a tensor of values up to `max` stands for.

@@ -154,9 +154,9 @@ impl Resolved {
 mod tests {
     use super::*;
 
+    use crate::graph::weights::Weights;
     use crate::graph::{Conv, Layer};
     use crate::quantise::observed::{Observed, layer, rectifier};
-    use crate::weights::Weights;
     use scnn_isa::plane::Axis;
 
     #[test]

@@ -2,11 +2,11 @@
 
 use super::constants::floats;
 use super::{finish, or_host, output_shape, shape, weights_of};
+use crate::graph::weights::Weights;
 use crate::graph::{Affine, Conv, Layer};
 use crate::import::attributes::{Attributes, outside};
 use crate::import::window::Window;
 use crate::import::{Importer, Translated};
-use crate::weights::Weights;
 use scnn_isa::plane::Axis;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::Tensor;

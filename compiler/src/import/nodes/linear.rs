@@ -2,12 +2,12 @@
 
 use super::constants::spread;
 use super::{finish, or_host, weights_of};
+use crate::graph::weights::Weights;
 use crate::graph::{Affine, Conv, Layer, NodeId, Op};
 use crate::import::attributes::{Attributes, outside};
 use crate::import::window::fits;
 use crate::import::{Importer, Translated};
 use crate::transform::absorb_flatten::MOST_POSITIONS;
-use crate::weights::Weights;
 use scnn_isa::plane::Axis;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::Tensor;

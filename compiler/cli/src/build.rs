@@ -1,0 +1,338 @@
+//! `compile`, and the compilation that `run` begins with.
+
+use super::args::{Compilation, Compile, Mapping, Objective};
+use super::failure::Failure;
+pub use super::samples::{inputs_of, inputs_of_program, read_samples};
+use super::stages::Stages;
+use super::{machine, output, prune, samples, widths};
+use scnn_isa::diagnostic::Code;
+use scnn_isa::machine::Machine;
+use scnnc::calibrate::{Calibration, synthetic};
+use scnnc::compile::{self, CompileError, Compiled, Observer, Options, Stage};
+use scnnc::graph::Graph;
+use scnnc::import::{ImportOptions, Imported, import};
+use scnnc::map::{self, Strategy};
+use scnnc::prune::budget::Budget;
+use scnnc::quantise;
+use scnnc::reference::pass_check::PassCheck;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+pub use scnnc::compile::Sample;
+
+/// `scnnc compile`.
+pub fn compile(options: &Compile) -> Result<(), Failure> {
+    let stages = stages(&options.compilation, 0);
+    let imported = open(&options.model, &options.compilation, &stages)?;
+    let compiled = build(&options.model, imported, &options.compilation, &[], &stages)?;
+    stages.finish();
+    let bytes = compiled.program.to_bytes();
+    output::write(&options.output, &bytes)?;
+    let program = &compiled.program;
+    let segments = program.segments.len();
+    if options.json {
+        output::print_json(&json!({
+            "program": options.output,
+            "layers": program.layers.len(),
+            "instructions": program.code.len(),
+            "host_segments": segments,
+            "bytes": bytes.len(),
+        }));
+        return Ok(());
+    }
+    output::print(&format!(
+        "{}: {} layers, {} instructions, {} host segment{}, {} bytes\n",
+        options.output.display(),
+        program.layers.len(),
+        program.code.len(),
+        segments,
+        if segments == 1 { "" } else { "s" },
+        bytes.len()
+    ));
+    Ok(())
+}
+
+/// The stages of a command that compiles a model once and does `more` with it.
+pub fn stages(compilation: &Compilation, more: usize) -> Stages {
+    let pruning = usize::from(compilation.pruning.says_how_much());
+    let count = 1 + pruning + Stage::ALL.len() + more;
+    Stages::new(count, compilation.loudness())
+}
+
+/// Imports a model.
+pub fn open(path: &Path, compilation: &Compilation, stages: &Stages) -> Result<Imported, Failure> {
+    stages.begin("import");
+    let options = ImportOptions {
+        dims: dims(&compilation.dims)?,
+    };
+    import(path, &options)
+        .map_err(|errors| Failure::Refused(errors.diagnostics(&path.display().to_string())))
+}
+
+/// Compiles an imported model; without calibration data of its own it is calibrated on `samples`.
+pub fn build(
+    path: &Path,
+    imported: Imported,
+    compilation: &Compilation,
+    samples: &[Sample],
+    stages: &Stages,
+) -> Result<Compiled, Failure> {
+    let machine = machine::load(&compilation.machine)?;
+    let (imported, pruning) = pruned(path, imported, compilation, samples, &machine, stages)?;
+    build_on(
+        path,
+        imported,
+        compilation,
+        samples,
+        machine,
+        pruning,
+        stages,
+    )
+}
+
+/// Prunes an imported model as the options ask, tells of it and saves what they want saved. The model, and what was
+/// done to it in a few words.
+pub fn pruned(
+    path: &Path,
+    imported: Imported,
+    compilation: &Compilation,
+    samples: &[Sample],
+    machine: &Machine,
+    stages: &Stages,
+) -> Result<(Imported, Option<String>), Failure> {
+    let Some(request) = prune::request(&compilation.pruning)? else {
+        return Ok((imported, None));
+    };
+    stages.begin("prune");
+    let (options, labels) = options(&imported, compilation, samples, machine.clone())?;
+    let labels = labels.as_deref();
+    let (imported, pruned) = prune::prune(path, &imported, &request, &options, labels, stages)?;
+    stages.print(&prune::table(&pruned));
+    prune::save(path, &compilation.pruning, &pruned)?;
+    Ok((imported, Some(prune::words(&request, &pruned))))
+}
+
+/// The same for another machine than the options name, and a model that is pruned already.
+pub fn build_on(
+    path: &Path,
+    imported: Imported,
+    compilation: &Compilation,
+    samples: &[Sample],
+    machine: Machine,
+    pruning: Option<String>,
+    stages: &Stages,
+) -> Result<Compiled, Failure> {
+    let (mut options, _) = options(&imported, compilation, samples, machine)?;
+    options.pruning = pruning;
+    let mut watch = Watch {
+        compilation,
+        stages,
+        dump: Dump {
+            folder: compilation.dump_ir.as_deref(),
+            number: 0,
+            failure: None,
+        },
+        check: None,
+    };
+    if compilation.verify_passes {
+        let noise = || synthetic(&imported.graph, options.seed);
+        let inputs = options.samples.1.first().cloned().unwrap_or_else(noise);
+        watch.check = Some(PassCheck::new(inputs));
+    }
+    let result = compile::compile_imported(imported, &options, &mut watch);
+    if let Some(failure) = watch.dump.failure {
+        return Err(failure);
+    }
+    if let Some(check) = watch.check {
+        let passes = check
+            .finish()
+            .map_err(|error| Failure::check(Code::PassChanged, error.to_string(), Vec::new()))?;
+        stages.print(&format!(
+            "verified  {passes} passes: none changes what the network computes\n"
+        ));
+    }
+    let compiled = result.map_err(|error| match (&error, &compilation.mapping_file) {
+        (CompileError::MappingFile(_) | CompileError::IllegalMapping(_), Some(file)) => {
+            Failure::compile(file, &error)
+        }
+        _ => Failure::compile(path, &error),
+    })?;
+    warn_of_noise(&options, stages);
+    if let Some(file) = &compilation.save_calibration {
+        let text = compiled
+            .calibration
+            .to_yaml()
+            .map_err(|e| Failure::file(Code::CannotWrite, file, &e.to_string()))?;
+        output::write(file, text.as_bytes())?;
+    }
+    if let Some(file) = &compilation.save_mapping {
+        let text = map::file::write(&compiled.network, &compiled.mapped)
+            .map_err(|e| Failure::file(Code::CannotWrite, file, &e.to_string()))?;
+        output::write(file, text.as_bytes())?;
+    }
+    Ok(compiled)
+}
+
+/// What is done while a model is compiled.
+struct Watch<'a> {
+    compilation: &'a Compilation,
+    stages: &'a Stages,
+    dump: Dump<'a>,
+    check: Option<PassCheck>,
+}
+
+impl Observer for Watch<'_> {
+    fn stage(&mut self, stage: Stage) {
+        self.stages.begin(stage.name());
+    }
+
+    fn graph(&mut self, pass: &str, graph: &Graph) {
+        provoke(self.compilation, pass, graph);
+        self.dump.write(pass, graph);
+        if let Some(check) = &mut self.check {
+            check.observe(pass, graph);
+        }
+    }
+}
+
+/// An internal error, where one is asked for.
+fn provoke(compilation: &Compilation, pass: &str, graph: &Graph) {
+    let Some(name) = &compilation.provoke else {
+        return;
+    };
+    let holds = |node: &scnnc::graph::Node| node.onnx_nodes.contains(name);
+    assert!(
+        pass == "import" || !graph.dag.node_weights().any(holds),
+        "asked to fail when `{name}` has passed {pass}"
+    );
+}
+
+/// Says so when nothing was given to calibrate on.
+pub fn warn_of_noise(options: &Options, stages: &Stages) {
+    if options.samples.1.is_empty() && options.calibration.is_none() && !stages.quiet() {
+        stages.tell(
+            "warning: activation ranges are calibrated on seeded noise; `--calibrate FILE` with real inputs is better",
+        );
+    }
+}
+
+/// The choices that the options name, and the classes of the calibration samples where a budget asks for them.
+pub fn options(
+    imported: &Imported,
+    compilation: &Compilation,
+    given: &[Sample],
+    machine: Machine,
+) -> Result<(Options, Option<Vec<usize>>), Failure> {
+    let dims = dims(&compilation.dims)?;
+    let labelled = matches!(compilation.pruning.prune_budget, Some(Budget::Top1(_)));
+    let usual = if labelled { usize::MAX } else { 16 };
+    let limit = compilation.calibration_samples.unwrap_or(usual).max(1);
+    let mut labels = None;
+    let samples = match &compilation.calibrate {
+        Some(file) => {
+            let inputs = inputs_of(imported);
+            let words = [file.display().to_string()];
+            let samples = if labelled {
+                let labelled = samples::labelled(file, &compilation.pruning, &inputs, limit)?;
+                labels = labelled.labels;
+                labelled.samples
+            } else {
+                samples::read_spread(&words, &inputs, limit)?
+            };
+            (words[0].clone(), samples)
+        }
+        None => (
+            "the inputs of this run".to_owned(),
+            samples::spread(given, limit),
+        ),
+    };
+    let calibration = match &compilation.calibration {
+        None => None,
+        Some(file) => {
+            let text = String::from_utf8_lossy(&output::read(file)?).into_owned();
+            let read = Calibration::from_yaml(&text);
+            Some(read.map_err(|e| Failure::yaml(Code::CalibrationFile, file, &text, &e))?)
+        }
+    };
+    let options = Options {
+        machine,
+        mapping: map::Options {
+            strategy: match compilation.mapping {
+                Mapping::Paper => Strategy::Paper,
+                Mapping::Search => Strategy::Search,
+            },
+            objective: match compilation.objective {
+                Objective::Cycles => map::Objective::Cycles,
+                Objective::Energy => map::Objective::Energy,
+                Objective::Edp => map::Objective::EnergyDelay,
+            },
+        },
+        mapping_file: match &compilation.mapping_file {
+            None => None,
+            Some(file) => Some(String::from_utf8_lossy(&output::read(file)?).into_owned()),
+        },
+        quantise: quantise::Options {
+            widths: widths::read(&compilation.bits)?,
+            headroom: positive("--headroom", compilation.headroom)?,
+            ranges: compilation.ranges.into(),
+            sum_margin: positive("--sum-margin", Some(compilation.sum_margin))?.unwrap_or(1.0),
+        },
+        dims,
+        samples,
+        method: compilation.calibration_method,
+        calibration,
+        pruning: None,
+        seed: compilation.seed,
+        allow_host_only: compilation.allow_host_only,
+        no_host: compilation.no_host,
+    };
+    Ok((options, labels))
+}
+
+/// A factor has to be positive.
+fn positive(option: &str, factor: Option<f32>) -> Result<Option<f32>, Failure> {
+    match factor {
+        Some(factor) if !(factor > 0.0 && factor.is_finite()) => Err(Failure::usage(&format!(
+            "`{option} {factor}`: give a positive factor"
+        ))),
+        factor => Ok(factor),
+    }
+}
+
+/// Parses `NAME=VALUE` options.
+pub fn dims(words: &[String]) -> Result<BTreeMap<String, u64>, Failure> {
+    words
+        .iter()
+        .map(|word| {
+            let (name, value) = word.split_once('=').unwrap_or((word, ""));
+            match value.parse() {
+                Ok(value) if value > 0 && !name.is_empty() => Ok((name.to_owned(), value)),
+                _ => Err(Failure::usage(&format!(
+                    "`--dim {word}`: give NAME=VALUE with a positive value"
+                ))),
+            }
+        })
+        .collect()
+}
+
+/// Writes the graph after each pass, numbered.
+struct Dump<'a> {
+    folder: Option<&'a Path>,
+    number: u32,
+    failure: Option<Failure>,
+}
+
+impl Dump<'_> {
+    fn write(&mut self, name: &str, graph: &Graph) {
+        let Some(folder) = self.folder else { return };
+        if self.failure.is_some() {
+            return;
+        }
+        let file = folder.join(format!("{:02}-{name}.txt", self.number));
+        self.number += 1;
+        let result = output::folder(folder)
+            .and_then(|()| output::write(&file, format!("{graph}").as_bytes()));
+        self.failure = result.err();
+    }
+}

@@ -1,0 +1,143 @@
+//! `ops` and `check`.
+
+use super::args::{Check, Ops};
+use super::build;
+use super::failure::Failure;
+use super::{grid, output, table};
+use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
+use scnnc::graph::Node;
+use scnnc::graph::coverage::Coverage;
+use scnnc::import::operators::OPERATORS;
+use scnnc::import::{ImportOptions, import};
+use scnnc::transform;
+use serde::Serialize;
+use serde_json::json;
+use std::fmt::Write;
+
+/// `scnnc ops`.
+pub fn ops(options: &Ops) {
+    let mut entries = Vec::new();
+    let mut table = grid::plain(&[
+        "operator",
+        "opset",
+        "runs",
+        "within these limits, else on the host; or why not on the array",
+    ]);
+    for operator in OPERATORS {
+        let opset = format!("to {}", operator.opset);
+        let limits = operator.host_reason().unwrap_or(operator.limits);
+        entries.push(json!({
+            "operator": operator.name, "opset": operator.opset, "runs": operator.unit, "limits": limits,
+        }));
+        table.add_row([operator.name, &opset, operator.unit, limits]);
+    }
+    if options.json {
+        output::print_json(&entries);
+    } else {
+        output::print(&format!(
+            "{}\n\nOperator sets from 6 on are read. Any other operator runs on the host.\n",
+            grid::wrapped(table, &[1])
+        ));
+    }
+}
+
+/// An input or an output of a model.
+#[derive(Serialize)]
+struct Value {
+    name: String,
+    dtype: String,
+    dims: Vec<u64>,
+}
+
+impl Value {
+    fn of(name: &str, node: &Node) -> Self {
+        Self {
+            name: name.to_owned(),
+            dtype: format!("{:?}", node.dtype),
+            dims: node.dims.clone(),
+        }
+    }
+}
+
+/// What runs where, for people.
+fn words(inputs: &[Value], outputs: &[Value], coverage: &Coverage) -> String {
+    let mut text = String::new();
+    let values = inputs.iter().map(|value| ("input", value));
+    for (what, value) in values.chain(outputs.iter().map(|value| ("output", value))) {
+        let Value { name, dtype, dims } = value;
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{what:9} {name} {dtype} {dims:?}");
+    }
+    let multiplications = coverage.machine_macs + coverage.host_macs;
+    let products = if multiplications == 0 {
+        String::new()
+    } else {
+        let share = 100.0 * coverage.mac_share();
+        let all = table::si(multiplications as f64, "");
+        format!(" and {share:.1} % of {all} multiplications")
+    };
+    let _ = writeln!(
+        text,
+        "coverage  {} of {} nodes ({:.0} %){products} on the machine",
+        coverage.machine_nodes,
+        coverage.machine_nodes + coverage.host_nodes,
+        100.0 * coverage.node_share(),
+    );
+    for reason in &coverage.reasons {
+        let _ = writeln!(text, "host      {reason}");
+    }
+    text
+}
+
+/// `scnnc check`: succeeds when all of the model runs on the machine.
+pub fn check(options: &Check) -> Result<(), Failure> {
+    let file = options.model.display().to_string();
+    let import_options = ImportOptions {
+        dims: build::dims(&options.dims)?,
+    };
+    let imported = import(&options.model, &import_options)
+        .map_err(|errors| Failure::Refused(errors.diagnostics(&file)))?;
+    let mut graph = imported.graph;
+    let inputs = graph.inputs.iter().map(|&id| &graph.dag[id]);
+    let inputs: Vec<Value> = inputs.map(|node| Value::of(&node.tensor, node)).collect();
+    let outputs = graph.outputs.iter();
+    let outputs: Vec<Value> = outputs
+        .map(|(name, id)| Value::of(name, &graph.dag[*id]))
+        .collect();
+    transform::run_all(&mut graph, &mut |_, _| {});
+    let coverage = Coverage::of(&graph);
+    if options.json {
+        output::print_json(&json!({
+            "inputs": inputs,
+            "outputs": outputs,
+            "nodes": {"machine": coverage.machine_nodes, "host": coverage.host_nodes},
+            "multiplications": {"machine": coverage.machine_macs, "host": coverage.host_macs},
+            "host_reasons": coverage.reasons,
+        }));
+    } else {
+        output::print(&grid::hanging(&words(&inputs, &outputs, &coverage)));
+    }
+    let diagnostic = |code, message: &str| Diagnostic {
+        code,
+        message: message.to_owned(),
+        location: Some(Location {
+            file: Some(file.clone()),
+            place: Place::File,
+        }),
+        notes: Vec::new(),
+        help: Some("`scnnc ops` lists what runs where".to_owned()),
+    };
+    if coverage.machine_nodes == 0 {
+        return Err(Failure::Refused(vec![diagnostic(
+            Code::NothingOnArray,
+            "nothing would run on the array",
+        )]));
+    }
+    if coverage.host_nodes > 0 {
+        return Err(Failure::Check(Box::new(diagnostic(
+            Code::HostRefused,
+            "some nodes would run on the host",
+        ))));
+    }
+    Ok(())
+}

@@ -1,0 +1,294 @@
+//! Samples: one inference's inputs each, from files and folders.
+
+use super::args::Pruning;
+use super::build::Sample;
+use super::failure::Failure;
+use super::tensors;
+use scnn_isa::diagnostic::Code;
+use scnn_isa::program::Program;
+use scnnc::import::Imported;
+use scnnc::reference::accuracy::floats;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tract_onnx::prelude::Tensor;
+
+/// An input of a model: name, element type, extents.
+#[derive(Clone, Debug)]
+pub struct Input {
+    pub name: String,
+    pub dtype: tract_onnx::prelude::DatumType,
+    pub dims: Vec<u64>,
+}
+
+/// The inputs of a model.
+pub fn inputs_of(imported: &Imported) -> Vec<Input> {
+    let graph = &imported.graph;
+    let inputs = graph.inputs.iter().map(|&id| &graph.dag[id]);
+    inputs
+        .map(|node| Input {
+            name: node.tensor.clone(),
+            dtype: scnnc::calibrate::datum_type(node.dtype),
+            dims: node.dims.clone(),
+        })
+        .collect()
+}
+
+/// The inputs of a program.
+pub fn inputs_of_program(program: &Program) -> Vec<Input> {
+    let inputs = program.inputs.iter().map(|&id| program.value(id));
+    inputs
+        .map(|value| Input {
+            name: value.name.clone(),
+            dtype: scnnc::calibrate::datum_type(value.dtype),
+            dims: value.shape.clone(),
+        })
+        .collect()
+}
+
+/// Reads `[NAME=]FILE` inputs and cuts them into samples.
+pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, Failure> {
+    let mut found: BTreeMap<String, Vec<Tensor>> = BTreeMap::new();
+    for word in words {
+        let (name, file) = match word.split_once('=') {
+            Some((name, file)) if inputs.iter().any(|input| input.name == name) => {
+                (Some(name), file)
+            }
+            Some((name, _)) if !Path::new(word).exists() => return Err(unknown(name, inputs)),
+            _ => (None, word.as_str()),
+        };
+        let path = Path::new(file);
+        if path.is_dir() && name.is_none() {
+            return folder(path, inputs, usize::MAX);
+        }
+        let mut arrays = tensors::read(path)?;
+        let only = (inputs.len() == 1 && arrays.len() == 1).then(|| inputs[0].name.clone());
+        for input in inputs {
+            let array = match name {
+                Some(name) if name != input.name => None,
+                Some(_) => arrays.pop_first().map(|(_, array)| array),
+                None if only.as_ref() == Some(&input.name) => {
+                    arrays.pop_first().map(|(_, array)| array)
+                }
+                None => arrays.remove(&input.name),
+            };
+            if let Some(array) = array {
+                let samples = tensors::samples(&input.name, &array, &input.dims, input.dtype)?;
+                found.insert(input.name.clone(), samples);
+            }
+        }
+    }
+    let missing: Vec<&str> = inputs
+        .iter()
+        .filter(|input| !found.contains_key(&input.name))
+        .map(|input| input.name.as_str())
+        .collect();
+    if !missing.is_empty() {
+        return Err(Failure::input(
+            Code::InputMissing,
+            &format!(
+                "there is no array for the input{} {}",
+                if missing.len() == 1 { "" } else { "s" },
+                missing.join(", ")
+            ),
+            "name the arrays of an .npz as the inputs, or give `--input NAME=FILE`",
+        ));
+    }
+    let count = found.values().map(Vec::len).min().unwrap_or(0);
+    Ok((0..count)
+        .map(|i| {
+            found
+                .iter()
+                .map(|(name, samples)| (name.clone(), samples[i].clone()))
+                .collect()
+        })
+        .collect())
+}
+
+fn unknown(name: &str, inputs: &[Input]) -> Failure {
+    let names = || inputs.iter().map(|input| input.name.as_str());
+    let help = scnn_isa::yaml::nearest(name, names()).map_or_else(
+        || format!("the inputs are {}", names().collect::<Vec<_>>().join(", ")),
+        |nearest| format!("did you mean `{nearest}`?"),
+    );
+    Failure::input(
+        Code::UnknownName,
+        &format!("there is no input `{name}`"),
+        &help,
+    )
+}
+
+/// At most `limit` of the samples, evenly spread.
+pub fn spread(all: &[Sample], limit: usize) -> Vec<Sample> {
+    let step = all.len().div_ceil(limit.max(1)).max(1);
+    all.iter().step_by(step).cloned().collect()
+}
+
+/// Reads at most `limit` samples; of a folder, only the files that are needed for them.
+pub fn read_spread(
+    words: &[String],
+    inputs: &[Input],
+    limit: usize,
+) -> Result<Vec<Sample>, Failure> {
+    match words {
+        [word] if Path::new(word).is_dir() => folder(Path::new(word), inputs, limit),
+        _ => Ok(spread(&read_samples(words, inputs)?, limit)),
+    }
+}
+
+/// Samples and, if there are any, their classes.
+pub struct Labelled {
+    pub samples: Vec<Sample>,
+    pub labels: Option<Vec<usize>>,
+}
+
+/// Reads at most `limit` samples with their classes: from a file of their own, or the array `labels` beside them.
+pub fn labelled(
+    file: &Path,
+    options: &Pruning,
+    inputs: &[Input],
+    limit: usize,
+) -> Result<Labelled, Failure> {
+    let all = read_samples(&[file.display().to_string()], inputs)?;
+    let labels = match &options.calibration_labels {
+        Some(path) => Some(read_labels(path, all.len())?),
+        None if file.is_file() && tensors::read(file)?.contains_key("labels") => {
+            Some(read_labels(file, all.len())?)
+        }
+        None => None,
+    };
+    let step = all.len().div_ceil(limit).max(1);
+    Ok(Labelled {
+        labels: labels.map(|l| l.into_iter().take(all.len()).step_by(step).collect()),
+        samples: all.into_iter().step_by(step).collect(),
+    })
+}
+
+/// The classes of `samples` samples: the array `labels` of a file, or its only one.
+pub fn read_labels(path: &Path, samples: usize) -> Result<Vec<usize>, Failure> {
+    let mut arrays = tensors::read(path)?;
+    let bad = |reason: &str| Failure::file(Code::BadArray, path, reason);
+    let array = arrays
+        .remove("labels")
+        .or_else(|| {
+            if arrays.len() == 1 {
+                arrays.pop_first().map(|(_, a)| a)
+            } else {
+                None
+            }
+        })
+        .ok_or_else(|| bad("there is no array `labels`"))?;
+    let labels: Vec<usize> = floats(&array).into_iter().map(|v| v as usize).collect();
+    if labels.len() < samples {
+        return Err(bad(&format!(
+            "there are {} labels for {samples} samples",
+            labels.len()
+        )));
+    }
+    Ok(labels)
+}
+
+/// The samples in a folder, in the natural order of its names: files of arrays with one sample or more each, or ONNX
+/// test sets (`input_0.pb`, `input_1.pb`, ...) in it or in folders in it.
+fn folder(folder: &Path, inputs: &[Input], limit: usize) -> Result<Vec<Sample>, Failure> {
+    let mut sources = if is_test_set(folder) {
+        vec![folder.to_owned()]
+    } else {
+        entries(folder)?
+    };
+    sources.retain(|path| is_test_set(path) || is_array_file(path));
+    if sources.is_empty() {
+        return Err(Failure::file(
+            Code::InputMissing,
+            folder,
+            "the folder has neither files of arrays nor ONNX test sets",
+        ));
+    }
+    let step = sources.len().div_ceil(limit.max(1));
+    let mut samples = Vec::new();
+    for source in sources.iter().step_by(step) {
+        if source.is_dir() {
+            samples.extend(test_set(source, inputs)?);
+        } else {
+            samples.extend(read_samples(&[source.display().to_string()], inputs)?);
+        }
+    }
+    Ok(spread(&samples, limit))
+}
+
+fn is_test_set(path: &Path) -> bool {
+    path.join("input_0.pb").is_file()
+}
+
+fn is_array_file(path: &Path) -> bool {
+    let extension = path.extension().and_then(|e| e.to_str());
+    path.is_file() && extension.is_some_and(|e| tensors::EXTENSIONS.contains(&e))
+}
+
+/// The inputs of one ONNX test set: by the names in the tensors, or by number where these are no inputs.
+fn test_set(folder: &Path, inputs: &[Input]) -> Result<Vec<Sample>, Failure> {
+    let mut words = Vec::new();
+    for (number, input) in inputs.iter().enumerate() {
+        let path = folder.join(format!("input_{number}.pb"));
+        let arrays = tensors::read(&path)?;
+        let named = arrays.keys().next().map_or("", |name| name);
+        let name = inputs
+            .iter()
+            .find(|input| input.name == named)
+            .map_or(&input.name, |input| &input.name);
+        words.push(format!("{name}={}", path.display()));
+    }
+    read_samples(&words, inputs)
+}
+
+/// What a folder holds, in natural order.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let failed = |e: std::io::Error| {
+        let reason = format!("the folder cannot be read: {e}");
+        Failure::file(Code::CannotRead, folder, &reason)
+    };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        paths.push(entry.map_err(failed)?.path());
+    }
+    paths.sort_by_cached_key(|path| {
+        natural(&path.file_name().unwrap_or_default().to_string_lossy())
+    });
+    Ok(paths)
+}
+
+/// A key that sorts `a10` behind `a9`: runs of digits count as numbers.
+fn natural(name: &str) -> Vec<(u64, String)> {
+    let mut parts: Vec<(u64, String)> = Vec::new();
+    let mut digits = false;
+    for letter in name.chars() {
+        if letter.is_ascii_digit() {
+            let digit = u64::from(letter as u32 - '0' as u32);
+            match parts.last_mut() {
+                Some((number, _)) if digits => {
+                    *number = number.saturating_mul(10).saturating_add(digit);
+                }
+                _ => parts.push((digit, String::new())),
+            }
+            digits = true;
+        } else {
+            match parts.last_mut() {
+                Some((_, text)) => text.push(letter),
+                None => parts.push((0, letter.to_string())),
+            }
+            digits = false;
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::natural;
+
+    #[test]
+    fn names_with_numbers_are_in_the_order_of_the_numbers() {
+        let mut names = ["set_10", "set_9", "b", "set_1.npy", "a2", "a10"];
+        names.sort_by_cached_key(|name| natural(name));
+        assert_eq!(names, ["a2", "a10", "b", "set_1.npy", "set_9", "set_10"]);
+    }
+}

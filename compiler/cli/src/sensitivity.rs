@@ -1,0 +1,406 @@
+//! `sensitivity`: what pruning a layer costs in accuracy and saves in cycles and energy.
+//!
+//! For every layer and density, that layer alone is pruned, the network compiled with the ranges of the unpruned one,
+//! and executed. Counted are steps and barriers (timing `fast`). A point is on the front of its layer, or of the whole
+//! network, when no other point is at least as good in accuracy, cycles and energy, and better in one.
+
+use super::args::Sensitivity;
+use super::build::{self, Sample};
+use super::failure::Failure;
+use super::stages::Stages;
+use super::{grid, machine, output, run, table};
+use scnn_isa::diagnostic::Code;
+use scnn_simulator::report::Report;
+use scnn_simulator::timing::Timing;
+use scnn_simulator::{Options, Simulator};
+use scnnc::calibrate::synthetic;
+use scnnc::compile::{self, Observer, Stage};
+use scnnc::import::Imported;
+use scnnc::names::resolve;
+use scnnc::prune::densities::is_density;
+use scnnc::prune::{self, Pattern};
+use scnnc::reference::accuracy::{Comparison, floats};
+use scnnc::reference::float::FloatModel;
+use scnnc::transform;
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::Path;
+
+/// The file that `-o` writes.
+#[derive(Serialize)]
+struct Study {
+    model: String,
+    machine: String,
+    pattern: Pattern,
+    timing: &'static str,
+    samples: usize,
+    /// The network as it is.
+    unpruned: Whole,
+    points: Vec<Point>,
+}
+
+/// The network at one point, means over samples.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Whole {
+    /// Of the outputs against the unpruned float model; absent when nothing differs.
+    sqnr_db: Option<f64>,
+    network_cycles: f64,
+    network_energy_pj: f64,
+}
+
+/// A layer at a density.
+#[derive(Clone, Debug, Serialize)]
+struct Point {
+    layer: String,
+    /// Share of non-zero weights in the file.
+    density_unpruned: f64,
+    /// Share of them when pruned.
+    density: f64,
+    layer_cycles: f64,
+    layer_energy_pj: f64,
+    #[serde(flatten)]
+    network: Whole,
+    /// Whether no other density of the layer is better.
+    best_of_layer: bool,
+    /// Whether no other point is better for the network.
+    best_of_network: bool,
+}
+
+impl Point {
+    /// Accuracy, cycles and energy of the network, less is better.
+    fn network_costs(&self) -> [f64; 3] {
+        let Whole {
+            network_cycles,
+            network_energy_pj,
+            ..
+        } = self.network;
+        [self.noise(), network_cycles, network_energy_pj]
+    }
+
+    fn layer_costs(&self) -> [f64; 3] {
+        [self.noise(), self.layer_cycles, self.layer_energy_pj]
+    }
+
+    fn noise(&self) -> f64 {
+        self.network.sqnr_db.map_or(f64::NEG_INFINITY, |db| -db)
+    }
+}
+
+/// `scnnc sensitivity`.
+pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
+    let densities = densities(&options.densities)?;
+    let pattern = options
+        .compilation
+        .pruning
+        .prune_pattern
+        .unwrap_or_default();
+    let machine = machine::load(&options.compilation.machine)?;
+    let stages = build::stages(&options.compilation, 1);
+    let mut imported = build::open(&options.model, &options.compilation, &stages)?;
+    let mut pruning = None;
+    if options.compilation.pruning.says_how_much() {
+        let (model, compilation) = (&options.model, &options.compilation);
+        (imported, pruning) = build::pruned(model, imported, compilation, &[], &machine, &stages)?;
+    }
+    let (mut choices, _) = build::options(&imported, &options.compilation, &[], machine)?;
+    choices.pruning = pruning;
+    let base = compile::compile_imported(imported.clone(), &choices, &mut Told(&stages))
+        .map_err(|e| Failure::compile(&options.model, &e))?;
+    build::warn_of_noise(&choices, &stages);
+    let mut samples = choices.samples.1.clone();
+    samples.truncate(options.samples.max(1));
+    if samples.is_empty() {
+        samples.push(synthetic(&base.graph, choices.seed));
+    }
+    let trial = Trial {
+        path: &options.model,
+        reference: outputs(&base.float, &samples)?,
+        samples: &samples,
+    };
+    let (unpruned, _) = trial.measure(&base.program)?;
+    let layers = chosen(&imported, &options.layers)?;
+    let steps = layers.len() * densities.len();
+    stages.begin("prune and measure each layer");
+    stages.length(steps);
+    let mut points = Vec::new();
+    for (number, layer) in layers.iter().enumerate() {
+        let mut reached = Vec::new();
+        for (step, &density) in densities.iter().enumerate() {
+            stages.reached(number * densities.len() + step);
+            let pruned = prune::prune_layer(&imported, layer, pattern, density)
+                .map_err(|e| Failure::compile(&options.model, &e.into()))?;
+            let Some(pruned) = pruned else { continue };
+            let density = pruned.after;
+            // Two targets may come to the same, with whole kernels or a fixed pattern.
+            if reached.contains(&density.to_bits()) {
+                continue;
+            }
+            reached.push(density.to_bits());
+            let mut graph = pruned.imported.graph;
+            transform::run_all(&mut graph, &mut |_, _| {});
+            let integers = compile::integers(
+                &graph,
+                &base.calibration,
+                &pruned.imported.hash,
+                &choices,
+                |_| base.occupancy.clone(),
+                &mut (),
+            )
+            .map_err(|e| Failure::compile(&options.model, &e))?;
+            let (network, report) = trial.measure(&integers.program)?;
+            let count = samples.len() as f64;
+            let rows = report.layers.iter();
+            let rows: Vec<_> = rows
+                .filter(|row| row.onnx_nodes.iter().any(|node| node == layer))
+                .collect();
+            points.push(Point {
+                layer: layer.clone(),
+                density_unpruned: pruned.before,
+                density,
+                layer_cycles: rows
+                    .iter()
+                    .map(|r| r.costs.cycles.total as f64)
+                    .sum::<f64>()
+                    / count,
+                layer_energy_pj: rows.iter().map(|r| r.costs.energy_pj.total).sum::<f64>() / count,
+                network,
+                best_of_layer: false,
+                best_of_network: false,
+            });
+        }
+    }
+    stages.finish();
+    mark(&mut points);
+    let study = Study {
+        model: base.program.provenance.model.clone(),
+        machine: base.program.machine.name.clone(),
+        pattern,
+        timing: Timing::Fast.name(),
+        samples: samples.len(),
+        unpruned,
+        points,
+    };
+    if options.json {
+        output::print_json(&study);
+    } else {
+        output::print(&text(&study));
+    }
+    match &options.output {
+        Some(path) => write(path, &study),
+        None => Ok(()),
+    }
+}
+
+/// Tells of the stages of a compilation.
+struct Told<'a>(&'a Stages);
+
+impl Observer for Told<'_> {
+    fn stage(&mut self, stage: Stage) {
+        self.0.begin(stage.name());
+    }
+}
+
+/// What every point is measured with.
+struct Trial<'a> {
+    path: &'a Path,
+    samples: &'a [Sample],
+    /// Outputs of the unpruned float model.
+    reference: Vec<Sample>,
+}
+
+impl Trial<'_> {
+    fn measure(&self, program: &scnn_isa::program::Program) -> Result<(Whole, Report), Failure> {
+        let failed = |e| run::simulate_failure(self.path, &e);
+        let simulator = Simulator::new(program).map_err(failed)?;
+        let timing = Timing::Fast;
+        let mut comparison = Comparison::default();
+        let mut sum: Option<Report> = None;
+        for (sample, reference) in self.samples.iter().zip(&self.reference) {
+            let execution = simulator.run(sample, &Options { timing }).map_err(failed)?;
+            for (name, theirs) in reference {
+                if let Some(ours) = execution.outputs.get(name) {
+                    comparison.add(&floats(ours), &floats(theirs));
+                }
+            }
+            let report = Report::of(program, &execution, timing.name());
+            match &mut sum {
+                None => sum = Some(report),
+                Some(sum) => sum.add(&report),
+            }
+        }
+        let report = sum.ok_or_else(|| Failure::usage("there are no samples"))?;
+        let ratio = comparison.sqnr_db();
+        let count = f64::from(report.samples);
+        let network = Whole {
+            sqnr_db: ratio.is_finite().then_some(ratio),
+            network_cycles: report.totals.cycles.total as f64 / count,
+            network_energy_pj: report.totals.energy_pj.total / count,
+        };
+        Ok((network, report))
+    }
+}
+
+/// What the float model computes, the outputs of the model alone.
+fn outputs(float: &FloatModel, samples: &[Sample]) -> Result<Vec<Sample>, Failure> {
+    let run = |sample: &Sample| {
+        float
+            .run(sample)
+            .map_err(|e| Failure::input(Code::FloatModel, &e.to_string(), "check the model"))
+    };
+    samples.iter().map(run).collect()
+}
+
+fn densities(words: &[f64]) -> Result<Vec<f64>, Failure> {
+    match words.iter().find(|density| !is_density(**density)) {
+        Some(density) => Err(Failure::usage(&format!(
+            "`--densities {density}`: a density is above 0 and at most 1"
+        ))),
+        None => Ok(words.to_vec()),
+    }
+}
+
+/// The layers that are named, or all.
+fn chosen(imported: &Imported, names: &[String]) -> Result<Vec<String>, Failure> {
+    let all = prune::prunable(imported);
+    if all.is_empty() {
+        return Err(Failure::input(
+            Code::NothingToPrune,
+            &prune::PruneError::NoWeights.to_string(),
+            "`scnnc check` tells what of the model runs on the array",
+        ));
+    }
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let entries: Vec<(&str, usize)> = all.iter().map(String::as_str).zip(0..).collect();
+    names
+        .iter()
+        .map(|name| {
+            resolve(name, &entries)
+                .map(|index| all[index].clone())
+                .map_err(|e| Failure::input(Code::UnknownName, &e.to_string(), &e.help()))
+        })
+        .collect()
+}
+
+/// Marks the points that no other is better than.
+fn mark(points: &mut [Point]) {
+    let network: Vec<[f64; 3]> = points.iter().map(Point::network_costs).collect();
+    let layer: Vec<[f64; 3]> = points.iter().map(Point::layer_costs).collect();
+    let names: Vec<String> = points.iter().map(|point| point.layer.clone()).collect();
+    for (index, point) in points.iter_mut().enumerate() {
+        point.best_of_network = !network.iter().any(|other| better(other, &network[index]));
+        let mut others = layer.iter().zip(&names);
+        point.best_of_layer =
+            !others.any(|(other, name)| *name == point.layer && better(other, &layer[index]));
+    }
+}
+
+/// At least as good in all, and better in one.
+fn better(a: &[f64; 3], b: &[f64; 3]) -> bool {
+    a.iter().zip(b).all(|(a, b)| a <= b) && a.iter().zip(b).any(|(a, b)| a < b)
+}
+
+fn text(study: &Study) -> String {
+    let decibels = |ratio: Option<f64>| {
+        ratio.map_or_else(|| "exact".to_owned(), |ratio| format!("{ratio:.1} dB"))
+    };
+    let mut table = grid::plain(&[
+        "layer",
+        "density",
+        "SQNR",
+        "layer cycles",
+        "energy",
+        "network cycles",
+        "energy",
+        "best",
+    ]);
+    for point in &study.points {
+        let best = match (point.best_of_network, point.best_of_layer) {
+            (true, _) => "network",
+            (false, true) => "layer",
+            (false, false) => "",
+        };
+        table.add_row([
+            point.layer.clone(),
+            format!("{:.3}", point.density),
+            decibels(point.network.sqnr_db),
+            table::si(point.layer_cycles, ""),
+            table::si(point.layer_energy_pj * 1e-12, "J"),
+            table::si(point.network.network_cycles, ""),
+            table::si(point.network.network_energy_pj * 1e-12, "J"),
+            best.to_owned(),
+        ]);
+    }
+    grid::right(&mut table, 1..7);
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = writeln!(
+        text,
+        "{} on {}: one layer pruned at a time, {}, timing {} (steps and barriers, a lower bound), {} sample{}\n\n{}\n",
+        study.model,
+        study.machine,
+        study.pattern,
+        study.timing,
+        study.samples,
+        if study.samples == 1 { "" } else { "s" },
+        grid::fitted(table, &[4, 6, 3])
+    );
+    let _ = writeln!(
+        text,
+        "unpruned  {} at the outputs, {} cycles, {}",
+        decibels(study.unpruned.sqnr_db),
+        table::si(study.unpruned.network_cycles, ""),
+        table::si(study.unpruned.network_energy_pj * 1e-12, "J")
+    );
+    let front = study.points.iter().filter(|p| p.best_of_network).count();
+    let _ = writeln!(
+        text,
+        "best      {front} of {} points have no other that is at least as good in SQNR, cycles and energy of the network",
+        study.points.len()
+    );
+    text
+}
+
+/// Writes the study as CSV or JSON, by the file's extension.
+fn write(path: &Path, study: &Study) -> Result<(), Failure> {
+    let failed = |e: serde_json::Error| Failure::file(Code::CannotWrite, path, &e.to_string());
+    if path.extension().is_some_and(|e| e == "json") {
+        let json = serde_json::to_vec_pretty(study).map_err(failed)?;
+        return output::write(path, &json);
+    }
+    let mut csv = String::new();
+    for (index, point) in study.points.iter().enumerate() {
+        let serde_json::Value::Object(fields) = serde_json::to_value(point).map_err(failed)? else {
+            continue;
+        };
+        if index == 0 {
+            let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+            csv.push_str(&names.join(","));
+            csv.push('\n');
+        }
+        let cells: Vec<String> = fields
+            .values()
+            .map(|value| match value {
+                serde_json::Value::String(text) => format!("\"{}\"", text.replace('"', "\"\"")),
+                serde_json::Value::Null => String::new(),
+                other => other.to_string(),
+            })
+            .collect();
+        csv.push_str(&cells.join(","));
+        csv.push('\n');
+    }
+    output::write(path, csv.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::better;
+
+    #[test]
+    fn better_is_at_least_as_good_in_all_and_better_in_one() {
+        assert!(better(&[1.0, 2.0, 3.0], &[1.0, 2.0, 4.0]));
+        assert!(!better(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]));
+        assert!(!better(&[0.0, 3.0, 3.0], &[1.0, 2.0, 3.0]));
+    }
+}

@@ -1,0 +1,200 @@
+//! The trace of a run adds up to its report.
+
+use assert_cmd::Command;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+const LENET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/lenet5.onnx");
+const DIGITS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../models/lenet5-digits.npz"
+);
+
+/// The events of a trace, and the report, of one sample.
+fn traced(model: &str, input: &str, more: &[&str]) -> (Vec<Value>, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let run = ["run", model, "--input", input, "--samples", "1", "--quiet"];
+    let files = ["--trace", "trace.json", "--report", "report.json"];
+    Command::cargo_bin("scnnc")
+        .unwrap()
+        .current_dir(folder.path())
+        .args(run.iter().chain(&files).chain(more))
+        .assert()
+        .success();
+    let read = |name: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(folder.path().join(name)).unwrap()).unwrap()
+    };
+    let trace = read("trace.json");
+    assert_chrome_trace(&trace);
+    let events = trace["traceEvents"].as_array().unwrap().clone();
+    (events, read("report.json"))
+}
+
+/// The Chrome trace event format, JSON object form, as far as traces of ours use it: metadata (`M`) that names processes
+/// and tracks, complete events (`X`) and counters (`C`), at whole microseconds, and nothing else.
+fn assert_chrome_trace(trace: &Value) {
+    assert!(trace["otherData"].is_object(), "{}", trace["otherData"]);
+    let mut tracks = BTreeMap::new();
+    for event in trace["traceEvents"].as_array().unwrap() {
+        let fields: Vec<&str> = event
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let (name, args) = (&event["name"], &event["args"]);
+        assert!(
+            name.is_string() && event["pid"].is_u64() && args.is_object(),
+            "{event}"
+        );
+        let known: &[&str] = match event["ph"].as_str().unwrap() {
+            "M" => {
+                let named = match name.as_str().unwrap() {
+                    "process_name" => args["name"].is_string(),
+                    "thread_name" => {
+                        let twice = tracks.insert(number(&event["tid"]), &args["name"]);
+                        args["name"].is_string() && twice.is_none()
+                    }
+                    "thread_sort_index" => args["sort_index"].is_u64(),
+                    _ => false,
+                };
+                assert!(named, "{event}");
+                &["ph", "pid", "tid", "name", "args"]
+            }
+            "X" => {
+                assert!(event["ts"].is_u64() && event["dur"].is_u64(), "{event}");
+                assert!(
+                    tracks.contains_key(&number(&event["tid"])),
+                    "a track without a name: {event}"
+                );
+                &["ph", "pid", "tid", "name", "ts", "dur", "args"]
+            }
+            "C" => {
+                let values = args.as_object().unwrap().values();
+                assert!(event["ts"].is_u64() && values.len() > 0, "{event}");
+                assert!(values.into_iter().all(Value::is_number), "{event}");
+                &["ph", "pid", "name", "ts", "args"]
+            }
+            other => panic!("an event {other}"),
+        };
+        assert!(fields.iter().all(|field| known.contains(field)), "{event}");
+    }
+    assert!(tracks.len() > 4, "{tracks:?}");
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value}"))
+}
+
+/// Slices by track name.
+fn tracks(trace: &[Value]) -> BTreeMap<String, Vec<&Value>> {
+    let names: BTreeMap<u64, String> = trace
+        .iter()
+        .filter(|event| event["name"] == "thread_name")
+        .map(|event| {
+            (
+                number(&event["tid"]),
+                event["args"]["name"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect();
+    let mut tracks: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    for slice in trace.iter().filter(|event| event["ph"] == "X") {
+        tracks
+            .entry(names[&number(&slice["tid"])].clone())
+            .or_default()
+            .push(slice);
+    }
+    tracks
+}
+
+/// The slices of the layers follow one another, and are as long as the report says.
+fn assert_layers(trace: &[Value], report: &Value) {
+    let tracks = tracks(trace);
+    let layers = &tracks["layers"];
+    let cycles: u64 = layers.iter().map(|slice| number(&slice["dur"])).sum();
+    assert_eq!(cycles, number(&report["totals"]["cycles"]["total"]));
+    let reported = report["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), reported.len());
+    let mut begin = 0;
+    for (slice, layer) in layers.iter().zip(reported) {
+        assert_eq!(
+            (&slice["name"], &slice["ts"]),
+            (&layer["name"], &begin.into())
+        );
+        assert_eq!(slice["dur"], layer["cycles"]["total"]);
+        begin += number(&slice["dur"]);
+    }
+}
+
+#[test]
+fn slices_of_a_trace_add_up_to_the_reports_cycles_and_steps() {
+    let (trace, report) = traced(LENET, DIGITS, &[]);
+    assert_layers(&trace, &report);
+    let tracks = tracks(&trace);
+    let cycles = number(&report["totals"]["cycles"]["total"]);
+    let (mut steps, mut stalls) = (0, 0);
+    for (_, slices) in tracks.iter().filter(|(name, _)| name.starts_with("PE ")) {
+        let mut free = 0;
+        for slice in slices {
+            let (at, long) = (number(&slice["ts"]), number(&slice["dur"]));
+            assert!(at >= free, "a PE does one thing at a time: {slice}");
+            free = at + long;
+            let args = &slice["args"];
+            steps += number(&args["steps"]);
+            stalls += number(&args["bank_stalls"]);
+            let parts = ["steps", "bank_stalls", "waits"].map(|part| number(&args[part]));
+            assert_eq!(parts.iter().sum::<u64>(), long);
+        }
+        assert!(free <= cycles);
+    }
+    assert_eq!(steps, number(&report["totals"]["counters"]["fifo_reads"]));
+    assert_eq!(
+        stalls * 16,
+        number(&report["totals"]["cycles"]["slots"]["bank_stall"])
+    );
+    for slice in &tracks["array"] {
+        assert_eq!(slice["name"], "mac");
+        assert!(!slice["args"]["nodes"].as_array().unwrap().is_empty());
+    }
+    for counter in [
+        "DRAM, GB/s",
+        "array, busy PEs %",
+        "RAM elements of the fullest PE",
+    ] {
+        assert!(
+            trace
+                .iter()
+                .any(|event| event["ph"] == "C" && event["name"] == counter)
+        );
+    }
+}
+
+/// `SCNN_SHARED_MODELS=… cargo test -p scnnc --test it trace` is the check of a trained `SqueezeNet`.
+#[test]
+fn the_trace_of_squeezenet_has_the_format_and_adds_up() {
+    let folder = "squeezenet-pruned";
+    let (Some(model), Some(image)) = (
+        scnn_models::shared(&format!("{folder}/squeezenet1.0-pruned.onnx")),
+        scnn_models::shared(&format!("{folder}/pelican_227_bgr.npy")),
+    ) else {
+        return;
+    };
+    let (model, image) = (model.display().to_string(), image.display().to_string());
+    let (trace, report) = traced(&model, &image, &[]);
+    assert_layers(&trace, &report);
+}
+
+#[test]
+fn a_trace_of_one_layer_shows_its_units_alone() {
+    let (trace, report) = traced(LENET, DIGITS, &["--trace-layer", "/conv2/Conv"]);
+    let tracks = tracks(&trace);
+    assert_eq!(tracks["array"].len(), 1);
+    let nodes = &tracks["array"][0]["args"]["nodes"];
+    assert!(nodes.as_array().unwrap().contains(&"/conv2/Conv".into()));
+    let cycles: u64 = tracks["layers"]
+        .iter()
+        .map(|slice| number(&slice["dur"]))
+        .sum();
+    assert_eq!(cycles, number(&report["totals"]["cycles"]["total"]));
+}

@@ -1,0 +1,219 @@
+//! Every network of the zoo: made, compiled, executed, checked against interpreter and float model.
+
+use crate::agreement::{Sample, floats};
+use assert_cmd::Command;
+use scnn_models::zoo::{DENSITIES, Densities, Density, Made, NETWORKS, Network, Options, make};
+use scnn_simulator::report::Report;
+use scnnc::import::{ImportOptions, import};
+use scnnc::reference::float::FloatModel;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+use tempfile::tempdir;
+use tract_onnx::prelude::Tensor;
+
+fn options() -> Options {
+    Options {
+        seed: 1,
+        densities: scnn_isa::yaml::from_str::<Densities>(DENSITIES).unwrap(),
+        weights: None,
+        inputs: None,
+    }
+}
+
+fn scnnc(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::cargo_bin("scnnc")
+        .unwrap()
+        .current_dir(folder)
+        .args(arguments)
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "scnnc {arguments:?}: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_network_of_the_zoo_agrees() {
+    for Network { name, .. } in NETWORKS {
+        let folder = tempdir().unwrap();
+        scnnc(folder.path(), &["zoo", "make", name, "--quiet"]);
+        let (model, image) = (format!("{name}.onnx"), format!("{name}.npy"));
+        let text = scnnc(
+            folder.path(),
+            &[
+                "run",
+                &model,
+                "--input",
+                &image,
+                "--calibrate",
+                &image,
+                "--check",
+                "--quiet",
+                "--report",
+                "r.json",
+            ],
+        );
+        let report = std::fs::read(folder.path().join("r.json")).unwrap();
+        let report: Report = serde_json::from_slice(&report).unwrap();
+        slots_sum_exactly(&report);
+        predictions_hold(name, &report);
+        let line = text.lines().find(|line| line.starts_with("check")).unwrap();
+        let ratio = line
+            .split(" dB")
+            .next()
+            .and_then(|l| l.split(' ').next_back());
+        let ratio: f64 = ratio.unwrap().parse().unwrap();
+        assert!(
+            line.contains("bit-exact") && ratio >= 50.0,
+            "{name}: {line}"
+        );
+    }
+}
+
+/// The causes divide cycles x multipliers without remainder, in every layer and in total.
+fn slots_sum_exactly(report: &Report) {
+    let all = |cycles: u64| cycles * report.multipliers;
+    for layer in &report.layers {
+        assert_eq!(
+            layer.costs.cycles.slots.total(),
+            all(layer.costs.cycles.total),
+            "{}",
+            layer.name
+        );
+    }
+    let totals = &report.totals;
+    assert_eq!(totals.cycles.slots.total(), all(totals.cycles.total));
+    assert_eq!(
+        totals.cycles.total,
+        report
+            .layers
+            .iter()
+            .map(|layer| layer.costs.cycles.total)
+            .sum::<u64>()
+    );
+}
+
+/// Calibrated on the same image, the cost model is within 5 % of the simulation in the median and 15 % at worst.
+fn predictions_hold(network: &str, report: &Report) {
+    let mut errors: Vec<(f64, &str)> = report
+        .layers
+        .iter()
+        .filter_map(|layer| {
+            let cycles = &layer.costs.cycles;
+            let ratio = cycles.predicted? as f64 / cycles.total as f64;
+            Some(((ratio - 1.0).abs(), layer.name.as_str()))
+        })
+        .collect();
+    errors.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (median, worst) = (errors[errors.len() / 2], errors[errors.len() - 1]);
+    assert!(
+        median.0 <= 0.05 && worst.0 <= 0.15,
+        "{network}: {median:?} {worst:?}"
+    );
+}
+
+/// Measured: the weights as they stand in the file, the activations as the float model computes them from the image.
+/// `INSTA_UPDATE=always cargo test -p scnnc --test it zoo::layers` measures the table anew.
+#[test]
+fn layers_hold_and_read_what_is_published_within_half_a_point() {
+    let mut table = String::from("layer, density of its weights (wanted), of its input (wanted)\n");
+    for network in NETWORKS {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join(format!("{}.onnx", network.name));
+        let mut file = BufWriter::new(File::create(&path).unwrap());
+        let made = make(network, &options(), &mut file, &mut |_| ()).unwrap();
+        drop(file);
+        let measured = measured(&path, &made);
+        assert_eq!(measured.len(), made.layers.len());
+        writeln!(table, "\n{}", network.name).unwrap();
+        for layer in &made.layers {
+            let Density { weights, input } = measured[&layer.name];
+            let wanted = layer.wanted_input;
+            let (wanted_weights, wanted_input) = (
+                format!("({:.3})", layer.wanted_weights),
+                // No ReLU decides the density of an image, of a sum or of what a linear layer gives.
+                wanted.map_or_else(|| "-".to_owned(), |wanted| format!("({wanted:.3})")),
+            );
+            let line = format!(
+                "{:32} {weights:.3} {wanted_weights}  {input:.3} {wanted_input}",
+                layer.name
+            );
+            let near = |reached: f64, wanted: f64| (reached - wanted).abs() <= 0.005;
+            assert!(
+                near(weights, layer.wanted_weights) && wanted.is_none_or(|d| near(input, d)),
+                "{}: {line}",
+                network.name
+            );
+            assert!(
+                near(weights, layer.reached.weights) && near(input, layer.reached.input),
+                "{}: {line}, but `zoo make` prints {:?}",
+                network.name,
+                layer.reached
+            );
+            writeln!(table, "  {line}").unwrap();
+        }
+    }
+    insta::with_settings!({
+        snapshot_path => "../../../../snapshots/zoo", prepend_module_to_snapshot => false, omit_expression => true
+    }, { insta::assert_snapshot!("densities", table) });
+}
+
+/// By layer: the densities of the model in a file on the image that was made with it.
+fn measured(path: &Path, made: &Made) -> BTreeMap<String, Density> {
+    let imported = import(path, &ImportOptions::default()).unwrap();
+    let nodes = imported.source.nodes().iter();
+    let layers = nodes.filter(|node| ["Conv", "Gemm"].contains(&node.op_type.as_str()));
+    let ([c, h, w], pixels) = &made.image;
+    let image = Tensor::from_shape(&[1, *c, *h, *w], pixels).unwrap();
+    let name = imported.graph.dag[imported.graph.inputs[0]].tensor.clone();
+    let read: Vec<String> = layers.clone().map(|node| node.input[0].clone()).collect();
+    let float = FloatModel::new(imported.typed, &read).unwrap();
+    let mut tensors = float
+        .run(&Sample::from([(name.clone(), image.clone())]))
+        .unwrap();
+    tensors.insert(name, image);
+    layers
+        .map(|node| {
+            let weights = imported.source.tensor(&node.input[1]).unwrap();
+            let densities = Density {
+                weights: density(&weights),
+                input: density(&tensors[&node.input[0]]),
+            };
+            (node.name.clone(), densities)
+        })
+        .collect()
+}
+
+fn density(tensor: &Tensor) -> f64 {
+    let values = floats(tensor);
+    values.iter().filter(|value| **value != 0.0).count() as f64 / values.len() as f64
+}
+
+#[test]
+fn results_and_counts_do_not_depend_on_threads() {
+    let folder = tempdir().unwrap();
+    scnnc(folder.path(), &["zoo", "make", "squeezenet", "--quiet"]);
+    let run = |threads: &str, number: u32| {
+        let (report, program) = (format!("{number}.json"), format!("{number}.scnn"));
+        let calibrate = [
+            "--calibrate",
+            "squeezenet.npy",
+            "--quiet",
+            "--threads",
+            threads,
+        ];
+        let compile = ["compile", "squeezenet.onnx", "-o", &program];
+        scnnc(folder.path(), &[&compile[..], &calibrate[..]].concat());
+        let input = ["--input", "squeezenet.npy", "--threads", threads];
+        let simulate = ["run", &program, "--report", &report];
+        scnnc(folder.path(), &[&simulate[..], &input[..]].concat());
+        let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+        (read(&program), read(&report))
+    };
+    let first = run("1", 1);
+    assert!(first == run("3", 2), "another number of threads");
+    assert!(first == run("3", 3), "another run");
+}
