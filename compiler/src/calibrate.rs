@@ -292,7 +292,7 @@ const LANES: usize = 16;
 fn extent(values: &[f32]) -> Extent {
     let (mut min, mut max) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
     let mut nonzero = 0u64;
-    // Comparisons, as `min` and `max` mind what is no number.
+    // `<` instead of `f32::min`: no NaN handling, so it vectorises.
     let mut see = |values: &[f32; LANES]| {
         let mut here = 0u32;
         for (lane, &value) in values.iter().enumerate() {

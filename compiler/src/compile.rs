@@ -168,7 +168,7 @@ impl Stage {
     }
 }
 
-/// Who is told how a compilation goes on.
+/// Receives the progress of a compilation.
 pub trait Observer {
     /// A stage begins.
     fn stage(&mut self, _stage: Stage) {}
@@ -227,7 +227,7 @@ pub fn compile_imported(
     refuse_host(&graph, options)?;
     observer.stage(Stage::Calibrate);
     let (float, calibration, observed) = calibrated(&graph, typed, options)?;
-    float.rest();
+    float.release_plan();
     let Integers {
         network,
         occupancy,
@@ -419,8 +419,8 @@ fn map_network(
         ..options.mapping
     };
     // The paper's mapping is the paper's, wherever it was read.
-    let is_paper =
-        map::map(network, machine, occupancy, paper).is_ok_and(|paper| paper.decides_as(&mapped));
+    let is_paper = map::map(network, machine, occupancy, paper)
+        .is_ok_and(|paper| paper.same_decisions(&mapped));
     mapped.predicted = map::predict(network, machine, occupancy, &mapped);
     Ok((mapped, if is_paper { "paper" } else { "file" }.to_owned()))
 }

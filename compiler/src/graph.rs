@@ -56,14 +56,14 @@ pub struct Node {
     /// Extents of the result as ONNX has them.
     pub dims: Vec<u64>,
     /// What the model itself rounds the result to, if it does.
-    pub grid: Option<Grid>,
+    pub grid: Option<FixedScale>,
     /// The operator.
     pub op: Op,
 }
 
 /// The multiples of a scale that a quantised model rounds a tensor to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Grid {
+pub struct FixedScale {
     /// Real value of one unit.
     pub scale: f32,
     /// Smallest and largest multiple.

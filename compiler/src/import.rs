@@ -9,6 +9,8 @@ mod attribute_rules;
 mod attributes;
 mod culprit;
 mod decode;
+mod decompose;
+mod decompose_typed;
 mod facts;
 mod file;
 mod large;
@@ -17,9 +19,7 @@ pub(crate) mod nodes;
 mod operand_rules;
 pub mod operators;
 pub(crate) mod quantised;
-mod respell;
 mod source;
-mod spell_out;
 mod validate;
 mod window;
 
@@ -33,7 +33,7 @@ use attributes::Attributes;
 use decode::{Decoded, decode};
 use file::FileBytes;
 use operators::Place;
-use quantised::Twin;
+use quantised::RealValues;
 use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place as DiagnosticPlace};
 use scnn_isa::program::Dtype;
 use std::collections::BTreeMap;
@@ -187,7 +187,7 @@ fn import_model(
         return Err(ImportErrors(errors));
     }
     let Decoded { mut model, data } = decoded;
-    spell_out::spell_out(&mut model).map_err(ImportErrors)?;
+    decompose::decompose(&mut model).map_err(ImportErrors)?;
     facts::load_external_data(&mut model, folder).map_err(|error| ImportErrors(vec![error]))?;
     facts::bind_dimensions(&mut model, options)?;
     let large = large::take(&mut model, data).map_err(|error| ImportErrors(vec![error]))?;
@@ -196,7 +196,7 @@ fn import_model(
 
 /// The name of a node; nameless nodes are called after operator and first result.
 pub(crate) fn node_name(node: &NodeProto) -> String {
-    if let Some(whole) = spell_out::whole(node) {
+    if let Some(whole) = decompose::origin_name(node) {
         whole.to_owned()
     } else if node.name.is_empty() {
         format!("{}:{}", node.op_type, node.output.first().map_or("", |o| o))
@@ -212,7 +212,7 @@ pub(crate) enum Translated {
     /// Several results.
     Nodes(Vec<NodeId>),
     /// The values of a tensor of integers were noted; there is nothing to compute.
-    Twin,
+    RealValues,
     /// It has to run on the host, for this reason.
     Host(String),
 }
@@ -225,7 +225,7 @@ pub(crate) struct Importer<'a> {
     /// The node that computes each tensor.
     results: BTreeMap<String, NodeId>,
     /// The values of each tensor of integers that the model itself has quantised.
-    twins: BTreeMap<String, Twin>,
+    twins: BTreeMap<String, RealValues>,
     /// The node of the model that computes each tensor, and how many read it; a graph output is read.
     pub(crate) producers: BTreeMap<&'a str, &'a NodeProto>,
     readers: BTreeMap<&'a str, usize>,
@@ -321,7 +321,7 @@ impl<'a> Importer<'a> {
         let ids = match translated {
             Translated::Node(id) => vec![id],
             Translated::Nodes(ids) => ids,
-            Translated::Twin => return,
+            Translated::RealValues => return,
             Translated::Host(reason) => {
                 self.host(node, &reason);
                 if node.op_type == "DequantizeLinear" {
@@ -331,8 +331,8 @@ impl<'a> Importer<'a> {
             }
         };
         let results: Vec<(String, NodeId)> = outputs.into_iter().cloned().zip(ids).collect();
-        match self.handed_on(node) {
-            Some(twin) => self.hand_on(&twin, &results),
+        match self.passes_through(node) {
+            Some(twin) => self.propagate(&twin, &results),
             None => self.results.extend(results),
         }
     }

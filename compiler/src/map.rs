@@ -146,7 +146,7 @@ pub struct Mapped {
 
 impl Mapped {
     /// Whether two mappings make the same program.
-    pub fn decides_as(&self, other: &Self) -> bool {
+    pub fn same_decisions(&self, other: &Self) -> bool {
         self.layouts == other.layouts
             && self.residency == other.residency
             && self.layers == other.layers

@@ -8,7 +8,7 @@ pub trait Observer {
     /// A step begins at cycle `begin` of the execution; `rounds` is how many it has. Whether its events are wanted.
     fn begin(&mut self, step: StepId, begin: u64, rounds: u64) -> bool;
     /// A unit did something for an instruction, at cycles counted from the step's begin. Events come in no order of time.
-    fn see(&mut self, event: &Event, instruction: u32);
+    fn on_event(&mut self, event: &Event, instruction: u32);
     /// The step has ended; it began at cycle `begin`.
     fn end(&mut self, counts: &StepCounts, begin: u64);
 }
@@ -21,7 +21,8 @@ pub(crate) struct Events<'a> {
 }
 
 impl Watcher for Events<'_> {
-    fn see(&mut self, event: Event) {
-        self.observer.see(&event, self.instructions[event.task]);
+    fn on_event(&mut self, event: Event) {
+        self.observer
+            .on_event(&event, self.instructions[event.task]);
     }
 }

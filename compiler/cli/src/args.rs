@@ -111,7 +111,7 @@ pub struct Compilation {
     /// How mappings are found.
     #[arg(long, value_enum, default_value_t = Mapping::Search)]
     pub mapping: Mapping,
-    /// What the search makes small.
+    /// Objective of the mapping search.
     #[arg(long, value_enum, default_value_t = Objective::Cycles)]
     pub objective: Objective,
     /// Take the mapping from a file that `--save-mapping` wrote, edited or not.
@@ -149,7 +149,7 @@ pub struct Compilation {
     /// more bits and stops the simulator should one overflow.
     #[arg(long, value_enum, default_value_t = Ranges::Proven)]
     pub ranges: Ranges,
-    /// That margin.
+    /// Factor on the observed sums with --ranges calibrated
     #[arg(long, value_name = "X", default_value_t = 2.0)]
     pub sum_margin: f32,
     #[command(flatten)]
@@ -253,7 +253,7 @@ pub enum Mapping {
     Search,
 }
 
-/// What the search makes small.
+/// Objective of the mapping search.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Objective {
     /// Cycles.
@@ -271,7 +271,7 @@ pub struct Compile {
     /// The program file to write.
     #[arg(short, long, value_name = "OUT.scnn")]
     pub output: PathBuf,
-    /// Tell of the program as JSON.
+    /// Print a summary as JSON.
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -496,7 +496,7 @@ pub struct Inspect {
 pub struct Diff {
     /// A program file.
     pub before: PathBuf,
-    /// Another.
+    /// The program to compare with
     pub after: PathBuf,
     /// Run both on these inputs, as for `run`, and compare what they cost.
     #[arg(long, value_name = "[NAME=]FILE")]

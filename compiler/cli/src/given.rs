@@ -7,7 +7,7 @@ use clap::{ArgMatches, Args, Command};
 use std::path::Path;
 
 /// Refuses options of a compilation where a program is given instead of a model.
-pub fn refuse_idle(verb: &Verb, matches: &ArgMatches) -> Result<(), Failure> {
+pub fn reject_unused_options(verb: &Verb, matches: &ArgMatches) -> Result<(), Failure> {
     // A snapshot without inputs is of noise, which has a seed.
     let (model, meant): (_, &[&str]) = match verb {
         Verb::Run(options) => (&options.model, &["quiet", "verbose"]),

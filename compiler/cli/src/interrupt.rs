@@ -35,7 +35,7 @@ pub fn writing(path: &Path) {
     all.insert(path.to_owned());
 }
 
-/// A temporary file has got its name, or is gone.
+/// Unregisters a temporary that was renamed or removed.
 pub fn done(path: &Path) {
     let mut all = TEMPORARIES.lock().unwrap_or_else(PoisonError::into_inner);
     all.remove(path);

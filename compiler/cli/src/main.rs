@@ -78,7 +78,7 @@ fn run_verb(arguments: &Arguments, matches: &ArgMatches) -> ExitCode {
             .num_threads(threads)
             .build_global();
     }
-    if let Err(failure) = given::refuse_idle(verb, matches) {
+    if let Err(failure) = given::reject_unused_options(verb, matches) {
         return finish(Err(failure));
     }
     finish(match verb {

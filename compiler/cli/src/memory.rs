@@ -77,14 +77,14 @@ pub fn parse(text: &str) -> Result<u64, String> {
 }
 
 /// Memory in use beyond which what is free is given back between the stages of a command, bytes.
-const MUCH: u64 = 256 << 20;
+const RELEASE_ABOVE_BYTES: u64 = 256 << 20;
 
 /// `mi_option_purge_delay` of mimalloc.h, which the crate does not name: milliseconds for which free pages are kept.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// Gives back what is free, and from now on soon, if much is in use: a large model needs the memory, a small one the time.
-pub fn tidy() {
-    if USED.load(Ordering::Relaxed) > MUCH {
+pub fn release_free_pages() {
+    if USED.load(Ordering::Relaxed) > RELEASE_ABOVE_BYTES {
         // SAFETY: both may be called at any time, by any thread.
         unsafe {
             libmimalloc_sys::mi_option_set(PURGE_DELAY, 10);

@@ -62,7 +62,7 @@ impl Stages {
     /// A stage begins, and the one before ends.
     pub fn begin(&self, name: &str) {
         self.end();
-        memory::tidy();
+        memory::release_free_pages();
         let mut state = self.state.borrow_mut();
         let number = state.done.len() + 1;
         state.current = Some((name.to_owned(), Instant::now()));

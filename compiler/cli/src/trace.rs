@@ -187,7 +187,7 @@ impl Observer for Trace<'_> {
         self.layers.is_empty() || self.layers.iter().any(|layer| layer == name)
     }
 
-    fn see(&mut self, event: &Event, instruction: u32) {
+    fn on_event(&mut self, event: &Event, instruction: u32) {
         let begin = self.step.begin;
         let span = [begin + event.begin, begin + event.end];
         let shown = |round: u64| round.is_multiple_of(self.step.every);

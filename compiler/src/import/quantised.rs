@@ -2,19 +2,19 @@
 //!
 //! A tensor of integers `q` with scale `s` and zero point `z` stands for the values `(q - z) s`. The machine has zero
 //! point 0, and `q - z` is itself such an integer: so the values are held exactly, and a result that the model rounds
-//! to that grid is rounded to it here ([`Grid`]) instead of to a calibrated one. Every tensor of integers has a
+//! to that grid is rounded to it here ([`FixedScale`]) instead of to a calibrated one. Every tensor of integers has a
 //! **twin** in the graph, the node of its values; the integers themselves come to exist only where somebody on the
 //! host reads them.
 
 use super::attributes::Attributes;
 use super::{Importer, Translated, facts, node_name};
-use crate::graph::{Grid, HostOp, Layer, NodeId, Op};
+use crate::graph::{FixedScale, HostOp, Layer, NodeId, Op};
 use scnn_isa::program::Dtype;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::Tensor;
 
 /// Operators that hand integers on as they are.
-pub(super) const HAND_ON: &[&str] = &[
+pub(super) const PASS_THROUGH: &[&str] = &[
     "Concat",
     "Flatten",
     "Identity",
@@ -28,11 +28,11 @@ pub(super) const HAND_ON: &[&str] = &[
 
 /// The values of a tensor of integers.
 #[derive(Clone, Debug)]
-pub(super) struct Twin {
+pub(super) struct RealValues {
     /// The node of the values.
     pub node: NodeId,
     /// What they are rounded to.
-    pub grid: Grid,
+    pub grid: FixedScale,
     /// ONNX names of scale and zero point (empty: 0).
     parameters: [String; 2],
 }
@@ -75,13 +75,13 @@ pub(crate) fn quantise_linear(
     let parameters = [1, 2].map(|i| node.input.get(i).cloned().unwrap_or_default());
     importer.twins.insert(
         result,
-        Twin {
+        RealValues {
             node: id,
             grid,
             parameters,
         },
     );
-    Translated::Twin
+    Translated::RealValues
 }
 
 pub(crate) fn dequantise_linear(
@@ -132,7 +132,7 @@ impl Importer<'_> {
     }
 
     /// Makes `id` the node of the values of the integers `name`.
-    fn values_of(&mut self, id: NodeId, name: &str, grid: Grid) {
+    fn values_of(&mut self, id: NodeId, name: &str, grid: FixedScale) {
         let data = &mut self.graph.dag[id];
         data.dtype = Dtype::F32;
         data.tensor = format!("{name}{VALUES}");
@@ -140,8 +140,8 @@ impl Importer<'_> {
     }
 
     /// The twin whose integers `node` hands on, if it does: all that it reads must lie on one grid.
-    pub(super) fn handed_on(&self, node: &NodeProto) -> Option<Twin> {
-        if !HAND_ON.contains(&node.op_type.as_str()) {
+    pub(super) fn passes_through(&self, node: &NodeProto) -> Option<RealValues> {
+        if !PASS_THROUGH.contains(&node.op_type.as_str()) {
             return None;
         }
         let first = self.twins.get(node.input.first()?)?;
@@ -158,12 +158,12 @@ impl Importer<'_> {
     }
 
     /// The results of such a node are values, on the same grid.
-    pub(super) fn hand_on(&mut self, twin: &Twin, results: &[(String, NodeId)]) {
+    pub(super) fn propagate(&mut self, twin: &RealValues, results: &[(String, NodeId)]) {
         for (name, id) in results {
             self.values_of(*id, name, twin.grid);
             self.twins.insert(
                 name.clone(),
-                Twin {
+                RealValues {
                     node: *id,
                     ..twin.clone()
                 },
@@ -173,7 +173,7 @@ impl Importer<'_> {
 
     /// The integers themselves, made on the host from their values.
     pub(super) fn integers(&mut self, name: &str) -> Option<NodeId> {
-        let Twin {
+        let RealValues {
             node,
             parameters: [scale, zero],
             ..
@@ -210,7 +210,7 @@ impl Importer<'_> {
 }
 
 /// The grid of a `QuantizeLinear` or `DequantizeLinear` whose integers are of type `dtype`.
-fn grid(importer: &Importer<'_>, node: &NodeProto, dtype: Dtype) -> Result<Grid, String> {
+fn grid(importer: &Importer<'_>, node: &NodeProto, dtype: Dtype) -> Result<FixedScale, String> {
     let (low, high) = match dtype {
         Dtype::U8 => (0, 255),
         Dtype::I8 => (-128, 127),
@@ -245,7 +245,7 @@ fn grid(importer: &Importer<'_>, node: &NodeProto, dtype: Dtype) -> Result<Grid,
     };
     match (bound(low), bound(high)) {
         (Some(low), Some(high)) if low <= 0 && high >= 0 && scale > 0.0 && scale.is_finite() => {
-            Ok(Grid {
+            Ok(FixedScale {
                 scale: scale as f32,
                 range: [low, high],
             })

@@ -1,7 +1,7 @@
 //! What a model was imported from, so that it can be imported again with other weights.
 
+use super::decompose_typed::decompose_typed;
 use super::large::Large;
-use super::respell::respell;
 use super::{Facts, ImportErrors, Imported, Importer, value_info};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl Source {
 
     pub(super) fn import(mut self, hash: String) -> Result<Imported, ImportErrors> {
         let (mut facts, mut typed) = Facts::infer(&self.model, &self.large)?;
-        if respell(&mut self.model, &facts) {
+        if decompose_typed(&mut self.model, &facts) {
             (facts, typed) = Facts::infer(&self.model, &self.large)?;
         }
         let graph = Importer::new(&self.model, &facts, &self.stem).run();

@@ -18,12 +18,12 @@
 
 mod banks;
 mod counts;
-mod excerpt;
 mod ppu;
+mod sampled_rounds;
 mod stream;
 mod timeline;
 
-pub use excerpt::Depth;
+pub use sampled_rounds::Depth;
 
 use super::contents::{Contents, TileContents};
 use super::occupancy::Occupancy;
@@ -32,7 +32,7 @@ use crate::quantise::IntLayer;
 use crate::quantise::nonzeros::SparseWeights;
 use banks::step_cycles;
 use counts::Counts;
-use excerpt::Excerpt;
+use sampled_rounds::SampledRounds;
 use scnn_isa::layer::{Pass, WeightOrder};
 use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::Machine;
@@ -112,7 +112,7 @@ pub struct Candidate<'a> {
 #[derive(Debug)]
 pub struct Measured {
     sizes: Arc<BlockSizes>,
-    excerpt: Excerpt,
+    sampled: SampledRounds,
     counts: Counts,
     /// By pass that is counted: cycles that a step takes, stalls included.
     step_cycles: OnceLock<Vec<f64>>,
@@ -145,17 +145,17 @@ impl Bounded<'_> {
 impl Measured {
     fn step_cycles(&self, candidate: &Candidate<'_>) -> &[f64] {
         self.step_cycles
-            .get_or_init(|| step_cycles(candidate, &self.excerpt))
+            .get_or_init(|| step_cycles(candidate, &self.sampled))
     }
 }
 
 impl Candidate<'_> {
     /// Measures what the array does with weight blocks of `sizes`, as far as `depth`.
     pub fn measure(&self, sizes: Arc<BlockSizes>, depth: Depth) -> Measured {
-        let excerpt = Excerpt::of(self, &sizes, depth);
+        let sampled = SampledRounds::of(self, &sizes, depth);
         Measured {
-            counts: Counts::of(self, &sizes, &excerpt),
-            excerpt,
+            counts: Counts::of(self, &sizes, &sampled),
+            sampled,
             sizes,
             step_cycles: OnceLock::new(),
         }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// Cuts that are costed whole, for each place of the source.
 const COSTED: usize = 12;
 
-/// Other mappings that are told of.
+/// Alternatives that are reported.
 const TOLD: usize = 10;
 
 /// What is known of the mapping of one layer.

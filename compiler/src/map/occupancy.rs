@@ -97,8 +97,7 @@ impl Occupancy {
             .collect()
     }
 
-    /// Pairs of a non-zero activation of channel `channel` inside `rect`, by row and column: the number of non-zeros
-    /// with a row in `rows` and a column in `cols` (ascending lists of positions).
+    /// Non-zeros of channel `channel` in `images` x `rows` (ascending), columns selected by the bit mask `cols`.
     pub fn nonzeros(
         &self,
         tensor: TensorId,

@@ -62,10 +62,10 @@ pub struct Search<'a> {
 }
 
 /// A step, the choice for its source, and its traffic.
-type KnownKey = (usize, Option<usize>, Traffic);
+type CostKey = (usize, Option<usize>, Traffic);
 
 /// Costs of layers that were predicted before.
-type Known = BTreeMap<KnownKey, Cost>;
+type CostCache = BTreeMap<CostKey, Cost>;
 
 /// A complete mapping under consideration.
 #[derive(Clone)]
@@ -207,7 +207,7 @@ impl<'a> Search<'a> {
     }
 
     /// By step, under what the cost of a layer of a draft is remembered.
-    fn keys(&self, draft: &Draft, chosen: &[Option<usize>]) -> Vec<Option<KnownKey>> {
+    fn keys(&self, draft: &Draft, chosen: &[Option<usize>]) -> Vec<Option<CostKey>> {
         let view = draft.view();
         let steps = self.network.steps.iter().enumerate();
         let key = |(step, described): (usize, &Step)| match described {
@@ -225,8 +225,8 @@ impl<'a> Search<'a> {
     fn predict_known(
         &self,
         draft: &Draft,
-        keys: &[Option<KnownKey>],
-        known: &mut Known,
+        keys: &[Option<CostKey>],
+        known: &mut CostCache,
     ) -> Vec<Option<Cost>> {
         let missing: Vec<usize> = (0..keys.len())
             .filter(|&step| keys[step].is_some_and(|key| !known.contains_key(&key)))
@@ -243,15 +243,15 @@ impl<'a> Search<'a> {
 
     /// What all layers of a draft cost at the least: as they are known to, or without waiting for each other, and no
     /// less than with nothing to move.
-    fn least(&self, draft: &Draft, keys: &[Option<KnownKey>], known: &Known) -> Cost {
+    fn lower_bound(&self, draft: &Draft, keys: &[Option<CostKey>], known: &CostCache) -> Cost {
         let view = draft.view();
-        let of_step = |key: KnownKey| {
+        let of_step = |key: CostKey| {
             if let Some(cost) = known.get(&key) {
                 return *cost;
             }
             let (step, choice, _) = key;
-            let resting = known.get(&(step, choice, Traffic::default()));
-            let mut least = resting.copied().unwrap_or_default();
+            let without_traffic = known.get(&(step, choice, Traffic::default()));
+            let mut least = without_traffic.copied().unwrap_or_default();
             if let Some(candidate) = self.candidate(&view, step) {
                 let bounded = candidate.bounded(draft.measured[step].as_deref());
                 least.cycles = least.cycles.max(bounded.least.cycles);

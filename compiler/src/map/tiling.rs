@@ -26,7 +26,7 @@ pub struct Tiling {
     /// Temporal parts along n, y, x by tensor; the layout's tiles in that order.
     parts: Vec<Parts>,
     /// What the tiles hold.
-    held: Vec<Held>,
+    held: Vec<ElementCount>,
 }
 
 /// Numbers of temporal parts along the three axes of a plane.
@@ -55,7 +55,7 @@ pub struct Cut {
 
 /// What is known of the elements that the PEs hold.
 #[derive(Clone, Debug)]
-enum Held {
+enum ElementCount {
     /// The mean: channels and density.
     Expected { channels: u32, density: f64 },
     /// Counted on a sample.
@@ -78,7 +78,7 @@ impl Tiling {
             let cut = cutter.paper()?;
             tiling.layouts.push(cutter.layout(cut));
             tiling.parts.push(cut.parts);
-            tiling.held.push(Held::Expected {
+            tiling.held.push(ElementCount::Expected {
                 channels: tensor.shape[1],
                 density: tensor.density,
             });
@@ -97,7 +97,7 @@ impl Tiling {
         let index = tensor.index();
         self.layouts[index] = layout;
         self.parts[index] = parts;
-        self.held[index] = Held::Counted(Arc::clone(contents));
+        self.held[index] = ElementCount::Counted(Arc::clone(contents));
     }
 
     /// Cuts a tensor as in another tiling of the network.
@@ -121,7 +121,7 @@ impl Tiling {
     /// Elements that the fullest PE is expected to hold of some tiles of a tensor.
     pub fn elements(&self, tensor: TensorId, tiles: Span) -> u64 {
         match &self.held[tensor.index()] {
-            Held::Expected { channels, density } => {
+            ElementCount::Expected { channels, density } => {
                 let layout = &self.layouts[tensor.index()];
                 let positions: u64 = tiles
                     .iter()
@@ -129,13 +129,13 @@ impl Tiling {
                     .sum();
                 expected(positions, *channels, *density)
             }
-            Held::Counted(contents) => reserved(contents.most(tiles)),
+            ElementCount::Counted(contents) => reserved(contents.most(tiles)),
         }
     }
 
     /// Elements of all PEs, and those of them that exceed `size` in their PE; none where they were not counted.
     pub fn excess(&self, tensor: TensorId, size: u64) -> Option<(u64, u64)> {
-        let Held::Counted(contents) = &self.held[tensor.index()] else {
+        let ElementCount::Counted(contents) = &self.held[tensor.index()] else {
             return None;
         };
         Some((contents.whole.all(), contents.whole.excess(size)))

@@ -3,7 +3,7 @@
 mod count;
 
 use crate::quantise::IntConv;
-use crate::quantise::nonzeros::{SparseWeights, behind};
+use crate::quantise::nonzeros::{SparseWeights, after};
 use count::Counter;
 pub use count::Places;
 use rayon::prelude::*;
@@ -24,7 +24,7 @@ pub struct BlockSizes {
 
 impl BlockSizes {
     /// Counts the blocks of `channel_groups`, ascending and contiguous, in `order`, where `residue_taps` are the taps
-    /// that meet each residue. Of groups that are not wanted there seem to be none.
+    /// that meet each residue. Groups for which `wanted` is false get an empty list.
     pub fn of(
         weights: &SparseWeights,
         channel_groups: &[Span],
@@ -97,9 +97,9 @@ impl GroupRun {
             let mut left = weights.positions(channel);
             for (number, &group) in self.groups.iter().enumerate() {
                 let k = channel_groups[group];
-                left = behind(left, k.begin * taps);
+                left = after(left, k.begin * taps);
                 let of_group;
-                (of_group, left) = left.split_at(left.len() - behind(left, k.end * taps).len());
+                (of_group, left) = left.split_at(left.len() - after(left, k.end * taps).len());
                 let at = number * per_group + c * residues;
                 counter.count(of_group, k, &mut positions, &mut sizes[at..at + residues]);
             }

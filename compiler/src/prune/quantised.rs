@@ -7,14 +7,14 @@ use tract_onnx::prelude::{Datum, DatumType, Tensor};
 /// How the integers `q` of a tensor stand for weights: `(q - zero) * scale`, with one pair for the tensor or one for
 /// each index along an axis.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Quantised {
+pub struct IntegerWeights {
     scales: Vec<f32>,
     zeros: Vec<i64>,
     /// Neighbouring elements that have a pair in common.
-    together: usize,
+    inner_len: usize,
 }
 
-impl Quantised {
+impl IntegerWeights {
     /// What the result of `node` stands for, and the name of its integers; none where `node` is no `DequantizeLinear`
     /// of constants, or one with a scale for each block of an axis.
     pub fn of(node: &NodeProto, source: &Source) -> Option<(String, Self)> {
@@ -51,7 +51,7 @@ impl Quantised {
         if zeros.len() != scales.len() || !whole && dims.get(axis) != Some(&scales.len()) {
             return None;
         }
-        let together = if whole {
+        let inner_len = if whole {
             tensor.len()
         } else {
             dims[axis + 1..].iter().product()
@@ -59,13 +59,13 @@ impl Quantised {
         let quantised = Self {
             scales,
             zeros,
-            together: together.max(1),
+            inner_len: inner_len.max(1),
         };
         Some((integers.clone(), quantised))
     }
 
     fn pair(&self, index: usize) -> usize {
-        index / self.together % self.scales.len()
+        index / self.inner_len % self.scales.len()
     }
 
     /// The integer that stands for zero in the place of an element.

@@ -1,7 +1,7 @@
 //! Where the weights of a model lie: the constants that its convolutions and matrix products multiply with.
 
 use super::pattern::Layout;
-use super::quantised::Quantised;
+use super::quantised::IntegerWeights;
 use super::write_back::Weights;
 use crate::import::Source;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ pub struct Site {
     /// How it lies.
     pub layout: Layout,
     /// How its integers stand for weights; none where it is of floats.
-    pub quantised: Option<Quantised>,
+    pub quantised: Option<IntegerWeights>,
 }
 
 /// The weights in `source` that nodes of a name in `wanted` use, in the order of the nodes.
@@ -44,7 +44,7 @@ pub fn sites(source: &Source, wanted: &dyn Fn(&str) -> bool) -> Vec<Site> {
             continue;
         };
         let behind = dequantised.get(name.as_str());
-        let (name, quantised) = match behind.and_then(|node| Quantised::of(node, source)) {
+        let (name, quantised) = match behind.and_then(|node| IntegerWeights::of(node, source)) {
             Some((integers, quantised)) => (integers, Some(quantised)),
             None => (name.clone(), None),
         };

@@ -7,7 +7,7 @@
 
 mod wire;
 
-use super::quantised::Quantised;
+use super::quantised::IntegerWeights;
 use prost::Message;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -51,7 +51,7 @@ pub struct Weights {
     /// Zero where a weight went.
     pub values: Vec<f32>,
     /// How integers stand for weights; none where the tensor is of floats.
-    pub quantised: Option<Quantised>,
+    pub quantised: Option<IntegerWeights>,
 }
 
 impl Weights {

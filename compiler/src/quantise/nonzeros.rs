@@ -115,7 +115,7 @@ impl SparseWeights {
     /// The non-zero weights of an input channel for the output channels `k`: output channel, tap and value, ascending.
     pub fn of(&self, channel: u32, k: Span) -> impl Iterator<Item = (u32, u32, i16)> {
         let Channel { positions, values } = &self.channels[channel as usize];
-        let of_group = behind(positions, k.begin * self.taps);
+        let of_group = after(positions, k.begin * self.taps);
         let values = &values[positions.len() - of_group.len()..];
         let end = k.end * self.taps;
         let weights = of_group.iter().zip(values);
@@ -147,7 +147,7 @@ pub fn of_steps(steps: &[Step]) -> Vec<Option<SparseWeights>> {
 }
 
 /// What is not before `position`, of ascending positions; near the beginning as a rule.
-pub fn behind(positions: &[u32], position: u32) -> &[u32] {
+pub fn after(positions: &[u32], position: u32) -> &[u32] {
     let mut reach = 8;
     while positions.get(reach).is_some_and(|&at| at < position) {
         reach *= 2;
@@ -238,7 +238,7 @@ mod tests {
         ) {
             let positions: Vec<u32> = positions.into_iter().collect();
             let wanted: Vec<u32> = positions.iter().copied().filter(|&at| at >= position).collect();
-            prop_assert_eq!(behind(&positions, position), wanted);
+            prop_assert_eq!(after(&positions, position), wanted);
         }
     }
 }

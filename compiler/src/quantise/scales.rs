@@ -4,7 +4,7 @@ use super::storage::{Storage, Stored};
 use super::widths::{self, Resolved};
 use super::{QuantiseError, Tensor};
 use crate::calibrate::Calibration;
-use crate::graph::{Graph, Grid, Layer, NodeId, Op};
+use crate::graph::{FixedScale, Graph, Layer, NodeId, Op};
 use scnn_isa::yaml::nearest;
 
 /// Values below are zeros: a unit of theirs would be no normal float.
@@ -31,7 +31,7 @@ pub(super) fn scale_tensors(
         let (mut low, mut nonzero, mut total) = (0f32, 0f64, 0f64);
         for &node in &stored.writers {
             let name = &graph.dag[node].tensor;
-            if let Some(Grid {
+            if let Some(FixedScale {
                 scale,
                 range: [least, most],
             }) = graph.dag[node].grid
@@ -193,7 +193,7 @@ mod tests {
     /// One grid is kept as it is; of two, every value of either is held.
     #[test]
     fn a_tensor_of_several_grids_holds_the_widest() {
-        let of_grids = |grids: [Grid; 2]| {
+        let of_grids = |grids: [FixedScale; 2]| {
             let mut observed = Observed::default();
             let x = observed.add(("x", 1), (1.0, 1.0), Op::Input, &[]);
             let p = observed.add(("p", 1), (1.0, 1.0), rectifier(), &[x]);
@@ -205,11 +205,11 @@ mod tests {
             observed.tensor("all", all).unwrap()
         };
         let (signed, unsigned) = (
-            Grid {
+            FixedScale {
                 scale: 0.5,
                 range: [-128, 127],
             },
-            Grid {
+            FixedScale {
                 scale: 0.125,
                 range: [0, 255],
             },

@@ -123,7 +123,7 @@ impl FloatModel {
     }
 
     /// Gives the plan up; another run makes it anew.
-    pub fn rest(&self) {
+    pub fn release_plan(&self) {
         *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 

@@ -235,8 +235,8 @@ impl State<'_> {
         let group = k / (outputs / conv.groups as usize);
         let (rows, cols) = (conv.y.kernel, conv.x.kernel);
         let (width, in_width) = (conv.x.output as usize, conv.x.input as usize);
-        let columns: Vec<Vec<(u32, u32)>> = (0..cols).map(|s| meetings(&conv.x, s)).collect();
-        let lines: Vec<Vec<(u32, u32)>> = (0..rows).map(|r| meetings(&conv.y, r)).collect();
+        let columns: Vec<Vec<(u32, u32)>> = (0..cols).map(|s| tap_pairs(&conv.x, s)).collect();
+        let lines: Vec<Vec<(u32, u32)>> = (0..rows).map(|r| tap_pairs(&conv.y, r)).collect();
         let shift = u32::from(conv.product_shift);
         let mut sums = vec![0i32; conv.y.output as usize * width];
         for c in 0..per_in {
@@ -285,7 +285,7 @@ impl State<'_> {
 }
 
 /// Pairs (output, input) that a tap joins.
-fn meetings(axis: &Axis, tap: u32) -> Vec<(u32, u32)> {
+fn tap_pairs(axis: &Axis, tap: u32) -> Vec<(u32, u32)> {
     (0..axis.output)
         .filter_map(|o| axis.input(o, tap).map(|i| (o, i)))
         .collect()

@@ -46,14 +46,14 @@ use super::addresses::{AccumulatorTile, BankOf};
 use super::dram::Dram;
 use super::table::{Table, TapAddresses};
 use super::vectors::PassVectors;
-use super::watch::{Blind, Event, Watcher, Work};
+use super::watch::{Event, NoWatcher, Watcher, Work};
 use super::work::{LayerWork, Round, Task, rounds};
 use super::{Slots, Timed};
 use scnn_isa::machine::{Drift, Machine};
 
 /// Simulates a layer.
 pub fn time(machine: &Machine, work: &LayerWork) -> Timed {
-    time_watched(machine, work, &mut Blind)
+    time_watched(machine, work, &mut NoWatcher)
 }
 
 /// Simulates a layer before a watcher.
@@ -243,7 +243,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
     /// The next event that concerns DRAM or the bus: the earliest, those of bulk transfers before requests for weights.
     fn next(&self) -> Option<Next> {
         let request = self.units.first_request().map(|(ready, index)| {
-            let at = if self.units.is_of_nothing(index) {
+            let at = if self.units.is_empty_request(index) {
                 ready
             } else {
                 self.dram.begin_of_bulk(ready)
@@ -313,7 +313,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
             }
             if last {
                 let (group, round) = (self.streams[index].group, self.rounds[item].number);
-                self.watcher.see(Event {
+                self.watcher.on_event(Event {
                     begin: self.asked[index],
                     end: arrival,
                     task,
@@ -333,7 +333,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
     /// Bytes have crossed to or from DRAM until `end`.
     fn transfer(&mut self, task: usize, end: u64, bytes: u64) {
         if W::WATCHES && bytes > 0 {
-            self.watcher.see(Event {
+            self.watcher.on_event(Event {
                 begin: end,
                 end,
                 task,
@@ -474,7 +474,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
         let asked = item.begun.replace(earliest).is_some();
         let bytes = self.rounds[number].multiply.spilled_bytes;
         if bytes > 0 {
-            self.units.ask_spill(number, earliest, bytes, asked);
+            self.units.request_spill(number, earliest, bytes, asked);
         }
     }
 
@@ -497,7 +497,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
             retired = retired.max(self.pes.retired(pe));
             if W::WATCHES {
                 let [steps, stalls] = self.pes.busy[pe];
-                self.watcher.see(Event {
+                self.watcher.on_event(Event {
                     begin: self.begun[pe],
                     end: finish,
                     task: round.task,
@@ -526,7 +526,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
             mac.pass = None;
             self.units.end(round.task, mac.finished);
             if W::WATCHES {
-                self.watcher.see(Event {
+                self.watcher.on_event(Event {
                     begin: mac.begun.unwrap_or(0),
                     end: mac.finished,
                     task: round.task,

@@ -27,9 +27,9 @@ pub fn time(machine: &Machine, work: &LayerWork) -> Timed {
     let mut steps = 0;
     for round in rounds(&work.tasks) {
         let multiply = round.multiply;
-        let of_pe = &multiply.steps[(round.number - multiply.rounds.begin) as usize];
-        line.round(round.ordinal, of_pe);
-        steps += of_pe.iter().sum::<u64>();
+        let vectors_in_pe = &multiply.steps[(round.number - multiply.rounds.begin) as usize];
+        line.round(round.ordinal, vectors_in_pe);
+        steps += vectors_in_pe.iter().sum::<u64>();
     }
     let cycles = line.cycles();
     let tiles = work.has_tile.iter().filter(|&&has_tile| has_tile).count() as u64;
@@ -143,7 +143,7 @@ pub fn count(
         .map(|round| {
             let mut steps = vec![0u64; machine.pe_count() as usize];
             let (mut slots, mut counters) = (Slots::default(), Counters::default());
-            let mut of_group = vec![0u64; group_pes.count() as usize];
+            let mut steps_in_group = vec![0u64; group_pes.count() as usize];
             for group in 0..pe_groups.count() {
                 let index = (round * pe_groups.count() + group) as usize;
                 let (first, all) = &weights.groups[index];
@@ -159,9 +159,9 @@ pub fn count(
                 };
                 let bytes = |block: &Block| format.block_bytes(block.elements.into());
                 counters.dram_weight_bytes += blocks.iter().map(bytes).sum::<u64>();
-                of_group.fill(0);
+                steps_in_group.fill(0);
                 let begin = (span.begin * residues) as usize;
-                let (mut all_steps, mut pairs, mut nonzero) = (0, 0, 0);
+                let (mut group_total, mut pairs, mut nonzero) = (0, 0, 0);
                 for (index, weights) in blocks.iter().enumerate() {
                     if weights.elements == 0 {
                         continue;
@@ -176,10 +176,10 @@ pub fn count(
                     if column.vectors == 0 {
                         continue;
                     }
-                    for &(pe, of_pe) in column.pes {
-                        of_group[pe as usize] += vectors * u64::from(of_pe);
+                    for &(pe, vectors_in_pe) in column.pes {
+                        steps_in_group[pe as usize] += vectors * u64::from(vectors_in_pe);
                     }
-                    all_steps += vectors * column.vectors;
+                    group_total += vectors * column.vectors;
                     pairs += u64::from(weights.elements) * column.elements;
                     nonzero += u64::from(weights.nonzeros) * column.nonzeros;
                     // A block that exceeds the FIFO comes in parts, and the activations are read once for each.
@@ -190,14 +190,15 @@ pub fn count(
                     };
                     counters.iaram_reads += column.vectors * u64::from(parts);
                 }
-                counters.fifo_reads += all_steps;
+                counters.fifo_reads += group_total;
                 counters.multiplies += pairs;
                 counters.coordinates += pairs;
-                slots.fragmentation += all_steps * lanes - pairs;
+                slots.fragmentation += group_total * lanes - pairs;
                 slots.placeholder += pairs - nonzero;
                 slots.out_of_plane += nonzero;
-                for (pe, of_pe) in of_group.iter().enumerate() {
-                    steps[pe_index(machine, group_pes, pe_groups, group, pe as u32)] = *of_pe;
+                for (pe, vectors_in_pe) in steps_in_group.iter().enumerate() {
+                    steps[pe_index(machine, group_pes, pe_groups, group, pe as u32)] =
+                        *vectors_in_pe;
                 }
             }
             (steps, slots, counters)

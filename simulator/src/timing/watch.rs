@@ -1,4 +1,4 @@
-//! Watching the units at work. Who does not watch ([`Blind`]) does not pay for it.
+//! Watching the units at work. Who does not watch ([`NoWatcher`]) does not pay for it.
 
 /// What a unit did, in cycles from the layer's begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,13 +59,13 @@ pub trait Watcher {
     /// Whether it looks at all.
     const WATCHES: bool = true;
     /// Is shown an event.
-    fn see(&mut self, event: Event);
+    fn on_event(&mut self, event: Event);
 }
 
 /// Sees nothing.
-pub struct Blind;
+pub struct NoWatcher;
 
-impl Watcher for Blind {
+impl Watcher for NoWatcher {
     const WATCHES: bool = false;
-    fn see(&mut self, _: Event) {}
+    fn on_event(&mut self, _: Event) {}
 }

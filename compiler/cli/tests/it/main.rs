@@ -3,6 +3,7 @@
 mod agreement;
 mod calibration;
 mod corpus;
+mod decomposed;
 mod diagnostics;
 mod differential;
 mod explain;
@@ -26,7 +27,6 @@ mod recount;
 mod refusals;
 mod report_schema;
 mod snapshot;
-mod spelled;
 mod terminal;
 mod trace;
 mod zoo;

@@ -6,7 +6,7 @@
 //! a queue of the machine's depth stands before each bank, as in the machine. A PE that waits for weights lets its
 //! queues empty, which is left out.
 
-use super::excerpt::{Excerpt, spread};
+use super::sampled_rounds::{SampledRounds, spread};
 use super::{Candidate, Positions};
 use crate::map::tiling::{accumulator_tile, inner};
 use crate::map::weights::taps_of_residues;
@@ -17,7 +17,7 @@ use scnn_isa::plane::{Axis, Rect, Span};
 
 /// PEs that are looked at, and steps of each as long as its blocks last: of a whole layer, and of a sample. Queues take
 /// some hundred steps to fill.
-const LOOK: [(usize, usize); 2] = [(12, 400), (4, 64)];
+const SAMPLED_PES_AND_STEPS: [(usize, usize); 2] = [(12, 400), (4, 64)];
 
 /// Passes that are looked at.
 const PASSES: usize = 2;
@@ -26,14 +26,14 @@ const PASSES: usize = 2;
 const CHANNELS: usize = 32;
 
 /// Cycles that a step takes, stalls included, by pass that is counted.
-pub(super) fn step_cycles(candidate: &Candidate<'_>, excerpt: &Excerpt) -> Vec<f64> {
-    let passes = excerpt.passes.len();
+pub(super) fn step_cycles(candidate: &Candidate<'_>, sampled: &SampledRounds) -> Vec<f64> {
+    let passes = sampled.passes.len();
     let (Some(conv), Some(positions)) = (&candidate.layer.conv, candidate.positions) else {
         return vec![1.0; passes];
     };
     let seen: Vec<f64> = spread(passes, PASSES)
         .into_iter()
-        .map(|pass| of_pass(candidate, conv, positions, excerpt, excerpt.passes[pass]))
+        .map(|pass| of_pass(candidate, conv, positions, sampled, sampled.passes[pass]))
         .collect();
     (0..passes)
         .map(|pass| seen[pass * seen.len() / passes])
@@ -44,13 +44,13 @@ fn of_pass(
     candidate: &Candidate<'_>,
     conv: &IntConv,
     positions: Positions<'_>,
-    excerpt: &Excerpt,
+    sampled: &SampledRounds,
     pass: Pass,
 ) -> f64 {
-    let tile = Tile::of(candidate, conv, positions, excerpt, pass);
+    let tile = Tile::of(candidate, conv, positions, sampled, pass);
     let held = &candidate.tile(pass).held.elements;
     let holding: Vec<usize> = (0..held.len()).filter(|&pe| held[pe] > 0).collect();
-    let (pes, steps) = LOOK[usize::from(!excerpt.whole)];
+    let (pes, steps) = SAMPLED_PES_AND_STEPS[usize::from(!sampled.whole)];
     let (mut cycles, mut all) = (0, 0);
     for at in spread(holding.len(), pes) {
         let queues = tile.run(holding[at], steps);
@@ -138,7 +138,7 @@ impl<'a> Tile<'a> {
         candidate: &'a Candidate<'a>,
         conv: &'a IntConv,
         positions: Positions<'a>,
-        excerpt: &Excerpt,
+        sampled: &SampledRounds,
         pass: Pass,
     ) -> Self {
         let tile = &candidate.layout.tiles[pass.source_tile as usize];
@@ -147,7 +147,7 @@ impl<'a> Tile<'a> {
             accumulator_tile(conv, tile, inner).map(|extent| extent.max(1) as i64);
         // A group of a round in the middle stands for all.
         let groups = candidate.layout.groups.count() as usize;
-        let round = excerpt.rounds[excerpt.rounds.len() / 2];
+        let round = sampled.rounds[sampled.rounds.len() / 2];
         let of_round = &candidate.channel_groups[round * groups..(round + 1) * groups];
         let k = of_round.iter().find(|k| !k.is_empty());
         Self {

@@ -3,7 +3,7 @@
 //! Rounds of all passes read the same weights, so the blocks are added up over the rounds first and then met with the
 //! activations of each pass.
 
-use super::excerpt::Excerpt;
+use super::sampled_rounds::SampledRounds;
 use super::{Candidate, Cost};
 use crate::map::contents::{Columns, LANES};
 use crate::map::weights::BlockSizes;
@@ -42,7 +42,11 @@ struct Column {
 }
 
 impl Counts {
-    pub(super) fn of(candidate: &Candidate<'_>, sizes: &BlockSizes, excerpt: &Excerpt) -> Self {
+    pub(super) fn of(
+        candidate: &Candidate<'_>,
+        sizes: &BlockSizes,
+        sampled: &SampledRounds,
+    ) -> Self {
         let groups = candidate.layout.groups.count() as usize;
         let pes = candidate.layout.tiles[0].pes().count() as usize;
         let tiles = &candidate.contents.tiles;
@@ -54,11 +58,11 @@ impl Counts {
         for group in 0..groups {
             by_column.fill(Column::default());
             steps_of_pe.fill([0.0; LANES]);
-            for round in &excerpt.rounds {
+            for round in &sampled.rounds {
                 let blocks = &sizes.groups[round * groups + group];
                 counts.add_blocks(candidate, blocks, &mut by_column);
             }
-            for pass in &excerpt.passes {
+            for pass in &sampled.passes {
                 let held = &candidate.tile(*pass).columns;
                 counts.add_pass(&by_column, held, &mut steps_of_pe);
             }
@@ -66,12 +70,12 @@ impl Counts {
             let busiest = steps_of_pe.iter().flatten().copied();
             counts.busiest = busiest.fold(counts.busiest, f64::max);
         }
-        let passes = excerpt.passes.len() as u64;
+        let passes = sampled.passes.len() as u64;
         counts.weight_bytes *= passes;
         counts.bus_vectors *= passes;
         counts.fifo_writes = counts.bus_vectors * pes as u64;
-        counts.count_drains(candidate, excerpt);
-        counts.scale(excerpt.scale);
+        counts.count_drains(candidate, sampled);
+        counts.scale(sampled.scale);
         counts.rounds = (sizes.groups.len() / groups) as u64;
         counts
     }
@@ -123,11 +127,11 @@ impl Counts {
             + loads.sum::<u64>()
     }
 
-    fn count_drains(&mut self, candidate: &Candidate<'_>, excerpt: &Excerpt) {
+    fn count_drains(&mut self, candidate: &Candidate<'_>, sampled: &SampledRounds) {
         for group in 0..candidate.layout.groups.count() as usize {
             let mut cycles = 0;
-            for exchange in &excerpt.exchanges {
-                for &round in &excerpt.rounds {
+            for exchange in &sampled.exchanges {
+                for &round in &sampled.rounds {
                     let outputs = candidate.outputs_of(round, group);
                     self.halo_hops += exchange.hops * outputs;
                     cycles += candidate.drain_cycles(exchange, outputs);

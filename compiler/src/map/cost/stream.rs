@@ -7,7 +7,7 @@ use scnn_isa::codec::Format;
 use std::collections::VecDeque;
 
 /// The cycle in which what ends at `time` has ended. `ceil` is a call where the processor is not known to have it.
-pub(super) fn whole(time: f64) -> u64 {
+pub(super) fn ceil_cycles(time: f64) -> u64 {
     let cycle = time as u64;
     cycle + u64::from((cycle as f64) < time)
 }
@@ -163,7 +163,7 @@ impl Stream {
 
     /// When all PEs have finished what they were given.
     pub(super) fn finished(&self) -> u64 {
-        whole(self.busiest)
+        ceil_cycles(self.busiest)
     }
 }
 

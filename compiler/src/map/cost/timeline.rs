@@ -9,8 +9,8 @@
 //! drains -> results to DRAM
 //! ```
 
-use super::excerpt::Excerpt;
-use super::stream::{Blocks, Part, Stream, whole};
+use super::sampled_rounds::SampledRounds;
+use super::stream::{Blocks, Part, Stream, ceil_cycles};
 use super::{Candidate, Measured};
 use crate::map::contents::Columns;
 use scnn_isa::machine::Drift;
@@ -69,7 +69,7 @@ enum Ran {
 /// See the module.
 pub(super) struct TimeLine<'a> {
     candidate: &'a Candidate<'a>,
-    excerpt: &'a Excerpt,
+    sampled: &'a SampledRounds,
     /// By pass, what the PEs hold of its tile.
     columns: Vec<&'a Columns>,
     blocks: Blocks<'a>,
@@ -92,9 +92,9 @@ pub(super) struct TimeLine<'a> {
     next_load: usize,
     mover_free: u64,
     mover_busy: bool,
-    /// Whether a tile was loaded, and nobody has looked what can begin now.
-    loaded_meanwhile: bool,
-    /// By pass, when the pieces that are there were.
+    /// A load completed since the last `progress`.
+    load_completed: bool,
+    /// By pass: completion time of each loaded piece.
     loaded: Vec<Vec<u64>>,
     ended: Vec<Option<u64>>,
     /// By PE group, when its PPUs are free.
@@ -108,16 +108,16 @@ pub(super) struct TimeLine<'a> {
 
 impl<'a> TimeLine<'a> {
     pub(super) fn new(candidate: &'a Candidate<'a>, measured: &'a Measured) -> Self {
-        let (machine, excerpt) = (candidate.machine, &measured.excerpt);
+        let (machine, sampled) = (candidate.machine, &measured.sampled);
         let sizes = &*measured.sizes;
         let groups = candidate.layout.groups.count() as usize;
         let pes = candidate.layout.tiles[0].pes().count() as usize;
         let residues = candidate.layout.residues.count() as usize;
-        let passes = &excerpt.passes;
-        let loads = candidate.traffic.loads && excerpt.whole;
+        let passes = &sampled.passes;
+        let loads = candidate.traffic.loads && sampled.whole;
         let items: Vec<Item> = (0..passes.len())
             .flat_map(|pass| {
-                excerpt.rounds.iter().map(move |&round| Item {
+                sampled.rounds.iter().map(move |&round| Item {
                     pass,
                     round,
                     running: groups,
@@ -143,7 +143,7 @@ impl<'a> TimeLine<'a> {
         };
         Self {
             candidate,
-            excerpt,
+            sampled,
             columns: passes
                 .iter()
                 .map(|&pass| &candidate.tile(pass).columns)
@@ -164,7 +164,7 @@ impl<'a> TimeLine<'a> {
             next_load: if loads { 0 } else { passes.len() },
             mover_free: 0,
             mover_busy: false,
-            loaded_meanwhile: false,
+            load_completed: false,
             loaded: vec![Vec::new(); passes.len()],
             ended: vec![None; passes.len()],
             ppus_free: vec![0; groups],
@@ -184,11 +184,11 @@ impl<'a> TimeLine<'a> {
         self.progress();
         loop {
             let request = self.requests.first_key_value();
-            let request = request.map(|(&(ready, _), _)| ready.max(whole(self.bulk_free)));
+            let request = request.map(|(&(ready, _), _)| ready.max(ceil_cycles(self.bulk_free)));
             let delivery = self.next_delivery();
             let before = |at: u64| delivery.is_none_or(|(other, ..)| at <= other);
             match (self.in_service, request, delivery) {
-                (Some((_, end, _)), _, _) if before(whole(end)) => self.served(),
+                (Some((_, end, _)), _, _) if before(ceil_cycles(end)) => self.served(),
                 (None, Some(begin), _) if before(begin) => self.serve(),
                 (_, _, Some((ready, _, stream))) => self.deliver(ready, stream),
                 _ => break,
@@ -204,13 +204,13 @@ impl<'a> TimeLine<'a> {
         let array = self.items.iter().map(|item| item.finished).max();
         let array = array.unwrap_or(0);
         let tail = self.latest.saturating_sub(array);
-        let cycles = (array as f64 * self.excerpt.scale).round() as u64 + tail;
+        let cycles = (array as f64 * self.sampled.scale).round() as u64 + tail;
         if self.loads || !candidate.traffic.loads {
             return cycles;
         }
         // While a tile is loaded, its first round runs.
         let passes = candidate.passes.len();
-        let rounds = self.excerpt.scale * self.items.len() as f64;
+        let rounds = self.sampled.scale * self.items.len() as f64;
         let round = (cycles as f64 / rounds.max(1.0)) as u64;
         let loads: Vec<u64> = (0..passes).map(|pass| candidate.load(pass).0).collect();
         let mut exposed = loads.iter().map(|load| load.saturating_sub(round));
@@ -271,7 +271,7 @@ impl<'a> TimeLine<'a> {
                 Ran::Round => finished = true,
             }
         }
-        if finished || std::mem::take(&mut self.loaded_meanwhile) {
+        if finished || std::mem::take(&mut self.load_completed) {
             self.progress();
         }
     }
@@ -286,7 +286,7 @@ impl<'a> TimeLine<'a> {
         if let Some((_, end, _)) = &mut self.in_service {
             *end += cycles;
         }
-        whole(self.weights_free)
+        ceil_cycles(self.weights_free)
     }
 
     /// What moves in bulk and is soon there: the weights that are asked for meanwhile are left out of account. What was
@@ -298,12 +298,12 @@ impl<'a> TimeLine<'a> {
         while let Some((&(before, _), _)) = self.requests.first_key_value()
             && before <= ready
         {
-            self.loaded_meanwhile |= self.end_service();
+            self.load_completed |= self.end_service();
             self.serve();
         }
-        self.loaded_meanwhile |= self.end_service();
+        self.load_completed |= self.end_service();
         self.bulk_free = self.bulk_begin(ready) + bytes * self.cycles_per_byte;
-        whole(self.bulk_free)
+        ceil_cycles(self.bulk_free)
     }
 
     fn bulk_begin(&self, ready: u64) -> f64 {
@@ -376,7 +376,7 @@ impl<'a> TimeLine<'a> {
     /// A round begins on a PE group.
     fn open(&mut self, index: usize, number: usize, begin: u64) {
         self.streams[index].wait_until(begin);
-        let pass = self.excerpt.passes[self.items[number].pass];
+        let pass = self.sampled.passes[self.items[number].pass];
         let spilled = self.candidate.spilled(pass);
         if spilled > 0 && !self.items[number].begun {
             self.items[number].spill = self.ask_bulk(begin, spilled as f64);
@@ -405,8 +405,8 @@ impl<'a> TimeLine<'a> {
         }
         let candidate = self.candidate;
         let outputs = candidate.outputs_of(round, group);
-        let cycles = candidate.drain_cycles(&self.excerpt.exchanges[pass], outputs);
-        let positions = self.excerpt.passes[pass].output.positions();
+        let cycles = candidate.drain_cycles(&self.sampled.exchanges[pass], outputs);
+        let positions = self.sampled.passes[pass].output.positions();
         let share = (outputs * positions) as f64 / self.outputs.max(1) as f64;
         let begin = self.ppus_free[group].max(finished);
         let operand = self.ask_bulk(begin, candidate.traffic.operand_bytes as f64 * share);
@@ -422,7 +422,7 @@ impl<'a> TimeLine<'a> {
 
     /// Asks for the next tile, if what its place waits for is known.
     fn advance_mover(&mut self) -> bool {
-        if self.mover_busy || self.next_load == self.excerpt.passes.len() {
+        if self.mover_busy || self.next_load == self.sampled.passes.len() {
             return false;
         }
         // One place: not before the pass before has read it; two: the one before that.
@@ -484,7 +484,7 @@ impl<'a> TimeLine<'a> {
             return false;
         };
         self.bulk_free = self.bulk_free.max(end);
-        let end = whole(end);
+        let end = ceil_cycles(end);
         self.latest = self.latest.max(end);
         let Reason::Load(load) = reason else {
             return false;

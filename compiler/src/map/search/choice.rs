@@ -37,7 +37,7 @@ pub struct Choice {
     overlapped: bool,
     /// By tile: cycles to load it.
     loads: Vec<u64>,
-    /// Bytes to load it all, and of all of it.
+    /// Bytes loaded and bytes stored, spilled ones included.
     bytes: u64,
     whole_bytes: u64,
     /// Bytes of all tiles that exceed a RAM when they are loaded, and are read in every round.

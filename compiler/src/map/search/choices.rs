@@ -25,10 +25,10 @@ const COUNTED: usize = 8;
 const COUNTED_RESIDENT: usize = 4;
 
 /// A cut is counted when it is estimated to take at most so many times the cycles of the best.
-const FAR: f64 = 1.4;
+const MAX_ESTIMATE_RATIO: f64 = 1.4;
 
 /// The same for a grouping under a cut, of which the estimate knows less: it leaves out FIFOs and drains.
-const FAR_GROUPING: f64 = 2.0;
+const MAX_GROUPING_ESTIMATE_RATIO: f64 = 2.0;
 
 /// Cuts of a tensor that are costed whole for each place when mapping.
 pub const WHOLE: usize = 4;
@@ -171,10 +171,10 @@ impl<'a> Chooser<'a> {
         let (mut resident, mut groups) = (0, Vec::new());
         let (best, mut best_resident) = (ranked.first().map_or(0.0, |(best, _)| *best), None);
         for (number, (estimate, cut)) in ranked.iter().enumerate() {
-            let mut wanted = number < COUNTED && *estimate <= best * FAR;
+            let mut wanted = number < COUNTED && *estimate <= best * MAX_ESTIMATE_RATIO;
             let count = cut.groups.count();
             let new = !groups.contains(&count);
-            let near = best_resident.is_none_or(|best: f64| *estimate <= best * FAR);
+            let near = best_resident.is_none_or(|best: f64| *estimate <= best * MAX_ESTIMATE_RATIO);
             if (resident < COUNTED_RESIDENT || new) && near && fits(cut) {
                 best_resident.get_or_insert(*estimate);
                 resident += 1;
@@ -255,7 +255,7 @@ impl<'a> Chooser<'a> {
         mapping.pe_groups = counted.cut.groups;
         let (layout, weights) = (&counted.layout, &search.per_output[step]);
         let mut tried = groupings(search.machine, layer, layout, weights, &mapping);
-        self.leave_far(&mut tried, step, layer, layout);
+        self.discard_unpromising(&mut tried, step, layer, layout);
         let candidates: Vec<(Candidate<'_>, Option<Measured>)> = tried
             .iter()
             .map(|mapping| {
@@ -299,7 +299,7 @@ impl<'a> Chooser<'a> {
     }
 
     /// Leaves out the groupings that densities estimate far above the best.
-    fn leave_far(
+    fn discard_unpromising(
         &self,
         tried: &mut Vec<LayerMapping>,
         step: usize,
@@ -313,7 +313,7 @@ impl<'a> Chooser<'a> {
             estimate_rounds(self.search.machine, layer, layout, rounds, densities)
         };
         let best = tried.iter().map(estimate).fold(f64::INFINITY, f64::min);
-        tried.retain(|mapping| estimate(mapping) <= best * FAR_GROUPING);
+        tried.retain(|mapping| estimate(mapping) <= best * MAX_GROUPING_ESTIMATE_RATIO);
     }
 
     /// Under the paper's cut, readers keep the paper's grouping unless another gains something.

@@ -1,7 +1,7 @@
 //! Which choice every tensor takes: a greedy start, then one tensor at a time.
 
 use super::choice::{Choice, Place};
-use super::{Draft, Known, Mapped, ORDER, OTHER_ORDER, Search, total};
+use super::{CostCache, Draft, Mapped, ORDER, OTHER_ORDER, Search, total};
 use crate::map::LayerMapping;
 use crate::map::cost::{Cost, Traffic};
 use crate::map::residency::{Residency, lifetimes};
@@ -61,7 +61,7 @@ impl Problem<'_> {
         let mut known = self.known();
         let (mut state, places) = match self.start(&mut known) {
             Some(start) => start,
-            None => self.as_the_paper(&mut known)?,
+            None => self.paper_state(&mut known)?,
         };
         if self.choices.len() <= MOST_SWEPT {
             let tensors: Vec<usize> = (0..self.choices.len()).collect();
@@ -78,8 +78,8 @@ impl Problem<'_> {
     }
 
     /// The costs that the choices were found by: of layers that move nothing.
-    fn known(&self) -> Known {
-        let mut known = Known::new();
+    fn known(&self) -> CostCache {
+        let mut known = CostCache::new();
         for choices in self.choices {
             for (number, choice) in choices.iter().enumerate() {
                 for reader in &choice.readers {
@@ -119,7 +119,7 @@ impl Problem<'_> {
     }
 
     /// The best choice of every tensor for its place, without those that make layers slower.
-    fn start(&self, known: &mut Known) -> Option<(State, Vec<Place>)> {
+    fn start(&self, known: &mut CostCache) -> Option<(State, Vec<Place>)> {
         let mut selection = Selection {
             places: vec![Place::Resident; self.choices.len()],
             banned: self.choices.iter().map(|c| vec![false; c.len()]).collect(),
@@ -151,7 +151,7 @@ impl Problem<'_> {
     }
 
     /// The paper's mapping as a start, where no greedy one is without slower layers.
-    fn as_the_paper(&self, known: &mut Known) -> Option<(State, Vec<Place>)> {
+    fn paper_state(&self, known: &mut CostCache) -> Option<(State, Vec<Place>)> {
         let tensors = self.choices.len();
         let state = self.state(vec![None; tensors], vec![false; tensors], known)?;
         let homes = state.draft.residency.homes.iter();
@@ -185,7 +185,13 @@ impl Problem<'_> {
     }
 
     /// Takes other choices for one of `tensors` at a time, as long as the network gains by it.
-    fn improve(&self, state: &mut State, places: &[Place], tensors: &[usize], known: &mut Known) {
+    fn improve(
+        &self,
+        state: &mut State,
+        places: &[Place],
+        tensors: &[usize],
+        known: &mut CostCache,
+    ) {
         let objective = self.search.objective;
         for _ in 0..SWEEPS {
             let before = state.score;
@@ -210,7 +216,7 @@ impl Problem<'_> {
 
     /// Lets tensors that fit no RAM live there for the most part, if the network gains by it: all, with the choices that
     /// suit them then, and each alone.
-    fn spill(&self, state: &mut State, places: &[Place], known: &mut Known) {
+    fn spill(&self, state: &mut State, places: &[Place], known: &mut CostCache) {
         let homes = &state.draft.residency.homes;
         let homeless: Vec<usize> = (0..homes.len())
             .filter(|&tensor| homes[tensor].is_none() && !self.choices[tensor].is_empty())
@@ -225,14 +231,14 @@ impl Problem<'_> {
         }
         for tensor in homeless {
             state.may_spill[tensor] ^= true;
-            if !self.place_anew(state, known) {
+            if !self.replan_residency(state, known) {
                 state.may_spill[tensor] ^= true;
             }
         }
     }
 
     /// What some choices come to; none when that makes a layer slower.
-    fn state(&self, chosen: Chosen, may_spill: Vec<bool>, known: &mut Known) -> Option<State> {
+    fn state(&self, chosen: Chosen, may_spill: Vec<bool>, known: &mut CostCache) -> Option<State> {
         let mut state = State {
             draft: self.compose(&chosen, &may_spill),
             chosen,
@@ -249,7 +255,7 @@ impl Problem<'_> {
         state: &mut State,
         tensor: usize,
         option: Option<usize>,
-        known: &mut Known,
+        known: &mut CostCache,
     ) {
         let before = std::mem::replace(&mut state.chosen[tensor], option);
         self.choose(&mut state.draft, tensor, option);
@@ -263,7 +269,7 @@ impl Problem<'_> {
     }
 
     /// Places all tensors anew, if the network gains by it; whether it does.
-    fn place_anew(&self, state: &mut State, known: &mut Known) -> bool {
+    fn replan_residency(&self, state: &mut State, known: &mut CostCache) -> bool {
         let residency = self.placed(&state.draft, &state.may_spill);
         if residency == state.draft.residency {
             return false;
@@ -277,10 +283,10 @@ impl Problem<'_> {
     }
 
     /// Costs what was chosen anew; whether the network gains by it, and no layer is slower. Otherwise the costs are kept.
-    fn cost(&self, state: &mut State, known: &mut Known) -> bool {
+    fn cost(&self, state: &mut State, known: &mut CostCache) -> bool {
         let (search, objective) = (self.search, self.search.objective);
         let keys = search.keys(&state.draft, &state.chosen);
-        let least = search.least(&state.draft, &keys, known);
+        let least = search.lower_bound(&state.draft, &keys, known);
         if objective.score(&least) >= state.score {
             return false;
         }

@@ -123,12 +123,12 @@ impl Units {
     }
 
     /// Whether a request has no bytes, and so needs no DRAM.
-    pub fn is_of_nothing(&self, index: usize) -> bool {
+    pub fn is_empty_request(&self, index: usize) -> bool {
         self.requests[index].bytes == 0
     }
 
     /// Asks for what of a round's source had spilled, or asks earlier than before.
-    pub fn ask_spill(&mut self, number: usize, ready: u64, bytes: u64, asked: bool) {
+    pub fn request_spill(&mut self, number: usize, ready: u64, bytes: u64, asked: bool) {
         if !asked {
             let reason = Reason::Spill { item: number };
             self.request(ready, bytes, reason);
@@ -358,7 +358,7 @@ impl<W: Watcher> Engine<'_, W> {
         }
         self.write(drain.task, group, end, drain.result_bytes);
         if W::WATCHES {
-            self.watcher.see(Event {
+            self.watcher.on_event(Event {
                 begin,
                 end,
                 task: drain.task,
@@ -401,7 +401,7 @@ impl<W: Watcher> Engine<'_, W> {
         let bytes = share(self.work.result_bytes, before, process.outputs, whole);
         self.write(task, 0, end, bytes);
         if W::WATCHES {
-            self.watcher.see(Event {
+            self.watcher.on_event(Event {
                 begin,
                 end,
                 task,
@@ -490,7 +490,7 @@ impl<W: Watcher> Engine<'_, W> {
         self.units.mover_busy = false;
         self.units.ended[task] = Some(end);
         if W::WATCHES {
-            self.watcher.see(Event {
+            self.watcher.on_event(Event {
                 begin: ready,
                 end,
                 task,

@@ -12,7 +12,7 @@ use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorPr
 ///
 /// # Errors
 /// Operands that are broadcast in the way of operator set 6, and whose place cannot be told.
-pub(super) fn spell_out(model: &mut ModelProto) -> Result<(), Vec<ImportError>> {
+pub(super) fn decompose(model: &mut ModelProto) -> Result<(), Vec<ImportError>> {
     let mut sets = model.opset_import.iter_mut();
     let version = sets
         .find(|set| set.domain.is_empty() || set.domain == "ai.onnx")
@@ -35,7 +35,7 @@ pub(super) fn spell_out(model: &mut ModelProto) -> Result<(), Vec<ImportError>> 
         let standard = node.domain.is_empty() || node.domain == "ai.onnx";
         let known = standard || node.domain == "com.microsoft";
         let operands = node.input.len();
-        parts.whole = node_name(&node);
+        parts.origin = node_name(&node);
         match node.op_type.as_str() {
             "QLinearConv" if standard && operands >= 8 => parts.convolution(&node),
             "QLinearMatMul" if standard && operands == 8 => parts.product(&node),
@@ -147,7 +147,7 @@ fn channels_last(node: &NodeProto) -> bool {
 const PART_OF: &str = "part of ";
 
 /// The node that `node` is a part of, if it is one.
-pub(super) fn whole(node: &NodeProto) -> Option<&str> {
+pub(super) fn origin_name(node: &NodeProto) -> Option<&str> {
     node.doc_string.strip_prefix(PART_OF)
 }
 
@@ -157,7 +157,7 @@ pub(super) struct Parts {
     pub(super) nodes: Vec<NodeProto>,
     /// Constants that the parts need.
     pub(super) initializers: Vec<TensorProto>,
-    pub(super) whole: String,
+    pub(super) origin: String,
 }
 
 impl Parts {
@@ -396,7 +396,7 @@ impl Parts {
         self.nodes.push(NodeProto {
             // tract asks for names of which no two are alike.
             name: format!("{to}:{operator}"),
-            doc_string: format!("{PART_OF}{}", self.whole),
+            doc_string: format!("{PART_OF}{}", self.origin),
             op_type: operator.to_owned(),
             input,
             output: vec![to.clone()],

@@ -4,15 +4,15 @@
 //! difference of two activations is a sum with the negative of one. The parts are nodes of the model, so that tract
 //! computes them too and calibration knows each by a name of its own.
 
+use super::decompose::{Parts, result};
 use super::facts::{Facts, TensorFact};
 use super::node_name;
-use super::spell_out::{Parts, result};
 use super::window::MOST;
 use scnn_isa::program::Dtype;
 use tract_onnx::pb::{ModelProto, NodeProto};
 
 /// Spells out; tells whether there was anything.
-pub(super) fn respell(model: &mut ModelProto, facts: &Facts) -> bool {
+pub(super) fn decompose_typed(model: &mut ModelProto, facts: &Facts) -> bool {
     let Some(graph) = &mut model.graph else {
         return false;
     };
@@ -22,7 +22,7 @@ pub(super) fn respell(model: &mut ModelProto, facts: &Facts) -> bool {
     }
     let mut parts = Parts::default();
     for (node, form) in std::mem::take(&mut graph.node).into_iter().zip(forms) {
-        parts.whole = node_name(&node);
+        parts.origin = node_name(&node);
         match form {
             None => parts.nodes.push(node),
             Some(Form::Rows { rows, columns, out }) => parts.rows(&node, [rows, columns], &out),

@@ -47,7 +47,7 @@ impl Depth {
 
 /// The passes and rounds that are counted.
 #[derive(Debug)]
-pub(super) struct Excerpt {
+pub(super) struct SampledRounds {
     /// Whether it is all of the layer.
     pub whole: bool,
     /// The passes.
@@ -60,7 +60,7 @@ pub(super) struct Excerpt {
     pub scale: f64,
 }
 
-impl Excerpt {
+impl SampledRounds {
     pub(super) fn of(candidate: &Candidate<'_>, sizes: &BlockSizes, depth: Depth) -> Self {
         let all_rounds = sizes.groups.len() / candidate.layout.groups.count() as usize;
         let rounds = depth.rounds(all_rounds);
