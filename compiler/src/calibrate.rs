@@ -195,7 +195,8 @@ pub fn calibrate(
     let ranges = observed
         .into_iter()
         .map(|(name, observed)| {
-            let bits = bits.get(name.as_str()).copied().unwrap_or(16);
+            let bits = bits.get(name.as_str()).copied();
+            let bits = bits.unwrap_or(widths.of_network());
             let range = observed.range(method, bits);
             (name, range)
         })

@@ -374,7 +374,8 @@ fn observe_ranges(
     } else {
         &options.samples.0
     };
-    let widths = options.quantise.widths.resolve(graph);
+    let operand_bits = options.machine.pe.operand_bits;
+    let widths = options.quantise.widths.resolve(graph, operand_bits);
     let widths = widths.map_err(QuantiseError::from)?;
     let samples = samples.iter().cloned();
     let method = options.method;
@@ -451,7 +452,13 @@ fn describe(options: &Options, calibration: &Calibration, mapping: &str) -> Vec<
     let mut words = vec![
         format!("machine={}", options.machine.name),
         format!("mapping={mapping}"),
-        format!("bits={}", options.quantise.widths.network),
+        format!(
+            "bits={}",
+            options
+                .quantise
+                .widths
+                .of_network(options.machine.pe.operand_bits)
+        ),
         format!(
             "headroom={}",
             options

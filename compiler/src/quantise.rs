@@ -22,7 +22,6 @@ pub mod widths;
 
 use crate::calibrate::Calibration;
 use crate::graph::Graph;
-use crate::names::NameError;
 use layers::Builder;
 use nonzeros::SparseWeights;
 use scnn_isa::arith::Requantise;
@@ -35,7 +34,7 @@ use std::collections::BTreeMap;
 use storage::Storage;
 use thiserror::Error;
 use tract_onnx::pb::ModelProto;
-use widths::Widths;
+use widths::{WidthError, Widths};
 
 /// Choices of quantisation.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,9 +81,21 @@ pub enum QuantiseError {
         /// The layer.
         layer: String,
     },
-    /// A width is given for a layer that is none.
+    /// Widths do not fit the graph or the machine.
     #[error(transparent)]
-    Name(#[from] NameError),
+    Width(#[from] WidthError),
+    /// The model's own integers are wider than the machine's operands.
+    #[error(
+        "the model keeps tensor `{tensor}` in {}..={}, which operands of {bits} bits do not hold", .range[0], .range[1]
+    )]
+    ModelTooWide {
+        /// The tensor.
+        tensor: String,
+        /// Its smallest and largest integer.
+        range: [i16; 2],
+        /// Bits of the machine's operands.
+        bits: u32,
+    },
     /// No product shift keeps the sums in the accumulator.
     #[error(
         "layer `{layer}` adds {products} products per output; no product shift keeps them in {bits} bits"
@@ -262,11 +273,26 @@ pub fn quantise(
     options: &Options,
 ) -> Result<Quantised, QuantiseError> {
     let storage = Storage::assign(graph)?;
-    let widths = options.widths.resolve(graph)?;
+    let operand_bits = machine.pe.operand_bits;
+    let widths = options.widths.resolve(graph, operand_bits)?;
     let headroom = options
         .headroom
         .unwrap_or_else(|| calibration.method.headroom());
     let tensors = scales::scale_tensors(graph, &storage, calibration, &widths, headroom)?;
+    let limit = widths::magnitude(operand_bits);
+    let fits = |tensor: &&Tensor| {
+        tensor
+            .range
+            .iter()
+            .all(|&end| i32::from(end).abs() <= limit)
+    };
+    if let Some(wide) = tensors.iter().find(|tensor| !fits(tensor)) {
+        return Err(QuantiseError::ModelTooWide {
+            tensor: wide.name.clone(),
+            range: wide.range,
+            bits: operand_bits,
+        });
+    }
     let mut builder = Builder {
         graph,
         storage: &storage,

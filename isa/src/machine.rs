@@ -51,9 +51,9 @@ named_values! {
 /// What a parameter decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// The program: it runs only on machines that agree.
+    /// What a program may say or what its bytes mean: it runs only on machines that agree.
     Program,
-    /// Cycles, energy or area alone: a program runs whatever the value.
+    /// Cycles, energy or area alone: a program runs and computes the same whatever the value.
     Cost,
 }
 
@@ -229,9 +229,9 @@ machine_parameters! {
     /// A processing element.
     pe: Pe {
         /// Weights of a vector, F.
-        weights_per_vector: u32, (1, 64), "elements", Program;
+        weights_per_vector: u32, (1, 64), "elements", Cost;
         /// Activations of a vector, I.
-        activations_per_vector: u32, (1, 64), "elements", Program;
+        activations_per_vector: u32, (1, 64), "elements", Cost;
         /// Width of weights and activations.
         operand_bits: u32, (2, 16), "bits", Program;
         /// Width of an accumulator.
@@ -264,7 +264,7 @@ machine_parameters! {
     /// Delivery of weights.
     weights: Weights {
         /// Weight FIFO of a PE.
-        fifo_vectors: u32, (1, 65536), "vectors", Program;
+        fifo_vectors: u32, (1, 65536), "vectors", Cost;
         /// Who receives a weight vector from the bus.
         delivery: Delivery, (), "", Program;
         /// Weight vectors on the bus in a cycle; when they are broadcast, every FIFO takes them all.

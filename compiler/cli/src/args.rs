@@ -105,9 +105,9 @@ pub enum Verb {
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools)] // Flags of a command line.
 pub struct Compilation {
-    /// Machine: the name of a preset or a YAML file.
-    #[arg(long, value_name = "PRESET|FILE", default_value = "scnn")]
-    pub machine: String,
+    /// Machine: the name of a preset or a YAML file; `scnn` for a model, a program's own for a program.
+    #[arg(long, value_name = "PRESET|FILE")]
+    pub machine: Option<String>,
     /// How mappings are found.
     #[arg(long, value_enum, default_value_t = Mapping::Search)]
     pub mapping: Mapping,
@@ -139,8 +139,8 @@ pub struct Compilation {
     #[arg(long, value_name = "FILE")]
     pub save_calibration: Option<PathBuf>,
     /// Bits of operands, weights and activations: 16, w8a16; of one layer: conv1=8; or a YAML file with `network` and
-    /// `layers`. May be repeated.
-    #[arg(long, value_name = "[LAYER=]N|FILE", default_value = "16")]
+    /// `layers`. May be repeated. Those of the machine unless given.
+    #[arg(long, value_name = "[LAYER=]N|FILE")]
     pub bits: Vec<String>,
     /// Factor on calibrated activation ranges; 1.5 for min-max, 1 for the other methods.
     #[arg(long, value_name = "X")]

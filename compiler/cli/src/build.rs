@@ -78,7 +78,7 @@ pub fn build(
     samples: &[Sample],
     stages: &Stages,
 ) -> Result<Compiled, Failure> {
-    let machine = machine::load(&compilation.machine)?;
+    let machine = machine::of_compilation(compilation)?;
     let (imported, pruning) = pruned(path, imported, compilation, samples, &machine, stages)?;
     build_on(
         path,

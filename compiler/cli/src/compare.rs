@@ -28,7 +28,7 @@ struct Comparison {
 
 /// `scnnc compare`.
 pub fn compare(options: &Compare) -> Result<(), Failure> {
-    let base = machine::load(&options.compilation.machine)?;
+    let base = machine::of_compilation(&options.compilation)?;
     let pruning = usize::from(options.compilation.pruning.says_how_much());
     let count = 1 + pruning + MACHINES * (Stage::ALL.len() + 1);
     let stages = Stages::new(count, options.compilation.loudness());

@@ -8,6 +8,7 @@ use scnn_isa::yaml::YamlError;
 use scnnc::compile::CompileError;
 use scnnc::map::MapError;
 use scnnc::quantise::QuantiseError;
+use scnnc::quantise::widths::WidthError;
 use std::path::Path;
 
 /// Why a command did not do what was asked.
@@ -280,7 +281,17 @@ fn quantise_remedy(error: &QuantiseError) -> (Code, Option<String>) {
             Code::CalibrationMissing,
             Some("calibrate again with `--ranges calibrated`, or use `--ranges proven`".to_owned()),
         ),
-        QuantiseError::Name(error) => (Code::UnknownName, Some(error.help())),
+        QuantiseError::Width(WidthError::Name(error)) => (Code::UnknownName, Some(error.help())),
+        QuantiseError::Width(WidthError::TooWide { machine, .. }) => (
+            Code::DoesNotFit,
+            Some(format!(
+                "give `--bits {machine}` or less, or a machine with wider operands"
+            )),
+        ),
+        QuantiseError::ModelTooWide { .. } => (
+            Code::DoesNotFit,
+            Some("take a machine with wider operands (`pe.operand_bits`)".to_owned()),
+        ),
         QuantiseError::Accumulator { .. } | QuantiseError::Unstorable { .. } => {
             (Code::CalibrationMissing, None)
         }

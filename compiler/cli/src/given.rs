@@ -8,10 +8,10 @@ use std::path::Path;
 
 /// Refuses options of a compilation where a program is given instead of a model.
 pub fn reject_unused_options(verb: &Verb, matches: &ArgMatches) -> Result<(), Failure> {
-    // A snapshot without inputs is of noise, which has a seed.
+    // A machine may price a program otherwise. A snapshot without inputs is of noise, which has a seed.
     let (model, meant): (_, &[&str]) = match verb {
-        Verb::Run(options) => (&options.model, &["quiet", "verbose"]),
-        Verb::Snapshot(options) => (&options.model, &["quiet", "verbose", "seed"]),
+        Verb::Run(options) => (&options.model, &["machine", "quiet", "verbose"]),
+        Verb::Snapshot(options) => (&options.model, &["machine", "quiet", "verbose", "seed"]),
         _ => return Ok(()),
     };
     if !is_program(model) {

@@ -31,6 +31,14 @@ pub fn machine(verb: &args::Machine) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The machine that a model is compiled for where `--machine` names none.
+const DEFAULT: &str = "scnn";
+
+/// The machine that a model is compiled for.
+pub fn of_compilation(compilation: &args::Compilation) -> Result<Machine, Failure> {
+    load(compilation.machine.as_deref().unwrap_or(DEFAULT))
+}
+
 /// The machine that `--machine` names: a preset, or a file.
 pub fn load(name: &str) -> Result<Machine, Failure> {
     read(name).map(|read| read.machine)

@@ -25,6 +25,16 @@ pub fn read(path: &Path) -> Result<Program, Failure> {
     Ok(program)
 }
 
+/// Reads a program file to run it: on its own machine, or on `machine`, which may differ in parameters of cost.
+pub fn read_for(path: &Path, machine: Option<&str>) -> Result<Program, Failure> {
+    let mut program = read(path)?;
+    if let Some(name) = machine {
+        check_machine(&program, name, path)?;
+        program.machine = machine::load(name)?;
+    }
+    Ok(program)
+}
+
 fn decode(path: &Path) -> Result<Program, Failure> {
     let bytes = output::read(path)?;
     Program::from_bytes(&bytes).map_err(|error| {

@@ -94,7 +94,7 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
         .pruning
         .prune_pattern
         .unwrap_or_default();
-    let machine = machine::load(&options.compilation.machine)?;
+    let machine = machine::of_compilation(&options.compilation)?;
     let stages = build::stages(&options.compilation, 1);
     let mut imported = build::open(&options.model, &options.compilation, &stages)?;
     let mut pruning = None;

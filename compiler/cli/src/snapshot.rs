@@ -134,7 +134,8 @@ fn text(options: &Snapshot) -> Result<String, Failure> {
 }
 
 fn open(options: &Snapshot) -> Result<(Program, Vec<Sample>), Failure> {
-    let program = program::read(&options.model)?;
+    let machine = options.compilation.machine.as_deref();
+    let program = program::read_for(&options.model, machine)?;
     let values = program.inputs.iter().map(|&id| program.value(id));
     if options.input.is_empty() {
         let mut sample = Sample::new();

@@ -31,7 +31,7 @@ pub fn read(words: &[String]) -> Result<Widths, Failure> {
             let text = String::from_utf8_lossy(&output::read(path)?).into_owned();
             let file: File = scnn_isa::yaml::from_str(&text)
                 .map_err(|e| Failure::yaml(Code::WidthsFile, path, &text, &e))?;
-            widths.network = file.network.unwrap_or(widths.network);
+            widths.network = file.network.or(widths.network);
             widths.layers.extend(file.layers);
             continue;
         }
@@ -45,7 +45,7 @@ pub fn read(words: &[String]) -> Result<Widths, Failure> {
             .map_err(|e| Failure::usage(&format!("`--bits {word}`: {e}")))?;
         match layer {
             Some(layer) => drop(widths.layers.insert(layer.to_owned(), bits)),
-            None => widths.network = bits,
+            None => widths.network = Some(bits),
         }
     }
     Ok(widths)

@@ -27,7 +27,7 @@ pub(super) fn scale_tensors(
         let mut magnitude = 0f32;
         let writers = stored.writers.iter();
         let bits = writers.map(|&node| widths.activations(graph, node)).max();
-        let limit = widths::magnitude(bits.unwrap_or(16));
+        let limit = widths::magnitude(bits.unwrap_or(widths.of_network()));
         let (mut low, mut nonzero, mut total) = (0f32, 0f64, 0f64);
         for &node in &stored.writers {
             let name = &graph.dag[node].tensor;

@@ -1,7 +1,8 @@
 //! How wide the operands of every layer are: `16`, `w8a16`, and other widths for single layers.
 //!
 //! The width of a layer is that of its weights and of the activations it **reads**. A tensor that several layers read
-//! is as wide as the widest of them asks; one that no layer reads has the width of the network.
+//! is as wide as the widest of them asks; one that no layer reads has the width of the network. Where no width is given,
+//! operands are as wide as the machine's; a wider one is refused.
 
 use crate::graph::{Graph, NodeId, Op};
 use crate::names::{NameError, resolve};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use thiserror::Error;
 
 /// Widths of a layer's operands, 2..=16 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,21 +81,30 @@ impl FromStr for Bits {
 }
 
 /// Widths of a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Widths {
-    /// Of every layer that is not named.
-    pub network: Bits,
+    /// Of every layer that is not named; none for the width of the machine's operands.
+    pub network: Option<Bits>,
     /// By name of a layer, or of any ONNX node in it; see [`crate::names`].
     pub layers: BTreeMap<String, Bits>,
 }
 
-impl Default for Widths {
-    fn default() -> Self {
-        Self {
-            network: Bits::both(16),
-            layers: BTreeMap::new(),
-        }
-    }
+/// Why widths do not fit a graph or a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum WidthError {
+    /// A width is given for a layer that is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A width exceeds that of the machine's operands.
+    #[error("{subject} shall have operands of {wanted} bits; those of the machine have {machine}")]
+    TooWide {
+        /// The network, or the layer as it was named.
+        subject: String,
+        /// The width asked for.
+        wanted: Bits,
+        /// Bits of the machine's operands.
+        machine: u32,
+    },
 }
 
 /// Widths with all names resolved.
@@ -104,11 +115,33 @@ pub struct Resolved {
 }
 
 impl Widths {
-    /// Finds the layers of `graph` that are named.
+    /// Width of every layer that is not named, on a machine with operands of `machine` bits.
+    pub fn of_network(&self, machine: u32) -> Bits {
+        self.network.unwrap_or(Bits::both(machine))
+    }
+
+    /// Finds the layers of `graph` that are named, for a machine with operands of `machine` bits.
     ///
     /// # Errors
-    /// The first name that is not a layer's.
-    pub fn resolve(&self, graph: &Graph) -> Result<Resolved, NameError> {
+    /// The first width that exceeds the machine's, or the first name that is not a layer's.
+    pub fn resolve(&self, graph: &Graph, machine: u32) -> Result<Resolved, WidthError> {
+        let network = self
+            .network
+            .iter()
+            .map(|&bits| ("the network".to_owned(), bits));
+        let layers = self
+            .layers
+            .iter()
+            .map(|(name, &bits)| (format!("layer `{name}`"), bits));
+        for (subject, wanted) in network.chain(layers) {
+            if wanted.weights.max(wanted.activations) > machine {
+                return Err(WidthError::TooWide {
+                    subject,
+                    wanted,
+                    machine,
+                });
+            }
+        }
         let mut entries: Vec<(&str, NodeId)> = Vec::new();
         for id in graph.order() {
             let node = &graph.dag[id];
@@ -120,9 +153,9 @@ impl Widths {
             .layers
             .iter()
             .map(|(name, bits)| Ok((resolve(name, &entries)?, *bits)))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, NameError>>()?;
         Ok(Resolved {
-            network: self.network,
+            network: self.of_network(machine),
             layers,
         })
     }
@@ -143,6 +176,11 @@ impl Resolved {
             Op::Input | Op::Host(_) | Op::HostOutput(_) => None,
         });
         asked.max().unwrap_or(self.network.activations)
+    }
+
+    /// Bits of activations where no layer asks for others.
+    pub fn of_network(&self) -> u32 {
+        self.network.activations
     }
 
     fn of(&self, layer: NodeId) -> Bits {
@@ -200,12 +238,12 @@ mod tests {
         let widths = |a: &str, b: &str| {
             let layers = [("/a", a), ("/b", b)];
             let layers = layers.map(|(name, bits)| (name.to_owned(), bits.parse().unwrap()));
-            let network = Bits::both(5);
+            let network = Some(Bits::both(5));
             let widths = Widths {
                 network,
                 layers: layers.into_iter().collect(),
             };
-            widths.resolve(&observed.graph).unwrap()
+            widths.resolve(&observed.graph, 16).unwrap()
         };
         let asked = widths("w3a8", "w4a6");
         assert_eq!((asked.weights(a), asked.weights(b)), (3, 4));
@@ -218,8 +256,25 @@ mod tests {
             ..Widths::default()
         };
         assert!(
-            unknown.resolve(&observed.graph).is_err(),
+            unknown.resolve(&observed.graph, 16).is_err(),
             "it has no weights"
+        );
+    }
+
+    #[test]
+    fn operands_are_as_wide_as_the_machine_s_unless_narrower_ones_are_asked_for() {
+        let observed = Observed::default();
+        let resolved = |widths: &Widths| widths.resolve(&observed.graph, 11);
+        assert_eq!(resolved(&Widths::default()).unwrap().of_network(), 11);
+        let asked = |bits| Widths {
+            network: Some(Bits::both(bits)),
+            ..Widths::default()
+        };
+        assert_eq!(resolved(&asked(8)).unwrap().of_network(), 8);
+        let refused = resolved(&asked(12)).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "the network shall have operands of 12 bits; those of the machine have 11"
         );
     }
 

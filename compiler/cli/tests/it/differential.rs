@@ -60,7 +60,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let (path, sample) = written(&network, folder.path());
         let options = quantise::Options {
-            widths: Widths { network: Bits { weights, activations }, ..Widths::default() },
+            widths: Widths { network: Some(Bits { weights, activations }), ..Widths::default() },
             ranges: Ranges::Calibrated,
             ..quantise::Options::default()
         };

@@ -13,6 +13,7 @@ mod help;
 mod hostile;
 mod imports;
 mod layers;
+mod machine;
 mod mapping;
 mod models;
 mod mutator;
