@@ -22,6 +22,25 @@ use tract_onnx::prelude::Tensor;
 /// One inference's inputs by name.
 pub type Sample = BTreeMap<String, Tensor>;
 
+/// Samples to calibrate on.
+#[derive(Clone, Debug, Default)]
+pub struct Samples {
+    /// Where they come from, in words for the calibration file and the program's provenance.
+    pub source: String,
+    /// The inputs of each inference.
+    pub inputs: Vec<Sample>,
+}
+
+impl Samples {
+    /// Samples from `source`.
+    pub fn new(source: impl Into<String>, inputs: Vec<Sample>) -> Self {
+        Self {
+            source: source.into(),
+            inputs,
+        }
+    }
+}
+
 /// Choices of a compilation.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -35,8 +54,8 @@ pub struct Options {
     pub quantise: quantise::Options,
     /// Values of symbolic dimensions.
     pub dims: BTreeMap<String, u64>,
-    /// Inputs to calibrate on: where they come from, and maps from input name to tensor. Empty: seeded noise.
-    pub samples: (String, Vec<Sample>),
+    /// Inputs to calibrate on; without any, seeded noise.
+    pub samples: Samples,
     /// How ranges are made of what is observed.
     pub method: Method,
     /// Ranges to use instead of observing them.
@@ -60,7 +79,7 @@ impl Options {
             mapping_file: None,
             quantise: quantise::Options::default(),
             dims: BTreeMap::new(),
-            samples: (String::new(), Vec::new()),
+            samples: Samples::default(),
             method: Method::default(),
             calibration: None,
             pruning: None,
@@ -353,13 +372,13 @@ fn on_host(step: &HostStep, operands: &[Tensor]) -> Result<Vec<Tensor>, String> 
 
 /// What to calibrate on: the samples given, or seeded noise.
 pub fn samples<'a>(graph: &Graph, options: &'a Options) -> Cow<'a, [Sample]> {
-    if options.samples.1.is_empty() {
+    if options.samples.inputs.is_empty() {
         let seeds = (0..2).map(|i| options.seed.wrapping_add(i));
         seeds
             .map(|seed| calibrate::synthetic(graph, seed))
             .collect()
     } else {
-        Cow::Borrowed(&options.samples.1)
+        Cow::Borrowed(&options.samples.inputs)
     }
 }
 
@@ -369,10 +388,10 @@ fn observe_ranges(
     samples: &[Sample],
     options: &Options,
 ) -> Result<(Calibration, Sample), CompileError> {
-    let source = if options.samples.1.is_empty() {
+    let source = if options.samples.inputs.is_empty() {
         "seeded noise"
     } else {
-        &options.samples.0
+        &options.samples.source
     };
     let operand_bits = options.machine.pe.operand_bits;
     let widths = options.quantise.widths.resolve(graph, operand_bits);
@@ -483,7 +502,7 @@ fn describe(options: &Options, calibration: &Calibration, mapping: &str) -> Vec<
         ));
     }
     words.extend(options.pruning.clone());
-    if options.samples.1.is_empty() {
+    if options.samples.inputs.is_empty() {
         words.push(format!("seed={}", options.seed));
     }
     words.extend(

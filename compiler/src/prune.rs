@@ -16,7 +16,7 @@ use crate::compile::Sample;
 use crate::graph::Op;
 use crate::import::{ImportErrors, Imported, Source};
 use crate::names::{NameError, resolve};
-use crate::reference::accuracy::Comparison;
+use crate::reference::accuracy::{Batch, Comparison};
 use crate::reference::float::{FloatError, FloatModel};
 use budget::{Budget, Judge, Search};
 use densities::Densities;
@@ -165,7 +165,7 @@ pub fn prune(
             .into_keys()
             .filter(|name| !known(name))
             .collect(),
-        float: compare(&now, &reference),
+        float: compare(&now, &reference, Batch::of_graph(&imported.graph)),
         outcome,
         source: Arc::clone(&pruned.source),
         sites: subjects
@@ -308,15 +308,12 @@ pub(crate) fn outputs(imported: &Imported, samples: &[Sample]) -> Result<Vec<Out
 }
 
 /// All outputs of `ours` beside those of `reference`.
-pub(crate) fn compare(ours: &[Outputs], reference: &[Outputs]) -> Comparison {
+pub(crate) fn compare(ours: &[Outputs], reference: &[Outputs], batch: Batch) -> Comparison {
     let mut comparison = Comparison::default();
     for (ours, reference) in ours.iter().zip(reference) {
         for (name, theirs) in reference {
             if let Some(ours) = ours.get(name) {
-                comparison.add(
-                    &crate::reference::accuracy::floats(ours),
-                    &crate::reference::accuracy::floats(theirs),
-                );
+                comparison.add_output(ours, theirs, batch);
             }
         }
     }

@@ -52,6 +52,7 @@ codes! {
     WidthsFile "E0110" "a file of widths is not of that form" "It is YAML with `network: 16` and, under `layers`, a width for each layer that differs: `conv1: 8`, `fc: w8a16`.";
     DensitiesFile "E0111" "a file of densities is not of that form" "It is the YAML that `--save-densities` writes: `pattern`, `default` and, under `layers`, the density of each.";
     NothingToPrune "E0112" "there is nothing to prune" "Only constant weights of convolutions and matrix products that run on the array are pruned: floats, or integers behind a DequantizeLinear.";
+    LabelCount "E0113" "the labels do not fit the samples" "Every image of every sample needs one label: a batch of 8 images takes 8. The message has both numbers.";
     NotAReport "E0121" "this is no report" "Reports are the JSON that `scnnc run --report` and `scnnc compare --report` write.";
     ReportSchema "E0122" "the report has another version" "It was written by another version of scnnc. Run the model again with `--report`.";
     MachineSyntax "E0201" "a machine file is no YAML of that form" "A machine file is a map of sections; begin it with `extends: scnn` and state what differs.";

@@ -48,6 +48,9 @@ pub enum SimulateError {
     /// An input is missing.
     #[error("the input `{0}` is missing")]
     MissingInput(String),
+    /// Nothing was given to run.
+    #[error("there are no samples")]
+    NoSamples,
     /// A value at the host's border does not fit.
     #[error("value `{name}`: {reason}")]
     Value {
@@ -162,6 +165,11 @@ impl<'a> Simulator<'a> {
             layers,
             segments,
         })
+    }
+
+    /// The program.
+    pub fn program(&self) -> &'a Program {
+        self.program
     }
 
     /// Runs the program on inputs by ONNX name.

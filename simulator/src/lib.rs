@@ -5,7 +5,8 @@
 //! the compressed blocks alone. [`report`] puts both together for people.
 //!
 //! ```text
-//! Program, inputs --Simulator::run--> Execution --report::Report::of--> Report
+//! Program, inputs  --Simulator::run-------> Execution --report::Report::of--> Report
+//! Program, samples --Simulator::measure---> Report, summed over the samples
 //! ```
 
 pub mod area;
@@ -19,9 +20,11 @@ pub mod observe;
 mod planes;
 mod ppu;
 pub mod report;
+mod samples;
 mod schema;
 pub mod snapshot;
 mod tensor;
 pub mod timing;
 
 pub use execute::{Execution, Options, SimulateError, Simulator, StepCounts, StepId};
+pub use samples::Inputs;

@@ -28,7 +28,7 @@ use crate::counters::Counters;
 use crate::energy::Energy;
 use crate::execute::Execution;
 use crate::schema::described;
-use crate::timing::Slots;
+use crate::timing::{Slots, Timing};
 use scnn_isa::program::{Memory, Program};
 use serde::{Deserialize, Serialize};
 
@@ -291,7 +291,7 @@ described! {
 
 impl Report {
     /// The report of one inference.
-    pub fn of(program: &Program, execution: &Execution, timing: &str) -> Self {
+    pub fn of(program: &Program, execution: &Execution, timing: Timing) -> Self {
         let machine = &program.machine;
         let options = &program.provenance.options;
         let mapping = options
@@ -304,7 +304,7 @@ impl Report {
             machine: machine.name.clone(),
             mapping: mapping.unwrap_or("unknown").to_owned(),
             options: options.clone(),
-            timing: timing.to_owned(),
+            timing: timing.name().to_owned(),
             samples: 1,
             clock_gigahertz: machine.clock.gigahertz,
             pes: [machine.array.rows, machine.array.cols],

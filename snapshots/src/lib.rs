@@ -18,10 +18,10 @@
 //! everything that people read, is in `tests/`, and what it expects beside it, one folder for each model.
 
 use scnn_simulator::report::Report;
+use scnn_simulator::snapshot;
 use scnn_simulator::timing::Timing;
-use scnn_simulator::{SimulateError, Simulator, snapshot};
-use scnnc::calibrate::synthetic;
 use scnnc::compile::{CompileError, Compiled, compile};
+use scnnc_driver::RunError;
 use std::path::Path;
 use thiserror::Error;
 
@@ -35,7 +35,7 @@ pub enum SnapshotError {
     Compile(#[from] CompileError),
     /// It does not run.
     #[error(transparent)]
-    Simulate(#[from] SimulateError),
+    Run(#[from] RunError),
 }
 
 /// Compiles the model at `path` and runs it, with exact timing, on the samples of `options`, or on seeded noise.
@@ -55,23 +55,8 @@ pub fn of_model(path: &Path, options: &Options) -> Result<String, SnapshotError>
 ///
 /// # Errors
 /// An input does not fit.
-pub fn run(compiled: &Compiled, options: &Options) -> Result<Report, SimulateError> {
-    let program = &compiled.program;
-    let simulator = Simulator::new(program)?;
-    let choices = scnn_simulator::Options {
-        timing: Timing::Exact,
-    };
-    let once = |sample: &_| -> Result<Report, SimulateError> {
-        let execution = simulator.run(sample, &choices)?;
-        Ok(Report::of(program, &execution, choices.timing.name()))
-    };
-    let samples = &options.samples.1;
-    let Some((first, rest)) = samples.split_first() else {
-        return once(&synthetic(&compiled.graph, options.seed));
-    };
-    let mut sum = once(first)?;
-    for sample in rest {
-        sum.add(&once(sample)?);
-    }
-    Ok(sum)
+pub fn run(compiled: &Compiled, options: &Options) -> Result<Report, RunError> {
+    let samples = options.samples.inputs.clone();
+    let samples = scnnc_driver::samples_or_noise(compiled, samples, options.seed);
+    scnnc_driver::report(compiled, &samples, Timing::Exact)
 }

@@ -8,7 +8,7 @@ use super::{machine, output, prune, samples, widths};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::machine::Machine;
 use scnnc::calibrate::{Calibration, synthetic};
-use scnnc::compile::{self, CompileError, Compiled, Observer, Options, Stage};
+use scnnc::compile::{self, CompileError, Compiled, Observer, Options, Samples, Stage};
 use scnnc::graph::Graph;
 use scnnc::import::{ImportOptions, Imported, import};
 use scnnc::map::{self, Strategy};
@@ -137,7 +137,12 @@ pub fn build_on(
     };
     if compilation.verify_passes {
         let noise = || synthetic(&imported.graph, options.seed);
-        let inputs = options.samples.1.first().cloned().unwrap_or_else(noise);
+        let inputs = options
+            .samples
+            .inputs
+            .first()
+            .cloned()
+            .unwrap_or_else(noise);
         watch.check = Some(PassCheck::new(inputs));
     }
     let result = compile::compile_imported(imported, &options, &mut watch);
@@ -210,7 +215,7 @@ fn provoke(compilation: &Compilation, pass: &str, graph: &Graph) {
 
 /// Says so when nothing was given to calibrate on.
 pub fn warn_of_noise(options: &Options, stages: &Stages) {
-    if options.samples.1.is_empty() && options.calibration.is_none() && !stages.quiet() {
+    if options.samples.inputs.is_empty() && options.calibration.is_none() && !stages.quiet() {
         stages.tell(
             "warning: activation ranges are calibrated on seeded noise; `--calibrate FILE` with real inputs is better",
         );
@@ -240,12 +245,9 @@ pub fn options(
             } else {
                 samples::read_spread(&words, &inputs, limit)?
             };
-            (words[0].clone(), samples)
+            Samples::new(&words[0], samples)
         }
-        None => (
-            "the inputs of this run".to_owned(),
-            samples::spread(given, limit),
-        ),
+        None => Samples::new("the inputs of this run", samples::spread(given, limit)),
     };
     let calibration = match &compilation.calibration {
         None => None,

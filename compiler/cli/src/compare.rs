@@ -4,11 +4,10 @@ use super::args::Compare;
 use super::build::{self, Sample};
 use super::failure::Failure;
 use super::stages::Stages;
-use super::{grid, machine, output, run, table};
+use super::{grid, machine, output, table};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::machine::Machine;
 use scnn_simulator::report::{Layer, Report};
-use scnn_simulator::{Options, Simulator};
 use scnnc::calibrate::synthetic;
 use scnnc::compile::{Compiled, Stage};
 use scnnc::import::Imported;
@@ -99,22 +98,8 @@ fn report(
     if samples.is_empty() {
         samples.push(synthetic(&compiled.graph, options.compilation.seed));
     }
-    let failed = |e| run::simulate_failure(&options.model, &e);
-    let simulator = Simulator::new(&compiled.program).map_err(failed)?;
-    let timing = options.timing.into();
-    let mut sum: Option<Report> = None;
-    for sample in samples.iter() {
-        let execution = simulator.run(sample, &Options { timing }).map_err(failed)?;
-        let report = Report::of(&compiled.program, &execution, timing.name());
-        match &mut sum {
-            None => sum = Some(report),
-            Some(sum) => sum.add(&report),
-        }
-    }
-    let mut report = sum.ok_or_else(|| Failure::usage("there are no samples"))?;
-    let predicted = compiled.mapped.predicted.iter();
-    report.predict(predicted.map(|cost| cost.map(|cost| cost.cycles)));
-    Ok(report)
+    let report = scnnc_driver::report(&compiled, samples, options.timing.into());
+    report.map_err(|e| Failure::run(&options.model, &e))
 }
 
 /// The columns of a table: name, and the value of a layer on the machine it concerns.

@@ -5,12 +5,12 @@ use super::build;
 use super::failure::Failure;
 use super::inspect::{self, Layer};
 use super::stages::{Loudness, Stages};
-use super::{grid, highlight, output, program, run, table};
+use super::{grid, highlight, output, program, table};
 use scnn_isa::asm;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
 use scnn_simulator::report::Report;
-use scnn_simulator::{Options, Simulator};
+use scnnc_driver::Options as RunOptions;
 use serde_json::{Value, json};
 use similar::TextDiff;
 use std::fmt::Write;
@@ -86,14 +86,13 @@ fn simulate(
 ) -> Result<Report, Failure> {
     let inputs = build::inputs_of_program(program);
     let samples = build::read_samples(words, &inputs)?;
-    let sample = samples
-        .first()
-        .ok_or_else(|| Failure::usage("there are no samples"))?;
-    let failed = |e| run::simulate_failure(path, &e);
-    let simulator = Simulator::new(program).map_err(failed)?;
-    let timing = timing.into();
-    let execution = simulator.run(sample, &Options { timing }).map_err(failed)?;
-    Ok(Report::of(program, &execution, timing.name()))
+    let options = RunOptions {
+        timing: timing.into(),
+        ..RunOptions::default()
+    };
+    let first = samples.get(..1).unwrap_or_default();
+    let run = scnnc_driver::run(program, first, options);
+    Ok(run.map_err(|e| Failure::run(path, &e))?.report)
 }
 
 /// A layer of the program before, and the layer of the same name after.

@@ -8,16 +8,14 @@ mod memory_plan;
 mod words;
 
 use super::args::Explain;
-use super::build::{self, Sample};
+use super::build;
 use super::failure::Failure;
-use super::run::simulate_failure;
 use super::table::si;
 use super::{output, samples};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::program::Memory;
-use scnn_simulator::report::{Bound, Report};
+use scnn_simulator::report::Bound;
 use scnn_simulator::timing::{Slots, Timing};
-use scnn_simulator::{Options, Simulator};
 use scnnc::calibrate::synthetic;
 use scnnc::compile::Compiled;
 use scnnc::map::explain::{Explainer, Explanation};
@@ -57,7 +55,8 @@ pub fn explain(options: &Explain) -> Result<(), Failure> {
     stages.begin("simulate");
     let noise = || synthetic(&compiled.graph, compilation.seed);
     let sample = counted.into_iter().next().unwrap_or_else(noise);
-    let report = simulate(options, &compiled, &sample)?;
+    let report = scnnc_driver::report(&compiled, &[sample], Timing::Exact)
+        .map_err(|e| Failure::run(&options.model, &e))?;
     stages.begin("explain");
     stages.length(layers.len());
     let explainer = Explainer::new(
@@ -125,16 +124,6 @@ fn wanted<'a>(
         ));
     }
     Ok(layers)
-}
-
-/// The report of one inference.
-fn simulate(options: &Explain, compiled: &Compiled, sample: &Sample) -> Result<Report, Failure> {
-    let failure = |error| simulate_failure(&options.model, &error);
-    let timing = Timing::Exact;
-    let simulator = Simulator::new(&compiled.program).map_err(failure)?;
-    let execution = simulator.run(sample, &Options { timing });
-    let execution = execution.map_err(failure)?;
-    Ok(Report::of(&compiled.program, &execution, timing.name()))
 }
 
 impl Explained<'_> {

@@ -5,10 +5,12 @@ use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
 use scnn_isa::machine::MachineError;
 use scnn_isa::verify::Problem;
 use scnn_isa::yaml::YamlError;
+use scnn_simulator::SimulateError;
 use scnnc::compile::CompileError;
 use scnnc::map::MapError;
 use scnnc::quantise::QuantiseError;
 use scnnc::quantise::widths::WidthError;
+use scnnc_driver::RunError;
 use std::path::Path;
 
 /// Why a command did not do what was asked.
@@ -183,6 +185,51 @@ impl Failure {
         )
     }
 
+    /// A run that did not come to its end.
+    pub fn run(path: &Path, error: &RunError) -> Self {
+        let message = error.to_string();
+        match error {
+            RunError::Simulate(error) => Self::simulate(path, error),
+            RunError::Interpret(_) => Self::file(Code::HostSegment, path, &message),
+            RunError::Float(_) => Self::file(Code::FloatModel, path, &message),
+            RunError::NotBitExact(difference) => Self::check(
+                Code::NotBitExact,
+                message,
+                vec![
+                    difference.extent(),
+                    format!("ONNX nodes {}", difference.onnx_nodes.join(", ")),
+                ],
+            ),
+            RunError::Labels { .. } => Self::file(Code::LabelCount, path, &message),
+            RunError::NoNoise(_) => {
+                Self::input(Code::InputMissing, &message, "give it with `--input FILE`")
+            }
+            RunError::UnknownOutput { outputs, .. } => Self::input(
+                Code::UnknownName,
+                &message,
+                &format!("the outputs are {}", outputs.join(", ")),
+            ),
+            RunError::OutputSize { .. } => Self::input(
+                Code::InputShape,
+                &message,
+                "give the expected outputs of the same samples",
+            ),
+            RunError::Stack { .. } => Self::file(Code::Internal, path, &message),
+        }
+    }
+
+    /// An execution that failed.
+    pub fn simulate(path: &Path, error: &SimulateError) -> Self {
+        let code = match error {
+            SimulateError::Section { .. } => Code::BadSection,
+            SimulateError::MissingInput(_) | SimulateError::NoSamples => Code::InputMissing,
+            SimulateError::Value { .. } => Code::InputShape,
+            SimulateError::Host { .. } => Code::HostSegment,
+            SimulateError::Overflow { .. } => Code::Overflow,
+        };
+        Self::file(code, path, &error.to_string())
+    }
+
     /// A model that was not compiled.
     pub fn compile(path: &Path, error: &CompileError) -> Self {
         let file = path.display().to_string();
@@ -305,6 +352,7 @@ fn remedy(code: Code) -> Option<&'static str> {
         Code::BadArray => Some(
             "numpy.save and numpy.savez write arrays that are read; so are .pb, .csv, .raw and .bin",
         ),
+        Code::LabelCount => Some("give one label for each image of the samples, in their order"),
         Code::CalibrationFile => Some("give the YAML that `--save-calibration` writes"),
         Code::DensitiesFile => Some("give the YAML that `--save-densities` writes"),
         Code::WidthsFile => Some("give YAML as in `network: 16`, `layers: {conv1: 8}`"),

@@ -148,9 +148,9 @@ pub fn table(pruned: &Pruned) -> String {
     let (before, after) = pruned.density();
     let mut text = format!("{}\n\n", grid::fitted(table, &[1]));
     let ratio = pruned.float.sqnr_db();
-    let (agreeing, samples) = pruned.float.agreement();
+    let (agreeing, images) = pruned.float.agreement();
     let beside = if ratio.is_finite() {
-        format!("{ratio:.1} dB, top-1 agrees on {agreeing} of {samples}")
+        format!("{ratio:.1} dB, top-1 agrees on {agreeing} of {images}")
     } else {
         "no difference".to_owned()
     };
@@ -186,7 +186,7 @@ pub fn table(pruned: &Pruned) -> String {
 fn score(score: &Score, outcome: &prune::budget::Outcome) -> String {
     let mut parts = Vec::new();
     if let (Budget::Top1(_), Some(correct)) = (outcome.budget, score.correct) {
-        let share = 100.0 * correct as f64 / outcome.samples.max(1) as f64;
+        let share = 100.0 * correct as f64 / outcome.images.max(1) as f64;
         parts.push(format!("{share:.2} %"));
     }
     if score.sqnr_db.is_finite() {

@@ -7,7 +7,8 @@ use super::tensors;
 use scnn_isa::diagnostic::Code;
 use scnn_isa::program::Program;
 use scnnc::import::Imported;
-use scnnc::reference::accuracy::floats;
+use scnnc::reference::accuracy::{Batch, floats};
+use scnnc_driver::RunError;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tract_onnx::prelude::Tensor;
@@ -138,6 +139,7 @@ pub fn read_spread(
 /// Samples and, if there are any, their classes.
 pub struct Labelled {
     pub samples: Vec<Sample>,
+    /// One for each image of the samples.
     pub labels: Option<Vec<usize>>,
 }
 
@@ -149,22 +151,28 @@ pub fn labelled(
     limit: usize,
 ) -> Result<Labelled, Failure> {
     let all = read_samples(&[file.display().to_string()], inputs)?;
+    let batch = Batch::of(inputs.iter().map(|input| input.dims.as_slice())).images();
+    let images = all.len() * batch;
     let labels = match &options.calibration_labels {
-        Some(path) => Some(read_labels(path, all.len())?),
+        Some(path) => Some(read_labels(path, images)?),
         None if file.is_file() && tensors::read(file)?.contains_key("labels") => {
-            Some(read_labels(file, all.len())?)
+            Some(read_labels(file, images)?)
         }
         None => None,
     };
     let step = all.len().div_ceil(limit).max(1);
+    let of_samples = |labels: Vec<usize>| {
+        let samples = labels.chunks(batch).step_by(step);
+        samples.flatten().copied().collect()
+    };
     Ok(Labelled {
-        labels: labels.map(|l| l.into_iter().take(all.len()).step_by(step).collect()),
+        labels: labels.map(of_samples),
         samples: all.into_iter().step_by(step).collect(),
     })
 }
 
-/// The classes of `samples` samples: the array `labels` of a file, or its only one.
-pub fn read_labels(path: &Path, samples: usize) -> Result<Vec<usize>, Failure> {
+/// The classes of `images` images: the array `labels` of a file, or its only one.
+pub fn read_labels(path: &Path, images: usize) -> Result<Vec<usize>, Failure> {
     let mut arrays = tensors::read(path)?;
     let bad = |reason: &str| Failure::file(Code::BadArray, path, reason);
     let array = arrays
@@ -177,12 +185,22 @@ pub fn read_labels(path: &Path, samples: usize) -> Result<Vec<usize>, Failure> {
             }
         })
         .ok_or_else(|| bad("there is no array `labels`"))?;
-    let labels: Vec<usize> = floats(&array).into_iter().map(|v| v as usize).collect();
-    if labels.len() < samples {
-        return Err(bad(&format!(
-            "there are {} labels for {samples} samples",
-            labels.len()
-        )));
+    let class = |value: f32| (value >= 0.0 && value.fract() == 0.0).then_some(value as usize);
+    let labels = floats(&array).into_iter().map(|value| {
+        let reason = || {
+            bad(&format!(
+                "{value} is no label: labels are whole numbers from 0"
+            ))
+        };
+        class(value).ok_or_else(reason)
+    });
+    let labels: Vec<usize> = labels.collect::<Result<_, _>>()?;
+    if labels.len() != images {
+        let error = RunError::Labels {
+            labels: labels.len(),
+            images,
+        };
+        return Err(Failure::file(Code::LabelCount, path, &error.to_string()));
     }
     Ok(labels)
 }

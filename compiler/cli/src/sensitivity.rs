@@ -8,20 +8,20 @@ use super::args::Sensitivity;
 use super::build::{self, Sample};
 use super::failure::Failure;
 use super::stages::Stages;
-use super::{grid, machine, output, run, table};
+use super::{grid, machine, output, table};
 use scnn_isa::diagnostic::Code;
 use scnn_simulator::report::Report;
 use scnn_simulator::timing::Timing;
-use scnn_simulator::{Options, Simulator};
-use scnnc::calibrate::synthetic;
+use scnn_simulator::{Execution, Options, SimulateError, Simulator};
 use scnnc::compile::{self, Observer, Stage};
 use scnnc::import::Imported;
 use scnnc::names::resolve;
 use scnnc::prune::densities::is_density;
 use scnnc::prune::{self, Pattern};
-use scnnc::reference::accuracy::{Comparison, floats};
+use scnnc::reference::accuracy::Comparison;
 use scnnc::reference::float::FloatModel;
 use scnnc::transform;
+use scnnc_driver::{batch_of, samples_or_noise};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::Path;
@@ -107,11 +107,9 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
     let base = compile::compile_imported(imported.clone(), &choices, &mut Told(&stages))
         .map_err(|e| Failure::compile(&options.model, &e))?;
     build::warn_of_noise(&choices, &stages);
-    let mut samples = choices.samples.1.clone();
+    let mut samples = choices.samples.inputs.clone();
     samples.truncate(options.samples.max(1));
-    if samples.is_empty() {
-        samples.push(synthetic(&base.graph, choices.seed));
-    }
+    let samples = samples_or_noise(&base, samples, choices.seed);
     let trial = Trial {
         path: &options.model,
         reference: outputs(&base.float, &samples)?,
@@ -210,25 +208,23 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     fn measure(&self, program: &scnn_isa::program::Program) -> Result<(Whole, Report), Failure> {
-        let failed = |e| run::simulate_failure(self.path, &e);
+        let failed = |e| Failure::simulate(self.path, &e);
         let simulator = Simulator::new(program).map_err(failed)?;
-        let timing = Timing::Fast;
+        let batch = batch_of(program);
         let mut comparison = Comparison::default();
-        let mut sum: Option<Report> = None;
-        for (sample, reference) in self.samples.iter().zip(&self.reference) {
-            let execution = simulator.run(sample, &Options { timing }).map_err(failed)?;
-            for (name, theirs) in reference {
+        let options = Options {
+            timing: Timing::Fast,
+        };
+        let each = |number: usize, execution: Execution| -> Result<(), SimulateError> {
+            for (name, theirs) in &self.reference[number] {
                 if let Some(ours) = execution.outputs.get(name) {
-                    comparison.add(&floats(ours), &floats(theirs));
+                    comparison.add_output(ours, theirs, batch);
                 }
             }
-            let report = Report::of(program, &execution, timing.name());
-            match &mut sum {
-                None => sum = Some(report),
-                Some(sum) => sum.add(&report),
-            }
-        }
-        let report = sum.ok_or_else(|| Failure::usage("there are no samples"))?;
+            Ok(())
+        };
+        let report = simulator.measure(self.samples, &options, each);
+        let report = report.map_err(failed)?;
         let ratio = comparison.sqnr_db();
         let count = f64::from(report.samples);
         let network = Whole {

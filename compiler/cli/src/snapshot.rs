@@ -7,12 +7,11 @@ use super::build::{self, Sample};
 use super::failure::Failure;
 use super::given::is_program;
 use super::stages::Stages;
-use super::{output, program, run};
+use super::{output, program};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::program::Program;
-use scnn_simulator::report::Report;
-use scnn_simulator::{Options, Simulator, snapshot};
-use scnnc::calibrate::{synthetic, synthetic_input};
+use scnn_simulator::snapshot;
+use scnnc_driver::Options as RunOptions;
 use similar::TextDiff;
 use std::path::Path;
 
@@ -109,47 +108,26 @@ fn text(options: &Snapshot) -> Result<String, Failure> {
     };
     stages.begin("simulate");
     stages.length(samples.len());
-    let timing = options.timing.into();
-    let failed = |e| run::simulate_failure(&options.model, &e);
-    let simulator = Simulator::new(&program).map_err(failed)?;
-    let mut report: Option<Report> = None;
-    for (number, sample) in samples.iter().enumerate() {
-        let execution = simulator.run(sample, &Options { timing }).map_err(failed)?;
-        stages.reached(number + 1);
-        let one = Report::of(&program, &execution, timing.name());
-        match &mut report {
-            Some(sum) => sum.add(&one),
-            None => report = Some(one),
-        }
-    }
+    let run = scnnc_driver::run(
+        &program,
+        &samples,
+        RunOptions {
+            timing: options.timing.into(),
+            progress: Some(&mut |done| stages.reached(done)),
+            ..RunOptions::default()
+        },
+    );
+    let run = run.map_err(|e| Failure::run(&options.model, &e))?;
     stages.finish();
-    let report = report.ok_or_else(|| {
-        Failure::input(
-            Code::InputMissing,
-            "there are no samples",
-            "give at least one input",
-        )
-    })?;
-    Ok(snapshot::text(&program, &report))
+    Ok(snapshot::text(&program, &run.report))
 }
 
 fn open(options: &Snapshot) -> Result<(Program, Vec<Sample>), Failure> {
     let machine = options.compilation.machine.as_deref();
     let program = program::read_for(&options.model, machine)?;
-    let values = program.inputs.iter().map(|&id| program.value(id));
     if options.input.is_empty() {
-        let mut sample = Sample::new();
-        for (index, value) in values.enumerate() {
-            let seed = options.compilation.seed.wrapping_add(index as u64);
-            let noise = synthetic_input(value.dtype, &value.shape, seed).ok_or_else(|| {
-                Failure::input(
-                    Code::InputMissing,
-                    &format!("there is no noise of the type of input `{}`", value.name),
-                    "give it with `--input FILE`",
-                )
-            })?;
-            sample.insert(value.name.clone(), noise);
-        }
+        let noise = scnnc_driver::noise_for(&program, options.compilation.seed);
+        let sample = noise.map_err(|e| Failure::run(&options.model, &e))?;
         return Ok((program, vec![sample]));
     }
     let inputs = build::inputs_of_program(&program);
@@ -171,9 +149,7 @@ fn compile(options: &Snapshot, stages: &Stages) -> Result<(Program, Vec<Sample>)
         &samples,
         stages,
     )?;
-    if samples.is_empty() {
-        samples.push(synthetic(&compiled.graph, options.compilation.seed));
-    }
+    let samples = scnnc_driver::samples_or_noise(&compiled, samples, options.compilation.seed);
     Ok((compiled.program, samples))
 }
 

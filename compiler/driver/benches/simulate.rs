@@ -1,5 +1,5 @@
 //! Speed of the simulator on networks of the zoo at their published densities: useful products in a second of the
-//! host, with values, for both timings. `cargo bench -p scnnc --bench simulate`.
+//! host, with values, for both timings. `cargo bench -p scnnc-driver --bench simulate`.
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -8,7 +8,7 @@ use scnn_isa::program::Program;
 use scnn_models::zoo::{DENSITIES, Network, make};
 use scnn_simulator::timing::Timing;
 use scnn_simulator::{Options as RunOptions, Simulator};
-use scnnc::compile::{Options, compile};
+use scnnc::compile::{Options, Samples, compile};
 use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;
 
@@ -32,7 +32,7 @@ fn program(network: &str) -> (Program, BTreeMap<String, Tensor>) {
     let image = Tensor::from_shape(&[1, c, h, w], &values).unwrap();
     let sample = BTreeMap::from([("data".to_owned(), image)]);
     let options = Options {
-        samples: ("image".to_owned(), vec![sample.clone()]),
+        samples: Samples::new("image", vec![sample.clone()]),
         ..Options::new(Machine::preset("scnn").unwrap())
     };
     let compiled = compile(&path, &options, &mut |_, _| ()).unwrap();

@@ -141,7 +141,7 @@ pub fn execute(program: &Program) -> bool {
     let mut cycles = Vec::new();
     for timing in [Timing::Fast, Timing::Exact] {
         if let Ok(execution) = simulator.run(&inputs, &Options { timing }) {
-            let report = Report::of(program, &execution, timing.name());
+            let report = Report::of(program, &execution, timing);
             let _ = snapshot::text(program, &report);
             cycles.push(report.totals.cycles.total);
         }

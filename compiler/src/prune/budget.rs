@@ -16,7 +16,7 @@ use super::pattern::{self, Pattern};
 use super::{Outputs, PruneError, Subject, apply, compare, outputs};
 use crate::compile::Sample;
 use crate::import::Imported;
-use crate::reference::accuracy::{floats, top1};
+use crate::reference::accuracy::{Batch, correct};
 use std::fmt;
 use std::str::FromStr;
 
@@ -68,7 +68,7 @@ pub type Integer<'a> = dyn Fn(Imported) -> Result<Vec<Outputs>, String> + 'a;
 pub struct Judge<'a> {
     /// The calibration samples.
     pub samples: &'a [Sample],
-    /// Their classes.
+    /// Classes of their images, one after the other.
     pub labels: Option<&'a [usize]>,
     /// The integer network, which only budgets ask for.
     pub integer: &'a Integer<'a>,
@@ -79,7 +79,7 @@ pub struct Judge<'a> {
 pub struct Score {
     /// Signal over noise at the outputs against the unpruned float model, dB; infinite when nothing differs.
     pub sqnr_db: f64,
-    /// Samples whose largest output is that of their class, where there are classes.
+    /// Images whose class is that of their label, where there are labels.
     pub correct: Option<usize>,
 }
 
@@ -96,6 +96,8 @@ pub struct Outcome {
     pub pruned: Score,
     /// Samples that all this was measured on.
     pub samples: usize,
+    /// Images in them.
+    pub images: usize,
 }
 
 /// What a search found.
@@ -225,7 +227,7 @@ impl Search<'_> {
                     return false;
                 };
                 let lost = before as f64 - now as f64;
-                100.0 * lost <= points * self.reference.len() as f64 + 1e-9
+                100.0 * lost <= points * self.images() as f64 + 1e-9
             }
         }
     }
@@ -240,6 +242,7 @@ impl Search<'_> {
                 unpruned: unpruned.integer,
                 pruned,
                 samples: self.reference.len(),
+                images: self.images(),
             },
         };
         let mut price = best.unwrap_or(0.0);
@@ -270,19 +273,28 @@ impl Search<'_> {
     }
 
     fn score(&self, ours: &[Outputs]) -> Score {
+        let batch = self.batch();
         let correct = self.judge.labels.map(|labels| {
-            let classes = ours.iter().zip(labels);
-            classes
-                .filter(|(outputs, label)| {
-                    let first = outputs.values().next().map(floats);
-                    first.and_then(|values| top1(&values)) == Some(**label)
-                })
-                .count()
+            let first = self.imported.graph.outputs.first().map(|(name, _)| name);
+            let outputs = ours.iter().map(|outputs| outputs.get(first?));
+            let samples = outputs.zip(labels.chunks(batch.images()));
+            samples
+                .filter_map(|(output, labels)| Some(correct(output?, batch, labels)))
+                .sum()
         });
         Score {
-            sqnr_db: compare(ours, self.reference).sqnr_db(),
+            sqnr_db: compare(ours, self.reference, batch).sqnr_db(),
             correct,
         }
+    }
+
+    fn batch(&self) -> Batch {
+        Batch::of_graph(&self.imported.graph)
+    }
+
+    /// Images of all samples.
+    fn images(&self) -> usize {
+        self.reference.len() * self.batch().images()
     }
 }
 

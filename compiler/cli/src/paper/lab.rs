@@ -5,18 +5,19 @@
 
 use super::reading::Reading;
 use crate::failure::Failure;
-use crate::{build, output, run, samples, zoo};
+use crate::{build, output, samples, zoo};
 use indicatif::ProgressBar;
 use scnn_isa::diagnostic::Code;
 use scnn_isa::layer::View;
 use scnn_isa::machine::Machine;
 use scnn_isa::program::Program;
 use scnn_models::zoo::{Network, Options as ZooOptions, make};
+use scnn_simulator::Execution;
 use scnn_simulator::report::Report;
-use scnn_simulator::{Execution, Options, Simulator};
-use scnnc::compile::{self, compile_imported};
+use scnnc::compile::{self, Samples, compile_imported};
 use scnnc::import::{ImportOptions, Imported, import};
 use scnnc::map::{self, Strategy};
+use scnnc_driver::Run;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tract_onnx::prelude::Tensor;
@@ -197,7 +198,7 @@ impl Subject {
                 strategy,
                 ..map::Options::default()
             },
-            samples: ("the zoo's image".to_owned(), vec![self.sample.clone()]),
+            samples: Samples::new("the zoo's image", vec![self.sample.clone()]),
             ..compile::Options::new(machine.clone())
         };
         compile_imported(self.imported.clone(), &options, &mut ())
@@ -206,13 +207,13 @@ impl Subject {
     }
 
     fn run(&self, program: &Program, need: &Need) -> Result<Measured, Failure> {
-        let failed = |e| run::simulate_failure(&self.path, &e);
-        let timing = need.reading.timing;
-        let simulator = Simulator::new(program).map_err(failed)?;
-        let execution = simulator
-            .run(&self.sample, &Options { timing })
-            .map_err(failed)?;
-        let report = Report::of(program, &execution, timing.name());
+        let options = scnnc_driver::Options {
+            timing: need.reading.timing,
+            ..scnnc_driver::Options::default()
+        };
+        let sample = std::slice::from_ref(&self.sample);
+        let run = scnnc_driver::run(program, sample, options);
+        let Run { report, last, .. } = run.map_err(|e| Failure::run(&self.path, &e))?;
         let layers: BTreeMap<&str, _> = program
             .layers
             .iter()
@@ -220,7 +221,7 @@ impl Subject {
             .collect();
         let fullest = |name: &str| {
             layers.get(name).map_or([0; 2], |layer| {
-                [layer.source, layer.destination].map(|view| fullest(program, &execution, view))
+                [layer.source, layer.destination].map(|view| fullest(program, &last, view))
             })
         };
         Ok(Measured {

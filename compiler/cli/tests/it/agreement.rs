@@ -3,7 +3,7 @@
 use scnn_isa::machine::Machine;
 use scnn_isa::program::Program;
 use scnn_simulator::{Execution, Options as RunOptions, Simulator};
-use scnnc::compile::{Compiled, Options, compile};
+use scnnc::compile::{Compiled, Options, Samples, compile};
 use scnnc::quantise;
 use scnnc::reference::difference;
 use scnnc::reference::float::run_once;
@@ -38,7 +38,7 @@ pub fn compiled_as(
 /// The same with other options.
 pub fn compiled_with(path: &Path, options: Options, sample: &Sample) -> Compiled {
     let options = Options {
-        samples: ("test".to_owned(), vec![sample.clone()]),
+        samples: Samples::new("test", vec![sample.clone()]),
         ..options
     };
     let mut passes = PassCheck::new(sample.clone());

@@ -115,6 +115,11 @@ fn files_of_options() {
         "other.npy",
     ];
     assert_refusal!("not-as-expected", refusal(&folder, &expect, 3));
+    let labels = [
+        &["run", "net.onnx", "-q", "--input", "ones.npy"],
+        &["--labels", "ones.npy"][..],
+    ];
+    assert_refusal!("label-count", refusal(&folder, &labels.concat(), 1));
 }
 
 #[test]

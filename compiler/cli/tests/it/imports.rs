@@ -3,7 +3,7 @@
 use crate::agreement::{Sample, compiled, decibels, floats, run_checked};
 use crate::onnx::{Model, ints, name_dims, noise};
 use scnn_isa::machine::Machine;
-use scnnc::compile::{Compiled, Options, compile};
+use scnnc::compile::{Compiled, Options, Samples, compile};
 use scnnc::graph::Op;
 use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;
@@ -134,7 +134,7 @@ fn several_images_at_once_are_what_they_are_one_by_one() {
     std::fs::write(&path, model(Some("images"))).unwrap();
     let options = Options {
         dims: BTreeMap::from([("images".to_owned(), 3)]),
-        samples: ("test".to_owned(), vec![sample.clone()]),
+        samples: Samples::new("test", vec![sample.clone()]),
         ..Options::new(machine())
     };
     let together = compile(&path, &options, &mut |_, _| {}).unwrap();

@@ -107,7 +107,10 @@ fn options_of_a_compilation_are_refused_for_a_program_by_name() {
             "run a.scnn --input d.npz --mapping paper --prune 0.5",
             &["`--mapping`", "`--prune`"][..],
         ),
-        ("run a.scnn --input d.npz --machine scnn", &["`--machine`"]),
+        (
+            "run a.scnn --input d.npz --objective edp",
+            &["`--objective`"],
+        ),
         ("snapshot a.scnn --bits 8", &["`--bits`"]),
     ] {
         let said = scnnc(folder.path(), words);

@@ -1,0 +1,61 @@
+//! Why a run, or a comparison of its results, did not come to its end.
+
+use scnn_simulator::SimulateError;
+use scnnc::reference::difference::Difference;
+use scnnc::reference::float::FloatError;
+use scnnc::reference::interpret::InterpretError;
+use thiserror::Error;
+
+/// Why a run did not come to its end.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The program does not run.
+    #[error(transparent)]
+    Simulate(#[from] SimulateError),
+    /// The integer interpreter, with which results are compared, does not run.
+    #[error("the integer interpreter: {0}")]
+    Interpret(#[from] InterpretError),
+    /// The float model, with which results are compared, does not run.
+    #[error("the float model: {0}")]
+    Float(#[from] FloatError),
+    /// The simulator and the integer interpreter disagree: a bug of ours.
+    #[error("the simulator departs from the interpreter at {0}")]
+    NotBitExact(Box<Difference>),
+    /// There are more labels than images, or fewer.
+    #[error("the labels are {labels}, the images of the samples {images}")]
+    Labels {
+        /// Labels given.
+        labels: usize,
+        /// Images of all samples.
+        images: usize,
+    },
+    /// No noise can be made for an input.
+    #[error("there is no noise of the type of input `{0}`")]
+    NoNoise(String),
+    /// A result is expected that the program does not have.
+    #[error("there is no output `{name}`")]
+    UnknownOutput {
+        /// The name.
+        name: String,
+        /// The outputs that there are.
+        outputs: Vec<String>,
+    },
+    /// A result is expected of another size.
+    #[error("output `{name}` has {ours} values, {expected} are expected")]
+    OutputSize {
+        /// The output.
+        name: String,
+        /// Its values, of all samples.
+        ours: usize,
+        /// Those expected.
+        expected: usize,
+    },
+    /// Samples of an output cannot be stacked.
+    #[error("output `{name}` of the samples cannot be stacked: {reason}")]
+    Stack {
+        /// The output.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+}

@@ -1,0 +1,177 @@
+//! A run: a program on samples, with whatever it is to be compared with.
+
+use crate::{Check, Outputs, RunError, batch_of};
+use scnn_isa::program::Program;
+use scnn_simulator::observe::Observer;
+use scnn_simulator::report::Report;
+use scnn_simulator::timing::Timing;
+use scnn_simulator::{Execution, Simulator};
+use scnnc::compile::{Compiled, Sample};
+use scnnc::reference::accuracy::{Batch, correct};
+use tract_onnx::prelude::Tensor;
+
+/// Choices of a run.
+#[derive(Default)]
+pub struct Options<'a> {
+    /// How time is counted; an observed run has exact timing.
+    pub timing: Timing,
+    /// What the program was compiled from; the report then has the mapper's predictions.
+    pub compiled: Option<&'a Compiled>,
+    /// Whether every sample is checked against `compiled`.
+    pub check: bool,
+    /// The class of every image of the samples, one after the other.
+    pub labels: Option<&'a [usize]>,
+    /// Sees the units in the first sample.
+    pub observer: Option<&'a mut dyn Observer>,
+    /// Receives how many samples have run.
+    pub progress: Option<&'a mut dyn FnMut(usize)>,
+}
+
+/// What a run computed and cost.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What it cost, summed over the samples.
+    pub report: Report,
+    /// The outputs of every sample.
+    pub outputs: Outputs,
+    /// The execution of the last sample.
+    pub last: Execution,
+    /// Images of all samples.
+    pub images: usize,
+    /// The comparison with the references, where it was asked for.
+    pub check: Option<Check>,
+    /// The accuracy on labels, where there are labels.
+    pub accuracy: Option<Accuracy>,
+}
+
+/// Images that are classified as their labels say, by the first output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accuracy {
+    /// By the program.
+    pub correct: usize,
+    /// By the float model, where the run was checked against it.
+    pub float_correct: Option<usize>,
+}
+
+/// Runs `program` on `samples`.
+///
+/// # Errors
+/// See [`RunError`]; labels that do not fit are refused before anything runs.
+pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Run, RunError> {
+    let batch = batch_of(program);
+    let images = samples.len() * batch.images();
+    if let Some(labels) = options.labels
+        && labels.len() != images
+    {
+        return Err(RunError::Labels {
+            labels: labels.len(),
+            images,
+        });
+    }
+    let simulator = Simulator::new(program)?;
+    let names = program.outputs.iter();
+    let names = names.map(|&id| program.value(id).name.as_str());
+    let reference = options.compiled.filter(|_| options.check);
+    let mut tally = Tally {
+        program,
+        batch,
+        reference,
+        labels: options.labels,
+        outputs: Outputs::new(names),
+        check: Check::default(),
+        correct: 0,
+        float_correct: 0,
+    };
+    let mut last = None;
+    let mut progress = options.progress;
+    let each = |number: usize, execution: Execution| -> Result<(), RunError> {
+        tally.add(number, &samples[number], &execution)?;
+        last = Some(execution);
+        if let Some(progress) = &mut progress {
+            progress(number + 1);
+        }
+        Ok(())
+    };
+    let timing = scnn_simulator::Options {
+        timing: options.timing,
+    };
+    let mut report = match options.observer {
+        Some(observer) => simulator.measure_observed(samples, observer, each)?,
+        None => simulator.measure(samples, &timing, each)?,
+    };
+    let last = last.expect("a report is of one sample or more");
+    if let Some(compiled) = options.compiled {
+        predict(&mut report, compiled);
+    }
+    tally.check.report(&mut report);
+    Ok(Run {
+        report,
+        outputs: tally.outputs,
+        last,
+        images,
+        accuracy: options.labels.map(|_| Accuracy {
+            correct: tally.correct,
+            float_correct: reference.map(|_| tally.float_correct),
+        }),
+        check: reference.map(|_| tally.check),
+    })
+}
+
+/// The report of a compiled model on samples, with the mapper's predictions.
+///
+/// # Errors
+/// A program that does not run, or no samples.
+pub fn report(compiled: &Compiled, samples: &[Sample], timing: Timing) -> Result<Report, RunError> {
+    let simulator = Simulator::new(&compiled.program)?;
+    let options = scnn_simulator::Options { timing };
+    let each = |_, _| Ok::<_, RunError>(());
+    let mut report = simulator.measure(samples, &options, each)?;
+    predict(&mut report, compiled);
+    Ok(report)
+}
+
+fn predict(report: &mut Report, compiled: &Compiled) {
+    let predicted = compiled.mapped.predicted.iter();
+    report.predict(predicted.map(|cost| cost.map(|cost| cost.cycles)));
+}
+
+/// What is gathered over the samples.
+struct Tally<'a> {
+    program: &'a Program,
+    batch: Batch,
+    reference: Option<&'a Compiled>,
+    labels: Option<&'a [usize]>,
+    outputs: Outputs,
+    check: Check,
+    correct: usize,
+    float_correct: usize,
+}
+
+impl Tally<'_> {
+    fn add(
+        &mut self,
+        number: usize,
+        sample: &Sample,
+        execution: &Execution,
+    ) -> Result<(), RunError> {
+        let first = self.program.outputs.first();
+        let first = first.map(|&id| self.program.value(id).name.as_str());
+        let images = self.batch.images();
+        let labels = self.labels.map(|all| &all[number * images..][..images]);
+        let hits = |outputs: &Sample| -> usize {
+            let output: Option<&Tensor> = first.and_then(|name| outputs.get(name));
+            match (output, labels) {
+                (Some(output), Some(labels)) => correct(output, self.batch, labels),
+                _ => 0,
+            }
+        };
+        self.correct += hits(&execution.outputs);
+        if let Some(compiled) = self.reference {
+            let check = &mut self.check;
+            let float = check.add(self.program, compiled, sample, execution, self.batch)?;
+            self.float_correct += hits(&float);
+        }
+        self.outputs.add(execution);
+        Ok(())
+    }
+}
