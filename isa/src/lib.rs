@@ -8,12 +8,15 @@
 //! and a list of [`instruction`]s.
 //!
 //! It does no I/O beyond bytes and strings, and knows neither the compiler nor the simulator.
+//!
+#![doc = include_str!("../GLOSSARY.md")]
 
 pub mod arith;
 pub mod asm;
 pub mod codec;
 pub mod diagnostic;
 pub mod file;
+pub mod glossary;
 pub mod halo;
 pub mod ids;
 pub mod instruction;

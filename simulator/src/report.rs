@@ -9,7 +9,6 @@
 //!                                  --columns::csv--> CSV
 //! ```
 
-mod bound;
 pub mod columns;
 mod headline;
 mod memory;
@@ -17,7 +16,6 @@ mod read;
 mod schema;
 mod step;
 
-pub use bound::Bound;
 pub use headline::Operands;
 pub use memory::{Occupancy, occupancy};
 pub use read::ReadError;
@@ -28,12 +26,12 @@ use crate::counters::Counters;
 use crate::energy::Energy;
 use crate::execute::Execution;
 use crate::schema::described;
-use crate::timing::{Slots, Timing};
+use crate::timing::{Cause, Slots, Timing};
 use scnn_isa::program::{Memory, Program};
 use serde::{Deserialize, Serialize};
 
 /// Version of the schema; it grows when the form changes, or the meaning of a field.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 described! {
     /// A report.
@@ -99,9 +97,9 @@ described! {
         /// Against the float model, where that was asked for.
         pub accuracy: Option<Accuracy>,
         /// What most of the multipliers' time went to; absent where the array had nothing to do.
-        pub bound: Option<Bound>,
+        pub bound: Option<Cause>,
         /// What most of the slots were lost to that were not useful: the reason why utilisation is not higher.
-        pub lost_to: Option<Bound>,
+        pub lost_to: Option<Cause>,
         /// What it cost.
         #[serde(flatten)]
         pub costs: Costs,
@@ -328,7 +326,7 @@ impl Report {
             layer.density.input = mean(layer.density.input, more.density.input);
             layer.density.output = mean(layer.density.output, more.density.output);
             layer.costs.add(&more.costs);
-            layer.bound = Bound::of(&layer.costs.cycles.slots);
+            layer.bound = Cause::of(&layer.costs.cycles.slots);
             layer.lost_to = lost_to(&layer.costs.cycles.slots);
         }
         self.samples += other.samples;
@@ -422,8 +420,8 @@ impl DramBytes {
     }
 }
 
-fn lost_to(slots: &Slots) -> Option<Bound> {
-    Bound::largest_loss(slots).map(|(loss, _)| loss)
+fn lost_to(slots: &Slots) -> Option<Cause> {
+    Cause::largest_loss(slots).map(|(loss, _)| loss)
 }
 
 fn utilisation(slots: &Slots) -> f64 {
@@ -451,8 +449,8 @@ pub(crate) mod tests {
                 output: 0.75,
             },
             accuracy: None,
-            bound: Some(Bound::Barrier),
-            lost_to: Some(Bound::Barrier),
+            bound: Some(Cause::Barrier),
+            lost_to: Some(Cause::Barrier),
             costs: Costs::default(),
             instructions: [0, 2],
             code: vec!["  cfg layer=conv".to_owned()],

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "scnnc", version, max_term_width = 110)]
 pub struct Arguments {
-    /// Tell more about a diagnostic's code and stop.
-    #[arg(long, value_name = "E0123")]
+    /// Explain a diagnostic's code, or a term of the glossary, and stop.
+    #[arg(long, value_name = "WORD")]
     pub explain: Option<String>,
     /// Threads to use; the results do not depend on it.
     #[arg(long, global = true, value_name = "N")]

@@ -14,7 +14,7 @@ use super::table::si;
 use super::{output, samples};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::program::Memory;
-use scnn_simulator::report::Bound;
+use scnn_simulator::timing::Cause;
 use scnn_simulator::timing::{Slots, Timing};
 use scnnc::calibrate::synthetic;
 use scnnc::compile::Compiled;
@@ -180,7 +180,7 @@ impl Explained<'_> {
             );
         }
         line("spent on", &self.spent());
-        if let Some((loss, _)) = Bound::largest_loss(&self.slots) {
+        if let Some((loss, _)) = Cause::largest_loss(&self.slots) {
             line("lost to", words::loss(loss));
         }
         let mut label = "excluded";
@@ -208,15 +208,11 @@ impl Explained<'_> {
     /// Cycles by cause, the largest first: useful ones are the oracle's, all others the distance to it.
     fn spent(&self) -> String {
         let all = self.slots.total().max(1) as f64;
-        let mut causes = Bound::all(&self.slots);
+        let mut causes = Cause::all(&self.slots);
         causes.sort_by_key(|(_, slots)| std::cmp::Reverse(*slots));
-        let shares = causes.iter().map(|(bound, slots)| {
-            let word = match bound {
-                Bound::Multipliers => "useful",
-                loss => loss.words(),
-            };
-            (word, *slots as f64 / all)
-        });
+        let shares = causes
+            .iter()
+            .map(|(cause, slots)| (cause.words(), *slots as f64 / all));
         let told = shares.filter(|(_, share)| *share >= LEAST_SHARE);
         let words = told.map(|(word, share)| {
             let cycles = si(share * self.cycles as f64, "");

@@ -6,6 +6,7 @@ use super::{highlight, machine, memory, output};
 use scnn_isa::asm;
 use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
 use scnn_isa::file::FileError;
+use scnn_isa::glossary;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
 use scnn_isa::{verify, yaml};
@@ -190,22 +191,35 @@ pub fn check_machine(program: &Program, name: &str, path: &Path) -> Result<(), F
     }]))
 }
 
-/// `scnnc --explain`.
+/// `scnnc --explain`: a code of a diagnostic, or a term of the glossary.
 pub fn explain(word: &str) -> Result<(), Failure> {
-    let word = word.to_uppercase();
-    let Some(code) = Code::from_name(&word) else {
-        let codes = || Code::all().iter().map(|code| code.as_str());
-        let near = yaml::nearest(&word, codes()).or_else(|| codes().next());
-        return Err(Failure::usage(&format!(
-            "there is no code `{word}`; a code looks like `{}` and stands in brackets after `error`",
-            near.unwrap_or_default()
-        )));
-    };
-    output::print(&format!(
-        "{}: {}\n\n{}\n",
-        code.as_str(),
-        code.title(),
-        code.explanation()
-    ));
-    Ok(())
+    if let Some(code) = Code::from_name(&word.to_uppercase()) {
+        output::print(&format!(
+            "{}: {}\n\n{}\n",
+            code.as_str(),
+            code.title(),
+            code.explanation()
+        ));
+        return Ok(());
+    }
+    let mut found = glossary::find(word).peekable();
+    if found.peek().is_some() {
+        for entry in found {
+            output::print(&format!(
+                "{} ({}): {}\n",
+                entry.term,
+                entry.section.to_lowercase(),
+                entry.meaning
+            ));
+        }
+        return Ok(());
+    }
+    let codes = Code::all().iter().map(|code| code.as_str());
+    let known = codes.chain(glossary::entries().map(|entry| entry.term));
+    let near = yaml::nearest(word, known)
+        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    Err(Failure::usage(&format!(
+        "there is no code and no term `{word}`{near} A code looks like `E0101` and stands in brackets after `error`; \
+         the terms are those of tables, reports and assembly text, such as `fragmentation`"
+    )))
 }

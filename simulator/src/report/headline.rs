@@ -1,7 +1,7 @@
 //! What the sparsity bought, in one sentence.
 
-use super::{Bound, Report};
-use crate::timing::Slots;
+use super::Report;
+use crate::timing::{Cause, Slots};
 use std::fmt::Write;
 
 /// Shares of non-zeros over all dense multiplications of a network.
@@ -80,9 +80,9 @@ impl Report {
 /// Causes that took at least one slot of a hundred, the largest first.
 fn losses(slots: &Slots) -> Vec<String> {
     let all = slots.total().max(1) as f64;
-    let mut lost: Vec<(Bound, f64)> = Bound::all(slots)
+    let mut lost: Vec<(Cause, f64)> = Cause::all(slots)
         .into_iter()
-        .filter(|(bound, _)| *bound != Bound::Multipliers)
+        .filter(|(cause, _)| *cause != Cause::Useful)
         .map(|(bound, share)| (bound, 100.0 * share as f64 / all))
         .filter(|(_, percent)| *percent >= 1.0)
         .collect();

@@ -1,10 +1,11 @@
 //! The entries of a report: each step of an execution beside what the program says of it.
 
 use super::{
-    Bound, Costs, CycleCounts, Density, DramBytes, EnergyByMachine, Layer, Mapping, Multiplies,
-    Shape, TileCuts, lost_to, utilisation,
+    Costs, CycleCounts, Density, DramBytes, EnergyByMachine, Layer, Mapping, Multiplies, Shape,
+    TileCuts, lost_to, utilisation,
 };
 use crate::execute::{Execution, StepCounts, StepId};
+use crate::timing::Cause;
 use scnn_isa::asm;
 use scnn_isa::ids::LayerId;
 use scnn_isa::instruction::Instruction;
@@ -78,7 +79,7 @@ fn layer(program: &Program, index: u32, step: &StepCounts, range: Span) -> Layer
             output: step.output_density,
         },
         accuracy: None,
-        bound: Bound::of(&step.slots),
+        bound: Cause::of(&step.slots),
         lost_to: lost_to(&step.slots),
         costs: costs(step),
         instructions: [range.begin, range.end],

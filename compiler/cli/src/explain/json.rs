@@ -2,7 +2,7 @@
 
 use super::{Explained, words};
 use scnn_isa::program::Memory;
-use scnn_simulator::report::Bound;
+use scnn_simulator::timing::Cause;
 use scnnc::compile::Compiled;
 use serde_json::{Map, Value, json};
 
@@ -55,7 +55,7 @@ fn one(explained: &Explained<'_>) -> Value {
         "predicted_cycles": mapper.cost.cycles,
         "cycles": cycles,
         "slots_ratio": shares,
-        "lost_to": Bound::largest_loss(slots).map(|(loss, _)| loss),
+        "lost_to": Cause::largest_loss(slots).map(|(loss, _)| loss),
         "excluded": excluded.map(|other| json!({
             "mapping": other.what, "buffer": other.buffer, "exceeded_bytes": other.bytes,
         })).collect::<Vec<_>>(),

@@ -2,8 +2,8 @@
 
 use super::super::table::{counted, si};
 use scnn_isa::layout::Layout;
-use scnn_simulator::report::Bound;
 use scnn_simulator::report::columns::memory_name;
+use scnn_simulator::timing::Cause;
 use scnnc::compile::Compiled;
 use scnnc::map::LayerMapping;
 use scnnc::map::explain::Alternative;
@@ -125,28 +125,28 @@ pub fn alternative_mapping(other: &Alternative) -> String {
 }
 
 /// What a layer loses most to, and what would help.
-pub const fn loss(loss: Bound) -> &'static str {
+pub const fn loss(loss: Cause) -> &'static str {
     match loss {
-        Bound::Multipliers => "nothing: the multipliers work all the time",
-        Bound::Fragmentation => {
+        Cause::Useful => "nothing: the multipliers work all the time",
+        Cause::Fragmentation => {
             "fragmentation: vectors are not full; more positions or output channels of a channel at once, as far as the \
              accumulators hold them, fill them better"
         }
-        Bound::OutOfPlane => {
+        Cause::OutOfPlane => {
             "out of plane: products at the border of the plane or tile are dropped; larger tiles have less border"
         }
-        Bound::Placeholders => {
-            "placeholders: runs of zeros are longer than the index counts, or zeros are stored"
+        Cause::Placeholder => {
+            "placeholder: runs of zeros are longer than the index counts, or zeros are stored"
         }
-        Bound::Banks => "banks: products wait in the queues before the accumulator banks",
-        Bound::Fifo => {
+        Cause::BankStall => "bank stall: products wait in the queues before the accumulator banks",
+        Cause::Fifo => {
             "FIFO: PEs wait for weights; the bus brings them when every PE of the group has room, so that none gets further \
              ahead of the slowest than its FIFO holds"
         }
-        Bound::Barrier => "barrier: PEs wait at the end of a round for the one with most work",
-        Bound::Drain => "drain: PPUs and halo links take longer than the multipliers",
-        Bound::Dram => "DRAM: what the layer moves takes longer than its products",
-        Bound::HostLink => "host link: the layer waits for the host",
-        Bound::TileTooSmall => "tile too small: the plane does not give every PE a tile",
+        Cause::Barrier => "barrier: PEs wait at the end of a round for the one with most work",
+        Cause::Drain => "drain: PPUs and halo links take longer than the multipliers",
+        Cause::Dram => "DRAM: what the layer moves takes longer than its products",
+        Cause::HostLink => "host link: the layer waits for the host",
+        Cause::NoTile => "no tile: the plane does not give every PE a tile",
     }
 }

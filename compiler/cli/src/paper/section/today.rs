@@ -5,7 +5,8 @@ use crate::paper::finding::{Cell, Section, Table};
 use crate::paper::lab::{Need, Results, Workload};
 use crate::paper::reading::PRESET;
 use crate::paper::sums::{Sums, fully_connected, ratio};
-use scnn_simulator::report::{Bound, Layer, Report};
+use scnn_simulator::report::{Layer, Report};
+use scnn_simulator::timing::Cause;
 use scnn_simulator::timing::Slots;
 use scnnc::map::Strategy;
 
@@ -212,7 +213,7 @@ fn kind_cells(report: &Report) -> impl Iterator<Item = Vec<Cell>> {
 
 /// The cause that most slots were lost to, and its share of all.
 fn loss(slots: &Slots) -> String {
-    Bound::largest_loss(slots).map_or_else(String::new, |(loss, share)| {
+    Cause::largest_loss(slots).map_or_else(String::new, |(loss, share)| {
         format!("{loss} {:.0} %", 100.0 * share)
     })
 }
