@@ -6,8 +6,46 @@
 //! ONNX file --import, prune--> Graph --transform--> Graph --calibrate, quantise--> Quantised --map--> Mapped --emit--> Program
 //! ```
 //!
-//! [`compile::compile`] is all of them. [`reference::interpret`] executes a [`quantise::Quantised`] network directly and is the
-//! reference that every program's result equals bit for bit. It does not know the simulator.
+//! [`compile::compile`] is all of them. It does not know the simulator; `scnnc-driver` joins the two.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`import`] | any ONNX file to a graph; [`import::operators`] says which operator runs where, within which limits |
+//! | [`graph`] | typed operators over float tensors, each with the ONNX nodes that it stands for |
+//! | [`transform`] | passes over the graph, a file each |
+//! | [`prune`] | fewer weights: by density, by pattern, to an accuracy |
+//! | [`calibrate`] | ranges of activations, observed or read |
+//! | [`quantise`] | scales, integer weights, product shifts, the proof that no sum overflows |
+//! | [`map`](mod@map) | tiles, output-channel groups, PE groups, places in memory; the cost model and the search |
+//! | [`emit`](mod@emit) | packed weights, instructions, source map |
+//! | [`reference`](mod@reference) | what keeps the compiler honest: float model, integer interpreter, comparisons |
+//!
+//! # Promises
+//!
+//! - What a program computes equals [`reference::interpret`] bit for bit.
+//! - The same model, options and version give the same bytes, for any number of threads.
+//! - A model is refused with all its problems, each with a code, a node, a reason and a remedy.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use scnn_isa::machine::Machine;
+//! use scnnc::compile::{Options, compile};
+//!
+//! let machine = Machine::preset("scnn").unwrap();
+//! let compiled = compile("model.onnx".as_ref(), &Options::new(machine), &mut |_, _| {})?;
+//! std::fs::write("model.scnn", compiled.program.to_bytes())?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Versions
+//!
+//! ```toml
+//! [dependencies]
+//! scnnc = { path = "compiler" }
+//! ```
+//!
+//! Semantic versioning holds for the public items and for the files that people keep: calibrations, mappings, programs.
 
 pub mod calibrate;
 pub mod compile;

@@ -1,13 +1,50 @@
 //! What SCNN is and what it can be told: machine description, instruction set, program, file, text, verifier.
 //!
-//! SCNN (Parashar et al., ISCA 2017) multiplies compressed weights by compressed activations: each PE holds a
-//! tile of the activation plane ([`layout`]), weights of a group of output channels stream past, all products of a
-//! vector of weights and a vector of activations are formed at once and scattered into accumulators. This crate
-//! states that machine ([`machine`]), its arithmetic ([`arith`]), the run-length code of its operands ([`codec`]),
-//! and the programs it runs ([`program`]), which are tables of descriptors ([`layer`], [`layout`], [`section`])
-//! and a list of [`instruction`]s.
+//! SCNN (Parashar et al., ISCA 2017) multiplies compressed weights by compressed activations. Each PE holds a tile of the
+//! activation plane; weights of a group of output channels stream past; all products of a vector of weights and a vector of
+//! activations are formed at once and scattered into accumulators. This crate states that machine and the programs it runs:
+//!
+//! | module | what it defines |
+//! |---|---|
+//! | [`machine`] | the machine description: one table of parameters; presets |
+//! | [`arith`] | the arithmetic to the bit: products, sums, requantisation, tables |
+//! | [`codec`] | the run-length code of weights and activations |
+//! | [`plane`], [`layout`], [`halo`] | positions, how a tensor is cut over the PEs, who owns which output |
+//! | [`layer`], [`section`] | descriptors: what a layer computes, and its packed constants |
+//! | [`instruction`] | the instruction set: one table; encoder, decoder, text and reference page follow from it |
+//! | [`program`], [`file`](mod@file) | a program, and its bytes |
+//! | [`asm`] | a program as text |
+//! | [`verify`](mod@verify) | when a program is well formed |
+//! | [`diagnostic`], [`yaml`], [`glossary`] | problems told to people; strict YAML; the terms |
 //!
 //! It does no I/O beyond bytes and strings, and knows neither the compiler nor the simulator.
+//!
+//! # Example
+//!
+//! A machine that differs from the paper's, and what is wrong with one that cannot be:
+//!
+//! ```
+//! use scnn_isa::machine::Machine;
+//!
+//! let narrow = Machine::from_yaml("extends: scnn\nname: narrow\narray: {rows: 4, cols: 4}\n")?;
+//! assert_eq!(narrow.pe_count(), 16);
+//!
+//! let error = Machine::from_yaml("extends: scnn\nname: slip\narray: {rosw: 4}\n").unwrap_err();
+//! assert!(error.to_string().contains("rosw"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! `examples/assemble.rs` assembles and verifies a text.
+//!
+//! # Versions
+//!
+//! ```toml
+//! [dependencies]
+//! scnn-isa = { path = "isa" }
+//! ```
+//!
+//! Semantic versioning holds for the public items and, by the format version in its head, for the program file: a program
+//! of another format version is refused by name ([`file::FileError`]).
 //!
 #![doc = include_str!("../GLOSSARY.md")]
 
