@@ -225,11 +225,24 @@ fn code(program: &Program, used: &mut Used<'_>) {
             | Instruction::Ppu { pass, .. } => {
                 layer.map_or(0, |layer| of_pass(program, layer, pass))
             }
-            _ => 0,
+            Instruction::Lda { .. }
+            | Instruction::Sta { .. }
+            | Instruction::Ldw { .. }
+            | Instruction::Hst { .. }
+            | Instruction::Bar {}
+            | Instruction::End {} => 0,
         };
         let loaded = match *instruction {
             Instruction::Lda { to, .. } => of_load(program, to),
-            _ => Demand::default(),
+            Instruction::Cfg { .. }
+            | Instruction::Sta { .. }
+            | Instruction::Ldw { .. }
+            | Instruction::Mac { .. }
+            | Instruction::Drn { .. }
+            | Instruction::Ppu { .. }
+            | Instruction::Hst { .. }
+            | Instruction::Bar {}
+            | Instruction::End {} => Demand::default(),
         };
         let demand = Demand {
             bytes: loaded.bytes,

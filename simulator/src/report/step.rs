@@ -200,7 +200,11 @@ fn residency(program: &Program, code: &[Instruction]) -> [Memory; 2] {
     for instruction in code {
         match *instruction {
             Instruction::Lda { .. } => loaded = true,
-            Instruction::Mac { from, .. } if !loaded => source = program.region(from).memory,
+            Instruction::Mac { from, .. } => {
+                if !loaded {
+                    source = program.region(from).memory;
+                }
+            }
             Instruction::Ppu { from, to, .. } => {
                 source = if loaded {
                     Memory::Dram
@@ -210,7 +214,12 @@ fn residency(program: &Program, code: &[Instruction]) -> [Memory; 2] {
                 result = program.region(to).memory;
             }
             Instruction::Drn { to, .. } => result = program.region(to).memory,
-            _ => {}
+            Instruction::Cfg { .. }
+            | Instruction::Sta { .. }
+            | Instruction::Ldw { .. }
+            | Instruction::Hst { .. }
+            | Instruction::Bar {}
+            | Instruction::End {} => {}
         }
     }
     [source, result]
