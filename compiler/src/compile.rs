@@ -1,4 +1,8 @@
 //! The whole compiler as one function: ONNX file in, program out, with every intermediate result kept.
+//!
+//! A layer that cannot be compiled runs on the host, and the model is compiled anew ([`fallback`]).
+
+pub mod fallback;
 
 use crate::calibrate::{self, Calibration, Method, sums};
 use crate::emit::emit;
@@ -10,12 +14,15 @@ use crate::quantise::{self, HostStep, QuantiseError, Quantised};
 use crate::reference::float::{FloatError, FloatModel, run_once};
 use crate::reference::interpret::{InterpretError, interpret};
 use crate::transform;
+use fallback::{Failed, Fallback};
 use scnn_isa::machine::Machine;
 use scnn_isa::program::{Program, Provenance, Ranges};
 use scnn_isa::verify::{Problem, verify};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use thiserror::Error;
 use tract_onnx::prelude::Tensor;
 
@@ -107,6 +114,8 @@ pub struct Compiled {
     pub mapped: Mapped,
     /// The program.
     pub program: Program,
+    /// What runs on the host because it could not be compiled.
+    pub fallbacks: Vec<Fallback>,
 }
 
 /// Why a model was not compiled.
@@ -193,6 +202,8 @@ pub trait Observer {
     fn stage(&mut self, _stage: Stage) {}
     /// The graph after import, and after every transform.
     fn graph(&mut self, _pass: &str, _graph: &Graph) {}
+    /// The model is compiled anew, with some nodes on the host.
+    fn fallback(&mut self, _fallback: &Fallback) {}
 }
 
 /// Nobody.
@@ -232,17 +243,91 @@ pub fn compile_imported(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Compiled, CompileError> {
-    let Imported {
-        mut graph,
-        typed,
-        hash,
-        source,
-    } = imported;
-    // It refers to the weights, which are not needed twice from here on.
-    drop(source);
+    let (compiled, fallbacks) = with_fallbacks(imported, observer, &mut |imported, observer| {
+        attempt(imported, options, observer)
+    })?;
+    Ok(Compiled {
+        fallbacks,
+        ..compiled
+    })
+}
+
+/// What would run where: the graph after all transforms, and what fell back to the host. The model is compiled as far as a
+/// program, on made-up ranges and with the paper's mapping; nothing of it is run.
+///
+/// # Errors
+/// See [`CompileError`].
+pub fn check(
+    imported: Imported,
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<(Graph, Vec<Fallback>), CompileError> {
+    let mut options = options.clone();
+    options.mapping.strategy = Strategy::Paper;
+    with_fallbacks(imported, observer, &mut |imported, observer| {
+        let graph = transformed(imported.graph, observer);
+        let wanted = calibrate::wanted(&graph);
+        FloatModel::new(imported.typed, &wanted)?;
+        let calibration = Calibration::made_up(wanted);
+        let even = |network: &Quantised| Occupancy::of(network, &BTreeMap::new());
+        integers_or_culprits(
+            &graph,
+            &calibration,
+            &imported.hash,
+            &options,
+            even,
+            observer,
+        )?;
+        Ok(graph)
+    })
+}
+
+/// Attempts to compile a model, again and again with more of it on the host where it fails because of some nodes.
+fn with_fallbacks<T>(
+    mut imported: Imported,
+    observer: &mut dyn Observer,
+    attempt: &mut dyn FnMut(Imported, &mut dyn Observer) -> Result<T, Failed>,
+) -> Result<(T, Vec<Fallback>), CompileError> {
+    let (source, hash) = (Arc::clone(&imported.source), imported.hash.clone());
+    let mut fallbacks: Vec<Fallback> = Vec::new();
+    loop {
+        let failed = match attempt(imported, observer) {
+            Ok(result) => return Ok((result, fallbacks)),
+            Err(failed) => failed,
+        };
+        let known = fallback::on_host(&fallbacks);
+        let more = failed.because().iter().filter(|more| {
+            let mut nodes = more.nodes.iter();
+            nodes.any(|node| !known.contains_key(node))
+        });
+        let more: Vec<Fallback> = more.cloned().collect();
+        if more.is_empty() || fallbacks.len() >= fallback::MOST_FALLBACKS {
+            return Err(failed.give_up());
+        }
+        more.iter().for_each(|more| observer.fallback(more));
+        fallbacks.extend(more);
+        imported = Imported::with_on_host(&source, &hash, fallback::on_host(&fallbacks))?;
+    }
+}
+
+/// The graph after all transforms.
+fn transformed(mut graph: Graph, observer: &mut dyn Observer) -> Graph {
     observer.stage(Stage::Transform);
     observer.graph("import", &graph);
     transform::run_all(&mut graph, &mut |pass, graph| observer.graph(pass, graph));
+    graph
+}
+
+/// Compiles a model once.
+fn attempt(
+    imported: Imported,
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<Compiled, Failed> {
+    let Imported {
+        graph, typed, hash, ..
+    } = imported;
+    let graph = transformed(graph, observer);
     refuse_host(&graph, options)?;
     observer.stage(Stage::Calibrate);
     let (float, calibration, observed) = calibrated(&graph, typed, options)?;
@@ -252,7 +337,7 @@ pub fn compile_imported(
         occupancy,
         mapped,
         program,
-    } = integers(
+    } = integers_or_culprits(
         &graph,
         &calibration,
         &hash,
@@ -269,6 +354,7 @@ pub fn compile_imported(
         occupancy,
         mapped,
         program,
+        fallbacks: Vec::new(),
     })
 }
 
@@ -298,33 +384,61 @@ pub fn integers(
     occupancy: impl FnOnce(&Quantised) -> Occupancy,
     observer: &mut dyn Observer,
 ) -> Result<Integers, CompileError> {
+    integers_or_culprits(graph, calibration, hash, options, occupancy, observer)
+        .map_err(Failed::give_up)
+}
+
+/// The same; a failure says which nodes it is because of.
+fn integers_or_culprits(
+    graph: &Graph,
+    calibration: &Calibration,
+    hash: &str,
+    options: &Options,
+    occupancy: impl FnOnce(&Quantised) -> Occupancy,
+    observer: &mut dyn Observer,
+) -> Result<Integers, Failed> {
     observer.stage(Stage::Quantise);
-    let network = quantise::quantise(graph, calibration, &options.machine, &options.quantise)?;
+    let network = quantise::quantise(graph, calibration, &options.machine, &options.quantise)
+        .map_err(|error| fallback::of_quantisation(error, options))?;
     let occupancy = occupancy(&network);
     observer.stage(Stage::Map);
-    let (mapped, mapping) = map_network(&network, &occupancy, options)?;
-    observer.stage(Stage::Emit);
     let provenance = Provenance {
         tool: concat!("scnnc ", env!("CARGO_PKG_VERSION")).to_owned(),
         model: graph.name.clone(),
         model_hash: hash.to_owned(),
-        options: describe(options, calibration, &mapping),
+        options: Vec::new(),
         ranges: options.quantise.ranges,
     };
-    let program = emit(&network, &mapped, &options.machine, provenance);
-    verify(&program).map_err(|problems| {
-        if options.mapping_file.is_some() {
-            CompileError::IllegalMapping(problems)
-        } else {
-            CompileError::Invalid(problems)
+    let mut mapped_and_emitted = || {
+        let (mapped, mapping) = map_network(&network, &occupancy, options)?;
+        observer.stage(Stage::Emit);
+        let provenance = Provenance {
+            options: describe(options, calibration, &mapping),
+            ..provenance.clone()
+        };
+        let program = emit(&network, &mapped, &options.machine, provenance);
+        match verify(&program) {
+            Ok(()) => Ok((mapped, program)),
+            Err(problems) if options.mapping_file.is_some() => {
+                Err(CompileError::IllegalMapping(problems))
+            }
+            Err(problems) => Err(CompileError::Invalid(problems)),
         }
-    })?;
-    Ok(Integers {
-        network,
-        occupancy,
-        mapped,
-        program,
-    })
+    };
+    let done = catch_unwind(AssertUnwindSafe(&mut mapped_and_emitted));
+    let culprits = || fallback::culprits(&network, &occupancy, options);
+    match done {
+        Ok(Ok((mapped, program))) => Ok(Integers {
+            network,
+            occupancy,
+            mapped,
+            program,
+        }),
+        Ok(Err(CompileError::Map(error))) => Err(fallback::of_mapping(error, &network)),
+        Ok(Err(error @ CompileError::Invalid(_))) => Err(Failed::Because(culprits(), error)),
+        Ok(Err(error)) => Err(Failed::Error(error)),
+        Err(panic) => Err(Failed::Panic(culprits(), panic)),
+    }
 }
 
 /// What the integer network of a model computes for each of its calibration samples.

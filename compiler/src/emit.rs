@@ -301,13 +301,13 @@ impl<'a> Emitter<'a> {
 
     fn add_region(&mut self, key: (TensorId, Memory, u64, Span), mut region: Region) -> RegionId {
         let id = RegionId(self.program.regions.len() as u32);
-        let taken = self
-            .program
-            .regions
-            .iter()
-            .filter(|r| r.name == region.name)
-            .count();
-        if taken > 0 {
+        let taken = |name: &str| {
+            self.program
+                .regions
+                .iter()
+                .any(|region| region.name == name)
+        };
+        while taken(&region.name) {
             region.name = format!("{}@{}", region.name, region.base);
         }
         self.program.regions.push(region);

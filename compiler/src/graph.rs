@@ -21,6 +21,7 @@ use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 use scnn_isa::layer::PoolKind;
+use scnn_isa::legal::{Convolution, Form, Window};
 use scnn_isa::plane::{Axis, Span};
 use scnn_isa::program::Dtype;
 use tract_onnx::pb::NodeProto;
@@ -104,6 +105,27 @@ pub struct Layer {
     pub clamp: Option<(f32, f32)>,
     /// Pooling.
     pub pool: Option<Pool>,
+}
+
+impl Layer {
+    /// What it makes of which extents, for [`scnn_isa::legal`]: shapes `[N, C, H, W]` of source, operand and result.
+    pub fn form(&self, source: [u32; 4], operand: Option<[u32; 4]>, destination: [u32; 4]) -> Form {
+        Form {
+            source,
+            array: self.conv.as_ref().map(|conv| Convolution {
+                groups: conv.groups,
+                y: conv.y,
+                x: conv.x,
+            }),
+            operand,
+            pool: self.pool.as_ref().map(|pool| Window {
+                kind: pool.kind,
+                y: pool.y,
+                x: pool.x,
+            }),
+            destination,
+        }
+    }
 }
 
 /// A convolution without bias (the bias is an [`Affine`]); linear layers are 1 x 1 convolutions of a 1 x 1 plane.

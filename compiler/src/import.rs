@@ -35,6 +35,7 @@ use file::FileBytes;
 use operators::Place;
 use quantised::RealValues;
 use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place as DiagnosticPlace};
+use scnn_isa::legal;
 use scnn_isa::program::Dtype;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -229,10 +230,17 @@ pub(crate) struct Importer<'a> {
     /// The node of the model that computes each tensor, and how many read it; a graph output is read.
     pub(crate) producers: BTreeMap<&'a str, &'a NodeProto>,
     readers: BTreeMap<&'a str, usize>,
+    /// Nodes that run on the host in any case, and why.
+    on_host: &'a BTreeMap<String, String>,
 }
 
 impl<'a> Importer<'a> {
-    fn new(model: &'a ModelProto, facts: &'a Facts, stem: &str) -> Self {
+    fn new(
+        model: &'a ModelProto,
+        facts: &'a Facts,
+        stem: &str,
+        on_host: &'a BTreeMap<String, String>,
+    ) -> Self {
         let name = model.graph.as_ref().map_or("", |graph| &graph.name);
         let generic = name.is_empty()
             || ["main_graph", "torch_jit", "torch-jit-export", "graph"].contains(&name);
@@ -270,6 +278,7 @@ impl<'a> Importer<'a> {
             twins: BTreeMap::new(),
             producers,
             readers,
+            on_host,
         }
     }
 
@@ -311,7 +320,9 @@ impl<'a> Importer<'a> {
             // Folded: whoever uses it finds the constant.
             return;
         }
+        let forced = self.on_host.get(&node_name(node));
         let translated = match operators::find(node) {
+            _ if forced.is_some() => Translated::Host(forced.cloned().unwrap_or_default()),
             None => Translated::Host(format!("the operator {} is not known", node.op_type)),
             Some(operator) => match operator.place {
                 Place::Host(reason) => Translated::Host(reason.to_owned()),
@@ -454,7 +465,7 @@ impl<'a> Importer<'a> {
     pub(crate) fn activation(&self, node: &NodeProto, index: usize) -> Result<NodeId, String> {
         let id = self.value(node, index)?;
         let shape = self.graph.dag[id].shape();
-        let fits = shape.map_or(Ok(()), window::fits);
+        let fits = shape.map_or(Ok(()), legal::tensor);
         fits.map_err(|reason| format!("of `{}`: {reason}", self.graph.dag[id].tensor))?;
         Ok(id)
     }

@@ -12,7 +12,7 @@
 mod layers;
 pub mod nonzeros;
 #[cfg(test)]
-mod observed;
+pub(crate) mod observed;
 pub(crate) mod ppu;
 mod scales;
 pub mod storage;
@@ -30,7 +30,7 @@ use scnn_isa::layer::{PoolKind, View};
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::Axis;
 use scnn_isa::program::{Dtype, Ranges};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use storage::Storage;
 use thiserror::Error;
 use tract_onnx::pb::ModelProto;
@@ -311,6 +311,7 @@ pub fn quantise(
         },
         values: BTreeMap::new(),
         names: BTreeMap::new(),
+        taken: BTreeSet::new(),
     };
     for &input in &graph.inputs {
         let value = builder.value(input);

@@ -14,6 +14,7 @@
 //! | [`instruction`] | the instruction set: one table; encoder, decoder, text and reference page follow from it |
 //! | [`program`], [`file`](mod@file) | a program, and its bytes |
 //! | [`asm`] | a program as text |
+//! | [`legal`] | what may be on the machine at all: one set of rules for compiler and verifier |
 //! | [`verify`](mod@verify) | when a program is well formed |
 //! | [`diagnostic`], [`yaml`], [`glossary`] | problems told to people; strict YAML; the terms |
 //!
@@ -59,6 +60,7 @@ pub mod ids;
 pub mod instruction;
 pub mod layer;
 pub mod layout;
+pub mod legal;
 pub mod machine;
 pub mod plane;
 pub mod program;

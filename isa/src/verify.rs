@@ -28,8 +28,7 @@ pub struct Problem {
     pub message: String,
 }
 
-/// Most values of a tensor.
-pub const MAX_ELEMENTS: u64 = 1 << 31;
+pub use crate::legal::MAX_ELEMENTS;
 
 /// Most problems that are reported.
 pub const MAX_PROBLEMS: usize = 100;

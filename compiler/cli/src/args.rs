@@ -79,7 +79,7 @@ pub enum Verb {
     Machine(Machine),
     /// List every ONNX operator that is known, and where it runs.
     Ops(Ops),
-    /// Tell what of a model would run where, without compiling it.
+    /// Tell what of a model would run where; nothing is run or written.
     Check(Check),
     /// List or make the networks of the zoo.
     #[command(subcommand)]
@@ -569,6 +569,9 @@ pub struct Ops {
 pub struct Check {
     /// The ONNX file.
     pub model: PathBuf,
+    /// Machine: the name of a preset or a YAML file; without it `scnn`.
+    #[arg(long, value_name = "PRESET|FILE")]
+    pub machine: Option<String>,
     /// Value of a symbolic dimension; may be repeated.
     #[arg(long = "dim", value_name = "NAME=VALUE")]
     pub dims: Vec<String>,

@@ -8,6 +8,7 @@ use super::{machine, output, prune, samples, widths};
 use scnn_isa::diagnostic::Code;
 use scnn_isa::machine::Machine;
 use scnnc::calibrate::{Calibration, synthetic};
+use scnnc::compile::fallback::Fallback;
 use scnnc::compile::{self, CompileError, Compiled, Observer, Options, Samples, Stage};
 use scnnc::graph::Graph;
 use scnnc::import::{ImportOptions, Imported, import};
@@ -192,12 +193,32 @@ impl Observer for Watch<'_> {
         self.stages.begin(stage.name());
     }
 
+    fn fallback(&mut self, fallback: &Fallback) {
+        if !self.stages.quiet() {
+            self.stages.tell(&warning(fallback));
+        }
+    }
+
     fn graph(&mut self, pass: &str, graph: &Graph) {
         provoke(self.compilation, pass, graph);
         self.dump.write(pass, graph);
         if let Some(check) = &mut self.check {
             check.observe(pass, graph);
         }
+    }
+}
+
+/// What is said of nodes that run on the host because they could not be compiled.
+pub fn warning(fallback: &Fallback) -> String {
+    let nodes: Vec<String> = fallback.nodes.iter().map(|n| format!("`{n}`")).collect();
+    let (nodes, reason) = (nodes.join(", "), &fallback.reason);
+    if fallback.is_fault {
+        format!(
+            "warning: {nodes} cannot be compiled for the array and runs on the host: {reason}; this is a fault of scnnc: \
+             please report it with the model"
+        )
+    } else {
+        format!("warning: {nodes} runs on the host: {reason}")
     }
 }
 

@@ -32,7 +32,7 @@ pub fn machine(verb: &args::Machine) -> Result<(), Failure> {
 }
 
 /// The machine that a model is compiled for where `--machine` names none.
-const DEFAULT: &str = "scnn";
+pub const DEFAULT: &str = "scnn";
 
 /// The machine that a model is compiled for.
 pub fn of_compilation(compilation: &args::Compilation) -> Result<Machine, Failure> {

@@ -3,13 +3,13 @@
 use super::args::{Check, Ops};
 use super::build;
 use super::failure::Failure;
-use super::{grid, output, table};
+use super::{grid, machine, output, table};
 use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
+use scnnc::compile::{self, Options};
 use scnnc::graph::Node;
 use scnnc::graph::coverage::Coverage;
 use scnnc::import::operators::OPERATORS;
 use scnnc::import::{ImportOptions, import};
-use scnnc::transform;
 use serde::Serialize;
 use serde_json::json;
 use std::fmt::Write;
@@ -97,14 +97,16 @@ pub fn check(options: &Check) -> Result<(), Failure> {
     };
     let imported = import(&options.model, &import_options)
         .map_err(|errors| Failure::Refused(errors.diagnostics(&file)))?;
-    let mut graph = imported.graph;
+    let graph = &imported.graph;
     let inputs = graph.inputs.iter().map(|&id| &graph.dag[id]);
     let inputs: Vec<Value> = inputs.map(|node| Value::of(&node.tensor, node)).collect();
     let outputs = graph.outputs.iter();
     let outputs: Vec<Value> = outputs
         .map(|(name, id)| Value::of(name, &graph.dag[*id]))
         .collect();
-    transform::run_all(&mut graph, &mut |_, _| {});
+    let machine = machine::load(options.machine.as_deref().unwrap_or(machine::DEFAULT))?;
+    let (graph, _) = compile::check(imported, &Options::new(machine), &mut ())
+        .map_err(|error| Failure::compile(&options.model, &error))?;
     let coverage = Coverage::of(&graph);
     if options.json {
         output::print_json(&json!({

@@ -7,7 +7,7 @@
 use super::decompose::{Parts, result};
 use super::facts::{Facts, TensorFact};
 use super::node_name;
-use super::window::MOST;
+use scnn_isa::legal::MAX_EXTENT;
 use scnn_isa::program::Dtype;
 use tract_onnx::pb::{ModelProto, NodeProto};
 
@@ -71,7 +71,7 @@ fn rows(x: &TensorFact, weights: &TensorFact, out: &TensorFact) -> Option<Form> 
         && constant
         && leading.len() > 1
         && weights.dims.len() == 2
-        && rows <= u64::from(MOST))
+        && rows <= u64::from(MAX_EXTENT))
     .then(|| Form::Rows {
         rows,
         columns,

@@ -7,10 +7,10 @@
 use super::attributes::{Attributes, outside};
 use super::nodes::constants::{floats, integers};
 use super::nodes::{finish, or_host, output_shape, shape};
-use super::window::fits;
 use super::{Importer, Translated, node_name};
 use crate::graph::weights::Weights;
 use crate::graph::{Conv, Layer, NodeId, Op};
+use scnn_isa::legal;
 use scnn_isa::plane::{Axis, Span};
 use tract_onnx::pb::NodeProto;
 
@@ -34,7 +34,7 @@ pub(crate) fn concat(
         return Translated::Host(outside("axis", axis, "1, along channels", remedy));
     }
     let out = or_host!(output_shape(importer, node));
-    or_host!(fits(out));
+    or_host!(legal::tensor(out));
     let total: u32 = operands
         .iter()
         .filter_map(|&o| importer.graph.dag[o].shape())

@@ -12,9 +12,9 @@ pub(crate) mod linear;
 pub(crate) mod pooling;
 
 use super::attributes::Attributes;
-use super::window::{axes_fit, fits};
 use super::{Importer, Translated, node_name};
 use crate::graph::{Layer, NodeId, Op};
+use scnn_isa::legal;
 use std::sync::Arc;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::Tensor;
@@ -33,7 +33,7 @@ macro_rules! or_host {
 }
 pub(crate) use or_host;
 
-/// Adds the layer as the node's result; its pooling and convolution extents must be the result's.
+/// Adds the layer as the node's result, if it is legal on the machine.
 pub(super) fn finish(
     importer: &mut Importer<'_>,
     node: &NodeProto,
@@ -41,21 +41,25 @@ pub(super) fn finish(
     layer: Layer,
 ) -> Translated {
     let out = or_host!(output_shape(importer, node));
-    or_host!(fits(out));
-    or_host!(axes_fit(&layer));
-    let spatial = layer
-        .pool
-        .as_ref()
-        .map(|p| (p.y, p.x))
-        .or_else(|| layer.conv.as_ref().map(|c| (c.y, c.x)));
-    if let Some((y, x)) = spatial
-        && (y.output, x.output) != (out[2], out[3])
-    {
-        return Translated::Host(format!(
-            "its result is {} x {} where its attributes say {} x {}",
-            out[2], out[3], y.output, x.output
-        ));
-    }
+    let source = match operands {
+        [] => return Translated::Host("it has no operands".into()),
+        [first, ..] => or_host!(shape(importer, *first)),
+    };
+    let operand = match operands.get(1) {
+        Some(&second) => Some(or_host!(shape(importer, second))),
+        None => None,
+    };
+    or_host!(legal::layer(&layer.form(source, operand, out)));
+    add_layer(importer, node, operands, layer)
+}
+
+/// Adds a layer that is legal as the node's result.
+fn add_layer(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    operands: &[NodeId],
+    layer: Layer,
+) -> Translated {
     Translated::Node(importer.add(
         &node.output[0],
         operands,

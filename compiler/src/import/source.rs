@@ -15,6 +15,8 @@ pub struct Source {
     model: ModelProto,
     large: Large,
     stem: String,
+    /// Nodes that run on the host whatever the machine could do, and why.
+    on_host: BTreeMap<String, String>,
 }
 
 impl Source {
@@ -23,6 +25,7 @@ impl Source {
             model,
             large,
             stem: stem.to_owned(),
+            on_host: BTreeMap::new(),
         }
     }
 
@@ -31,7 +34,7 @@ impl Source {
         if decompose_typed(&mut self.model, &facts) {
             (facts, typed) = Facts::infer(&self.model, &self.large)?;
         }
-        let graph = Importer::new(&self.model, &facts, &self.stem).run();
+        let graph = Importer::new(&self.model, &facts, &self.stem, &self.on_host).run();
         Ok(Imported {
             graph,
             typed,
@@ -68,6 +71,20 @@ fn constant<'a>(node: &'a NodeProto, name: &str) -> Option<&'a TensorProto> {
 }
 
 impl Imported {
+    /// The model of `source`, whose file has the hash `hash`, with more nodes on the host: names, and reasons in words.
+    ///
+    /// # Errors
+    /// All reasons why it cannot be compiled.
+    pub fn with_on_host(
+        source: &Source,
+        hash: &str,
+        nodes: BTreeMap<String, String>,
+    ) -> Result<Self, ImportErrors> {
+        let mut source = Source::clone(source);
+        source.on_host.extend(nodes);
+        source.import(hash.to_owned())
+    }
+
     /// The same model with other values of the tensors in `weights`, each of the type and shape that it has in
     /// [`Source::tensor`]. The hash stays that of the file.
     ///

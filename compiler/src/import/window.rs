@@ -1,53 +1,8 @@
-//! Windows over a plane, from the attributes of convolutions and poolings, and what extents the machine has room for.
+//! Windows over a plane, from the attributes of convolutions and poolings.
 
 use super::attributes::{Attributes, outside};
-use crate::graph::Layer;
+use scnn_isa::legal::MAX_EXTENT;
 use scnn_isa::plane::Axis;
-
-/// Largest extent of a tensor, and largest kernel, stride, dilation or padding of an axis.
-pub(super) const MOST: u32 = 65_535;
-
-/// Says which extent of a tensor of the machine is too large.
-pub(super) fn fits(shape: [u32; 4]) -> Result<(), String> {
-    let extents = shape
-        .into_iter()
-        .zip(["images", "channels", "rows", "columns"]);
-    match extents.into_iter().find(|&(extent, _)| extent > MOST) {
-        Some((extent, what)) => Err(format!(
-            "there are {extent} {what}; the array takes up to {MOST}"
-        )),
-        None => Ok(()),
-    }
-}
-
-/// Says which extent or step of a layer's axes is too large.
-pub(super) fn axes_fit(layer: &Layer) -> Result<(), String> {
-    let conv = layer.conv.iter().flat_map(|conv| [conv.y, conv.x]);
-    let pool = layer.pool.iter().flat_map(|pool| [pool.y, pool.x]);
-    for axis in conv.chain(pool) {
-        let sizes = [
-            ("input of", axis.input),
-            ("output of", axis.output),
-            ("kernel of", axis.kernel),
-            ("stride of", axis.stride),
-            ("enlargement by", axis.upsample),
-            ("dilation of", axis.dilation),
-            ("padding of", axis.pad[0].unsigned_abs()),
-            ("padding of", axis.pad[1].unsigned_abs()),
-        ];
-        if let Some((what, size)) = sizes.into_iter().find(|&(_, size)| size > MOST) {
-            return Err(format!(
-                "it has {} {what} {size}; the array takes up to {MOST}",
-                if what.starts_with(['i', 'o', 'e']) {
-                    "an"
-                } else {
-                    "a"
-                },
-            ));
-        }
-    }
-    Ok(())
-}
 
 /// Kernel, stride, dilation and padding of a window, rows first.
 pub(super) struct Window {
@@ -83,7 +38,8 @@ impl Window {
         let pads = match attributes.ints("pads") {
             None => [[0, 0]; 2],
             Some(pads)
-                if pads.len() == 2 * rank && pads.iter().all(|p| (0..=65535).contains(p)) =>
+                if pads.len() == 2 * rank
+                    && pads.iter().all(|p| (0..=i64::from(MAX_EXTENT)).contains(p)) =>
             {
                 let p: Vec<i32> = pads.iter().map(|&p| p as i32).collect();
                 if rank == 1 {
@@ -96,7 +52,7 @@ impl Window {
                 return Err(outside(
                     "pads",
                     pads,
-                    &format!("{} numbers from 0 to {MOST}", 2 * rank),
+                    &format!("{} numbers from 0 to {MAX_EXTENT}", 2 * rank),
                     "give the begin of every axis, then the end of every axis; a Pad node before it crops",
                 ));
             }
@@ -174,7 +130,11 @@ impl Window {
 
 /// Two positive numbers from the attribute `name` of one or two axes; a missing row axis is 1.
 pub(super) fn pair(name: &str, values: &[i64]) -> Result<[u32; 2], String> {
-    let number = |v: i64| u32::try_from(v).ok().filter(|v| (1..=MOST).contains(v));
+    let number = |v: i64| {
+        u32::try_from(v)
+            .ok()
+            .filter(|v| (1..=MAX_EXTENT).contains(v))
+    };
     let pair = match *values {
         [x] => number(x).map(|x| [1, x]),
         [y, x] => number(y).zip(number(x)).map(|(y, x)| [y, x]),
@@ -184,7 +144,7 @@ pub(super) fn pair(name: &str, values: &[i64]) -> Result<[u32; 2], String> {
         outside(
             name,
             values,
-            &format!("one number from 1 to {MOST} for each of one or two axes"),
+            &format!("one number from 1 to {MAX_EXTENT} for each of one or two axes"),
             "only 1-D and 2-D windows of that size have a place on the array",
         )
     })

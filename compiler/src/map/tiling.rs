@@ -10,6 +10,7 @@ use crate::quantise::{IntConv, IntLayer, Quantised, Step};
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::Pass;
 use scnn_isa::layout::{Grid, Layout, Tile};
+use scnn_isa::legal::MAX_RESIDUES;
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::{Axis, Rect, Span};
 use scnn_isa::program::Memory;
@@ -490,7 +491,8 @@ fn residues(consumers: &[&IntLayer]) -> Grid {
     let Some(first) = strides.next() else {
         return Grid::ONE;
     };
-    if strides.all(|stride| stride == first) {
+    let split = first.rows.max(first.cols) <= MAX_RESIDUES;
+    if split && strides.all(|stride| stride == first) {
         first
     } else {
         Grid::ONE

@@ -11,7 +11,7 @@ use scnn_isa::arith::{self, Requantise};
 use scnn_isa::layer::View;
 use scnn_isa::machine::Machine;
 use scnn_isa::program::Ranges;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The network under construction.
 pub(super) struct Builder<'a> {
@@ -23,7 +23,9 @@ pub(super) struct Builder<'a> {
     pub(super) widths: &'a Resolved,
     pub(super) network: Quantised,
     pub(super) values: BTreeMap<String, usize>,
+    /// By name, how many steps were called so.
     pub(super) names: BTreeMap<String, u32>,
+    pub(super) taken: BTreeSet<String>,
 }
 
 impl Builder<'_> {
@@ -238,14 +240,15 @@ impl Builder<'_> {
         index
     }
 
+    /// A name that no step has yet: `name`, or it and a number.
     fn unique(&mut self, name: &str) -> String {
-        let count = self.names.entry(name.to_owned()).or_insert(0);
-        *count += 1;
-        if *count == 1 {
-            name.to_owned()
-        } else {
-            format!("{name}#{count}")
+        let mut unique = name.to_owned();
+        while !self.taken.insert(unique.clone()) {
+            let count = self.names.entry(name.to_owned()).or_insert(1);
+            *count += 1;
+            unique = format!("{name}#{count}");
         }
+        unique
     }
 }
 

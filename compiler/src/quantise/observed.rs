@@ -8,14 +8,14 @@ use scnn_isa::program::Dtype;
 
 /// A graph of 2 x 2 planes and what was seen of its tensors.
 #[derive(Default)]
-pub(super) struct Observed {
-    pub(super) graph: Graph,
-    pub(super) calibration: Calibration,
+pub(crate) struct Observed {
+    pub(crate) graph: Graph,
+    pub(crate) calibration: Calibration,
 }
 
 impl Observed {
     /// Adds a tensor of values up to `max`, of which the share `density` is not zero.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         (name, channels): (&str, u64),
         (max, density): (f32, f64),
@@ -41,11 +41,11 @@ impl Observed {
     }
 
     /// Makes a tensor an output.
-    pub(super) fn output(&mut self, name: &str, node: NodeId) {
+    pub(crate) fn output(&mut self, name: &str, node: NodeId) {
         self.graph.outputs.push((name.to_owned(), node));
     }
 
-    pub(super) fn network(&self) -> Result<Quantised, QuantiseError> {
+    pub(crate) fn network(&self) -> Result<Quantised, QuantiseError> {
         let machine = Machine::preset("scnn").unwrap();
         quantise(
             &self.graph,
@@ -56,7 +56,7 @@ impl Observed {
     }
 
     /// The tensor of the integer network that holds `name`.
-    pub(super) fn tensor(&mut self, name: &str, output: NodeId) -> Result<Tensor, QuantiseError> {
+    pub(crate) fn tensor(&mut self, name: &str, output: NodeId) -> Result<Tensor, QuantiseError> {
         self.output(name, output);
         let mut tensors = self.network()?.tensors.into_iter();
         Ok(tensors.find(|tensor| tensor.name == name).unwrap())
@@ -64,7 +64,7 @@ impl Observed {
 }
 
 /// The layers of a network.
-pub(super) fn layers(network: &Quantised) -> Vec<&IntLayer> {
+pub(crate) fn layers(network: &Quantised) -> Vec<&IntLayer> {
     let steps = network.steps.iter();
     let layers = steps.filter_map(|step| match step {
         Step::Layer(layer) => Some(&**layer),
@@ -73,11 +73,11 @@ pub(super) fn layers(network: &Quantised) -> Vec<&IntLayer> {
     layers.collect()
 }
 
-pub(super) fn rectifier() -> Op {
+pub(crate) fn rectifier() -> Op {
     layer(|layer| layer.clamp = Some((0.0, f32::INFINITY)))
 }
 
-pub(super) fn layer(make: impl Fn(&mut Layer)) -> Op {
+pub(crate) fn layer(make: impl Fn(&mut Layer)) -> Op {
     let mut layer = Layer::default();
     make(&mut layer);
     Op::Layer(Box::new(layer))

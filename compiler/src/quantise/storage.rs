@@ -203,7 +203,9 @@ impl Storage {
             self.wholes.insert(id, view.tensor);
             return Ok(());
         }
-        let destination = self.new_tensor(graph, id, vec![id])?;
+        // Of the extents that it is stored with: a result under another shape is the same values in the same order.
+        let [n, _, h, w] = self.tensors[view.tensor.index()].shape;
+        let destination = self.new_stored(graph, id, [n, view.channels.len(), h, w], vec![id]);
         self.wholes.insert(id, destination.tensor);
         self.copies.entry(id).or_default().push(Copy {
             on_behalf_of: id,
@@ -227,20 +229,31 @@ impl Storage {
         id: NodeId,
         writers: Vec<NodeId>,
     ) -> Result<View, QuantiseError> {
-        let shape = shape(graph, id)?;
+        Ok(self.new_stored(graph, id, shape(graph, id)?, writers))
+    }
+
+    fn new_stored(
+        &mut self,
+        graph: &Graph,
+        id: NodeId,
+        shape: [u32; 4],
+        writers: Vec<NodeId>,
+    ) -> View {
         let tensor = TensorId(self.tensors.len() as u32);
         let base = graph.dag[id].tensor.clone();
-        let taken = self.tensors.iter().any(|stored| stored.name == base);
-        let name = if taken { format!("{base}.whole") } else { base };
+        let mut name = base;
+        while self.tensors.iter().any(|stored| stored.name == name) {
+            name.push_str(".whole");
+        }
         self.tensors.push(Stored {
             name,
             shape,
             writers,
         });
-        Ok(View {
+        View {
             tensor,
             channels: Span::new(0, shape[1]),
-        })
+        }
     }
 }
 
@@ -319,6 +332,27 @@ mod tests {
             [a, b, c].iter().all(|node| writers.contains(node)),
             "{writers:?}"
         );
+    }
+
+    /// Channels 1..3 of four under another shape, as an output: they stand alone as the machine has them.
+    #[test]
+    fn a_slice_under_another_shape_stands_alone_with_its_channels() {
+        let mut observed = Observed::default();
+        let x = observed.add(("x", 4), (1.0, 1.0), Op::Input, &[]);
+        let a = observed.add(("a", 4), (1.0, 1.0), rectifier(), &[x]);
+        let part = Op::Slice(Span::new(1, 3));
+        let part = observed.add(("part", 2), (1.0, 1.0), part, &[a]);
+        let flat = observed.add(("flat", 2), (1.0, 1.0), Op::Rename, &[part]);
+        observed.graph.dag[flat].dims = vec![8];
+        observed.output("flat", flat);
+        let storage = Storage::assign(&observed.graph).unwrap();
+        let [copy] = storage.copies(flat)[..] else {
+            panic!("one copy")
+        };
+        assert_eq!(copy.source.channels, Span::new(1, 3));
+        assert_eq!(copy.destination.channels, Span::new(0, 2));
+        let stored = &storage.tensors[copy.destination.tensor.index()];
+        assert_eq!(stored.shape, [1, 2, 2, 2]);
     }
 
     /// Another shape of the same values is read in place only where it is no other for the machine.

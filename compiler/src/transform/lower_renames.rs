@@ -1,9 +1,10 @@
 //! A rename that the machine cannot express becomes a `Reshape` on the host: one whose operand only the host has, or
-//! whose result the machine reads under another shape `[N, C, H, W]`.
+//! whose result the machine reads under another shape `[N, C, H, W]`. So does an output that is an input, or the result
+//! of the host under another name: nothing else would write it. And what the host reads of the host is called there as
+//! its producer calls it.
 
 use crate::graph::{Graph, HostOp, Node, NodeId, Op};
 use crate::import::reshape_node;
-use scnn_isa::program::Dtype;
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) -> usize {
@@ -19,6 +20,53 @@ pub fn run(graph: &mut Graph) -> usize {
         if stored && (same || !read) {
             continue;
         }
+        lower(graph, id, operand);
+        changes += 1;
+    }
+    changes + lower_outputs(graph) + rename_operands(graph)
+}
+
+/// Lets every host node read the results of the host and the inputs by the names that they have there.
+fn rename_operands(graph: &mut Graph) -> usize {
+    let mut changes = 0;
+    for id in graph.order() {
+        for (index, operand) in graph.operands(id).into_iter().enumerate() {
+            let from_host = matches!(graph.dag[operand].op, Op::Input | Op::HostOutput(_));
+            let name = graph.dag[operand].tensor.clone();
+            let Op::Host(host) = &mut graph.dag[id].op else {
+                break;
+            };
+            if !from_host || host.inputs[index] == name {
+                continue;
+            }
+            let before = std::mem::replace(&mut host.inputs[index], name.clone());
+            let read = host.nodes.iter_mut().flat_map(|node| &mut node.input);
+            read.filter(|input| **input == before)
+                .for_each(|input| input.clone_from(&name));
+            changes += 1;
+        }
+    }
+    changes
+}
+
+/// Gives every output that is a tensor of the host, and is called otherwise, a node that computes it.
+fn lower_outputs(graph: &mut Graph) -> usize {
+    let mut changes = 0;
+    for index in 0..graph.outputs.len() {
+        let (name, id) = graph.outputs[index].clone();
+        let node = graph.dag[id].clone();
+        if name == node.tensor || !matches!(node.op, Op::Input | Op::HostOutput(_)) {
+            continue;
+        }
+        let renamed = Node {
+            tensor: name,
+            onnx_nodes: Vec::new(),
+            op: Op::Rename,
+            ..node
+        };
+        let id = graph.add(renamed, &[id]);
+        graph.outputs[index].1 = id;
+        let operand = graph.operands(id)[0];
         lower(graph, id, operand);
         changes += 1;
     }
@@ -52,7 +100,7 @@ fn lower(graph: &mut Graph, id: NodeId, operand: NodeId) {
         nodes: vec![reshape],
         initializers: vec![shape],
         inputs: vec![input],
-        outputs: vec![(node.tensor.clone(), Dtype::F32, node.dims.clone())],
+        outputs: vec![(node.tensor.clone(), node.dtype, node.dims.clone())],
         reasons: vec![format!(
             "{}: its values would have to change their places in the activation RAMs",
             node.onnx_nodes.last().unwrap_or(&node.tensor)

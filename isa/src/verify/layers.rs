@@ -9,16 +9,13 @@ use crate::arith::{self, MAX_PRODUCT_SHIFT};
 use crate::codec::positions;
 use crate::diagnostic::Code;
 use crate::ids::SectionId;
-use crate::layer::{ArrayStage, Function, Layer, Pool, View};
-use crate::layout::Grid;
+use crate::layer::{ArrayStage, Function, Layer, View};
+use crate::legal::{self, Convolution, Form, Window};
 use crate::machine::Delivery;
 use crate::plane::{Axis, Rect, Span};
 use crate::program::{Program, Ranges, SectionKind, Tensor};
 use crate::section::{WeightBlocks, decode_requantise, decode_slopes, decode_table};
 use rayon::prelude::*;
-
-/// Largest extent, kernel, stride, dilation or padding.
-const MAX_EXTENT: u32 = 1 << 16;
 
 /// Largest shift after pooling or scaling an operand; keeps intermediates inside 64 bits.
 const MAX_POOL_SHIFT: u8 = 30;
@@ -49,43 +46,38 @@ fn require(holds: bool, code: Code, message: impl FnOnce() -> String) -> Checked
 fn check_layer(program: &Program, layer: &Layer) -> Checked {
     let source = view(program, layer.source, "source")?;
     let destination = view(program, layer.destination, "destination")?;
-    let [n, _, h, w] = source.shape;
-    require(n == destination.shape[0], Code::BadLayer, || {
-        "source and destination have other batches".to_owned()
-    })?;
-    let mut plane = Grid::new(h, w);
-    match &layer.array {
-        None => require(
-            layer.source.channels.len() == layer.destination.channels.len(),
-            Code::BadLayer,
-            || "the PPU does not change the number of channels".to_owned(),
-        )?,
-        Some(array) => {
-            check_array(program, layer, array, source)?;
-            plane = Grid::new(array.y.output, array.x.output);
+    let operand = match &layer.ppu.operand {
+        None => None,
+        Some(operand) => {
+            let tensor = view(program, operand.view, "operand")?;
+            require(operand.shift <= arith::MAX_SHIFT, Code::BadLayer, || {
+                format!("the operand's shift is {}", operand.shift)
+            })?;
+            Some(shape(tensor, operand.view))
         }
+    };
+    let form = Form {
+        source: shape(source, layer.source),
+        array: layer.array.as_ref().map(|array| Convolution {
+            groups: array.groups,
+            y: array.y,
+            x: array.x,
+        }),
+        operand,
+        pool: layer.ppu.pool.as_ref().map(|pool| Window {
+            kind: pool.kind,
+            y: pool.y,
+            x: pool.x,
+        }),
+        destination: shape(destination, layer.destination),
+    };
+    legal::layer(&form).map_err(|rule| (Code::BadLayer, rule))?;
+    if let Some(array) = &layer.array {
+        check_array(program, layer, array, source)?;
     }
-    if let Some(operand) = &layer.ppu.operand {
-        let tensor = view(program, operand.view, "operand")?;
-        let fits = tensor.shape[0] == n
-            && Grid::new(tensor.shape[2], tensor.shape[3]) == plane
-            && operand.view.channels.len() == layer.destination.channels.len();
-        require(fits, Code::BadLayer, || {
-            "the operand has another shape than the result".to_owned()
-        })?;
-        require(operand.shift <= arith::MAX_SHIFT, Code::BadLayer, || {
-            format!("the operand's shift is {}", operand.shift)
-        })?;
-    }
-    if let Some(pool) = &layer.ppu.pool {
-        plane = check_pool(pool, plane)?;
-    }
-    let out = Grid::new(destination.shape[2], destination.shape[3]);
-    require(plane == out, Code::BadLayer, || {
-        format!(
-            "it gives {} x {}, its destination is {} x {}",
-            plane.rows, plane.cols, out.rows, out.cols
-        )
+    let shift = layer.ppu.pool.as_ref().map_or(0, |pool| pool.shift);
+    require(shift <= MAX_POOL_SHIFT, Code::BadLayer, || {
+        format!("the pooling's shift is {shift}")
     })?;
     let [low, high] = layer.ppu.clamp;
     let inside = destination.range[0] <= low && low <= high && high <= destination.range[1];
@@ -108,65 +100,14 @@ fn view<'a>(program: &'a Program, view: View, what: &str) -> Result<&'a Tensor, 
     Ok(tensor)
 }
 
-fn check_axis(axis: &Axis, input: u32) -> Checked {
-    let sane = |v: u32| (1..=MAX_EXTENT).contains(&v);
-    let extents = [
-        axis.input,
-        axis.output,
-        axis.kernel,
-        axis.stride,
-        axis.upsample,
-        axis.dilation,
-    ];
-    let pads = axis.pad.iter().all(|p| p.unsigned_abs() <= MAX_EXTENT);
-    require(
-        axis.input == input && extents.iter().all(|&v| sane(v)) && pads,
-        Code::BadLayer,
-        || {
-            let Axis {
-                output,
-                kernel,
-                stride,
-                upsample,
-                dilation,
-                pad: [before, after],
-                ..
-            } = axis;
-            format!(
-                "an axis over {input} positions is not possible: {} in, {output} out, kernel {kernel}, stride {stride}, \
-                 upsample {upsample}, dilation {dilation}, pads {before} and {after}; each is 1 to {MAX_EXTENT}, pads are \
-                 at most that either way",
-                axis.input
-            )
-        },
-    )
-}
-
-fn check_pool(pool: &Pool, plane: Grid) -> Result<Grid, (Code, String)> {
-    check_axis(&pool.y, plane.rows)?;
-    check_axis(&pool.x, plane.cols)?;
-    require(
-        pool.y.upsample == 1 && pool.x.upsample == 1,
-        Code::BadLayer,
-        || "pooling does not upsample".to_owned(),
-    )?;
-    require(pool.shift <= MAX_POOL_SHIFT, Code::BadLayer, || {
-        format!("the pooling's shift is {}", pool.shift)
-    })?;
-    Ok(Grid::new(pool.y.output, pool.x.output))
+/// `[N, C, H, W]` of a view of a tensor.
+fn shape(tensor: &Tensor, view: View) -> [u32; 4] {
+    let [n, _, h, w] = tensor.shape;
+    [n, view.channels.len(), h, w]
 }
 
 fn check_array(program: &Program, layer: &Layer, array: &ArrayStage, source: &Tensor) -> Checked {
-    check_axis(&array.y, source.shape[2])?;
-    check_axis(&array.x, source.shape[3])?;
-    let (c, k) = (
-        layer.source.channels.len(),
-        layer.destination.channels.len(),
-    );
-    let divides = array.groups > 0 && c % array.groups == 0 && k % array.groups == 0;
-    require(divides, Code::BadLayer, || {
-        format!("{} groups do not divide {c} and {k} channels", array.groups)
-    })?;
+    let k = layer.destination.channels.len();
     require(
         array.product_shift <= MAX_PRODUCT_SHIFT,
         Code::BadLayer,

@@ -6,6 +6,7 @@ mod tests;
 use super::{MAX_ELEMENTS, Problems};
 use crate::diagnostic::Code;
 use crate::layout::{Grid, Layout, Tile};
+use crate::legal::{self, MAX_RESIDUES};
 use crate::machine::{Dataflow, Delivery};
 use crate::plane::{Rect, Span};
 use crate::program::{Memory, Program, Region, Tensor};
@@ -75,13 +76,9 @@ fn names(program: &Program, problems: &mut Problems) {
 
 fn check_tensor(program: &Program, tensor: &Tensor, problems: &mut Problems) {
     let place = format!("tensor {}", tensor.name);
-    let elements = tensor
-        .shape
-        .iter()
-        .try_fold(1u64, |all, &d| all.checked_mul(u64::from(d)));
-    let sized = elements.is_some_and(|elements| (1..=MAX_ELEMENTS).contains(&elements));
-    problems.require(sized, Code::BadTable, &place, || {
-        format!("{:?} is empty or has more than 2^31 values", tensor.shape)
+    let held = legal::tensor(tensor.shape);
+    let sized = problems.require(held.is_ok(), Code::BadTable, &place, || {
+        held.err().unwrap_or_default()
     });
     problems.require(
         tensor.scale.is_finite() && tensor.scale > 0.0,
@@ -128,9 +125,11 @@ fn check_layout(program: &Program, tensor: &Tensor, place: &str, problems: &mut 
         place,
         || "PE groups need a machine with multicast weights".to_owned(),
     );
-    let sane = (1..=256).contains(&residues.rows) && (1..=256).contains(&residues.cols);
+    let sane = [residues.rows, residues.cols]
+        .iter()
+        .all(|residues| (1..=MAX_RESIDUES).contains(residues));
     problems.require(sane, Code::BadLayout, place, || {
-        "residues are 1 to 256 along each axis".to_owned()
+        format!("residues are 1 to {MAX_RESIDUES} along each axis")
     });
     problems.require(
         !tiles.is_empty() && tiles.len() <= MAX_ENTRIES,

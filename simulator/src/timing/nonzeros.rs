@@ -92,12 +92,13 @@ impl BlockWalk {
         let columns = Span::new(first, rect.x.end.max(first));
         let takes = |x| columns.contains(x) && (x - first).is_multiple_of(residues.cols);
         let masks = nonzeros.columns(takes);
-        let words = columns.begin as usize / 64..(columns.end as usize).div_ceil(64);
-        let masks = if per_row == 0 {
-            Vec::new()
+        // A PE without a column of this residue reads no word; the first such column may lie behind the plane.
+        let words = if per_row == 0 {
+            0..0
         } else {
-            masks[words.clone()].to_vec()
+            columns.begin as usize / 64..(columns.end as usize).div_ceil(64)
         };
+        let masks = masks[words.clone()].to_vec();
         Self {
             images: rect.n,
             rows: (first_row, rows, residues.rows),

@@ -7,6 +7,7 @@ mod decomposed;
 mod diagnostics;
 mod differential;
 mod explain;
+mod fallback;
 mod faults;
 mod guides;
 mod help;

@@ -100,6 +100,21 @@ impl Model {
         self
     }
 
+    /// A node of several results, called after the first.
+    pub fn node_of(
+        mut self,
+        operator: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        attributes: Vec<AttributeProto>,
+    ) -> Self {
+        self = self.node(operator, inputs, outputs[0], attributes);
+        if let Some(node) = self.graph.node.last_mut() {
+            node.output = outputs.iter().map(|&s| s.to_owned()).collect();
+        }
+        self
+    }
+
     pub fn proto(self) -> ModelProto {
         let opset = OperatorSetIdProto {
             domain: String::new(),

@@ -1,13 +1,13 @@
 //! Linear layers: 1 x 1 convolutions of a 1 x 1 plane.
 
 use super::constants::spread;
-use super::{finish, or_host, weights_of};
+use super::{add_layer, finish, or_host, output_shape, weights_of};
 use crate::graph::weights::Weights;
 use crate::graph::{Affine, Conv, Layer, NodeId, Op};
 use crate::import::attributes::{Attributes, outside};
-use crate::import::window::fits;
 use crate::import::{Importer, Translated};
 use crate::transform::absorb_flatten::MOST_POSITIONS;
+use scnn_isa::legal;
 use scnn_isa::plane::Axis;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::Tensor;
@@ -121,16 +121,17 @@ fn linear(
             })
         }
     };
-    finish(
-        importer,
-        node,
-        &[input],
-        Layer {
-            conv: Some(conv),
-            affine,
-            ..Layer::default()
-        },
-    )
+    let layer = Layer {
+        conv: Some(conv),
+        affine,
+        ..Layer::default()
+    };
+    if importer.activation(node, 0).is_ok() {
+        return finish(importer, node, &[input], layer);
+    }
+    // More channels than the machine has: those of the plane that they were flattened from are legal.
+    or_host!(legal::tensor(or_host!(output_shape(importer, node))));
+    add_layer(importer, node, &[input], layer)
 }
 
 /// The first operand of a linear layer: it may be a plane that was flattened into more channels than the machine has,
@@ -143,7 +144,7 @@ fn flattened(importer: &Importer<'_>, node: &NodeProto) -> Result<NodeId, String
     }
     let absorbed = importer.graph.dag[plane].shape().is_some_and(|shape| {
         let positions = shape[2].saturating_mul(shape[3]);
-        plane != id && fits(shape).is_ok() && (2..=MOST_POSITIONS).contains(&positions)
+        plane != id && legal::tensor(shape).is_ok() && (2..=MOST_POSITIONS).contains(&positions)
     });
     if absorbed {
         Ok(id)

@@ -58,16 +58,6 @@ pub(crate) fn pool(
             ..x
         },
     );
-    if y.pad[0] >= y.kernel as i32 * y.dilation as i32
-        || x.pad[0] >= x.kernel as i32 * x.dilation as i32
-    {
-        return Translated::Host(outside(
-            "pads",
-            [y.pad[0], x.pad[0]],
-            "less than the kernel's reach, so that each window meets a value",
-            "give smaller `pads`",
-        ));
-    }
     finish(
         importer,
         node,
