@@ -2,28 +2,30 @@
 //!
 //! A layer that cannot be compiled runs on the host, and the model is compiled anew ([`fallback`]).
 
+mod error;
 pub mod fallback;
+
+pub use error::CompileError;
 
 use crate::calibrate::{self, Calibration, Method, sums};
 use crate::emit::emit;
 use crate::graph::{Graph, Op};
-use crate::import::{ImportErrors, ImportOptions, Imported, Typed, import};
+use crate::import::{ImportOptions, Imported, Typed, import};
 use crate::map::occupancy::Occupancy;
-use crate::map::{self, MapError, Mapped, Strategy};
+use crate::map::{self, Mapped, Strategy};
 use crate::quantise::{self, HostStep, QuantiseError, Quantised};
-use crate::reference::float::{FloatError, FloatModel, run_once};
-use crate::reference::interpret::{InterpretError, interpret};
+use crate::reference::float::{FloatModel, run_once};
+use crate::reference::interpret::interpret;
 use crate::transform;
 use fallback::{Failed, Fallback};
 use scnn_isa::machine::Machine;
 use scnn_isa::program::{Program, Provenance, Ranges};
-use scnn_isa::verify::{Problem, verify};
+use scnn_isa::verify::verify;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use thiserror::Error;
 use tract_onnx::prelude::Tensor;
 
 /// One inference's inputs by name.
@@ -116,47 +118,6 @@ pub struct Compiled {
     pub program: Program,
     /// What runs on the host because it could not be compiled.
     pub fallbacks: Vec<Fallback>,
-}
-
-/// Why a model was not compiled.
-#[derive(Debug, Error)]
-pub enum CompileError {
-    /// The file is no model that can be compiled.
-    #[error(transparent)]
-    Import(#[from] ImportErrors),
-    /// The float model does not run.
-    #[error(transparent)]
-    Float(#[from] FloatError),
-    /// The integer network does not run on the calibration samples.
-    #[error(transparent)]
-    Interpret(#[from] InterpretError),
-    /// Nothing runs on the array.
-    #[error("nothing of this model would run on the array")]
-    HostOnly {
-        /// Why each node runs on the host.
-        reasons: Vec<String>,
-    },
-    /// Some of it would run on the host, which was not to be.
-    #[error("{} node{} of this model would run on the host", .reasons.len(), if .reasons.len() == 1 { "" } else { "s" })]
-    HostRefused {
-        /// Why each of them does.
-        reasons: Vec<String>,
-    },
-    /// The graph has no integer form.
-    #[error(transparent)]
-    Quantise(#[from] QuantiseError),
-    /// The network has no mapping.
-    #[error(transparent)]
-    Map(#[from] MapError),
-    /// The mapping file is no mapping of this network.
-    #[error(transparent)]
-    MappingFile(#[from] map::file::ReadMappingError),
-    /// The mapping file has the right form, but what it asks for is not legal.
-    #[error("the mapping is not legal: {}", .0.first().map_or("unknown", |problem| &problem.message))]
-    IllegalMapping(Vec<Problem>),
-    /// What was emitted is not a valid program: a bug of the compiler.
-    #[error("the emitted program is not valid: {}", .0.first().map_or_else(String::new, |p| format!("{}: {}", p.place, p.message)))]
-    Invalid(Vec<Problem>),
 }
 
 /// A part of a compilation.

@@ -28,13 +28,14 @@ pub use facts::{Facts, TensorFact, Typed};
 pub(crate) use large::Large;
 pub use source::Source;
 
+use crate::codes::Code;
 use crate::graph::{Graph, HostOp, Node, NodeId, Op};
 use attributes::Attributes;
 use decode::{Decoded, decode};
 use file::FileBytes;
 use operators::Place;
 use quantised::RealValues;
-use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place as DiagnosticPlace};
+use scnn_isa::diagnostic::{Diagnostic, Location, Place as DiagnosticPlace};
 use scnn_isa::legal;
 use scnn_isa::program::Dtype;
 use std::collections::BTreeMap;
@@ -89,7 +90,7 @@ impl ImportErrors {
         self.0
             .iter()
             .map(|error| Diagnostic {
-                code: error.code,
+                code: error.code.into(),
                 message: error.message.clone(),
                 location: Some(Location {
                     file: Some(file.to_owned()),

@@ -48,6 +48,7 @@
 //! Semantic versioning holds for the public items and for the files that people keep: calibrations, mappings, programs.
 
 pub mod calibrate;
+pub mod codes;
 pub mod compile;
 pub mod emit;
 pub mod graph;

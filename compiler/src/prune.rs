@@ -12,6 +12,7 @@ pub mod quantised;
 pub mod sites;
 pub mod write_back;
 
+use crate::codes::Code;
 use crate::compile::Sample;
 use crate::graph::Op;
 use crate::import::{ImportErrors, Imported, Source};
@@ -21,6 +22,7 @@ use crate::reference::float::{FloatError, FloatModel};
 use budget::{Budget, Judge, Search};
 use densities::Densities;
 pub use pattern::Pattern;
+use scnn_isa::diagnostic::{Code as IsaCode, CodeEntry, Diagnostic};
 use sites::{Site, sites};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -102,6 +104,28 @@ pub enum PruneError {
     /// A budget of accuracy without labels to tell it.
     #[error("a budget of top-1 accuracy needs the class of every calibration sample")]
     Unlabelled,
+}
+
+impl PruneError {
+    /// As diagnostics about the model `file`; never empty.
+    pub fn diagnostics(&self, file: &str) -> Vec<Diagnostic> {
+        let of_file = |code: CodeEntry| Diagnostic::of_file(code, file, self.to_string());
+        let helped = |code: CodeEntry, help: String| Diagnostic {
+            help: Some(help),
+            ..of_file(code)
+        };
+        vec![match self {
+            Self::Import(errors) => return errors.diagnostics(file),
+            Self::Name(name) => helped(IsaCode::UnknownName.into(), name.help()),
+            Self::Unlabelled => helped(
+                IsaCode::InputMissing.into(),
+                "give `--calibrate FILE.npz` with an array `labels`, or `--calibration-labels FILE`"
+                    .to_owned(),
+            ),
+            Self::NoWeights => of_file(Code::NothingToPrune.into()),
+            Self::Float(_) | Self::Judge(_) => of_file(Code::FloatModel.into()),
+        }]
+    }
 }
 
 /// A layer while it is decided upon.

@@ -20,6 +20,7 @@
 //! There is no byte that no checksum covers and nothing behind the last part, so any change of any byte is found.
 //! The same program gives the same bytes.
 
+use crate::diagnostic::Code;
 use crate::instruction::{Instruction, WORD_BYTES};
 use crate::machine::Machine;
 use crate::program::Program;
@@ -75,6 +76,18 @@ pub enum FileError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl FileError {
+    /// Its code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::NotAProgram => Code::NotAProgram,
+            Self::Version { .. } => Code::ProgramVersion,
+            Self::Checksum { .. } => Code::ProgramChecksum,
+            Self::Length { .. } | Self::Malformed { .. } => Code::ProgramMalformed,
+        }
+    }
 }
 
 impl Program {

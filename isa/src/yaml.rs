@@ -3,6 +3,7 @@
 //! `serde_yaml` is archived upstream; `serde_yaml_ng`, or `serde-saphyr` with an adapter for [`YamlError`], would
 //! replace it here without touching anything else.
 
+use crate::diagnostic::{CodeEntry, Diagnostic, Place};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -11,9 +12,22 @@ use thiserror::Error;
 /// Longest text that is read, in bytes: YAML files here are written by people.
 pub const MAX_BYTES: usize = 16 << 20;
 
+/// What kind of thing is wrong with a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum YamlFault {
+    /// No YAML, or YAML of another form.
+    Form,
+    /// A key that is not known.
+    UnknownKey,
+    /// A value that is not one of those allowed.
+    Value,
+}
+
 /// Why a text is not the value that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub struct YamlError {
+    /// What kind of thing is wrong.
+    pub fault: YamlFault,
     /// What is wrong, with the path to it.
     pub message: String,
     /// Line and column, from 1, where known.
@@ -42,6 +56,7 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
             text.len()
         );
         return Err(YamlError {
+            fault: YamlFault::Form,
             message,
             place: None,
             help: None,
@@ -52,6 +67,7 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
         let full = error.to_string();
         let message = full.split(" at line ").next().unwrap_or(&full).to_owned();
         YamlError {
+            fault: fault(&message),
             help: suggestion(&message),
             message,
             place,
@@ -65,6 +81,7 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
 /// A value that YAML cannot express, such as a map with structured keys.
 pub fn to_string<T: Serialize>(value: &T) -> Result<String, YamlError> {
     serde_yaml::to_string(value).map_err(|e| YamlError {
+        fault: YamlFault::Form,
         message: e.to_string(),
         place: None,
         help: None,
@@ -79,6 +96,42 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter(|(distance, candidate)| *distance * 3 <= candidate.len().max(3))
         .min()
         .map(|(_, candidate)| candidate)
+}
+
+/// Words that the errors of values out of range have in common: [`out_of_range`] writes them.
+const EXPECTED: &str = " is expected";
+
+/// The message of a value that is not one of those allowed.
+pub(crate) fn out_of_range(found: &str, allowed: &str) -> String {
+    format!("{found} where {allowed}{EXPECTED}")
+}
+
+/// The kind of an error of serde's, which tells errors as text alone: here, and nowhere else, the text is read.
+fn fault(message: &str) -> YamlFault {
+    if message.contains("unknown field") {
+        YamlFault::UnknownKey
+    } else if message.contains(EXPECTED) {
+        YamlFault::Value
+    } else {
+        YamlFault::Form
+    }
+}
+
+impl YamlError {
+    /// As a diagnostic about `text`, which is the file `file`.
+    pub fn diagnostic(&self, code: impl Into<CodeEntry>, file: &str, text: &str) -> Diagnostic {
+        let mut diagnostic = Diagnostic::of_file(code, file, &self.message);
+        diagnostic.help = self.help.clone().or(diagnostic.help);
+        if let (Some((line, column)), Some(location)) = (self.place, &mut diagnostic.location) {
+            let text = text.lines().nth(line.saturating_sub(1));
+            location.place = Place::Line {
+                line,
+                column,
+                text: text.unwrap_or_default().to_owned(),
+            };
+        }
+        diagnostic
+    }
 }
 
 /// Turns "unknown field `x`, expected one of `a`, `b`" into a did-you-mean.

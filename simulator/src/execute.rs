@@ -10,21 +10,17 @@ mod traffic;
 mod units;
 mod values;
 
-use crate::baseline::Baselines;
-use crate::counters::Counters;
-use crate::energy::Energy;
+use crate::error::SimulateError;
 use crate::host::Segment;
 use crate::observe::Observer;
-use crate::timing::{Slots, Timing};
+use crate::steps::StepCounts;
+use crate::timing::Timing;
 use constants::LayerConstants;
 use rayon::prelude::*;
-use scnn_isa::ids::{LayerId, SegmentId};
 use scnn_isa::program::Program;
-use scnn_isa::section::SectionError;
 use state::State;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use thiserror::Error;
 use tract_onnx::prelude::Tensor as HostTensor;
 
 /// Choices of an execution.
@@ -32,57 +28,6 @@ use tract_onnx::prelude::Tensor as HostTensor;
 pub struct Options {
     /// How time is counted.
     pub timing: Timing,
-}
-
-/// Why a program did not run to its end.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum SimulateError {
-    /// A section is malformed; the verifier finds that first.
-    #[error("section of layer `{layer}`: {source}")]
-    Section {
-        /// The layer.
-        layer: String,
-        /// What is wrong.
-        source: SectionError,
-    },
-    /// An input is missing.
-    #[error("the input `{0}` is missing")]
-    MissingInput(String),
-    /// Nothing was given to run.
-    #[error("there are no samples")]
-    NoSamples,
-    /// A value at the host's border does not fit.
-    #[error("value `{name}`: {reason}")]
-    Value {
-        /// ONNX name.
-        name: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A host segment failed.
-    #[error("host segment `{segment}`: {reason}")]
-    Host {
-        /// Its name.
-        segment: String,
-        /// tract's words.
-        reason: String,
-    },
-    /// An accumulator overflowed.
-    #[error(
-        "layer `{layer}`, PE row {} column {}: the sum {sum} of output channel {channel} does not fit {bits} bits", .pe.0, .pe.1
-    )]
-    Overflow {
-        /// The layer.
-        layer: String,
-        /// Row and column of the PE whose output it is.
-        pe: (u32, u32),
-        /// Output channel of the destination view.
-        channel: u32,
-        /// The sum.
-        sum: i32,
-        /// Bits of an accumulator.
-        bits: u32,
-    },
 }
 
 /// What an execution computed and counted.
@@ -94,42 +39,6 @@ pub struct Execution {
     pub tensors: Vec<Vec<i16>>,
     /// What each layer and host segment cost, in the order of execution.
     pub steps: Vec<StepCounts>,
-}
-
-/// What a step was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StepId {
-    /// A layer.
-    Layer(LayerId),
-    /// A host segment.
-    Segment(SegmentId),
-}
-
-/// What a step cost.
-#[derive(Clone, Debug)]
-pub struct StepCounts {
-    /// The step.
-    pub id: StepId,
-    /// Cycles.
-    pub cycles: u64,
-    /// Steps of all PEs.
-    pub steps: u64,
-    /// Where the multipliers' time went.
-    pub slots: Slots,
-    /// Events.
-    pub counters: Counters,
-    /// Energy, pJ.
-    pub energy: Energy,
-    /// Dense machines on the same layer.
-    pub baselines: Baselines,
-    /// Elements that RAM A and RAM B hold at its end, in the PE where each holds most.
-    pub ram_elements: [u64; 2],
-    /// Share of non-zero weights; 1 for layers without weights.
-    pub weight_density: f64,
-    /// Share of non-zeros in what was read.
-    pub input_density: f64,
-    /// Share of non-zeros in what was written.
-    pub output_density: f64,
 }
 
 /// A program made ready to run any number of times.

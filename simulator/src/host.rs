@@ -1,6 +1,6 @@
 //! The host: quantisation at its border, and sub-models run by tract.
 
-use crate::execute::SimulateError;
+use crate::error::SimulateError;
 use scnn_host::{contained, reader};
 use scnn_isa::arith;
 use scnn_isa::program::{Dtype, HostSegment, Tensor, Value};

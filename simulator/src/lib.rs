@@ -57,9 +57,11 @@
 
 pub mod area;
 pub mod baseline;
+pub mod codes;
 mod convolve;
 pub mod counters;
 pub mod energy;
+mod error;
 mod execute;
 mod host;
 pub mod observe;
@@ -69,11 +71,14 @@ pub mod report;
 mod samples;
 mod schema;
 pub mod snapshot;
+mod steps;
 mod tensor;
 pub mod timing;
 
-pub use execute::{Execution, Options, SimulateError, Simulator, StepCounts, StepId};
+pub use error::SimulateError;
+pub use execute::{Execution, Options, Simulator};
 pub use samples::Inputs;
+pub use steps::{StepCounts, StepId};
 
 /// A tensor at the border between host and machine: an element type, extents and values.
 ///

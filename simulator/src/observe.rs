@@ -1,6 +1,6 @@
 //! Watching an execution: who wants to see what the units do, cycle by cycle, is an [`Observer`].
 
-use crate::execute::{StepCounts, StepId};
+use crate::steps::{StepCounts, StepId};
 use crate::timing::watch::{Event, Watcher};
 
 /// Sees the layers and host segments one after the other, with what the units do in them.

@@ -4,7 +4,8 @@
 //! [Inputs] --Simulator::measure--> Report, and each Execution to whoever wants its values
 //! ```
 
-use crate::execute::{Execution, Options, SimulateError, Simulator};
+use crate::error::SimulateError;
+use crate::execute::{Execution, Options, Simulator};
 use crate::observe::Observer;
 use crate::report::Report;
 use crate::timing::Timing;

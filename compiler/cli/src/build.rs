@@ -5,7 +5,7 @@ use super::failure::Failure;
 pub use super::samples::{inputs_of, inputs_of_program, read_samples};
 use super::stages::Stages;
 use super::{machine, output, prune, samples, widths};
-use scnn_isa::diagnostic::Code;
+use crate::codes::{Code, CompilerCode};
 use scnn_isa::machine::Machine;
 use scnnc::calibrate::{Calibration, synthetic};
 use scnnc::compile::fallback::Fallback;
@@ -151,9 +151,9 @@ pub fn build_on(
         return Err(failure);
     }
     if let Some(check) = watch.check {
-        let passes = check
-            .finish()
-            .map_err(|error| Failure::check(Code::PassChanged, error.to_string(), Vec::new()))?;
+        let passes = check.finish().map_err(|error| {
+            Failure::check(CompilerCode::PassChanged, error.to_string(), Vec::new())
+        })?;
         stages.print(&format!(
             "verified  {passes} passes: none changes what the network computes\n"
         ));
@@ -275,7 +275,7 @@ pub fn options(
         Some(file) => {
             let text = String::from_utf8_lossy(&output::read(file)?).into_owned();
             let read = Calibration::from_yaml(&text);
-            Some(read.map_err(|e| Failure::yaml(Code::CalibrationFile, file, &text, &e))?)
+            Some(read.map_err(|e| Failure::yaml(CompilerCode::CalibrationFile, file, &text, &e))?)
         }
     };
     let options = Options {

@@ -5,7 +5,7 @@ use super::build::{self, Sample};
 use super::failure::Failure;
 use super::stages::Stages;
 use super::{grid, machine, output, table};
-use scnn_isa::diagnostic::Code;
+use crate::codes::Code;
 use scnn_isa::machine::Machine;
 use scnn_simulator::report::{Layer, Report};
 use scnnc::calibrate::synthetic;

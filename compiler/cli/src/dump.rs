@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use super::output;
+use crate::codes::Code;
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::WriteNpyExt;
 use scnn_isa::codec::positions;
@@ -63,13 +64,8 @@ pub fn write(
             "requantise_bias_multiplier_shift": requantise,
             "report": entry,
         });
-        let text = serde_json::to_vec_pretty(&facts).map_err(|e| {
-            Failure::file(
-                scnn_isa::diagnostic::Code::CannotWrite,
-                &folder,
-                &e.to_string(),
-            )
-        })?;
+        let text = serde_json::to_vec_pretty(&facts)
+            .map_err(|e| Failure::file(Code::CannotWrite, &folder, &e.to_string()))?;
         output::write(&folder.join("layer.json"), &text)?;
     }
     Ok(())
@@ -144,12 +140,8 @@ fn array(shape: &[usize], values: Vec<i16>) -> ArrayD<i16> {
 
 fn npy(path: &Path, array: &ArrayD<i16>) -> Result<(), Failure> {
     let mut bytes = Vec::new();
-    array.write_npy(&mut bytes).map_err(|e| {
-        Failure::file(
-            scnn_isa::diagnostic::Code::CannotWrite,
-            path,
-            &e.to_string(),
-        )
-    })?;
+    array
+        .write_npy(&mut bytes)
+        .map_err(|e| Failure::file(Code::CannotWrite, path, &e.to_string()))?;
     output::write(path, &bytes)
 }

@@ -12,7 +12,7 @@ use super::build;
 use super::failure::Failure;
 use super::table::si;
 use super::{output, samples};
-use scnn_isa::diagnostic::Code;
+use crate::codes::IsaCode;
 use scnn_isa::program::Memory;
 use scnn_simulator::timing::Cause;
 use scnn_simulator::timing::{Slots, Timing};
@@ -118,7 +118,7 @@ fn wanted<'a>(
         let known = compiled.program.layers.iter();
         let known: Vec<&str> = known.map(|layer| layer.name.as_str()).collect();
         return Err(Failure::input(
-            Code::UnknownName,
+            IsaCode::UnknownName,
             &format!("there is no layer `{}`", name.unwrap_or_default()),
             &format!("the layers are {}", known.join(", ")),
         ));

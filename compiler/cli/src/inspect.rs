@@ -6,7 +6,7 @@ mod weights;
 
 use super::failure::Failure;
 use super::{args, output, program};
-use scnn_isa::diagnostic::Code;
+use crate::codes::IsaCode;
 use scnn_isa::ids::LayerId;
 use scnn_isa::instruction::{DESCRIPTIONS, Instruction};
 use scnn_isa::program::{Program, SectionKind};
@@ -24,14 +24,14 @@ pub fn inspect(options: &args::Inspect) -> Result<(), Failure> {
     let summary = Summary::of(&program, options.node.as_deref());
     if let (Some(node), true) = (&options.node, summary.layers.is_empty()) {
         return Err(Failure::input(
-            Code::UnknownName,
+            IsaCode::UnknownName,
             &format!("nothing in this program came from a node `{node}`"),
             "`scnnc inspect` without `--node` lists the nodes there are",
         ));
     }
     if options.json {
         let json = serde_json::to_string_pretty(&summary)
-            .map_err(|e| Failure::file(Code::Internal, &options.program, &e.to_string()))?;
+            .map_err(|e| Failure::file(IsaCode::Internal, &options.program, &e.to_string()))?;
         output::print(&format!("{json}\n"));
     } else {
         output::print(&summary.to_string());
@@ -48,7 +48,7 @@ fn extract(program: &Program, number: usize, to: Option<&Path>) -> Result<(), Fa
             _ => format!("the numbers are 0 to {}", count - 1),
         };
         return Err(Failure::input(
-            Code::UnknownName,
+            IsaCode::UnknownName,
             &format!("there is no host segment {number}"),
             &help,
         ));

@@ -7,8 +7,9 @@
 use super::args::Arguments;
 use super::reduce;
 use super::{interrupt, output};
+use crate::codes::IsaCode;
 use prost::Message;
-use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
+use scnn_isa::diagnostic::{Diagnostic, Location, Place};
 use std::backtrace::Backtrace;
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -103,7 +104,7 @@ fn report(arguments: &Arguments, caught: &Caught) {
         }
     };
     let diagnostic = Diagnostic {
-        code: Code::Internal,
+        code: IsaCode::Internal.into(),
         message: format!("internal error: {}", caught.message),
         location: subject.map(|path| Location {
             file: Some(path.display().to_string()),
@@ -112,7 +113,7 @@ fn report(arguments: &Arguments, caught: &Caught) {
         notes,
         help: Some(help),
     };
-    output::tell(&diagnostic.to_string());
+    output::tell(&super::failure::drawn(&diagnostic));
 }
 
 /// A folder from which the error can be repeated.

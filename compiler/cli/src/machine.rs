@@ -3,7 +3,7 @@
 use super::args;
 use super::failure::Failure;
 use super::{grid, output};
-use scnn_isa::diagnostic::Code;
+use crate::codes::IsaCode;
 use scnn_isa::machine::{Machine, Origin, Read};
 use scnn_simulator::area::Area;
 use serde_json::json;
@@ -62,7 +62,7 @@ fn read(name: &str) -> Result<Read, Failure> {
             |nearest| format!("did you mean `{nearest}`?"),
         );
         return Err(Failure::input(
-            Code::MachineUnknownPreset,
+            IsaCode::MachineUnknownPreset,
             &format!("`{name}` is neither a preset nor a file"),
             &help,
         ));

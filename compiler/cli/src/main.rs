@@ -5,6 +5,7 @@
 
 mod args;
 mod build;
+mod codes;
 mod compare;
 mod diff;
 mod dump;

@@ -6,8 +6,9 @@
 
 use super::failure::Failure;
 use super::{interrupt, output};
+use crate::codes::Code;
 use mimalloc::MiMalloc;
-use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
+use scnn_isa::diagnostic::{Diagnostic, Location, Place};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -166,7 +167,7 @@ fn exceeded(bytes: u64) {
         return;
     }
     let diagnostic = Diagnostic {
-        code: Code::MemoryLimit,
+        code: Code::MemoryLimit.into(),
         message: format!(
             "more memory is needed than the limit of {} MB allows; the piece that exceeds it has {} MB",
             limit / 1_000_000,
@@ -179,7 +180,7 @@ fn exceeded(bytes: u64) {
         notes: Vec::new(),
         help: Some("if that is meant, raise the limit with `--limit-memory`".to_owned()),
     };
-    output::tell(&diagnostic.to_string());
+    output::tell(&super::failure::drawn(&diagnostic));
     interrupt::remove_temporaries();
     std::process::exit(i32::from(Failure::Refused(Vec::new()).status()));
 }

@@ -4,7 +4,8 @@ use super::args::{Check, Ops};
 use super::build;
 use super::failure::Failure;
 use super::{grid, machine, output, table};
-use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
+use crate::codes::CompilerCode;
+use scnn_isa::diagnostic::{Diagnostic, Location, Place};
 use scnnc::compile::{self, Options};
 use scnnc::graph::Node;
 use scnnc::graph::coverage::Coverage;
@@ -131,13 +132,13 @@ pub fn check(options: &Check) -> Result<(), Failure> {
     };
     if coverage.machine_nodes == 0 {
         return Err(Failure::Refused(vec![diagnostic(
-            Code::NothingOnArray,
+            CompilerCode::NothingOnArray.into(),
             "nothing would run on the array",
         )]));
     }
     if coverage.host_nodes > 0 {
         return Err(Failure::Check(Box::new(diagnostic(
-            Code::HostRefused,
+            CompilerCode::HostRefused.into(),
             "some nodes would run on the host",
         ))));
     }

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::interrupt;
-use scnn_isa::diagnostic::Code;
+use crate::codes::{Code, CompilerCode};
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,8 +58,13 @@ pub fn folder(path: &Path) -> Result<(), Failure> {
 
 /// Reads a file.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path)
-        .map_err(|e| Failure::file(Code::CannotRead, path, &format!("cannot be read: {e}")))
+    std::fs::read(path).map_err(|e| {
+        Failure::file(
+            CompilerCode::CannotRead,
+            path,
+            &format!("cannot be read: {e}"),
+        )
+    })
 }
 
 /// Prints to standard output. A reader that went away (`| head`) is no failure; a full disk is one.

@@ -15,9 +15,9 @@ mod sums;
 use super::args::Paper;
 use super::failure::Failure;
 use super::output;
+use crate::codes::DriverCode;
 use finding::{Finding, Section};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use scnn_isa::diagnostic::Code;
 use section::{PLANS, Plan, Scope};
 
 /// `scnnc paper`.
@@ -87,5 +87,5 @@ fn check(sections: &[Section]) -> Result<(), Failure> {
         if missed.len() == 1 { "is" } else { "are" }
     );
     let notes = missed.into_iter().map(page::describe).collect();
-    Err(Failure::check(Code::NotAsExpected, message, notes))
+    Err(Failure::check(DriverCode::NotAsExpected, message, notes))
 }

@@ -2,10 +2,10 @@
 
 use super::args;
 use super::failure::Failure;
-use super::{highlight, machine, memory, output};
+use super::{codes, highlight, machine, memory, output};
+use crate::codes::{CompilerCode, IsaCode};
 use scnn_isa::asm;
-use scnn_isa::diagnostic::{Code, Diagnostic, Location, Place};
-use scnn_isa::file::FileError;
+use scnn_isa::diagnostic::{Diagnostic, Location, Place};
 use scnn_isa::glossary;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
@@ -38,15 +38,8 @@ pub fn read_for(path: &Path, machine: Option<&str>) -> Result<Program, Failure> 
 
 fn decode(path: &Path) -> Result<Program, Failure> {
     let bytes = output::read(path)?;
-    Program::from_bytes(&bytes).map_err(|error| {
-        let code = match &error {
-            FileError::NotAProgram => Code::NotAProgram,
-            FileError::Version { .. } => Code::ProgramVersion,
-            FileError::Checksum { .. } => Code::ProgramChecksum,
-            _ => Code::ProgramMalformed,
-        };
-        Failure::file(code, path, &error.to_string())
-    })
+    Program::from_bytes(&bytes)
+        .map_err(|error| Failure::file(error.code(), path, &error.to_string()))
 }
 
 /// `scnnc disasm`.
@@ -62,7 +55,7 @@ pub fn disasm(options: &args::Disasm) -> Result<(), Failure> {
             let names: Vec<&str> = program.layers.iter().map(|l| l.name.as_str()).collect();
             let near = scnn_isa::yaml::nearest(name, names.iter().copied());
             Failure::input(
-                Code::UnknownName,
+                IsaCode::UnknownName,
                 &format!("there is no layer `{name}`"),
                 &near.map_or_else(
                     || format!("the layers are {}", names.join(", ")),
@@ -102,7 +95,7 @@ pub fn asm(options: &args::Asm) -> Result<(), Failure> {
         let mut bytes = Vec::new();
         std::io::stdin().read_to_end(&mut bytes).map_err(|e| {
             Failure::file(
-                Code::CannotRead,
+                CompilerCode::CannotRead,
                 &options.text,
                 &format!("cannot be read: {e}"),
             )
@@ -111,8 +104,13 @@ pub fn asm(options: &args::Asm) -> Result<(), Failure> {
     } else {
         output::read(&options.text)?
     };
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::file(Code::AssemblySyntax, &options.text, "this is no UTF-8 text"))?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Failure::file(
+            IsaCode::AssemblySyntax,
+            &options.text,
+            "this is no UTF-8 text",
+        )
+    })?;
     let program = asm::assemble(&text).map_err(|error| {
         let line = text
             .lines()
@@ -122,7 +120,7 @@ pub fn asm(options: &args::Asm) -> Result<(), Failure> {
             .take(160)
             .collect();
         Failure::Refused(vec![Diagnostic {
-            code: Code::AssemblySyntax,
+            code: IsaCode::AssemblySyntax.into(),
             message: error.message.clone(),
             location: Some(Location {
                 file: Some(options.text.display().to_string()),
@@ -174,7 +172,7 @@ pub fn check_machine(program: &Program, name: &str, path: &Path) -> Result<(), F
         return Ok(());
     }
     Err(Failure::Refused(vec![Diagnostic {
-        code: Code::OtherMachine,
+        code: IsaCode::OtherMachine.into(),
         message: format!(
             "the program was compiled for machine `{}`, not for `{name}`",
             program.machine.name
@@ -193,12 +191,12 @@ pub fn check_machine(program: &Program, name: &str, path: &Path) -> Result<(), F
 
 /// `scnnc --explain`: a code of a diagnostic, or a term of the glossary.
 pub fn explain(word: &str) -> Result<(), Failure> {
-    if let Some(code) = Code::from_name(&word.to_uppercase()) {
+    let codes = codes::all();
+    let upper = word.to_uppercase();
+    if let Some(entry) = codes.iter().find(|entry| entry.code == upper) {
         output::print(&format!(
             "{}: {}\n\n{}\n",
-            code.as_str(),
-            code.title(),
-            code.explanation()
+            entry.code, entry.title, entry.explanation
         ));
         return Ok(());
     }
@@ -214,10 +212,12 @@ pub fn explain(word: &str) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    let codes = Code::all().iter().map(|code| code.as_str());
+    let codes = codes.iter().map(|entry| entry.code);
     let known = codes.chain(glossary::entries().map(|entry| entry.term));
-    let near = yaml::nearest(word, known)
-        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    let near = yaml::nearest(word, known).map_or_else(
+        || ".".to_owned(),
+        |near| format!("; did you mean `{near}`?"),
+    );
     Err(Failure::usage(&format!(
         "there is no code and no term `{word}`{near} A code looks like `E0101` and stands in brackets after `error`; \
          the terms are those of tables, reports and assembly text, such as `fragmentation`"

@@ -4,12 +4,12 @@ use super::args::Pruning;
 use super::failure::Failure;
 use super::stages::Stages;
 use super::{grid, output};
-use scnn_isa::diagnostic::Code;
+use crate::codes::{Code, CompilerCode};
 use scnnc::compile::{self, Options};
 use scnnc::import::Imported;
 use scnnc::prune::budget::{Budget, Judge, Score};
 use scnnc::prune::densities::{Densities, is_density};
-use scnnc::prune::{self, Pattern, PruneError, Pruned, Target};
+use scnnc::prune::{self, Pattern, Pruned, Target};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub fn request(options: &Pruning) -> Result<Option<prune::Options>, Failure> {
     } else if let Some(file) = &options.prune_file {
         let text = String::from_utf8_lossy(&output::read(file)?).into_owned();
         let densities = Densities::from_yaml(&text)
-            .map_err(|e| Failure::yaml(Code::DensitiesFile, file, &text, &e))?;
+            .map_err(|e| Failure::yaml(CompilerCode::DensitiesFile, file, &text, &e))?;
         pattern = options.prune_pattern.unwrap_or(densities.pattern);
         Target::Layers(densities)
     } else if let Some(budget) = options.prune_budget {
@@ -83,27 +83,7 @@ pub fn prune(
         stages.length(steps);
         stages.reached(done);
     });
-    result.map_err(|error| failure(path, &error))
-}
-
-fn failure(path: &Path, error: &PruneError) -> Failure {
-    match error {
-        PruneError::Import(errors) => {
-            Failure::Refused(errors.diagnostics(&path.display().to_string()))
-        }
-        PruneError::Name(name) => {
-            Failure::input(Code::UnknownName, &name.to_string(), &name.help())
-        }
-        PruneError::Unlabelled => Failure::input(
-            Code::InputMissing,
-            &error.to_string(),
-            "give `--calibrate FILE.npz` with an array `labels`, or `--calibration-labels FILE`",
-        ),
-        PruneError::NoWeights => Failure::file(Code::NothingToPrune, path, &error.to_string()),
-        PruneError::Float(_) | PruneError::Judge(_) => {
-            Failure::file(Code::FloatModel, path, &error.to_string())
-        }
-    }
+    result.map_err(|error| Failure::Refused(error.diagnostics(&path.display().to_string())))
 }
 
 /// Writes what the options want kept.

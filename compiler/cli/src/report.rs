@@ -7,9 +7,8 @@ mod svg;
 
 use super::failure::Failure;
 use super::{args, output, table};
-use scnn_isa::diagnostic::Code;
 use scnn_simulator::report::columns::csv;
-use scnn_simulator::report::{ReadError, Report, schema};
+use scnn_simulator::report::{Report, schema};
 use std::path::Path;
 
 /// `scnnc report`.
@@ -43,11 +42,6 @@ pub fn report(options: &args::Report) -> Result<(), Failure> {
 
 /// The reports in a file that `run --report` or `compare --report` wrote.
 fn read(path: &Path) -> Result<Vec<Report>, Failure> {
-    Report::read(&output::read(path)?).map_err(|error| {
-        let code = match error {
-            ReadError::Json(_) | ReadError::TooLarge { .. } => Code::NotAReport,
-            ReadError::Schema { .. } => Code::ReportSchema,
-        };
-        Failure::file(code, path, &error.to_string())
-    })
+    Report::read(&output::read(path)?)
+        .map_err(|error| Failure::file(error.code(), path, &error.to_string()))
 }

@@ -7,7 +7,7 @@ use super::given::is_program;
 use super::stages::Stages;
 use super::trace::Trace;
 use super::{dump, grid, output, program, samples, table, tensors};
-use scnn_isa::diagnostic::Code;
+use crate::codes::{Code, DriverCode, IsaCode};
 use scnn_isa::program::Program;
 use scnn_simulator::observe::Observer;
 use scnn_simulator::timing::Timing;
@@ -126,7 +126,7 @@ fn open(options: &Run) -> Result<Prepared, Failure> {
     if options.input.is_empty() {
         let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
         return Err(Failure::input(
-            Code::InputMissing,
+            IsaCode::InputMissing,
             &format!("the program has the inputs {}", names.join(", ")),
             "give them with `--input FILE`",
         ));
@@ -162,7 +162,7 @@ fn compile(options: &Run, stages: &Stages) -> Result<Prepared, Failure> {
     let bytes = compiled.program.to_bytes();
     let program = Program::from_bytes(&bytes).map_err(|e| {
         Failure::file(
-            Code::Internal,
+            IsaCode::Internal,
             &options.model,
             &format!("the program file: {e}"),
         )
@@ -249,7 +249,7 @@ fn expect(options: &Run, outputs: &Outputs, expected: &Sample) -> Result<(), Fai
     match compared.iter().find(|output| !output.holds()) {
         None => Ok(()),
         Some(output) => Err(Failure::check(
-            Code::NotAsExpected,
+            DriverCode::NotAsExpected,
             format!(
                 "output `{}` differs by {:.3e}, more than 2^-11 of its range {:.3e}",
                 output.name, output.largest, output.range

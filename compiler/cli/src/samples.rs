@@ -4,7 +4,7 @@ use super::args::Pruning;
 use super::build::Sample;
 use super::failure::Failure;
 use super::tensors;
-use scnn_isa::diagnostic::Code;
+use crate::codes::{Code, CompilerCode, DriverCode, IsaCode};
 use scnn_isa::program::Program;
 use scnnc::import::Imported;
 use scnnc::reference::accuracy::{Batch, floats};
@@ -85,7 +85,7 @@ pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, F
         .collect();
     if !missing.is_empty() {
         return Err(Failure::input(
-            Code::InputMissing,
+            IsaCode::InputMissing,
             &format!(
                 "there is no array for the input{} {}",
                 if missing.len() == 1 { "" } else { "s" },
@@ -112,7 +112,7 @@ fn unknown(name: &str, inputs: &[Input]) -> Failure {
         |nearest| format!("did you mean `{nearest}`?"),
     );
     Failure::input(
-        Code::UnknownName,
+        IsaCode::UnknownName,
         &format!("there is no input `{name}`"),
         &help,
     )
@@ -200,7 +200,11 @@ pub fn read_labels(path: &Path, images: usize) -> Result<Vec<usize>, Failure> {
             labels: labels.len(),
             images,
         };
-        return Err(Failure::file(Code::LabelCount, path, &error.to_string()));
+        return Err(Failure::file(
+            DriverCode::LabelCount,
+            path,
+            &error.to_string(),
+        ));
     }
     Ok(labels)
 }
@@ -216,7 +220,7 @@ fn folder(folder: &Path, inputs: &[Input], limit: usize) -> Result<Vec<Sample>, 
     sources.retain(|path| is_test_set(path) || is_array_file(path));
     if sources.is_empty() {
         return Err(Failure::file(
-            Code::InputMissing,
+            IsaCode::InputMissing,
             folder,
             "the folder has neither files of arrays nor ONNX test sets",
         ));
@@ -262,7 +266,7 @@ fn test_set(folder: &Path, inputs: &[Input]) -> Result<Vec<Sample>, Failure> {
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let failed = |e: std::io::Error| {
         let reason = format!("the folder cannot be read: {e}");
-        Failure::file(Code::CannotRead, folder, &reason)
+        Failure::file(CompilerCode::CannotRead, folder, &reason)
     };
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {

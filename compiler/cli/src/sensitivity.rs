@@ -9,7 +9,7 @@ use super::build::{self, Sample};
 use super::failure::Failure;
 use super::stages::Stages;
 use super::{grid, machine, output, table};
-use scnn_isa::diagnostic::Code;
+use crate::codes::{Code, CompilerCode, IsaCode};
 use scnn_simulator::report::Report;
 use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Options, SimulateError, Simulator};
@@ -239,9 +239,9 @@ impl Trial<'_> {
 /// What the float model computes, the outputs of the model alone.
 fn outputs(float: &FloatModel, samples: &[Sample]) -> Result<Vec<Sample>, Failure> {
     let run = |sample: &Sample| {
-        float
-            .run(sample)
-            .map_err(|e| Failure::input(Code::FloatModel, &e.to_string(), "check the model"))
+        float.run(sample).map_err(|e| {
+            Failure::input(CompilerCode::FloatModel, &e.to_string(), "check the model")
+        })
     };
     samples.iter().map(run).collect()
 }
@@ -260,7 +260,7 @@ fn chosen(imported: &Imported, names: &[String]) -> Result<Vec<String>, Failure>
     let all = prune::prunable(imported);
     if all.is_empty() {
         return Err(Failure::input(
-            Code::NothingToPrune,
+            CompilerCode::NothingToPrune,
             &prune::PruneError::NoWeights.to_string(),
             "`scnnc check` tells what of the model runs on the array",
         ));
@@ -274,7 +274,7 @@ fn chosen(imported: &Imported, names: &[String]) -> Result<Vec<String>, Failure>
         .map(|name| {
             resolve(name, &entries)
                 .map(|index| all[index].clone())
-                .map_err(|e| Failure::input(Code::UnknownName, &e.to_string(), &e.help()))
+                .map_err(|e| Failure::input(IsaCode::UnknownName, &e.to_string(), &e.help()))
         })
         .collect()
 }

@@ -3,8 +3,8 @@
 use super::args::Arguments;
 use super::failure::Failure;
 use super::output;
+use crate::codes::Code;
 use clap::CommandFactory;
-use scnn_isa::diagnostic::Code;
 use std::path::Path;
 
 /// `scnnc completions SHELL`.

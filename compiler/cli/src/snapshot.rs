@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::given::is_program;
 use super::stages::Stages;
 use super::{output, program};
-use scnn_isa::diagnostic::Code;
+use crate::codes::{Code, SimulatorCode};
 use scnn_isa::program::Program;
 use scnn_simulator::snapshot;
 use scnnc_driver::Options as RunOptions;
@@ -55,7 +55,7 @@ fn accepted(path: &Path, any: bool) -> Result<String, Failure> {
     match snapshot::version_of(&text) {
         Some(version) if any || version == snapshot::VERSION => Ok(text),
         Some(version) => Err(Failure::file(
-            Code::SnapshotForm,
+            SimulatorCode::SnapshotForm,
             path,
             &format!(
                 "the snapshot has form {version}; this scnnc writes form {}",
@@ -63,7 +63,7 @@ fn accepted(path: &Path, any: bool) -> Result<String, Failure> {
             ),
         )),
         None => Err(Failure::file(
-            Code::SnapshotForm,
+            SimulatorCode::SnapshotForm,
             path,
             "this is no snapshot: its first line is not `scnnc-snapshot VERSION`",
         )),

@@ -2,10 +2,10 @@
 
 use super::failure::Failure;
 use super::output;
+use crate::codes::{Code, IsaCode};
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::{NpzReader, NpzWriter, ReadNpyExt};
 use prost::Message;
-use scnn_isa::diagnostic::Code;
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::Path;
@@ -172,7 +172,7 @@ pub fn samples(
     let per_sample: usize = wanted.iter().product();
     let mismatch = || {
         Failure::input(
-            Code::InputShape,
+            IsaCode::InputShape,
             &format!(
                 "the input `{name}` is {:?} {:?}, the model takes {:?} {wanted:?}",
                 tensor.datum_type(),

@@ -7,7 +7,7 @@
 //! `--trace-layer` shows some layers alone.
 
 use super::failure::Failure;
-use scnn_isa::diagnostic::Code;
+use crate::codes::{Code, IsaCode};
 use scnn_isa::program::Program;
 use scnn_simulator::observe::Observer;
 use scnn_simulator::timing::watch::{Event, Work};
@@ -69,7 +69,7 @@ impl<'a> Trace<'a> {
                     |nearest| format!("did you mean `{nearest}`?"),
                 );
                 let message = format!("there is no layer `{name}`");
-                return Err(Failure::input(Code::UnknownName, &message, &help));
+                return Err(Failure::input(IsaCode::UnknownName, &message, &help));
             }
         }
         let file = File::create(path)

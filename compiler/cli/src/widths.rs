@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::output;
-use scnn_isa::diagnostic::Code;
+use crate::codes::CompilerCode;
 use scnnc::quantise::widths::{Bits, Widths};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ pub fn read(words: &[String]) -> Result<Widths, Failure> {
         if is_file {
             let text = String::from_utf8_lossy(&output::read(path)?).into_owned();
             let file: File = scnn_isa::yaml::from_str(&text)
-                .map_err(|e| Failure::yaml(Code::WidthsFile, path, &text, &e))?;
+                .map_err(|e| Failure::yaml(CompilerCode::WidthsFile, path, &text, &e))?;
             widths.network = file.network.or(widths.network);
             widths.layers.extend(file.layers);
             continue;

@@ -3,10 +3,10 @@
 use super::args::{Zoo, ZooMake};
 use super::failure::Failure;
 use super::{grid, output, table};
+use crate::codes::Code;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::WriteNpyExt;
-use scnn_isa::diagnostic::Code;
 use scnn_models::zoo::{DENSITIES, Densities, Made, NETWORKS, Network, Options, make};
 use serde_json::json;
 use std::fmt::Write;

@@ -1,6 +1,9 @@
-//! Why a run, or a comparison of its results, did not come to its end.
+//! Why a run, or a comparison of its results, did not come to its end, and how that is told.
 
+use crate::codes::Code;
+use scnn_isa::diagnostic::{Code as IsaCode, CodeEntry, Diagnostic};
 use scnn_simulator::SimulateError;
+use scnnc::codes::Code as CompilerCode;
 use scnnc::reference::difference::Difference;
 use scnnc::reference::float::FloatError;
 use scnnc::reference::interpret::InterpretError;
@@ -58,4 +61,46 @@ pub enum RunError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl RunError {
+    /// Its code.
+    pub fn code(&self) -> CodeEntry {
+        match self {
+            Self::Simulate(error) => error.code(),
+            Self::Interpret(_) => IsaCode::HostSegment.into(),
+            Self::Float(_) => CompilerCode::FloatModel.into(),
+            Self::NotBitExact(_) => Code::NotBitExact.into(),
+            Self::Labels { .. } => Code::LabelCount.into(),
+            Self::NoNoise(_) => IsaCode::InputMissing.into(),
+            Self::UnknownOutput { .. } => IsaCode::UnknownName.into(),
+            Self::OutputSize { .. } => IsaCode::InputShape.into(),
+            Self::Stack { .. } => IsaCode::Internal.into(),
+        }
+    }
+
+    /// As a diagnostic about the program, or its model, `file`.
+    pub fn diagnostic(&self, file: &str) -> Diagnostic {
+        let mut diagnostic = Diagnostic::of_file(self.code(), file, self.to_string());
+        match self {
+            Self::NotBitExact(difference) => {
+                let nodes = difference.onnx_nodes.join(", ");
+                diagnostic.notes = vec![difference.extent(), format!("ONNX nodes {nodes}")];
+            }
+            Self::NoNoise(_) => diagnostic.help = Some("give it with `--input FILE`".to_owned()),
+            Self::UnknownOutput { outputs, .. } => {
+                diagnostic.help = Some(format!("the outputs are {}", outputs.join(", ")));
+            }
+            Self::OutputSize { .. } => {
+                diagnostic.help = Some("give the expected outputs of the same samples".to_owned());
+            }
+            _ => {}
+        }
+        diagnostic
+    }
+
+    /// Whether a check that was asked for does not hold, and nothing is wrong with what was given.
+    pub fn is_failed_check(&self) -> bool {
+        matches!(self, Self::NotBitExact(_))
+    }
 }

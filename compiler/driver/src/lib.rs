@@ -32,6 +32,7 @@
 //! ```
 
 mod check;
+pub mod codes;
 mod error;
 mod outputs;
 mod run;

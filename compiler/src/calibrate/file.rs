@@ -1,7 +1,7 @@
 //! Calibrations as YAML that people read and edit.
 
 use super::{Calibration, Range};
-use scnn_isa::yaml::{self, YamlError};
+use scnn_isa::yaml::{self, YamlError, YamlFault};
 
 /// What stands above a calibration in its file.
 const HEAD: &str = "\
@@ -58,6 +58,7 @@ fn wrong(text: &str, name: &str, reason: &str) -> YamlError {
             .is_some_and(|rest| rest.trim_start_matches(['"', '\'']).starts_with(':'))
     };
     YamlError {
+        fault: YamlFault::Value,
         message: format!("`{name}`: {reason}"),
         place: text.lines().position(begins).map(|line| (line + 1, 1)),
         help: None,

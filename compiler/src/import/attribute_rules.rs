@@ -4,7 +4,7 @@
 //! ([`super::attributes::outside`]).
 
 use super::ImportError;
-use scnn_isa::diagnostic::Code;
+use crate::codes::Code;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto};
 

@@ -5,10 +5,10 @@
 
 use super::ImportError;
 use super::large::{LARGE, LargeData};
+use crate::codes::Code;
 use prost::bytes::Buf;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint};
 use prost::{DecodeError, Message};
-use scnn_isa::diagnostic::Code;
 use thiserror::Error;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, TensorProto};

@@ -3,7 +3,7 @@
 //! nothing to read that it does not know. Each part says of which node it is one, so every report still speaks of that.
 
 use super::{ImportError, node_name};
-use scnn_isa::diagnostic::Code;
+use crate::codes::Code;
 use std::collections::BTreeMap;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};

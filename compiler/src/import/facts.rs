@@ -3,8 +3,8 @@
 use super::culprit::culprit;
 use super::large::Large;
 use super::{ImportError, ImportErrors, ImportOptions};
+use crate::codes::Code;
 use scnn_host::{contained, reader};
-use scnn_isa::diagnostic::Code;
 use scnn_isa::program::Dtype;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

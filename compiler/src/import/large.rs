@@ -4,7 +4,7 @@
 //! they are, so that a network's weights are in memory once.
 
 use super::ImportError;
-use scnn_isa::diagnostic::Code;
+use crate::codes::Code;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tract_onnx::pb::tensor_proto::DataType;

@@ -2,8 +2,8 @@
 //! those that must be there without looking whether they are.
 
 use super::ImportError;
+use crate::codes::Code;
 use crate::import::operators;
-use scnn_isa::diagnostic::Code;
 use std::ops::RangeInclusive;
 use tract_onnx::pb::{GraphProto, NodeProto};
 

@@ -4,8 +4,8 @@
 use super::decode::Decoded;
 use super::facts::{MOST_ERRORS, elements};
 use super::{ImportError, attribute_rules, operand_rules};
+use crate::codes::Code;
 use rayon::prelude::*;
-use scnn_isa::diagnostic::Code;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use tract_onnx::pb::{GraphProto, ModelProto, TensorProto, tensor_proto::DataType};

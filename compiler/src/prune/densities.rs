@@ -1,7 +1,7 @@
 //! Densities by layer as YAML that people read and edit.
 
 use super::pattern::Pattern;
-use scnn_isa::yaml::{self, YamlError};
+use scnn_isa::yaml::{self, YamlError, YamlFault};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -45,6 +45,7 @@ impl Densities {
         for (name, density) in named.chain(densities.default.map(|d| ("default", d))) {
             if !is_density(density) {
                 return Err(YamlError {
+                    fault: YamlFault::Value,
                     message: format!("`{name}`: {density} is no density"),
                     place: None,
                     help: Some("densities are above 0 and at most 1".to_owned()),

@@ -143,7 +143,9 @@ impl Unlinked {
             column: error.place().map_or(at.column, |(_, column)| column + 2),
             help: error.help(),
             message: match error {
-                MachineError::Yaml(error) => error.message,
+                MachineError::Syntax(error)
+                | MachineError::UnknownKey(error)
+                | MachineError::OutOfRange(error) => error.message,
                 other => other.to_string(),
             },
         })?;

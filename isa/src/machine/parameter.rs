@@ -3,6 +3,7 @@
 //! The checks run inside serde's visitor, because that is where `serde_yaml` knows line and column.
 
 use super::{Picojoules, SquareMillimetres};
+use crate::yaml::out_of_range;
 use serde::Deserialize;
 use serde::de::{
     DeserializeSeed, Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer,
@@ -33,9 +34,9 @@ pub(crate) trait ParameterValue: Sized {
     }
     /// From a map.
     fn from_map<'de, A: MapAccess<'de>>(_: A, range: Self::Range) -> Result<Self, A::Error> {
-        Err(A::Error::custom(format!(
-            "a map where {} is expected",
-            Self::describe(range)
+        Err(A::Error::custom(out_of_range(
+            "a map",
+            &Self::describe(range),
         )))
     }
 }
@@ -114,10 +115,10 @@ macro_rules! sourced {
                 if value.$field.is_finite() && value.$field >= 0.0 {
                     return Ok(value);
                 }
-                Err(A::Error::custom(format!(
-                    "{} where {} is expected",
-                    value.$field,
-                    Self::describe(range)
+                let found = value.$field.to_string();
+                Err(A::Error::custom(out_of_range(
+                    &found,
+                    &Self::describe(range),
                 )))
             }
         }
@@ -175,10 +176,8 @@ impl<T: ParameterValue> InRange<T> {
 
     fn accept<E: Error>(&self, value: Option<T>, found: &dyn fmt::Display) -> Result<T, E> {
         value.ok_or_else(|| {
-            E::custom(format!(
-                "{found} where {} is expected",
-                T::describe(self.range)
-            ))
+            let allowed = T::describe(self.range);
+            E::custom(out_of_range(&found.to_string(), &allowed))
         })
     }
 }

@@ -1,15 +1,22 @@
 //! From machine files to machines: presets, inheritance, and what only the parameters together can get wrong.
 
 use super::{BankMap, Machine, Stated, presets};
-use crate::yaml::{self, YamlError};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::yaml::{self, YamlError, YamlFault};
 use thiserror::Error;
 
 /// Why a machine file describes no machine.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum MachineError {
-    /// Not such a file: syntax, an unknown key, a wrong type, a value out of range.
+    /// Not such a file: no YAML, or YAML of another form.
     #[error("{0}")]
-    Yaml(#[from] YamlError),
+    Syntax(YamlError),
+    /// A key that no machine has.
+    #[error("{0}")]
+    UnknownKey(YamlError),
+    /// A value that its parameter does not take.
+    #[error("{0}")]
+    OutOfRange(YamlError),
     /// `extends` names no preset.
     #[error("there is no machine `{name}`; the presets are {}", presets::names().join(", "))]
     UnknownPreset {
@@ -37,10 +44,37 @@ pub enum MachineError {
 }
 
 impl MachineError {
+    /// Its code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Syntax(_) => Code::MachineSyntax,
+            Self::UnknownKey(_) => Code::MachineUnknownKey,
+            Self::OutOfRange(_) => Code::MachineOutOfRange,
+            Self::UnknownPreset { .. } => Code::MachineUnknownPreset,
+            Self::Missing { .. } | Self::Impossible { .. } => Code::MachineImpossible,
+        }
+    }
+
+    /// As a diagnostic about `text`, which is the file `file`.
+    pub fn diagnostic(&self, file: &str, text: &str) -> Diagnostic {
+        match self {
+            Self::Syntax(error) | Self::UnknownKey(error) | Self::OutOfRange(error) => {
+                error.diagnostic(self.code(), file, text)
+            }
+            other => {
+                let mut diagnostic = Diagnostic::of_file(self.code(), file, other.to_string());
+                diagnostic.help = self.help().or(diagnostic.help);
+                diagnostic
+            }
+        }
+    }
+
     /// What to do about it.
     pub fn help(&self) -> Option<String> {
         match self {
-            Self::Yaml(error) => error.help.clone(),
+            Self::Syntax(error) | Self::UnknownKey(error) | Self::OutOfRange(error) => {
+                error.help.clone()
+            }
             Self::UnknownPreset { nearest, .. } => {
                 nearest.map(|name| format!("did you mean `{name}`?"))
             }
@@ -54,8 +88,18 @@ impl MachineError {
     /// Line and column, where known.
     pub fn place(&self) -> Option<(usize, usize)> {
         match self {
-            Self::Yaml(error) => error.place,
+            Self::Syntax(error) | Self::UnknownKey(error) | Self::OutOfRange(error) => error.place,
             Self::UnknownPreset { .. } | Self::Missing { .. } | Self::Impossible { .. } => None,
+        }
+    }
+}
+
+impl From<YamlError> for MachineError {
+    fn from(error: YamlError) -> Self {
+        match error.fault {
+            YamlFault::Form => Self::Syntax(error),
+            YamlFault::UnknownKey => Self::UnknownKey(error),
+            YamlFault::Value => Self::OutOfRange(error),
         }
     }
 }

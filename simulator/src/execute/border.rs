@@ -1,11 +1,12 @@
 //! The border to the host: values that cross it, and the segments that run there.
 
 use super::state::State;
-use super::{SimulateError, StepCounts, StepId};
 use crate::baseline::Baselines;
 use crate::counters::Counters;
 use crate::energy::Energy;
+use crate::error::SimulateError;
 use crate::host;
+use crate::steps::{StepCounts, StepId};
 use crate::timing::Slots;
 use scnn_isa::ids::{SegmentId, ValueId};
 use tract_onnx::prelude::Tensor as HostTensor;

@@ -1,11 +1,13 @@
 //! The walk over the instructions: which layer is under way, what it has cost so far, and its time in the end.
 
+use super::Simulator;
 use super::traffic::add_by_pe;
-use super::{SimulateError, Simulator, StepCounts, StepId};
 use crate::baseline::{Baselines, Operands};
 use crate::counters::Counters;
 use crate::energy::Energy;
+use crate::error::SimulateError;
 use crate::observe::{Events, Observer};
+use crate::steps::{StepCounts, StepId};
 use crate::tensor::density;
 use crate::timing::blocks::ActivationBlocks;
 use crate::timing::nonzeros::Nonzeros;

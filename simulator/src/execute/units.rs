@@ -1,7 +1,7 @@
 //! What `mac`, `drn` and `ppu` ask of the array and the PPUs, and the events that this counts as.
 
-use super::SimulateError;
 use super::state::State;
+use crate::error::SimulateError;
 use crate::timing::blocks::WeightSizes;
 use crate::timing::{Drain, Multiply, Place, Process, RoundDrain, Task, fast};
 use scnn_isa::halo::Exchange;

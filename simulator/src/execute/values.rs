@@ -1,8 +1,8 @@
 //! The values of a layer: sums, post-processing, pooling, into the destination.
 
-use super::SimulateError;
 use super::state::State;
 use crate::convolve::Scratch;
+use crate::error::SimulateError;
 use crate::planes::Planes;
 use crate::ppu;
 use crate::tensor::{gather, scatter};

@@ -1,6 +1,7 @@
 //! A report from its JSON.
 
 use super::{Report, SCHEMA};
+use crate::codes::Code;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -22,6 +23,16 @@ pub enum ReadError {
         /// The largest count.
         largest: u64,
     },
+}
+
+impl ReadError {
+    /// Its code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Json(_) | Self::TooLarge { .. } => Code::NotAReport,
+            Self::Schema { .. } => Code::ReportSchema,
+        }
+    }
 }
 
 impl Report {

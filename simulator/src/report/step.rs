@@ -4,7 +4,8 @@ use super::{
     Costs, CycleCounts, Density, DramBytes, EnergyByMachine, Layer, Mapping, Multiplies, Shape,
     TileCuts, lost_to, utilisation,
 };
-use crate::execute::{Execution, StepCounts, StepId};
+use crate::execute::Execution;
+use crate::steps::{StepCounts, StepId};
 use crate::timing::Cause;
 use scnn_isa::asm;
 use scnn_isa::ids::LayerId;

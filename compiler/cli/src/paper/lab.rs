@@ -4,10 +4,10 @@
 //! reading. Only one network is held at a time.
 
 use super::reading::Reading;
+use crate::codes::Code;
 use crate::failure::Failure;
 use crate::{build, output, samples, zoo};
 use indicatif::ProgressBar;
-use scnn_isa::diagnostic::Code;
 use scnn_isa::layer::View;
 use scnn_isa::machine::Machine;
 use scnn_isa::program::Program;

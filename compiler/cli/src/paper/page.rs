@@ -2,10 +2,10 @@
 
 use super::finding::{Finding, Section, Table, figures};
 use super::reading::READINGS;
+use crate::codes::Code;
 use crate::failure::Failure;
 use crate::output;
 use comfy_table::CellAlignment;
-use scnn_isa::diagnostic::Code;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::Path;

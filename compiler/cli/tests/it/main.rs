@@ -2,6 +2,9 @@
 
 mod agreement;
 mod calibration;
+// The binary has no library: its table of codes is compiled into the tests.
+#[path = "../../src/codes.rs"]
+mod codes;
 mod corpus;
 mod decomposed;
 mod diagnostics;

@@ -1,0 +1,41 @@
+//! The codes of the command line itself, and all codes of the project for `--explain`.
+
+pub use scnn_isa::diagnostic::{Code as IsaCode, CodeEntry};
+pub use scnn_simulator::codes::Code as SimulatorCode;
+pub use scnnc::codes::Code as CompilerCode;
+pub use scnnc_driver::codes::Code as DriverCode;
+
+scnn_isa::codes! {
+    CannotWrite "E0102" "a file cannot be written" "The folder does not exist, may not be written, or the disk is full. Files are written to a temporary beside the target and renamed, so an older file is still whole." remedy "check the folder, its permissions and the space left";
+    BadArray "E0107" "an array file cannot be read" "Arrays are read from .npy, .npz, ONNX tensors (.pb), .csv files of numbers, and .raw or .bin files of 32-bit floats, little-endian." remedy "numpy.save and numpy.savez write arrays that are read; so are .pb, .csv, .raw and .bin";
+    SnapshotDiffers "E0803" "a snapshot does not hold" "What is compiled now differs from the accepted snapshot; the diff shows where. If the change is meant, `--update` accepts it.";
+    MemoryLimit "E0805" "more memory is needed than the limit allows" "The model, its data or the program need more memory than `--limit-memory` allows; without it the limit is three quarters of the machine's memory.";
+}
+
+/// Every code of every crate, ascending.
+pub fn all() -> Vec<CodeEntry> {
+    let isa = IsaCode::all().iter().map(|code| code.entry());
+    let compiler = CompilerCode::all().iter().map(|code| code.entry());
+    let simulator = SimulatorCode::all().iter().map(|code| code.entry());
+    let driver = DriverCode::all().iter().map(|code| code.entry());
+    let own = Code::all().iter().map(|code| code.entry());
+    let all = isa
+        .chain(compiler)
+        .chain(simulator)
+        .chain(driver)
+        .chain(own);
+    let mut all: Vec<CodeEntry> = all.collect();
+    all.sort_unstable();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::all;
+
+    #[test]
+    fn no_two_crates_have_a_code_in_common() {
+        let codes: Vec<&str> = all().iter().map(|entry| entry.code).collect();
+        assert!(codes.is_sorted_by(|a, b| a < b), "{codes:?}");
+    }
+}

@@ -1,0 +1,43 @@
+//! The steps of an execution: layers and host segments, and what each of them cost.
+
+use crate::baseline::Baselines;
+use crate::counters::Counters;
+use crate::energy::Energy;
+use crate::timing::Slots;
+use scnn_isa::ids::{LayerId, SegmentId};
+
+/// What a step was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepId {
+    /// A layer.
+    Layer(LayerId),
+    /// A host segment.
+    Segment(SegmentId),
+}
+
+/// What a step cost.
+#[derive(Clone, Debug)]
+pub struct StepCounts {
+    /// The step.
+    pub id: StepId,
+    /// Cycles.
+    pub cycles: u64,
+    /// Steps of all PEs.
+    pub steps: u64,
+    /// Where the multipliers' time went.
+    pub slots: Slots,
+    /// Events.
+    pub counters: Counters,
+    /// Energy, pJ.
+    pub energy: Energy,
+    /// Dense machines on the same layer.
+    pub baselines: Baselines,
+    /// Elements that RAM A and RAM B hold at its end, in the PE where each holds most.
+    pub ram_elements: [u64; 2],
+    /// Share of non-zero weights; 1 for layers without weights.
+    pub weight_density: f64,
+    /// Share of non-zeros in what was read.
+    pub input_density: f64,
+    /// Share of non-zeros in what was written.
+    pub output_density: f64,
+}
