@@ -15,7 +15,6 @@ scnn_isa::codes! {
     DuplicateName "E0305" "a tensor is defined twice" "ONNX is in single-assignment form: every tensor is the result of one node.";
     Cycle "E0306" "the graph has a cycle or is out of order" "ONNX asks for nodes in topological order; a node may use only what was computed before it.";
     Opset "E0307" "the operator set is too old" "Operator sets from 6 on are read. Convert the model with onnx.version_converter.";
-    NotFinite "E0308" "weights are not finite" "An initializer holds infinities or not-a-numbers, which have no integer form.";
     ZeroSize "E0309" "a tensor is empty" "A dimension is zero or negative, usually because the input is too small for the network.";
     DynamicShape "E0310" "a shape depends on data" "A program is compiled for fixed shapes. Export the model without NonZero, NonMaxSuppression and the like, or cut it before them.";
     ShapeInference "E0311" "shapes cannot be inferred" "The model's operators and shapes contradict each other. onnx.checker and onnx.shape_inference tell more.";

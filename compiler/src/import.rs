@@ -5,52 +5,37 @@
 //! function that [`crate::import::operators`] names for its operator; a node that has no place on the machine becomes a host
 //! node together with the reason. Whatever makes a model unusable is collected, and reported all at once.
 
-mod attribute_rules;
 mod attributes;
 mod culprit;
-mod decode;
-mod decompose;
 mod decompose_typed;
 mod facts;
-mod file;
-mod large;
 pub(crate) mod movement;
 pub(crate) mod nodes;
-mod operand_rules;
 pub mod operators;
 pub(crate) mod quantised;
 mod source;
-mod validate;
 mod window;
 
+pub(crate) use crate::normalise::Large;
+pub use crate::normalise::{ImportError, ImportErrors, ImportOptions};
 pub(crate) use facts::typed;
 pub use facts::{Facts, TensorFact, Typed};
-pub(crate) use large::Large;
 pub use source::Source;
 
-use crate::codes::Code;
 use crate::graph::{Graph, HostOp, Node, NodeId, Op};
+pub(crate) use crate::normalise::parts::node_name;
+pub(crate) use crate::normalise::proto::value_info;
+use crate::normalise::{self, Opened};
 use attributes::Attributes;
-use decode::{Decoded, decode};
-use file::FileBytes;
 use operators::Place;
 use quantised::RealValues;
-use scnn_isa::diagnostic::{Diagnostic, Location, Place as DiagnosticPlace};
 use scnn_isa::legal;
 use scnn_isa::program::Dtype;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use thiserror::Error;
 use tract_onnx::pb::{ModelProto, NodeProto};
 use tract_onnx::prelude::Tensor;
-
-/// Choices of an import.
-#[derive(Clone, Debug, Default)]
-pub struct ImportOptions {
-    /// Values of symbolic dimensions.
-    pub dims: BTreeMap<String, u64>,
-}
 
 /// An imported model.
 #[derive(Clone, Debug)]
@@ -65,101 +50,30 @@ pub struct Imported {
     pub source: Arc<Source>,
 }
 
-/// A reason why a model cannot be compiled.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{message}")]
-pub struct ImportError {
-    /// Stable code.
-    pub code: Code,
-    /// What is wrong.
-    pub message: String,
-    /// The node at fault and its operator, if it is a node.
-    pub node: Option<(String, String)>,
-    /// What to do.
-    pub remedy: Option<String>,
-}
-
-/// All reasons, in the model's order; never empty.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{} problem(s); the first: {}", .0.len(), .0.first().map_or("none", |e| &e.message))]
-pub struct ImportErrors(pub Vec<ImportError>);
-
-impl ImportErrors {
-    /// As diagnostics about `file`.
-    pub fn diagnostics(&self, file: &str) -> Vec<Diagnostic> {
-        self.0
-            .iter()
-            .map(|error| Diagnostic {
-                code: error.code.into(),
-                message: error.message.clone(),
-                location: Some(Location {
-                    file: Some(file.to_owned()),
-                    place: match &error.node {
-                        Some((name, operator)) => DiagnosticPlace::Node {
-                            name: name.clone(),
-                            operator: operator.clone(),
-                        },
-                        None => DiagnosticPlace::File,
-                    },
-                }),
-                notes: Vec::new(),
-                help: error.remedy.clone(),
-            })
-            .collect()
-    }
-}
-
-impl ImportError {
-    /// A problem of the whole model.
-    pub(crate) fn model(code: Code, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            node: None,
-            remedy: Some(remedy.into()),
-        }
-    }
-
-    /// A problem of a node.
-    pub(crate) fn node(
-        code: Code,
-        node: &NodeProto,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        let place = (node_name(node), node.op_type.clone());
-        Self {
-            code,
-            message: message.into(),
-            node: Some(place),
-            remedy: Some(remedy.into()),
-        }
-    }
-}
-
 /// Imports the model in a file.
 ///
 /// # Errors
 /// All reasons why it cannot be compiled.
 pub fn import(path: &Path, options: &ImportOptions) -> Result<Imported, ImportErrors> {
-    let cannot_read = |error: std::io::Error| {
-        let message = format!("the file cannot be read: {error}");
-        ImportErrors(vec![ImportError::model(
-            Code::CannotRead,
-            message,
-            "check the path and its permissions",
-        )])
-    };
-    let mut bytes = FileBytes::open(path).map_err(cannot_read)?;
-    let decoded = decode(&mut bytes);
-    let hash = bytes.finish().map_err(cannot_read)?;
-    let decoded = decoded.map_err(|error| ImportErrors(vec![error]))?;
+    import_observed(path, options, None)
+}
+
+/// Imports the model in a file; `observe` receives the text of the model after every pass of [`crate::normalise`].
+///
+/// # Errors
+/// See [`import`].
+pub fn import_observed(
+    path: &Path,
+    options: &ImportOptions,
+    observe: Option<&mut normalise::Observer<'_>>,
+) -> Result<Imported, ImportErrors> {
+    let opened = normalise::open(path)?;
     let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("model");
     let folder = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    import_model(stem, decoded, hash, folder, options)
+    import_model(stem, opened, folder, options, observe)
 }
 
 /// Imports a model from bytes; external data is looked for in `folder`.
@@ -172,39 +86,20 @@ pub fn import_bytes(
     folder: &Path,
     options: &ImportOptions,
 ) -> Result<Imported, ImportErrors> {
-    let decoded = decode(bytes).map_err(|error| ImportErrors(vec![error]))?;
-    let hash = blake3::hash(bytes).to_hex().to_string();
-    import_model(stem, decoded, hash, folder, options)
+    let opened = normalise::open_bytes(bytes)?;
+    import_model(stem, opened, folder, options, None)
 }
 
 fn import_model(
     stem: &str,
-    decoded: Decoded,
-    hash: String,
+    opened: Opened,
     folder: &Path,
     options: &ImportOptions,
+    observe: Option<&mut normalise::Observer<'_>>,
 ) -> Result<Imported, ImportErrors> {
-    let errors = validate::validate(&decoded, folder);
-    if !errors.is_empty() {
-        return Err(ImportErrors(errors));
-    }
-    let Decoded { mut model, data } = decoded;
-    decompose::decompose(&mut model).map_err(ImportErrors)?;
-    facts::load_external_data(&mut model, folder).map_err(|error| ImportErrors(vec![error]))?;
-    facts::bind_dimensions(&mut model, options)?;
-    let large = large::take(&mut model, data).map_err(|error| ImportErrors(vec![error]))?;
-    Source::new(model, large, stem).import(hash)
-}
-
-/// The name of a node; nameless nodes are called after operator and first result.
-pub(crate) fn node_name(node: &NodeProto) -> String {
-    if let Some(whole) = decompose::origin_name(node) {
-        whole.to_owned()
-    } else if node.name.is_empty() {
-        format!("{}:{}", node.op_type, node.output.first().map_or("", |o| o))
-    } else {
-        node.name.clone()
-    }
+    let hash = opened.hash.clone();
+    let normalised = normalise::normalise(opened, folder, options, observe)?;
+    Source::new(normalised.model, normalised.large, stem).import(hash)
 }
 
 /// What a translation makes of a node.
@@ -534,35 +429,9 @@ pub(crate) fn reshape_node(
     let tensor = tract_onnx::pb::TensorProto {
         name: shape,
         dims: vec![dims.len() as i64],
-        data_type: facts::onnx_type(Dtype::I64) as i32,
+        data_type: crate::normalise::proto::onnx_type(Dtype::I64) as i32,
         int64_data: dims.iter().map(|&d| d as i64).collect(),
         ..tract_onnx::pb::TensorProto::default()
     };
     (node, tensor)
-}
-
-/// The declaration of a tensor as an input or output.
-pub(crate) fn value_info(name: &str, dtype: Dtype, dims: &[u64]) -> tract_onnx::pb::ValueInfoProto {
-    use tract_onnx::pb::{
-        TensorShapeProto, TypeProto, ValueInfoProto, tensor_shape_proto, type_proto,
-    };
-    let dim = |&d: &u64| tensor_shape_proto::Dimension {
-        value: Some(tensor_shape_proto::dimension::Value::DimValue(d as i64)),
-        ..tensor_shape_proto::Dimension::default()
-    };
-    let shape = TensorShapeProto {
-        dim: dims.iter().map(dim).collect(),
-    };
-    let tensor = type_proto::Tensor {
-        elem_type: facts::onnx_type(dtype) as i32,
-        shape: Some(shape),
-    };
-    ValueInfoProto {
-        name: name.to_owned(),
-        r#type: Some(TypeProto {
-            value: Some(type_proto::Value::TensorType(tensor)),
-            ..TypeProto::default()
-        }),
-        ..ValueInfoProto::default()
-    }
 }

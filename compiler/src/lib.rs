@@ -3,7 +3,7 @@
 //! One value flows through it, and each arrow is one public function:
 //!
 //! ```text
-//! ONNX file --import, prune--> Graph --transform--> Graph --calibrate, quantise--> Quantised --map--> Mapped --emit--> Program
+//! ONNX file --normalise, import, prune--> Graph --transform--> Graph --calibrate, quantise--> Quantised --map--> Mapped --emit--> Program
 //! ```
 //!
 //! [`compile::compile`] is all of them. It does not know the simulator; `scnnc-driver` joins the two.
@@ -55,6 +55,7 @@ pub mod graph;
 pub mod import;
 pub mod map;
 pub mod names;
+pub mod normalise;
 pub mod prune;
 pub mod quantise;
 pub mod reference;

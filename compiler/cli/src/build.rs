@@ -11,8 +11,9 @@ use scnnc::calibrate::{Calibration, synthetic};
 use scnnc::compile::fallback::Fallback;
 use scnnc::compile::{self, CompileError, Compiled, Observer, Options, Samples, Stage};
 use scnnc::graph::Graph;
-use scnnc::import::{ImportOptions, Imported, import};
+use scnnc::import::{ImportOptions, Imported, import_observed};
 use scnnc::map::{self, Strategy};
+use scnnc::normalise;
 use scnnc::prune::budget::Budget;
 use scnnc::quantise;
 use scnnc::reference::pass_check::PassCheck;
@@ -67,8 +68,17 @@ pub fn open(path: &Path, compilation: &Compilation, stages: &Stages) -> Result<I
     let options = ImportOptions {
         dims: dims(&compilation.dims)?,
     };
-    import(path, &options)
-        .map_err(|errors| Failure::Refused(errors.diagnostics(&path.display().to_string())))
+    let mut dump = Dump::of(compilation, "normalise-");
+    let mut observe = |pass: &str, text: &str| dump.write(pass, || text.to_owned());
+    let observe: Option<&mut normalise::Observer<'_>> = match &compilation.dump_ir {
+        Some(_) => Some(&mut observe),
+        None => None,
+    };
+    let imported = import_observed(path, &options, observe);
+    if let Some(failure) = dump.failure {
+        return Err(failure);
+    }
+    imported.map_err(|errors| Failure::Refused(errors.diagnostics(&path.display().to_string())))
 }
 
 /// Compiles an imported model; without calibration data of its own it is calibrated on `samples`.
@@ -129,11 +139,7 @@ pub fn build_on(
     let mut watch = Watch {
         compilation,
         stages,
-        dump: Dump {
-            folder: compilation.dump_ir.as_deref(),
-            number: 0,
-            failure: None,
-        },
+        dump: Dump::of(compilation, ""),
         check: None,
     };
     if compilation.verify_passes {
@@ -201,7 +207,7 @@ impl Observer for Watch<'_> {
 
     fn graph(&mut self, pass: &str, graph: &Graph) {
         provoke(self.compilation, pass, graph);
-        self.dump.write(pass, graph);
+        self.dump.write(pass, || graph.to_string());
         if let Some(check) = &mut self.check {
             check.observe(pass, graph);
         }
@@ -339,23 +345,34 @@ pub fn dims(words: &[String]) -> Result<BTreeMap<String, u64>, Failure> {
         .collect()
 }
 
-/// Writes the graph after each pass, numbered.
+/// Writes the model or the graph after each pass, numbered.
 struct Dump<'a> {
     folder: Option<&'a Path>,
+    /// What stands in front of the number in the files' names.
+    stage: &'static str,
     number: u32,
     failure: Option<Failure>,
 }
 
-impl Dump<'_> {
-    fn write(&mut self, name: &str, graph: &Graph) {
+impl<'a> Dump<'a> {
+    fn of(compilation: &'a Compilation, stage: &'static str) -> Self {
+        Self {
+            folder: compilation.dump_ir.as_deref(),
+            stage,
+            number: 0,
+            failure: None,
+        }
+    }
+
+    fn write(&mut self, name: &str, text: impl FnOnce() -> String) {
         let Some(folder) = self.folder else { return };
         if self.failure.is_some() {
             return;
         }
-        let file = folder.join(format!("{:02}-{name}.txt", self.number));
+        let file = format!("{}{:02}-{name}.txt", self.stage, self.number);
+        let file = folder.join(file);
         self.number += 1;
-        let result = output::folder(folder)
-            .and_then(|()| output::write(&file, format!("{graph}").as_bytes()));
+        let result = output::folder(folder).and_then(|()| output::write(&file, text().as_bytes()));
         self.failure = result.err();
     }
 }

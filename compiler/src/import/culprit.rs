@@ -1,7 +1,7 @@
 //! Which node it is that tract cannot type, where tract does not say so: its panics name none.
 
+use super::Large;
 use super::facts::{result_names, typed};
-use super::large::Large;
 use scnn_host::contained;
 use tract_onnx::pb::{ModelProto, NodeProto};
 

@@ -4,9 +4,9 @@
 //! difference of two activations is a sum with the negative of one. The parts are nodes of the model, so that tract
 //! computes them too and calibration knows each by a name of its own.
 
-use super::decompose::{Parts, result};
 use super::facts::{Facts, TensorFact};
-use super::node_name;
+use crate::normalise::parts::{Parts, node_name};
+use crate::normalise::proto::result;
 use scnn_isa::legal::MAX_EXTENT;
 use scnn_isa::program::Dtype;
 use tract_onnx::pb::{ModelProto, NodeProto};

@@ -1,19 +1,15 @@
 //! Element type, shape and constant value of every tensor, from the initializers and from tract's typed model.
 
 use super::culprit::culprit;
-use super::large::Large;
-use super::{ImportError, ImportErrors, ImportOptions};
+use super::{ImportError, ImportErrors, Large};
 use crate::codes::Code;
+use crate::normalise::proto::onnx_type;
+use crate::normalise::{MOST_ERRORS, elements};
 use scnn_host::{contained, reader};
 use scnn_isa::program::Dtype;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
 use std::sync::Arc;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
-use tract_onnx::pb::{ModelProto, NodeProto, TensorProto, type_proto};
+use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
 use tract_onnx::prelude::{
     DatumType, InferenceModelExt, OutletId, Tensor, TractError, TractResult, TypedFact, TypedModel,
 };
@@ -36,13 +32,6 @@ pub struct TensorFact {
 pub struct Facts {
     facts: BTreeMap<String, TensorFact>,
 }
-
-/// Largest tensor, in elements: the extents of an input or the operand of a `ConstantOfShape` can ask for memory in no
-/// proportion to the file.
-const MOST_ELEMENTS: u64 = 1 << 31;
-
-/// Most problems that are listed.
-pub(super) const MOST_ERRORS: usize = 50;
 
 impl Facts {
     /// The fact of a tensor.
@@ -186,12 +175,6 @@ fn not_typed(model: &ModelProto, large: &Large, error: &TractError) -> ImportErr
     }
 }
 
-/// How many elements a tensor of these extents has, if they are at most [`MOST_ELEMENTS`].
-pub(super) fn elements(dims: &[u64]) -> Option<u64> {
-    let product = dims.iter().try_fold(1u64, |all, &dim| all.checked_mul(dim));
-    product.filter(|&elements| elements <= MOST_ELEMENTS)
-}
-
 /// Our name of tract's element type.
 pub(crate) fn dtype(datum: DatumType) -> Option<Dtype> {
     Some(match datum {
@@ -212,24 +195,6 @@ pub(crate) fn dtype(datum: DatumType) -> Option<Dtype> {
     })
 }
 
-/// ONNX's number of an element type.
-pub(crate) fn onnx_type(dtype: Dtype) -> DataType {
-    match dtype {
-        Dtype::F32 => DataType::Float,
-        Dtype::F64 => DataType::Double,
-        Dtype::F16 => DataType::Float16,
-        Dtype::I8 => DataType::Int8,
-        Dtype::I16 => DataType::Int16,
-        Dtype::I32 => DataType::Int32,
-        Dtype::I64 => DataType::Int64,
-        Dtype::U8 => DataType::Uint8,
-        Dtype::U16 => DataType::Uint16,
-        Dtype::U32 => DataType::Uint32,
-        Dtype::U64 => DataType::Uint64,
-        Dtype::Bool => DataType::Bool,
-    }
-}
-
 /// A constant as an initializer.
 pub(crate) fn to_proto(name: &str, tensor: &Tensor) -> Option<TensorProto> {
     let tensor = if tensor.datum_type() == DatumType::TDim {
@@ -244,175 +209,6 @@ pub(crate) fn to_proto(name: &str, tensor: &Tensor) -> Option<TensorProto> {
         raw_data: tensor.as_bytes().to_vec(),
         ..TensorProto::default()
     })
-}
-
-/// Replaces external data by the data themselves, so that nothing later depends on the folder.
-pub(super) fn load_external_data(model: &mut ModelProto, folder: &Path) -> Result<(), ImportError> {
-    let Some(graph) = &mut model.graph else {
-        return Ok(());
-    };
-    for tensor in graph
-        .initializer
-        .iter_mut()
-        .filter(|t| !t.external_data.is_empty())
-    {
-        let entry = |key: &str| {
-            tensor
-                .external_data
-                .iter()
-                .find(|e| e.key == key)
-                .map(|e| e.value.clone())
-        };
-        let location = entry("location").unwrap_or_default();
-        let bad = |reason: String| {
-            ImportError::model(
-                Code::ExternalData,
-                format!(
-                    "the data of the initializer `{}` in `{location}`: {reason}",
-                    tensor.name
-                ),
-                "put the file that the exporter wrote beside the model",
-            )
-        };
-        let inside = Path::new(&location).components().all(|c| {
-            matches!(
-                c,
-                std::path::Component::Normal(_) | std::path::Component::CurDir
-            )
-        });
-        if !inside {
-            return Err(bad("the path leaves the model's folder".to_owned()));
-        }
-        let number = |key: &str| {
-            entry(key)
-                .map(|v| v.parse::<u64>())
-                .transpose()
-                .map_err(|e| bad(e.to_string()))
-        };
-        let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
-        tensor.raw_data = read_range(&folder.join(&location), offset, length).map_err(bad)?;
-        tensor.external_data.clear();
-        tensor.data_location = None;
-    }
-    Ok(())
-}
-
-/// The bytes of a file from `offset` on, `length` of them or all.
-fn read_range(path: &Path, offset: u64, length: Option<u64>) -> Result<Vec<u8>, String> {
-    let mut file = File::open(path).map_err(|e| e.to_string())?;
-    let all = file.metadata().map_err(|e| e.to_string())?.len();
-    let there = all.checked_sub(offset).ok_or("the file is too short")?;
-    let length = length.unwrap_or(there);
-    if length > there {
-        return Err("the file is too short".to_owned());
-    }
-    let mut data = vec![0; length as usize];
-    file.seek(SeekFrom::Start(offset))
-        .and_then(|_| file.read_exact(&mut data))
-        .map_err(|e| e.to_string())?;
-    Ok(data)
-}
-
-/// Gives every dimension of every input a number.
-///
-/// Dimension 0 is the batch and 1 unless said otherwise; any other symbol has to be bound.
-pub(super) fn bind_dimensions(
-    model: &mut ModelProto,
-    options: &ImportOptions,
-) -> Result<(), ImportErrors> {
-    let Some(graph) = &mut model.graph else {
-        return Ok(());
-    };
-    let constants: BTreeSet<&String> = graph.initializer.iter().map(|i| &i.name).collect();
-    let mut unbound: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut errors = Vec::new();
-    for input in graph
-        .input
-        .iter_mut()
-        .filter(|input| !constants.contains(&input.name))
-    {
-        let Some(type_proto::Value::TensorType(tensor)) =
-            input.r#type.as_mut().and_then(|t| t.value.as_mut())
-        else {
-            errors.push(ImportError::model(
-                Code::BadTensor,
-                format!("the input `{}` is no tensor", input.name),
-                "sequences and maps are not supported; export the model with tensor inputs",
-            ));
-            continue;
-        };
-        let Some(shape) = &mut tensor.shape else {
-            errors.push(ImportError::model(
-                Code::DynamicShape,
-                format!("the input `{}` has no shape", input.name),
-                "export the model with the shape of its inputs",
-            ));
-            continue;
-        };
-        for (index, dim) in shape.dim.iter_mut().enumerate() {
-            let bound = match &dim.value {
-                Some(DimValue::DimValue(value)) if *value > 0 => continue,
-                Some(DimValue::DimValue(value)) if *value < 0 || index > 0 => {
-                    errors.push(ImportError::model(
-                        Code::ZeroSize,
-                        format!("dimension {index} of the input `{}` is {value}", input.name),
-                        "export the model with positive dimensions",
-                    ));
-                    continue;
-                }
-                Some(DimValue::DimParam(name)) => {
-                    let value = options
-                        .dims
-                        .get(name)
-                        .copied()
-                        .or((index == 0).then_some(1));
-                    if value.is_none() {
-                        unbound
-                            .entry(name.clone())
-                            .or_default()
-                            .push(format!("{}[{index}]", input.name));
-                    }
-                    value
-                }
-                Some(DimValue::DimValue(_)) | None => {
-                    let name = format!("{}[{index}]", input.name);
-                    let value = options
-                        .dims
-                        .get(&name)
-                        .copied()
-                        .or((index == 0).then_some(1));
-                    if value.is_none() {
-                        unbound.entry(name.clone()).or_default().push(name);
-                    }
-                    value
-                }
-            };
-            if let Some(value) = bound {
-                dim.value = Some(DimValue::DimValue(value as i64));
-            }
-        }
-    }
-    if !unbound.is_empty() {
-        let list: Vec<String> = unbound
-            .iter()
-            .map(|(name, uses)| format!("{name} (in {})", uses.join(", ")))
-            .collect();
-        let help: Vec<String> = unbound
-            .keys()
-            .map(|name| format!("--dim {name}=VALUE"))
-            .collect();
-        let message = format!("dimensions without a value: {}", list.join("; "));
-        errors.push(ImportError::model(
-            Code::UnboundDimension,
-            message,
-            format!("give {}", help.join(" ")),
-        ));
-    }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(ImportErrors(errors))
-    }
 }
 
 /// Names of all inputs and results of a model.

@@ -5,7 +5,7 @@
 //! a convolution becomes a part of it later.
 
 use super::attributes::{Attributes, outside};
-use super::nodes::constants::{floats, integers};
+use super::nodes::constants::{bounds, integers};
 use super::nodes::{finish, or_host, output_shape, shape};
 use super::{Importer, Translated, node_name};
 use crate::graph::weights::Weights;
@@ -229,7 +229,7 @@ pub(crate) fn pad(
         ));
     }
     let value = match importer.constant(node, 2) {
-        Some(tensor) => or_host!(floats(tensor)).first().copied().unwrap_or(0.0),
+        Some(tensor) => or_host!(bounds(tensor)).first().copied().unwrap_or(0.0),
         None if Importer::has_operand(node, 2) => {
             return Translated::Host(
                 "its `constant_value` is computed: export it as an initializer".into(),

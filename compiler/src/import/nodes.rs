@@ -95,6 +95,8 @@ pub(super) fn shape(importer: &Importer<'_>, id: NodeId) -> Result<[u32; 4], Str
 
 fn weights_of<'a>(importer: &Importer<'a>, node: &NodeProto) -> Result<&'a Arc<Tensor>, String> {
     let name = node.input.get(1);
-    name.and_then(|name| importer.facts.shared(name))
-        .ok_or_else(|| "its weights are computed: export them as an initializer".to_owned())
+    let weights = name.and_then(|name| importer.facts.shared(name));
+    let weights = weights.ok_or("its weights are computed: export them as an initializer")?;
+    constants::finite(weights)?;
+    Ok(weights)
 }

@@ -1,7 +1,7 @@
 //! What a model was imported from, so that it can be imported again with other weights.
 
+use super::Large;
 use super::decompose_typed::decompose_typed;
-use super::large::Large;
 use super::{Facts, ImportErrors, Imported, Importer, value_info};
 use std::collections::BTreeMap;
 use std::sync::Arc;

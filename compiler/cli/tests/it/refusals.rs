@@ -399,9 +399,11 @@ fn an_operand_of_operator_set_six_that_is_broadcast_from_an_unknown_place() {
     };
     let model = convolution()
         .node("GlobalAveragePool", &["y"], "g", vec![])
+        .node("Shape", &["g"], "s", vec![])
+        .node("Reshape", &["g", "s"], "r", vec![])
         .node(
             "Mul",
-            &["y", "g"],
+            &["y", "r"],
             "z",
             vec![
                 crate::onnx::int("broadcast", 1),

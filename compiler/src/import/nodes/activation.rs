@@ -1,6 +1,6 @@
 //! Functions of one value: clamps, slopes for what is negative, and the PPU's tables.
 
-use super::constants::{floats, per_channel};
+use super::constants::{bounds, per_channel};
 use super::{finish, or_host, shape};
 use crate::graph::{Function, Layer, NodeId};
 use crate::import::attributes::{Attributes, outside};
@@ -35,7 +35,7 @@ pub(crate) fn clip(
             return Ok(value);
         }
         match importer.constant(node, index) {
-            Some(tensor) => floats(tensor)?
+            Some(tensor) => bounds(tensor)?
                 .first()
                 .copied()
                 .ok_or_else(|| format!("its bound `{name}` is empty: export the model again")),

@@ -3,7 +3,8 @@
 //! They are most of a model file. They are read into tensors ([`super::decode`]), and handed to tract and to the graph as
 //! they are, so that a network's weights are in memory once.
 
-use super::ImportError;
+use super::error::ImportError;
+use super::proto::value_info;
 use crate::codes::Code;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,7 +55,7 @@ pub(super) fn take(model: &mut ModelProto, mut data: LargeData) -> Result<Large,
         })?;
         if graph.input.iter().all(|input| input.name != tensor.name) {
             let dims: Vec<u64> = tensor.dims.iter().map(|&d| d as u64).collect();
-            let info = super::value_info(&tensor.name, scnn_isa::program::Dtype::F32, &dims);
+            let info = value_info(&tensor.name, scnn_isa::program::Dtype::F32, &dims);
             graph.input.push(info);
         }
         large.insert(tensor.name, Arc::new(value));

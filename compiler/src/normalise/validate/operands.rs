@@ -1,16 +1,21 @@
-//! How many operands and results the standard gives to each known operator, checked before tract sees a model: it reads
-//! those that must be there without looking whether they are.
+//! How many operands and results the standard gives to each operator, checked before tract sees a model: it reads those
+//! that must be there without looking whether they are.
 
 use super::ImportError;
 use crate::codes::Code;
-use crate::import::operators;
+use crate::normalise::standard::{definition, version_of};
 use std::ops::RangeInclusive;
-use tract_onnx::pb::{GraphProto, NodeProto};
+use tract_onnx::pb::{GraphProto, NodeProto, OperatorSetIdProto};
 
 /// All nodes of the graph that have too few or too many.
-pub(super) fn check(graph: &GraphProto, errors: &mut Vec<ImportError>) {
+pub(super) fn check(
+    graph: &GraphProto,
+    imports: &[OperatorSetIdProto],
+    errors: &mut Vec<ImportError>,
+) {
     for (position, node) in graph.node.iter().enumerate() {
-        let Some(operator) = operators::find(node) else {
+        let version = version_of(imports, &node.domain).unwrap_or(1);
+        let Some(operator) = definition(node, version) else {
             continue;
         };
         let problems = [
@@ -46,7 +51,7 @@ fn problem(
     Some((message, words(kind, allowed)))
 }
 
-/// A node without a name is told by its first result, and one without that by where it stands.
+/// The problem of a node; unnamed nodes are identified by their first output, else by position.
 fn refusal(position: usize, node: &NodeProto, message: String, wanted: &str) -> ImportError {
     let remedy = format!(
         "{} has {wanted}; export the model again, or check it with onnx.checker",

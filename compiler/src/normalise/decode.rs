@@ -3,7 +3,7 @@
 //! They are most of a file, and a decoder that does not know them copies each three times: out of the file, into the
 //! message, into the tensor. So the two messages above them are taken apart here, and all else is left to prost.
 
-use super::ImportError;
+use super::error::ImportError;
 use super::large::{LARGE, LargeData};
 use crate::codes::Code;
 use prost::bytes::Buf;
@@ -11,11 +11,12 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint};
 use prost::{DecodeError, Message};
 use thiserror::Error;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{GraphProto, ModelProto, TensorProto};
+use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, ModelProto, TensorProto};
 use tract_onnx::prelude::Tensor;
 
 // Numbers of fields in onnx.proto.
 const MODEL_GRAPH: u32 = 7;
+const MODEL_FUNCTIONS: u32 = 25;
 const GRAPH_INITIALIZER: u32 = 5;
 const TENSOR_RAW_DATA: u32 = 9;
 
@@ -26,6 +27,15 @@ pub(super) struct Decoded {
     pub model: ModelProto,
     /// Those data.
     pub data: LargeData,
+    /// The values of its functions' attributes where a call gives none, by the function's number.
+    pub defaults: Vec<Vec<AttributeProto>>,
+}
+
+/// What tract's form of a function leaves out.
+#[derive(Clone, PartialEq, Message)]
+struct FunctionDefaults {
+    #[prost(message, repeated, tag = "11")]
+    attributes: Vec<AttributeProto>,
 }
 
 /// Why bytes are no protobuf.
@@ -73,6 +83,15 @@ fn model(bytes: &mut impl Buf) -> Result<Decoded, Malformed> {
             fields(bytes, |tag, wire, bytes| {
                 graph_field(graph, &mut decoded.data, tag, wire, bytes)
             })?;
+        } else if (tag, wire) == (MODEL_FUNCTIONS, WireType::LengthDelimited) {
+            let length = length(bytes)?;
+            let function = bytes.copy_to_bytes(length);
+            let defaults = FunctionDefaults::decode(function.clone())?;
+            decoded
+                .model
+                .functions
+                .push(FunctionProto::decode(function)?);
+            decoded.defaults.push(defaults.attributes);
         } else {
             let context = DecodeContext::default();
             decoded.model.merge_field(tag, wire, bytes, context)?;
@@ -188,7 +207,9 @@ mod tests {
 
     /// What prost alone makes of the same bytes, with large data put back.
     fn put_back(decoded: Decoded) -> ModelProto {
-        let Decoded { mut model, data } = decoded;
+        let Decoded {
+            mut model, data, ..
+        } = decoded;
         for (index, tensor) in data {
             let initializer = &mut model.graph.as_mut().unwrap().initializer[index];
             assert!(initializer.raw_data.is_empty());

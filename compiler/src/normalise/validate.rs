@@ -1,11 +1,13 @@
 //! What must hold before tract sees a model: every name defined once and before its use, no cycles, no control flow,
 //! operands and attributes that the standard allows, finite weights, external data that exists.
 
+mod attributes;
+mod operands;
+
 use super::decode::Decoded;
-use super::facts::{MOST_ERRORS, elements};
-use super::{ImportError, attribute_rules, operand_rules};
+use super::error::ImportError;
+use super::limits::{MOST_ERRORS, elements};
 use crate::codes::Code;
-use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use tract_onnx::pb::{GraphProto, ModelProto, TensorProto, tensor_proto::DataType};
@@ -22,8 +24,8 @@ pub(super) fn validate(decoded: &Decoded, folder: &Path) -> Vec<ImportError> {
     let mut errors = Vec::new();
     opset(&decoded.model, &mut errors);
     control_flow(graph, &mut errors);
-    operand_rules::check(graph, &mut errors);
-    attribute_rules::check(graph, &mut errors);
+    operands::check(graph, &decoded.model.opset_import, &mut errors);
+    attributes::check(graph, &decoded.model.opset_import, &mut errors);
     names(graph, &mut errors);
     sizes(graph, &mut errors);
     for (number, tensor) in graph.initializer.iter().enumerate() {
@@ -249,16 +251,6 @@ fn initializer(
         ));
         return;
     }
-    if data.map_or_else(|| not_finite(tensor), large_not_finite) {
-        errors.push(ImportError::model(
-            Code::NotFinite,
-            format!(
-                "the initializer `{}` holds infinities or not-a-numbers",
-                tensor.name
-            ),
-            "such weights have no integer form; train or export the model again",
-        ));
-    }
 }
 
 /// How many elements the data of a tensor are, where its type has a fixed width.
@@ -287,26 +279,4 @@ fn stored_elements(tensor: &TensorProto) -> Option<u64> {
         tensor.uint64_data.len(),
     ];
     Some(typed.into_iter().max().unwrap_or(0) as u64)
-}
-
-/// Whether data that lie beside the model hold infinities or not-a-numbers.
-fn large_not_finite(data: &Tensor) -> bool {
-    // Whole blocks at a time: a loop that may stop at any value does not become one over vectors.
-    let block = |values: &[f32]| values.iter().fold(false, |bad, v| bad | !v.is_finite());
-    let Ok(plain) = data.try_as_plain_ram() else {
-        return false;
-    };
-    let values = plain.as_slice::<f32>();
-    values.is_ok_and(|values| values.par_chunks(1 << 14).any(block))
-}
-
-fn not_finite(tensor: &TensorProto) -> bool {
-    if tensor.data_type != DataType::Float as i32 {
-        return false;
-    }
-    let (words, _) = tensor.raw_data.as_chunks::<4>();
-    tensor.float_data.iter().any(|v| !v.is_finite())
-        || words
-            .iter()
-            .any(|&word| !f32::from_le_bytes(word).is_finite())
 }

@@ -1,0 +1,23 @@
+//! A `Sum`, `Max`, `Min`, `Mean` or `Concat` of one operand becomes an `Identity`.
+
+use super::Draft;
+use super::error::ImportError;
+use super::proto::is_standard;
+use tract_onnx::pb::NodeProto;
+
+/// Runs the pass.
+pub(super) fn run(draft: &mut Draft) -> Result<(), Vec<ImportError>> {
+    draft.each_graph(|graph| {
+        for node in graph.node.iter_mut().filter(|node| hands_on(node)) {
+            "Identity".clone_into(&mut node.op_type);
+            node.domain.clear();
+            node.attribute.clear();
+        }
+        Ok(())
+    })
+}
+
+fn hands_on(node: &NodeProto) -> bool {
+    let several = ["Concat", "Max", "Mean", "Min", "Sum"];
+    is_standard(node) && node.input.len() == 1 && several.contains(&node.op_type.as_str())
+}
