@@ -1,39 +1,14 @@
 //! Calibration and widths through the binary: where samples come from, what is saved, what is named when it is wrong.
 
+use crate::binary::{self, printed};
 use crate::onnx::{Model, ints, noise};
-use assert_cmd::Command;
 use ndarray_npy::write_npy;
 use std::path::Path;
 use tempfile::{TempDir, tempdir};
 
-/// Standard output, standard error and exit status.
-fn scnnc(folder: &Path, arguments: &[&str]) -> (String, String, Option<i32>) {
-    let output = Command::cargo_bin("scnnc")
-        .unwrap()
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        text(output.stdout),
-        text(output.stderr),
-        output.status.code(),
-    )
-}
-
-/// What it prints; it must succeed.
-fn printed(folder: &Path, arguments: &[&str]) -> String {
-    let (out, error, status) = scnnc(folder, arguments);
-    assert_eq!(status, Some(0), "{arguments:?}: {error}");
-    out
-}
-
 /// What it says when it refuses.
 fn refused(folder: &Path, arguments: &[&str]) -> String {
-    let (_, error, status) = scnnc(folder, arguments);
-    assert_eq!(status, Some(1), "{arguments:?}: {error}");
-    error
+    binary::refused(folder, arguments, 1)
 }
 
 /// Two convolutions, `first` and `second`, and their `ReLU`s on a 2 x 8 x 8 input `x`.

@@ -1,9 +1,9 @@
 //! Every code is told at least once as people see it: the refusals of files other than models, and of programs.
 
+use crate::binary::command;
 use crate::codes::{self, Code, CodeEntry, CompilerCode, DriverCode, IsaCode, SimulatorCode};
 use crate::onnx::{Model, float, int, ints, noise, text};
 use crate::refusals::{assert_refusal, folder, refusal};
-use assert_cmd::Command;
 use std::collections::BTreeSet;
 use std::path::Path;
 use tempfile::TempDir;
@@ -269,7 +269,7 @@ fn attributes_out_of_range() {
 fn programs_that_break_a_rule() {
     let folder = files();
     let scnnc = |arguments: &[&str]| {
-        let mut command = Command::cargo_bin("scnnc").unwrap();
+        let mut command = command(Path::new("."));
         command
             .current_dir(folder.path())
             .args(arguments)

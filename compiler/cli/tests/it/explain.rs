@@ -1,18 +1,17 @@
 //! `scnnc explain`: what it says of a layer holds, as text and as JSON.
 
-use assert_cmd::Command;
+use crate::binary::printed;
 use serde_json::Value;
 use std::path::Path;
 use tempfile::tempdir;
 
 fn explain(arguments: &[&str]) -> String {
     let lenet = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/lenet5.onnx");
-    let mut command = Command::cargo_bin("scnnc").unwrap();
-    command.args(["explain", "-q"]).arg(lenet).args(arguments);
-    let output = command.output().unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {error}");
-    String::from_utf8(output.stdout).unwrap()
+    let lenet = lenet.to_str().unwrap();
+    printed(
+        Path::new("."),
+        &[&["explain", "-q", lenet], arguments].concat(),
+    )
 }
 
 fn layers(arguments: &[&str]) -> Vec<Value> {

@@ -1,7 +1,7 @@
 //! What happens around a command: full disks, closed pipes, interrupts, too little memory, internal errors.
 
+use crate::binary::{Said, said};
 use crate::onnx::{Model, int, ints, noise};
-use assert_cmd::Command;
 use prost::Message;
 use std::io::Read;
 use std::path::Path;
@@ -34,21 +34,6 @@ fn chain() -> Model {
     conv(model, "b", "y").output("y")
 }
 
-fn scnnc(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::cargo_bin("scnnc")
-        .unwrap()
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    (
-        output.status.code(),
-        text(output.stdout),
-        text(output.stderr),
-    )
-}
-
 fn std_command(folder: &Path, arguments: &[&str]) -> std::process::Command {
     let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("scnnc"));
     command.current_dir(folder).args(arguments);
@@ -60,8 +45,8 @@ fn std_command(folder: &Path, arguments: &[&str]) -> std::process::Command {
 fn a_full_disk_is_told_and_nothing_breaks() {
     let folder = folder(chain());
     let at = folder.path();
-    let (status, _, error) = scnnc(at, &["compile", "model.onnx", "-q", "-o", "/dev/full"]);
-    assert_eq!(status, Some(1));
+    let Said { status, error, .. } = said(at, &["compile", "model.onnx", "-q", "-o", "/dev/full"]);
+    assert_eq!(status, 1);
     assert!(
         error.contains("E0102") && error.contains("--> /dev/full"),
         "{error}"
@@ -74,8 +59,8 @@ fn a_full_disk_is_told_and_nothing_breaks() {
             .open("/dev/full")
             .unwrap()
     };
-    let (status, _, error) = scnnc(at, &["compile", "model.onnx", "-q", "-o", "p.scnn"]);
-    assert_eq!(status, Some(0), "{error}");
+    let Said { status, error, .. } = said(at, &["compile", "model.onnx", "-q", "-o", "p.scnn"]);
+    assert_eq!(status, 0, "{error}");
     for words in [["ops", ""], ["disasm", "p.scnn"], ["run", "--help"]] {
         let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
         let output = std_command(at, &words).stdout(full()).output().unwrap();
@@ -142,15 +127,15 @@ fn a_folder_in_the_place_of_a_file_is_told() {
         ["compile", "model.onnx", "-q", "-o", "out.scnn"].as_slice(),
         &["compile", "model.onnx", "-q", "-o", "nowhere/out.scnn"],
     ] {
-        let (status, _, error) = scnnc(at, arguments);
-        assert_eq!(status, Some(1), "{error}");
+        let Said { status, error, .. } = said(at, arguments);
+        assert_eq!(status, 1, "{error}");
         assert!(
             error.contains("E0102") && error.contains("out.scnn"),
             "{error}"
         );
     }
-    let (status, _, error) = scnnc(at, &["check", "out.scnn"]);
-    assert_eq!(status, Some(1));
+    let Said { status, error, .. } = said(at, &["check", "out.scnn"]);
+    assert_eq!(status, 1);
     assert!(error.contains("E0101"), "{error}");
 }
 
@@ -213,11 +198,11 @@ fn a_small_model_cannot_ask_for_all_memory() {
         .output("y");
     model.graph.initializer.push(shape);
     let folder = folder(model);
-    let (status, _, error) = scnnc(
+    let Said { status, error, .. } = said(
         folder.path(),
         &["run", "model.onnx", "-q", "--limit-memory", "1GB"],
     );
-    assert_eq!(status, Some(1), "{error}");
+    assert_eq!(status, 1, "{error}");
     assert!(
         error.contains("E0805") && error.contains("--> model.onnx"),
         "{error}"
@@ -227,8 +212,8 @@ fn a_small_model_cannot_ask_for_all_memory() {
 #[test]
 fn the_limit_of_memory_is_a_size() {
     let folder = folder(chain());
-    let (status, _, error) = scnnc(folder.path(), &["ops", "--limit-memory", "much"]);
-    assert_eq!(status, Some(2));
+    let Said { status, error, .. } = said(folder.path(), &["ops", "--limit-memory", "much"]);
+    assert_eq!(status, 2);
     assert!(error.contains("--limit-memory"), "{error}");
 }
 
@@ -238,7 +223,7 @@ fn the_limit_of_memory_is_a_size() {
 fn an_internal_error_leaves_what_repeats_it() {
     let folder = folder(chain());
     let at = folder.path();
-    let (status, _, error) = scnnc(
+    let Said { status, error, .. } = said(
         at,
         &[
             "compile",
@@ -250,7 +235,7 @@ fn an_internal_error_leaves_what_repeats_it() {
             "/b/Conv",
         ],
     );
-    assert_eq!(status, Some(101), "{error}");
+    assert_eq!(status, 101, "{error}");
     assert!(
         error.contains("E0901") && error.contains("--> model.onnx"),
         "{error}"
@@ -285,8 +270,12 @@ fn an_internal_error_leaves_what_repeats_it() {
         .skip(1)
         .step_by(2)
         .collect();
-    let (status, _, again) = scnnc(at, &[words.as_slice(), &["--reducing"]].concat());
-    assert_eq!(status, Some(101));
+    let Said {
+        status,
+        error: again,
+        ..
+    } = said(at, &[words.as_slice(), &["--reducing"]].concat());
+    assert_eq!(status, 101);
     let place = error
         .lines()
         .find_map(|line| line.split("note: at ").nth(1))

@@ -1,10 +1,10 @@
 //! What the binary says without a model: help, tables, machines.
 
-use assert_cmd::Command;
+use crate::binary::command;
+use std::path::Path;
 
 fn said(arguments: &[&str]) -> String {
-    let output = Command::cargo_bin("scnnc")
-        .unwrap()
+    let output = command(Path::new("."))
         .env("COLUMNS", "110")
         .args(arguments)
         .output()

@@ -1,26 +1,16 @@
 //! Machines of one's own: operands of any width, and programs that are priced on machines other than their own.
 
-use assert_cmd::Command;
+use crate::binary::{Said, said};
 use serde_json::Value;
 use std::path::Path;
 use tempfile::{TempDir, tempdir};
 
-/// Exit status, standard output and standard error of a command.
-fn scnnc(folder: &Path, words: &str) -> (i32, String, String) {
-    let output = Command::cargo_bin("scnnc")
-        .unwrap()
-        .current_dir(folder)
-        .args(words.split_whitespace())
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let status = output.status.code().unwrap();
-    (status, text(output.stdout), text(output.stderr))
-}
-
 /// The report of a run that succeeds.
 fn report(folder: &Path, words: &str) -> Value {
-    let (status, out, error) = scnnc(folder, &format!("run {words} --json -q"));
+    let Said { status, out, error } = said(
+        folder,
+        (&format!("run {words} --json -q")).split_whitespace(),
+    );
     assert_eq!(status, 0, "{words}: {error}");
     serde_json::from_str(&out).unwrap()
 }
@@ -42,9 +32,15 @@ fn folder(machines: &[(&str, &str)]) -> TempDir {
 fn operands_are_as_wide_as_the_machine_s() {
     let folder = folder(&[("eleven", "pe: {operand_bits: 11}")]);
     let words = "m.onnx --input d.npz --samples 1 --machine eleven.yaml";
-    let (status, _, error) = scnnc(folder.path(), &format!("run {words} --check"));
+    let Said { status, error, .. } = said(
+        folder.path(),
+        (&format!("run {words} --check")).split_whitespace(),
+    );
     assert_eq!(status, 0, "{error}");
-    let (status, _, error) = scnnc(folder.path(), &format!("run {words} --bits 12"));
+    let Said { status, error, .. } = said(
+        folder.path(),
+        (&format!("run {words} --bits 12")).split_whitespace(),
+    );
     assert_eq!(status, 1);
     let says = "the network shall have operands of 12 bits; those of the machine have 11";
     assert!(
@@ -65,8 +61,11 @@ fn a_program_runs_on_a_machine_that_differs_in_cost_alone() {
             "array: {rows: 4}\ndram: {gigabytes_per_second: 1.0}",
         ),
     ]);
-    let compiled = scnnc(folder.path(), "compile m.onnx --calibrate d.npz -o p.scnn");
-    assert_eq!(compiled.0, 0, "{}", compiled.2);
+    let compiled = said(
+        folder.path(),
+        ("compile m.onnx --calibrate d.npz -o p.scnn").split_whitespace(),
+    );
+    assert_eq!(compiled.status, 0, "{}", compiled.error);
     let input = "--input d.npz --samples 1";
     let of = |report: &Value, path: &str| report.pointer(path).unwrap().clone();
     let own = report(folder.path(), &format!("p.scnn {input}"));
@@ -86,7 +85,7 @@ fn a_program_runs_on_a_machine_that_differs_in_cost_alone() {
     assert_eq!(of(&slow, "/machine"), "slow");
 
     let words = format!("run p.scnn {input} --machine small.yaml");
-    let (status, _, error) = scnnc(folder.path(), &words);
+    let Said { status, error, .. } = said(folder.path(), (&words).split_whitespace());
     assert_eq!(status, 1);
     assert!(
         error.contains("array.rows: program 8, machine 4"),

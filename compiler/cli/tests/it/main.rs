@@ -1,6 +1,7 @@
 //! Tests of the compiler as a whole, and of the binary, as one program: they link tract, which takes its time.
 
 mod agreement;
+mod binary;
 mod calibration;
 // The binary has no library: its table of codes is compiled into the tests.
 #[path = "../../src/codes.rs"]
@@ -24,6 +25,7 @@ mod mutator;
 mod network;
 mod onnx;
 mod onnx_cases;
+mod packages;
 mod page;
 mod paper;
 mod passes;

@@ -1,6 +1,6 @@
 //! Trained models through the binary, as a user runs them: bit-exact, accurate, and the same after the text form.
 
-use assert_cmd::Command;
+use crate::binary::{command, printed};
 use ndarray_npy::write_npy;
 use scnn_isa::machine::Machine;
 use std::path::Path;
@@ -8,14 +8,7 @@ use tempfile::tempdir;
 
 /// What `scnnc` prints on standard output; it must succeed.
 fn scnnc(arguments: &[&str]) -> String {
-    let output = Command::cargo_bin("scnnc")
-        .unwrap()
-        .args(arguments)
-        .output()
-        .unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "scnnc {arguments:?}: {error}");
-    String::from_utf8(output.stdout).unwrap()
+    printed(Path::new("."), arguments)
 }
 
 /// The number before `unit` in the line of `text` that begins with `label`, after `before`.
@@ -90,8 +83,7 @@ fn every_preset_runs_lenet5_or_says_that_it_is_dense() {
     write_npy(&input, &digit).unwrap();
     for (preset, _) in Machine::presets() {
         let arguments = ["run", "--check", "--machine", preset];
-        let output = Command::cargo_bin("scnnc")
-            .unwrap()
+        let output = command(Path::new("."))
             .args(arguments)
             .arg(scnn_models::lenet5())
             .arg("--input")

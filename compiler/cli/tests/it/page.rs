@@ -1,7 +1,7 @@
 //! The page of a report, opened in a headless Chromium: it loads without a complaint, its charts have the report's
 //! numbers, sorting, filtering and links work. Skipped, and said so, where there is no Chromium.
 
-use assert_cmd::Command;
+use crate::binary::printed;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tempfile::tempdir;
@@ -24,13 +24,7 @@ fn chromium() -> Option<PathBuf> {
 }
 
 fn scnnc(arguments: &[&str]) {
-    let output = Command::cargo_bin("scnnc")
-        .unwrap()
-        .args(arguments)
-        .output()
-        .unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "scnnc {arguments:?}: {error}");
+    printed(Path::new("."), arguments);
 }
 
 /// What the driver saw on the page; the page must not have said anything on the console.

@@ -1,13 +1,13 @@
 //! `scnnc paper`: its sections, files and refusals; of the evaluation, which takes minutes, what two networks on one machine
 //! give, and that its tables agree with each other.
 
-use assert_cmd::Command;
+use crate::binary::command;
 use serde_json::Value;
 use std::path::Path;
 use tempfile::tempdir;
 
 fn paper(arguments: &[&str]) -> std::process::Output {
-    let mut command = Command::cargo_bin("scnnc").unwrap();
+    let mut command = command(Path::new("."));
     command.arg("paper").args(arguments).output().unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! Transforms keep what a graph computes, and `--verify-passes` names the one that does not.
 
+use crate::binary::command;
 use crate::onnx::{Model, int, ints, noise};
-use assert_cmd::Command;
 use scnnc::calibrate::synthetic;
 use scnnc::graph::{Graph, Op};
 use scnnc::import::{ImportOptions, import_bytes};
@@ -128,9 +128,7 @@ fn the_pass_that_changes_a_value_is_named_with_the_tensor() {
 fn the_command_line_verifies_passes() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("net.onnx"), bytes()).unwrap();
-    let output = Command::cargo_bin("scnnc")
-        .unwrap()
-        .current_dir(folder.path())
+    let output = command(folder.path())
         .args([
             "compile",
             "net.onnx",

@@ -1,38 +1,11 @@
 //! Pruning through the binary: densities, patterns, budgets, files, and the study of what each layer bears.
 
+use crate::binary::{printed, refused};
 use crate::onnx::{Model, int, ints, noise};
-use assert_cmd::Command;
 use prost::Message;
 use std::path::Path;
 use tempfile::{TempDir, tempdir};
 use tract_onnx::pb::{ModelProto, StringStringEntryProto};
-
-fn scnnc(folder: &Path, arguments: &[&str]) -> (String, String, Option<i32>) {
-    let output = Command::cargo_bin("scnnc")
-        .unwrap()
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        text(output.stdout),
-        text(output.stderr),
-        output.status.code(),
-    )
-}
-
-fn printed(folder: &Path, arguments: &[&str]) -> String {
-    let (out, error, status) = scnnc(folder, arguments);
-    assert_eq!(status, Some(0), "{arguments:?}: {error}");
-    out
-}
-
-fn refused(folder: &Path, arguments: &[&str], status: i32) -> String {
-    let (_, error, found) = scnnc(folder, arguments);
-    assert_eq!(found, Some(status), "{arguments:?}: {error}");
-    error
-}
 
 /// A folder with LeNet-5 and its 500 digits.
 fn lenet5() -> TempDir {

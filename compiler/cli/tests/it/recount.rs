@@ -1,7 +1,7 @@
 //! Steps, useful products and dense baselines, counted anew from dumped layers by a script that shares no code with us.
 
+use crate::binary::command;
 use crate::onnx::{Model, int, ints, noise};
-use assert_cmd::Command;
 use std::path::Path;
 use std::process;
 
@@ -51,8 +51,7 @@ fn model() -> Model {
 }
 
 fn dumped(model: &Path, folder: &Path, machine: &str, more: &[&str]) {
-    Command::cargo_bin("scnnc")
-        .unwrap()
+    command(Path::new("."))
         .arg("run")
         .arg(model)
         .args(["--machine", machine, "--quiet", "--dump"])

@@ -1,19 +1,14 @@
 //! Bad input: each gets a diagnostic with file, place, reason and remedy, its exit status, and writes nothing.
 
+use crate::binary::command;
 use crate::onnx::{Model, graph, ints, noise};
-use assert_cmd::Command;
 use std::path::Path;
 use tempfile::TempDir;
 
 /// What `scnnc` says on standard error, after checking its exit status and that it left no file behind.
 pub fn refusal(folder: &TempDir, arguments: &[&str], status: i32) -> String {
     let before = files(folder.path());
-    let output = Command::cargo_bin("scnnc")
-        .unwrap()
-        .current_dir(folder.path())
-        .args(arguments)
-        .output()
-        .unwrap();
+    let output = command(folder.path()).args(arguments).output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(status), "{error}");
     assert!(!error.contains("panicked"), "{error}");
@@ -68,9 +63,7 @@ fn convolution() -> Model {
 fn program() -> Vec<u8> {
     let folder = folder(&[("model.onnx", convolution().bytes())]);
     let out = folder.path().join("out.scnn");
-    Command::cargo_bin("scnnc")
-        .unwrap()
-        .current_dir(folder.path())
+    command(folder.path())
         .args(["compile", "model.onnx", "-o", "out.scnn", "-q"])
         .assert()
         .success();
@@ -362,9 +355,7 @@ fn a_program_with_any_byte_flipped() {
 #[test]
 fn assembly_with_an_error() {
     let folder = folder(&[("p.scnn", program())]);
-    let text = Command::cargo_bin("scnnc")
-        .unwrap()
-        .current_dir(folder.path())
+    let text = command(folder.path())
         .args(["disasm", "p.scnn"])
         .output()
         .unwrap()

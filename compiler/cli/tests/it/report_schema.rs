@@ -1,6 +1,6 @@
 //! Reports have the form of the published schema, and the schema names each of their fields.
 
-use assert_cmd::Command;
+use crate::binary::command;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -83,8 +83,7 @@ fn holds(word: &str, rule: &Value, value: &Value, properties: &Value) -> bool {
 fn report(arguments: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.json");
-    Command::cargo_bin("scnnc")
-        .unwrap()
+    command(Path::new("."))
         .args(arguments)
         .args(["--quiet", "--report"])
         .arg(&file)

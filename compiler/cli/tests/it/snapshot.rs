@@ -1,24 +1,8 @@
 //! `scnnc snapshot`: the same text for a model and its program, a diff and exit 3 when it does not hold.
 
+use crate::binary::{Said, said};
 use crate::onnx::{Model, ints, noise};
-use assert_cmd::Command;
-use std::path::Path;
 use tempfile::TempDir;
-
-fn scnnc(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::cargo_bin("scnnc")
-        .unwrap()
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code(),
-        text(output.stdout),
-        text(output.stderr),
-    )
-}
 
 /// A folder with the same convolution twice: `a.onnx`, and `b.onnx` with weights of another density.
 fn folder() -> TempDir {
@@ -38,11 +22,13 @@ fn folder() -> TempDir {
 fn a_model_and_its_program_have_the_same_snapshot_for_any_number_of_threads() {
     let folder = folder();
     let at = folder.path();
-    scnnc(at, &["compile", "a.onnx", "-o", "a.scnn"]);
-    let (status, model, _) = scnnc(at, &["snapshot", "a.onnx", "-q"]);
-    assert_eq!(status, Some(0));
+    said(at, &["compile", "a.onnx", "-o", "a.scnn"]);
+    let Said {
+        status, out: model, ..
+    } = said(at, &["snapshot", "a.onnx", "-q"]);
+    assert_eq!(status, 0);
     assert!(model.starts_with("scnnc-snapshot 1\n"), "{model}");
-    let (_, program, _) = scnnc(at, &["snapshot", "a.scnn", "--threads", "1"]);
+    let Said { out: program, .. } = said(at, &["snapshot", "a.scnn", "--threads", "1"]);
     assert_eq!(model, program);
 }
 
@@ -50,15 +36,19 @@ fn a_model_and_its_program_have_the_same_snapshot_for_any_number_of_threads() {
 fn a_snapshot_holds_until_the_model_changes_and_again_after_it_is_accepted() {
     let folder = folder();
     let at = folder.path();
-    scnnc(at, &["snapshot", "a.onnx", "-q", "-o", "net.snap"]);
+    said(at, &["snapshot", "a.onnx", "-q", "-o", "net.snap"]);
     assert_eq!(
-        scnnc(at, &["snapshot", "a.onnx", "-q", "--check", "net.snap"]).0,
-        Some(0)
+        said(at, &["snapshot", "a.onnx", "-q", "--check", "net.snap"]).status,
+        0
     );
 
     let before = std::fs::read(at.join("net.snap")).unwrap();
-    let (status, diff, error) = scnnc(at, &["snapshot", "b.onnx", "-q", "--check", "net.snap"]);
-    assert_eq!(status, Some(3), "{error}");
+    let Said {
+        status,
+        out: diff,
+        error,
+    } = said(at, &["snapshot", "b.onnx", "-q", "--check", "net.snap"]);
+    assert_eq!(status, 3, "{error}");
     assert!(
         diff.starts_with("--- net.snap\n+++ net.snap (now)\n@@ "),
         "{diff}"
@@ -77,12 +67,14 @@ fn a_snapshot_holds_until_the_model_changes_and_again_after_it_is_accepted() {
         "a check writes nothing"
     );
 
-    let (status, diff, _) = scnnc(at, &["snapshot", "b.onnx", "-q", "--update", "net.snap"]);
-    assert_eq!(status, Some(0));
+    let Said {
+        status, out: diff, ..
+    } = said(at, &["snapshot", "b.onnx", "-q", "--update", "net.snap"]);
+    assert_eq!(status, 0);
     assert!(diff.contains("\n+  weights "), "{diff}");
     assert_eq!(
-        scnnc(at, &["snapshot", "b.onnx", "-q", "--check", "net.snap"]).0,
-        Some(0)
+        said(at, &["snapshot", "b.onnx", "-q", "--check", "net.snap"]).status,
+        0
     );
 }
 
@@ -97,8 +89,8 @@ fn a_snapshot_of_another_form_is_refused_and_brought_up_to_date() {
         ("other.snap", "--check"),
         ("other.snap", "--update"),
     ] {
-        let (status, _, error) = scnnc(at, &["snapshot", "a.onnx", "-q", flag, file]);
-        assert_eq!(status, Some(1));
+        let Said { status, error, .. } = said(at, &["snapshot", "a.onnx", "-q", flag, file]);
+        assert_eq!(status, 1);
         assert!(error.contains("E0804") && error.contains(file), "{error}");
     }
     assert_eq!(
@@ -106,11 +98,11 @@ fn a_snapshot_of_another_form_is_refused_and_brought_up_to_date() {
         "something of mine\n"
     );
     assert_eq!(
-        scnnc(at, &["snapshot", "a.onnx", "-q", "--update", "old.snap"]).0,
-        Some(0)
+        said(at, &["snapshot", "a.onnx", "-q", "--update", "old.snap"]).status,
+        0
     );
     assert_eq!(
-        scnnc(at, &["snapshot", "a.onnx", "-q", "--check", "old.snap"]).0,
-        Some(0)
+        said(at, &["snapshot", "a.onnx", "-q", "--check", "old.snap"]).status,
+        0
     );
 }

@@ -1,31 +1,9 @@
 //! What is said where: JSON for programs, nothing on standard error of a pipe, times when asked for, and no option that
 //! would change nothing.
 
-use assert_cmd::Command;
+use crate::binary::said;
 use serde_json::Value;
-use std::path::Path;
 use tempfile::{TempDir, tempdir};
-
-struct Said {
-    status: i32,
-    out: String,
-    error: String,
-}
-
-fn scnnc(folder: &Path, words: &str) -> Said {
-    let output = Command::cargo_bin("scnnc")
-        .unwrap()
-        .current_dir(folder)
-        .args(words.split_whitespace())
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said {
-        status: output.status.code().unwrap(),
-        out: text(output.stdout),
-        error: text(output.stderr),
-    }
-}
 
 /// A folder with a model `m.onnx`, its digits `d.npz`, and two programs of it.
 fn folder() -> TempDir {
@@ -37,7 +15,7 @@ fn folder() -> TempDir {
         "compile m.onnx --calibrate d.npz -o a.scnn",
         "compile m.onnx --calibrate d.npz -o b.scnn --mapping paper",
     ] {
-        let said = scnnc(folder.path(), words);
+        let said = said(folder.path(), words.split_whitespace());
         assert_eq!((said.status, said.error.as_str()), (0, ""), "{words}");
     }
     folder
@@ -85,7 +63,7 @@ fn verbs_that_tell_something_tell_it_as_json_too() {
         ("report --schema", "/properties/totals"),
     ];
     for (words, place) in cases {
-        let said = scnnc(folder.path(), words);
+        let said = said(folder.path(), words.split_whitespace());
         assert_eq!(said.status, 0, "{words}: {}", said.error);
         let value: Value = serde_json::from_str(&said.out)
             .unwrap_or_else(|e| panic!("{words}: {e}: {}", said.out));
@@ -95,7 +73,7 @@ fn verbs_that_tell_something_tell_it_as_json_too() {
         );
     }
     // What is not in the report goes to standard error, where a program does not trip over it.
-    let said = scnnc(folder.path(), cases[0].0);
+    let said = said(folder.path(), cases[0].0.split_whitespace());
     assert!(said.error.contains("bit-exact"), "{}", said.error);
 }
 
@@ -113,7 +91,7 @@ fn options_of_a_compilation_are_refused_for_a_program_by_name() {
         ),
         ("snapshot a.scnn --bits 8", &["`--bits`"]),
     ] {
-        let said = scnnc(folder.path(), words);
+        let said = said(folder.path(), words.split_whitespace());
         assert_eq!(said.status, 2, "{words}: {}", said.error);
         assert!(
             said.out.is_empty() && options.iter().all(|option| said.error.contains(option)),
@@ -125,7 +103,11 @@ fn options_of_a_compilation_are_refused_for_a_program_by_name() {
         "run a.scnn --input d.npz --samples 1 -q",
         "snapshot a.scnn --seed 3",
     ] {
-        assert_eq!(scnnc(folder.path(), words).status, 0, "{words}");
+        assert_eq!(
+            said(folder.path(), words.split_whitespace()).status,
+            0,
+            "{words}"
+        );
     }
 }
 
@@ -133,8 +115,8 @@ fn options_of_a_compilation_are_refused_for_a_program_by_name() {
 fn a_pipe_hears_of_stages_only_when_asked() {
     let folder = folder();
     let run = "run m.onnx --input d.npz --samples 1";
-    assert_eq!(scnnc(folder.path(), run).error, "");
-    let said = scnnc(folder.path(), &format!("{run} -v"));
+    assert_eq!(said(folder.path(), run.split_whitespace()).error, "");
+    let verbose = said(folder.path(), format!("{run} -v").split_whitespace());
     let stages = [
         "import",
         "transform",
@@ -146,18 +128,28 @@ fn a_pipe_hears_of_stages_only_when_asked() {
     ];
     let places: Vec<usize> = stages
         .iter()
-        .map(|stage| said.error.find(&format!("{stage} ")).unwrap())
+        .map(|stage| verbose.error.find(&format!("{stage} ")).unwrap())
         .collect();
     assert!(
-        said.error.starts_with("time      ") && places.is_sorted(),
+        verbose.error.starts_with("time      ") && places.is_sorted(),
         "{}",
-        said.error
+        verbose.error
     );
-    // Noise to calibrate on is warned of, unless nothing is to be said.
+    // Noise to calibrate on is warned of, unless nothing is to be verbose.
     let noisy = "compile m.onnx -o c.scnn";
-    assert!(scnnc(folder.path(), noisy).error.contains("warning"));
-    assert_eq!(scnnc(folder.path(), &format!("{noisy} -q")).error, "");
-    assert_eq!(scnnc(folder.path(), &format!("{noisy} -q -v")).status, 2);
-    let text = scnnc(folder.path(), "disasm a.scnn --code").out;
+    assert!(
+        said(folder.path(), noisy.split_whitespace())
+            .error
+            .contains("warning")
+    );
+    assert_eq!(
+        said(folder.path(), format!("{noisy} -q").split_whitespace()).error,
+        ""
+    );
+    assert_eq!(
+        said(folder.path(), format!("{noisy} -q -v").split_whitespace()).status,
+        2
+    );
+    let text = said(folder.path(), "disasm a.scnn --code".split_whitespace()).out;
     assert!(!text.contains('\u{1b}'), "colours are for terminals");
 }

@@ -1,6 +1,6 @@
 //! The trace of a run adds up to its report.
 
-use assert_cmd::Command;
+use crate::binary::command;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -15,9 +15,7 @@ fn traced(model: &str, input: &str, more: &[&str]) -> (Vec<Value>, Value) {
     let folder = tempfile::tempdir().unwrap();
     let run = ["run", model, "--input", input, "--samples", "1", "--quiet"];
     let files = ["--trace", "trace.json", "--report", "report.json"];
-    Command::cargo_bin("scnnc")
-        .unwrap()
-        .current_dir(folder.path())
+    command(folder.path())
         .args(run.iter().chain(&files).chain(more))
         .assert()
         .success();

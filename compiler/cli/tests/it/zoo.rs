@@ -1,7 +1,7 @@
 //! Every network of the zoo: made, compiled, executed, checked against interpreter and float model.
 
 use crate::agreement::{Sample, floats};
-use assert_cmd::Command;
+use crate::binary::printed;
 use scnn_models::zoo::{DENSITIES, Densities, Density, Made, NETWORKS, Network, Options, make};
 use scnn_simulator::report::Report;
 use scnnc::import::{ImportOptions, import};
@@ -23,25 +23,13 @@ fn options() -> Options {
     }
 }
 
-fn scnnc(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::cargo_bin("scnnc")
-        .unwrap()
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "scnnc {arguments:?}: {error}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
 #[test]
 fn every_network_of_the_zoo_agrees() {
     for Network { name, .. } in NETWORKS {
         let folder = tempdir().unwrap();
-        scnnc(folder.path(), &["zoo", "make", name, "--quiet"]);
+        printed(folder.path(), &["zoo", "make", name, "--quiet"]);
         let (model, image) = (format!("{name}.onnx"), format!("{name}.npy"));
-        let text = scnnc(
+        let text = printed(
             folder.path(),
             &[
                 "run",
@@ -195,7 +183,7 @@ fn density(tensor: &Tensor) -> f64 {
 #[test]
 fn results_and_counts_do_not_depend_on_threads() {
     let folder = tempdir().unwrap();
-    scnnc(folder.path(), &["zoo", "make", "squeezenet", "--quiet"]);
+    printed(folder.path(), &["zoo", "make", "squeezenet", "--quiet"]);
     let run = |threads: &str, number: u32| {
         let (report, program) = (format!("{number}.json"), format!("{number}.scnn"));
         let calibrate = [
@@ -206,10 +194,10 @@ fn results_and_counts_do_not_depend_on_threads() {
             threads,
         ];
         let compile = ["compile", "squeezenet.onnx", "-o", &program];
-        scnnc(folder.path(), &[&compile[..], &calibrate[..]].concat());
+        printed(folder.path(), &[&compile[..], &calibrate[..]].concat());
         let input = ["--input", "squeezenet.npy", "--threads", threads];
         let simulate = ["run", &program, "--report", &report];
-        scnnc(folder.path(), &[&simulate[..], &input[..]].concat());
+        printed(folder.path(), &[&simulate[..], &input[..]].concat());
         let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
         (read(&program), read(&report))
     };

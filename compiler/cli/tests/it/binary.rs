@@ -1,0 +1,45 @@
+//! The binary, run as people run it.
+
+use assert_cmd::Command;
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// What a command said, and its exit status.
+#[derive(Debug)]
+pub struct Said {
+    pub status: i32,
+    pub out: String,
+    pub error: String,
+}
+
+/// The binary, to be run in `folder`.
+pub fn command(folder: &Path) -> Command {
+    let mut command = Command::cargo_bin("scnnc").unwrap();
+    command.current_dir(folder);
+    command
+}
+
+/// Runs the binary in `folder`.
+pub fn said(folder: &Path, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Said {
+    let output = command(folder).args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Said {
+        status: output.status.code().unwrap(),
+        out: text(output.stdout),
+        error: text(output.stderr),
+    }
+}
+
+/// What it prints on standard output; it must succeed.
+pub fn printed(folder: &Path, arguments: &[&str]) -> String {
+    let said = said(folder, arguments);
+    assert_eq!(said.status, 0, "{arguments:?}: {}", said.error);
+    said.out
+}
+
+/// What it says on standard error when it ends with `status`.
+pub fn refused(folder: &Path, arguments: &[&str], status: i32) -> String {
+    let said = said(folder, arguments);
+    assert_eq!(said.status, status, "{arguments:?}: {}", said.error);
+    said.error
+}

@@ -1,0 +1,132 @@
+//! The packages of the workspace: which may know which, and that each uses what it names.
+
+use std::collections::BTreeMap;
+use std::fs::read_to_string;
+use std::path::{Path, PathBuf};
+
+/// Every package, where it is, and the packages of ours that it may know.
+const ARROWS: [(&str, &str, &[&str]); 8] = [
+    ("scnn-isa", "isa", &[]),
+    ("scnn-host", "simulator/host", &[]),
+    ("scnn-models", "models", &[]),
+    ("scnn-simulator", "simulator", &["scnn-isa", "scnn-host"]),
+    ("scnnc", "compiler", &["scnn-isa", "scnn-host"]),
+    (
+        "scnnc-driver",
+        "compiler/driver",
+        &["scnn-isa", "scnn-simulator", "scnnc"],
+    ),
+    (
+        "scnnc-snapshots",
+        "snapshots",
+        &["scnn-isa", "scnn-simulator", "scnnc", "scnnc-driver"],
+    ),
+    (
+        "scnnc-cli",
+        "compiler/cli",
+        &[
+            "scnn-isa",
+            "scnn-models",
+            "scnn-simulator",
+            "scnnc",
+            "scnnc-driver",
+        ],
+    ),
+];
+
+/// Packages that only talk to people, which no library needs.
+const OF_THE_COMMAND_LINE: [&str; 5] = ["clap", "indicatif", "mimalloc", "comfy-table", "anstream"];
+
+/// Dependencies that no line names, and why they are there.
+const UNNAMED: [(&str, &str); 2] = [
+    ("prost-build", "tests/schema.rs, with the feature `schema`"),
+    ("protox", "tests/schema.rs, with the feature `schema`"),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The names in the tables of dependencies of a package: those of its own, and those of its tests and benches.
+fn dependencies(folder: &str) -> [Vec<String>; 2] {
+    let text = read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+    let (mut section, mut found) = ("", [Vec::new(), Vec::new()]);
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+        } else if let Some((name, _)) = line.split_once(['.', ' ', '='])
+            && section.ends_with("dependencies")
+            && !name.starts_with('#')
+        {
+            found[usize::from(section.contains("dev-"))].push(name.to_owned());
+        }
+    }
+    found
+}
+
+/// All Rust text of a folder.
+fn text_of(folder: &Path) -> String {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return String::new();
+    };
+    let texts = entries.map(|entry| {
+        let path = entry.unwrap().path();
+        match path.extension() {
+            _ if path.is_dir() => text_of(&path),
+            Some(extension) if extension == "rs" => read_to_string(&path).unwrap(),
+            _ => String::new(),
+        }
+    });
+    texts.collect()
+}
+
+#[test]
+fn packages_know_only_those_below_them() {
+    let names: Vec<&str> = ARROWS.iter().map(|(name, ..)| *name).collect();
+    let members = read_to_string(root().join("Cargo.toml")).unwrap();
+    for (name, folder, allowed) in ARROWS {
+        assert!(members.contains(&format!("\"{folder}\"")), "{folder}");
+        let [own, _] = dependencies(folder);
+        for known in own.iter().filter(|known| names.contains(&known.as_str())) {
+            assert!(
+                allowed.contains(&known.as_str()),
+                "{name} must not know {known}"
+            );
+        }
+        for known in OF_THE_COMMAND_LINE {
+            let is_used = own.iter().any(|own| own == known);
+            assert!(
+                name == "scnnc-cli" || !is_used,
+                "{name} must not need {known}"
+            );
+        }
+    }
+    let count = members
+        .lines()
+        .find(|line| line.starts_with("members"))
+        .unwrap();
+    assert_eq!(count.matches('"').count(), 2 * ARROWS.len(), "{count}");
+}
+
+#[test]
+fn what_a_package_depends_on_is_used() {
+    let mut unused: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (name, folder, _) in ARROWS {
+        let [own, of_tests] = dependencies(folder);
+        let text = |folders: &[&str]| -> String {
+            let folders = folders.iter().map(|sub| root().join(folder).join(sub));
+            folders.map(|folder| text_of(&folder)).collect()
+        };
+        let sources = text(&["src"]);
+        let tests = sources.clone() + &text(&["tests", "benches", "examples"]);
+        let is_unused = |dependency: &&String, text: &str| {
+            let path = format!("{}::", dependency.replace('-', "_"));
+            !text.contains(&path) && UNNAMED.iter().all(|(name, _)| name != dependency)
+        };
+        let idle = own.iter().filter(|own| is_unused(own, &sources));
+        let idle = idle.chain(of_tests.iter().filter(|own| is_unused(own, &tests)));
+        unused.entry(name).or_default().extend(idle.cloned());
+    }
+    unused.retain(|_, names| !names.is_empty());
+    assert!(unused.is_empty(), "{unused:?}");
+}
