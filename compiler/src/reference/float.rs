@@ -4,7 +4,7 @@ mod large_gemm;
 
 use crate::import::{Large, Typed, typed};
 use scnn_host::contained;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
@@ -42,7 +42,8 @@ pub struct FloatModel {
     inputs: Vec<String>,
     /// Constants that are handed over at each run, behind the inputs.
     handed_over: Vec<Arc<Tensor>>,
-    outputs: Vec<String>,
+    /// Names of results, each with its place among the outlets: a tensor of tract's may have several.
+    outputs: Vec<(String, usize)>,
 }
 
 impl fmt::Debug for FloatModel {
@@ -67,7 +68,7 @@ impl FloatModel {
         let Typed {
             model: mut typed,
             outlets: computed,
-            mut outputs,
+            outputs,
         } = model;
         let inputs: Vec<String> = typed
             .input_outlets()?
@@ -75,13 +76,18 @@ impl FloatModel {
             .map(|o| typed.node(o.node).name.clone())
             .collect();
         let mut outlets: Vec<OutletId> = typed.output_outlets()?.to_vec();
-        for name in wanted {
-            if let Some(&outlet) = computed.get(name)
-                && !outlets.contains(&outlet)
-            {
-                outputs.push(name.clone());
+        let mut outputs: Vec<(String, usize)> = outputs.into_iter().zip(0..).collect();
+        let mut places: BTreeMap<OutletId, usize> = outlets.iter().copied().zip(0..).collect();
+        let known: BTreeSet<String> = outputs.iter().map(|(name, _)| name.clone()).collect();
+        for name in wanted.iter().filter(|name| !known.contains(*name)) {
+            let Some(&outlet) = computed.get(name) else {
+                continue;
+            };
+            let place = *places.entry(outlet).or_insert_with(|| {
                 outlets.push(outlet);
-            }
+                outlets.len() - 1
+            });
+            outputs.push((name.clone(), place));
         }
         typed.select_output_outlets(&outlets)?;
         large_gemm::read_in_place(&mut typed, LARGE);
@@ -114,12 +120,27 @@ impl FloatModel {
         // The threads that everything else runs on too; what they compute does not depend on how many there are.
         let threads = || multithread_tract_scope(Executor::RayonGlobal, || plan.run(operands));
         let results = contained(threads)?;
-        Ok(self
-            .outputs
-            .iter()
-            .cloned()
-            .zip(results.into_iter().map(IntoTensor::into_tensor))
-            .collect())
+        let mut results: Vec<Option<Tensor>> = results
+            .into_iter()
+            .map(|result| Some(result.into_tensor()))
+            .collect();
+        let mut readers: BTreeMap<usize, usize> = BTreeMap::new();
+        for (_, place) in &self.outputs {
+            *readers.entry(*place).or_default() += 1;
+        }
+        // Moved to the last that asks for it.
+        let take = |(name, place): &(String, usize)| {
+            let left = readers.get_mut(place)?;
+            *left -= 1;
+            let slot = results.get_mut(*place)?;
+            let tensor = if *left == 0 {
+                slot.take()
+            } else {
+                slot.clone()
+            };
+            Some((name.clone(), tensor?))
+        };
+        Ok(self.outputs.iter().filter_map(take).collect())
     }
 
     /// Gives the plan up; another run makes it anew.
@@ -190,7 +211,7 @@ pub fn run_once(model: &ModelProto, operands: &[Tensor]) -> Result<Vec<Tensor>, 
     model
         .outputs
         .iter()
-        .map(|name| {
+        .map(|(name, _)| {
             results
                 .remove(name)
                 .ok_or_else(|| FloatError(format!("`{name}` is missing")))
