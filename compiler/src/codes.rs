@@ -8,7 +8,6 @@ scnn_isa::codes! {
     WidthsFile "E0110" "a file of widths is not of that form" "It is YAML with `network: 16` and, under `layers`, a width for each layer that differs: `conv1: 8`, `fc: w8a16`." remedy "give YAML as in `network: 16`, `layers: {conv1: 8}`";
     DensitiesFile "E0111" "a file of densities is not of that form" "It is the YAML that `--save-densities` writes: `pattern`, `default` and, under `layers`, the density of each." remedy "give the YAML that `--save-densities` writes";
     NothingToPrune "E0112" "there is nothing to prune" "Only constant weights of convolutions and matrix products that run on the array are pruned: floats, or integers behind a DequantizeLinear." remedy "`scnnc check` tells which nodes run on the array";
-    ControlFlow "E0301" "the graph uses control flow" "Loop, If and Scan have no place in a static program. Export the model with fixed shapes, so that the exporter unrolls them.";
     ExternalData "E0302" "external data are missing" "The weights of this model lie in a file of their own, which has to be beside the model.";
     UnboundDimension "E0303" "a dimension has no value" "The model has symbolic dimensions. The batch is 1 unless said otherwise; give the others with `--dim NAME=VALUE`.";
     MissingTensor "E0304" "a tensor is used but never defined" "A node or output names a tensor that no node, input or initializer defines.";
@@ -23,6 +22,7 @@ scnn_isa::codes! {
     TooLarge "E0314" "a tensor is too large" "A tensor may have 2^31 elements. Dimensions beyond that are usually a damaged file, or a symbol that was bound to a wrong value.";
     BadAttribute "E0315" "an attribute is not possible" "The standard allows other values for it, which the message lists; a file that was exported has them, one that was edited may not.";
     OperandCount "E0316" "a node has too few or too many operands or results" "The standard says how many tensors each operator reads and computes; the message has both numbers. A file that was exported keeps to it, one that was edited or damaged may not.";
+    OperatorMissing "E0317" "no runtime has an operator" "Neither the array nor a runtime of the host has this operator. ONNX Runtime has all of the standard and those of `com.microsoft`: `pip install onnxruntime` in the active virtual environment, or name its library with `--host-library FILE`.";
     NothingOnArray "E0401" "nothing would run on the array" "Every node of this model would run on the host, so a program would tell nothing about SCNN. `--allow-host-only` compiles it all the same.";
     DoesNotFit "E0402" "a layer does not fit the machine" "The message names the buffer and by how much it is too small; `scnnc machine show` tells its size.";
     CalibrationMissing "E0403" "a tensor cannot be quantised" "Its range is missing from the calibration, or its sums fit no accumulator. Calibrate again, or with more headroom.";

@@ -13,11 +13,13 @@ use crate::graph::{Graph, Op};
 use crate::import::{ImportOptions, Imported, Typed, import};
 use crate::map::occupancy::Occupancy;
 use crate::map::{self, Mapped, Strategy};
-use crate::quantise::{self, HostStep, QuantiseError, Quantised};
-use crate::reference::float::{FloatModel, run_once};
+use crate::quantise::{self, QuantiseError, Quantised};
+use crate::reference::float::FloatModel;
 use crate::reference::interpret::interpret;
+use crate::reference::segments::Segments;
 use crate::transform;
 use fallback::{Failed, Fallback};
+use scnn_host::Host;
 use scnn_isa::machine::Machine;
 use scnn_isa::program::{Program, Provenance, Ranges};
 use scnn_isa::verify::verify;
@@ -77,6 +79,8 @@ pub struct Options {
     pub allow_host_only: bool,
     /// Whether a model of which anything runs on the host is refused.
     pub no_host: bool,
+    /// The runtimes of the host.
+    pub host: Host,
 }
 
 impl Options {
@@ -95,6 +99,7 @@ impl Options {
             seed: 1,
             allow_host_only: false,
             no_host: false,
+            host: Host::default(),
         }
     }
 }
@@ -118,6 +123,8 @@ pub struct Compiled {
     pub program: Program,
     /// What runs on the host because it could not be compiled.
     pub fallbacks: Vec<Fallback>,
+    /// The runtimes of its host segments.
+    pub host: Host,
 }
 
 /// A part of a compilation.
@@ -190,6 +197,7 @@ pub fn compile(
 ) -> Result<Compiled, CompileError> {
     let import_options = ImportOptions {
         dims: options.dims.clone(),
+        host: options.host.clone(),
     };
     let imported = import(path, &import_options)?;
     compile_imported(imported, options, &mut Graphs(observe))
@@ -316,6 +324,7 @@ fn attempt(
         mapped,
         program,
         fallbacks: Vec::new(),
+        host: options.host.clone(),
     })
 }
 
@@ -414,9 +423,10 @@ pub fn interpret_samples(
     transform::run_all(&mut graph, &mut |_, _| {});
     let (_, calibration, _) = calibrated(&graph, imported.typed, options)?;
     let network = quantise::quantise(&graph, &calibration, &options.machine, &options.quantise)?;
+    let segments = Segments::load(&network, &options.host)?;
     samples(&graph, options)
         .iter()
-        .map(|sample| Ok(interpret(&network, sample, &mut on_host)?.outputs))
+        .map(|sample| Ok(interpret(&network, sample, &segments)?.outputs))
         .collect()
 }
 
@@ -438,11 +448,6 @@ fn calibrated(
         calibration.sums = observe_sums(graph, &calibration, &samples, options)?;
     }
     Ok((float, calibration, observed))
-}
-
-/// Runs a host segment.
-fn on_host(step: &HostStep, operands: &[Tensor]) -> Result<Vec<Tensor>, String> {
-    run_once(&step.model, operands).map_err(|e| e.to_string())
 }
 
 /// What to calibrate on: the samples given, or seeded noise.
@@ -490,7 +495,8 @@ fn observe_sums(
         ..options.quantise.clone()
     };
     let network = quantise::quantise(graph, calibration, &options.machine, &safe)?;
-    Ok(sums::observe(&network, samples, &mut on_host)?)
+    let segments = Segments::load(&network, &options.host)?;
+    Ok(sums::observe(&network, samples, &segments)?)
 }
 
 /// The mapping, and how it was found, as the program says.

@@ -13,6 +13,7 @@ use crate::map::{Mapped, descriptor};
 use crate::quantise::nonzeros::SparseWeights;
 use crate::quantise::{IntFunction, IntLayer, Quantised, Step};
 use rayon::prelude::*;
+use scnn_host::RuntimeName;
 use scnn_isa::ids::{LayerId, RegionId, SectionId, SegmentId, TensorId, ValueId};
 use scnn_isa::instruction::Instruction;
 use scnn_isa::layer::{Function, Layer};
@@ -20,8 +21,8 @@ use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::Span;
 use scnn_isa::program::{
-    HostSegment, Memory, Program, Provenance, Region, Section, SectionKind, SourceRange, Tensor,
-    Value,
+    HostSegment, Memory, Program, Provenance, Region, Runtime, Section, SectionKind, SourceRange,
+    Tensor, Value,
 };
 use scnn_isa::section::{encode_requantise, encode_words};
 use std::collections::BTreeMap;
@@ -50,6 +51,10 @@ pub fn emit(
                     model: prost::Message::encode_to_vec(&host.model),
                     inputs: host.inputs.iter().map(|&v| ValueId(v as u32)).collect(),
                     outputs: host.outputs.iter().map(|&v| ValueId(v as u32)).collect(),
+                    runtime: match host.runtime {
+                        RuntimeName::Tract => Runtime::Tract,
+                        RuntimeName::OnnxRuntime => Runtime::OnnxRuntime,
+                    },
                 });
                 emitter.push(Instruction::Hst { segment });
                 &host.onnx_nodes

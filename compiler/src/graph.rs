@@ -20,6 +20,7 @@ pub mod weights;
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
+use scnn_host::RuntimeName;
 use scnn_isa::layer::PoolKind;
 use scnn_isa::legal::{Convolution, Form, Window};
 use scnn_isa::plane::{Axis, Span};
@@ -247,6 +248,8 @@ pub struct HostOp {
     pub inputs: Vec<String>,
     /// Results: name, element type, extents.
     pub outputs: Vec<(String, Dtype, Vec<u64>)>,
+    /// The runtime that the nodes need.
+    pub runtime: RuntimeName,
     /// Why the array does not run them, a sentence per node.
     pub reasons: Vec<String>,
 }

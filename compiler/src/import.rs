@@ -6,21 +6,27 @@
 //! node together with the reason. Whatever makes a model unusable is collected, and reported all at once.
 
 mod attributes;
+mod closure;
 mod culprit;
 mod decompose_typed;
 mod facts;
+mod foreign;
+mod host_operators;
 pub(crate) mod movement;
 pub(crate) mod nodes;
 pub mod operators;
 pub(crate) mod quantised;
 mod source;
+mod typed;
+mod typing;
 mod window;
 
 pub(crate) use crate::normalise::Large;
 pub use crate::normalise::{ImportError, ImportErrors, ImportOptions};
-pub(crate) use facts::typed;
-pub use facts::{Facts, TensorFact, Typed};
+pub use facts::{Facts, TensorFact};
 pub use source::Source;
+pub use typed::Typed;
+pub(crate) use typed::{Chain, ChainError};
 
 use crate::graph::{Graph, HostOp, Node, NodeId, Op};
 pub(crate) use crate::normalise::parts::node_name;
@@ -29,13 +35,15 @@ use crate::normalise::{self, Opened};
 use attributes::Attributes;
 use operators::Place;
 use quantised::RealValues;
+use scnn_host::RuntimeName;
 use scnn_isa::legal;
 use scnn_isa::program::Dtype;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::{ModelProto, NodeProto};
 use tract_onnx::prelude::Tensor;
+use typing::Scheduled;
 
 /// An imported model.
 #[derive(Clone, Debug)]
@@ -99,7 +107,8 @@ fn import_model(
 ) -> Result<Imported, ImportErrors> {
     let hash = opened.hash.clone();
     let normalised = normalise::normalise(opened, folder, options, observe)?;
-    Source::new(normalised.model, normalised.large, stem).import(hash)
+    let host = options.host.clone();
+    Source::new(normalised.model, normalised.large, stem, host).import(hash)
 }
 
 /// What a translation makes of a node.
@@ -161,6 +170,9 @@ impl<'a> Importer<'a> {
                 for name in &node.input {
                     *readers.entry(name).or_default() += 1;
                 }
+                for name in closure::captures(node) {
+                    *readers.entry(name).or_default() += 1;
+                }
             }
             for output in &proto.output {
                 *readers.entry(&output.name).or_default() += 1;
@@ -183,7 +195,7 @@ impl<'a> Importer<'a> {
         self.readers.get(name).copied().unwrap_or(0)
     }
 
-    fn run(mut self) -> Graph {
+    fn run(mut self, schedule: &[Scheduled]) -> Graph {
         let model = self.model;
         let Some(proto) = &model.graph else {
             return self.graph;
@@ -195,8 +207,14 @@ impl<'a> Importer<'a> {
                 self.results.insert(input.name.clone(), id);
             }
         }
-        for node in &proto.node {
-            self.node(node);
+        for scheduled in schedule {
+            match scheduled {
+                Scheduled::Node(index) => self.node(&proto.node[*index]),
+                Scheduled::Foreign(indices) => {
+                    let nodes: Vec<&NodeProto> = indices.iter().map(|&i| &proto.node[i]).collect();
+                    self.foreign(&nodes);
+                }
+            }
         }
         for output in &proto.output {
             let known = self.results.get(&output.name).copied();
@@ -210,7 +228,7 @@ impl<'a> Importer<'a> {
         self.graph
     }
 
-    fn node(&mut self, node: &NodeProto) {
+    fn node(&mut self, node: &'a NodeProto) {
         let outputs: Vec<&String> = node.output.iter().filter(|o| !o.is_empty()).collect();
         if outputs.iter().all(|o| self.facts.constant(o).is_some()) {
             // Folded: whoever uses it finds the constant.
@@ -244,53 +262,78 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// Adds a host node for `node` and one node for each of its results.
-    fn host(&mut self, node: &NodeProto, reason: &str) {
-        let mut initializers = Vec::new();
-        let mut inputs: Vec<String> = Vec::new();
-        let mut operands = Vec::new();
-        for name in node.input.iter().filter(|name| !name.is_empty()) {
-            if let Some(constant) = self.facts.constant(name) {
-                if !initializers
-                    .iter()
-                    .any(|t: &tract_onnx::pb::TensorProto| t.name == *name)
-                {
-                    initializers.extend(facts::to_proto(name, constant));
-                }
-            } else if !inputs.contains(name)
-                && let Some(operand) = self
-                    .results
-                    .get(name)
-                    .copied()
-                    .or_else(|| self.integers(name))
-            {
-                inputs.push(name.clone());
-                operands.push(operand);
+    /// Foreign nodes: one that the array takes is the array's, all else is one host node.
+    fn foreign(&mut self, nodes: &[&'a NodeProto]) {
+        if let [node] = nodes
+            && !self.on_host.contains_key(&node_name(node))
+            && let Some(operator) = operators::find(node)
+            && let Place::Machine(translate) = operator.place
+        {
+            let outputs: Vec<&String> = node.output.iter().filter(|o| !o.is_empty()).collect();
+            let ids = match translate(self, node, &Attributes::of(node)) {
+                Translated::Node(id) => Some(vec![id]),
+                Translated::Nodes(ids) => Some(ids),
+                Translated::RealValues | Translated::Host(_) => None,
+            };
+            if let Some(ids) = ids {
+                self.results.extend(outputs.into_iter().cloned().zip(ids));
+                return;
             }
         }
-        let outputs: Vec<(String, Dtype, Vec<u64>)> = node
-            .output
-            .iter()
-            .filter(|name| !name.is_empty())
-            .filter_map(|name| {
-                self.facts
-                    .get(name)
-                    .map(|fact| (name.clone(), fact.dtype, fact.dims.clone()))
-            })
-            .collect();
-        let host = HostOp {
-            nodes: vec![node.clone()],
-            initializers,
-            inputs,
-            outputs: outputs.clone(),
-            reasons: vec![format!("{} ({}): {reason}", node_name(node), node.op_type)],
+        let reasons = nodes.iter().map(|node| reason_of(node, FOREIGN));
+        let reasons = reasons.collect();
+        self.host_nodes(nodes, reasons, RuntimeName::OnnxRuntime);
+    }
+
+    /// Adds a host node for `node` and one node for each of its results.
+    fn host(&mut self, node: &'a NodeProto, reason: &str) {
+        self.host_nodes(&[node], vec![reason_of(node, reason)], RuntimeName::Tract);
+    }
+
+    fn host_nodes(&mut self, nodes: &[&'a NodeProto], reasons: Vec<String>, runtime: RuntimeName) {
+        let own: BTreeSet<&String> = nodes.iter().flat_map(|node| &node.output).collect();
+        let mut host = HostOp {
+            nodes: nodes.iter().map(|&node| node.clone()).collect(),
+            runtime,
+            reasons,
+            ..HostOp::default()
         };
-        let first = node.output.first().cloned().unwrap_or_default();
+        let mut operands = Vec::new();
+        let mut known: BTreeSet<&str> = BTreeSet::new();
+        for name in nodes.iter().flat_map(|node| closure::reads(node)) {
+            if own.contains(&name.to_owned()) || !known.insert(name) {
+                continue;
+            }
+            if let Some(constant) = self.facts.constant(name) {
+                host.initializers.extend(facts::to_proto(name, constant));
+            } else if let Some(operand) = self
+                .results
+                .get(name)
+                .copied()
+                .or_else(|| self.integers(name))
+            {
+                host.inputs.push(name.to_owned());
+                operands.push(operand);
+            } else {
+                // Of a type that only the runtime has.
+                let initializer = facts::declared(self.model, name);
+                host.initializers.extend(initializer.cloned());
+            }
+        }
+        let results = nodes.iter().flat_map(|node| &node.output);
+        for name in results.filter(|name| !name.is_empty()) {
+            if let Some(fact) = self.facts.get(name) {
+                host.outputs
+                    .push((name.clone(), fact.dtype, fact.dims.clone()));
+            }
+        }
+        let outputs = host.outputs.clone();
+        let first = outputs.first().map(|(name, ..)| name.clone());
         let id = self.add(
-            &first,
+            &first.unwrap_or_default(),
             &operands,
             Op::Host(Box::new(host)),
-            vec![node_name(node)],
+            nodes.iter().map(|node| node_name(node)).collect(),
         );
         for (index, (name, ..)) in outputs.iter().enumerate() {
             let result = self.add(name, &[id], Op::HostOutput(index as u32), Vec::new());
@@ -322,6 +365,7 @@ impl<'a> Importer<'a> {
                 .map(|f| (name.to_owned(), f.dtype, f.dims.clone()))
                 .into_iter()
                 .collect(),
+            runtime: RuntimeName::Tract,
             reasons: vec![format!("{name}: the output is a constant")],
         };
         let id = self.add(name, &[], Op::Host(Box::new(host)), vec![name.to_owned()]);
@@ -410,6 +454,14 @@ impl<'a> Importer<'a> {
     pub(crate) fn has_operand(node: &NodeProto, index: usize) -> bool {
         node.input.get(index).is_some_and(|name| !name.is_empty())
     }
+}
+
+/// Why a foreign node is on the host.
+const FOREIGN: &str = "only ONNX Runtime has it, or has it right";
+
+/// The reason of a node in a sentence.
+fn reason_of(node: &NodeProto, reason: &str) -> String {
+    format!("{} ({}): {reason}", node_name(node), node.op_type)
 }
 
 /// A `Reshape` node that gives `input` the extents `dims` under the name `output`, and the initializer it needs.

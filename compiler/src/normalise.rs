@@ -48,6 +48,7 @@ use decode::{Decoded, decode};
 use file::FileBytes;
 use large::LargeData;
 use proto::visit_graphs;
+use scnn_host::Host;
 use scnn_isa::program::Dtype;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -58,6 +59,8 @@ use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto};
 pub struct ImportOptions {
     /// Values of symbolic dimensions.
     pub dims: BTreeMap<String, u64>,
+    /// The runtimes of the host.
+    pub host: Host,
 }
 
 /// A pass: its name, what it does, and the function.

@@ -24,6 +24,7 @@ use crate::calibrate::Calibration;
 use crate::graph::Graph;
 use layers::Builder;
 use nonzeros::SparseWeights;
+use scnn_host::RuntimeName;
 use scnn_isa::arith::Requantise;
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::{PoolKind, View};
@@ -181,6 +182,8 @@ pub struct HostStep {
     pub name: String,
     /// ONNX nodes it runs.
     pub onnx_nodes: Vec<String>,
+    /// The runtime that it needs.
+    pub runtime: RuntimeName,
     /// The sub-model.
     pub model: ModelProto,
     /// Indices into [`Quantised::values`].

@@ -10,3 +10,4 @@ pub mod evaluate;
 pub mod float;
 pub mod interpret;
 pub mod pass_check;
+pub mod segments;

@@ -84,7 +84,8 @@ codes! {
     BadValue "E0609" "a host value or segment is not valid" "Its shape, region or place in the order of segments is not possible.";
     BadSourceMap "E0610" "the source map is not valid" "Ranges must be ascending, disjoint and inside the code.";
     ProgramTooLarge "E0611" "the program asks for too much" "Executing it would take more memory or more operations than its limits allow. `--limit-memory` raises the first.";
-    HostSegment "E0702" "a host segment failed" "tract could not run a sub-model of the program; its message says why.";
+    HostSegment "E0702" "a host segment failed" "A runtime of the host could not run a sub-model of the program; its message says why.";
+    RuntimeMissing "E0703" "a runtime of the host is missing" "The program or model has an operator that only ONNX Runtime runs, and its library was not found. `pip install onnxruntime` in the active virtual environment brings it; `--host-library FILE` or the variable ORT_DYLIB_PATH name a library that lies elsewhere." remedy "`pip install onnxruntime`, or name its library with `--host-library FILE`";
     Internal "E0901" "a bug of scnnc" "Something that cannot happen did. Please report it together with the model and the command.";
 }
 

@@ -207,6 +207,19 @@ pub struct HostSegment {
     pub inputs: Vec<ValueId>,
     /// Results.
     pub outputs: Vec<ValueId>,
+    /// The runtime that it needs.
+    pub runtime: Runtime,
+}
+
+/// A runtime of host segments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    /// tract, which every simulator has.
+    #[default]
+    Tract,
+    /// ONNX Runtime: the segment has an operator that tract does not have, or not right.
+    OnnxRuntime,
 }
 
 /// A range of instructions and the ONNX nodes it computes.

@@ -8,7 +8,7 @@ use crate::layout::{Grid, Layout, Tile};
 use crate::machine::Machine;
 use crate::plane::{Axis, Rect, Span};
 use crate::program::{
-    Dtype, HostSegment, Memory, Program, Provenance, Ranges, Region, Section, SectionKind,
+    Dtype, HostSegment, Memory, Program, Provenance, Ranges, Region, Runtime, Section, SectionKind,
     SourceRange, Tensor, Value,
 };
 
@@ -50,6 +50,7 @@ numbered! {
     Memory { 0 A, 1 B, 2 Dram }
     WeightOrder { 0 Krs, 1 Rsk }
     PoolKind { 0 Max, 1 Average, 2 AverageWithPadding }
+    Runtime { 0 Tract, 1 OnnxRuntime }
     SectionKind { 0 Weights, 1 Requantise, 2 Table, 3 Slopes }
     Dtype { 1 F32, 2 U8, 3 I8, 4 U16, 5 I16, 6 I32, 7 I64, 9 Bool, 10 F16, 11 F64, 12 U32, 13 U64 }
 }
@@ -103,6 +104,7 @@ pub(crate) fn to_message(program: &Program) -> Message {
                 name: s.name.clone(),
                 inputs: ids(&s.inputs),
                 outputs: ids(&s.outputs),
+                runtime: s.runtime.number(),
             })
             .collect(),
         inputs: ids(&program.inputs),
@@ -300,13 +302,16 @@ pub(crate) fn from_message(message: Message, machine: Machine) -> Checked<Progra
         segments: message
             .segments
             .into_iter()
-            .map(|s| HostSegment {
-                name: s.name,
-                model: Vec::new(),
-                inputs: s.inputs.into_iter().map(ValueId).collect(),
-                outputs: s.outputs.into_iter().map(ValueId).collect(),
+            .map(|s| {
+                Ok(HostSegment {
+                    name: s.name,
+                    model: Vec::new(),
+                    inputs: s.inputs.into_iter().map(ValueId).collect(),
+                    outputs: s.outputs.into_iter().map(ValueId).collect(),
+                    runtime: Runtime::from_number(s.runtime, "runtime")?,
+                })
             })
-            .collect(),
+            .collect::<Checked<_>>()?,
         inputs: message.inputs.into_iter().map(ValueId).collect(),
         outputs: message.outputs.into_iter().map(ValueId).collect(),
         code: Vec::new(),

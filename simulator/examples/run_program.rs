@@ -26,7 +26,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     let options = Options::default();
-    let execution = Simulator::new(&program)?.run(&inputs, &options)?;
+    let execution =
+        Simulator::new(&program, &scnn_host::Host::default())?.run(&inputs, &options)?;
     let report = Report::of(&program, &execution, options.timing);
     for layer in &report.layers {
         let (cycles, pj) = (layer.costs.cycles.total, layer.costs.energy_pj.total);

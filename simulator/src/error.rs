@@ -1,6 +1,7 @@
 //! Why a program did not run to its end, and how that is told.
 
 use crate::codes::Code;
+use scnn_host::HostError;
 use scnn_isa::diagnostic::{Code as IsaCode, CodeEntry, Diagnostic};
 use scnn_isa::section::SectionError;
 use thiserror::Error;
@@ -31,12 +32,12 @@ pub enum SimulateError {
         reason: String,
     },
     /// A host segment failed.
-    #[error("host segment `{segment}`: {reason}")]
+    #[error("host segment `{segment}`: {source}")]
     Host {
         /// Its name.
         segment: String,
-        /// tract's words.
-        reason: String,
+        /// Why.
+        source: HostError,
     },
     /// An accumulator overflowed.
     #[error(
@@ -63,6 +64,10 @@ impl SimulateError {
             Self::Section { .. } => IsaCode::BadSection.into(),
             Self::MissingInput(_) | Self::NoSamples => IsaCode::InputMissing.into(),
             Self::Value { .. } => IsaCode::InputShape.into(),
+            Self::Host {
+                source: HostError::NoOnnxRuntime(_),
+                ..
+            } => IsaCode::RuntimeMissing.into(),
             Self::Host { .. } => IsaCode::HostSegment.into(),
             Self::Overflow { .. } => Code::Overflow.into(),
         }

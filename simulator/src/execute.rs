@@ -17,6 +17,7 @@ use crate::steps::StepCounts;
 use crate::timing::Timing;
 use constants::LayerConstants;
 use rayon::prelude::*;
+use scnn_host::Host;
 use scnn_isa::program::Program;
 use state::State;
 use std::collections::BTreeMap;
@@ -49,11 +50,11 @@ pub struct Simulator<'a> {
 }
 
 impl<'a> Simulator<'a> {
-    /// Decodes the constants of a verified program.
+    /// Decodes the constants of a verified program, and loads its host segments.
     ///
     /// # Errors
-    /// Malformed sections or host models.
-    pub fn new(program: &'a Program) -> Result<Self, SimulateError> {
+    /// Malformed sections or host models; a runtime that is missing.
+    pub fn new(program: &'a Program, host: &Host) -> Result<Self, SimulateError> {
         let layers = program
             .layers
             .par_iter()
@@ -67,7 +68,7 @@ impl<'a> Simulator<'a> {
         let segments = program
             .segments
             .iter()
-            .map(Segment::new)
+            .map(|segment| Segment::new(segment, host))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             program,

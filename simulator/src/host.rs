@@ -1,31 +1,33 @@
-//! The host: quantisation at its border, and sub-models run by tract.
+//! The host: quantisation at its border, and the sub-models that it runs.
 
 use crate::error::SimulateError;
-use scnn_host::{contained, reader};
+use scnn_host::{Host, HostError, RuntimeName, Session};
 use scnn_isa::arith;
-use scnn_isa::program::{Dtype, HostSegment, Tensor, Value};
-use std::sync::Arc;
-use tract_onnx::prelude::{
-    DatumType, Framework, InferenceModelExt, IntoRunnable, IntoTValue, IntoTensor, TVec,
-    Tensor as HostTensor, TractError, TypedSimplePlan,
-};
+use scnn_isa::program::{Dtype, HostSegment, Runtime, Tensor, Value};
+use tract_onnx::prelude::{DatumType, Tensor as HostTensor, TractError};
 
 /// A host segment ready to run.
 pub struct Segment {
-    plan: Arc<TypedSimplePlan>,
+    session: Box<dyn Session>,
+    /// Runtime and version, as reports say it.
+    pub runtime: String,
 }
 
 impl Segment {
-    /// Reads and plans the sub-model.
-    pub fn new(segment: &HostSegment) -> Result<Self, SimulateError> {
-        let plan = || -> Result<Arc<TypedSimplePlan>, TractError> {
-            reader()
-                .model_for_read(&mut segment.model.as_slice())?
-                .into_optimized()?
-                .into_runnable()
+    /// Loads the sub-model into the runtime that it needs, or that was asked for.
+    pub fn new(segment: &HostSegment, host: &Host) -> Result<Self, SimulateError> {
+        let needed = match segment.runtime {
+            Runtime::Tract => RuntimeName::Tract,
+            Runtime::OnnxRuntime => RuntimeName::OnnxRuntime,
         };
-        let plan = contained(plan).map_err(|error| failed(segment, &error))?;
-        Ok(Self { plan })
+        let runtime = host
+            .runtime(needed)
+            .map_err(|error| failed(segment, error))?;
+        let session = runtime.load(&segment.model);
+        Ok(Self {
+            session: session.map_err(|error| failed(segment, error))?,
+            runtime: format!("{} {}", runtime.name().as_str(), runtime.version()),
+        })
     }
 
     /// Runs it on its operands.
@@ -34,18 +36,15 @@ impl Segment {
         segment: &HostSegment,
         operands: Vec<HostTensor>,
     ) -> Result<Vec<HostTensor>, SimulateError> {
-        let operands: TVec<_> = operands.into_iter().map(IntoTValue::into_tvalue).collect();
-        let results =
-            contained(|| self.plan.run(operands)).map_err(|error| failed(segment, &error))?;
-        Ok(results.into_iter().map(IntoTensor::into_tensor).collect())
+        let results = self.session.run(operands);
+        results.map_err(|error| failed(segment, error))
     }
 }
 
-fn failed(segment: &HostSegment, error: &TractError) -> SimulateError {
-    let chain: Vec<String> = error.chain().map(ToString::to_string).take(3).collect();
+fn failed(segment: &HostSegment, source: HostError) -> SimulateError {
     SimulateError::Host {
         segment: segment.name.clone(),
-        reason: chain.join(": "),
+        source,
     }
 }
 

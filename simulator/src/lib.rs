@@ -38,7 +38,7 @@
 //! let options = Options::default();
 //! let input = Tensor::zero::<f32>(&[1, 2, 6, 6])?;
 //! let inputs = BTreeMap::from([("x".to_owned(), input)]);
-//! let execution = Simulator::new(&program)?.run(&inputs, &options)?;
+//! let execution = Simulator::new(&program, &scnn_host::Host::default())?.run(&inputs, &options)?;
 //! let report = Report::of(&program, &execution, options.timing);
 //! println!("{} cycles", report.totals.cycles.total);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

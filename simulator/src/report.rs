@@ -86,6 +86,8 @@ described! {
         pub onnx_nodes: Vec<String>,
         /// `scnn` or `host`.
         pub engine: String,
+        /// Runtime and version that ran it, of a host segment: `tract 0.23.9`, `onnxruntime 1.22.0`.
+        pub runtime: Option<String>,
         /// `conv`, `linear`, `ppu` or `host`.
         pub kind: String,
         /// Extents; host segments have none.
@@ -440,6 +442,7 @@ pub(crate) mod tests {
             name: "conv".to_owned(),
             onnx_nodes: vec!["conv, the first".to_owned(), "relu".to_owned()],
             engine: "scnn".to_owned(),
+            runtime: None,
             kind: "conv".to_owned(),
             shape: None,
             mapping: None,

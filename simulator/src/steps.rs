@@ -20,6 +20,8 @@ pub enum StepId {
 pub struct StepCounts {
     /// The step.
     pub id: StepId,
+    /// Runtime and version that ran it, of a host segment.
+    pub runtime: Option<String>,
     /// Cycles.
     pub cycles: u64,
     /// Steps of all PEs.

@@ -2,6 +2,7 @@
 
 use super::stages::Loudness;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use scnn_host::{Host, Library, Policy};
 use scnnc::calibrate::Method;
 use scnnc::prune::Pattern;
 use scnnc::prune::budget::Budget;
@@ -163,6 +164,8 @@ pub struct Compilation {
     /// Refuse a model of which anything would run on the host, and name each such node.
     #[arg(long, conflicts_with = "allow_host_only")]
     pub no_host: bool,
+    #[command(flatten)]
+    pub host: HostChoice,
     /// Write the graph after import and after every transform into a folder, numbered.
     #[arg(long, value_name = "DIR")]
     pub dump_ir: Option<PathBuf>,
@@ -178,6 +181,44 @@ pub struct Compilation {
     /// Fail with an internal error if a transform's result holds this ONNX node: tries the report of such errors.
     #[arg(long, value_name = "NODE", hide = true)]
     pub provoke: Option<String>,
+}
+
+/// What runs the host segments.
+#[derive(Debug, Args)]
+pub struct HostChoice {
+    /// Runtime of what the array cannot do: tract, which is built in; onnxruntime, where its library is found; auto: tract
+    /// what it computes right, ONNX Runtime the rest.
+    #[arg(long = "host", value_enum, value_name = "RUNTIME", default_value_t = Runtime::Auto)]
+    pub runtime: Runtime,
+    /// The library of ONNX Runtime; else what ORT_DYLIB_PATH says, what lies in the active virtual environment, what the
+    /// system has.
+    #[arg(long, value_name = "FILE")]
+    pub host_library: Option<PathBuf>,
+}
+
+/// Runtimes of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum Runtime {
+    Tract,
+    Onnxruntime,
+    Auto,
+}
+
+impl HostChoice {
+    /// The runtimes; ONNX Runtime is looked for when it is first needed.
+    pub fn runtimes(&self) -> Host {
+        let policy = match self.runtime {
+            Runtime::Tract => Policy::Tract,
+            Runtime::Onnxruntime => Policy::OnnxRuntime,
+            Runtime::Auto => Policy::Auto,
+        };
+        let option = self.host_library.clone();
+        Host::new(
+            policy,
+            Library::search(option, |name| std::env::var_os(name)),
+        )
+    }
 }
 
 impl Compilation {
@@ -501,6 +542,8 @@ pub struct Diff {
     /// Run both on these inputs, as for `run`, and compare what they cost.
     #[arg(long, value_name = "[NAME=]FILE")]
     pub input: Vec<String>,
+    #[command(flatten)]
+    pub host: HostChoice,
     /// What is counted in cycles.
     #[arg(long, value_enum, default_value_t = Timing::Exact)]
     pub timing: Timing,
@@ -575,6 +618,8 @@ pub struct Check {
     /// Value of a symbolic dimension; may be repeated.
     #[arg(long = "dim", value_name = "NAME=VALUE")]
     pub dims: Vec<String>,
+    #[command(flatten)]
+    pub host: HostChoice,
     /// As JSON.
     #[arg(long)]
     pub json: bool,

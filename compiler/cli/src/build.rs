@@ -67,6 +67,7 @@ pub fn open(path: &Path, compilation: &Compilation, stages: &Stages) -> Result<I
     stages.begin("import");
     let options = ImportOptions {
         dims: dims(&compilation.dims)?,
+        host: compilation.host.runtimes(),
     };
     let mut dump = Dump::of(compilation, "normalise-");
     let mut observe = |pass: &str, text: &str| dump.write(pass, || text.to_owned());
@@ -150,7 +151,7 @@ pub fn build_on(
             .first()
             .cloned()
             .unwrap_or_else(noise);
-        watch.check = Some(PassCheck::new(inputs));
+        watch.check = Some(PassCheck::new(inputs, options.host.clone()));
     }
     let result = compile::compile_imported(imported, &options, &mut watch);
     if let Some(failure) = watch.dump.failure {
@@ -315,6 +316,7 @@ pub fn options(
         seed: compilation.seed,
         allow_host_only: compilation.allow_host_only,
         no_host: compilation.no_host,
+        host: compilation.host.runtimes(),
     };
     Ok((options, labels))
 }

@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::inspect::{self, Layer};
 use super::stages::{Loudness, Stages};
 use super::{grid, highlight, output, program, table};
+use scnn_host::Host;
 use scnn_isa::asm;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
@@ -54,7 +55,14 @@ impl Side {
             None
         } else {
             stages.begin(&format!("simulate {}", path.display()));
-            Some(simulate(path, &program, &options.input, options.timing)?)
+            let host = options.host.runtimes();
+            Some(simulate(
+                path,
+                &program,
+                &options.input,
+                options.timing,
+                host,
+            )?)
         };
         Ok(Self {
             program,
@@ -83,11 +91,13 @@ fn simulate(
     program: &Program,
     words: &[String],
     timing: Timing,
+    host: Host,
 ) -> Result<Report, Failure> {
     let inputs = build::inputs_of_program(program);
     let samples = build::read_samples(words, &inputs)?;
     let options = RunOptions {
         timing: timing.into(),
+        host,
         ..RunOptions::default()
     };
     let first = samples.get(..1).unwrap_or_default();

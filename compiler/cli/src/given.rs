@@ -8,10 +8,12 @@ use std::path::Path;
 
 /// Refuses options of a compilation where a program is given instead of a model.
 pub fn reject_unused_options(verb: &Verb, matches: &ArgMatches) -> Result<(), Failure> {
-    // A machine may price a program otherwise. A snapshot without inputs is of noise, which has a seed.
-    let (model, meant): (_, &[&str]) = match verb {
-        Verb::Run(options) => (&options.model, &["machine", "quiet", "verbose"]),
-        Verb::Snapshot(options) => (&options.model, &["machine", "quiet", "verbose", "seed"]),
+    // A machine may price a program otherwise, and its host segments run on this host. A snapshot without inputs is of
+    // noise, which has a seed.
+    let meant = ["machine", "quiet", "verbose", "runtime", "host_library"];
+    let (model, more) = match verb {
+        Verb::Run(options) => (&options.model, None),
+        Verb::Snapshot(options) => (&options.model, Some("seed")),
         _ => return Ok(()),
     };
     if !is_program(model) {
@@ -23,7 +25,10 @@ pub fn reject_unused_options(verb: &Verb, matches: &ArgMatches) -> Result<(), Fa
     let compilation = Compilation::augment_args(Command::new(""));
     let idle: Vec<String> = compilation
         .get_arguments()
-        .filter(|argument| !meant.contains(&argument.get_id().as_str()))
+        .filter(|argument| {
+            let id = argument.get_id().as_str();
+            !meant.contains(&id) && more != Some(id)
+        })
         .filter(|argument| {
             let source = given.value_source(argument.get_id().as_str());
             source == Some(ValueSource::CommandLine)

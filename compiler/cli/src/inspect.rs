@@ -9,7 +9,7 @@ use super::{args, output, program};
 use crate::codes::IsaCode;
 use scnn_isa::ids::LayerId;
 use scnn_isa::instruction::{DESCRIPTIONS, Instruction};
-use scnn_isa::program::{Program, SectionKind};
+use scnn_isa::program::{Program, Runtime, SectionKind};
 use scnn_simulator::report::{Occupancy, occupancy};
 use serde::Serialize;
 use std::path::Path;
@@ -119,6 +119,7 @@ pub struct Layer {
 #[derive(Debug, Serialize)]
 struct Segment {
     name: String,
+    runtime: Runtime,
     bytes: usize,
     inputs: Vec<String>,
     outputs: Vec<String>,
@@ -133,6 +134,7 @@ impl Summary {
         };
         let segments = program.segments.iter().map(|segment| Segment {
             name: segment.name.clone(),
+            runtime: segment.runtime,
             bytes: segment.model.len(),
             inputs: names(&segment.inputs),
             outputs: names(&segment.outputs),

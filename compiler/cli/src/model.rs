@@ -95,6 +95,7 @@ pub fn check(options: &Check) -> Result<(), Failure> {
     let file = options.model.display().to_string();
     let import_options = ImportOptions {
         dims: build::dims(&options.dims)?,
+        host: options.host.runtimes(),
     };
     let imported = import(&options.model, &import_options)
         .map_err(|errors| Failure::Refused(errors.diagnostics(&file)))?;

@@ -67,6 +67,7 @@ pub fn run(options: &Run) -> Result<(), Failure> {
         check: options.check,
         labels: labels.as_deref(),
         observer: trace.as_mut().map(|trace| trace as &mut dyn Observer),
+        host: options.compilation.host.runtimes(),
         progress: Some(&mut |done| stages.reached(done)),
     };
     let run = scnnc_driver::run(&program, &samples, choices);

@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::stages::Stages;
 use super::{grid, machine, output, table};
 use crate::codes::{Code, CompilerCode, IsaCode};
+use scnn_host::Host;
 use scnn_simulator::report::Report;
 use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Options, SimulateError, Simulator};
@@ -114,6 +115,7 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
         path: &options.model,
         reference: outputs(&base.float, &samples)?,
         samples: &samples,
+        host: &base.host,
     };
     let (unpruned, _) = trial.measure(&base.program)?;
     let layers = chosen(&imported, &options.layers)?;
@@ -204,12 +206,13 @@ struct Trial<'a> {
     samples: &'a [Sample],
     /// Outputs of the unpruned float model.
     reference: Vec<Sample>,
+    host: &'a Host,
 }
 
 impl Trial<'_> {
     fn measure(&self, program: &scnn_isa::program::Program) -> Result<(Whole, Report), Failure> {
         let failed = |e| Failure::simulate(self.path, &e);
-        let simulator = Simulator::new(program).map_err(failed)?;
+        let simulator = Simulator::new(program, self.host).map_err(failed)?;
         let batch = batch_of(program);
         let mut comparison = Comparison::default();
         let options = Options {

@@ -113,6 +113,7 @@ fn text(options: &Snapshot) -> Result<String, Failure> {
         &samples,
         RunOptions {
             timing: options.timing.into(),
+            host: options.compilation.host.runtimes(),
             progress: Some(&mut |done| stages.reached(done)),
             ..RunOptions::default()
         },

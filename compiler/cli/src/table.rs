@@ -177,7 +177,11 @@ pub fn shape(layer: &Layer) -> String {
 /// Mapping of a layer in a few words.
 fn mapping(layer: &Layer) -> String {
     let Some(m) = &layer.mapping else {
-        return "host".to_owned();
+        // tract is built in; of another runtime one wants to know.
+        return match &layer.runtime {
+            Some(runtime) if !runtime.starts_with("tract") => format!("host: {runtime}"),
+            Some(_) | None => "host".to_owned(),
+        };
     };
     let moves = format!(
         "{}>{}",

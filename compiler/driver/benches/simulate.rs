@@ -51,7 +51,7 @@ fn fast(bencher: Bencher, network: &str) {
 
 fn simulate(bencher: Bencher, network: &str, timing: Timing) {
     let (program, sample) = program(network);
-    let simulator = Simulator::new(&program).unwrap();
+    let simulator = Simulator::new(&program, &scnn_host::Host::default()).unwrap();
     let options = RunOptions { timing };
     let steps = simulator.run(&sample, &options).unwrap().steps;
     let useful: u64 = steps.iter().map(|step| step.slots.useful).sum();

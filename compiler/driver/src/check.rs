@@ -2,17 +2,16 @@
 //! model.
 
 use crate::RunError;
+use crate::run::Reference;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
 use scnn_simulator::Execution;
 use scnn_simulator::report::{Accuracy, Report};
-use scnnc::compile::{Compiled, Sample};
-use scnnc::quantise::{HostStep, Quantised, Step};
+use scnnc::compile::Sample;
+use scnnc::quantise::{Quantised, Step};
 use scnnc::reference::accuracy::{Batch, Comparison, floats};
 use scnnc::reference::difference;
-use scnnc::reference::float::run_once;
 use scnnc::reference::interpret::interpret;
-use tract_onnx::prelude::Tensor;
 
 /// What was compared over the samples of a run.
 #[derive(Clone, Debug, Default)]
@@ -40,16 +39,14 @@ impl Check {
     pub(crate) fn add(
         &mut self,
         program: &Program,
-        compiled: &Compiled,
+        reference: &Reference<'_>,
         sample: &Sample,
         execution: &Execution,
         batch: Batch,
     ) -> Result<Sample, RunError> {
+        let Reference { compiled, segments } = reference;
         let network = &compiled.network;
-        let mut host = |step: &HostStep, operands: &[Tensor]| {
-            run_once(&step.model, operands).map_err(|e| e.to_string())
-        };
-        let reference = interpret(network, sample, &mut host)?;
+        let reference = interpret(network, sample, segments)?;
         let (ours, theirs) = (&execution.tensors, &reference.tensors);
         if let Some(difference) = difference::first(network, program, ours, theirs) {
             return Err(RunError::NotBitExact(Box::new(difference)));

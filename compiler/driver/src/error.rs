@@ -1,6 +1,7 @@
 //! Why a run, or a comparison of its results, did not come to its end, and how that is told.
 
 use crate::codes::Code;
+use scnn_host::HostError;
 use scnn_isa::diagnostic::{Code as IsaCode, CodeEntry, Diagnostic};
 use scnn_simulator::SimulateError;
 use scnnc::codes::Code as CompilerCode;
@@ -68,6 +69,10 @@ impl RunError {
     pub fn code(&self) -> CodeEntry {
         match self {
             Self::Simulate(error) => error.code(),
+            Self::Interpret(InterpretError::Host {
+                source: HostError::NoOnnxRuntime(_),
+                ..
+            }) => IsaCode::RuntimeMissing.into(),
             Self::Interpret(_) => IsaCode::HostSegment.into(),
             Self::Float(_) => CompilerCode::FloatModel.into(),
             Self::NotBitExact(_) => Code::NotBitExact.into(),

@@ -1,6 +1,7 @@
 //! A run: a program on samples, with whatever it is to be compared with.
 
 use crate::{Check, Outputs, RunError, batch_of};
+use scnn_host::Host;
 use scnn_isa::program::Program;
 use scnn_simulator::observe::Observer;
 use scnn_simulator::report::Report;
@@ -8,6 +9,7 @@ use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Simulator};
 use scnnc::compile::{Compiled, Sample};
 use scnnc::reference::accuracy::{Batch, correct};
+use scnnc::reference::segments::Segments;
 use tract_onnx::prelude::Tensor;
 
 /// Choices of a run.
@@ -23,6 +25,8 @@ pub struct Options<'a> {
     pub labels: Option<&'a [usize]>,
     /// Sees the units in the first sample.
     pub observer: Option<&'a mut dyn Observer>,
+    /// The runtimes of host segments.
+    pub host: Host,
     /// Receives how many samples have run.
     pub progress: Option<&'a mut dyn FnMut(usize)>,
 }
@@ -68,10 +72,17 @@ pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Ru
             images,
         });
     }
-    let simulator = Simulator::new(program)?;
+    let simulator = Simulator::new(program, &options.host)?;
     let names = program.outputs.iter();
     let names = names.map(|&id| program.value(id).name.as_str());
-    let reference = options.compiled.filter(|_| options.check);
+    let reference = match options.compiled.filter(|_| options.check) {
+        None => None,
+        Some(compiled) => {
+            let segments = Segments::load(&compiled.network, &options.host)?;
+            Some(Reference { compiled, segments })
+        }
+    };
+    let checked = reference.is_some();
     let mut tally = Tally {
         program,
         batch,
@@ -111,9 +122,9 @@ pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Ru
         images,
         accuracy: options.labels.map(|_| Accuracy {
             correct: tally.correct,
-            float_correct: reference.map(|_| tally.float_correct),
+            float_correct: checked.then_some(tally.float_correct),
         }),
-        check: reference.map(|_| tally.check),
+        check: checked.then_some(tally.check),
     })
 }
 
@@ -122,7 +133,7 @@ pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Ru
 /// # Errors
 /// A program that does not run, or no samples.
 pub fn report(compiled: &Compiled, samples: &[Sample], timing: Timing) -> Result<Report, RunError> {
-    let simulator = Simulator::new(&compiled.program)?;
+    let simulator = Simulator::new(&compiled.program, &compiled.host)?;
     let options = scnn_simulator::Options { timing };
     let each = |_, _| Ok::<_, RunError>(());
     let mut report = simulator.measure(samples, &options, each)?;
@@ -135,11 +146,19 @@ fn predict(report: &mut Report, compiled: &Compiled) {
     report.predict(predicted.map(|cost| cost.map(|cost| cost.cycles)));
 }
 
+/// What a run is checked against.
+pub(crate) struct Reference<'a> {
+    /// What the program was compiled from.
+    pub compiled: &'a Compiled,
+    /// Its host segments, as the interpreter runs them.
+    pub segments: Segments,
+}
+
 /// What is gathered over the samples.
 struct Tally<'a> {
     program: &'a Program,
     batch: Batch,
-    reference: Option<&'a Compiled>,
+    reference: Option<Reference<'a>>,
     labels: Option<&'a [usize]>,
     outputs: Outputs,
     check: Check,
@@ -166,9 +185,9 @@ impl Tally<'_> {
             }
         };
         self.correct += hits(&execution.outputs);
-        if let Some(compiled) = self.reference {
+        if let Some(reference) = &self.reference {
             let check = &mut self.check;
-            let float = check.add(self.program, compiled, sample, execution, self.batch)?;
+            let float = check.add(self.program, reference, sample, execution, self.batch)?;
             self.float_correct += hits(&float);
         }
         self.outputs.add(execution);

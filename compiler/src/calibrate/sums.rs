@@ -5,7 +5,8 @@
 
 use crate::quantise::weights::sum_bounds;
 use crate::quantise::{Quantised, Step};
-use crate::reference::interpret::{Host, InterpretError, interpret};
+use crate::reference::interpret::{InterpretError, interpret};
+use crate::reference::segments::Segments;
 use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;
 
@@ -17,11 +18,11 @@ use tract_onnx::prelude::Tensor;
 pub fn observe<'a>(
     network: &Quantised,
     samples: impl IntoIterator<Item = &'a BTreeMap<String, Tensor>>,
-    host: &mut Host<'_>,
+    segments: &Segments,
 ) -> Result<BTreeMap<String, f64>, InterpretError> {
     let mut peaks = vec![0; network.steps.len()];
     for sample in samples {
-        let seen = interpret(network, sample, host)?.peaks;
+        let seen = interpret(network, sample, segments)?.peaks;
         for (peak, seen) in peaks.iter_mut().zip(seen) {
             *peak = seen.max(*peak);
         }

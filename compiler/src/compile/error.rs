@@ -7,6 +7,7 @@ use crate::quantise::QuantiseError;
 use crate::quantise::widths::WidthError;
 use crate::reference::float::FloatError;
 use crate::reference::interpret::InterpretError;
+use scnn_host::HostError;
 use scnn_isa::diagnostic::{Code as IsaCode, CodeEntry, Diagnostic};
 use scnn_isa::verify::Problem;
 use thiserror::Error;
@@ -72,6 +73,10 @@ impl CompileError {
                 let (code, help) = quantise_remedy(error);
                 (code, Vec::new(), help)
             }
+            Self::Interpret(InterpretError::Host {
+                source: HostError::NoOnnxRuntime(_),
+                ..
+            }) => (IsaCode::RuntimeMissing.into(), Vec::new(), None),
             Self::Interpret(_) => (IsaCode::HostSegment.into(), Vec::new(), None),
             Self::MappingFile(_) => (
                 Code::BadMapping.into(),

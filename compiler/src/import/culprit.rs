@@ -3,15 +3,15 @@
 use super::Large;
 use super::facts::{result_names, typed};
 use scnn_host::contained;
-use tract_onnx::pb::{ModelProto, NodeProto};
+use tract_onnx::pb::ModelProto;
 
-/// The last node of the shortest beginning of the model that tract cannot type; none if it can type all nodes.
-pub(super) fn culprit<'a>(model: &'a ModelProto, large: &Large) -> Option<&'a NodeProto> {
+/// The position of the last node of the shortest beginning of the model that tract cannot type; none if it can type all nodes.
+pub(super) fn culprit(model: &ModelProto, large: &Large) -> Option<usize> {
     let nodes = &model.graph.as_ref()?.node;
     let lengths: Vec<usize> = (1..=nodes.len()).collect();
     // What a beginning lacks, whatever is longer lacks too.
     let longest = lengths.partition_point(|&length| is_typed(model, large, length));
-    nodes.get(longest)
+    (longest < nodes.len()).then_some(longest)
 }
 
 /// Whether tract can type the first `length` nodes.

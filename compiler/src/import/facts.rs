@@ -1,17 +1,18 @@
 //! Element type, shape and constant value of every tensor, from the initializers and from tract's typed model.
 
-use super::culprit::culprit;
 use super::{ImportError, ImportErrors, Large};
 use crate::codes::Code;
 use crate::normalise::proto::onnx_type;
 use crate::normalise::{MOST_ERRORS, elements};
-use scnn_host::{contained, reader};
+use scnn_host::reader;
 use scnn_isa::program::Dtype;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
+use tract_onnx::pb::{ModelProto, TensorProto, ValueInfoProto, type_proto};
 use tract_onnx::prelude::{
-    DatumType, InferenceModelExt, OutletId, Tensor, TractError, TractResult, TypedFact, TypedModel,
+    DatumType, InferenceModelExt, OutletId, Tensor, TractResult, TypedFact, TypedModel,
 };
 use tract_onnx::tensor::load_tensor;
 use tract_onnx::tract_hir::ops::konst::Const;
@@ -49,59 +50,65 @@ impl Facts {
         self.facts.get(name)?.constant.as_ref()
     }
 
-    /// Infers the facts of a model with bound dimensions, of which the `large` initializers have been taken out;
-    /// and the model as tract types it.
-    pub(super) fn infer(model: &ModelProto, large: &Large) -> Result<(Self, Typed), ImportErrors> {
-        let (facts, typed) = contained(|| Self::from_tract(model, large))
-            .map_err(|error| ImportErrors(vec![not_typed(model, large, &error)]))?;
-        facts.require_shapes(model)?;
-        Ok((facts, typed))
-    }
-
-    fn from_tract(model: &ModelProto, large: &Large) -> TractResult<(Self, Typed)> {
-        let onnx = reader();
-        let names = result_names(model);
-        let typed = typed(model, large, &names)?;
+    /// The facts of the initializers.
+    pub(super) fn of_constants(model: &ModelProto, large: &Large) -> Self {
         let mut facts = Self::default();
-        let Some(graph) = &model.graph else {
-            return Ok((facts, typed));
-        };
         for (name, tensor) in large {
             facts.constant_is(name, Arc::clone(tensor));
         }
-        for tensor in &graph.initializer {
-            let value = load_tensor(&*onnx.provider, tensor, None)?;
-            facts.constant_is(&tensor.name, Arc::new(value));
-        }
-        for name in &names {
-            if facts.facts.contains_key(name) {
-                continue;
+        let onnx = tract_onnx::onnx();
+        for tensor in model.graph.iter().flat_map(|graph| &graph.initializer) {
+            // Nodes that read one of another type are not given to tract.
+            if let Ok(value) = load_tensor(&*onnx.provider, tensor, None) {
+                facts.constant_is(&tensor.name, Arc::new(value));
             }
-            let outlet = typed.outlets.get(name).copied();
-            let Some(fact) = outlet.and_then(|outlet| typed.model.outlet_fact(outlet).ok()) else {
-                continue;
-            };
-            let dims: Option<Vec<u64>> = fact
-                .shape
-                .as_concrete()
-                .map(|dims| dims.iter().map(|&d| d as u64).collect());
-            let (Some(dims), Some(dtype)) = (dims, dtype(fact.datum_type)) else {
-                continue;
-            };
-            let constant = fact.konst.clone();
-            facts.facts.insert(
-                name.clone(),
-                TensorFact {
+        }
+        facts
+    }
+
+    /// Notes the declared types of the inputs, whose dimensions are bound.
+    pub(super) fn declare_inputs(&mut self, model: &ModelProto) {
+        for input in model.graph.iter().flat_map(|graph| &graph.input) {
+            if let (None, Some((dtype, dims))) = (self.get(&input.name), declared_type(input)) {
+                let constant = None;
+                let fact = TensorFact {
                     dtype,
                     dims,
                     constant,
-                },
-            );
+                };
+                self.insert(input.name.clone(), fact);
+            }
         }
-        Ok((facts, typed))
     }
 
-    fn constant_is(&mut self, name: &str, value: Arc<Tensor>) {
+    /// Notes what tract knows of a tensor, unless it is known.
+    pub(super) fn learn(&mut self, name: &str, fact: &TypedFact) {
+        let known = self.get(name);
+        if known.is_some_and(|known| known.constant.is_some()) {
+            return;
+        }
+        let dims: Option<Vec<u64>> = fact
+            .shape
+            .as_concrete()
+            .map(|dims| dims.iter().map(|&d| d as u64).collect());
+        if let (Some(dims), Some(dtype)) = (dims, dtype(fact.datum_type)) {
+            let constant = fact.konst.clone();
+            let fact = TensorFact {
+                dtype,
+                dims,
+                constant,
+            };
+            self.insert(name.to_owned(), fact);
+        }
+    }
+
+    /// Notes the fact of a tensor.
+    pub(super) fn insert(&mut self, name: String, fact: TensorFact) {
+        self.facts.insert(name, fact);
+    }
+
+    /// Notes that a tensor is constant.
+    pub(super) fn constant_is(&mut self, name: &str, value: Arc<Tensor>) {
         let Some(dtype) = dtype(value.datum_type()) else {
             return;
         };
@@ -114,7 +121,11 @@ impl Facts {
     }
 
     /// Every result that is used must have a shape, without zeros and of a size that fits a memory.
-    fn require_shapes(&self, model: &ModelProto) -> Result<(), ImportErrors> {
+    pub(super) fn require_shapes(
+        &self,
+        model: &ModelProto,
+        internal: &BTreeSet<String>,
+    ) -> Result<(), ImportErrors> {
         let Some(graph) = &model.graph else {
             return Ok(());
         };
@@ -124,7 +135,7 @@ impl Facts {
         for node in &graph.node {
             for name in node.output.iter().filter(|o| !o.is_empty()) {
                 let problem = match self.get(name) {
-                    None if used.contains(name) => (
+                    None if used.contains(name) && !internal.contains(name) => (
                         Code::DynamicShape,
                         format!("the shape of its result `{name}` depends on data"),
                         "export the model with fixed shapes",
@@ -157,24 +168,6 @@ impl Facts {
     }
 }
 
-/// Why tract cannot type a model, and which node is at fault.
-fn not_typed(model: &ModelProto, large: &Large, error: &TractError) -> ImportError {
-    let chain: Vec<String> = error.chain().map(ToString::to_string).take(4).collect();
-    let chain = chain.join(": ");
-    let remedy = "check the model with onnx.checker and onnx.shape_inference; bind dimensions with `--dim NAME=VALUE`";
-    // tract often names the node in quotes.
-    let named =
-        |node: &&NodeProto| !node.name.is_empty() && chain.contains(&format!("\"{}\"", node.name));
-    let mut nodes = model.graph.iter().flat_map(|graph| &graph.node);
-    if let Some(node) = nodes.find(named).or_else(|| culprit(model, large)) {
-        let message = format!("the shape of its result cannot be inferred: {chain}");
-        ImportError::node(Code::ShapeInference, node, message, remedy)
-    } else {
-        let message = format!("the shapes of this model cannot be inferred: {chain}");
-        ImportError::model(Code::ShapeInference, message, remedy)
-    }
-}
-
 /// Our name of tract's element type.
 pub(crate) fn dtype(datum: DatumType) -> Option<Dtype> {
     Some(match datum {
@@ -195,6 +188,22 @@ pub(crate) fn dtype(datum: DatumType) -> Option<Dtype> {
     })
 }
 
+/// All element types.
+const ALL_TYPES: [Dtype; 12] = [
+    Dtype::F32,
+    Dtype::F64,
+    Dtype::F16,
+    Dtype::I8,
+    Dtype::I16,
+    Dtype::I32,
+    Dtype::I64,
+    Dtype::U8,
+    Dtype::U16,
+    Dtype::U32,
+    Dtype::U64,
+    Dtype::Bool,
+];
+
 /// A constant as an initializer.
 pub(crate) fn to_proto(name: &str, tensor: &Tensor) -> Option<TensorProto> {
     let tensor = if tensor.datum_type() == DatumType::TDim {
@@ -211,6 +220,32 @@ pub(crate) fn to_proto(name: &str, tensor: &Tensor) -> Option<TensorProto> {
     })
 }
 
+/// The initializer of that name.
+pub(super) fn declared<'a>(model: &'a ModelProto, name: &str) -> Option<&'a TensorProto> {
+    let mut initializers = model.graph.iter().flat_map(|graph| &graph.initializer);
+    initializers.find(|tensor| tensor.name == name)
+}
+
+/// The type of an input whose dimensions are bound.
+fn declared_type(input: &ValueInfoProto) -> Option<(Dtype, Vec<u64>)> {
+    let value = input.r#type.as_ref()?.value.as_ref()?;
+    let type_proto::Value::TensorType(tensor) = value;
+    let data_type = DataType::try_from(tensor.elem_type).ok()?;
+    let dtype = ALL_TYPES
+        .into_iter()
+        .find(|&dtype| onnx_type(dtype) == data_type)?;
+    let dims = tensor
+        .shape
+        .as_ref()?
+        .dim
+        .iter()
+        .map(|dim| match dim.value {
+            Some(DimValue::DimValue(value)) => u64::try_from(value).ok(),
+            Some(DimValue::DimParam(_)) | None => None,
+        });
+    Some((dtype, dims.collect::<Option<_>>()?))
+}
+
 /// Names of all inputs and results of a model.
 pub(crate) fn result_names(model: &ModelProto) -> Vec<String> {
     let graph = model.graph.iter();
@@ -225,7 +260,7 @@ pub(crate) fn result_names(model: &ModelProto) -> Vec<String> {
 }
 
 /// Names of the outputs of a model.
-fn model_outputs(model: &ModelProto) -> Vec<String> {
+pub(super) fn model_outputs(model: &ModelProto) -> Vec<String> {
     let graph = model.graph.iter();
     graph
         .flat_map(|graph| &graph.output)
@@ -233,20 +268,14 @@ fn model_outputs(model: &ModelProto) -> Vec<String> {
         .collect()
 }
 
-/// A model as tract types it.
-#[derive(Clone, Debug)]
-pub struct Typed {
-    /// The model.
-    pub(crate) model: TypedModel,
-    /// Where it computes each of the names asked for.
-    pub(crate) outlets: BTreeMap<String, OutletId>,
-    /// Names of its outputs, in order.
-    pub(crate) outputs: Vec<String>,
-}
-
 /// Has tract type a model. Its labels do not survive operators that change nothing, whose result is their operand; the
 /// list of its outputs does. So every name asked for is made an output for as long as it takes.
-pub(crate) fn typed(proto: &ModelProto, large: &Large, names: &[String]) -> TractResult<Typed> {
+/// Returns it, and where it computes each of the names.
+pub(super) fn typed(
+    proto: &ModelProto,
+    large: &Large,
+    names: &[String],
+) -> TractResult<(TypedModel, BTreeMap<String, OutletId>)> {
     // What the file says of results is not needed, and tract would refuse a model for it.
     let reader = reader()
         .with_ignore_output_shapes(true)
@@ -277,10 +306,5 @@ pub(crate) fn typed(proto: &ModelProto, large: &Large, names: &[String]) -> Trac
         .map(|(name, _)| name.clone())
         .zip(asked)
         .collect();
-    let outputs = model_outputs(proto);
-    Ok(Typed {
-        model,
-        outlets,
-        outputs,
-    })
+    Ok((model, outlets))
 }

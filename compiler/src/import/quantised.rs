@@ -9,6 +9,7 @@
 use super::attributes::Attributes;
 use super::{Importer, Translated, facts, node_name};
 use crate::graph::{FixedScale, HostOp, Layer, NodeId, Op};
+use scnn_host::RuntimeName;
 use scnn_isa::program::Dtype;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::Tensor;
@@ -195,6 +196,7 @@ impl Importer<'_> {
             nodes: vec![quantise],
             inputs: vec![values],
             outputs: vec![(name.to_owned(), fact.dtype, fact.dims.clone())],
+            runtime: RuntimeName::Tract,
             reasons: vec![format!("{name}: its integers are read on the host")],
         };
         let id = self.add(

@@ -2,7 +2,8 @@
 
 use super::Large;
 use super::decompose_typed::decompose_typed;
-use super::{Facts, ImportErrors, Imported, Importer, value_info};
+use super::{ImportErrors, Imported, Importer, typing, value_info};
+use scnn_host::Host;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
@@ -15,29 +16,32 @@ pub struct Source {
     model: ModelProto,
     large: Large,
     stem: String,
+    host: Host,
     /// Nodes that run on the host whatever the machine could do, and why.
     on_host: BTreeMap<String, String>,
 }
 
 impl Source {
-    pub(super) fn new(model: ModelProto, large: Large, stem: &str) -> Self {
+    pub(super) fn new(model: ModelProto, large: Large, stem: &str, host: Host) -> Self {
         Self {
             model,
             large,
             stem: stem.to_owned(),
+            host,
             on_host: BTreeMap::new(),
         }
     }
 
     pub(super) fn import(mut self, hash: String) -> Result<Imported, ImportErrors> {
-        let (mut facts, mut typed) = Facts::infer(&self.model, &self.large)?;
-        if decompose_typed(&mut self.model, &facts) {
-            (facts, typed) = Facts::infer(&self.model, &self.large)?;
+        let mut typing = typing::infer(&self.model, &self.large, &self.host)?;
+        if decompose_typed(&mut self.model, &typing.facts) {
+            typing = typing::infer(&self.model, &self.large, &self.host)?;
         }
-        let graph = Importer::new(&self.model, &facts, &self.stem, &self.on_host).run();
+        let importer = Importer::new(&self.model, &typing.facts, &self.stem, &self.on_host);
+        let graph = importer.run(&typing.schedule);
         Ok(Imported {
             graph,
-            typed,
+            typed: typing.typed,
             hash,
             source: Arc::new(self),
         })

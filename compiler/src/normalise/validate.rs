@@ -1,4 +1,4 @@
-//! What must hold before tract sees a model: every name defined once and before its use, no cycles, no control flow,
+//! What must hold before tract sees a model: every name defined once and before its use, no cycles,
 //! operands and attributes that the standard allows, finite weights, external data that exists.
 
 mod attributes;
@@ -23,7 +23,6 @@ pub(super) fn validate(decoded: &Decoded, folder: &Path) -> Vec<ImportError> {
     };
     let mut errors = Vec::new();
     opset(&decoded.model, &mut errors);
-    control_flow(graph, &mut errors);
     operands::check(graph, &decoded.model.opset_import, &mut errors);
     attributes::check(graph, &decoded.model.opset_import, &mut errors);
     names(graph, &mut errors);
@@ -49,19 +48,6 @@ fn opset(model: &ModelProto, errors: &mut Vec<ImportError>) {
             ),
             "convert it with onnx.version_converter, or export it again",
         ));
-    }
-}
-
-fn control_flow(graph: &GraphProto, errors: &mut Vec<ImportError>) {
-    for node in &graph.node {
-        if ["Loop", "If", "Scan"].contains(&node.op_type.as_str()) {
-            errors.push(ImportError::node(
-                Code::ControlFlow,
-                node,
-                format!("the graph uses control flow ({})", node.op_type),
-                "export the model with fixed shapes and constant conditions, so that the exporter unrolls it",
-            ));
-        }
     }
 }
 

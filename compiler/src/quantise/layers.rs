@@ -70,6 +70,7 @@ impl Builder<'_> {
                 self.network.steps.push(Step::Host(Box::new(HostStep {
                     name,
                     onnx_nodes,
+                    runtime: host.runtime,
                     model,
                     inputs,
                     outputs,

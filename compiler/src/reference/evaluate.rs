@@ -1,13 +1,14 @@
 //! What a graph computes, in floating point, straight from its definition.
 //!
 //! Slow and plain: no tiles, no integers, one loop nest for each operator. It is how a transform is checked
-//! ([`crate::reference::pass_check`]): what a graph computes before and after it must be the same. Host nodes run in tract.
+//! ([`crate::reference::pass_check`]): what a graph computes before and after it must be the same. Host nodes run on the host.
 
 use crate::graph::{Conv, Function, Graph, Layer, NodeId, Op, Pool};
 use crate::quantise::ppu::evaluate as evaluate_function;
-use crate::reference::float::run_once;
 use crate::transform::partition_host::host_model;
+use prost::Message;
 use rayon::prelude::*;
+use scnn_host::Host;
 use scnn_isa::layer::PoolKind;
 use scnn_isa::plane::Span;
 use std::collections::BTreeMap;
@@ -31,7 +32,7 @@ pub struct EvaluateError {
 ///
 /// # Errors
 /// An input is missing, a host node fails, or the graph breaks its own rules.
-pub fn evaluate(graph: &Graph, inputs: &Values) -> Result<Values, EvaluateError> {
+pub fn evaluate(graph: &Graph, inputs: &Values, runtimes: &Host) -> Result<Values, EvaluateError> {
     let mut results: BTreeMap<NodeId, Vec<Tensor>> = BTreeMap::new();
     let mut named = Values::new();
     for id in graph.order() {
@@ -56,7 +57,10 @@ pub fn evaluate(graph: &Graph, inputs: &Values) -> Result<Values, EvaluateError>
             Op::Host(host) => {
                 let model = host_model(graph, id)
                     .ok_or_else(|| failed("the host node has no model".to_owned()))?;
-                let computed = run_once(&model, &operands).map_err(|e| failed(e.to_string()))?;
+                let session = runtimes.load(host.runtime, &model.encode_to_vec());
+                let computed = session
+                    .and_then(|session| session.run(operands))
+                    .map_err(|e| failed(e.to_string()))?;
                 // The model leaves out what no one reads, the node still counts it.
                 let names = model.graph.iter().flat_map(|graph| &graph.output);
                 let by_name: BTreeMap<_, _> = names.map(|info| &info.name).zip(computed).collect();

@@ -3,8 +3,10 @@
 //! It knows nothing of tiles, blocks, PEs or instructions, only [`scnn_isa::arith`]. The simulator's result of any
 //! program compiled from the same [`Quantised`] network equals its result bit for bit.
 
-use crate::quantise::{HostStep, IntConv, IntFunction, IntLayer, IntPool, Quantised, Step};
+use crate::quantise::{IntConv, IntFunction, IntLayer, IntPool, Quantised, Step};
+use crate::reference::segments::Segments;
 use rayon::prelude::*;
+use scnn_host::HostError;
 use scnn_isa::arith;
 use scnn_isa::layer::{Pool, PoolKind, View};
 use scnn_isa::plane::Axis;
@@ -38,26 +40,23 @@ pub enum InterpretError {
         reason: String,
     },
     /// A host segment failed.
-    #[error("host segment `{segment}`: {reason}")]
+    #[error("host segment `{segment}`: {source}")]
     Host {
         /// The segment.
         segment: String,
-        /// tract's words.
-        reason: String,
+        /// Why.
+        source: HostError,
     },
 }
 
-/// What runs a host segment on its operands, in their order.
-pub type Host<'a> = dyn FnMut(&HostStep, &[Tensor]) -> Result<Vec<Tensor>, String> + 'a;
-
-/// Runs `network` on `inputs` (by ONNX name); `host` runs a host segment on its operands.
+/// Runs `network` on `inputs` (by ONNX name), its host segments by `segments`.
 ///
 /// # Errors
 /// Inputs that are missing or of the wrong type, or a failing host segment.
 pub fn interpret(
     network: &Quantised,
     inputs: &BTreeMap<String, Tensor>,
-    host: &mut Host<'_>,
+    segments: &Segments,
 ) -> Result<Interpretation, InterpretError> {
     let mut state = State {
         network,
@@ -76,7 +75,7 @@ pub fn interpret(
         state.accept(value, tensor.clone())?;
     }
     let mut peaks = Vec::with_capacity(network.steps.len());
-    for step in &network.steps {
+    for (index, step) in network.steps.iter().enumerate() {
         match step {
             Step::Layer(layer) => peaks.push(state.layer(layer)),
             Step::Host(segment) => {
@@ -86,10 +85,7 @@ pub fn interpret(
                     .iter()
                     .map(|&v| state.offer(v))
                     .collect::<Result<Vec<_>, _>>()?;
-                let results = host(segment, &operands).map_err(|reason| InterpretError::Host {
-                    segment: segment.name.clone(),
-                    reason,
-                })?;
+                let results = segments.run(index, segment, operands)?;
                 for (&value, result) in segment.outputs.iter().zip(results) {
                     state.accept(value, result)?;
                 }

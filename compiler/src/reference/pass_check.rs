@@ -6,6 +6,7 @@
 
 use crate::graph::Graph;
 use crate::reference::evaluate::{EvaluateError, Values, evaluate, floats};
+use scnn_host::Host;
 use thiserror::Error;
 
 /// Largest difference, as a share of the tensor's largest magnitude: factors that are multiplied into weights round
@@ -51,16 +52,18 @@ pub enum PassError {
 #[derive(Debug)]
 pub struct PassCheck {
     inputs: Values,
+    host: Host,
     before: Option<Values>,
     passes: usize,
     error: Option<PassError>,
 }
 
 impl PassCheck {
-    /// A check on these inputs.
-    pub fn new(inputs: Values) -> Self {
+    /// A check on these inputs, with these runtimes.
+    pub fn new(inputs: Values, host: Host) -> Self {
         Self {
             inputs,
+            host,
             before: None,
             passes: 0,
             error: None,
@@ -72,7 +75,7 @@ impl PassCheck {
         if self.error.is_some() {
             return;
         }
-        match evaluate(graph, &self.inputs) {
+        match evaluate(graph, &self.inputs, &self.host) {
             Err(source) => {
                 self.error = Some(PassError::Evaluate {
                     pass: pass.to_owned(),

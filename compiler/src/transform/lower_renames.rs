@@ -5,6 +5,7 @@
 
 use crate::graph::{Graph, HostOp, Node, NodeId, Op};
 use crate::import::reshape_node;
+use scnn_host::RuntimeName;
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) -> usize {
@@ -101,6 +102,7 @@ fn lower(graph: &mut Graph, id: NodeId, operand: NodeId) {
         initializers: vec![shape],
         inputs: vec![input],
         outputs: vec![(node.tensor.clone(), node.dtype, node.dims.clone())],
+        runtime: RuntimeName::Tract,
         reasons: vec![format!(
             "{}: its values would have to change their places in the activation RAMs",
             node.onnx_nodes.last().unwrap_or(&node.tensor)

@@ -115,6 +115,7 @@ fn join(graph: &mut Graph, members: &[NodeId]) {
         }
         joined.nodes.extend(host.nodes);
         joined.outputs.extend(host.outputs);
+        joined.runtime = joined.runtime.max(host.runtime);
         joined.reasons.extend(host.reasons);
     }
     let Some(&last) = members.last() else { return };

@@ -10,7 +10,7 @@ use crate::instruction::{
 };
 use crate::machine::{Machine, MachineError};
 use crate::plane::Span;
-use crate::program::{HostSegment, Program, Section, SectionKind, SourceRange};
+use crate::program::{HostSegment, Program, Runtime, Section, SectionKind, SourceRange};
 use crate::yaml;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -301,16 +301,23 @@ impl Unlinked {
         struct Fields {
             inputs: Vec<crate::ids::ValueId>,
             outputs: Vec<crate::ids::ValueId>,
+            #[serde(default)]
+            runtime: Runtime,
         }
         let entries = self.entries(Table::Segments);
         let read = |(at, name, value): Named| {
-            let Fields { inputs, outputs } = names.descriptor("", (at, value))?;
+            let Fields {
+                inputs,
+                outputs,
+                runtime,
+            } = names.descriptor("", (at, value))?;
             let model = self.bytes("segment", at, &name)?;
             Ok(HostSegment {
                 name,
                 model,
                 inputs,
                 outputs,
+                runtime,
             })
         };
         entries.into_iter().map(read).collect()

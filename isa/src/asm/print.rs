@@ -6,7 +6,7 @@ use super::value;
 use crate::instruction::{DESCRIPTIONS, Instruction, Operand};
 use crate::layer::Layer;
 use crate::plane::Span;
-use crate::program::Program;
+use crate::program::{Program, Runtime};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -206,7 +206,10 @@ impl Printer<'_> {
             self.line("\n; What the host runs.");
         }
         for segment in &p.segments {
-            let fields = json!({ "inputs": segment.inputs, "outputs": segment.outputs });
+            let mut fields = json!({ "inputs": segment.inputs, "outputs": segment.outputs });
+            if segment.runtime != Runtime::Tract {
+                fields["runtime"] = json!(segment.runtime);
+            }
             self.declare("segment", Some(&segment.name), Ok(fields));
             self.comment_last_line(&format!("ONNX, {} bytes", segment.model.len()));
         }

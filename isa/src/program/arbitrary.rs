@@ -1,7 +1,7 @@
 //! Programs of any form, for property tests: names are unique and references exist, the rest is anything.
 
 use super::{
-    Dtype, HostSegment, Memory, Program, Provenance, Ranges, Region, Section, SectionKind,
+    Dtype, HostSegment, Memory, Program, Provenance, Ranges, Region, Runtime, Section, SectionKind,
     SourceRange, Tensor, Value,
 };
 use crate::ids::{RegionId, SectionId, TensorId, ValueId};
@@ -255,12 +255,15 @@ fn value_ids() -> impl Strategy<Value = Vec<ValueId>> {
 }
 
 fn segment() -> impl Strategy<Value = HostSegment> {
-    (vec(any::<u8>(), 0..200), value_ids(), value_ids()).prop_map(|(model, inputs, outputs)| {
+    let runtime = select(vec![Runtime::Tract, Runtime::OnnxRuntime]);
+    let model = vec(any::<u8>(), 0..200);
+    (model, value_ids(), value_ids(), runtime).prop_map(|(model, inputs, outputs, runtime)| {
         HostSegment {
             name: String::new(),
             model,
             inputs,
             outputs,
+            runtime,
         }
     })
 }

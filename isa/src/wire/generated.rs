@@ -259,6 +259,9 @@ pub struct Segment {
     pub inputs: ::prost::alloc::vec::Vec<u32>,
     #[prost(uint32, repeated, tag = "3")]
     pub outputs: ::prost::alloc::vec::Vec<u32>,
+    /// 0 tract, 1 ONNX Runtime
+    #[prost(uint32, tag = "4")]
+    pub runtime: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SourceRange {

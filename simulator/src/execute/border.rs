@@ -30,6 +30,7 @@ impl State<'_> {
         };
         self.steps.push(StepCounts {
             id: StepId::Segment(id),
+            runtime: Some(self.simulator.segments[id.index()].runtime.clone()),
             cycles: 0,
             steps: 0,
             slots: Slots::default(),

@@ -142,6 +142,7 @@ impl State<'_> {
             result_bytes: 0,
             counts: StepCounts {
                 id: StepId::Layer(id),
+                runtime: None,
                 cycles: 0,
                 steps: 0,
                 slots: Slots::default(),

@@ -71,6 +71,7 @@ fn layer(program: &Program, index: u32, step: &StepCounts, range: Span) -> Layer
         name,
         onnx_nodes: program.nodes_of(range.begin).to_vec(),
         engine: engine.to_owned(),
+        runtime: step.runtime.clone(),
         kind: kind.to_owned(),
         shape: described.map(|id| shape(program, program.layer(id))),
         mapping: described.map(|id| mapping(program, id, code)),

@@ -26,7 +26,7 @@ fn simulate(program: &Program, case: &Case, timing: Timing) -> Execution {
     )
     .unwrap();
     let inputs = BTreeMap::from([("in".to_owned(), input)]);
-    let simulator = Simulator::new(program).unwrap();
+    let simulator = Simulator::new(program, &scnn_host::Host::default()).unwrap();
     simulator.run(&inputs, &Options { timing }).unwrap()
 }
 

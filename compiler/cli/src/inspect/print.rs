@@ -4,7 +4,7 @@ use super::memory_map;
 use super::weights::Weights;
 use super::{Layer, Summary};
 use crate::grid;
-use scnn_isa::program::{Memory, SectionKind};
+use scnn_isa::program::{Memory, Runtime, SectionKind};
 use std::fmt::{self, Write};
 
 impl fmt::Display for Summary {
@@ -55,9 +55,13 @@ impl Summary {
         )?;
         for (number, segment) in self.segments.iter().enumerate() {
             let (inputs, outputs) = (segment.inputs.join(", "), segment.outputs.join(", "));
+            let needs = match segment.runtime {
+                Runtime::Tract => "",
+                Runtime::OnnxRuntime => ", needs ONNX Runtime",
+            };
             writeln!(
                 f,
-                "host {number:<4} {}: {inputs} -> {outputs} ({} bytes of ONNX)",
+                "host {number:<4} {}: {inputs} -> {outputs} ({} bytes of ONNX{needs})",
                 segment.name, segment.bytes
             )?;
         }

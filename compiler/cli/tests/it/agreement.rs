@@ -6,9 +6,9 @@ use scnn_simulator::{Execution, Options as RunOptions, Simulator};
 use scnnc::compile::{Compiled, Options, Samples, compile};
 use scnnc::quantise;
 use scnnc::reference::difference;
-use scnnc::reference::float::run_once;
 use scnnc::reference::interpret::interpret;
 use scnnc::reference::pass_check::PassCheck;
+use scnnc::reference::segments::Segments;
 use std::collections::BTreeMap;
 use std::path::Path;
 use tract_onnx::prelude::Tensor;
@@ -41,7 +41,7 @@ pub fn compiled_with(path: &Path, options: Options, sample: &Sample) -> Compiled
         samples: Samples::new("test", vec![sample.clone()]),
         ..options
     };
-    let mut passes = PassCheck::new(sample.clone());
+    let mut passes = PassCheck::new(sample.clone(), options.host.clone());
     let compiled = compile(path, &options, &mut |pass, graph| {
         scnnc::graph::check::check(graph).unwrap_or_else(|e| panic!("{e:?}\n{graph}"));
         passes.observe(pass, graph);
@@ -54,12 +54,10 @@ pub fn compiled_with(path: &Path, options: Options, sample: &Sample) -> Compiled
 /// Executes the program file's bytes, and fails unless every tensor equals the interpreter's.
 pub fn run_checked(compiled: &Compiled, sample: &Sample) -> Execution {
     let program = Program::from_bytes(&compiled.program.to_bytes()).unwrap();
-    let simulator = Simulator::new(&program).unwrap();
+    let simulator = Simulator::new(&program, &compiled.host).unwrap();
     let execution = simulator.run(sample, &RunOptions::default()).unwrap();
-    let mut host = |step: &quantise::HostStep, operands: &[Tensor]| {
-        run_once(&step.model, operands).map_err(|e| e.to_string())
-    };
-    let reference = interpret(&compiled.network, sample, &mut host).unwrap();
+    let segments = Segments::load(&compiled.network, &compiled.host).unwrap();
+    let reference = interpret(&compiled.network, sample, &segments).unwrap();
     let found = difference::first(
         &compiled.network,
         &program,

@@ -4,6 +4,7 @@ use crate::binary::command;
 use crate::codes::{self, Code, CodeEntry, CompilerCode, DriverCode, IsaCode, SimulatorCode};
 use crate::onnx::{Model, float, int, ints, noise, text};
 use crate::refusals::{assert_refusal, folder, refusal};
+use scnn_isa::program::{Program, Runtime};
 use std::collections::BTreeSet;
 use std::path::Path;
 use tempfile::TempDir;
@@ -72,6 +73,30 @@ fn files() -> TempDir {
         ("text.json", b"hello\n".to_vec()),
         ("old.json", b"{\"schema\": 1}\n".to_vec()),
     ])
+}
+
+/// A segment that needs ONNX Runtime, which is not wanted.
+#[test]
+fn a_missing_runtime() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/program/host.scnn");
+    let mut program = Program::from_bytes(&std::fs::read(corpus).unwrap()).unwrap();
+    program.segments[0].runtime = Runtime::OnnxRuntime;
+    let folder = files();
+    std::fs::write(folder.path().join("host.scnn"), program.to_bytes()).unwrap();
+    let shape = program.value(program.inputs[0]).shape.iter();
+    let shape: Vec<usize> = shape.map(|&dim| dim as usize).collect();
+    let zeros = ndarray::ArrayD::<f32>::zeros(shape);
+    ndarray_npy::write_npy(folder.path().join("zeros.npy"), &zeros).unwrap();
+    let run = [
+        "run",
+        "host.scnn",
+        "--input",
+        "zeros.npy",
+        "--host",
+        "tract",
+        "-q",
+    ];
+    assert_refusal!("runtime-missing", refusal(&folder, &run, 1));
 }
 
 #[test]

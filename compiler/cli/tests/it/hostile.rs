@@ -5,6 +5,7 @@
 
 use crate::mutator::Mutator;
 use crate::onnx::{Model, float, int, ints, noise};
+use scnn_host::Host;
 use scnn_isa::asm;
 use scnn_isa::program::Program;
 use scnn_simulator::Simulator;
@@ -182,7 +183,10 @@ fn a_program_whose_host_segment_is_hostile_is_refused_by_the_segment_s_name() {
     let mut program = Program::from_bytes(&program).unwrap();
     let hostile = std::fs::read(corpus.join("onnx/rank-1-batch-norm.onnx")).unwrap();
     program.segments[0].model = hostile;
-    let error = Simulator::new(&program).err().unwrap().to_string();
+    let error = Simulator::new(&program, &Host::default())
+        .err()
+        .unwrap()
+        .to_string();
     let segment = &program.segments[0].name;
     assert!(
         error.starts_with(&format!("host segment `{segment}`: ")),

@@ -7,6 +7,7 @@
 use crate::agreement::{Sample, compiled_with, run_checked};
 use crate::onnx::{Model, int, ints, noise};
 use proptest::prelude::*;
+use scnn_host::Host;
 use scnn_isa::machine::{BankMap, Delivery, Drift, Machine};
 use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Options as RunOptions, Simulator};
@@ -108,7 +109,7 @@ fn assert_bounds(compiled: &Compiled, sample: &Sample, exact: &Execution) {
         mapped,
         ..
     } = compiled;
-    let simulator = Simulator::new(program).unwrap();
+    let simulator = Simulator::new(program, &Host::default()).unwrap();
     let timing = Timing::Fast;
     let fast = simulator.run(sample, &RunOptions { timing }).unwrap();
     let explainer = Explainer::new(network, &program.machine, occupancy, mapped);

@@ -1,6 +1,7 @@
 //! Mappings: any legal one computes the same, a search is no worse than it says, a file is what it was written from.
 
 use proptest::prelude::*;
+use scnn_host::Host;
 use scnn_isa::arith::Requantise;
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::{PoolKind, View, WeightOrder};
@@ -23,6 +24,7 @@ use scnnc::map::{self, LayerMapping, Mapped, Strategy as Mapping};
 use scnnc::quantise::nonzeros::of_steps;
 use scnnc::quantise::{IntConv, IntLayer, IntPool, Quantised, Step, Tensor, Value};
 use scnnc::reference::interpret::interpret;
+use scnnc::reference::segments::Segments;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tract_onnx::prelude::Tensor as HostTensor;
@@ -222,7 +224,8 @@ fn computed(network: &Quantised, input: &[f32]) -> (BTreeMap<String, HostTensor>
         "t0".to_owned(),
         HostTensor::from_shape(&dims, input).unwrap(),
     )]);
-    let reference = interpret(network, &given, &mut |_, _| unreachable!()).unwrap();
+    let segments = Segments::load(network, &Host::default()).unwrap();
+    let reference = interpret(network, &given, &segments).unwrap();
     let mut values = given;
     for (tensor, contents) in network.tensors.iter().zip(&reference.tensors) {
         let floats: Vec<f32> = contents.iter().map(|&v| f32::from(v)).collect();
@@ -246,7 +249,7 @@ fn executed(
     let program = emit(network, mapped, machine, Provenance::default());
     verify(&program).unwrap_or_else(|problems| panic!("{problems:?}"));
     let program = Program::from_bytes(&program.to_bytes()).unwrap();
-    let simulator = Simulator::new(&program).unwrap();
+    let simulator = Simulator::new(&program, &Host::default()).unwrap();
     let execution = simulator.run(values, &RunOptions::default()).unwrap();
     assert!(
         execution.tensors == reference,
@@ -508,7 +511,7 @@ fn the_search_serves_its_objective() {
         options.mapping.objective = objective;
         let compiled = compile::compile(&kept("lenet5.onnx"), &options, &mut |_, _| {}).unwrap();
         let sample = compile::samples(&compiled.graph, &options)[0].clone();
-        let simulator = Simulator::new(&compiled.program).unwrap();
+        let simulator = Simulator::new(&compiled.program, &compiled.host).unwrap();
         let execution = simulator.run(&sample, &RunOptions::default()).unwrap();
         let (mut cycles, mut energy) = (0.0, 0.0);
         for step in &execution.steps {

@@ -14,7 +14,7 @@ const ARROWS: [(&str, &str, &[&str]); 8] = [
     (
         "scnnc-driver",
         "compiler/driver",
-        &["scnn-isa", "scnn-simulator", "scnnc"],
+        &["scnn-isa", "scnn-host", "scnn-simulator", "scnnc"],
     ),
     (
         "scnnc-snapshots",
@@ -26,6 +26,7 @@ const ARROWS: [(&str, &str, &[&str]); 8] = [
         "compiler/cli",
         &[
             "scnn-isa",
+            "scnn-host",
             "scnn-models",
             "scnn-simulator",
             "scnnc",

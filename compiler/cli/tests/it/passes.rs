@@ -2,6 +2,7 @@
 
 use crate::binary::command;
 use crate::onnx::{Model, int, ints, noise};
+use scnn_host::Host;
 use scnnc::calibrate::synthetic;
 use scnnc::graph::{Graph, Op};
 use scnnc::import::{ImportOptions, import_bytes};
@@ -57,7 +58,7 @@ fn evaluation_agrees_with_tract() {
         let imported = import_bytes("net", &bytes, Path::new("."), &options).unwrap();
         let graph = imported.graph;
         let inputs = synthetic(&graph, 3);
-        let ours = evaluate(&graph, &inputs).unwrap();
+        let ours = evaluate(&graph, &inputs, &Host::default()).unwrap();
         let theirs = FloatModel::new(imported.typed, &[])
             .unwrap()
             .run(&inputs)
@@ -75,7 +76,7 @@ fn evaluation_agrees_with_tract() {
 /// What the check says when `spoil` has been at the graph after the pass `after`.
 fn spoiled(after: &str, spoil: impl Fn(&mut Graph)) -> Result<usize, PassError> {
     let mut graph = graph();
-    let mut check = PassCheck::new(synthetic(&graph, 1));
+    let mut check = PassCheck::new(synthetic(&graph, 1), Host::default());
     check.observe("import", &graph);
     for pass in transform::PASSES {
         (pass.run)(&mut graph);

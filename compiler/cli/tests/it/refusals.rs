@@ -97,6 +97,7 @@ fn a_file_that_is_not_there() {
     assert_refusal!("missing-file", error);
 }
 
+/// tract has no control flow, and no other runtime is found.
 #[test]
 fn control_flow() {
     let body = Model::new("body").node("Relu", &["x"], "z", vec![]).graph;

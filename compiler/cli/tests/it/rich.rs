@@ -12,15 +12,13 @@ use scnn_isa::program::Program;
 use scnn_simulator::{Options as RunOptions, Simulator};
 use scnnc::compile::{CompileError, Compiled, Options, Samples, compile};
 use scnnc::map::Strategy as Mapping;
-use scnnc::quantise::HostStep;
 use scnnc::reference::difference;
-use scnnc::reference::float::run_once;
 use scnnc::reference::interpret::interpret;
+use scnnc::reference::segments::Segments;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
-use tract_onnx::prelude::Tensor;
 
 /// Networks that are compared with ONNX Runtime unless the environment says how many.
 const USUAL: usize = 120;
@@ -69,15 +67,13 @@ fn ran(compiled: &Compiled, sample: &Sample) -> Result<Outcome, String> {
         return Err(format!("fell back: {fault:?}"));
     }
     let program = Program::from_bytes(&compiled.program.to_bytes()).map_err(|e| e.to_string())?;
-    let simulator = Simulator::new(&program).map_err(|e| e.to_string())?;
+    let simulator = Simulator::new(&program, &compiled.host).map_err(|e| e.to_string())?;
     let execution = simulator
         .run(sample, &RunOptions::default())
         .map_err(|e| e.to_string())?;
-    let mut host = |step: &HostStep, operands: &[Tensor]| {
-        run_once(&step.model, operands).map_err(|e| e.to_string())
-    };
+    let segments = Segments::load(&compiled.network, &compiled.host).map_err(|e| e.to_string())?;
     let reference =
-        interpret(&compiled.network, sample, &mut host).map_err(|error| error.to_string())?;
+        interpret(&compiled.network, sample, &segments).map_err(|error| error.to_string())?;
     let (ours, theirs) = (&execution.tensors, &reference.tensors);
     if let Some(found) = difference::first(&compiled.network, &program, ours, theirs) {
         return Err(format!("{found}; {}", found.extent()));

@@ -1,0 +1,233 @@
+//! A model as it is typed: the parts in which its floats are computed, one after the other, each by one runtime.
+//!
+//! Most models are one part, which tract computes. A node that tract does not have, or not right, is a part of its own;
+//! what comes before and behind it are others.
+
+use scnn_host::{HostError, Session, TractModel};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use tract_onnx::prelude::{OutletId, Tensor, TractResult, TypedModel};
+
+/// Values by the name of their tensor.
+pub(crate) type Values = BTreeMap<String, Tensor>;
+
+/// A typed model.
+#[derive(Clone, Debug)]
+pub struct Typed {
+    /// Its parts, in an order in which they can be computed.
+    pub(super) parts: Vec<Part>,
+    /// Names of its outputs, in order.
+    pub(super) outputs: Vec<String>,
+    /// Outputs that no part computes, because they are constants of the file.
+    pub(super) constants: BTreeMap<String, Arc<Tensor>>,
+}
+
+/// A part of a model.
+#[derive(Clone, Debug)]
+pub(super) enum Part {
+    /// What tract computes.
+    Tract {
+        /// The model; its sources are called as the tensors that it reads.
+        model: TypedModel,
+        /// Where it computes each tensor.
+        outlets: BTreeMap<String, OutletId>,
+    },
+    /// Nodes that another runtime computes.
+    Foreign(Foreign),
+}
+
+/// Nodes that another runtime computes.
+#[derive(Clone)]
+pub(super) struct Foreign {
+    /// Tensors that they read.
+    pub inputs: Vec<String>,
+    /// Tensors that they compute, and the extents that each is to have.
+    pub outputs: Vec<(String, Vec<u64>)>,
+    /// What computes them.
+    pub session: Arc<dyn Session>,
+}
+
+impl fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Foreign")
+            .field("inputs", &self.inputs)
+            .field("outputs", &self.outputs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A typed model made ready to compute chosen tensors.
+pub(crate) struct Chain {
+    links: Vec<Link>,
+    /// What is handed on.
+    outputs: BTreeSet<String>,
+    constants: BTreeMap<String, Arc<Tensor>>,
+}
+
+/// A part that something of it is wanted of.
+enum Link {
+    Tract {
+        model: TractModel,
+        inputs: Vec<String>,
+        /// Names of results, each with its place among the results: one may have several.
+        outputs: Vec<(String, usize)>,
+    },
+    Foreign(Foreign),
+}
+
+impl Typed {
+    /// Makes it ready to compute its outputs and the tensors in `wanted`; names that it does not compute are left out.
+    pub(crate) fn chain(self, wanted: &[String]) -> TractResult<Chain> {
+        let outputs = self.outputs.iter().chain(wanted);
+        let handed_on: BTreeSet<String> = outputs.cloned().collect();
+        // What later parts read of earlier ones.
+        let mut read: BTreeSet<String> = BTreeSet::new();
+        let mut links = Vec::new();
+        for part in self.parts.into_iter().rev() {
+            match part {
+                Part::Tract { mut model, outlets } => {
+                    let outputs = select(&mut model, &outlets, &self.outputs, wanted, &read)?;
+                    if outputs.is_empty() {
+                        continue;
+                    }
+                    let sources = model.input_outlets()?.iter();
+                    let inputs: Vec<String> = sources
+                        .map(|outlet| model.node(outlet.node).name.clone())
+                        .collect();
+                    read.extend(inputs.iter().cloned());
+                    links.push(Link::Tract {
+                        model: TractModel::new(model),
+                        inputs,
+                        outputs,
+                    });
+                }
+                Part::Foreign(foreign) => {
+                    let mut names = foreign.outputs.iter().map(|(name, _)| name);
+                    if names.any(|name| read.contains(name) || handed_on.contains(name)) {
+                        read.extend(foreign.inputs.iter().cloned());
+                        links.push(Link::Foreign(foreign));
+                    }
+                }
+            }
+        }
+        links.reverse();
+        Ok(Chain {
+            links,
+            outputs: handed_on,
+            constants: self.constants,
+        })
+    }
+}
+
+/// Makes outputs of what is wanted of a part: the model's outputs, what later parts read, what `wanted` adds. Their
+/// names, each with its place: a tensor of tract's may have several.
+fn select(
+    model: &mut TypedModel,
+    computed: &BTreeMap<String, OutletId>,
+    outputs: &[String],
+    wanted: &[String],
+    read: &BTreeSet<String>,
+) -> TractResult<Vec<(String, usize)>> {
+    let (mut names, mut outlets) = (Vec::new(), Vec::new());
+    let mut places: BTreeMap<OutletId, usize> = BTreeMap::new();
+    let mut known: BTreeSet<&String> = BTreeSet::new();
+    for name in outputs.iter().chain(read).chain(wanted) {
+        let Some(&outlet) = computed.get(name) else {
+            continue;
+        };
+        if !known.insert(name) {
+            continue;
+        }
+        let place = *places.entry(outlet).or_insert_with(|| {
+            outlets.push(outlet);
+            outlets.len() - 1
+        });
+        names.push((name.clone(), place));
+    }
+    model.select_output_outlets(&outlets)?;
+    Ok(names)
+}
+
+/// Why a chain does not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ChainError {
+    /// An input is missing.
+    #[error("the input `{0}` is missing")]
+    Missing(String),
+    /// A runtime gives up.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A result has other extents than when the model was typed.
+    #[error("the shape of `{name}` depends on data: it was {was:?}, on this input it is {is:?}")]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// Its extents when the model was typed.
+        was: Vec<u64>,
+        /// Its extents now.
+        is: Vec<usize>,
+    },
+}
+
+impl Chain {
+    /// Computes the chosen tensors from inputs by name.
+    pub(crate) fn run(&self, inputs: &Values) -> Result<Values, ChainError> {
+        let mut values = Values::new();
+        for link in &self.links {
+            let find = |name: &String| {
+                let value = values.get(name).or_else(|| inputs.get(name));
+                value
+                    .cloned()
+                    .ok_or_else(|| ChainError::Missing(name.clone()))
+            };
+            match link {
+                Link::Tract {
+                    model,
+                    inputs,
+                    outputs,
+                } => {
+                    let operands = inputs.iter().map(find).collect::<Result<_, _>>()?;
+                    let results = model.run(operands)?;
+                    for (name, place) in outputs {
+                        values.insert(name.clone(), results[*place].clone());
+                    }
+                }
+                Link::Foreign(foreign) => {
+                    let operands = foreign.inputs.iter().map(find);
+                    let results = foreign.session.run(operands.collect::<Result<_, _>>()?)?;
+                    for ((name, dims), result) in foreign.outputs.iter().zip(results) {
+                        let same = |(&dim, &is): (&u64, &usize)| dim == is as u64;
+                        let shape = result.shape();
+                        if dims.len() != shape.len() || !dims.iter().zip(shape).all(same) {
+                            return Err(ChainError::Shape {
+                                name: name.clone(),
+                                was: dims.clone(),
+                                is: shape.to_vec(),
+                            });
+                        }
+                        values.insert(name.clone(), result);
+                    }
+                }
+            }
+        }
+        let constants = self.constants.iter();
+        values.extend(constants.map(|(name, value)| (name.clone(), Tensor::clone(value))));
+        for name in &self.outputs {
+            if let (false, Some(input)) = (values.contains_key(name), inputs.get(name)) {
+                values.insert(name.clone(), input.clone());
+            }
+        }
+        values.retain(|name, _| self.outputs.contains(name));
+        Ok(values)
+    }
+
+    /// Gives plans up; another run makes them anew.
+    pub(crate) fn release_plans(&self) {
+        for link in &self.links {
+            if let Link::Tract { model, .. } = link {
+                model.release_plan();
+            }
+        }
+    }
+}

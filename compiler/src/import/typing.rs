@@ -1,0 +1,543 @@
+//! Types a model: element type, shape and constant value of every tensor, and the parts in which its floats are computed.
+//!
+//! tract types what it has right, and that is all of most models. A node that is not given to it ([`super::foreign`]), or
+//! that it cannot type, cuts the model. Every node then has a **level**, the number of times that the way to it has
+//! changed between tract and the other runtime; the nodes of a level are typed after those of the levels before it.
+//!
+//! ```text
+//! level 0   tract      what needs no foreign node
+//! level 1   foreign    nodes that need only level 0, those that feed each other together
+//! level 2   tract      what needs those, too
+//! ...
+//! ```
+//!
+//! What a foreign node computes is asked of the runtime that runs it; where the answer depends on data, it is run on two
+//! inputs, and a shape that differs between them has no place in a program.
+
+use super::Large;
+use super::closure::reads;
+use super::facts::{
+    Facts, TensorFact, declared, dtype, model_outputs, result_names, to_proto, typed,
+};
+use super::foreign::Reasons;
+use super::typed::{Foreign, Part, Typed, Values};
+use super::{ImportError, ImportErrors, node_name, value_info};
+use crate::calibrate::datum_type;
+use crate::codes::Code;
+use petgraph::unionfind::UnionFind;
+use prost::Message;
+use scnn_host::{Host, ResultType, Runtime, Session, contained};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
+use tract_onnx::prelude::{Tensor, TractError};
+
+/// A step of the translation: a node, or foreign nodes that are one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Scheduled {
+    /// A node that tract types.
+    Node(usize),
+    /// Nodes that the other runtime computes together, in the order of the file.
+    Foreign(Vec<usize>),
+}
+
+/// A typed model, and the order in which its nodes can be translated.
+pub(super) struct Typing {
+    pub facts: Facts,
+    pub typed: Typed,
+    pub schedule: Vec<Scheduled>,
+}
+
+/// Infers the facts of a model with bound dimensions, of which the `large` initializers have been taken out.
+///
+/// # Errors
+/// A node that no runtime has, or none can type; a result whose shape depends on data.
+pub(super) fn infer(
+    model: &ModelProto,
+    large: &Large,
+    host: &Host,
+) -> Result<Typing, ImportErrors> {
+    let mut foreign = super::foreign::of(model);
+    loop {
+        if !foreign.is_empty() && host.second().is_none() {
+            return Err(ImportErrors(super::foreign::missing(model, &foreign, host)));
+        }
+        let cut = Cut::new(model, large, host, &foreign);
+        match cut.run() {
+            Ok(typing) => {
+                let results = foreign
+                    .keys()
+                    .flat_map(|&index| &nodes(model)[index].output);
+                // What only foreign nodes read needs no type that we have.
+                let internal = results.cloned().collect();
+                typing.facts.require_shapes(model, &internal)?;
+                return Ok(typing);
+            }
+            Err(Stopped::Refused(error)) => return Err(ImportErrors(vec![*error])),
+            Err(Stopped::At { node, reason }) if host.second().is_some() => {
+                give_away(model, node, &reason, &mut foreign);
+            }
+            Err(Stopped::At { node, reason }) => {
+                let node = &nodes(model)[node];
+                let error = super::foreign::not_typed(node, &reason, host);
+                return Err(ImportErrors(vec![error]));
+            }
+        }
+    }
+}
+
+/// A node that tract cannot type is foreign, and so is every other that is like it.
+fn give_away(model: &ModelProto, node: usize, reason: &str, foreign: &mut Reasons) {
+    let culprit = &nodes(model)[node];
+    for (index, other) in nodes(model).iter().enumerate() {
+        if other.op_type == culprit.op_type
+            && other.domain == culprit.domain
+            && other.attribute == culprit.attribute
+        {
+            foreign.insert(index, reason.to_owned());
+        }
+    }
+}
+
+fn nodes(model: &ModelProto) -> &[NodeProto] {
+    model.graph.as_ref().map_or(&[], |graph| &graph.node)
+}
+
+/// Why typing stops.
+enum Stopped {
+    /// tract cannot type a node.
+    At { node: usize, reason: String },
+    /// The model has no program.
+    Refused(Box<ImportError>),
+}
+
+/// A model that is cut at its foreign nodes.
+struct Cut<'a> {
+    model: &'a ModelProto,
+    large: &'a Large,
+    host: &'a Host,
+    foreign: &'a Reasons,
+    /// The node that computes each tensor.
+    producers: BTreeMap<&'a str, usize>,
+    facts: Facts,
+    parts: Vec<Part>,
+    schedule: Vec<Scheduled>,
+}
+
+impl<'a> Cut<'a> {
+    fn new(model: &'a ModelProto, large: &'a Large, host: &'a Host, foreign: &'a Reasons) -> Self {
+        let results = nodes(model).iter().enumerate();
+        let results = results.flat_map(|(index, node)| {
+            let names = node.output.iter().filter(|name| !name.is_empty());
+            names.map(move |name| (name.as_str(), index))
+        });
+        Self {
+            model,
+            large,
+            host,
+            foreign,
+            producers: results.collect(),
+            facts: Facts::of_constants(model, large),
+            parts: Vec::new(),
+            schedule: Vec::new(),
+        }
+    }
+
+    fn run(mut self) -> Result<Typing, Stopped> {
+        self.facts.declare_inputs(self.model);
+        let levels = self.levels();
+        let deepest = levels.iter().copied().max().unwrap_or(0);
+        for level in 0..=deepest {
+            let here: Vec<usize> = (0..levels.len()).filter(|&i| levels[i] == level).collect();
+            if level % 2 == 0 {
+                self.tract(&here)?;
+            } else {
+                for group in self.groups(&here) {
+                    self.foreign(group)?;
+                }
+            }
+        }
+        let outputs = model_outputs(self.model);
+        let constant = |name: &String| Some((name.clone(), Arc::clone(self.facts.shared(name)?)));
+        Ok(Typing {
+            typed: Typed {
+                parts: self.parts,
+                constants: outputs.iter().filter_map(constant).collect(),
+                outputs,
+            },
+            facts: self.facts,
+            schedule: self.schedule,
+        })
+    }
+
+    /// The level of every node: even of tract, odd of the other runtime.
+    fn levels(&self) -> Vec<usize> {
+        let mut levels: Vec<usize> = Vec::with_capacity(nodes(self.model).len());
+        for (index, node) in nodes(self.model).iter().enumerate() {
+            let own = usize::from(self.foreign.contains_key(&index));
+            let operands = reads(node).into_iter();
+            let producers = operands.filter_map(|name| self.producers.get(name));
+            let before = producers.filter_map(|&producer| levels.get(producer));
+            let earliest = before.map(|&level| level + usize::from(level % 2 != own));
+            levels.push(earliest.max().unwrap_or(own).max(own));
+        }
+        levels
+    }
+
+    /// Foreign nodes of a level, those together that feed each other.
+    fn groups(&self, here: &[usize]) -> Vec<Vec<usize>> {
+        let mut sets = UnionFind::new(nodes(self.model).len());
+        for &index in here {
+            for name in reads(&nodes(self.model)[index]) {
+                if let Some(&producer) = self.producers.get(name)
+                    && here.contains(&producer)
+                {
+                    sets.union(producer, index);
+                }
+            }
+        }
+        let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for &index in here {
+            groups.entry(sets.find(index)).or_default().push(index);
+        }
+        groups.into_values().collect()
+    }
+
+    /// Has tract type the nodes of a level.
+    fn tract(&mut self, here: &[usize]) -> Result<(), Stopped> {
+        let all = here.len() == nodes(self.model).len();
+        let (part, constants) = if all {
+            (Cow::Borrowed(self.model), Cow::Borrowed(self.large))
+        } else {
+            let (part, constants) = self.part(here);
+            (Cow::Owned(part), Cow::Owned(constants))
+        };
+        let mut names = result_names(&part);
+        if all {
+            let outputs = model_outputs(self.model);
+            names.extend(
+                outputs
+                    .into_iter()
+                    .filter(|name| !self.producers.contains_key(name.as_str())),
+            );
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
+        let (model, outlets) = contained(|| typed(&part, &constants, &names))
+            .map_err(|error| self.stopped(here, &part, &constants, &error))?;
+        for (name, &outlet) in &outlets {
+            if let Ok(fact) = model.outlet_fact(outlet) {
+                self.facts.learn(name, fact);
+            }
+        }
+        self.parts.push(Part::Tract { model, outlets });
+        self.schedule
+            .extend(here.iter().map(|&index| Scheduled::Node(index)));
+        Ok(())
+    }
+
+    /// The nodes `here` as a model of their own, with what they read as inputs; and its constants.
+    fn part(&self, here: &[usize]) -> (ModelProto, Large) {
+        let members: Vec<NodeProto> = here.iter().map(|&i| nodes(self.model)[i].clone()).collect();
+        let mut graph = GraphProto {
+            name: "part".to_owned(),
+            ..GraphProto::default()
+        };
+        let mut constants = Large::new();
+        for name in outside(&members) {
+            let Some(fact) = self.facts.get(&name) else {
+                continue;
+            };
+            if let Some(value) = &fact.constant {
+                constants.insert(name.clone(), Arc::clone(value));
+            }
+            graph.input.push(value_info(&name, fact.dtype, &fact.dims));
+        }
+        graph.node = members;
+        let part = ModelProto {
+            ir_version: self.model.ir_version,
+            opset_import: self.model.opset_import.clone(),
+            graph: Some(graph),
+            ..ModelProto::default()
+        };
+        (part, constants)
+    }
+
+    /// Which node it is that tract cannot type, and why.
+    fn stopped(
+        &self,
+        here: &[usize],
+        part: &ModelProto,
+        constants: &Large,
+        error: &TractError,
+    ) -> Stopped {
+        let chain: Vec<String> = error.chain().map(ToString::to_string).take(4).collect();
+        let reason = chain.join(": ");
+        // tract often names the node in quotes.
+        let named = |node: &NodeProto| {
+            !node.name.is_empty() && reason.contains(&format!("\"{}\"", node.name))
+        };
+        let members = nodes(part);
+        let position = members
+            .iter()
+            .position(named)
+            .or_else(|| super::culprit::culprit(part, constants));
+        match position {
+            Some(position) => Stopped::At {
+                node: here[position],
+                reason,
+            },
+            None => Stopped::Refused(Box::new(ImportError::model(
+                Code::ShapeInference,
+                format!("the shapes of this model cannot be inferred: {reason}"),
+                super::foreign::CHECK,
+            ))),
+        }
+    }
+
+    /// Loads foreign nodes into the other runtime and asks it for what they compute.
+    fn foreign(&mut self, group: Vec<usize>) -> Result<(), Stopped> {
+        let members: Vec<&NodeProto> = group.iter().map(|&i| &nodes(self.model)[i]).collect();
+        let (model, inputs) = self.foreign_model(&members);
+        let outputs: Vec<String> = model
+            .graph
+            .iter()
+            .flat_map(|g| &g.output)
+            .map(|o| o.name.clone())
+            .collect();
+        let runtime = self.host.second().expect("foreign nodes have a runtime");
+        let session: Arc<dyn Session> = runtime
+            .load(&model.encode_to_vec())
+            .map_err(|error| self.refused(&group, runtime, &error.reason()))?
+            .into();
+        if inputs.is_empty() {
+            let values = session.run(Vec::new());
+            let values = values.map_err(|e| self.refused(&group, runtime, &e.reason()))?;
+            for (name, value) in outputs.iter().zip(values) {
+                self.facts.constant_is(name, Arc::new(value));
+            }
+            return Ok(());
+        }
+        let mut known = session.results();
+        if known.iter().any(|result| concrete(result).is_none()) {
+            known = self.observed(&group, runtime, &inputs, &*session)?;
+        }
+        let mut computed = Vec::new();
+        for (name, result) in outputs.into_iter().zip(&known) {
+            let dtype = result.datum.and_then(dtype);
+            let (Some(dtype), Some(dims)) = (dtype, concrete(result)) else {
+                return Err(Stopped::Refused(Box::new(ImportError::node(
+                    Code::DynamicShape,
+                    members[0],
+                    format!("the type of its result `{name}` has no place in a program"),
+                    "cut the model before it",
+                ))));
+            };
+            computed.push((name.clone(), dims.clone()));
+            let constant = None;
+            self.facts.insert(
+                name,
+                TensorFact {
+                    dtype,
+                    dims,
+                    constant,
+                },
+            );
+        }
+        self.parts.push(Part::Foreign(Foreign {
+            inputs,
+            outputs: computed,
+            session,
+        }));
+        self.schedule.push(Scheduled::Foreign(group));
+        Ok(())
+    }
+
+    /// Foreign nodes as a model, and the names of its inputs; its outputs are what is read outside.
+    fn foreign_model(&self, members: &[&NodeProto]) -> (ModelProto, Vec<String>) {
+        let owned: Vec<NodeProto> = members.iter().map(|&node| node.clone()).collect();
+        let mut graph = GraphProto {
+            name: "foreign".to_owned(),
+            ..GraphProto::default()
+        };
+        let mut inputs = Vec::new();
+        for name in outside(&owned) {
+            match self.facts.get(&name) {
+                Some(TensorFact {
+                    constant: Some(value),
+                    ..
+                }) => {
+                    graph.initializer.extend(to_proto(&name, value));
+                }
+                Some(fact) => {
+                    graph.input.push(value_info(&name, fact.dtype, &fact.dims));
+                    inputs.push(name);
+                }
+                // Of a type that tract does not have.
+                None => graph
+                    .initializer
+                    .extend(declared(self.model, &name).cloned()),
+            }
+        }
+        let read = self.read_outside(members);
+        let results = owned.iter().flat_map(|node| &node.output);
+        let results = results.filter(|name| read.contains(name.as_str()));
+        graph.output = results
+            .map(|name| tract_onnx::pb::ValueInfoProto {
+                name: name.clone(),
+                ..tract_onnx::pb::ValueInfoProto::default()
+            })
+            .collect();
+        graph.node = owned;
+        let model = ModelProto {
+            ir_version: self.model.ir_version.max(8),
+            opset_import: self.model.opset_import.clone(),
+            functions: self.model.functions.clone(),
+            graph: Some(graph),
+            ..ModelProto::default()
+        };
+        (model, inputs)
+    }
+
+    /// Names that are read by other nodes than `members`, or are outputs of the model.
+    fn read_outside(&self, members: &[&NodeProto]) -> BTreeSet<&'a str> {
+        let outside =
+            |node: &&NodeProto| !members.iter().any(|&member| std::ptr::eq(member, *node));
+        let others = nodes(self.model).iter().filter(outside);
+        let mut names: BTreeSet<&str> = others.flat_map(reads).collect();
+        let outputs = self.model.graph.iter().flat_map(|graph| &graph.output);
+        names.extend(outputs.map(|output| output.name.as_str()));
+        names
+    }
+
+    /// What foreign nodes compute of zeros and of noise.
+    fn observed(
+        &self,
+        group: &[usize],
+        runtime: &dyn Runtime,
+        inputs: &[String],
+        session: &dyn Session,
+    ) -> Result<Vec<ResultType>, Stopped> {
+        let refused = |reason: String| self.refused(group, runtime, &reason);
+        let before = Typed {
+            parts: self.parts.clone(),
+            outputs: inputs.to_vec(),
+            constants: BTreeMap::new(),
+        };
+        let chain = before
+            .chain(&[])
+            .map_err(|error| refused(error.to_string()))?;
+        let mut seen: Option<Vec<ResultType>> = None;
+        for seed in [0, 1] {
+            let values = chain
+                .run(&self.sample(seed))
+                .map_err(|error| refused(error.to_string()))?;
+            let operands = inputs.iter().filter_map(|name| values.get(name).cloned());
+            let results = session.run(operands.collect());
+            let results = results.map_err(|error| refused(error.reason()))?;
+            let types: Vec<ResultType> = results.iter().map(type_of).collect();
+            if let Some(before) = seen.replace(types.clone())
+                && before != types
+            {
+                return Err(self.depends_on_data(group, &before, &types));
+            }
+        }
+        Ok(seen.unwrap_or_default())
+    }
+
+    /// Values of all inputs: zeros, or noise between -1 and 1 where they are floats.
+    fn sample(&self, seed: u64) -> Values {
+        let inputs = self.model.graph.iter().flat_map(|graph| &graph.input);
+        let mut state = seed;
+        let mut noise = move || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        };
+        let sample = |name: &String| {
+            let fact = self
+                .facts
+                .get(name)
+                .filter(|fact| fact.constant.is_none())?;
+            let dims: Vec<usize> = fact.dims.iter().map(|&dim| dim as usize).collect();
+            let mut tensor = Tensor::zero_dt(datum_type(fact.dtype), &dims).ok()?;
+            if seed > 0 && fact.dtype == scnn_isa::program::Dtype::F32 {
+                let values: Vec<f32> = (0..tensor.len()).map(|_| noise()).collect();
+                tensor = Tensor::from_shape(&dims, &values).ok()?;
+            }
+            Some((name.clone(), tensor))
+        };
+        inputs.map(|input| &input.name).filter_map(sample).collect()
+    }
+
+    fn depends_on_data(
+        &self,
+        group: &[usize],
+        before: &[ResultType],
+        after: &[ResultType],
+    ) -> Stopped {
+        let node = &nodes(self.model)[*group.last().unwrap_or(&0)];
+        let shape =
+            |types: &[ResultType]| -> Vec<Vec<u64>> { types.iter().filter_map(concrete).collect() };
+        Stopped::Refused(Box::new(ImportError::node(
+            Code::DynamicShape,
+            node,
+            format!(
+                "the shape of its result depends on data: {:?} of zeros, {:?} of noise",
+                shape(before),
+                shape(after)
+            ),
+            "export the model with fixed shapes, or cut it before this node",
+        )))
+    }
+
+    /// The other runtime does not have foreign nodes either.
+    fn refused(&self, group: &[usize], runtime: &dyn Runtime, words: &str) -> Stopped {
+        let members = group.iter().map(|&index| &nodes(self.model)[index]);
+        let named =
+            |node: &&NodeProto| words.contains(&node_name(node)) || words.contains(&node.op_type);
+        let node = members
+            .clone()
+            .find(named)
+            .or_else(|| members.clone().next());
+        let node = node.expect("a group has a node");
+        let index = group
+            .iter()
+            .copied()
+            .find(|&index| std::ptr::eq(&raw const nodes(self.model)[index], node));
+        let tract = index
+            .and_then(|index| self.foreign.get(&index))
+            .map_or("", |reason| reason);
+        let error = super::foreign::neither(self.model, node, tract, runtime, words);
+        Stopped::Refused(Box::new(error))
+    }
+}
+
+/// What nodes read that none of them computes, without repetition.
+fn outside(members: &[NodeProto]) -> Vec<String> {
+    let own: BTreeSet<&String> = members.iter().flat_map(|node| &node.output).collect();
+    let mut names: Vec<String> = Vec::new();
+    for name in members.iter().flat_map(reads) {
+        let name = name.to_owned();
+        if !own.contains(&name) && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Extents, if all of them are known.
+fn concrete(result: &ResultType) -> Option<Vec<u64>> {
+    let dims = result.dims.as_ref()?;
+    dims.iter().map(|dim| dim.map(|dim| dim as u64)).collect()
+}
+
+fn type_of(tensor: &Tensor) -> ResultType {
+    ResultType {
+        datum: Some(tensor.datum_type()),
+        dims: Some(tensor.shape().iter().map(|&dim| Some(dim)).collect()),
+    }
+}
