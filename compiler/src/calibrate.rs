@@ -11,12 +11,13 @@ mod synthetic;
 
 pub use synthetic::{synthetic, synthetic_input};
 
-use crate::graph::{Graph, Op};
+use crate::graph::{Function, Graph, Op};
 use crate::quantise::widths::{self, Resolved};
 use crate::reference::float::{FloatError, FloatModel};
 use histogram::Histogram;
 use multiversion::multiversion;
 use rayon::prelude::*;
+use scnn_isa::layer::OperandKind;
 use scnn_isa::program::Dtype;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -146,21 +147,39 @@ impl TryFrom<String> for Method {
 
 /// The tensors whose ranges quantisation needs.
 pub fn wanted(graph: &Graph) -> Vec<String> {
-    let mut names: Vec<String> = graph
-        .dag
-        .node_weights()
-        .filter(|node| node.dtype == Dtype::F32 && !matches!(node.op, Op::Host(_)))
-        .map(|node| node.tensor.clone())
+    let nodes = graph.dag.node_weights();
+    let nodes = nodes.filter(|node| node.dtype == Dtype::F32 && !matches!(node.op, Op::Host(_)));
+    let mut names: Vec<String> = nodes
+        .flat_map(|node| std::iter::once(&node.tensor).chain(steps(&node.op)))
+        .cloned()
         .collect();
     names.sort_unstable();
     names.dedup();
     names
 }
 
+/// The tensors inside a layer whose ranges decide how it computes: arguments of tables, factors of products.
+fn steps(op: &Op) -> impl Iterator<Item = &String> {
+    let layer = match op {
+        Op::Layer(layer) => Some(layer),
+        _ => None,
+    };
+    let curve = layer.and_then(|layer| match &layer.function {
+        Some(Function::Curve(curve)) => Some(&curve.argument),
+        _ => None,
+    });
+    let product = layer.and_then(|layer| {
+        let operand = layer.operand.as_ref();
+        let operand = operand.filter(|operand| operand.kind == OperandKind::Multiply);
+        operand.map(|operand| &operand.value)
+    });
+    curve.into_iter().chain(product)
+}
+
 /// Samples that are run at the same time; each holds all activations of a network.
 const TOGETHER: usize = 2;
 
-/// Observes the [`wanted`] tensors on `samples`, maps from input name to tensor. `widths` are those that the tensors
+/// Observes the tensors `wanted` on `samples`, maps from input name to tensor. `widths` are those that the tensors
 /// will have, which only [`Method::Entropy`] asks for. Gives the values on the first sample too.
 ///
 /// # Errors
@@ -168,12 +187,12 @@ const TOGETHER: usize = 2;
 pub fn calibrate(
     graph: &Graph,
     model: &FloatModel,
+    wanted: &[String],
     source: &str,
     method: Method,
     widths: &Resolved,
     samples: impl IntoIterator<Item = BTreeMap<String, Tensor>>,
 ) -> Result<(Calibration, BTreeMap<String, Tensor>), FloatError> {
-    let wanted = wanted(graph);
     let mut first = None;
     let histograms = method != Method::MinMax;
     let mut observed: BTreeMap<String, Observed> = BTreeMap::new();
@@ -251,13 +270,24 @@ fn values(
 }
 
 /// What is kept of a tensor from one sample to the next.
-#[derive(Default)]
 struct Observed {
     min: f32,
     max: f32,
     density: f64,
     samples: u32,
     histogram: Histogram,
+}
+
+impl Default for Observed {
+    fn default() -> Self {
+        Self {
+            min: f32::INFINITY,
+            max: f32::NEG_INFINITY,
+            density: 0.0,
+            samples: 0,
+            histogram: Histogram::default(),
+        }
+    }
 }
 
 impl Observed {
@@ -287,9 +317,15 @@ impl Observed {
             Method::Percentile(percent) => self.histogram.percentile(percent),
             Method::Entropy => self.histogram.entropy(widths::magnitude(bits) as usize),
         };
+        // Of no finite value, zeros.
+        let (min, max) = if self.min <= self.max {
+            (self.min, self.max)
+        } else {
+            (0.0, 0.0)
+        };
         Range {
-            min: self.min.max(-cut),
-            max: self.max.min(cut),
+            min: min.clamp(-cut, cut),
+            max: max.clamp(-cut, cut),
             density: self.density,
         }
     }

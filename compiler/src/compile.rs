@@ -4,6 +4,7 @@
 
 mod error;
 pub mod fallback;
+mod unfit;
 
 pub use error::CompileError;
 
@@ -24,7 +25,7 @@ use scnn_isa::machine::Machine;
 use scnn_isa::program::{Program, Provenance, Ranges};
 use scnn_isa::verify::verify;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -212,8 +213,9 @@ pub fn compile_imported(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<Compiled, CompileError> {
+    let mut before = Before::default();
     let (compiled, fallbacks) = with_fallbacks(imported, observer, &mut |imported, observer| {
-        attempt(imported, options, observer)
+        attempt(imported, options, &mut before, observer)
     })?;
     Ok(Compiled {
         fallbacks,
@@ -234,7 +236,7 @@ pub fn check(
     let mut options = options.clone();
     options.mapping.strategy = Strategy::Paper;
     with_fallbacks(imported, observer, &mut |imported, observer| {
-        let graph = transformed(imported.graph, observer);
+        let graph = transformed(imported.graph, &options, observer);
         let wanted = calibrate::wanted(&graph);
         FloatModel::new(imported.typed, &wanted)?;
         let calibration = Calibration::made_up(wanted);
@@ -245,6 +247,7 @@ pub fn check(
             &imported.hash,
             &options,
             even,
+            None,
             observer,
         )?;
         Ok(graph)
@@ -259,6 +262,7 @@ fn with_fallbacks<T>(
 ) -> Result<(T, Vec<Fallback>), CompileError> {
     let (source, hash) = (Arc::clone(&imported.source), imported.hash.clone());
     let mut fallbacks: Vec<Fallback> = Vec::new();
+    let mut rounds = 0;
     loop {
         let failed = match attempt(imported, observer) {
             Ok(result) => return Ok((result, fallbacks)),
@@ -270,36 +274,51 @@ fn with_fallbacks<T>(
             nodes.any(|node| !known.contains_key(node))
         });
         let more: Vec<Fallback> = more.cloned().collect();
-        if more.is_empty() || fallbacks.len() >= fallback::MOST_FALLBACKS {
+        if more.is_empty() || rounds >= fallback::MOST_FALLBACKS {
             return Err(failed.give_up());
         }
         more.iter().for_each(|more| observer.fallback(more));
         fallbacks.extend(more);
+        rounds += 1;
         imported = Imported::with_on_host(&source, &hash, fallback::on_host(&fallbacks))?;
     }
 }
 
 /// The graph after all transforms.
-fn transformed(mut graph: Graph, observer: &mut dyn Observer) -> Graph {
+fn transformed(mut graph: Graph, options: &Options, observer: &mut dyn Observer) -> Graph {
     observer.stage(Stage::Transform);
     observer.graph("import", &graph);
-    transform::run_all(&mut graph, &mut |pass, graph| observer.graph(pass, graph));
+    transform::run_all(&mut graph, &options.machine, &mut |pass, graph| {
+        observer.graph(pass, graph);
+    });
     graph
+}
+
+/// What earlier attempts at compiling a model leave to the next one.
+#[derive(Default)]
+struct Before {
+    /// Tensors whose ranges they asked for. They are kept, so that a calibration that is saved leads to the same program.
+    wanted: BTreeSet<String>,
+    /// Nodes that were sent to the host because no table comes near their function; they are sent once.
+    unfit: BTreeSet<String>,
 }
 
 /// Compiles a model once.
 fn attempt(
     imported: Imported,
     options: &Options,
+    before: &mut Before,
     observer: &mut dyn Observer,
 ) -> Result<Compiled, Failed> {
     let Imported {
         graph, typed, hash, ..
     } = imported;
-    let graph = transformed(graph, observer);
+    let graph = transformed(graph, options, observer);
     refuse_host(&graph, options)?;
     observer.stage(Stage::Calibrate);
-    let (float, calibration, observed) = calibrated(&graph, typed, options)?;
+    before.wanted.extend(calibrate::wanted(&graph));
+    let wanted: Vec<String> = before.wanted.iter().cloned().collect();
+    let (float, calibration, observed) = calibrated(&graph, typed, &wanted, options)?;
     float.release_plan();
     let Integers {
         network,
@@ -313,6 +332,7 @@ fn attempt(
         options,
         // All activations of a sample are let go as soon as it is known where they are not zero.
         move |network| Occupancy::of(network, &observed),
+        Some(&mut before.unfit),
         observer,
     )?;
     Ok(Compiled {
@@ -354,22 +374,33 @@ pub fn integers(
     occupancy: impl FnOnce(&Quantised) -> Occupancy,
     observer: &mut dyn Observer,
 ) -> Result<Integers, CompileError> {
-    integers_or_culprits(graph, calibration, hash, options, occupancy, observer)
+    integers_or_culprits(graph, calibration, hash, options, occupancy, None, observer)
         .map_err(Failed::give_up)
 }
 
-/// The same; a failure says which nodes it is because of.
+/// The same; a failure says which nodes it is because of. Functions that no table comes near are one, but for those in
+/// `unfit`, which it adds to.
 fn integers_or_culprits(
     graph: &Graph,
     calibration: &Calibration,
     hash: &str,
     options: &Options,
     occupancy: impl FnOnce(&Quantised) -> Occupancy,
+    unfit: Option<&mut BTreeSet<String>>,
     observer: &mut dyn Observer,
 ) -> Result<Integers, Failed> {
     observer.stage(Stage::Quantise);
     let network = quantise::quantise(graph, calibration, &options.machine, &options.quantise)
         .map_err(|error| fallback::of_quantisation(error, options))?;
+    if let Some(sent) = unfit {
+        let found = unfit::unfit(graph, &network).into_iter();
+        let found = found.filter(|of| of.nodes.iter().any(|node| !sent.contains(node)));
+        let found: Vec<Fallback> = found.collect();
+        sent.extend(found.iter().flat_map(|of| of.nodes.clone()));
+        if !found.is_empty() {
+            return Err(fallback::of_functions(found));
+        }
+    }
     let occupancy = occupancy(&network);
     observer.stage(Stage::Map);
     let provenance = Provenance {
@@ -420,8 +451,9 @@ pub fn interpret_samples(
     options: &Options,
 ) -> Result<Vec<BTreeMap<String, Tensor>>, CompileError> {
     let mut graph = imported.graph;
-    transform::run_all(&mut graph, &mut |_, _| {});
-    let (_, calibration, _) = calibrated(&graph, imported.typed, options)?;
+    transform::run_all(&mut graph, &options.machine, &mut |_, _| {});
+    let wanted = calibrate::wanted(&graph);
+    let (_, calibration, _) = calibrated(&graph, imported.typed, &wanted, options)?;
     let network = quantise::quantise(&graph, &calibration, &options.machine, &options.quantise)?;
     let segments = Segments::load(&network, &options.host)?;
     samples(&graph, options)
@@ -434,15 +466,16 @@ pub fn interpret_samples(
 fn calibrated(
     graph: &Graph,
     typed: Typed,
+    wanted: &[String],
     options: &Options,
 ) -> Result<(FloatModel, Calibration, Sample), CompileError> {
-    let float = FloatModel::new(typed, &calibrate::wanted(graph))?;
+    let float = FloatModel::new(typed, wanted)?;
     let samples = samples(graph, options);
     let (mut calibration, observed) = match (&options.calibration, samples.first()) {
         (Some(calibration), Some(sample)) => {
             (calibration.clone(), calibrate::observe_one(&float, sample)?)
         }
-        _ => observe_ranges(graph, &float, &samples, options)?,
+        _ => observe_ranges(graph, &float, wanted, &samples, options)?,
     };
     if options.quantise.ranges == Ranges::Calibrated && calibration.sums.is_empty() {
         calibration.sums = observe_sums(graph, &calibration, &samples, options)?;
@@ -465,6 +498,7 @@ pub fn samples<'a>(graph: &Graph, options: &'a Options) -> Cow<'a, [Sample]> {
 fn observe_ranges(
     graph: &Graph,
     float: &FloatModel,
+    wanted: &[String],
     samples: &[Sample],
     options: &Options,
 ) -> Result<(Calibration, Sample), CompileError> {
@@ -479,7 +513,7 @@ fn observe_ranges(
     let samples = samples.iter().cloned();
     let method = options.method;
     Ok(calibrate::calibrate(
-        graph, float, source, method, &widths, samples,
+        graph, float, wanted, source, method, &widths, samples,
     )?)
 }
 

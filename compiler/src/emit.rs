@@ -24,7 +24,7 @@ use scnn_isa::program::{
     HostSegment, Memory, Program, Provenance, Region, Runtime, Section, SectionKind, SourceRange,
     Tensor, Value,
 };
-use scnn_isa::section::{encode_requantise, encode_words};
+use scnn_isa::section::{encode_requantise, encode_slopes, encode_table};
 use std::collections::BTreeMap;
 use weights::Weights;
 
@@ -164,7 +164,7 @@ impl<'a> Emitter<'a> {
         let described = self.describe(layer, descriptor(layer, mapping));
         self.push(Instruction::Cfg { layer: id });
         let to = self.home(layer.destination.tensor);
-        let operand = layer.operand.map(|(view, ..)| self.home(view.tensor));
+        let operand = layer.operand.map(|operand| self.home(operand.view.tensor));
         if let Some(Stage::Once(slot)) = self.mapped.residency.stages[index] {
             let to = self.ram_region(layer.source.tensor, slot, Span::new(0, 1));
             let from = self.dram_region(layer.source.tensor);
@@ -333,17 +333,17 @@ impl<'a> Emitter<'a> {
             requantise,
         );
         described.ppu.function = layer.function.as_ref().map(|function| match function {
-            IntFunction::Leaky(slopes) => Function::Leaky(self.section(
+            IntFunction::Leaky { slopes, .. } => Function::Leaky(self.section(
                 &layer.name,
                 "slopes",
                 SectionKind::Slopes,
-                encode_words(slopes),
+                encode_slopes(slopes),
             )),
-            IntFunction::Table(knots) => Function::Table(self.section(
+            IntFunction::Table { table, .. } => Function::Table(self.section(
                 &layer.name,
                 "table",
                 SectionKind::Table,
-                encode_words(knots),
+                encode_table(table),
             )),
         });
         described

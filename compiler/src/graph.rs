@@ -4,24 +4,27 @@
 //! hardware runs them,
 //!
 //! ```text
-//! conv -> affine -> operand (residual add) -> function -> clamp -> pool
+//! conv -> affine -> operand (residual add, gate) -> function -> clamp -> pool
 //! ```
 //!
 //! Import makes layers of one stage (a `Relu` is a layer with only a clamp); fusion joins a layer with its only
-//! consumer when the stages of both stay in that order. What SCNN cannot compute is a [`HostOp`]. Edges carry the
+//! consumer when the stages of both stay in that order. Elementwise operators are a [`Map`] until chains of them are
+//! composed. What SCNN cannot compute is a [`HostOp`]. Edges carry the
 //! operand's position; a node has one result, but a host node, whose results are [`Op::HostOutput`] nodes.
 
 pub mod check;
 pub mod coverage;
 pub mod drop_dead;
+pub mod expression;
 mod print;
 pub mod weights;
 
+use expression::Expression;
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 use scnn_host::RuntimeName;
-use scnn_isa::layer::PoolKind;
+use scnn_isa::layer::{OperandKind, OperandShape, PoolKind};
 use scnn_isa::legal::{Convolution, Form, Window};
 use scnn_isa::plane::{Axis, Span};
 use scnn_isa::program::Dtype;
@@ -79,6 +82,8 @@ pub enum Op {
     Input,
     /// Work for the array and the PPU.
     Layer(Box<Layer>),
+    /// An elementwise function of its operands, which are broadcast as ONNX does; later a layer, or work for the host.
+    Map(Box<Map>),
     /// Channel concatenation of all operands.
     Concat,
     /// A range of the operand's channels.
@@ -91,6 +96,15 @@ pub enum Op {
     HostOutput(u32),
 }
 
+/// An elementwise function of some operands.
+#[derive(Clone, Debug)]
+pub struct Map {
+    /// Its value, of the operands in edge order.
+    pub expression: Expression,
+    /// The ONNX nodes that compute it, should the host have to.
+    pub host: HostOp,
+}
+
 /// The stages of a layer; see the module's head for their order.
 #[derive(Clone, Debug, Default)]
 pub struct Layer {
@@ -98,8 +112,8 @@ pub struct Layer {
     pub conv: Option<Conv>,
     /// Per-channel factor and offset: bias, batch-norm, multiplication by constants.
     pub affine: Option<Affine>,
-    /// Whether operand 1 is added.
-    pub operand: bool,
+    /// What is done with operand 1.
+    pub operand: Option<Operand>,
     /// Activation function beyond a clamp.
     pub function: Option<Function>,
     /// Lower and upper bound; `ReLU` is `(0, inf)`.
@@ -111,6 +125,7 @@ pub struct Layer {
 impl Layer {
     /// What it makes of which extents, for [`scnn_isa::legal`]: shapes `[N, C, H, W]` of source, operand and result.
     pub fn form(&self, source: [u32; 4], operand: Option<[u32; 4]>, destination: [u32; 4]) -> Form {
+        let shape = self.operand.as_ref().map(|with| with.shape);
         Form {
             source,
             array: self.conv.as_ref().map(|conv| Convolution {
@@ -118,7 +133,7 @@ impl Layer {
                 y: conv.y,
                 x: conv.x,
             }),
-            operand,
+            operand: operand.map(|extents| (shape.unwrap_or_default(), extents)),
             pool: self.pool.as_ref().map(|pool| Window {
                 kind: pool.kind,
                 y: pool.y,
@@ -183,47 +198,34 @@ pub struct Affine {
     pub offset: Vec<f32>,
 }
 
-/// Activation functions that the PPU evaluates with a table or a slope.
+/// A second tensor that meets the values of a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operand {
+    /// Whether it is added, or the values are multiplied by it.
+    pub kind: OperandKind,
+    /// How it lies over the values.
+    pub shape: OperandShape,
+    /// Name of the tensor that the values are before they meet it: a product rounds them to the range that calibration
+    /// observes there.
+    pub value: String,
+}
+
+/// Activation functions that the PPU evaluates with a slope or a table.
 #[derive(Clone, Debug)]
 pub enum Function {
-    /// Negative values times the channel's slope (one entry per channel), slopes in -1..=1.
+    /// Negative values times the channel's slope (one entry per channel).
     Leaky(Vec<f32>),
-    /// 1 / (1 + exp(-x)).
-    Sigmoid,
-    /// tanh x.
-    Tanh,
-    /// min(max(alpha x + beta, 0), 1).
-    HardSigmoid {
-        /// Slope.
-        alpha: f32,
-        /// Offset.
-        beta: f32,
-    },
-    /// x min(max(x / 6 + .5, 0), 1).
-    HardSwish,
-    /// gamma x, and gamma alpha (exp x - 1) for negative x.
-    Elu {
-        /// Limit of the negative side.
-        alpha: f32,
-        /// Factor.
-        gamma: f32,
-    },
-    /// x times the normal distribution's share below x.
-    Gelu {
-        /// By the approximation with a hyperbolic tangent.
-        tanh: bool,
-    },
-    /// x tanh(ln(1 + exp x)).
-    Mish,
-    /// ln(1 + exp x).
-    Softplus,
-    /// x / (1 + |x|).
-    Softsign,
-    /// x / (1 + exp(-alpha x)).
-    Swish {
-        /// Slope of the gate.
-        alpha: f32,
-    },
+    /// Any other function of one value.
+    Curve(Curve),
+}
+
+/// A function of one value that a table approximates.
+#[derive(Clone, Debug)]
+pub struct Curve {
+    /// Its value, of operand 0.
+    pub expression: Expression,
+    /// Name of the tensor that it is a function of: the table spans the values that calibration observes there.
+    pub argument: String,
 }
 
 /// Pooling.

@@ -132,8 +132,7 @@ pub(crate) struct Importer<'a> {
     results: BTreeMap<String, NodeId>,
     /// The values of each tensor of integers that the model itself has quantised.
     twins: BTreeMap<String, RealValues>,
-    /// The node of the model that computes each tensor, and how many read it; a graph output is read.
-    pub(crate) producers: BTreeMap<&'a str, &'a NodeProto>,
+    /// How many nodes read each tensor; a graph output is read.
     readers: BTreeMap<&'a str, usize>,
     /// Nodes that run on the host in any case, and why.
     on_host: &'a BTreeMap<String, String>,
@@ -162,11 +161,9 @@ impl<'a> Importer<'a> {
                 .collect(),
             ..Graph::default()
         };
-        let mut producers = BTreeMap::new();
         let mut readers: BTreeMap<&str, usize> = BTreeMap::new();
         if let Some(proto) = &model.graph {
             for node in &proto.node {
-                producers.extend(node.output.iter().map(|name| (name.as_str(), node)));
                 for name in &node.input {
                     *readers.entry(name).or_default() += 1;
                 }
@@ -184,7 +181,6 @@ impl<'a> Importer<'a> {
             graph,
             results: BTreeMap::new(),
             twins: BTreeMap::new(),
-            producers,
             readers,
             on_host,
         }
@@ -418,7 +414,9 @@ impl<'a> Importer<'a> {
             return Err(format!("operand {index} is a constant"));
         };
         let data = &self.graph.dag[id];
-        if data.dtype != Dtype::F32 {
+        // A comparison may become part of a function.
+        let compared = data.dtype == Dtype::Bool && matches!(data.op, Op::Map(_));
+        if data.dtype != Dtype::F32 && !compared {
             return Err(format!(
                 "`{name}` is of type {:?}; the array takes 32-bit floats",
                 data.dtype

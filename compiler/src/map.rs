@@ -22,12 +22,12 @@ pub mod search;
 pub mod tiling;
 pub mod weights;
 
-use crate::quantise::{IntLayer, Quantised};
+use crate::quantise::{IntFunction, IntLayer, Quantised};
 use cost::Cost;
 use occupancy::Occupancy;
 use residency::Residency;
 use scnn_isa::ids::SectionId;
-use scnn_isa::layer::{ArrayStage, Layer, Operand, Pass, Pool, PpuStage, WeightOrder};
+use scnn_isa::layer::{ArrayStage, Layer, Pass, Pool, PpuStage, WeightOrder};
 use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::{Dataflow, Machine};
 use scnn_isa::plane::{Rect, Span};
@@ -284,12 +284,16 @@ pub fn descriptor(layer: &IntLayer, mapping: &LayerMapping) -> Layer {
         }),
         ppu: PpuStage {
             requantise: SectionId(0),
-            operand: layer.operand.map(|(view, multiplier, shift)| Operand {
-                view,
-                multiplier,
-                shift,
-            }),
+            operand: layer.operand,
             function: None,
+            slope_exponent: match &layer.function {
+                Some(IntFunction::Leaky { exponent, .. }) => *exponent,
+                _ => 0,
+            },
+            approximates: match &layer.function {
+                Some(IntFunction::Table { approximates, .. }) => Some(approximates.clone()),
+                _ => None,
+            },
             clamp: layer.clamp,
             pool: layer.pool.map(|pool| Pool {
                 kind: pool.kind,

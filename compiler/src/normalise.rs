@@ -32,6 +32,7 @@ pub(crate) mod proto;
 mod quantised;
 mod ranks;
 mod single;
+mod softplus;
 mod sparse;
 mod standard;
 mod sums;
@@ -85,6 +86,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "optional", about: "operands that are not there have empty names, or none at the end", run: optional::run },
     Pass { name: "single", about: "what computes nothing of its one operand becomes an identity", run: single::run },
     Pass { name: "sums", about: "sums of many become sums of two", run: sums::run },
+    Pass { name: "softplus", about: "the logarithm of an exponential becomes one that stays finite", run: softplus::run },
     Pass { name: "vectors", about: "products of two vectors become sums of products", run: vectors::run },
     Pass { name: "unread", about: "results and nodes that nothing reads go", run: unread::run },
     Pass { name: "names", about: "every node gets a name of its own", run: names::run },

@@ -13,7 +13,7 @@ mod layers;
 pub mod nonzeros;
 #[cfg(test)]
 pub(crate) mod observed;
-pub(crate) mod ppu;
+mod ppu;
 mod scales;
 pub mod storage;
 mod table;
@@ -25,9 +25,9 @@ use crate::graph::Graph;
 use layers::Builder;
 use nonzeros::SparseWeights;
 use scnn_host::RuntimeName;
-use scnn_isa::arith::Requantise;
+use scnn_isa::arith::{Requantise, Table};
 use scnn_isa::ids::TensorId;
-use scnn_isa::layer::{PoolKind, View};
+use scnn_isa::layer::{Approximation, PoolKind, View};
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::Axis;
 use scnn_isa::program::{Dtype, Ranges};
@@ -209,8 +209,8 @@ pub struct IntLayer {
     pub conv: Option<IntConv>,
     /// Bias, multiplier, shift of every output channel.
     pub requantise: Vec<Requantise>,
-    /// The operand and its factor.
-    pub operand: Option<(View, i16, u8)>,
+    /// A second tensor.
+    pub operand: Option<IntOperand>,
     /// Activation function.
     pub function: Option<IntFunction>,
     /// Bounds of the result.
@@ -234,13 +234,26 @@ pub struct IntConv {
     pub product_shift: u8,
 }
 
-/// An activation function in integers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An operand of a layer in integers: [`scnn_isa::layer::Operand`].
+pub type IntOperand = scnn_isa::layer::Operand;
+
+/// A function of one value in integers.
+#[derive(Clone, Debug, PartialEq)]
 pub enum IntFunction {
-    /// Factor (2^-15) of negative values, per channel.
-    Leaky(Vec<i16>),
-    /// Knots.
-    Table(Vec<i16>),
+    /// Factors of negative values, per channel.
+    Leaky {
+        /// Multiples of `2^(exponent - 15)`.
+        slopes: Vec<i16>,
+        /// See `slopes`.
+        exponent: u8,
+    },
+    /// Straight lines between knots.
+    Table {
+        /// The lines.
+        table: Table,
+        /// The function that they come near.
+        approximates: Approximation,
+    },
 }
 
 /// Pooling in integers.
@@ -303,6 +316,7 @@ pub fn quantise(
         options,
         calibration,
         widths: &widths,
+        headroom,
         network: Quantised {
             name: graph.name.clone(),
             tensors,

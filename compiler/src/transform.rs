@@ -2,13 +2,16 @@
 
 pub mod absorb_flatten;
 pub mod absorb_pad;
+pub mod compose_functions;
 pub mod fold_affine;
 pub mod fuse_layers;
+pub mod lower_functions;
 pub mod lower_renames;
 pub mod partition_host;
 pub mod skip_renames;
 
 use crate::graph::{Graph, drop_dead};
+use scnn_isa::machine::Machine;
 
 /// A pass: its name, what it does, and the function, which returns how much it changed.
 pub struct Pass {
@@ -17,27 +20,29 @@ pub struct Pass {
     /// What it does.
     pub about: &'static str,
     /// Runs it.
-    pub run: fn(&mut Graph) -> usize,
+    pub run: fn(&mut Graph, &Machine) -> usize,
 }
 
 /// The passes in their order.
 #[rustfmt::skip] // One pass a line.
 pub const PASSES: &[Pass] = &[
-    Pass { name: "skip-renames", about: "use what a rename renames", run: skip_renames::run },
-    Pass { name: "absorb-flatten", about: "linear layers of a flattened plane become convolutions of the plane", run: absorb_flatten::run },
-    Pass { name: "absorb-pad", about: "zeros around a plane become the padding of convolutions", run: absorb_pad::run },
-    Pass { name: "fuse-layers", about: "join layers with their only consumer", run: fuse_layers::run },
-    Pass { name: "fold-affine", about: "multiply factors into weights", run: fold_affine::run },
-    Pass { name: "drop-dead", about: "remove what no output needs", run: drop_dead::run },
-    Pass { name: "lower-renames", about: "renames that move values run on the host", run: lower_renames::run },
-    Pass { name: "partition-host", about: "join host nodes into maximal segments", run: partition_host::run },
-    Pass { name: "drop-dead-again", about: "remove results that no one reads any more", run: drop_dead::run },
+    Pass { name: "compose-functions", about: "elementwise operators on one tensor become one function", run: |graph, _| compose_functions::run(graph) },
+    Pass { name: "lower-functions", about: "functions become stages of layers, or work for the host", run: lower_functions::run },
+    Pass { name: "skip-renames", about: "use what a rename renames", run: |graph, _| skip_renames::run(graph) },
+    Pass { name: "absorb-flatten", about: "linear layers of a flattened plane become convolutions of the plane", run: |graph, _| absorb_flatten::run(graph) },
+    Pass { name: "absorb-pad", about: "zeros around a plane become the padding of convolutions", run: |graph, _| absorb_pad::run(graph) },
+    Pass { name: "fuse-layers", about: "join layers with their only consumer", run: |graph, _| fuse_layers::run(graph) },
+    Pass { name: "fold-affine", about: "multiply factors into weights", run: |graph, _| fold_affine::run(graph) },
+    Pass { name: "drop-dead", about: "remove what no output needs", run: |graph, _| drop_dead::run(graph) },
+    Pass { name: "lower-renames", about: "renames that move values run on the host", run: |graph, _| lower_renames::run(graph) },
+    Pass { name: "partition-host", about: "join host nodes into maximal segments", run: |graph, _| partition_host::run(graph) },
+    Pass { name: "drop-dead-again", about: "remove results that no one reads any more", run: |graph, _| drop_dead::run(graph) },
 ];
 
-/// Runs all passes; `observe` is shown the graph after each.
-pub fn run_all(graph: &mut Graph, observe: &mut dyn FnMut(&str, &Graph)) {
+/// Runs all passes for a machine; `observe` is shown the graph after each.
+pub fn run_all(graph: &mut Graph, machine: &Machine, observe: &mut dyn FnMut(&str, &Graph)) {
     for pass in PASSES {
-        (pass.run)(graph);
+        (pass.run)(graph, machine);
         debug_assert_eq!(
             crate::graph::check::check(graph),
             Ok(()),

@@ -7,11 +7,16 @@
 //! product      p   = (w * a + 2^(s-1)) >> s                         rounded before it is added
 //! accumulate   sum += p                                             24 bits, in any order
 //! requantise   v   = round((sum + bias) * multiplier / 2^shift)     round half away from zero
-//! operand      v  += round(b * multiplier / 2^shift)                residual add
+//! operand      v  += round(b * multiplier / 2^shift)                residual add, or
+//!              v   = round(v16 * b * multiplier / 2^shift)          gate: v16 is v saturated to 16 bits
 //! activation   v   = leaky or table                                 optional
 //! clamp        v   = min(max(v, lo), hi)                            ReLU is lo = 0
 //! pool         v   = max, or round(sum * multiplier / (count * 2^shift)), clamped again
 //! ```
+
+pub mod table;
+
+pub use table::Table;
 
 /// Rounds `value / 2^shift` to the nearest integer, halves away from zero.
 pub const fn round_shift(value: i64, shift: u32) -> i64 {
@@ -99,6 +104,21 @@ pub const fn scale_operand(value: i16, multiplier: i16, shift: u8) -> i32 {
     saturate(round_shift(value as i64 * multiplier as i64, shift as u32))
 }
 
+/// The product with an operand, in output units: `round(value * operand * multiplier / 2^shift)`, the value saturated to
+/// 16 bits first.
+#[inline]
+pub const fn scale_product(value: i32, operand: i16, multiplier: i16, shift: u8) -> i32 {
+    let value = if value > i16::MAX as i32 {
+        i16::MAX
+    } else if value < i16::MIN as i32 {
+        i16::MIN
+    } else {
+        value as i16
+    };
+    let product = value as i64 * operand as i64;
+    saturate(round_shift(product * multiplier as i64, shift as u32))
+}
+
 /// A real value as an integer of a tensor: to the nearest unit of `scale`, halves away from zero, saturated to `range`.
 /// Not a number is zero.
 #[inline]
@@ -123,31 +143,17 @@ pub const fn average(sum: i64, count: u32, multiplier: i16, shift: u8) -> i32 {
     saturate(round_div(sum * multiplier as i64, (count as i64) << shift))
 }
 
-/// Number of linear segments of an activation table.
-pub const TABLE_SEGMENTS: usize = 256;
+/// Largest exponent of slopes: a slope is then a whole number.
+pub const MAX_SLOPE_EXPONENT: u8 = 15;
 
-/// An activation function as a table of [`TABLE_SEGMENTS`]` + 1` knots over the 16-bit range, interpolated linearly.
-///
-/// Knot `i` is the value at input `-32768 + 256 * i`; the last one is the value at 32768.
-pub fn table(knots: &[i16], value: i32) -> i32 {
-    let offset = value.clamp(-32768, 32767) + 32768;
-    let (index, fraction) = ((offset >> 8) as usize, offset & 0xff);
-    match knots.get(index..) {
-        Some([low, high, ..]) => {
-            let (low, high) = (i32::from(*low), i32::from(*high));
-            low + round_shift(i64::from((high - low) * fraction), 8) as i32
-        }
-        _ => 0,
-    }
-}
-
-/// Multiplies negative values by `multiplier / 2^15` (leaky and parametric `ReLU`).
+/// Multiplies negative values by `multiplier * 2^(exponent - 15)` (leaky and parametric `ReLU`).
 #[inline]
-pub const fn leaky(value: i32, multiplier: i16) -> i32 {
+pub const fn leaky(value: i32, multiplier: i16, exponent: u8) -> i32 {
     if value >= 0 {
         value
     } else {
-        saturate(round_shift(value as i64 * multiplier as i64, 15))
+        let shift = MAX_SLOPE_EXPONENT.saturating_sub(exponent) as u32;
+        saturate(round_shift(value as i64 * multiplier as i64, shift))
     }
 }
 
@@ -257,21 +263,6 @@ mod tests {
     }
 
     #[test]
-    fn a_table_reproduces_its_knots_and_the_line_between() {
-        let knots: Vec<i16> = (0..=TABLE_SEGMENTS as i32)
-            .map(|i| (i * 64 - 8192).min(32767) as i16)
-            .collect();
-        assert_eq!(table(&knots, -32768), -8192);
-        assert_eq!(table(&knots, 0), 0);
-        assert_eq!(table(&knots, 128), 32);
-        assert_eq!(table(&knots, 32767), 8192);
-        // What a value beyond 16 bits would be, and a table that is too short.
-        assert_eq!(table(&knots, 1 << 20), table(&knots, 32767));
-        assert_eq!(table(&knots, -(1 << 20)), table(&knots, -32768));
-        assert_eq!(table(&knots[..1], 0), 0);
-    }
-
-    #[test]
     fn factors_out_of_reach_have_the_nearest_multiplier() {
         for nothing in [0.0, f64::NAN, f64::INFINITY, 1e-30] {
             assert_eq!(multiplier_for(nothing).0, 0, "multiplier_for({nothing})");
@@ -319,23 +310,22 @@ mod tests {
         }
 
         #[test]
+        fn a_product_is_scaled_as_defined(value: i32, operand: i16, multiplier: i16, shift in 0u8..=MAX_SHIFT) {
+            let narrow = i128::from(value.clamp(-32768, 32767));
+            let expected = saturated(narrow * i128::from(operand) * i128::from(multiplier), 1 << shift);
+            prop_assert_eq!(scale_product(value, operand, multiplier, shift), expected);
+        }
+
+        #[test]
         fn an_average_is_as_defined(sum in -1i64 << 38..1 << 38, count in 1u32..4096, multiplier: i16, shift in 0u8..40) {
             let expected = saturated(i128::from(sum) * i128::from(multiplier), i128::from(count) << shift);
             prop_assert_eq!(average(sum, count, multiplier, shift), expected);
         }
 
         #[test]
-        fn leaky_is_as_defined(value: i32, multiplier: i16) {
-            let expected = saturated(i128::from(value) * i128::from(multiplier), 1 << 15);
-            prop_assert_eq!(leaky(value, multiplier), if value < 0 { expected } else { value });
-        }
-
-        #[test]
-        fn a_table_is_the_line_between_two_knots(knots in prop::collection::vec(any::<i16>(), TABLE_SEGMENTS + 1), value: i16) {
-            let offset = usize::from(value.wrapping_add(i16::MIN) as u16);
-            let (low, high) = (i128::from(knots[offset / 256]), i128::from(knots[offset / 256 + 1]));
-            let expected = low + rounded((high - low) * (offset as i128 % 256), 256);
-            prop_assert_eq!(i128::from(table(&knots, value.into())), expected);
+        fn leaky_is_as_defined(value: i32, multiplier: i16, exponent in 0u8..=MAX_SLOPE_EXPONENT) {
+            let expected = saturated(i128::from(value) * i128::from(multiplier), 1 << (15 - exponent));
+            prop_assert_eq!(leaky(value, multiplier, exponent), if value < 0 { expected } else { value });
         }
 
         #[test]

@@ -80,12 +80,18 @@ pub enum WeightOrder {
 pub struct PpuStage {
     /// Bias, multiplier and shift of every output channel.
     pub requantise: SectionId,
-    /// Residual operand, of the shape of the output before pooling.
+    /// A second tensor that each value meets before the function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operand: Option<Operand>,
     /// Activation function; a `ReLU` is the clamp's lower bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<Function>,
+    /// The slopes of a leaky function are multiples of `2^(slope_exponent - 15)`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub slope_exponent: u8,
+    /// The function that a table approximates, for reading.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approximates: Option<Approximation>,
     /// Smallest and largest value that leaves.
     pub clamp: [i16; 2],
     /// Pooling, last.
@@ -93,16 +99,63 @@ pub struct PpuStage {
     pub pool: Option<Pool>,
 }
 
-/// A second tensor added by the PPU.
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde asks for.
+const fn is_zero(exponent: &u8) -> bool {
+    *exponent == 0
+}
+
+/// A second tensor that the PPU adds to its values or multiplies them by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operand {
     /// The tensor and its channels.
     pub view: View,
-    /// Factor from the operand's units to the output's.
+    /// What is done with it.
+    #[serde(default, skip_serializing_if = "OperandKind::is_add")]
+    pub kind: OperandKind,
+    /// How it lies over the values.
+    #[serde(default, skip_serializing_if = "OperandShape::is_same")]
+    pub shape: OperandShape,
+    /// Factor from the operand's units, or those of the product, to the output's.
     pub multiplier: i16,
     /// Right shift after the factor.
     pub shift: u8,
+}
+
+/// What the PPU does with an operand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperandKind {
+    /// Adds it ([`crate::arith::scale_operand`]).
+    #[default]
+    Add,
+    /// Multiplies by it ([`crate::arith::scale_product`]).
+    Multiply,
+}
+
+/// How an operand lies over the values that it meets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperandShape {
+    /// A value for each.
+    #[default]
+    Same,
+    /// One value for each image and channel: a plane of 1 x 1.
+    PerChannel,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde asks for.
+impl OperandKind {
+    fn is_add(&self) -> bool {
+        *self == Self::Add
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // Likewise.
+impl OperandShape {
+    fn is_same(&self) -> bool {
+        *self == Self::Same
+    }
 }
 
 /// An activation function beyond a clamp.
@@ -111,8 +164,18 @@ pub struct Operand {
 pub enum Function {
     /// Negative values are multiplied by a factor of their channel ([`crate::arith::leaky`]).
     Leaky(SectionId),
-    /// A table of knots ([`crate::arith::table`]).
+    /// Straight lines between knots ([`crate::arith::Table`]).
     Table(SectionId),
+}
+
+/// A function of real numbers, and how near a table comes to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approximation {
+    /// The function as a formula of `x`.
+    pub function: String,
+    /// Largest distance from it over all inputs, those between two integers included, in units of the output.
+    pub largest_error: f32,
 }
 
 /// Pooling in the PPU.

@@ -4,7 +4,8 @@
 //! rule, with the rule's words as the reason; [`crate::verify`] asks it of every tensor and layer of a program. What
 //! depends on the mapping (tiles, passes, rounds, regions) is decided by the mapper and proven by the verifier alone.
 
-use crate::layer::PoolKind;
+use crate::layer::{OperandKind, OperandShape, PoolKind};
+use crate::machine::{Multiply, ParameterValue};
 use crate::plane::Axis;
 
 /// Largest extent of a tensor, and largest kernel, stride, dilation or padding of an axis: what 16 bits can name.
@@ -23,8 +24,8 @@ pub struct Form {
     pub source: [u32; 4],
     /// The convolution.
     pub array: Option<Convolution>,
-    /// N, C, H, W of the operand of the PPU.
-    pub operand: Option<[u32; 4]>,
+    /// How the operand of the PPU lies over the values that it meets, and its N, C, H, W.
+    pub operand: Option<(OperandShape, [u32; 4])>,
     /// Pooling.
     pub pool: Option<Window>,
     /// N, C, H, W of what is written.
@@ -92,8 +93,14 @@ pub fn layer(form: &Form) -> Result<(), String> {
     if channels != form.destination[1] {
         return Err("the PPU does not change the number of channels".to_owned());
     }
-    if form.operand.is_some_and(|of| of != [n, channels, h, w]) {
-        return Err("the operand has another shape than the result".to_owned());
+    if let Some((lies, shape)) = form.operand {
+        let wanted = match lies {
+            OperandShape::Same => [n, channels, h, w],
+            OperandShape::PerChannel => [n, channels, 1, 1],
+        };
+        if shape != wanted {
+            return Err(format!("the operand is {shape:?}, not {wanted:?}"));
+        }
     }
     if let Some(pool) = &form.pool {
         window(pool, [h, w])?;
@@ -106,6 +113,25 @@ pub fn layer(form: &Form) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Whether the PPU of a machine does that with a second tensor.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn operand(multiply: Multiply, kind: OperandKind, lies: OperandShape) -> Result<(), String> {
+    let possible = match (kind, lies) {
+        (OperandKind::Add, _) => true,
+        (OperandKind::Multiply, OperandShape::PerChannel) => multiply != Multiply::None,
+        (OperandKind::Multiply, OperandShape::Same) => multiply == Multiply::Full,
+    };
+    if possible {
+        return Ok(());
+    }
+    let stated = multiply.show();
+    Err(format!(
+        "it multiplies two activations, and the machine's `ppu.multiply` is `{stated}`"
+    ))
 }
 
 fn convolution(
@@ -233,6 +259,20 @@ mod tests {
             })),
             Ok(())
         );
+    }
+
+    #[test]
+    fn an_operand_lies_over_the_values_as_it_says() {
+        let operand = |lies, extents| {
+            layer(&Form {
+                operand: Some((lies, extents)),
+                ..copy([2, 3, 4, 5])
+            })
+        };
+        assert_eq!(operand(OperandShape::Same, [2, 3, 4, 5]), Ok(()));
+        assert_eq!(operand(OperandShape::PerChannel, [2, 3, 1, 1]), Ok(()));
+        assert!(operand(OperandShape::Same, [2, 3, 1, 1]).is_err());
+        assert!(operand(OperandShape::PerChannel, [2, 3, 4, 5]).is_err());
     }
 
     #[test]

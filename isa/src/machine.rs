@@ -13,7 +13,8 @@ mod tests;
 use crate::codec::Format;
 use crate::layout::Grid;
 use crate::program::Memory;
-use parameter::{Keyed, ParameterValue, named_values};
+pub(crate) use parameter::ParameterValue;
+use parameter::{Keyed, named_values};
 pub use read::{MachineError, Origin, Read};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,8 @@ named_values! {
     Delivery { Broadcast "broadcast", Multicast "multicast" }
     /// How far PEs may run apart.
     Drift { Group "group", Fifo "fifo" }
+    /// By what the PPU can multiply its values: nothing, one value per image and channel, or any tensor.
+    Multiply { None "none", Gate "gate", Full "full" }
     /// What the array computes.
     Dataflow { CartesianSparse "cartesian_sparse", DotProductDense "dot_product_dense" }
 }
@@ -281,6 +284,10 @@ machine_parameters! {
         lanes: u32, (1, 1024), "outputs/cycle", Cost;
         /// Partial sums over each of the eight halo links in a cycle.
         halo_sums_per_cycle: u32, (1, 1024), "sums/cycle", Cost;
+        /// By which tensors it multiplies its values.
+        multiply: Multiply, (), "", Program;
+        /// Straight lines of which a function of one value is made.
+        table_segments: u32, (1, 65536), "segments", Program;
     }
     /// External memory.
     dram: Dram {

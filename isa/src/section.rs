@@ -4,7 +4,7 @@
 //! |---|---|
 //! | weights | blocks in streaming order, each as [`crate::codec`] codes it |
 //! | requantise | per output channel: bias `i32`, multiplier `i16`, shift `u8`, little-endian, 7 bytes |
-//! | table | 257 knots `i16`, little-endian |
+//! | table | per segment the logarithm of its width `u8` and the knot at its beginning `i16`; the last knot `i16` |
 //! | slopes | per channel a factor `i16`, little-endian |
 //!
 //! Weight blocks stream in the order in which the array uses them:
@@ -16,7 +16,8 @@
 //! A block's positions are its output channels times the taps that meet the residue, in the layer's
 //! [`WeightOrder`]. A block that exceeds the weight FIFO is delivered in parts of a full FIFO each.
 
-use crate::arith::{MAX_SHIFT, Requantise, TABLE_SEGMENTS};
+use crate::arith::table::TableError;
+use crate::arith::{MAX_SHIFT, Requantise, Table};
 use crate::codec::{CodecError, Element, Format};
 use crate::layer::{ArrayStage, WeightOrder};
 use crate::layout::Grid;
@@ -44,6 +45,9 @@ pub enum SectionError {
         /// Its shift.
         shift: u8,
     },
+    /// Segments and knots are no table.
+    #[error("the table is none: {0}")]
+    Table(#[from] TableError),
     /// A weight block is malformed.
     #[error(
         "weight block of output-channel group {group}, input channel {channel}, residue {residue}: {source}"
@@ -296,17 +300,44 @@ pub fn decode_requantise(bytes: &[u8], channels: u32) -> Result<Vec<Requantise>,
         .collect()
 }
 
-/// Encodes a table or the slopes of a leaky `ReLU`.
-pub fn encode_words(words: &[i16]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+/// Encodes the slopes of a leaky `ReLU`.
+pub fn encode_slopes(slopes: &[i16]) -> Vec<u8> {
+    slopes
+        .iter()
+        .flat_map(|slope| slope.to_le_bytes())
+        .collect()
 }
 
-/// Decodes the knots of an activation table.
+const SEGMENT_BYTES: usize = 3;
+
+/// Encodes a function of one value.
+pub fn encode_table(table: &Table) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(table.segments() * SEGMENT_BYTES + 2);
+    for (&width, knot) in table.widths().iter().zip(table.knots()) {
+        bytes.push(width);
+        bytes.extend(knot.to_le_bytes());
+    }
+    bytes.extend(table.knots().iter().next_back().unwrap_or(&0).to_le_bytes());
+    bytes
+}
+
+/// Decodes a function of one value.
 ///
 /// # Errors
-/// Wrong length.
-pub fn decode_table(bytes: &[u8]) -> Result<Vec<i16>, SectionError> {
-    decode_words("table knots", bytes, TABLE_SEGMENTS + 1)
+/// Wrong length, or segments that do not fill the 16-bit range.
+pub fn decode_table(bytes: &[u8]) -> Result<Table, SectionError> {
+    let (segments, last) = bytes.as_chunks::<SEGMENT_BYTES>();
+    let &[low, high] = last else {
+        return Err(SectionError::Length {
+            kind: "a table's segments and last knot",
+            expected: segments.len() * SEGMENT_BYTES + 2,
+            found: bytes.len(),
+        });
+    };
+    let widths = segments.iter().map(|&[width, ..]| width).collect();
+    let knots = segments.iter().map(|&[_, low, high]| [low, high]);
+    let knots = knots.chain([[low, high]]).map(i16::from_le_bytes);
+    Ok(Table::new(widths, knots.collect())?)
 }
 
 /// Decodes the slopes of `channels` channels.
@@ -314,13 +345,9 @@ pub fn decode_table(bytes: &[u8]) -> Result<Vec<i16>, SectionError> {
 /// # Errors
 /// Wrong length.
 pub fn decode_slopes(bytes: &[u8], channels: u32) -> Result<Vec<i16>, SectionError> {
-    decode_words("slopes", bytes, channels as usize)
-}
-
-fn decode_words(kind: &'static str, bytes: &[u8], count: usize) -> Result<Vec<i16>, SectionError> {
-    check_length(kind, bytes, count * 2)?;
-    let (words, _) = bytes.as_chunks::<2>();
-    Ok(words.iter().map(|&word| i16::from_le_bytes(word)).collect())
+    check_length("slopes", bytes, channels as usize * 2)?;
+    let (slopes, _) = bytes.as_chunks::<2>();
+    Ok(slopes.iter().map(|&s| i16::from_le_bytes(s)).collect())
 }
 
 fn check_length(kind: &'static str, bytes: &[u8], expected: usize) -> Result<(), SectionError> {
@@ -436,6 +463,22 @@ mod tests {
             found: 8,
         };
         assert_eq!(decode(&array, Grid::new(2, 26_666_666)), Err(behind));
+    }
+
+    #[test]
+    fn a_table_survives_the_section() {
+        let table = Table::new(vec![15, 14, 14], vec![-32768, 0, 20, 32767]).unwrap();
+        let bytes = encode_table(&table);
+        assert_eq!(bytes.len(), 11);
+        assert_eq!(decode_table(&bytes), Ok(table));
+        assert!(matches!(
+            decode_table(&bytes[1..]),
+            Err(SectionError::Length { .. })
+        ));
+        assert!(matches!(
+            decode_table(&bytes[3..]),
+            Err(SectionError::Table(_))
+        ));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use crate::ids::{RegionId, SectionId, TensorId, ValueId};
 use crate::layer::{
-    ArrayStage, Function, Layer, Operand, Pass, Pool, PoolKind, PpuStage, View, WeightOrder,
+    Approximation, ArrayStage, Function, Layer, Operand, OperandKind, OperandShape, Pass, Pool,
+    PoolKind, PpuStage, View, WeightOrder,
 };
 use crate::layout::{Grid, Layout, Tile};
 use crate::machine::Machine;
@@ -49,6 +50,8 @@ numbered! {
     Ranges { 0 Proven, 1 Calibrated }
     Memory { 0 A, 1 B, 2 Dram }
     WeightOrder { 0 Krs, 1 Rsk }
+    OperandKind { 0 Add, 1 Multiply }
+    OperandShape { 0 Same, 1 PerChannel }
     PoolKind { 0 Max, 1 Average, 2 AverageWithPadding }
     Runtime { 0 Tract, 1 OnnxRuntime }
     SectionKind { 0 Weights, 1 Requantise, 2 Table, 3 Slopes }
@@ -207,9 +210,20 @@ fn layer(layer: &Layer) -> proto::Layer {
                 view: view(o.view),
                 multiplier: i32::from(o.multiplier),
                 shift: u32::from(o.shift),
+                kind: o.kind.number(),
+                shape: o.shape.number(),
             }),
             function,
             function_section,
+            slope_exponent: u32::from(layer.ppu.slope_exponent),
+            approximates: layer
+                .ppu
+                .approximates
+                .as_ref()
+                .map(|a| proto::Approximation {
+                    function: a.function.clone(),
+                    largest_error: a.largest_error,
+                }),
             low: i32::from(layer.ppu.clamp[0]),
             high: i32::from(layer.ppu.clamp[1]),
             pool: layer.ppu.pool.as_ref().map(|p| proto::Pool {
@@ -426,6 +440,11 @@ fn read_layer(layer: proto::Layer) -> Checked<Layer> {
             requantise: SectionId(ppu.requantise),
             operand: ppu.operand.map(read_operand).transpose()?,
             function,
+            slope_exponent: small(ppu.slope_exponent, "slope exponent")?,
+            approximates: ppu.approximates.map(|a| Approximation {
+                function: a.function,
+                largest_error: a.largest_error,
+            }),
             clamp: [small(ppu.low, "bound")?, small(ppu.high, "bound")?],
             pool: ppu.pool.map(read_pool).transpose()?,
         },
@@ -457,6 +476,8 @@ fn read_array(array: proto::Array) -> Checked<ArrayStage> {
 fn read_operand(operand: proto::Operand) -> Checked<Operand> {
     Ok(Operand {
         view: read_view(operand.view)?,
+        kind: OperandKind::from_number(operand.kind, "kind of operand")?,
+        shape: OperandShape::from_number(operand.shape, "shape of an operand")?,
         multiplier: small(operand.multiplier, "multiplier")?,
         shift: small(operand.shift, "shift")?,
     })

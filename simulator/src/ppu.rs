@@ -1,16 +1,16 @@
 //! The post-processing unit: from sums to values, and pooling.
 
-use scnn_isa::arith::{self, Requantise};
-use scnn_isa::layer::{Pool, PoolKind};
+use scnn_isa::arith::{self, Requantise, Table};
+use scnn_isa::layer::{Operand, OperandKind, Pool, PoolKind};
 use scnn_isa::plane::Span;
 
 /// An activation function with its constants decoded.
 #[derive(Clone, Debug)]
 pub enum Function {
-    /// Factor of negative values by channel.
-    Leaky(Vec<i16>),
-    /// Knots.
-    Table(Vec<i16>),
+    /// Factor of negative values by channel, in multiples of a power of two with this exponent.
+    Leaky(Vec<i16>, u8),
+    /// Straight lines between knots.
+    Table(Table),
 }
 
 /// The constants of one layer's PPU stage.
@@ -20,22 +20,22 @@ pub struct Stage {
     pub requantise: Vec<Requantise>,
     /// Activation function.
     pub function: Option<Function>,
-    /// Factor and shift of the residual operand.
-    pub operand: Option<(i16, u8)>,
+    /// What is done with the operand.
+    pub operand: Option<Operand>,
     /// Bounds.
     pub clamp: [i16; 2],
 }
 
 impl Stage {
-    /// The values of output channel `k` from its sums; `operand` holds the residual operand at the same positions.
+    /// The values of output channel `k` from its sums; `operand` holds the operand at the same positions, or its one value.
     pub fn values(&self, k: usize, sums: &[i32], operand: Option<&[i16]>, values: &mut [i16]) {
         let requantise = self.requantise[k];
         let pairs = values.iter_mut().zip(sums);
         match (self.operand, operand) {
-            (Some((multiplier, shift)), Some(operand)) => {
-                for ((value, &sum), &b) in pairs.zip(operand) {
-                    let scaled = arith::scale_operand(b, multiplier, shift);
-                    *value = self.finish(k, requantise.apply(sum).saturating_add(scaled));
+            (Some(with), Some(operand)) => {
+                let values = pairs.zip(operand.iter().cycle());
+                for ((value, &sum), &other) in values {
+                    *value = self.finish(k, meet(with, requantise.apply(sum), other));
                 }
             }
             _ => {
@@ -49,10 +49,20 @@ impl Stage {
     fn finish(&self, k: usize, value: i32) -> i16 {
         let value = match &self.function {
             None => value,
-            Some(Function::Leaky(slopes)) => arith::leaky(value, slopes[k]),
-            Some(Function::Table(knots)) => arith::table(knots, value),
+            Some(Function::Leaky(slopes, exponent)) => arith::leaky(value, slopes[k], *exponent),
+            Some(Function::Table(table)) => table.at(value),
         };
         value.clamp(i32::from(self.clamp[0]), i32::from(self.clamp[1])) as i16
+    }
+}
+
+/// What becomes of a value and the operand's there.
+fn meet(with: Operand, value: i32, other: i16) -> i32 {
+    match with.kind {
+        OperandKind::Add => {
+            value.saturating_add(arith::scale_operand(other, with.multiplier, with.shift))
+        }
+        OperandKind::Multiply => arith::scale_product(value, other, with.multiplier, with.shift),
     }
 }
 

@@ -44,7 +44,7 @@ pub fn load(name: &str) -> Result<Machine, Failure> {
     read(name).map(|read| read.machine)
 }
 
-fn read(name: &str) -> Result<Read, Failure> {
+pub(crate) fn read(name: &str) -> Result<Read, Failure> {
     if let Some((_, text)) = Machine::presets().find(|(preset, _)| *preset == name) {
         return Machine::read(text).map_err(|error| Failure::machine(name, text, &error));
     }

@@ -137,7 +137,7 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
             }
             reached.push(density.to_bits());
             let mut graph = pruned.imported.graph;
-            transform::run_all(&mut graph, &mut |_, _| {});
+            transform::run_all(&mut graph, &choices.machine, &mut |_, _| {});
             let integers = compile::integers(
                 &graph,
                 &base.calibration,

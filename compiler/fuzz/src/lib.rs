@@ -31,7 +31,8 @@ pub fn onnx(bytes: &[u8]) {
     let nowhere = Path::new("/nonexistent");
     if let Ok(imported) = import_bytes("fuzz", bytes, nowhere, &ImportOptions::default()) {
         let mut graph = imported.graph;
-        scnnc::transform::run_all(&mut graph, &mut |pass, graph| {
+        let machine = Machine::preset("scnn").expect("a preset");
+        scnnc::transform::run_all(&mut graph, &machine, &mut |pass, graph| {
             if let Err(error) = scnnc::graph::check::check(graph) {
                 panic!("after {pass}: {error}");
             }

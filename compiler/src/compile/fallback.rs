@@ -112,6 +112,17 @@ pub(super) fn of_quantisation(error: QuantiseError, options: &Options) -> Failed
     Failed::Because(vec![fallback], error.into())
 }
 
+/// Functions that no table comes near, and what runs on the host for them.
+pub(super) fn of_functions(found: Vec<Fallback>) -> Failed {
+    let first = found.first();
+    let node = first.and_then(|of| of.nodes.last()).cloned();
+    let error = QuantiseError::Unstorable {
+        node: node.unwrap_or_default(),
+        reason: first.map_or_else(String::new, |of| of.reason.clone()),
+    };
+    Failed::Because(found, error.into())
+}
+
 /// An error of mapping, and the layer that runs on the host for it.
 pub(super) fn of_mapping(error: MapError, network: &Quantised) -> Failed {
     let (MapError::Accumulators { layer, .. } | MapError::TooMany { layer, .. }) = &error else {
@@ -159,7 +170,7 @@ pub(super) fn culprits(
 
 /// A network of one layer, whose operands are inputs.
 fn alone(network: &Quantised, index: usize, layer: &IntLayer) -> Quantised {
-    let operand = layer.operand.map(|(view, ..)| view.tensor);
+    let operand = layer.operand.map(|operand| operand.view.tensor);
     let mut sources = vec![layer.source.tensor];
     sources.extend(operand.filter(|&tensor| tensor != layer.source.tensor));
     let value = |&tensor: &scnn_isa::ids::TensorId| {

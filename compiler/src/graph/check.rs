@@ -38,7 +38,7 @@ fn node(graph: &Graph, id: NodeId) -> Result<(), String> {
     match &graph.dag[id].op {
         Op::Input => count(0),
         Op::Layer(layer) => {
-            count(1 + usize::from(layer.operand))?;
+            count(1 + usize::from(layer.operand.is_some()))?;
             let operand = match operands.get(1) {
                 Some(&operand) => Some(shape(operand)?),
                 None => None,
@@ -49,6 +49,14 @@ fn node(graph: &Graph, id: NodeId) -> Result<(), String> {
                 legal::layer(&layer.form(from, operand, to))?;
             }
             stages(layer, from[1], to[1])
+        }
+        Op::Map(map) => {
+            let used = (0..operands.len() as u32).all(|operand| map.expression.uses(operand) > 0);
+            if used && !operands.is_empty() {
+                Ok(())
+            } else {
+                Err("the function does not use each of its operands".to_owned())
+            }
         }
         Op::Concat => {
             let mut channels = 0;

@@ -39,7 +39,7 @@ impl Coverage {
                     coverage.reasons.extend(host.reasons.iter().cloned());
                     coverage.host_macs += host_macs(host);
                 }
-                Op::Input | Op::HostOutput(_) => {}
+                Op::Input | Op::Map(_) | Op::HostOutput(_) => {}
             }
         }
         coverage.host_nodes = host_nodes.len();

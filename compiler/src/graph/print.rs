@@ -1,7 +1,7 @@
 //! The text of a graph: a node a line, as `--dump-ir` writes it.
 
 use crate::graph::{Conv, Function, Graph, Layer, Op, Pool};
-use scnn_isa::layer::PoolKind;
+use scnn_isa::layer::{OperandKind, OperandShape, PoolKind};
 use scnn_isa::plane::Axis;
 use std::fmt;
 
@@ -50,6 +50,7 @@ fn word(op: &Op) -> String {
         Op::Concat => "concat".to_owned(),
         Op::Slice(range) => format!("channels {range} of "),
         Op::Rename => "rename".to_owned(),
+        Op::Map(map) => format!("map {}", map.expression),
         Op::Host(host) => {
             let names: Vec<&str> = host.nodes.iter().map(|n| n.op_type.as_str()).collect();
             format!("host {}", names.join("+"))
@@ -70,22 +71,18 @@ impl fmt::Display for Layer {
                 " + affine"
             })?;
         }
-        if self.operand {
-            f.write_str(" + operand")?;
+        if let Some(operand) = &self.operand {
+            f.write_str(match (operand.kind, operand.shape) {
+                (OperandKind::Add, OperandShape::Same) => " + operand",
+                (OperandKind::Add, OperandShape::PerChannel) => " + operand per channel",
+                (OperandKind::Multiply, OperandShape::Same) => " * operand",
+                (OperandKind::Multiply, OperandShape::PerChannel) => " * operand per channel",
+            })?;
         }
         match &self.function {
             None => {}
             Some(Function::Leaky(_)) => f.write_str(" + leaky")?,
-            Some(Function::Sigmoid) => f.write_str(" + sigmoid")?,
-            Some(Function::Tanh) => f.write_str(" + tanh")?,
-            Some(Function::HardSigmoid { .. }) => f.write_str(" + hard sigmoid")?,
-            Some(Function::HardSwish) => f.write_str(" + hard swish")?,
-            Some(Function::Elu { .. }) => f.write_str(" + elu")?,
-            Some(Function::Gelu { .. }) => f.write_str(" + gelu")?,
-            Some(Function::Mish) => f.write_str(" + mish")?,
-            Some(Function::Softplus) => f.write_str(" + softplus")?,
-            Some(Function::Softsign) => f.write_str(" + softsign")?,
-            Some(Function::Swish { .. }) => f.write_str(" + swish")?,
+            Some(Function::Curve(curve)) => write!(f, " + {}", curve.expression)?,
         }
         if let Some((low, high)) = self.clamp {
             write!(f, " + clamp {low}..{high}")?;

@@ -387,7 +387,7 @@ pub(crate) fn is_padding(layer: &Layer) -> bool {
             && [axis.kernel, axis.stride, axis.upsample] == [1; 3]
     };
     let alone = layer.affine.is_none()
-        && !layer.operand
+        && layer.operand.is_none()
         && layer.function.is_none()
         && layer.clamp.is_none()
         && layer.pool.is_none();

@@ -8,6 +8,7 @@ pub(crate) mod arithmetic;
 pub(crate) mod batch_norm;
 pub(super) mod constants;
 pub(crate) mod convolution;
+pub(crate) mod elementwise;
 pub(crate) mod linear;
 pub(crate) mod pooling;
 

@@ -104,7 +104,7 @@ fn from_dram(search: &Search<'_>, layer: &IntLayer) -> u64 {
         readers += u32::from(
             other
                 .operand
-                .is_some_and(|(view, ..)| view.tensor == tensor),
+                .is_some_and(|operand| operand.view.tensor == tensor),
         );
         written |= other.destination.tensor == tensor;
     }

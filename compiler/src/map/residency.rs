@@ -155,7 +155,7 @@ fn lives(network: &Quantised) -> Vec<Life> {
         written.first_write = written.first_write.min(index);
         written.last_write = index;
         written.last_read = written.last_read.max(index);
-        let operand = layer.operand.map(|(view, ..)| view.tensor);
+        let operand = layer.operand.map(|operand| operand.view.tensor);
         for tensor in [Some(layer.source.tensor), operand].into_iter().flatten() {
             let read = &mut lives[tensor.index()];
             read.last_read = read.last_read.max(index);
@@ -195,8 +195,8 @@ impl Readings {
                 read.0 += 1;
                 read.1 += rounds;
             }
-            if let Some((view, ..)) = layer.operand {
-                by_tensor[view.tensor.index()] = None;
+            if let Some(operand) = layer.operand {
+                by_tensor[operand.view.tensor.index()] = None;
             }
         }
         Self { by_tensor }

@@ -1,14 +1,18 @@
 //! The walk over the graph: every node as steps of the integer network.
 
-use super::ppu::{clamp_bounds, function_stage, requantise_channel, widen_average};
+use super::ppu::{Units, clamp_bounds, function_stage, requantise_channel, widen_average};
+use super::scales::misnamed;
 use super::storage::{self, Storage};
 use super::weights::{product_shift, quantise_weights, smallest_weight_unit};
 use super::widths::{self, Resolved};
-use super::{HostStep, IntConv, IntLayer, IntPool, Options, QuantiseError, Quantised, Step, Value};
+use super::{
+    HostStep, IntConv, IntLayer, IntOperand, IntPool, Options, QuantiseError, Quantised, Step,
+    Tensor, Value,
+};
 use crate::calibrate::Calibration;
-use crate::graph::{Graph, Layer, NodeId, Op};
+use crate::graph::{Function, Graph, Layer, NodeId, Op, Operand};
 use scnn_isa::arith::{self, Requantise};
-use scnn_isa::layer::View;
+use scnn_isa::layer::{OperandKind, View};
 use scnn_isa::machine::Machine;
 use scnn_isa::program::Ranges;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +25,7 @@ pub(super) struct Builder<'a> {
     pub(super) options: &'a Options,
     pub(super) calibration: &'a Calibration,
     pub(super) widths: &'a Resolved,
+    pub(super) headroom: f32,
     pub(super) network: Quantised,
     pub(super) values: BTreeMap<String, usize>,
     /// By name, how many steps were called so.
@@ -35,7 +40,8 @@ impl Builder<'_> {
             Op::Layer(layer) => {
                 let operands = graph.operands(id);
                 let source = self.storage.view(operands[0]);
-                let operand = layer.operand.then(|| self.storage.view(operands[1]));
+                let other = layer.operand.as_ref().map(|_| operands[1]);
+                let operand = other.map(|id| self.storage.view(id));
                 let destination = self.storage.own_view(id);
                 let step = self.layer(id, layer, source, operand, destination)?;
                 self.network.steps.push(Step::Layer(Box::new(step)));
@@ -76,7 +82,8 @@ impl Builder<'_> {
                     outputs,
                 })));
             }
-            Op::Input | Op::Concat | Op::Slice(_) | Op::Rename | Op::HostOutput(_) => {}
+            Op::Input | Op::Map(_) | Op::Concat | Op::Slice(_) | Op::Rename | Op::HostOutput(_) => {
+            }
         }
         // A result that must also stand alone (host operand, second concatenation, copied input) is copied by the PPU.
         for copy in self.storage.copies(id) {
@@ -162,7 +169,13 @@ impl Builder<'_> {
         };
 
         // Before the activation function: in units of the output, or as the table's input.
-        let (function, inner) = function_stage(layer, &from, &to);
+        let observed = match &layer.function {
+            Some(Function::Curve(curve)) => self.observed(id, &curve.argument)?,
+            _ => [0.0; 2],
+        };
+        let segments = self.machine.ppu.table_segments;
+        let (function, inner) = function_stage(layer, &from, &to, observed, segments);
+        let met = self.met(id, layer, &from, inner)?;
         let product_scale = conv
             .as_ref()
             .map_or(1.0, |conv| 2f64.powi(i32::from(conv.product_shift)));
@@ -172,14 +185,24 @@ impl Builder<'_> {
                 let (scale, offset) = layer.affine.as_ref().map_or((1.0, 0.0), |a| {
                     (f64::from(a.scale[k]), f64::from(a.offset[k]))
                 });
-                requantise_channel(unit, scale, offset - inner.offset, inner.unit)
+                requantise_channel(unit, scale, offset - met.offset, met.unit)
             })
             .collect();
 
-        let operand = operand.map(|view| {
+        let operand = layer.operand.as_ref().zip(operand).map(|(with, view)| {
             let scale = f64::from(self.network.tensor(view.tensor).scale);
+            let scale = match with.kind {
+                OperandKind::Add => scale,
+                OperandKind::Multiply => met.unit * scale,
+            };
             let (multiplier, shift) = arith::multiplier_for(scale / inner.unit);
-            (view, multiplier, shift)
+            IntOperand {
+                view,
+                kind: with.kind,
+                shape: with.shape,
+                multiplier,
+                shift,
+            }
         });
         let clamp = clamp_bounds(layer.clamp, &to);
         let pool = layer.pool.as_ref().map(|pool| IntPool {
@@ -204,6 +227,53 @@ impl Builder<'_> {
         };
         widen_average(&mut layer, &from, &to);
         Ok(layer)
+    }
+
+    /// What the values stand for that meet the operand; without a product those of the function's input, `inner`. A product
+    /// takes them in 16 bits of their own: the source's where nothing is done before.
+    fn met(
+        &self,
+        id: NodeId,
+        layer: &Layer,
+        from: &Tensor,
+        inner: Units,
+    ) -> Result<Units, QuantiseError> {
+        let product = |with: &&Operand| with.kind == OperandKind::Multiply;
+        let Some(with) = layer.operand.as_ref().filter(product) else {
+            return Ok(inner);
+        };
+        let unit = if layer.conv.is_none() && layer.affine.is_none() {
+            f64::from(from.scale)
+        } else {
+            let [low, high] = self.observed(id, &with.value)?;
+            let reach = high.max(-low);
+            if reach > 0.0 { reach / 32767.0 } else { 1.0 }
+        };
+        Ok(Units { unit, offset: 0.0 })
+    }
+
+    /// What calibration observed of the tensor `name`, which is a step of the layer `id`, with headroom.
+    fn observed(&self, id: NodeId, name: &str) -> Result<[f64; 2], QuantiseError> {
+        let range = self.calibration.ranges.get(name);
+        let range = range.ok_or_else(|| QuantiseError::MissingRange {
+            tensor: name.to_owned(),
+            node: self.graph.dag[id]
+                .onnx_nodes
+                .first()
+                .cloned()
+                .unwrap_or_default(),
+            misnamed: misnamed(self.graph, self.calibration, name),
+        })?;
+        let room = f64::from(self.headroom);
+        let away = |value: f64, sign: f64| {
+            if value * sign > 0.0 {
+                value * room
+            } else {
+                value / room
+            }
+        };
+        let (low, high) = (f64::from(range.min), f64::from(range.max));
+        Ok([away(low, -1.0), away(high.max(low), 1.0)])
     }
 
     /// What share of the proven bound of its sums a layer has to provide for, 0..=1.
@@ -257,9 +327,11 @@ impl Builder<'_> {
 mod tests {
     use super::super::observed::{Observed, layer, layers, rectifier};
     use super::*;
+    use crate::graph::expression::{Expression, Unary};
     use crate::graph::weights::Weights;
-    use crate::graph::{Affine, Conv, Function};
+    use crate::graph::{Affine, Conv, Curve};
     use crate::quantise::IntFunction;
+    use scnn_isa::layer::OperandShape;
     use scnn_isa::plane::Axis;
 
     /// What one unit of a tensor of values up to `max` stands for.
@@ -273,6 +345,43 @@ mod tests {
 
     fn assert_near(found: f64, wanted: f64) {
         assert!((found / wanted - 1.0).abs() < 1e-4, "{found}, not {wanted}");
+    }
+
+    /// A product takes its values in 16 bits: those of the source where nothing is done before, else of what was observed.
+    #[test]
+    fn a_product_is_of_two_tensors_in_their_own_units() {
+        let product = |scaled: bool| {
+            let mut observed = Observed::default();
+            let x = observed.add(("x", 1), (5.0, 1.0), Op::Input, &[]);
+            let z = observed.add(("z", 1), (3.0, 1.0), Op::Input, &[]);
+            observed.add(("v", 1), (10.0, 1.0), Op::Input, &[]);
+            let multiply = layer(|layer| {
+                let (scale, offset) = (vec![2.0], vec![0.0]);
+                layer.affine = scaled.then_some(Affine { scale, offset });
+                layer.operand = Some(Operand {
+                    kind: OperandKind::Multiply,
+                    shape: OperandShape::Same,
+                    value: if scaled { "v" } else { "x" }.to_owned(),
+                });
+            });
+            let y = observed.add(("y", 1), (20.0, 1.0), multiply, &[x, z]);
+            observed.output("y", y);
+            let network = observed.network().unwrap();
+            let [layer] = layers(&network)[..] else {
+                panic!("one layer")
+            };
+            let (operand, channel) = (layer.operand.unwrap(), layer.requantise[0]);
+            (
+                factor((channel.multiplier, channel.shift)),
+                factor((operand.multiplier, operand.shift)),
+            )
+        };
+        let (before, after) = product(false);
+        assert_near(before, 1.0);
+        assert_near(after, unit(5.0) * unit(3.0) / unit(20.0));
+        let (before, after) = product(true);
+        assert_near(before, 2.0 * unit(5.0) / unit(10.0));
+        assert_near(after, unit(10.0) * unit(3.0) / unit(20.0));
     }
 
     #[test]
@@ -291,7 +400,11 @@ mod tests {
             });
             let (scale, offset) = (vec![1.0, 0.5], vec![2.0, -1.0]);
             layer.affine = Some(Affine { scale, offset });
-            layer.operand = true;
+            layer.operand = Some(Operand {
+                kind: OperandKind::Add,
+                shape: OperandShape::Same,
+                value: "c".to_owned(),
+            });
         });
         let y = observed.add(("y", 2), (20.0, 1.0), convolution, &[x, z]);
         observed.output("y", y);
@@ -311,9 +424,9 @@ mod tests {
             assert_near(found, products * weight / 32767.0 * scale);
             assert_near(found * f64::from(channel.bias), offset / unit(20.0));
         }
-        let (view, multiplier, shift) = layer.operand.unwrap();
-        assert_eq!(network.tensor(view.tensor).name, "z");
-        assert_near(factor((multiplier, shift)), 3.0 / 20.0);
+        let operand = layer.operand.unwrap();
+        assert_eq!(network.tensor(operand.view.tensor).name, "z");
+        assert_near(factor((operand.multiplier, operand.shift)), 3.0 / 20.0);
         assert_eq!(layer.clamp, [-32767, 32767]);
     }
 
@@ -323,18 +436,23 @@ mod tests {
         let mut observed = Observed::default();
         let x = observed.add(("x", 1), (3.0, 1.0), Op::Input, &[]);
         let p = observed.add(("p", 1), (3.0, 1.0), rectifier(), &[x]);
-        let sigmoid = layer(|layer| layer.function = Some(Function::Sigmoid));
+        let sigmoid = layer(|layer| {
+            layer.function = Some(Function::Curve(Curve {
+                expression: Expression::unary(Unary::Sigmoid, Expression::X),
+                argument: "p".to_owned(),
+            }));
+        });
         let y = observed.add(("y", 1), (1.0, 1.0), sigmoid, &[p]);
         observed.output("y", y);
         let network = observed.network().unwrap();
         let [_, layer] = layers(&network)[..] else {
             panic!("two layers")
         };
-        let Some(IntFunction::Table(knots)) = &layer.function else {
+        let Some(IntFunction::Table { table, .. }) = &layer.function else {
             panic!("a table")
         };
         for value in [0, 9_000, 32_767] {
-            let found = arith::table(knots, layer.requantise[0].apply(value));
+            let found = table.at(layer.requantise[0].apply(value));
             let real = f64::from(value) * unit(3.0);
             let wanted = 1.0 / (1.0 + (-real).exp());
             assert_near(f64::from(found) * unit(1.0) / wanted, 1.0);

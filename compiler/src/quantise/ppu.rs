@@ -1,10 +1,10 @@
 //! What the PPU does with a sum, in integers: requantisation, activation function, bounds, averages.
 
-use super::table::Table;
+use super::table::Target;
 use super::{IntFunction, IntLayer, Tensor};
 use crate::graph::{Function, Layer};
 use scnn_isa::arith::{self, Requantise};
-use scnn_isa::layer::PoolKind;
+use scnn_isa::layer::{Approximation, PoolKind};
 
 /// Largest magnitude of a bias: leaves room for the sum of 24 or more bits that it is added to.
 pub(super) const BIAS_LIMIT: f64 = (1u32 << 30) as f64;
@@ -36,40 +36,70 @@ pub(super) struct Units {
     pub(super) offset: f64,
 }
 
-/// The activation function in integers, and what its input stands for.
+/// The function in integers, and what its input stands for. `observed` is what calibration saw of a curve's argument,
+/// with headroom; `segments` are the PPU's.
 pub(super) fn function_stage(
     layer: &Layer,
     from: &Tensor,
     to: &Tensor,
+    observed: [f64; 2],
+    segments: u32,
 ) -> (Option<IntFunction>, Units) {
-    let scale = f64::from(to.scale);
     let plain = Units {
-        unit: scale,
+        unit: f64::from(to.scale),
         offset: 0.0,
     };
-    let Some(function) = &layer.function else {
-        return (None, plain);
-    };
-    if let Function::Leaky(slopes) = function {
-        let slopes = slopes
-            .iter()
-            .map(|s| (s * 32768.0).round().clamp(-32768.0, 32767.0) as i16)
-            .collect();
-        return (Some(IntFunction::Leaky(slopes)), plain);
+    match &layer.function {
+        None => (None, plain),
+        Some(Function::Leaky(slopes)) => (Some(leaky(slopes)), plain),
+        Some(Function::Curve(curve)) => {
+            // The argument is the source itself where nothing is done before: the span need not exceed what it holds.
+            let alone = layer.conv.is_none() && layer.affine.is_none() && layer.operand.is_none();
+            let [mut low, mut high] = observed;
+            if alone {
+                let bounds = from.range.map(|b| f64::from(b) * f64::from(from.scale));
+                (low, high) = (low.max(bounds[0]), high.min(bounds[1]).max(low));
+            }
+            let target = Target {
+                function: &|x| curve.expression.at(&[x]),
+                scale: plain.unit,
+                bounds: clamp_bounds(layer.clamp, to),
+                span: [low, high],
+                segments: segments as usize,
+            };
+            let fitted = target.fit();
+            let units = Units {
+                unit: fitted.unit,
+                offset: fitted.offset,
+            };
+            let approximates = Approximation {
+                function: curve.expression.to_string(),
+                // Never less than it is.
+                largest_error: (fitted.largest_error * 100.0).ceil() as f32 / 100.0,
+            };
+            let table = fitted.table;
+            (
+                Some(IntFunction::Table {
+                    table,
+                    approximates,
+                }),
+                units,
+            )
+        }
     }
-    // The table's input is the source itself where nothing is done before: no need to reach further than it does.
-    let alone = layer.conv.is_none() && layer.affine.is_none() && !layer.operand;
-    let source = alone.then(|| {
-        from.range
-            .map(|bound| f64::from(bound) * f64::from(from.scale))
-    });
-    let most = to.range.map(i16::unsigned_abs).into_iter().max();
-    let table = Table::of(function, scale, most.unwrap_or(0).into(), source);
-    let units = Units {
-        unit: table.unit,
-        offset: -f64::from(table.zero) * table.unit,
-    };
-    (Some(IntFunction::Table(table.knots)), units)
+}
+
+/// Slopes as multiples of the smallest power of two that holds them all.
+fn leaky(slopes: &[f32]) -> IntFunction {
+    let steepest = slopes.iter().map(|s| s.abs()).fold(0f32, f32::max);
+    // A slope of 1 is as near to the largest multiple as makes no difference.
+    let exponent = steepest.log2().ceil().clamp(0.0, 15.0) as u8;
+    let unit = 2f64.powi(i32::from(exponent) - 15);
+    let multiple = |slope: &f32| (f64::from(*slope) / unit).round().clamp(-32768.0, 32767.0) as i16;
+    IntFunction::Leaky {
+        slopes: slopes.iter().map(multiple).collect(),
+        exponent,
+    }
 }
 
 /// Bounds in the units of `to`, inside its range.
@@ -96,52 +126,13 @@ pub(super) fn widen_average(layer: &mut IntLayer, from: &Tensor, to: &Tensor) {
     }
 }
 
-/// The value of a function at `x`; that of a leaky one is its positive side's.
-pub(crate) fn evaluate(function: &Function, x: f64) -> f64 {
-    match function {
-        Function::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-        Function::Tanh => x.tanh(),
-        Function::HardSigmoid { alpha, beta } => {
-            (f64::from(*alpha) * x + f64::from(*beta)).clamp(0.0, 1.0)
-        }
-        Function::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
-        Function::Elu { alpha, gamma } => {
-            let negative = f64::from(*alpha) * x.min(0.0).exp_m1();
-            f64::from(*gamma) * (x.max(0.0) + negative)
-        }
-        Function::Gelu { tanh: true } => {
-            let bent = x + 0.044_715 * x * x * x;
-            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * bent).tanh())
-        }
-        Function::Gelu { tanh: false } => x * normal_below(x),
-        Function::Mish => x * softplus(x).tanh(),
-        Function::Softplus => softplus(x),
-        Function::Softsign => x / (1.0 + x.abs()),
-        Function::Swish { alpha } => x / (1.0 + (-f64::from(*alpha) * x).exp()),
-        Function::Leaky(_) => x,
-    }
-}
-
-fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
-}
-
-/// Share of a standard normal distribution below `x`, by Simpson's rule: exact to 1e-9, far below a table's unit.
-fn normal_below(x: f64) -> f64 {
-    const STEPS: i32 = 200;
-    let end = x.abs().min(9.0);
-    let density = |t: f64| (-0.5 * t * t).exp() / (2.0 * std::f64::consts::PI).sqrt();
-    let step = end / f64::from(STEPS);
-    let sum: f64 = (1..STEPS)
-        .map(|i| density(f64::from(i) * step) * if i % 2 == 1 { 4.0 } else { 2.0 })
-        .sum();
-    let half = (density(0.0) + sum + density(end)) * step / 3.0;
-    0.5 + half.copysign(x)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Curve;
+    use crate::graph::expression::{Expression, Unary};
+    use crate::quantise::IntOperand;
+    use scnn_isa::layer::{OperandKind, OperandShape};
 
     #[test]
     fn a_channel_scaled_by_zero_keeps_its_offset() {
@@ -192,46 +183,58 @@ mod tests {
     }
 
     #[test]
-    fn slopes_are_in_parts_of_two_to_the_fifteenth() {
-        let layer = Layer {
-            function: Some(Function::Leaky(vec![0.1, -0.5, 1.0, -1.0])),
-            ..Layer::default()
+    fn slopes_are_multiples_of_a_power_of_two_that_holds_the_steepest() {
+        let of = |slopes: Vec<f32>| {
+            let layer = Layer {
+                function: Some(Function::Leaky(slopes)),
+                ..Layer::default()
+            };
+            let (from, to) = (tensor(1.0, [-9, 9]), tensor(0.25, [-9, 9]));
+            let (function, units) = function_stage(&layer, &from, &to, [0.0; 2], 256);
+            assert_eq!((units.unit, units.offset), (0.25, 0.0));
+            function.unwrap()
         };
-        let (from, to) = (tensor(1.0, [-9, 9]), tensor(0.25, [-9, 9]));
-        let (function, units) = function_stage(&layer, &from, &to);
-        let slopes = IntFunction::Leaky(vec![3277, -16384, 32767, -32768]);
-        assert_eq!(function, Some(slopes));
-        assert_eq!((units.unit, units.offset), (0.25, 0.0));
-        let (none, units) = function_stage(&Layer::default(), &from, &to);
-        assert_eq!((none, units.unit, units.offset), (None, 0.25, 0.0));
+        let leaky = |slopes: &[i16], exponent| IntFunction::Leaky {
+            slopes: slopes.to_vec(),
+            exponent,
+        };
+        let flat = of(vec![0.1, -0.5, 1.0, -1.0]);
+        assert_eq!(flat, leaky(&[3277, -16384, 32767, -32768], 0));
+        assert_eq!(of(vec![0.5, 1.25]), leaky(&[8192, 20480], 1));
+        assert_eq!(of(vec![-300.0]), leaky(&[-19200], 9));
+        assert_eq!(of(vec![0.0]), leaky(&[0], 0));
     }
 
-    /// Only where nothing stands between the source and the table does the one bound the other.
+    /// Where nothing stands between the source and the table, the source bounds the table.
     #[test]
-    fn the_input_of_a_table_stands_for_what_its_source_reaches() {
-        let (from, to) = (tensor(0.01, [-100, 300]), tensor(1.0 / 127.0, [-127, 127]));
+    fn the_input_of_a_table_stands_for_what_was_observed() {
+        let (from, to) = (tensor(0.01, [-100, 300]), tensor(3e-5, [-32767, 32767]));
         let units = |make: &dyn Fn(&mut Layer)| {
+            let curve = Curve {
+                expression: Expression::unary(Unary::Sigmoid, Expression::X),
+                argument: "x".to_owned(),
+            };
             let mut layer = Layer {
-                function: Some(Function::Sigmoid),
+                function: Some(Function::Curve(curve)),
                 ..Layer::default()
             };
             make(&mut layer);
-            let (function, units) = function_stage(&layer, &from, &to);
-            assert!(matches!(function, Some(IntFunction::Table(_))));
+            let (function, units) = function_stage(&layer, &from, &to, [-2.0, 2.0], 256);
+            assert!(matches!(function, Some(IntFunction::Table { .. })));
             (units.unit * 65536.0, units.offset)
         };
         let near = |found: (f64, f64), wanted: (f64, f64)| {
             let off = (found.0 - wanted.0).abs().max((found.1 - wanted.1).abs());
-            assert!(off < 1e-6, "{found:?}, not {wanted:?}");
+            assert!(off < 1e-3, "{found:?}, not {wanted:?}");
         };
-        // From -1 to 3, so that 0 lies a quarter behind the beginning, and the middle 1 above it.
-        near(units(&|_| {}), (4.0, 1.0));
-        near(units(&|layer| layer.operand = true), (24.0, 0.0));
+        // From -1 to 2: in 256 parts of which 86 lie below 0.
+        let part = 2.0 / 170.0;
+        near(units(&|_| {}), (part * 256.0, (128.0 - 86.0) * part));
         let affine = |layer: &mut Layer| {
             let (scale, offset) = (vec![1.0], vec![0.0]);
             layer.affine = Some(crate::graph::Affine { scale, offset });
         };
-        near(units(&affine), (24.0, 0.0));
+        near(units(&affine), (4.0, 0.0));
     }
 
     #[test]
@@ -277,8 +280,20 @@ mod tests {
         };
         assert!(widened(&|_| {}));
         assert!(!widened(&|layer| layer.pool = None));
-        assert!(!widened(&|layer| layer.operand = Some((view, 1, 0))));
-        let slopes = || Some(IntFunction::Leaky(vec![0]));
+        let operand = IntOperand {
+            view,
+            kind: OperandKind::Add,
+            shape: OperandShape::Same,
+            multiplier: 1,
+            shift: 0,
+        };
+        assert!(!widened(&|layer| layer.operand = Some(operand)));
+        let slopes = || {
+            Some(IntFunction::Leaky {
+                slopes: vec![0],
+                exponent: 0,
+            })
+        };
         assert!(!widened(&|layer| layer.function = slopes()));
         assert!(!widened(&|layer| layer.clamp = [0, 127]));
         assert!(!widened(&|layer| layer.requantise[0].bias = 7));
@@ -289,63 +304,5 @@ mod tests {
                 .for_each(|pool| pool.kind = PoolKind::Max);
         };
         assert!(!widened(&largest));
-    }
-
-    /// Values worked out from the definitions by other means.
-    #[test]
-    fn functions_are_what_onnx_defines() {
-        let swish = Function::Swish { alpha: 2.0 };
-        let elu = Function::Elu {
-            alpha: 1.5,
-            gamma: 2.0,
-        };
-        let hard = Function::HardSigmoid {
-            alpha: 0.25,
-            beta: 0.5,
-        };
-        let known: [(Function, &[(f64, f64)]); 12] = [
-            (
-                Function::Sigmoid,
-                &[(1.0, 0.731_058_578_6), (-2.0, 0.119_202_922_0)],
-            ),
-            (
-                Function::Tanh,
-                &[(1.0, 0.761_594_156_0), (-1.0, -0.761_594_156_0)],
-            ),
-            (hard, &[(1.0, 0.75), (-3.0, 0.0), (3.0, 1.0)]),
-            (
-                Function::HardSwish,
-                &[(1.0, 2.0 / 3.0), (-1.0, -1.0 / 3.0), (4.0, 4.0)],
-            ),
-            (elu, &[(1.0, 2.0), (-1.0, -1.896_361_676_5)]),
-            (
-                Function::Gelu { tanh: false },
-                &[(1.0, 0.841_344_746_1), (-2.5, -0.015_524_163_3)],
-            ),
-            (
-                Function::Gelu { tanh: true },
-                &[(1.0, 0.841_191_990_6), (-2.5, -0.015_084_266_1)],
-            ),
-            (
-                Function::Mish,
-                &[(1.0, 0.865_098_388_3), (-1.0, -0.303_401_461_4)],
-            ),
-            (
-                Function::Softplus,
-                &[(1.0, 1.313_261_687_5), (-3.0, 0.048_587_351_6)],
-            ),
-            (Function::Softsign, &[(1.0, 0.5), (-3.0, -0.75)]),
-            (swish, &[(1.0, 0.880_797_078_0), (-1.0, -0.119_202_922_0)]),
-            (Function::Leaky(vec![0.1]), &[(3.0, 3.0)]),
-        ];
-        for (function, values) in known {
-            for &(x, wanted) in values {
-                let found = evaluate(&function, x);
-                assert!(
-                    (found - wanted).abs() < 1e-9,
-                    "{function:?} of {x} is {found}"
-                );
-            }
-        }
     }
 }

@@ -111,7 +111,7 @@ fn on_grid(graph: &Graph, stored: &Stored, calibration: &Calibration) -> Option<
 }
 
 /// The name in the calibration that is none of the graph's and most like `name`.
-fn misnamed(graph: &Graph, calibration: &Calibration, name: &str) -> Option<String> {
+pub(super) fn misnamed(graph: &Graph, calibration: &Calibration, name: &str) -> Option<String> {
     let known: Vec<&str> = graph
         .dag
         .node_weights()
@@ -141,21 +141,25 @@ fn lower_bound(graph: &Graph, node: NodeId) -> f32 {
             .operands(node)
             .first()
             .map_or(f32::NEG_INFINITY, |&o| lower_bound(graph, o)),
-        Op::Input | Op::Host(_) | Op::HostOutput(_) => f32::NEG_INFINITY,
+        Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => f32::NEG_INFINITY,
     }
 }
 
 impl Layer {
     fn is_pool_only(&self) -> bool {
-        self.conv.is_none() && self.affine.is_none() && !self.operand && self.function.is_none()
+        self.conv.is_none()
+            && self.affine.is_none()
+            && self.operand.is_none()
+            && self.function.is_none()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Affine, Function};
+    use crate::graph::{Affine, Function, Operand};
     use crate::quantise::observed::{Observed, layer, rectifier};
+    use scnn_isa::layer::{OperandKind, OperandShape};
 
     /// The scale of an input whose values reach `max`.
     fn scale_of(max: f32) -> Result<f32, QuantiseError> {
@@ -233,17 +237,22 @@ mod tests {
             if of_rectified {
                 x = observed.add(("r", 1), (1.0, 1.0), rectifier(), &[x]);
             }
-            let joins = matches!(&op, Op::Layer(layer) if layer.operand);
+            let joins = matches!(&op, Op::Layer(layer) if layer.operand.is_some());
             let operands = if joins { vec![x, x] } else { vec![x] };
             let y = observed.add(("y", 1), (1.0, 1.0), op, &operands);
             observed.tensor("y", y).unwrap().range[0]
         };
         let signed = -32767;
+        let sum = || Operand {
+            kind: OperandKind::Add,
+            shape: OperandShape::Same,
+            value: "x".to_owned(),
+        };
         // A layer of no stage, or of pooling alone, has the signs of what it reads.
         assert_eq!(least(layer(|_| {}), false), signed);
         assert_eq!(least(layer(|_| {}), true), 0);
         assert_eq!(least(layer(|l| l.clamp = Some((-1.0, 6.0))), true), signed);
-        assert_eq!(least(layer(|l| l.operand = true), true), signed);
+        assert_eq!(least(layer(|l| l.operand = Some(sum())), true), signed);
         let slopes = || Some(Function::Leaky(vec![0.1]));
         assert_eq!(least(layer(|l| l.function = slopes()), true), signed);
         let negative = || {

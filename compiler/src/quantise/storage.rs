@@ -179,7 +179,7 @@ impl Storage {
                 }
                 view
             }
-            Op::Concat | Op::Host(_) => return Ok(()),
+            Op::Concat | Op::Map(_) | Op::Host(_) => return Ok(()),
         };
         self.views.insert(id, view);
         Ok(())
@@ -265,7 +265,7 @@ fn read_by_machine(graph: &Graph, id: NodeId) -> bool {
         .any(|&(consumer, _)| match graph.dag[consumer].op {
             Op::Layer(_) | Op::Concat | Op::Slice(_) => true,
             Op::Rename => read_by_machine(graph, consumer),
-            Op::Input | Op::Host(_) | Op::HostOutput(_) => false,
+            Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => false,
         })
 }
 

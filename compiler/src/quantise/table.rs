@@ -1,264 +1,478 @@
-//! The PPU's table of an activation function: which inputs it reaches, and what its knots hold.
+//! Fits the PPU's table to a function of one value: which inputs it spans, where its segments lie, what its knots hold,
+//! and how far off it is.
 //!
-//! The machine interpolates linearly between knots. Knots on the curve would leave the whole error of a bend on one side
-//! of it, so they lie where the mean square of the error is least. Where the curve is straight they stay on it, and so
-//! does the knot at input 0, which there always is: zeros stay zeros.
+//! The table spans the values that calibration observed, with headroom, less what the function holds constant at either
+//! end. Starting with one segment, the segment that is furthest from the function is halved until all are within a quarter
+//! of a unit or the PPU has no more segments. Knots on the curve would leave the whole error of a bend on one side of it,
+//! so they are moved by half of it; where the function is straight they stay, and so does the knot at input 0, which there
+//! is whenever the table spans 0: zeros stay zeros.
+//!
+//! The error is measured at every input and half a unit to either side of it: no real argument inside the span is further
+//! off, but by what the function does between two of these.
 
-use super::ppu::evaluate;
-use crate::graph::Function;
-use scnn_isa::arith::TABLE_SEGMENTS;
+use rayon::prelude::*;
+use scnn_isa::arith::Table;
+use scnn_isa::arith::table::{MAX_WIDTH, TABLE_INPUTS};
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
 
-/// Points of a segment at which the curve is looked at.
-const POINTS: usize = 8;
+/// A distance from the function that is left as it is, in units of the output.
+const FINE: f64 = 0.25;
+
+/// What a table is fitted to.
+pub(super) struct Target<'a> {
+    /// The function.
+    pub(super) function: &'a (dyn Fn(f64) -> f64 + Sync),
+    /// Real value of one unit of the output.
+    pub(super) scale: f64,
+    /// Smallest and largest output.
+    pub(super) bounds: [i16; 2],
+    /// Smallest and largest argument.
+    pub(super) span: [f64; 2],
+    /// Segments that the PPU has.
+    pub(super) segments: usize,
+}
 
 /// A fitted table.
-pub(super) struct Table {
-    /// Values at the ends of the segments, in units of the output.
-    pub(super) knots: Vec<i16>,
-    /// What one unit of the input stands for.
+pub(super) struct Fitted {
+    /// The table.
+    pub(super) table: Table,
+    /// What one unit of its input stands for.
     pub(super) unit: f64,
-    /// The integer input that stands for 0.
-    pub(super) zero: i32,
+    /// What its input 0 stands for.
+    pub(super) offset: f64,
+    /// Largest distance from the function, in units of the output.
+    pub(super) largest_error: f64,
 }
 
-impl Table {
-    /// The table of `function`, whose output has units of `scale` and up to `most` of them; `source` bounds the input
-    /// where that is known.
-    pub(super) fn of(function: &Function, scale: f64, most: f64, source: Option<[f64; 2]>) -> Self {
-        let [mut low, mut high] = reach(function, scale * most);
-        if let Some([least, most]) = source {
-            (low, high) = (low.min(-least), high.min(most));
+impl Target<'_> {
+    /// The table that comes near the function.
+    pub(super) fn fit(&self) -> Fitted {
+        let scale = self.input();
+        let curve = Curve::of(self, &scale);
+        let zero = scale.zero.filter(|_| (self.function)(0.0) == 0.0);
+        let table = curve.table(self.segments, zero);
+        let largest_error = curve.largest_error(&table, self.bounds);
+        let largest_error = largest_error.max(self.error_beyond(&table, scale.span));
+        Fitted {
+            table,
+            unit: scale.unit,
+            offset: scale.offset,
+            largest_error,
         }
-        // Segments below 0; those above must do as well.
-        let segments = TABLE_SEGMENTS as f64;
-        let (low, high) = (low.max(f64::MIN_POSITIVE), high.max(f64::MIN_POSITIVE));
-        let below = (segments * low / (low + high))
-            .ceil()
-            .clamp(1.0, segments - 1.0);
-        let step = (low / below).max(high / (segments - below));
-        let below = below as usize;
-        let value = |segment: f64| {
-            let x = (segment - below as f64) * step;
-            (evaluate(function, x) / scale).clamp(-32767.0, 32767.0)
+    }
+
+    /// The largest distance that is seen of what lies in the span and beyond the table.
+    fn error_beyond(&self, table: &Table, covered: [f64; 2]) -> f64 {
+        let [least, most] = self.bounds.map(f64::from);
+        let ends = [-32768, 32767].map(|end| f64::from(table.at(end)).clamp(least, most));
+        let points = points(self.span[0], self.span[1]).into_iter();
+        let error = |x: f64| {
+            let end = ends[usize::from(x > covered[1])];
+            (self.bounded(x) - end).abs()
         };
-        Self {
-            knots: fit(&value, below),
-            unit: step / 256.0,
-            zero: below as i32 * 256 - 32768,
+        let beyond = points.filter(|&x| x < covered[0] || x > covered[1]);
+        beyond.map(error).fold(0.0, f64::max)
+    }
+
+    /// The function in units of the output, as far as 16 bits hold it; 0 where it is none.
+    fn units(&self, x: f64) -> f64 {
+        let units = (self.function)(x) / self.scale;
+        if units.is_nan() {
+            0.0
+        } else {
+            units.clamp(-32767.0, 32767.0)
         }
+    }
+
+    /// The input's unit, such that 0 is the boundary of two of 256 equal parts where the span holds it.
+    fn input(&self) -> Input {
+        let [mut low, mut high] = self.bent();
+        // A span that ends just before 0 may as well end there.
+        let near = (high - low) / 256.0;
+        let [least, most] = self.span;
+        if high < 0.0 && -high < near && most >= 0.0 {
+            high = 0.0;
+        }
+        if low > 0.0 && low < near && least <= 0.0 {
+            low = 0.0;
+        }
+        if low > 0.0 || high < 0.0 {
+            let unit = (high - low) / f64::from(TABLE_INPUTS - 1);
+            return Input {
+                unit,
+                offset: low + 32768.0 * unit,
+                zero: None,
+                span: [low, high],
+            };
+        }
+        let least = if low < 0.0 { 1.0 } else { 0.0 };
+        let below = (256.0 * low / (low - high)).ceil().clamp(least, 255.0);
+        let of_low = if below > 0.0 { -low / below } else { 0.0 };
+        let unit = of_low.max(high / (256.0 - below)) / 256.0;
+        let zero = below as u32 * 256;
+        Input {
+            unit,
+            offset: (32768.0 - f64::from(zero)) * unit,
+            zero: Some(zero),
+            span: [low, high],
+        }
+    }
+
+    /// The span without what the function holds constant at either end.
+    fn bent(&self) -> [f64; 2] {
+        let [mut low, mut high] = self.span;
+        let ends = self.span.map(|x| self.bounded(x));
+        let constant = |x: f64, end: usize| (self.bounded(x) - ends[end]).abs() <= FINE;
+        // Each look is finer than the one before it; a function that bends near 0 is seen however wide the span is.
+        for _ in 0..64 {
+            let points = points(low, high);
+            let first = points.iter().position(|&x| !constant(x, 0));
+            let last = points.iter().rposition(|&x| !constant(x, 1));
+            let (Some(first), Some(last)) = (first, last) else {
+                break;
+            };
+            let narrowed = [
+                points[first.saturating_sub(1)],
+                points[(last + 1).min(points.len() - 1)],
+            ];
+            let still = narrowed[1] - narrowed[0] > 0.9 * (high - low);
+            [low, high] = narrowed;
+            if still {
+                break;
+            }
+        }
+        if low < high && high - low > f64::MIN_POSITIVE * 1e10 {
+            [low, high]
+        } else {
+            // One value: any width will do.
+            let reach = low.abs().max(f64::from(f32::MIN_POSITIVE));
+            [low - reach, low + reach]
+        }
+    }
+
+    fn bounded(&self, x: f64) -> f64 {
+        let [least, most] = self.bounds.map(f64::from);
+        self.units(x).clamp(least, most)
     }
 }
 
-/// How far below and above 0 the input still matters, given the output's largest magnitude.
-fn reach(function: &Function, output: f64) -> [f64; 2] {
-    match function {
-        Function::Sigmoid => [12.0; 2],
-        Function::Tanh => [6.0; 2],
-        Function::HardSigmoid { alpha, beta } => {
-            [(1.0 + f64::from(beta.abs())) / f64::from(alpha.abs()).max(1e-6); 2]
+/// Points at which a span is looked at: equal steps, and steps that halve towards 0.
+fn points(low: f64, high: f64) -> Vec<f64> {
+    let mut points: Vec<f64> = (0..=512)
+        .map(|i| low + (high - low) * f64::from(i) / 512.0)
+        .collect();
+    let reach = low.abs().max(high.abs());
+    let halves = (0..80).map(|i| reach * 0.5f64.powi(i / 2) * if i % 2 == 0 { 1.0 } else { 0.75 });
+    points.extend(
+        halves
+            .flat_map(|x| [-x, x])
+            .filter(|x| low < *x && *x < high),
+    );
+    points.sort_by(f64::total_cmp);
+    points
+}
+
+/// What the inputs of a table stand for.
+struct Input {
+    unit: f64,
+    /// Of input 0.
+    offset: f64,
+    /// How many inputs lie below the one that stands for 0, if one does.
+    zero: Option<u32>,
+    /// Smallest and largest argument; what inputs there are beyond are taken for these.
+    span: [f64; 2],
+}
+
+/// A function at every input of a table and between two of them, in units of the output.
+struct Curve(Vec<f64>);
+
+impl Curve {
+    fn of(target: &Target<'_>, input: &Input) -> Self {
+        let value = |half: u32| {
+            let x = input.offset + (f64::from(half) / 2.0 - 32768.0) * input.unit;
+            target.units(x.clamp(input.span[0], input.span[1]))
+        };
+        Self((0..=2 * TABLE_INPUTS).into_par_iter().map(value).collect())
+    }
+
+    fn at(&self, input: u32) -> f64 {
+        self.0[2 * input as usize]
+    }
+
+    /// A table of at most `most` segments, of which one begins at `zero`.
+    fn table(&self, most: usize, zero: Option<u32>) -> Table {
+        let mut open = BinaryHeap::from([self.segment(0, MAX_WIDTH, zero)]);
+        while open.len() < most.max(1) {
+            let Some(worst) = open.peek().filter(|worst| worst.is_coarse()) else {
+                break;
+            };
+            let (begin, width) = (worst.begin, worst.width - 1);
+            open.pop();
+            open.push(self.segment(begin, width, zero));
+            open.push(self.segment(begin + (1 << width), width, zero));
         }
-        // Nearly the identity for large inputs; below 0 they end.
-        Function::HardSwish => [4.0, output.max(4.0)],
-        Function::Gelu { .. } => [6.0, output.max(6.0)],
-        Function::Mish | Function::Softplus => [12.0, output.max(12.0)],
-        Function::Swish { alpha } if *alpha >= 1.0 => [12.0, output.max(12.0)],
-        Function::Elu { gamma, .. } => {
-            let slope = f64::from(gamma.abs()).max(1e-6);
-            [12.0, (output / slope).max(12.0)]
+        let mut segments = open.into_vec();
+        segments.sort_by_key(|segment| segment.begin);
+        let mut knots = Vec::with_capacity(segments.len() + 1);
+        for index in 0..=segments.len() {
+            let before = index.checked_sub(1).map(|index| &segments[index]);
+            knots.push(self.knot(before, segments.get(index), zero));
         }
-        Function::Swish { .. } => [output.max(12.0); 2],
-        Function::Leaky(_) => [output.max(4.0); 2],
-        // Its rise to 1 never ends: what the output's range lets through.
-        Function::Softsign => [(1.0 / (1.0 - output.min(0.999))).max(4.0); 2],
+        let widths = segments.iter().map(|segment| segment.width).collect();
+        Table::new(widths, knots).expect("halves of the range fill it")
+    }
+
+    /// The value between two segments: on the curve, or moved towards it where it bends on both sides.
+    fn knot(&self, before: Option<&Segment>, after: Option<&Segment>, zero: Option<u32>) -> i16 {
+        let at = after.map_or(TABLE_INPUTS, |after| after.begin);
+        let bend = |segment: Option<&Segment>| {
+            let bend = segment.map_or(0.0, |segment| segment.bend);
+            (bend.abs() > FINE).then_some(bend)
+        };
+        let moved = match (bend(before), bend(after)) {
+            (Some(before), Some(after)) if zero != Some(at) => (before + after) / 4.0,
+            _ => 0.0,
+        };
+        (self.at(at) + moved).round().clamp(-32767.0, 32767.0) as i16
+    }
+
+    fn segment(&self, begin: u32, width: u8, zero: Option<u32>) -> Segment {
+        let end = begin + (1 << width);
+        let (low, high) = (self.at(begin), self.at(end));
+        let slope = (high - low) / f64::from(end - begin);
+        let off = |input: u32| self.at(input) - low - slope * f64::from(input - begin);
+        let furthest = (begin + 1..end).map(off);
+        let bend = furthest.fold(0.0, |a: f64, b| if b.abs() > a.abs() { b } else { a });
+        Segment {
+            begin,
+            width,
+            bend,
+            split: zero.is_some_and(|zero| begin < zero && zero < end),
+        }
+    }
+
+    /// The largest distance of the table's values, inside `bounds`, from the curve's.
+    fn largest_error(&self, table: &Table, bounds: [i16; 2]) -> f64 {
+        let [least, most] = bounds.map(f64::from);
+        let errors = (0..TABLE_INPUTS).into_par_iter().map(|input| {
+            let found = f64::from(table.at(input as i32 - 32768)).clamp(least, most);
+            let near = (2 * input).saturating_sub(1) as usize..=2 * input as usize + 1;
+            let distances = self.0[near].iter();
+            distances
+                .map(|wanted| (found - wanted.clamp(least, most)).abs())
+                .fold(0.0, f64::max)
+        });
+        errors.reduce(|| 0.0, f64::max)
     }
 }
 
-/// The knots of the continuous, piecewise linear function that is nearest to `value`, whose argument counts segments;
-/// knot `fixed` is on the curve.
-fn fit(value: &dyn Fn(f64) -> f64, fixed: usize) -> Vec<i16> {
-    let on_curve: Vec<f64> = (0..=TABLE_SEGMENTS).map(|i| value(i as f64)).collect();
-    let straight = |i: usize| match on_curve.get(i.wrapping_sub(1)..i + 2) {
-        Some(&[before, at, after]) => (before - 2.0 * at + after).abs() < 0.5,
-        _ => true,
-    };
-    // Normal equations: a row has the knots before, at and after it.
-    let mut rows = vec![([0.0; 3], 0.0); TABLE_SEGMENTS + 1];
-    for segment in 0..TABLE_SEGMENTS {
-        for point in 0..POINTS {
-            let share = (point as f64 + 0.5) / POINTS as f64;
-            let (left, right, value) = (1.0 - share, share, value(segment as f64 + share));
-            let (row, sum) = &mut rows[segment];
-            (row[1], row[2], *sum) = (
-                row[1] + left * left,
-                row[2] + left * right,
-                *sum + left * value,
-            );
-            let (row, sum) = &mut rows[segment + 1];
-            (row[0], row[1], *sum) = (
-                row[0] + left * right,
-                row[1] + right * right,
-                *sum + right * value,
-            );
-        }
-    }
-    for (i, row) in rows.iter_mut().enumerate() {
-        if i == fixed || straight(i) {
-            *row = ([0.0, 1.0, 0.0], on_curve[i]);
-        }
-    }
-    // Elimination downward, substitution upward.
-    for i in 1..rows.len() {
-        let ([_, pivot, after], sum) = rows[i - 1];
-        let (row, right) = &mut rows[i];
-        let factor = row[0] / pivot;
-        row[1] -= factor * after;
-        *right -= factor * sum;
-    }
-    let mut knots = vec![0i16; rows.len()];
-    let mut next = 0.0;
-    for (knot, ([_, pivot, after], sum)) in knots.iter_mut().zip(&rows).rev() {
-        next = (sum - after * next) / pivot;
-        *knot = next.round().clamp(-32767.0, 32767.0) as i16;
-    }
-    knots
+/// A part of the range with a straight line over it.
+struct Segment {
+    begin: u32,
+    /// Logarithm of its width.
+    width: u8,
+    /// The largest distance of the curve from the line between its ends, with its sign.
+    bend: f64,
+    /// Whether it must be halved, as 0 lies inside.
+    split: bool,
 }
+
+impl Segment {
+    fn is_coarse(&self) -> bool {
+        self.split || self.bend.abs() > FINE
+    }
+}
+
+impl Ord for Segment {
+    /// By how much it is worth halving; of two that are equal the first.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let bends = self.bend.abs().total_cmp(&other.bend.abs());
+        let splits = self.split.cmp(&other.split);
+        splits.then(bends).then(other.begin.cmp(&self.begin))
+    }
+}
+
+impl PartialOrd for Segment {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Segment {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Segment {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use scnn_isa::arith;
+    use crate::graph::expression::library::*;
+    use crate::graph::expression::{Expression, Unary};
+    use proptest::prelude::*;
 
-    /// The root of the mean square of a table's error where the functions bend, in units of the output.
-    fn error(function: &Function, scale: f64, table: &Table, knots: &[i16]) -> f64 {
-        let real = |t: i32| f64::from(t - table.zero) * table.unit;
-        let inputs = (-32768..32768).step_by(7).filter(|&t| real(t).abs() < 4.0);
-        let square = |t: i32| {
-            let x = real(t);
-            let wanted = (evaluate(function, x) / scale).clamp(-32767.0, 32767.0);
-            (f64::from(arith::table(knots, t)) - wanted).powi(2)
+    fn unary(unary: Unary) -> Expression {
+        Expression::unary(unary, Expression::X)
+    }
+
+    /// Every kind of function that is defined everywhere.
+    fn functions() -> Vec<Expression> {
+        let mut functions = vec![
+            hard_sigmoid(0.2, 0.5),
+            hard_swish(),
+            swish(1.0),
+            swish(1.7),
+            mish(),
+            gelu(),
+            gelu_tanh(),
+            elu(1.0),
+            selu(1.673_263_2, 1.050_701),
+            celu(0.7),
+            softplus(),
+            softsign(),
+            leaky(0.1),
+            x_times(Expression::X),
+        ];
+        let plain = [
+            Unary::Sigmoid,
+            Unary::Tanh,
+            Unary::Erf,
+            Unary::Abs,
+            Unary::Atan,
+        ];
+        functions.extend(plain.map(unary));
+        functions
+    }
+
+    /// A table of `expression` between two arguments, whose output is as wide as it gets there.
+    fn fit(expression: &Expression, span: [f64; 2], units: i16) -> (Fitted, f64) {
+        let function = |x: f64| expression.at(&[x]);
+        let values = points(span[0], span[1]).into_iter().map(function);
+        let scale = values.map(f64::abs).fold(1e-30, f64::max) / f64::from(units);
+        let target = Target {
+            function: &function,
+            scale,
+            bounds: [-units, units],
+            span,
+            segments: 256,
         };
-        let count = inputs.clone().count() as f64;
-        (inputs.map(square).sum::<f64>() / count).sqrt()
+        (target.fit(), scale)
     }
 
-    #[test]
-    fn a_table_keeps_zero_and_lies_nearer_than_knots_on_the_curve() {
-        for function in [
-            Function::Gelu { tanh: false },
-            Function::Mish,
-            Function::Swish { alpha: 1.0 },
-        ] {
-            let scale = 60.0 / 32767.0;
-            let table = Table::of(&function, scale, 32767.0, None);
-            let on_curve: Vec<i16> = (0..=TABLE_SEGMENTS as i32)
-                .map(|i| f64::from(i * 256 - 32768 - table.zero) * table.unit)
-                .map(|x| {
-                    (evaluate(&function, x) / scale)
-                        .round()
-                        .clamp(-32767.0, 32767.0) as i16
-                })
-                .collect();
-            let fitted = error(&function, scale, &table, &table.knots);
-            let chords = error(&function, scale, &table, &on_curve);
-            assert_eq!(arith::table(&table.knots, table.zero), 0);
-            assert_eq!(arith::table(&table.knots, -32768), 0);
-            assert!(
-                fitted < 0.65 * chords,
-                "{function:?}: {fitted} and {chords}"
-            );
-        }
+    fn at(fitted: &Fitted, x: f64) -> f64 {
+        let input = ((x - fitted.offset) / fitted.unit).round();
+        f64::from(fitted.table.at(input.clamp(-40000.0, 40000.0) as i32))
     }
 
-    /// A tensor of 8 bits has few units, but the input reaches no further.
+    /// What rounding the argument to an input costs, and little more than half a unit for the rest.
     #[test]
-    fn a_table_of_narrow_outputs_is_as_fine() {
-        let wide = Table::of(&Function::Mish, 20.0 / 32767.0, 32767.0, None);
-        let narrow = Table::of(&Function::Mish, 20.0 / 127.0, 127.0, None);
-        assert!((narrow.unit / wide.unit - 1.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn a_table_reaches_only_what_its_source_does() {
-        let wide = Table::of(&Function::Sigmoid, 1.0 / 32767.0, 32767.0, None);
-        let narrow = Table::of(
-            &Function::Sigmoid,
-            1.0 / 32767.0,
-            32767.0,
-            Some([-1.0, 3.0]),
-        );
-        assert_eq!(wide.zero, 0);
-        assert_eq!(narrow.zero, 64 * 256 - 32768);
-        assert!((narrow.unit * 65536.0 - 4.0).abs() < 1e-9);
-    }
-
-    /// However little of the input lies on one side of 0, a segment reaches it.
-    #[test]
-    fn a_source_of_one_sign_leaves_one_segment_to_the_other() {
-        let zero = |source| {
-            let table = Table::of(&Function::Sigmoid, 1.0 / 32767.0, 32767.0, Some(source));
-            assert!((table.unit * 65280.0 - 3.0).abs() < 1e-9, "{}", table.unit);
-            table.zero
-        };
-        assert_eq!(zero([-3.0, 0.0]), 255 * 256 - 32768);
-        assert_eq!(zero([0.0, 3.0]), 256 - 32768);
-    }
-
-    #[test]
-    fn knots_lie_on_the_curve_where_it_is_straight() {
-        let function = Function::HardSigmoid {
-            alpha: 0.25,
-            beta: 0.5,
-        };
-        let scale = 1.0 / 32767.0;
-        let table = Table::of(&function, scale, 32767.0, None);
-        let on_curve = |i: usize| {
-            let x = f64::from(i as i32 * 256 - 32768 - table.zero) * table.unit;
-            evaluate(&function, x) / scale
-        };
-        let (mut bends, mut straight) = (0, 0);
-        for i in 1..TABLE_SEGMENTS {
-            let [before, at, after] = [i - 1, i, i + 1].map(on_curve);
-            let off = (f64::from(table.knots[i]) - at).abs();
-            if (before + after - 2.0 * at).abs() < 0.4 {
-                straight += 1;
-                assert!(off <= 0.5, "knot {i} is off by {off}");
-            } else {
-                bends += 1;
-                assert!(off < 100.0, "knot {i} is off by {off}");
+    fn the_error_is_that_of_rounding_for_every_function_and_span() {
+        for expression in functions() {
+            for span in [
+                [-1e-3, 1e-3],
+                [-1.0, 3.0],
+                [-100.0, 60.0],
+                [0.0, 9.0],
+                [5.0, 10.0],
+            ] {
+                let (fitted, scale) = fit(&expression, span, 32767);
+                let moves = |x: f64| {
+                    let [a, b] = [-0.5, 0.5].map(|half| expression.at(&[x + half * fitted.unit]));
+                    (b - a).abs() / 2.0
+                };
+                let steepest = points(span[0], span[1]).into_iter().map(moves);
+                let rounding = steepest.fold(0.0, f64::max) / scale;
+                let error = fitted.largest_error;
+                assert!(
+                    error < 1.7 + 1.1 * rounding,
+                    "{expression} on {span:?}: {error}, {rounding} of it the input's"
+                );
             }
         }
-        assert!(bends > 0 && straight > 100, "{bends} and {straight}");
     }
 
-    /// What a table does not reach it holds constant, and what it reaches in vain makes it coarser.
     #[test]
-    fn a_table_reaches_what_bends_and_not_much_further() {
-        let elu = |gamma| Function::Elu { alpha: 1.0, gamma };
-        for (function, output) in [
-            (Function::Sigmoid, 1.0),
-            (Function::Tanh, 1.0),
-            (Function::HardSwish, 60.0),
-            (elu(1.0), 60.0),
-            (elu(6.0), 60.0),
-            (elu(-1.0), 60.0),
-            (Function::Gelu { tanh: false }, 60.0),
-            (Function::Mish, 60.0),
-            (Function::Softplus, 60.0),
-            (Function::Softsign, 0.9),
-            (Function::Swish { alpha: 1.0 }, 60.0),
-            (Function::Swish { alpha: 0.5 }, 60.0),
-        ] {
-            let value = |x: f64| evaluate(&function, x).clamp(-output, output);
-            let [low, high] = reach(&function, output);
-            for (side, reached) in [(-1.0, low), (1.0, high)] {
-                // In steps of a tenth: the last that is still off the end's value by a unit.
-                let off = |x: &f64| (value(side * x) - value(side * 1e4)).abs() > output / 32767.0;
-                let mut steps = (0..6000).rev().map(|i| f64::from(i) / 10.0);
-                let needed = steps.find(off).unwrap_or(0.0);
-                assert!(
-                    needed <= reached && reached <= 4.0 * needed.max(3.0),
-                    "{function:?} on the side of {side}: needs {needed}, reaches {reached}"
-                );
+    fn zero_stays_zero() {
+        for expression in functions() {
+            if expression.at(&[0.0]) != 0.0 {
+                continue;
+            }
+            for span in [[-3.0, 5.0], [-1e-4, 100.0], [0.0, 7.0], [-7.0, 0.0]] {
+                let (fitted, _) = fit(&expression, span, 32767);
+                assert_eq!(at(&fitted, 0.0), 0.0, "{expression} on {span:?}");
+            }
+        }
+    }
+
+    /// A thousandth of the range holds all that bends; the rest of it takes no segment and no resolution.
+    #[test]
+    fn what_is_constant_takes_no_room() {
+        let (fitted, _) = fit(&unary(Unary::Tanh), [-1e6, 1e6], 32767);
+        assert!(fitted.unit * 65536.0 < 20.0, "{}", fitted.unit);
+        assert!(fitted.largest_error < 5.0, "{}", fitted.largest_error);
+        let bounded = clip(Expression::X, 0.0, 1.0);
+        let (fitted, _) = fit(&bounded, [-50.0, 80.0], 127);
+        assert!(fitted.unit * 65536.0 < 2.0, "{}", fitted.unit);
+    }
+
+    #[test]
+    fn a_constant_has_a_table() {
+        let constant = Expression::Constant(2.0);
+        for span in [[-1.0, 4.0], [3.0, 3.0], [0.0, 0.0]] {
+            let (fitted, scale) = fit(&constant, span, 32767);
+            assert!((at(&fitted, 1.0) * scale - 2.0).abs() < 1e-3);
+            assert!(fitted.unit > 0.0 && fitted.largest_error < 1.0);
+        }
+    }
+
+    /// Where a function is steeper than its input is fine, the number says so.
+    #[test]
+    fn what_no_table_holds_has_a_large_error() {
+        let (fitted, _) = fit(&unary(Unary::Log), [1e-6, 10.0], 32767);
+        assert!(fitted.largest_error > 1000.0, "{}", fitted.largest_error);
+        let (fitted, _) = fit(&unary(Unary::Log), [0.5, 10.0], 32767);
+        assert!(fitted.largest_error < 4.0, "{}", fitted.largest_error);
+        let (fitted, _) = fit(&unary(Unary::Floor), [-4.0, 4.0], 32767);
+        assert!(fitted.largest_error > 8000.0, "{}", fitted.largest_error);
+    }
+
+    #[test]
+    fn few_segments_are_kept_to() {
+        let function = |x: f64| x.tanh();
+        for segments in [1, 2, 7, 64] {
+            let target = Target {
+                function: &function,
+                scale: 1.0 / 32767.0,
+                bounds: [-32767, 32767],
+                span: [-4.0, 4.0],
+                segments,
+            };
+            assert_eq!(target.fit().table.segments(), segments);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+
+        /// On a grid that has nothing to do with the table's inputs.
+        #[test]
+        fn the_printed_error_is_never_exceeded(
+            index in 0usize..19, low in -20.0f64..4.0, width in 0.001f64..30.0, narrow: bool,
+        ) {
+            let expression = &functions()[index];
+            let span = [low, low + width];
+            let units = if narrow { 127 } else { 32767 };
+            let (fitted, scale) = fit(expression, span, units);
+            // Between two looks the function moves by less than a hundredth of a unit more.
+            let most = fitted.largest_error + 0.01;
+            for i in 0..=50_000 {
+                let x = span[0] + width * f64::from(i) / 50_000.0;
+                let wanted = (expression.at(&[x]) / scale).clamp(-f64::from(units), f64::from(units));
+                let found = at(&fitted, x).clamp(-f64::from(units), f64::from(units));
+                prop_assert!((found - wanted).abs() <= most, "{expression} at {x}: {found} for {wanted}, {most} stated");
             }
         }
     }

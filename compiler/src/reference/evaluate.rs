@@ -3,13 +3,13 @@
 //! Slow and plain: no tiles, no integers, one loop nest for each operator. It is how a transform is checked
 //! ([`crate::reference::pass_check`]): what a graph computes before and after it must be the same. Host nodes run on the host.
 
-use crate::graph::{Conv, Function, Graph, Layer, NodeId, Op, Pool};
-use crate::quantise::ppu::evaluate as evaluate_function;
+use crate::graph::expression::Expression;
+use crate::graph::{Conv, Function, Graph, Layer, Node, NodeId, Op, Pool};
 use crate::transform::partition_host::host_model;
 use prost::Message;
 use rayon::prelude::*;
 use scnn_host::Host;
-use scnn_isa::layer::PoolKind;
+use scnn_isa::layer::{OperandKind, OperandShape, PoolKind};
 use scnn_isa::plane::Span;
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -79,6 +79,7 @@ pub fn evaluate(graph: &Graph, inputs: &Values, runtimes: &Host) -> Result<Value
                         .ok_or_else(|| failed("the host has no such result".to_owned()))?,
                 ]
             }
+            Op::Map(map) => vec![elementwise(&map.expression, node, &operands).map_err(failed)?],
             Op::Layer(_) | Op::Concat | Op::Slice(_) | Op::Rename => {
                 let values = dense(graph, id, &operands).map_err(failed)?;
                 let dims: Vec<usize> = node.dims.iter().map(|&d| d as usize).collect();
@@ -109,6 +110,42 @@ pub fn floats(tensor: &Tensor) -> Result<Vec<f32>, String> {
         .to_plain_array_view::<f32>()
         .map_err(|e| e.to_string())?;
     Ok(view.iter().copied().collect())
+}
+
+/// An expression of operands that are broadcast to the extents of `node`, in its type.
+fn elementwise(
+    expression: &Expression,
+    node: &Node,
+    operands: &[Tensor],
+) -> Result<Tensor, String> {
+    let dims: Vec<usize> = node.dims.iter().map(|&d| d as usize).collect();
+    let sources = operands
+        .iter()
+        .map(|operand| Ok((floats(operand)?, operand.shape())))
+        .collect::<Result<Vec<_>, String>>()?;
+    let count: usize = dims.iter().product();
+    let values: Vec<f32> = (0..count)
+        .map(|index| {
+            let value = |(values, shape): &(Vec<f32>, &[usize])| {
+                let (mut rest, mut at, mut stride) = (index, 0, 1);
+                for (axis, &extent) in dims.iter().enumerate().rev() {
+                    let position = rest % extent;
+                    rest /= extent;
+                    // Axes are aligned at the last; one of extent 1 is repeated.
+                    let own = (axis + shape.len()).checked_sub(dims.len());
+                    let own = own.map_or(1, |axis| shape[axis]);
+                    at += stride * if own == 1 { 0 } else { position };
+                    stride *= own;
+                }
+                f64::from(values[at])
+            };
+            let at: Vec<f64> = sources.iter().map(value).collect();
+            expression.at(&at) as f32
+        })
+        .collect();
+    let tensor = Tensor::from_shape(&dims, &values).map_err(|e| e.to_string())?;
+    let cast = tensor.cast_to_dt(crate::calibrate::datum_type(node.dtype));
+    Ok(cast.map_err(|e| e.to_string())?.into_owned())
 }
 
 /// A float tensor as `[N, C, positions]`.
@@ -164,7 +201,7 @@ fn dense(graph: &Graph, id: NodeId, operands: &[Tensor]) -> Result<Vec<f32>, Str
             .flat_map(|(n, p)| (0..p.c).flat_map(move |c| p.channel(n, c).iter().copied()))
             .collect()),
         Op::Slice(channels) => Ok(slice(first, *channels)),
-        Op::Rename | Op::Input | Op::Host(_) | Op::HostOutput(_) => {
+        Op::Rename | Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => {
             Err("it computes nothing itself".to_owned())
         }
     }
@@ -191,9 +228,17 @@ fn of_layer(layer: &Layer, source: &Planes, operand: Option<&Planes>) -> Vec<f32
                 *value = *value * affine.scale[k] + affine.offset[k];
             }
         }
-        if let (true, Some(operand)) = (layer.operand, operand) {
-            for (value, other) in values.iter_mut().zip(operand.channel(n, k)) {
-                *value += other;
+        if let (Some(with), Some(operand)) = (&layer.operand, operand) {
+            for (index, value) in values.iter_mut().enumerate() {
+                let channel = operand.channel(n, k);
+                let other = match with.shape {
+                    OperandShape::Same => channel[index],
+                    OperandShape::PerChannel => channel[0],
+                };
+                match with.kind {
+                    OperandKind::Add => *value += other,
+                    OperandKind::Multiply => *value *= other,
+                }
             }
         }
         if let Some(function) = &layer.function {
@@ -250,7 +295,7 @@ fn apply(function: &Function, channel: usize, value: f32) -> f32 {
     match function {
         Function::Leaky(slopes) if value < 0.0 => value * slopes[channel],
         Function::Leaky(_) => value,
-        other => evaluate_function(other, f64::from(value)) as f32,
+        Function::Curve(curve) => curve.expression.at(&[f64::from(value)]) as f32,
     }
 }
 

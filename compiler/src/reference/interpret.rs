@@ -8,7 +8,7 @@ use crate::reference::segments::Segments;
 use rayon::prelude::*;
 use scnn_host::HostError;
 use scnn_isa::arith;
-use scnn_isa::layer::{Pool, PoolKind, View};
+use scnn_isa::layer::{OperandKind, OperandShape, Pool, PoolKind, View};
 use scnn_isa::plane::Axis;
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -259,20 +259,33 @@ impl State<'_> {
     fn post_process(&self, layer: &IntLayer, sums: Vec<i32>, n: usize, k: usize) -> Vec<i16> {
         let operand = layer
             .operand
-            .map(|(view, multiplier, shift)| (self.channel(view, n, k), multiplier, shift));
+            .map(|operand| (self.channel(operand.view, n, k), operand));
         let [low, high] = layer.clamp.map(i32::from);
         sums.into_iter()
             .enumerate()
             .map(|(i, sum)| {
                 let mut value = layer.requantise[k].apply(sum);
-                if let Some((operand, multiplier, shift)) = operand {
-                    value =
-                        value.saturating_add(arith::scale_operand(operand[i], multiplier, shift));
+                if let Some((channel, operand)) = operand {
+                    let other = match operand.shape {
+                        OperandShape::Same => channel[i],
+                        OperandShape::PerChannel => channel[0],
+                    };
+                    let (multiplier, shift) = (operand.multiplier, operand.shift);
+                    value = match operand.kind {
+                        OperandKind::Add => {
+                            value.saturating_add(arith::scale_operand(other, multiplier, shift))
+                        }
+                        OperandKind::Multiply => {
+                            arith::scale_product(value, other, multiplier, shift)
+                        }
+                    };
                 }
                 value = match &layer.function {
                     None => value,
-                    Some(IntFunction::Leaky(slopes)) => arith::leaky(value, slopes[k]),
-                    Some(IntFunction::Table(knots)) => arith::table(knots, value),
+                    Some(IntFunction::Leaky { slopes, exponent }) => {
+                        arith::leaky(value, slopes[k], *exponent)
+                    }
+                    Some(IntFunction::Table { table, .. }) => table.at(value),
                 };
                 value.clamp(low, high) as i16
             })

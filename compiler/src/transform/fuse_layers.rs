@@ -3,8 +3,8 @@
 //! Besides stages that follow each other: two affine stages are one, two clamps are one, and a clamp behind a maximum
 //! may stand before it. An average keeps a layer of its own, because the values under it need a scale of their own.
 
-use crate::graph::{Affine, Graph, Layer, NodeId, Op};
-use scnn_isa::layer::PoolKind;
+use crate::graph::{Affine, Graph, Layer, NodeId, Op, Operand};
+use scnn_isa::layer::{OperandShape, PoolKind};
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) -> usize {
@@ -18,6 +18,14 @@ pub fn run(graph: &mut Graph) -> usize {
         }
         let joined = layers(graph, id, consumer.0)
             .and_then(|(first, second)| join(first, second, consumer.1));
+        // An operand that the second layer brings meets what the first one computes.
+        let joined = joined.map(|mut joined| {
+            let first = graph.operands(id).len() == 1;
+            if let Some(operand) = joined.operand.as_mut().filter(|_| first) {
+                operand.value.clone_from(&graph.dag[id].tensor);
+            }
+            joined
+        });
         // The joined layer stands at the consumer, whose turn comes later in the order.
         if let Some(joined) = joined {
             replace(graph, id, consumer, joined);
@@ -76,7 +84,7 @@ fn stages(layer: &Layer) -> [bool; 6] {
     [
         layer.conv.is_some(),
         layer.affine.is_some(),
-        layer.operand,
+        layer.operand.is_some(),
         layer.function.is_some(),
         layer.clamp.is_some(),
         layer.pool.is_some(),
@@ -92,7 +100,9 @@ fn join(first: &Layer, second: &Layer, slot: u32) -> Option<Layer> {
     let (before, after) = (stages(first), stages(second));
     let last = before.iter().rposition(|&there| there);
     let next = after.iter().position(|&there| there);
-    if slot == 1 && next != Some(OPERAND) {
+    let same_shape = |operand: &Operand| operand.shape == OperandShape::Same;
+    let exchangeable = next == Some(OPERAND) && second.operand.as_ref().is_some_and(same_shape);
+    if slot == 1 && !exchangeable {
         return None;
     }
     let (Some(last), Some(next)) = (last, next) else {
@@ -127,7 +137,7 @@ fn join(first: &Layer, second: &Layer, slot: u32) -> Option<Layer> {
             (Some(first), Some(second)) => Some(compose(first, second)),
             (first, second) => first.clone().or_else(|| second.clone()),
         },
-        operand: first.operand || second.operand,
+        operand: first.operand.clone().or_else(|| second.operand.clone()),
         function: first.function.clone().or_else(|| second.function.clone()),
         clamp: match (first.clamp, second.clamp) {
             (Some((low, high)), Some(bounds)) => Some((

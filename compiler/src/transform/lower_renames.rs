@@ -78,7 +78,7 @@ fn on_machine(graph: &Graph, id: NodeId) -> bool {
     match graph.dag[id].op {
         Op::Layer(_) | Op::Concat | Op::Slice(_) => true,
         Op::Rename => on_machine(graph, graph.operands(id)[0]),
-        Op::Input | Op::Host(_) | Op::HostOutput(_) => false,
+        Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => false,
     }
 }
 
@@ -89,7 +89,7 @@ fn read_by_machine(graph: &Graph, id: NodeId) -> bool {
         .any(|&(consumer, _)| match graph.dag[consumer].op {
             Op::Layer(_) | Op::Concat | Op::Slice(_) => true,
             Op::Rename => read_by_machine(graph, consumer),
-            Op::Input | Op::Host(_) | Op::HostOutput(_) => false,
+            Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => false,
         })
 }
 

@@ -16,7 +16,7 @@ pub fn run(graph: &mut Graph) -> usize {
             let skips = match graph.dag[consumer].op {
                 Op::Layer(_) | Op::Concat | Op::Slice(_) => same,
                 Op::Rename => true,
-                Op::Input | Op::Host(_) | Op::HostOutput(_) => false,
+                Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => false,
             };
             if skips {
                 graph.redirect(consumer, slot, operand);

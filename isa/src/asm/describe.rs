@@ -1,6 +1,6 @@
 //! What a layer is, in a line or two: the comments of the text.
 
-use crate::layer::{Function, Layer, PoolKind};
+use crate::layer::{Function, Layer, OperandKind, OperandShape, PoolKind};
 use crate::layout::Grid;
 use crate::program::{Program, Section, SectionKind};
 use crate::section::WeightBlocks;
@@ -33,12 +33,18 @@ pub fn layer(program: &Program, layer: &Layer) -> Vec<String> {
             put(format!(", {} groups", array.groups));
         }
     }
-    if layer.ppu.operand.is_some() {
-        put(", plus a residual operand".to_owned());
+    if let Some(operand) = &layer.ppu.operand {
+        put(match (operand.kind, operand.shape) {
+            (OperandKind::Add, OperandShape::Same) => ", plus a residual operand",
+            (OperandKind::Add, OperandShape::PerChannel) => ", plus a value per channel",
+            (OperandKind::Multiply, OperandShape::Same) => ", times an operand",
+            (OperandKind::Multiply, OperandShape::PerChannel) => ", times a value per channel",
+        }
+        .to_owned());
     }
     match layer.ppu.function {
         Some(Function::Leaky(_)) => put(", leaky ReLU".to_owned()),
-        Some(Function::Table(_)) => put(", activation by table".to_owned()),
+        Some(Function::Table(_)) => put(table(layer)),
         None if layer.ppu.clamp[0] == 0 => put(", ReLU".to_owned()),
         None => {}
     }
@@ -56,6 +62,18 @@ pub fn layer(program: &Program, layer: &Layer) -> Vec<String> {
     let mut lines = vec![format!("{}: {what}", one_line(&layer.name))];
     lines.extend(mapping(program, layer));
     lines
+}
+
+/// The function that a table stands for, and how near it comes.
+fn table(layer: &Layer) -> String {
+    match &layer.ppu.approximates {
+        Some(approximation) => format!(
+            ", {} by table, off by at most {:.2} units",
+            one_line(&approximation.function),
+            approximation.largest_error
+        ),
+        None => ", a function by table".to_owned(),
+    }
 }
 
 /// How an array layer is mapped, and how dense its weights are.

@@ -7,7 +7,8 @@ use super::{
 use crate::ids::{RegionId, SectionId, TensorId, ValueId};
 use crate::instruction;
 use crate::layer::{
-    ArrayStage, Function, Layer, Operand, Pass, Pool, PoolKind, PpuStage, View, WeightOrder,
+    Approximation, ArrayStage, Function, Layer, Operand, OperandKind, OperandShape, Pass, Pool,
+    PoolKind, PpuStage, View, WeightOrder,
 };
 use crate::layout::{Grid, Layout, Tile};
 use crate::machine::Machine;
@@ -126,16 +127,26 @@ fn array_stage() -> impl Strategy<Value = ArrayStage> {
 }
 
 fn ppu_stage() -> impl Strategy<Value = PpuStage> {
-    let operand =
-        (view(), any::<i16>(), any::<u8>()).prop_map(|(view, multiplier, shift)| Operand {
+    let kind = select(vec![OperandKind::Add, OperandKind::Multiply]);
+    let shape = select(vec![OperandShape::Same, OperandShape::PerChannel]);
+    let operand = (view(), kind, shape, any::<i16>(), any::<u8>()).prop_map(
+        |(view, kind, shape, multiplier, shift)| Operand {
             view,
+            kind,
+            shape,
             multiplier,
             shift,
-        });
+        },
+    );
     let function = prop_oneof![
         section().prop_map(Function::Leaky),
         section().prop_map(Function::Table)
     ];
+    let error = any::<f32>().prop_filter("finite", |error| error.is_finite());
+    let approximation = (".{0,12}", error).prop_map(|(function, largest_error)| Approximation {
+        function,
+        largest_error,
+    });
     let kind = select(vec![
         PoolKind::Max,
         PoolKind::Average,
@@ -154,16 +165,22 @@ fn ppu_stage() -> impl Strategy<Value = PpuStage> {
         section(),
         option::of(operand),
         option::of(function),
+        any::<u8>(),
+        option::of(approximation),
         any::<[i16; 2]>(),
         option::of(pool),
     )
-        .prop_map(|(requantise, operand, function, clamp, pool)| PpuStage {
-            requantise,
-            operand,
-            function,
-            clamp,
-            pool,
-        })
+        .prop_map(
+            |(requantise, operand, function, slope_exponent, approximates, clamp, pool)| PpuStage {
+                requantise,
+                operand,
+                function,
+                slope_exponent,
+                approximates,
+                clamp,
+                pool,
+            },
+        )
 }
 
 fn layer() -> impl Strategy<Value = Layer> {

@@ -5,7 +5,7 @@ mod tests;
 
 use super::Problems;
 use super::tables::covered;
-use crate::arith::{self, MAX_PRODUCT_SHIFT};
+use crate::arith::{self, MAX_PRODUCT_SHIFT, MAX_SLOPE_EXPONENT};
 use crate::codec::positions;
 use crate::diagnostic::Code;
 use crate::ids::SectionId;
@@ -53,7 +53,9 @@ fn check_layer(program: &Program, layer: &Layer) -> Checked {
             require(operand.shift <= arith::MAX_SHIFT, Code::BadLayer, || {
                 format!("the operand's shift is {}", operand.shift)
             })?;
-            Some(shape(tensor, operand.view))
+            legal::operand(program.machine.ppu.multiply, operand.kind, operand.shape)
+                .map_err(|rule| (Code::BadLayer, rule))?;
+            Some((operand.shape, shape(tensor, operand.view)))
         }
     };
     let form = Form {
@@ -243,15 +245,7 @@ fn check_sections(program: &Program, layer: &Layer, source: &Tensor) -> Checked 
     let bad = |error: crate::section::SectionError| (Code::BadSection, error.to_string());
     let requantise = bytes(program, layer.ppu.requantise, SectionKind::Requantise)?;
     decode_requantise(requantise, outputs).map_err(bad)?;
-    match layer.ppu.function {
-        None => {}
-        Some(Function::Leaky(id)) => {
-            decode_slopes(bytes(program, id, SectionKind::Slopes)?, outputs).map_err(bad)?;
-        }
-        Some(Function::Table(id)) => {
-            decode_table(bytes(program, id, SectionKind::Table)?).map_err(bad)?;
-        }
-    }
+    check_function(program, layer, outputs)?;
     let Some(array) = &layer.array else {
         return Ok(());
     };
@@ -266,6 +260,29 @@ fn check_sections(program: &Program, layer: &Layer, source: &Tensor) -> Checked 
         Ranges::Calibrated => arith::SUM_BITS,
     };
     prove_sums(layer, array, &blocks, source, bits)
+}
+
+fn check_function(program: &Program, layer: &Layer, outputs: u32) -> Checked {
+    let bad = |error: crate::section::SectionError| (Code::BadSection, error.to_string());
+    let exponent = layer.ppu.slope_exponent;
+    match layer.ppu.function {
+        Some(Function::Leaky(id)) => {
+            decode_slopes(bytes(program, id, SectionKind::Slopes)?, outputs).map_err(bad)?;
+        }
+        Some(Function::Table(id)) => {
+            let table = decode_table(bytes(program, id, SectionKind::Table)?).map_err(bad)?;
+            let (segments, most) = (table.segments(), program.machine.ppu.table_segments);
+            require(segments <= most as usize, Code::BadSection, || {
+                format!("the table has {segments} segments of a PPU's {most}")
+            })?;
+        }
+        None => {}
+    }
+    let leaky = matches!(layer.ppu.function, Some(Function::Leaky(_)));
+    let possible = if leaky { MAX_SLOPE_EXPONENT } else { 0 };
+    require(exponent <= possible, Code::BadLayer, || {
+        format!("the slopes' exponent is {exponent}; at most {possible} is possible here")
+    })
 }
 
 fn bytes(program: &Program, id: SectionId, kind: SectionKind) -> Result<&[u8], (Code, String)> {

@@ -86,6 +86,8 @@ pub(crate) fn sample() -> Program {
                 requantise: SectionId(1),
                 operand: None,
                 function: None,
+                slope_exponent: 0,
+                approximates: None,
                 clamp: [0, 32767],
                 pool: None,
             },

@@ -178,7 +178,7 @@ pub struct Array {
     #[prost(uint32, tag = "8")]
     pub product_shift: u32,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Ppu {
     /// section
     #[prost(uint32, tag = "1")]
@@ -196,6 +196,19 @@ pub struct Ppu {
     pub high: i32,
     #[prost(message, optional, tag = "7")]
     pub pool: ::core::option::Option<Pool>,
+    /// slopes are multiples of 2^(slope_exponent - 15)
+    #[prost(uint32, tag = "8")]
+    pub slope_exponent: u32,
+    /// of a table, for reading
+    #[prost(message, optional, tag = "9")]
+    pub approximates: ::core::option::Option<Approximation>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Approximation {
+    #[prost(string, tag = "1")]
+    pub function: ::prost::alloc::string::String,
+    #[prost(float, tag = "2")]
+    pub largest_error: f32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Operand {
@@ -205,6 +218,12 @@ pub struct Operand {
     pub multiplier: i32,
     #[prost(uint32, tag = "3")]
     pub shift: u32,
+    /// 0 add, 1 multiply
+    #[prost(uint32, tag = "4")]
+    pub kind: u32,
+    /// 0 same, 1 one value for each image and channel
+    #[prost(uint32, tag = "5")]
+    pub shape: u32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pool {

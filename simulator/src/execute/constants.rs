@@ -32,17 +32,15 @@ impl LayerConstants {
         let function = match layer.ppu.function {
             None => None,
             Some(layer::Function::Leaky(id)) => {
-                Some(Function::Leaky(decode_slopes(bytes(id), outputs)?))
+                let slopes = decode_slopes(bytes(id), outputs)?;
+                Some(Function::Leaky(slopes, layer.ppu.slope_exponent))
             }
             Some(layer::Function::Table(id)) => Some(Function::Table(decode_table(bytes(id))?)),
         };
         let stage = Stage {
             requantise: decode_requantise(bytes(layer.ppu.requantise), outputs)?,
             function,
-            operand: layer
-                .ppu
-                .operand
-                .map(|operand| (operand.multiplier, operand.shift)),
+            operand: layer.ppu.operand,
             clamp: layer.ppu.clamp,
         };
         let Some(array) = &layer.array else {

@@ -6,7 +6,7 @@ use crate::timing::blocks::ActivationBlocks;
 use crate::timing::nonzeros::Nonzeros;
 use crate::timing::{Load, LoadedColumn, Place, Store, Task};
 use scnn_isa::ids::{RegionId, TensorId};
-use scnn_isa::layer::{Layer, Pass};
+use scnn_isa::layer::{Layer, OperandShape, Pass};
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Memory;
@@ -216,16 +216,20 @@ impl State<'_> {
         }
     }
 
-    /// Counts reading the residual operand of a pass; the bytes from DRAM.
+    /// Counts reading the operand of a pass; the bytes from DRAM. One value per image and channel is read once for the pass
+    /// and reaches all PEs.
     pub(super) fn read_operand(&mut self, id: RegionId, layer: &Layer, pass: Pass) -> u64 {
         let region = self.program.region(id);
         let data = self.program.tensor(region.tensor);
-        let share = layer.inner_rect(pass.output).positions() as f64
-            / data.plane().positions().max(1) as f64;
-        let channels = layer
-            .ppu
-            .operand
-            .map_or(Span::default(), |operand| operand.view.channels);
+        let Some(operand) = layer.ppu.operand else {
+            return 0;
+        };
+        let (plane, inner) = (data.plane(), layer.inner_rect(pass.output));
+        let share = match operand.shape {
+            OperandShape::Same => inner.positions() as f64 / plane.positions().max(1) as f64,
+            OperandShape::PerChannel => f64::from(inner.n.len()) / f64::from(plane.n.len().max(1)),
+        };
+        let channels = operand.view.channels;
         let format = self.machine.activation_format();
         let width = self.machine.pe.activations_per_vector;
         let blocks: Vec<Arc<ActivationBlocks>> = region

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use scnn_isa::arith::signed_range;
 use scnn_isa::halo::owner;
 use scnn_isa::ids::{LayerId, RegionId};
-use scnn_isa::layer::{ArrayStage, Layer, Pass};
+use scnn_isa::layer::{ArrayStage, Layer, OperandShape, Pass};
 use scnn_isa::plane::{Rect, Span};
 
 /// Bytes of the planes that are worked on at a time: half of a usual second-level cache.
@@ -98,11 +98,19 @@ impl State<'_> {
             });
     }
 
-    /// The residual operand of output channel `k` at the positions of `rect`, if the layer has one.
+    /// The operand of output channel `k` at the positions of `rect`, or its one value, if the layer has one.
     fn operand(&self, image: &Image, k: usize, rect: Rect) -> Option<Vec<i16>> {
         let operand = image.layer.ppu.operand?;
         let tensor = operand.view.tensor;
         let channel = operand.view.channels.begin + k as u32;
+        let rect = match operand.shape {
+            OperandShape::Same => rect,
+            OperandShape::PerChannel => Rect {
+                y: Span::new(0, 1),
+                x: Span::new(0, 1),
+                ..rect
+            },
+        };
         Some(gather(
             &self.tensors[tensor.index()],
             self.program.tensor(tensor).shape,

@@ -414,6 +414,8 @@ impl Case {
                 requantise: SectionId(1),
                 operand: None,
                 function: None,
+                slope_exponent: 0,
+                approximates: None,
                 clamp: [-32767, 32767],
                 pool: None,
             },

@@ -3,6 +3,7 @@
 use crate::binary::command;
 use crate::onnx::{Model, int, ints, noise};
 use scnn_host::Host;
+use scnn_isa::machine::Machine;
 use scnnc::calibrate::synthetic;
 use scnnc::graph::{Graph, Op};
 use scnnc::import::{ImportOptions, import_bytes};
@@ -78,8 +79,9 @@ fn spoiled(after: &str, spoil: impl Fn(&mut Graph)) -> Result<usize, PassError> 
     let mut graph = graph();
     let mut check = PassCheck::new(synthetic(&graph, 1), Host::default());
     check.observe("import", &graph);
+    let machine = Machine::preset("scnn").unwrap();
     for pass in transform::PASSES {
-        (pass.run)(&mut graph);
+        (pass.run)(&mut graph, &machine);
         if pass.name == after {
             spoil(&mut graph);
         }

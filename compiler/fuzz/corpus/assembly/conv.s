@@ -114,6 +114,8 @@
   ppu:
     lanes: 4
     halo_sums_per_cycle: 1
+    multiply: full
+    table_segments: 256
   dram:
     gigabytes_per_second: 50.0
   host_link:

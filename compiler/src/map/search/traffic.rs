@@ -48,7 +48,8 @@ impl Search<'_> {
                 }
             }
         }
-        let operand_bytes = layer.operand.map_or(0, |(view, ..)| {
+        let operand_bytes = layer.operand.map_or(0, |operand| {
+            let view = operand.view;
             if draft.residency.homes[view.tensor.index()].is_none() {
                 bytes(view.tensor, view.channels)
             } else {

@@ -565,6 +565,8 @@ mod tests {
                 requantise: SectionId(0),
                 operand: None,
                 function: None,
+                slope_exponent: 0,
+                approximates: None,
                 clamp: [0, 1],
                 pool: None,
             },

@@ -1,0 +1,194 @@
+//! A function of one value as the PPU evaluates it: straight lines between knots.
+//!
+//! The 16-bit range is cut into segments whose widths are powers of two, so that finding a segment is a comparison with
+//! its beginnings and interpolating is a multiplication and a shift. Segments are narrow where the function bends and
+//! wide where it is straight; where it is steeper than its input is fine, a segment of width 1 holds one value.
+//!
+//! ```text
+//! value ──▶ offset = clamp(value) + 32768 ──▶ segment i: begin[i] <= offset < begin[i + 1]
+//!           knot[i] + round((knot[i + 1] - knot[i]) * (offset - begin[i]) / 2^width[i])
+//! ```
+
+use super::round_shift;
+use thiserror::Error;
+
+/// Inputs of a table: those of 16 bits.
+pub const TABLE_INPUTS: u32 = 1 << 16;
+
+/// Largest width of a segment, as a power of two: the whole range.
+pub const MAX_WIDTH: u8 = 16;
+
+/// A function of one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Logarithms to base 2 of the segments' widths, from the smallest input on.
+    widths: Vec<u8>,
+    /// Values at the segments' beginnings, and the one at the end of the last.
+    knots: Vec<i16>,
+    /// First offset of each segment.
+    begins: Vec<u16>,
+}
+
+/// Why segments are no table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum TableError {
+    /// Not one knot more than segments.
+    #[error("{knots} knots for {segments} segments; one more than segments is needed")]
+    Knots {
+        /// Knots given.
+        knots: usize,
+        /// Segments given.
+        segments: usize,
+    },
+    /// A segment is wider than the range.
+    #[error("segment {segment} has width 2^{width}; at most 2^{MAX_WIDTH} is possible")]
+    Width {
+        /// Index of the segment.
+        segment: usize,
+        /// Logarithm of its width.
+        width: u8,
+    },
+    /// The segments do not fill the range.
+    #[error("the segments cover {covered} inputs of {TABLE_INPUTS}")]
+    Coverage {
+        /// Sum of the widths.
+        covered: u64,
+    },
+}
+
+impl Table {
+    /// The table of segments of `2^widths[i]` inputs each, between `knots`.
+    ///
+    /// # Errors
+    /// The widths do not add up to the 16-bit range, or the knots are not one more.
+    pub fn new(widths: Vec<u8>, knots: Vec<i16>) -> Result<Self, TableError> {
+        if knots.len() != widths.len() + 1 {
+            return Err(TableError::Knots {
+                knots: knots.len(),
+                segments: widths.len(),
+            });
+        }
+        let mut begins = Vec::with_capacity(widths.len());
+        let mut covered = 0u64;
+        for (segment, &width) in widths.iter().enumerate() {
+            if width > MAX_WIDTH {
+                return Err(TableError::Width { segment, width });
+            }
+            // Beyond the range the sum is wrong anyway.
+            begins.push(covered as u16);
+            covered += 1 << width;
+        }
+        if covered != u64::from(TABLE_INPUTS) {
+            return Err(TableError::Coverage { covered });
+        }
+        Ok(Self {
+            widths,
+            knots,
+            begins,
+        })
+    }
+
+    /// Segments.
+    pub fn segments(&self) -> usize {
+        self.widths.len()
+    }
+
+    /// Logarithms to base 2 of the segments' widths.
+    pub fn widths(&self) -> &[u8] {
+        &self.widths
+    }
+
+    /// Values at the ends of the segments.
+    pub fn knots(&self) -> &[i16] {
+        &self.knots
+    }
+
+    /// The value at `input`, saturated to 16 bits.
+    #[inline]
+    pub fn at(&self, input: i32) -> i32 {
+        let offset = (input.clamp(-32768, 32767) + 32768) as u16;
+        // The first segment begins at 0.
+        let segment = self.begins.partition_point(|&begin| begin <= offset) - 1;
+        let (low, high) = (
+            i32::from(self.knots[segment]),
+            i32::from(self.knots[segment + 1]),
+        );
+        let fraction = i64::from(offset - self.begins[segment]);
+        let rise = i64::from(high - low) * fraction;
+        low + round_shift(rise, u32::from(self.widths[segment])) as i32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_table_reproduces_its_knots_and_the_line_between() {
+        let table = Table::new(vec![15, 14, 14], vec![-100, 0, 20, 21]).unwrap();
+        assert_eq!(table.at(-32768), -100);
+        assert_eq!(table.at(-16384), -50);
+        assert_eq!(table.at(0), 0);
+        assert_eq!(table.at(8192), 10);
+        assert_eq!(table.at(16384), 20);
+        assert_eq!(table.at(32767), 21);
+        // What a value beyond 16 bits would be.
+        assert_eq!(table.at(1 << 20), table.at(32767));
+        assert_eq!(table.at(-(1 << 20)), table.at(-32768));
+    }
+
+    #[test]
+    fn a_segment_of_one_input_holds_one_value() {
+        let mut widths = vec![15, 0, 0];
+        widths.extend(1..15);
+        let mut knots = vec![0, 7, -9];
+        knots.extend([0; 15]);
+        let table = Table::new(widths, knots).unwrap();
+        assert_eq!((table.at(0), table.at(1), table.at(2)), (7, -9, 0));
+    }
+
+    #[test]
+    fn segments_fill_the_range_and_have_one_knot_more() {
+        let covers = |covered| Err(TableError::Coverage { covered });
+        assert_eq!(Table::new(vec![15], vec![0, 0]), covers(32768));
+        assert_eq!(Table::new(vec![16, 0], vec![0; 3]), covers(65537));
+        assert_eq!(Table::new(Vec::new(), vec![0]), covers(0));
+        let (segment, width) = (1, 17);
+        let wide = Err(TableError::Width { segment, width });
+        assert_eq!(Table::new(vec![0, 17], vec![0; 3]), wide);
+        let (knots, segments) = (1, 1);
+        let few = Err(TableError::Knots { knots, segments });
+        assert_eq!(Table::new(vec![16], vec![0]), few);
+        assert!(Table::new(vec![16], vec![0, 0]).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_is_on_the_line_between_its_two_knots(cuts in prop::collection::vec(any::<bool>(), 0..64), input: i16) {
+            // Halve the last segment, or close it.
+            let (mut widths, mut open) = (Vec::new(), vec![MAX_WIDTH]);
+            let mut cuts = cuts.into_iter();
+            while let Some(width) = open.pop() {
+                if width > 0 && cuts.next().unwrap_or(false) {
+                    open.extend([width - 1; 2]);
+                } else {
+                    widths.push(width);
+                }
+            }
+            let knots: Vec<i16> = (0..=widths.len()).map(|i| (i as i16).wrapping_mul(12_347)).collect();
+            let table = Table::new(widths.clone(), knots.clone()).unwrap();
+            let mut begin = -32768i64;
+            for (i, width) in widths.iter().enumerate() {
+                let end = begin + (1 << width);
+                if (begin..end).contains(&i64::from(input)) {
+                    let (low, high) = (f64::from(knots[i]), f64::from(knots[i + 1]));
+                    let share = (f64::from(input) - begin as f64) / (end - begin) as f64;
+                    let line = low + ((high - low) * share).round();
+                    prop_assert_eq!(f64::from(table.at(input.into())), line);
+                }
+                begin = end;
+            }
+        }
+    }
+}
