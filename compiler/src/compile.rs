@@ -64,8 +64,8 @@ pub struct Options {
     pub mapping_file: Option<String>,
     /// Number formats.
     pub quantise: quantise::Options,
-    /// Values of symbolic dimensions.
-    pub dims: BTreeMap<String, u64>,
+    /// Sizes and values of inputs.
+    pub import: ImportOptions,
     /// Inputs to calibrate on; without any, seeded noise.
     pub samples: Samples,
     /// How ranges are made of what is observed.
@@ -92,7 +92,7 @@ impl Options {
             mapping: map::Options::default(),
             mapping_file: None,
             quantise: quantise::Options::default(),
-            dims: BTreeMap::new(),
+            import: ImportOptions::default(),
             samples: Samples::default(),
             method: Method::default(),
             calibration: None,
@@ -197,8 +197,8 @@ pub fn compile(
     observe: &mut dyn FnMut(&str, &Graph),
 ) -> Result<Compiled, CompileError> {
     let import_options = ImportOptions {
-        dims: options.dims.clone(),
         host: options.host.clone(),
+        ..options.import.clone()
     };
     let imported = import(path, &import_options)?;
     compile_imported(imported, options, &mut Graphs(observe))
@@ -620,11 +620,25 @@ fn describe(options: &Options, calibration: &Calibration, mapping: &str) -> Vec<
     if options.samples.inputs.is_empty() {
         words.push(format!("seed={}", options.seed));
     }
+    let ImportOptions {
+        dims,
+        shapes,
+        values,
+        host: _,
+    } = &options.import;
     words.extend(
-        options
-            .dims
-            .iter()
+        dims.iter()
             .map(|(name, value)| format!("dim {name}={value}")),
+    );
+    words.extend(
+        shapes
+            .iter()
+            .map(|(name, shape)| format!("shape {name}={shape:?}")),
+    );
+    words.extend(
+        values
+            .iter()
+            .map(|(name, value)| format!("input-value {name}={value}")),
     );
     words
 }

@@ -150,6 +150,7 @@ impl<'a> Emitter<'a> {
             self.program.values.push(Value {
                 name: value.name.clone(),
                 dtype: value.dtype,
+                declared: value.declared,
                 shape: value.dims.clone(),
                 region,
             });

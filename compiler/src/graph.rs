@@ -28,6 +28,7 @@ use scnn_isa::layer::{OperandKind, OperandShape, PoolKind};
 use scnn_isa::legal::{Convolution, Form, Window};
 use scnn_isa::plane::{Axis, Span};
 use scnn_isa::program::Dtype;
+use std::collections::BTreeMap;
 use tract_onnx::pb::NodeProto;
 use weights::Weights;
 
@@ -47,6 +48,8 @@ pub struct Graph {
     pub outputs: Vec<(String, NodeId)>,
     /// Opset imports of the model (domain, version), which host segments repeat.
     pub opsets: Vec<(String, i64)>,
+    /// Element types of inputs and outputs, by ONNX name, where the file declares another than is computed.
+    pub declared: BTreeMap<String, Dtype>,
 }
 
 /// One operator and its result.

@@ -6,9 +6,7 @@
 //! node together with the reason. Whatever makes a model unusable is collected, and reported all at once.
 
 mod attributes;
-mod closure;
 mod culprit;
-mod decompose_typed;
 mod facts;
 mod foreign;
 mod host_operators;
@@ -18,6 +16,7 @@ pub mod operators;
 pub(crate) mod quantised;
 mod source;
 mod typed;
+mod typed_passes;
 mod typing;
 mod window;
 
@@ -29,6 +28,7 @@ pub use typed::Typed;
 pub(crate) use typed::{Chain, ChainError};
 
 use crate::graph::{Graph, HostOp, Node, NodeId, Op};
+use crate::normalise::closure;
 pub(crate) use crate::normalise::parts::node_name;
 pub(crate) use crate::normalise::proto::value_info;
 use crate::normalise::{self, Opened};
@@ -106,9 +106,8 @@ fn import_model(
     observe: Option<&mut normalise::Observer<'_>>,
 ) -> Result<Imported, ImportErrors> {
     let hash = opened.hash.clone();
-    let normalised = normalise::normalise(opened, folder, options, observe)?;
-    let host = options.host.clone();
-    Source::new(normalised.model, normalised.large, stem, host).import(hash)
+    let normalised = normalise::normalise(opened, folder, options, facts::value_of, observe)?;
+    Source::new(normalised, stem, options.host.clone()).import(hash)
 }
 
 /// What a translation makes of a node.

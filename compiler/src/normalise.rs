@@ -1,7 +1,7 @@
 //! Brings an ONNX file into one canonical form before it is typed.
 //!
 //! ```text
-//! file --decode--> Decoded --validate--> Draft --PASSES--> Draft --bind--> Normalised
+//! file --decode--> Decoded --validate--> Draft --PASSES--> Normalised
 //! ```
 //!
 //! The standard lets a model say one thing in many ways: operands left out or written as empty names, axes as attributes
@@ -12,6 +12,10 @@
 //! Initializers keep their places in the main graph, and passes only append some: the data of large ones lie beside the
 //! model, by number ([`large`]).
 
+mod bindings;
+pub(crate) mod closure;
+mod constants;
+mod control_flow;
 mod decode;
 mod dimensions;
 mod error;
@@ -32,6 +36,7 @@ pub(crate) mod proto;
 mod quantised;
 mod ranks;
 mod single;
+mod sizes;
 mod softplus;
 mod sparse;
 mod standard;
@@ -43,6 +48,7 @@ mod vectors;
 pub use error::{ImportError, ImportErrors};
 pub(crate) use large::Large;
 pub(crate) use limits::{MOST_ERRORS, elements};
+pub(crate) use unread::leave_out_unread;
 
 use crate::codes::Code;
 use decode::{Decoded, decode};
@@ -53,13 +59,19 @@ use scnn_host::Host;
 use scnn_isa::program::Dtype;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto};
+use tract_onnx::prelude::Tensor;
 
 /// Choices of an import.
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
-    /// Values of symbolic dimensions.
+    /// Values of open dimensions, by name or as `input[index]`.
     pub dims: BTreeMap<String, u64>,
+    /// All extents of inputs.
+    pub shapes: BTreeMap<String, Vec<u64>>,
+    /// Values of inputs that are to be constants, with commas between them.
+    pub values: BTreeMap<String, String>,
     /// The runtimes of the host.
     pub host: Host,
 }
@@ -70,15 +82,17 @@ pub struct Pass {
     pub name: &'static str,
     /// What it does.
     pub about: &'static str,
-    run: fn(&mut Draft) -> Result<(), Vec<ImportError>>,
+    run: fn(&mut Draft<'_>) -> Result<(), Vec<ImportError>>,
 }
 
 /// The passes in their order.
 #[rustfmt::skip] // One pass a line.
 pub const PASSES: &[Pass] = &[
+    Pass { name: "external", about: "data of other files are read into the model", run: external::run },
     Pass { name: "operator-sets", about: "operators of old operator sets become those of operator set 13", run: operator_sets::run },
     Pass { name: "functions", about: "functions of the model are replaced by their bodies", run: functions::run },
     Pass { name: "sparse", about: "sparse constants become dense", run: sparse::run },
+    Pass { name: "constants", about: "constants have their values as tensors", run: constants::run },
     Pass { name: "floats", about: "float16, bfloat16 and double become float32", run: floats::run },
     Pass { name: "microsoft", about: "fused operators of com.microsoft become operators of ONNX", run: microsoft::run },
     Pass { name: "ml", about: "arithmetic of ai.onnx.ml becomes that of ONNX", run: ml::run },
@@ -88,21 +102,39 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "sums", about: "sums of many become sums of two", run: sums::run },
     Pass { name: "softplus", about: "the logarithm of an exponential becomes one that stays finite", run: softplus::run },
     Pass { name: "vectors", about: "products of two vectors become sums of products", run: vectors::run },
+    Pass { name: "bindings", about: "inputs that are given a value become constants", run: bindings::run },
+    Pass { name: "dimensions", about: "every dimension of every input gets a number", run: dimensions::run },
+    Pass { name: "large", about: "data of large constants go beside the model", run: large::run },
+    Pass { name: "sizes", about: "constants beyond any memory are refused", run: sizes::run },
+    Pass { name: "control-flow", about: "an If of a constant condition becomes the branch that is taken", run: control_flow::run },
+    Pass { name: "large-again", about: "data of large constants of branches go beside the model", run: large::run },
+    Pass { name: "sizes-again", about: "constants of branches beyond any memory are refused", run: sizes::run },
     Pass { name: "unread", about: "results and nodes that nothing reads go", run: unread::run },
     Pass { name: "names", about: "every node gets a name of its own", run: names::run },
 ];
 
+/// The value of a tensor that a model computes of its constants alone, if it has one. The large ones lie beside it.
+pub(crate) type Evaluate = fn(&ModelProto, &Large, &str) -> Option<Arc<Tensor>>;
+
 /// A model on its way to the canonical form.
-pub(crate) struct Draft {
+pub(crate) struct Draft<'a> {
     /// The model, without the data of its large initializers.
     pub model: ModelProto,
+    /// The data of large initializers that are still in the model.
+    data: LargeData,
+    /// The large constants that were taken out of the model.
+    large: Large,
     /// See [`Decoded::defaults`].
-    pub defaults: Vec<Vec<AttributeProto>>,
+    defaults: Vec<Vec<AttributeProto>>,
     /// The types that inputs and outputs are declared with, where they are not what is computed.
-    pub declared: BTreeMap<String, Dtype>,
+    declared: BTreeMap<String, Dtype>,
+    options: &'a ImportOptions,
+    /// Where external data are looked for.
+    folder: &'a Path,
+    evaluate: Evaluate,
 }
 
-impl Draft {
+impl Draft<'_> {
     /// The operator set of ONNX's own operators.
     fn operator_set(&self) -> i64 {
         standard::operator_set(&self.model)
@@ -136,6 +168,8 @@ pub(crate) struct Normalised {
     pub model: ModelProto,
     /// Its large initializers.
     pub large: Large,
+    /// The types that inputs and outputs are declared with, where they are not what is computed.
+    pub declared: BTreeMap<String, Dtype>,
 }
 
 /// A model as its file has it, and the hash of the file.
@@ -177,6 +211,7 @@ pub(crate) fn normalise(
     opened: Opened,
     folder: &Path,
     options: &ImportOptions,
+    evaluate: Evaluate,
     observe: Option<&mut Observer<'_>>,
 ) -> Result<Normalised, ImportErrors> {
     let decoded = opened.decoded;
@@ -184,26 +219,30 @@ pub(crate) fn normalise(
     if !errors.is_empty() {
         return Err(ImportErrors(errors));
     }
-    let Decoded {
-        model,
-        data,
-        defaults,
-    } = decoded;
     let mut draft = Draft {
-        model,
-        defaults,
+        model: decoded.model,
+        data: decoded.data,
+        large: Large::new(),
+        defaults: decoded.defaults,
         declared: BTreeMap::new(),
+        options,
+        folder,
+        evaluate,
     };
     run_passes(&mut draft, observe)?;
-    bind(draft, data, folder, options)
+    Ok(Normalised {
+        model: draft.model,
+        large: draft.large,
+        declared: draft.declared,
+    })
 }
 
 fn run_passes(
-    draft: &mut Draft,
+    draft: &mut Draft<'_>,
     mut observe: Option<&mut Observer<'_>>,
 ) -> Result<(), ImportErrors> {
     let mut before = String::new();
-    let mut tell = |name: &str, draft: &Draft| {
+    let mut tell = |name: &str, draft: &Draft<'_>| {
         let Some(observe) = &mut observe else { return };
         let after = print::text(&draft.model);
         if after != before {
@@ -217,19 +256,4 @@ fn run_passes(
         tell(pass.name, draft);
     }
     Ok(())
-}
-
-/// Loads external data, gives every dimension a number and takes the large initializers out.
-fn bind(
-    draft: Draft,
-    data: LargeData,
-    folder: &Path,
-    options: &ImportOptions,
-) -> Result<Normalised, ImportErrors> {
-    let one = |error| ImportErrors(vec![error]);
-    let mut model = draft.model;
-    external::load(&mut model, folder).map_err(one)?;
-    dimensions::bind(&mut model, options)?;
-    let large = large::take(&mut model, data).map_err(one)?;
-    Ok(Normalised { model, large })
 }

@@ -158,8 +158,10 @@ pub struct Tensor {
 pub struct Value {
     /// ONNX name.
     pub name: String,
-    /// Element type.
+    /// Element type that host segments see.
     pub dtype: Dtype,
+    /// Element type of the model's input or output, where it is another.
+    pub declared: Option<Dtype>,
     /// Extents.
     pub dims: Vec<u64>,
     /// The machine tensor that carries it.

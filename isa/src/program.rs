@@ -167,8 +167,11 @@ pub enum SectionKind {
 pub struct Value {
     /// ONNX name.
     pub name: String,
-    /// Element type.
+    /// Element type that host segments see.
     pub dtype: Dtype,
+    /// Element type of the program's input or output, where it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Dtype>,
     /// Extents, any rank.
     pub shape: Vec<u64>,
     /// The DRAM region of the machine tensor that carries it, element for element in row-major order;
@@ -230,6 +233,13 @@ pub struct SourceRange {
     pub instructions: Span,
     /// ONNX node names, the one that gives the layer its name first.
     pub nodes: Vec<String>,
+}
+
+impl Value {
+    /// Its element type at the border of the program.
+    pub fn border_dtype(&self) -> Dtype {
+        self.declared.unwrap_or(self.dtype)
+    }
 }
 
 impl Program {

@@ -96,6 +96,7 @@ pub(crate) fn to_message(program: &Program) -> Message {
             .map(|v| proto::Value {
                 name: v.name.clone(),
                 dtype: v.dtype.number(),
+                declared: v.declared.map(Dtype::number),
                 shape: v.shape.clone(),
                 region: v.region.map(|r| r.0),
             })
@@ -308,6 +309,10 @@ pub(crate) fn from_message(message: Message, machine: Machine) -> Checked<Progra
                 Ok(Value {
                     name: v.name,
                     dtype: Dtype::from_number(v.dtype, "element type")?,
+                    declared: v
+                        .declared
+                        .map(|number| Dtype::from_number(number, "element type"))
+                        .transpose()?,
                     shape: v.shape,
                     region: v.region.map(RegionId),
                 })

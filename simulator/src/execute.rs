@@ -11,14 +11,14 @@ mod units;
 mod values;
 
 use crate::error::SimulateError;
-use crate::host::Segment;
+use crate::host::{self, Segment};
 use crate::observe::Observer;
 use crate::steps::StepCounts;
 use crate::timing::Timing;
 use constants::LayerConstants;
 use rayon::prelude::*;
 use scnn_host::Host;
-use scnn_isa::program::Program;
+use scnn_isa::program::{Program, Value};
 use state::State;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -160,7 +160,8 @@ impl State<'_> {
             let data = inputs
                 .get(name)
                 .ok_or_else(|| SimulateError::MissingInput(name.clone()))?;
-            self.accept(value, data.clone())?;
+            let data = host::cast(self.program.value(value), data, |value| value.dtype)?;
+            self.accept(value, data)?;
         }
         Ok(())
     }
@@ -169,7 +170,10 @@ impl State<'_> {
     fn offer_all(&mut self) -> Result<BTreeMap<String, HostTensor>, SimulateError> {
         let mut outputs = BTreeMap::new();
         for &value in &self.program.outputs {
-            outputs.insert(self.program.value(value).name.clone(), self.offer(value)?);
+            let data = self.offer(value)?;
+            let value = self.program.value(value);
+            let data = host::cast(value, &data, Value::border_dtype)?;
+            outputs.insert(value.name.clone(), data);
         }
         self.close_host();
         Ok(outputs)

@@ -97,6 +97,20 @@ pub fn dequantise(
         .into_owned())
 }
 
+/// A value in the type that it has on the other side of the program's border.
+pub fn cast(
+    value: &Value,
+    data: &HostTensor,
+    dtype: impl Fn(&Value) -> Dtype,
+) -> Result<HostTensor, SimulateError> {
+    let cast = data.cast_to_dt(datum_type(dtype(value)));
+    let cast = cast.map_err(|error| SimulateError::Value {
+        name: value.name.clone(),
+        reason: error.to_string(),
+    })?;
+    Ok(cast.into_owned())
+}
+
 /// tract's name of an element type.
 fn datum_type(dtype: Dtype) -> DatumType {
     match dtype {

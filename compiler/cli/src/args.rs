@@ -102,6 +102,20 @@ pub enum Verb {
     },
 }
 
+/// What a file leaves open of its inputs.
+#[derive(Debug, Args)]
+pub struct Bindings {
+    /// Value of an open dimension, by its name or as INPUT[INDEX]; may be repeated.
+    #[arg(long = "dim", value_name = "NAME=VALUE")]
+    pub dims: Vec<String>,
+    /// All extents of an input, as in `x=1,3,48,192`; may be repeated.
+    #[arg(long = "shape", value_name = "INPUT=N,N,…")]
+    pub shapes: Vec<String>,
+    /// Make an input a constant, as in `sr=16000`, with commas between several values; may be repeated.
+    #[arg(long = "input-value", value_name = "INPUT=VALUE")]
+    pub input_values: Vec<String>,
+}
+
 /// How a model is compiled.
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools)] // Flags of a command line.
@@ -121,9 +135,8 @@ pub struct Compilation {
     /// Write the mapping as YAML.
     #[arg(long, value_name = "M.yaml")]
     pub save_mapping: Option<PathBuf>,
-    /// Value of a symbolic dimension; may be repeated.
-    #[arg(long = "dim", value_name = "NAME=VALUE")]
-    pub dims: Vec<String>,
+    #[command(flatten)]
+    pub bindings: Bindings,
     /// Inputs to calibrate activation ranges on: .npz, .npy, .pb, .csv, .raw (32-bit floats), or a folder of them.
     #[arg(long, value_name = "FILE|DIR")]
     pub calibrate: Option<PathBuf>,
@@ -615,9 +628,8 @@ pub struct Check {
     /// Machine: the name of a preset or a YAML file; without it `scnn`.
     #[arg(long, value_name = "PRESET|FILE")]
     pub machine: Option<String>,
-    /// Value of a symbolic dimension; may be repeated.
-    #[arg(long = "dim", value_name = "NAME=VALUE")]
-    pub dims: Vec<String>,
+    #[command(flatten)]
+    pub bindings: Bindings,
     #[command(flatten)]
     pub host: HostChoice,
     /// As JSON.

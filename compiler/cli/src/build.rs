@@ -4,21 +4,20 @@ use super::args::{Compilation, Compile, Mapping, Objective};
 use super::failure::Failure;
 pub use super::samples::{inputs_of, inputs_of_program, read_samples};
 use super::stages::Stages;
-use super::{machine, output, prune, samples, widths};
+use super::{bindings, machine, output, prune, samples, widths};
 use crate::codes::{Code, CompilerCode};
 use scnn_isa::machine::Machine;
 use scnnc::calibrate::{Calibration, synthetic};
 use scnnc::compile::fallback::Fallback;
 use scnnc::compile::{self, CompileError, Compiled, Observer, Options, Samples, Stage};
 use scnnc::graph::Graph;
-use scnnc::import::{ImportOptions, Imported, import_observed};
+use scnnc::import::{Imported, import_observed};
 use scnnc::map::{self, Strategy};
 use scnnc::normalise;
 use scnnc::prune::budget::Budget;
 use scnnc::quantise;
 use scnnc::reference::pass_check::PassCheck;
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use scnnc::compile::Sample;
@@ -65,10 +64,7 @@ pub fn stages(compilation: &Compilation, more: usize) -> Stages {
 /// Imports a model.
 pub fn open(path: &Path, compilation: &Compilation, stages: &Stages) -> Result<Imported, Failure> {
     stages.begin("import");
-    let options = ImportOptions {
-        dims: dims(&compilation.dims)?,
-        host: compilation.host.runtimes(),
-    };
+    let options = bindings::import_options(&compilation.bindings, &compilation.host)?;
     let mut dump = Dump::of(compilation, "normalise-");
     let mut observe = |pass: &str, text: &str| dump.write(pass, || text.to_owned());
     let observe: Option<&mut normalise::Observer<'_>> = match &compilation.dump_ir {
@@ -257,7 +253,7 @@ pub fn options(
     given: &[Sample],
     machine: Machine,
 ) -> Result<(Options, Option<Vec<usize>>), Failure> {
-    let dims = dims(&compilation.dims)?;
+    let import = bindings::import_options(&compilation.bindings, &compilation.host)?;
     let labelled = matches!(compilation.pruning.prune_budget, Some(Budget::Top1(_)));
     let usual = if labelled { usize::MAX } else { 16 };
     let limit = compilation.calibration_samples.unwrap_or(usual).max(1);
@@ -308,7 +304,7 @@ pub fn options(
             ranges: compilation.ranges.into(),
             sum_margin: positive("--sum-margin", Some(compilation.sum_margin))?.unwrap_or(1.0),
         },
-        dims,
+        import,
         samples,
         method: compilation.calibration_method,
         calibration,
@@ -329,22 +325,6 @@ fn positive(option: &str, factor: Option<f32>) -> Result<Option<f32>, Failure> {
         ))),
         factor => Ok(factor),
     }
-}
-
-/// Parses `NAME=VALUE` options.
-pub fn dims(words: &[String]) -> Result<BTreeMap<String, u64>, Failure> {
-    words
-        .iter()
-        .map(|word| {
-            let (name, value) = word.split_once('=').unwrap_or((word, ""));
-            match value.parse() {
-                Ok(value) if value > 0 && !name.is_empty() => Ok((name.to_owned(), value)),
-                _ => Err(Failure::usage(&format!(
-                    "`--dim {word}`: give NAME=VALUE with a positive value"
-                ))),
-            }
-        })
-        .collect()
 }
 
 /// Writes the model or the graph after each pass, numbered.

@@ -4,6 +4,7 @@
 //! 2 the command line was wrong, 3 a check that was asked for did not hold, 101 an internal error, 130 interrupted.
 
 mod args;
+mod bindings;
 mod build;
 mod codes;
 mod compare;

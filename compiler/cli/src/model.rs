@@ -1,7 +1,7 @@
 //! `ops` and `check`.
 
 use super::args::{Check, Ops};
-use super::build;
+use super::bindings;
 use super::failure::Failure;
 use super::{grid, machine, output, table};
 use crate::codes::CompilerCode;
@@ -9,8 +9,8 @@ use scnn_isa::diagnostic::{Diagnostic, Location, Place};
 use scnnc::compile::{self, Options};
 use scnnc::graph::Node;
 use scnnc::graph::coverage::Coverage;
+use scnnc::import::import;
 use scnnc::import::operators::OPERATORS;
-use scnnc::import::{ImportOptions, import};
 use serde::Serialize;
 use serde_json::json;
 use std::fmt::Write;
@@ -93,10 +93,7 @@ fn words(inputs: &[Value], outputs: &[Value], coverage: &Coverage) -> String {
 /// `scnnc check`: succeeds when all of the model runs on the machine.
 pub fn check(options: &Check) -> Result<(), Failure> {
     let file = options.model.display().to_string();
-    let import_options = ImportOptions {
-        dims: build::dims(&options.dims)?,
-        host: options.host.runtimes(),
-    };
+    let import_options = bindings::import_options(&options.bindings, &options.host)?;
     let imported = import(&options.model, &import_options)
         .map_err(|errors| Failure::Refused(errors.diagnostics(&file)))?;
     let graph = &imported.graph;

@@ -178,6 +178,7 @@ fn alone(network: &Quantised, index: usize, layer: &IntLayer) -> Quantised {
         Value {
             name: data.name.clone(),
             dtype: Dtype::F32,
+            declared: None,
             dims: data.shape.iter().map(|&extent| extent.into()).collect(),
             tensor: Some(tensor),
         }

@@ -140,7 +140,8 @@ impl Facts {
                         format!("the shape of its result `{name}` depends on data"),
                         "export the model with fixed shapes",
                     ),
-                    Some(fact) if fact.dims.contains(&0) => (
+                    // An empty list is a shape without extents.
+                    Some(fact) if fact.dims.contains(&0) && fact.constant.is_none() => (
                         Code::ZeroSize,
                         format!("its result `{name}` {:?} is empty", fact.dims),
                         "give inputs that are large enough for the network",
@@ -266,6 +267,13 @@ pub(super) fn model_outputs(model: &ModelProto) -> Vec<String> {
         .flat_map(|graph| &graph.output)
         .map(|output| output.name.clone())
         .collect()
+}
+
+/// The value of a tensor that a model computes of its constants alone, if tract can tell.
+pub(super) fn value_of(model: &ModelProto, large: &Large, name: &str) -> Option<Arc<Tensor>> {
+    let names = [name.to_owned()];
+    let (model, outlets) = scnn_host::contained(|| typed(model, large, &names)).ok()?;
+    model.outlet_fact(*outlets.get(name)?).ok()?.konst.clone()
 }
 
 /// Has tract type a model. Its labels do not survive operators that change nothing, whose result is their operand; the

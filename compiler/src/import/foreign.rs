@@ -1,9 +1,9 @@
 //! Which nodes are not given to tract, why, and what is said where no other runtime has them.
 
-use super::closure::has_graphs;
 use super::host_operators;
 use super::{ImportError, node_name};
 use crate::codes::Code;
+use crate::normalise::closure::has_graphs;
 use scnn_host::{Host, Policy, Runtime, reader};
 use std::collections::BTreeMap;
 use tract_onnx::Onnx;

@@ -1,9 +1,10 @@
 //! What a model was imported from, so that it can be imported again with other weights.
 
 use super::Large;
-use super::decompose_typed::decompose_typed;
-use super::{ImportErrors, Imported, Importer, typing, value_info};
+use super::{ImportErrors, Imported, Importer, typed_passes, typing, value_info};
+use crate::normalise::Normalised;
 use scnn_host::Host;
+use scnn_isa::program::Dtype;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
@@ -15,6 +16,8 @@ use tract_onnx::tensor::load_tensor;
 pub struct Source {
     model: ModelProto,
     large: Large,
+    /// The types that inputs and outputs are declared with, where they are not what is computed.
+    declared: BTreeMap<String, Dtype>,
     stem: String,
     host: Host,
     /// Nodes that run on the host whatever the machine could do, and why.
@@ -22,10 +25,11 @@ pub struct Source {
 }
 
 impl Source {
-    pub(super) fn new(model: ModelProto, large: Large, stem: &str, host: Host) -> Self {
+    pub(super) fn new(normalised: Normalised, stem: &str, host: Host) -> Self {
         Self {
-            model,
-            large,
+            model: normalised.model,
+            large: normalised.large,
+            declared: normalised.declared,
             stem: stem.to_owned(),
             host,
             on_host: BTreeMap::new(),
@@ -34,11 +38,14 @@ impl Source {
 
     pub(super) fn import(mut self, hash: String) -> Result<Imported, ImportErrors> {
         let mut typing = typing::infer(&self.model, &self.large, &self.host)?;
-        if decompose_typed(&mut self.model, &typing.facts) {
+        if typed_passes::run_all(&mut self.model, &typing.facts, &mut |_, _| {}) {
             typing = typing::infer(&self.model, &self.large, &self.host)?;
         }
+        let internal = &typing.internal;
+        typing.facts.require_shapes(&self.model, internal)?;
         let importer = Importer::new(&self.model, &typing.facts, &self.stem, &self.on_host);
-        let graph = importer.run(&typing.schedule);
+        let mut graph = importer.run(&typing.schedule);
+        graph.declared.clone_from(&self.declared);
         Ok(Imported {
             graph,
             typed: typing.typed,
@@ -110,7 +117,7 @@ impl Imported {
                 if was_initializer && graph.input.iter().all(|input| input.name != name) {
                     let dtype = super::facts::dtype(tensor.datum_type());
                     let dims: Vec<u64> = tensor.shape().iter().map(|&d| d as u64).collect();
-                    let dtype = dtype.unwrap_or(scnn_isa::program::Dtype::F32);
+                    let dtype = dtype.unwrap_or(Dtype::F32);
                     graph.input.push(value_info(&name, dtype, &dims));
                 }
                 source.large.insert(name, tensor);

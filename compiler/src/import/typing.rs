@@ -15,7 +15,6 @@
 //! inputs, and a shape that differs between them has no place in a program.
 
 use super::Large;
-use super::closure::reads;
 use super::facts::{
     Facts, TensorFact, declared, dtype, model_outputs, result_names, to_proto, typed,
 };
@@ -24,6 +23,7 @@ use super::typed::{Foreign, Part, Typed, Values};
 use super::{ImportError, ImportErrors, node_name, value_info};
 use crate::calibrate::datum_type;
 use crate::codes::Code;
+use crate::normalise::closure::reads;
 use petgraph::unionfind::UnionFind;
 use prost::Message;
 use scnn_host::{Host, ResultType, Runtime, Session, contained};
@@ -47,6 +47,8 @@ pub(super) struct Typing {
     pub facts: Facts,
     pub typed: Typed,
     pub schedule: Vec<Scheduled>,
+    /// Results of foreign nodes: what only such nodes read needs no type that we have.
+    pub internal: BTreeSet<String>,
 }
 
 /// Infers the facts of a model with bound dimensions, of which the `large` initializers have been taken out.
@@ -65,15 +67,7 @@ pub(super) fn infer(
         }
         let cut = Cut::new(model, large, host, &foreign);
         match cut.run() {
-            Ok(typing) => {
-                let results = foreign
-                    .keys()
-                    .flat_map(|&index| &nodes(model)[index].output);
-                // What only foreign nodes read needs no type that we have.
-                let internal = results.cloned().collect();
-                typing.facts.require_shapes(model, &internal)?;
-                return Ok(typing);
-            }
+            Ok(typing) => return Ok(typing),
             Err(Stopped::Refused(error)) => return Err(ImportErrors(vec![*error])),
             Err(Stopped::At { node, reason }) if host.second().is_some() => {
                 give_away(model, node, &reason, &mut foreign);
@@ -158,6 +152,9 @@ impl<'a> Cut<'a> {
                 }
             }
         }
+        let results = self.foreign.keys();
+        let results = results.flat_map(|&index| &nodes(self.model)[index].output);
+        let internal = results.cloned().collect();
         let outputs = model_outputs(self.model);
         let constant = |name: &String| Some((name.clone(), Arc::clone(self.facts.shared(name)?)));
         Ok(Typing {
@@ -168,6 +165,7 @@ impl<'a> Cut<'a> {
             },
             facts: self.facts,
             schedule: self.schedule,
+            internal,
         })
     }
 

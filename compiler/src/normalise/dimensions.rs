@@ -1,107 +1,230 @@
-//! Sizes of the inputs.
+//! Every dimension of every input gets a number.
+//!
+//! A dimension is open if the file gives it a name, -1, 0 or nothing. `--shape x=1,3,48,192` gives all of an input,
+//! `--dim NAME=8` those of a name and `--dim x[2]=8` one of an input. What is still open is 1 if it is the first of an
+//! input, the batch, or has the name of one; anything else has to be given.
 
-use super::ImportOptions;
-use super::error::{ImportError, ImportErrors};
+use super::Draft;
+use super::bindings::open_inputs;
+use super::error::ImportError;
+use super::proto::{tensor_type, tensor_type_mut};
 use crate::codes::Code;
 use std::collections::{BTreeMap, BTreeSet};
-use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
-use tract_onnx::pb::{ModelProto, type_proto};
+use tract_onnx::pb::tensor_shape_proto::Dimension;
+use tract_onnx::pb::tensor_shape_proto::dimension::Value;
+use tract_onnx::pb::{GraphProto, TensorShapeProto, ValueInfoProto};
 
-/// Gives every dimension of every input a number.
-///
-/// Dimension 0 is the batch and 1 unless said otherwise; any other symbol has to be bound.
-pub(super) fn bind(model: &mut ModelProto, options: &ImportOptions) -> Result<(), ImportErrors> {
-    let Some(graph) = &mut model.graph else {
+/// Runs the pass.
+pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
+    let Some(graph) = &mut draft.model.graph else {
         return Ok(());
     };
-    let constants: BTreeSet<&String> = graph.initializer.iter().map(|i| &i.name).collect();
-    let mut unbound: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut errors = Vec::new();
+    unknown_names(graph, draft.options, &mut errors);
+    let open: BTreeSet<String> = open_inputs(graph).map(|input| input.name.clone()).collect();
+    let inputs = || {
+        graph
+            .input
+            .iter()
+            .filter(|input| open.contains(&input.name))
+    };
+    let batches: BTreeSet<String> = inputs().filter_map(first_name).collect();
+    let mut unbound = BTreeMap::new();
     for input in graph
         .input
         .iter_mut()
-        .filter(|input| !constants.contains(&input.name))
+        .filter(|input| open.contains(&input.name))
     {
-        let Some(type_proto::Value::TensorType(tensor)) =
-            input.r#type.as_mut().and_then(|t| t.value.as_mut())
-        else {
-            errors.push(ImportError::model(
-                Code::BadTensor,
-                format!("the input `{}` is no tensor", input.name),
-                "sequences and maps are not supported; export the model with tensor inputs",
-            ));
-            continue;
+        let given = draft.options.shapes.get(&input.name);
+        let bound = match given {
+            Some(shape) => set_shape(input, shape),
+            None => set_dimensions(input, draft.options, &batches, &mut unbound),
         };
-        let Some(shape) = &mut tensor.shape else {
-            errors.push(ImportError::model(
-                Code::DynamicShape,
-                format!("the input `{}` has no shape", input.name),
-                "export the model with the shape of its inputs",
-            ));
-            continue;
-        };
-        for (index, dim) in shape.dim.iter_mut().enumerate() {
-            let bound = match &dim.value {
-                Some(DimValue::DimValue(value)) if *value > 0 => continue,
-                Some(DimValue::DimValue(value)) if *value < 0 || index > 0 => {
-                    errors.push(ImportError::model(
-                        Code::ZeroSize,
-                        format!("dimension {index} of the input `{}` is {value}", input.name),
-                        "export the model with positive dimensions",
-                    ));
-                    continue;
-                }
-                Some(DimValue::DimParam(name)) => {
-                    let value = options
-                        .dims
-                        .get(name)
-                        .copied()
-                        .or((index == 0).then_some(1));
-                    if value.is_none() {
-                        unbound
-                            .entry(name.clone())
-                            .or_default()
-                            .push(format!("{}[{index}]", input.name));
-                    }
-                    value
-                }
-                Some(DimValue::DimValue(_)) | None => {
-                    let name = format!("{}[{index}]", input.name);
-                    let value = options
-                        .dims
-                        .get(&name)
-                        .copied()
-                        .or((index == 0).then_some(1));
-                    if value.is_none() {
-                        unbound.entry(name.clone()).or_default().push(name);
-                    }
-                    value
-                }
-            };
-            if let Some(value) = bound {
-                dim.value = Some(DimValue::DimValue(value as i64));
-            }
-        }
+        errors.extend(bound.err());
     }
-    if !unbound.is_empty() {
-        let list: Vec<String> = unbound
-            .iter()
-            .map(|(name, uses)| format!("{name} (in {})", uses.join(", ")))
-            .collect();
-        let help: Vec<String> = unbound
-            .keys()
-            .map(|name| format!("--dim {name}=VALUE"))
-            .collect();
-        let message = format!("dimensions without a value: {}", list.join("; "));
-        errors.push(ImportError::model(
-            Code::UnboundDimension,
-            message,
-            format!("give {}", help.join(" ")),
-        ));
-    }
+    errors.extend(missing(&unbound));
     if errors.is_empty() {
         Ok(())
     } else {
-        Err(ImportErrors(errors))
+        Err(errors)
     }
+}
+
+/// The name of a dimension, if it is open and the file gives it one that says anything.
+fn name_of(dim: &Dimension) -> Option<&str> {
+    match &dim.value {
+        Some(Value::DimParam(name)) if !name.is_empty() => Some(name),
+        _ => None,
+    }
+}
+
+/// The name of an input's first dimension.
+fn first_name(input: &ValueInfoProto) -> Option<String> {
+    let first = tensor_type(input)?.shape.as_ref()?.dim.first()?;
+    name_of(first).map(str::to_owned)
+}
+
+fn is_open(dim: &Dimension) -> bool {
+    !matches!(dim.value, Some(Value::DimValue(value)) if value > 0)
+}
+
+/// Options for dimensions and inputs that the model has not.
+fn unknown_names(
+    graph: &GraphProto,
+    options: &super::ImportOptions,
+    errors: &mut Vec<ImportError>,
+) {
+    let mut names: Vec<String> = Vec::new();
+    for input in open_inputs(graph) {
+        let shape = tensor_type(input).and_then(|tensor| tensor.shape.as_ref());
+        let dims = shape.map_or(&[][..], |shape| &shape.dim);
+        for (index, dim) in dims.iter().enumerate().filter(|(_, dim)| is_open(dim)) {
+            names.extend(name_of(dim).map(str::to_owned));
+            names.push(format!("{}[{index}]", input.name));
+        }
+    }
+    names.dedup();
+    for name in options.dims.keys().filter(|name| !names.contains(name)) {
+        let message = format!("the model has no open dimension `{name}`");
+        errors.push(ImportError::model(
+            Code::UnboundDimension,
+            message,
+            candidates(name, &names),
+        ));
+    }
+    let inputs: Vec<String> = open_inputs(graph).map(|input| input.name.clone()).collect();
+    for name in options.shapes.keys().filter(|name| !inputs.contains(name)) {
+        let message = format!("the model has no input `{name}`");
+        errors.push(ImportError::model(
+            Code::MissingTensor,
+            message,
+            candidates(name, &inputs),
+        ));
+    }
+}
+
+fn candidates(name: &str, names: &[String]) -> String {
+    let unique: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    let all: Vec<&str> = unique.into_iter().collect();
+    match (
+        scnn_isa::yaml::nearest(name, all.iter().copied()),
+        all.as_slice(),
+    ) {
+        (Some(nearest), _) => format!("did you mean `{nearest}`?"),
+        (None, []) => "all of its sizes are fixed".to_owned(),
+        (None, _) => format!("there is {}", all.join(", ")),
+    }
+}
+
+/// Gives an input all of its extents.
+fn set_shape(input: &mut ValueInfoProto, given: &[u64]) -> Result<(), ImportError> {
+    let name = input.name.clone();
+    let refused =
+        |message: String, remedy: &str| ImportError::model(Code::UnboundDimension, message, remedy);
+    let tensor = tensor_type_mut(input).ok_or_else(|| no_tensor(&name))?;
+    if let Some(shape) = &tensor.shape {
+        if shape.dim.len() != given.len() {
+            let count = shape.dim.len();
+            let message = format!(
+                "the input `{name}` has {count} dimensions, not {}",
+                given.len()
+            );
+            return Err(refused(message, "give `--shape` a number for each"));
+        }
+        for (index, (dim, &wanted)) in shape.dim.iter().zip(given).enumerate() {
+            if let Some(Value::DimValue(fixed)) = dim.value
+                && fixed > 0
+                && fixed as u64 != wanted
+            {
+                let message =
+                    format!("dimension {index} of the input `{name}` is {fixed}, not {wanted}");
+                return Err(refused(
+                    message,
+                    "the file fixes it; export the model with another size",
+                ));
+            }
+        }
+    }
+    let dim = given.iter().map(|&extent| fixed(extent)).collect();
+    tensor.shape = Some(TensorShapeProto { dim });
+    Ok(())
+}
+
+fn fixed(extent: u64) -> Dimension {
+    Dimension {
+        value: Some(Value::DimValue(extent as i64)),
+        ..Dimension::default()
+    }
+}
+
+fn no_tensor(name: &str) -> ImportError {
+    ImportError::model(
+        Code::BadTensor,
+        format!("the input `{name}` is no tensor"),
+        "sequences and maps are not supported; export the model with tensor inputs",
+    )
+}
+
+/// Gives the open dimensions of an input a number each; notes those that have none by name, with where they are used.
+fn set_dimensions(
+    input: &mut ValueInfoProto,
+    options: &super::ImportOptions,
+    batches: &BTreeSet<String>,
+    unbound: &mut BTreeMap<String, Vec<String>>,
+) -> Result<(), ImportError> {
+    let name = input.name.clone();
+    let tensor = tensor_type_mut(input).ok_or_else(|| no_tensor(&name))?;
+    let Some(shape) = &mut tensor.shape else {
+        return Err(ImportError::model(
+            Code::DynamicShape,
+            format!("the input `{name}` has no shape"),
+            format!("give `--shape {name}=…`, a number for each dimension"),
+        ));
+    };
+    for (index, dim) in shape
+        .dim
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, dim)| is_open(dim))
+    {
+        let place = format!("{name}[{index}]");
+        let symbol = name_of(dim).map(str::to_owned);
+        let named = symbol.as_ref().and_then(|symbol| options.dims.get(symbol));
+        let batch = index == 0
+            || symbol
+                .as_ref()
+                .is_some_and(|symbol| batches.contains(symbol));
+        let value = options
+            .dims
+            .get(&place)
+            .or(named)
+            .copied()
+            .or(batch.then_some(1));
+        match value {
+            Some(value) => *dim = fixed(value),
+            None => unbound
+                .entry(symbol.unwrap_or_else(|| place.clone()))
+                .or_default()
+                .push(place),
+        }
+    }
+    Ok(())
+}
+
+/// One line with every name that has no value.
+fn missing(unbound: &BTreeMap<String, Vec<String>>) -> Option<ImportError> {
+    if unbound.is_empty() {
+        return None;
+    }
+    let list: Vec<String> = unbound
+        .iter()
+        .map(|(name, uses)| format!("{name} (in {})", uses.join(", ")))
+        .collect();
+    let help: Vec<String> = unbound
+        .keys()
+        .map(|name| format!("--dim {name}=VALUE"))
+        .collect();
+    let message = format!("dimensions without a value: {}", list.join("; "));
+    let remedy = format!("give {}, or an input's `--shape`", help.join(" "));
+    Some(ImportError::model(Code::UnboundDimension, message, remedy))
 }

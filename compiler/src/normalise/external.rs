@@ -1,60 +1,62 @@
 //! External data: read into the model, so that nothing later depends on the folder.
 
+use super::Draft;
 use super::error::ImportError;
 use crate::codes::Code;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
-use tract_onnx::pb::ModelProto;
+use std::path::{Component, Path};
+use tract_onnx::pb::TensorProto;
 
-/// Replaces external data by the data themselves, so that nothing later depends on the folder.
-pub(super) fn load(model: &mut ModelProto, folder: &Path) -> Result<(), ImportError> {
-    let Some(graph) = &mut model.graph else {
-        return Ok(());
-    };
-    for tensor in graph
-        .initializer
-        .iter_mut()
-        .filter(|t| !t.external_data.is_empty())
-    {
-        let entry = |key: &str| {
-            tensor
-                .external_data
-                .iter()
-                .find(|e| e.key == key)
-                .map(|e| e.value.clone())
-        };
-        let location = entry("location").unwrap_or_default();
-        let bad = |reason: String| {
-            ImportError::model(
-                Code::ExternalData,
-                format!(
-                    "the data of the initializer `{}` in `{location}`: {reason}",
-                    tensor.name
-                ),
-                "put the file that the exporter wrote beside the model",
-            )
-        };
-        let inside = Path::new(&location).components().all(|c| {
-            matches!(
-                c,
-                std::path::Component::Normal(_) | std::path::Component::CurDir
-            )
-        });
-        if !inside {
-            return Err(bad("the path leaves the model's folder".to_owned()));
+/// Runs the pass.
+pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
+    let folder = draft.folder;
+    draft.each_graph(|graph| {
+        let attributes = graph.node.iter_mut().flat_map(|node| &mut node.attribute);
+        let constants = attributes.flat_map(|a| a.t.iter_mut().chain(&mut a.tensors));
+        let all = graph.initializer.iter_mut().chain(constants);
+        let errors = all.filter_map(|tensor| load(tensor, folder).err());
+        let errors: Vec<ImportError> = errors.collect();
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(errors)
         }
-        let number = |key: &str| {
-            entry(key)
-                .map(|v| v.parse::<u64>())
-                .transpose()
-                .map_err(|e| bad(e.to_string()))
-        };
-        let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
-        tensor.raw_data = read_range(&folder.join(&location), offset, length).map_err(bad)?;
-        tensor.external_data.clear();
-        tensor.data_location = None;
+    })
+}
+
+/// Puts the data of a tensor in the place of the words that say where they are.
+fn load(tensor: &mut TensorProto, folder: &Path) -> Result<(), ImportError> {
+    if tensor.external_data.is_empty() {
+        return Ok(());
     }
+    let entry = |key: &str| {
+        let entry = tensor.external_data.iter().find(|e| e.key == key);
+        entry.map(|e| e.value.clone())
+    };
+    let location = entry("location").unwrap_or_default();
+    let bad = |reason: String| {
+        ImportError::model(
+            Code::ExternalData,
+            format!(
+                "the data of the initializer `{}` in `{location}`: {reason}",
+                tensor.name
+            ),
+            "put the file that the exporter wrote beside the model",
+        )
+    };
+    let inside = |c| matches!(c, Component::Normal(_) | Component::CurDir);
+    if !Path::new(&location).components().all(inside) {
+        return Err(bad("the path leaves the model's folder".to_owned()));
+    }
+    let number = |key: &str| {
+        let number = entry(key).map(|value| value.parse::<u64>()).transpose();
+        number.map_err(|error| bad(error.to_string()))
+    };
+    let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
+    tensor.raw_data = read_range(&folder.join(&location), offset, length).map_err(bad)?;
+    tensor.external_data.clear();
+    tensor.data_location = None;
     Ok(())
 }
 

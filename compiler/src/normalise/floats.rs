@@ -13,7 +13,7 @@ use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueIn
 const TYPES: &[&str] = &["dtype", "output_datatype", "output_dtype", "to"];
 
 /// Runs the pass.
-pub(super) fn run(draft: &mut Draft) -> Result<(), Vec<ImportError>> {
+pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     let Some(graph) = &mut draft.model.graph else {
         return Ok(());
     };
@@ -80,9 +80,10 @@ fn tensor(tensor: &mut TensorProto) -> Result<(), ImportError> {
     if !is_other_float(tensor.data_type) {
         return Ok(());
     }
-    let elements = tensor.dims.iter().product::<i64>();
+    let mut dims = tensor.dims.iter();
+    let elements = dims.try_fold(1i64, |all, &dim| all.checked_mul(dim));
     let values = values(tensor);
-    if values.len() as i64 != elements {
+    if Some(values.len() as i64) != elements {
         return Err(ImportError::model(
             Code::BadTensor,
             format!(

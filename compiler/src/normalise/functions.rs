@@ -18,7 +18,7 @@ use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, NodeProto};
 type Key = (String, String);
 
 /// Runs the pass.
-pub(super) fn run(draft: &mut Draft) -> Result<(), Vec<ImportError>> {
+pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     let functions = std::mem::take(&mut draft.model.functions);
     if functions.is_empty() {
         return Ok(());

@@ -7,7 +7,7 @@ use super::proto::{attribute, float_tensor, int, operand, result};
 use tract_onnx::pb::NodeProto;
 
 /// Runs the pass.
-pub(super) fn run(draft: &mut Draft) -> Result<(), Vec<ImportError>> {
+pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     draft.each_graph(|graph| {
         replace_nodes(graph, |node, parts| {
             if node.domain == "ai.onnx.ml" && node.op_type == "Scaler" {

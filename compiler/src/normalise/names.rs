@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 /// Runs the pass.
-pub(super) fn run(draft: &mut Draft) -> Result<(), Vec<ImportError>> {
+pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     draft.each_graph(|graph| {
         make_unique(graph);
         Ok(())

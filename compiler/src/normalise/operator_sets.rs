@@ -22,7 +22,7 @@ use tract_onnx::pb::{GraphProto, NodeProto, OperatorSetIdProto};
 const CANONICAL: i64 = 13;
 
 /// Runs the pass.
-pub(super) fn run(draft: &mut Draft) -> Result<(), Vec<ImportError>> {
+pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     let version = draft.operator_set();
     let functions = draft.model.functions.iter();
     let functions =

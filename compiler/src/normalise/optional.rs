@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
 /// Runs the pass.
-pub(super) fn run(draft: &mut Draft) -> Result<(), Vec<ImportError>> {
+pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     draft.each_graph(|graph| {
         let empty = empty_constants(graph);
         for node in &mut graph.node {

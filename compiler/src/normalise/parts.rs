@@ -93,3 +93,26 @@ pub(crate) fn replace_nodes(
         Err(errors)
     }
 }
+
+/// Replaces the nodes of a graph of which something is known; whether there were any.
+pub(crate) fn replace_known<T>(
+    graph: &mut GraphProto,
+    known: impl Fn(&NodeProto) -> Option<T>,
+    mut replace: impl FnMut(&NodeProto, T, &mut Parts),
+) -> bool {
+    let found: Vec<Option<T>> = graph.node.iter().map(known).collect();
+    if found.iter().all(Option::is_none) {
+        return false;
+    }
+    let mut parts = Parts::default();
+    for (node, found) in std::mem::take(&mut graph.node).into_iter().zip(found) {
+        parts.origin = node_name(&node);
+        match found {
+            None => parts.nodes.push(node),
+            Some(found) => replace(&node, found, &mut parts),
+        }
+    }
+    graph.node = parts.nodes;
+    graph.initializer.append(&mut parts.initializers);
+    true
+}

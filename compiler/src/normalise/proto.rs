@@ -19,7 +19,7 @@ pub(super) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a Attri
 }
 
 /// The integer that an attribute holds.
-pub(super) fn int_of(node: &NodeProto, name: &str) -> Option<i64> {
+pub(crate) fn int_of(node: &NodeProto, name: &str) -> Option<i64> {
     attribute(node, name).map(|a| a.i)
 }
 

@@ -8,7 +8,7 @@ use super::proto::{int, int_of, is_standard, operand, result};
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
 /// Runs the pass.
-pub(super) fn run(draft: &mut Draft) -> Result<(), Vec<ImportError>> {
+pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     draft.each_graph(|graph| replace_nodes(graph, |node, parts| Ok(replace(node, parts))))
 }
 

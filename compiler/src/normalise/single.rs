@@ -6,7 +6,7 @@ use super::proto::is_standard;
 use tract_onnx::pb::NodeProto;
 
 /// Runs the pass.
-pub(super) fn run(draft: &mut Draft) -> Result<(), Vec<ImportError>> {
+pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     draft.each_graph(|graph| {
         for node in graph.node.iter_mut().filter(|node| hands_on(node)) {
             "Identity".clone_into(&mut node.op_type);

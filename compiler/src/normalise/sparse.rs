@@ -10,7 +10,7 @@ use tract_onnx::pb::{GraphProto, SparseTensorProto, TensorProto};
 use tract_onnx::tensor::load_tensor;
 
 /// Runs the pass.
-pub(super) fn run(draft: &mut Draft) -> Result<(), Vec<ImportError>> {
+pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     draft.each_graph(|graph| {
         let mut errors = Vec::new();
         for sparse in std::mem::take(&mut graph.sparse_initializer) {

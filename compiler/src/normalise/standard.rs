@@ -15,6 +15,8 @@ pub(super) struct Definition {
     pub since: i64,
     /// How many operands it has.
     pub operands: RangeInclusive<usize>,
+    /// Positions of operands that may be left out although others follow that may not.
+    pub gaps: Vec<usize>,
     /// How many results it has.
     pub results: RangeInclusive<usize>,
     /// Its attributes by name.
@@ -73,9 +75,15 @@ fn read() -> BTreeMap<String, Vec<Definition>> {
                 .expect("five words stand before the attributes")
         };
         let key = format!("{} {}", word(), word());
+        let since = word().parse().expect("a version is a number");
+        let operands = word();
+        let (operands, gaps) = operands.split_once('?').unwrap_or((operands, ""));
+        let gaps = gaps.split(',').filter(|gap| !gap.is_empty());
+        let gaps = gaps.map(|gap| gap.parse().expect("a position is a number"));
         let definition = Definition {
-            since: word().parse().expect("a version is a number"),
-            operands: range(word()),
+            since,
+            operands: range(operands),
+            gaps: gaps.collect(),
             results: range(word()),
             attributes: words.map(attribute).collect(),
         };
@@ -141,6 +149,12 @@ mod tests {
         assert_eq!(of("", "Gelu", 13).unwrap().since, 20);
         assert!(of("ai.onnx.ml", "Scaler", 1).is_some());
         assert!(of("com.microsoft", "Scaler", 1).is_none());
+    }
+
+    #[test]
+    fn operands_in_front_of_others_may_be_left_out_where_the_standard_says_so() {
+        assert_eq!(of("", "Loop", 13).unwrap().gaps, [0, 1]);
+        assert!(of("", "Conv", 13).unwrap().gaps.is_empty());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::proto::{is_standard, operand, result};
 use tract_onnx::pb::NodeProto;
 
 /// Runs the pass.
-pub(super) fn run(draft: &mut Draft) -> Result<(), Vec<ImportError>> {
+pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     draft.each_graph(|graph| {
         replace_nodes(graph, |node, parts| {
             if is_standard(&node) && node.op_type == "Sum" && node.input.len() > 2 {

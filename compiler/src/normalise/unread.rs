@@ -6,15 +6,22 @@ use super::error::ImportError;
 use super::proto::subgraphs;
 use super::standard::{definition, version_of};
 use std::collections::BTreeSet;
-use tract_onnx::pb::{GraphProto, OperatorSetIdProto};
+use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto};
 
 /// Runs the pass.
-pub(super) fn run(draft: &mut Draft) -> Result<(), Vec<ImportError>> {
+pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     let imports = draft.model.opset_import.clone();
     draft.each_graph(|graph| {
         leave_out(graph, &imports);
         Ok(())
     })
+}
+
+/// Removes what nothing reads from the main graph of a model.
+pub(crate) fn leave_out_unread(model: &mut ModelProto) {
+    if let Some(graph) = &mut model.graph {
+        leave_out(graph, &model.opset_import);
+    }
 }
 
 /// Goes from the outputs to what they need; what reads a node stands behind it.

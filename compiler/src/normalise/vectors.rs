@@ -8,7 +8,7 @@ use super::ranks::Ranks;
 use tract_onnx::pb::NodeProto;
 
 /// Runs the pass.
-pub(super) fn run(draft: &mut Draft) -> Result<(), Vec<ImportError>> {
+pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     let version = draft.operator_set();
     draft.each_graph(|graph| {
         let ranks = Ranks::of(graph, version);

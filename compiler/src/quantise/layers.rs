@@ -304,6 +304,7 @@ impl Builder<'_> {
         self.network.values.push(Value {
             name: name.to_owned(),
             dtype: data.dtype,
+            declared: self.graph.declared.get(name).copied(),
             dims: data.dims.clone(),
             tensor: self.storage.whole(node),
         });

@@ -3,13 +3,14 @@
 //! It knows nothing of tiles, blocks, PEs or instructions, only [`scnn_isa::arith`]. The simulator's result of any
 //! program compiled from the same [`Quantised`] network equals its result bit for bit.
 
-use crate::quantise::{IntConv, IntFunction, IntLayer, IntPool, Quantised, Step};
+use crate::quantise::{IntConv, IntFunction, IntLayer, IntPool, Quantised, Step, Value};
 use crate::reference::segments::Segments;
 use rayon::prelude::*;
 use scnn_host::HostError;
 use scnn_isa::arith;
 use scnn_isa::layer::{OperandKind, OperandShape, Pool, PoolKind, View};
 use scnn_isa::plane::Axis;
+use scnn_isa::program::Dtype;
 use std::collections::BTreeMap;
 use thiserror::Error;
 use tract_onnx::prelude::Tensor;
@@ -68,11 +69,11 @@ pub fn interpret(
         host_values: vec![None; network.values.len()],
     };
     for &value in &network.inputs {
-        let name = &network.values[value].name;
+        let data = &network.values[value];
         let tensor = inputs
-            .get(name)
-            .ok_or_else(|| InterpretError::MissingInput(name.clone()))?;
-        state.accept(value, tensor.clone())?;
+            .get(&data.name)
+            .ok_or_else(|| InterpretError::MissingInput(data.name.clone()))?;
+        state.accept(value, cast(data, tensor, data.dtype)?)?;
     }
     let mut peaks = Vec::with_capacity(network.steps.len());
     for (index, step) in network.steps.iter().enumerate() {
@@ -94,13 +95,26 @@ pub fn interpret(
     }
     let mut outputs = BTreeMap::new();
     for &value in &network.outputs {
-        outputs.insert(network.values[value].name.clone(), state.offer(value)?);
+        let data = &network.values[value];
+        let border = data.declared.unwrap_or(data.dtype);
+        let output = cast(data, &state.offer(value)?, border)?;
+        outputs.insert(data.name.clone(), output);
     }
     Ok(Interpretation {
         tensors: state.tensors,
         outputs,
         peaks,
     })
+}
+
+/// A value in the type that it has on the other side of the model's border.
+fn cast(value: &Value, data: &Tensor, dtype: Dtype) -> Result<Tensor, InterpretError> {
+    let cast = data.cast_to_dt(crate::calibrate::datum_type(dtype));
+    let cast = cast.map_err(|error| InterpretError::Border {
+        name: value.name.clone(),
+        reason: error.to_string(),
+    })?;
+    Ok(cast.into_owned())
 }
 
 struct State<'a> {

@@ -258,10 +258,13 @@ fn constants() -> impl Strategy<Value = Section> {
 
 fn value() -> impl Strategy<Value = Value> {
     let dtype = select(vec![Dtype::F32, Dtype::I64, Dtype::Bool]);
+    let declared = option::of(select(vec![Dtype::F16, Dtype::F64]));
     let region = option::of((0..ENTRIES).prop_map(RegionId));
-    (dtype, vec(any::<u64>(), 0..5), region).prop_map(|(dtype, shape, region)| Value {
+    let parts = (dtype, declared, vec(any::<u64>(), 0..5), region);
+    parts.prop_map(|(dtype, declared, shape, region)| Value {
         name: String::new(),
         dtype,
+        declared,
         shape,
         region,
     })

@@ -9,7 +9,7 @@ use crate::layout::{Grid, Layout, Tile};
 use crate::legal::{self, MAX_RESIDUES};
 use crate::machine::{Dataflow, Delivery};
 use crate::plane::{Rect, Span};
-use crate::program::{Memory, Program, Region, Tensor};
+use crate::program::{Dtype, Memory, Program, Region, Tensor};
 use std::collections::BTreeSet;
 
 /// Most entries of a table: what 16-bit operands can name.
@@ -308,6 +308,16 @@ fn values(program: &Program, problems: &mut Problems) {
             &place,
             || format!("{:?} has more than 2^31 values", value.shape),
         );
+        let declared = value.declared.is_none_or(|declared| {
+            let floats = [Dtype::F16, Dtype::F32, Dtype::F64];
+            floats.contains(&declared) && floats.contains(&value.dtype)
+        });
+        problems.require(declared, Code::BadValue, &place, || {
+            format!(
+                "{:?} has no form at the border in {:?}",
+                value.dtype, value.declared
+            )
+        });
         let Some(id) = value.region else { continue };
         let Some(region) = program.regions.get(id.index()) else {
             problems.add(Code::BadValue, place, "its region does not exist");

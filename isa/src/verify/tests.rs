@@ -63,6 +63,7 @@ pub(crate) fn sample() -> Program {
     let value = |name: &str, channels, region| Value {
         name: name.into(),
         dtype: Dtype::F32,
+        declared: None,
         shape: vec![1, channels, 8, 8],
         region: Some(RegionId(region)),
     };

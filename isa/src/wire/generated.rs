@@ -269,6 +269,9 @@ pub struct Value {
     pub shape: ::prost::alloc::vec::Vec<u64>,
     #[prost(uint32, optional, tag = "4")]
     pub region: ::core::option::Option<u32>,
+    /// type of the program's input or output, where it is another
+    #[prost(uint32, optional, tag = "5")]
+    pub declared: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Segment {

@@ -535,6 +535,7 @@ impl Case {
         let value = |name: &str, shape: [u32; 4], region| Value {
             name: name.into(),
             dtype: Dtype::F32,
+            declared: None,
             shape: shape.iter().map(|&d| d.into()).collect(),
             region: Some(RegionId(region)),
         };

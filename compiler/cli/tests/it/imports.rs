@@ -5,6 +5,7 @@ use crate::onnx::{Model, ints, name_dims, noise};
 use scnn_isa::machine::Machine;
 use scnnc::compile::{Compiled, Options, Samples, compile};
 use scnnc::graph::Op;
+use scnnc::import::ImportOptions;
 use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;
 
@@ -133,7 +134,10 @@ fn several_images_at_once_are_what_they_are_one_by_one() {
     let path = folder.path().join("model.onnx");
     std::fs::write(&path, model(Some("images"))).unwrap();
     let options = Options {
-        dims: BTreeMap::from([("images".to_owned(), 3)]),
+        import: ImportOptions {
+            dims: BTreeMap::from([("images".to_owned(), 3)]),
+            ..ImportOptions::default()
+        },
         samples: Samples::new("test", vec![sample.clone()]),
         ..Options::new(machine())
     };

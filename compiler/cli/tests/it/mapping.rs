@@ -188,6 +188,7 @@ fn chained(tensors: Vec<Tensor>, steps: Vec<Step>) -> Quantised {
     let value = |number: usize| Value {
         name: tensors[number].name.clone(),
         dtype: Dtype::F32,
+        declared: None,
         dims: tensors[number]
             .shape
             .iter()

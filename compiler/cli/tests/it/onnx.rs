@@ -213,6 +213,13 @@ pub fn graph(name: &str, graph: GraphProto) -> AttributeProto {
     }
 }
 
+/// Gives a declared tensor the element type of that number.
+pub fn set_type(info: &mut ValueInfoProto, number: i32) {
+    let value = info.r#type.as_mut().unwrap().value.as_mut().unwrap();
+    let type_proto::Value::TensorType(tensor) = value;
+    tensor.elem_type = number;
+}
+
 /// Seeded noise in -1..1, of which the share `density` is not zero.
 pub fn noise(count: usize, seed: u64, density: f64) -> Vec<f32> {
     let mut state = seed ^ 0x9e37_79b9_7f4a_7c15;

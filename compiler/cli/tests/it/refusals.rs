@@ -1,7 +1,7 @@
 //! Bad input: each gets a diagnostic with file, place, reason and remedy, its exit status, and writes nothing.
 
 use crate::binary::command;
-use crate::onnx::{Model, graph, ints, noise};
+use crate::onnx::{Model, graph, ints, noise, set_type};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -97,23 +97,30 @@ fn a_file_that_is_not_there() {
     assert_refusal!("missing-file", error);
 }
 
-/// tract has no control flow, and no other runtime is found.
+/// tract has no `Loop`, and no other runtime is found.
 #[test]
 fn control_flow() {
-    let body = Model::new("body").node("Relu", &["x"], "z", vec![]).graph;
-    let model = Model::new("net")
+    let mut body = Model::new("body")
+        .input("i", &[])
+        .input("going", &[])
+        .input("before", &[1, 2, 6, 6])
+        .node("Relu", &["before"], "after", vec![])
+        .output("going")
+        .output("after");
+    for (input, kind) in body.graph.input.iter_mut().zip([7, 9]) {
+        set_type(input, kind);
+    }
+    let mut model = Model::new("net")
         .input("x", &[1, 2, 6, 6])
-        .input("condition", &[1])
+        .input("count", &[])
         .node(
-            "If",
-            &["condition"],
+            "Loop",
+            &["count", "", "x"],
             "y",
-            vec![
-                graph("then_branch", body.clone()),
-                graph("else_branch", body),
-            ],
+            vec![graph("body", body.graph)],
         )
         .output("y");
+    set_type(&mut model.graph.input[1], 7);
     assert_refusal!("control-flow", compile_refused(model.bytes()));
 }
 

@@ -9,7 +9,7 @@ use crate::codes::Code;
 use crate::normalise::proto::is_standard;
 use crate::normalise::standard::{Definition, definition, version_of};
 use tract_onnx::pb::attribute_proto::AttributeType;
-use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, OperatorSetIdProto};
+use tract_onnx::pb::{AttributeProto, NodeProto, OperatorSetIdProto};
 
 /// What an attribute may be.
 #[derive(Clone, Copy)]
@@ -77,13 +77,13 @@ const RULES: &[(&[&str], &str, Allowed)] = &[
     (&["Gemm", "HardSigmoid", "LRN"], "beta", Number),
 ];
 
-/// All attributes of the graph that are not what the standard allows.
+/// All attributes that are not what the standard allows.
 pub(super) fn check(
-    graph: &GraphProto,
+    nodes: &[NodeProto],
     imports: &[OperatorSetIdProto],
     errors: &mut Vec<ImportError>,
 ) {
-    for node in &graph.node {
+    for node in nodes {
         let version = version_of(imports, &node.domain).unwrap_or(1);
         if let Some(definition) = definition(node, version) {
             required(node, definition, errors);

@@ -5,22 +5,22 @@ use super::ImportError;
 use crate::codes::Code;
 use crate::normalise::standard::{definition, version_of};
 use std::ops::RangeInclusive;
-use tract_onnx::pb::{GraphProto, NodeProto, OperatorSetIdProto};
+use tract_onnx::pb::{NodeProto, OperatorSetIdProto};
 
-/// All nodes of the graph that have too few or too many.
+/// All nodes that have too few or too many.
 pub(super) fn check(
-    graph: &GraphProto,
+    nodes: &[NodeProto],
     imports: &[OperatorSetIdProto],
     errors: &mut Vec<ImportError>,
 ) {
-    for (position, node) in graph.node.iter().enumerate() {
+    for (position, node) in nodes.iter().enumerate() {
         let version = version_of(imports, &node.domain).unwrap_or(1);
         let Some(operator) = definition(node, version) else {
             continue;
         };
         let problems = [
-            problem("operand", &node.input, &operator.operands),
-            problem("result", &node.output, &operator.results),
+            problem("operand", &node.input, &operator.operands, &operator.gaps),
+            problem("result", &node.output, &operator.results, &[]),
         ];
         for (message, wanted) in problems.into_iter().flatten() {
             errors.push(refusal(position, node, message, &wanted));
@@ -33,14 +33,14 @@ fn problem(
     kind: &str,
     names: &[String],
     allowed: &RangeInclusive<usize>,
+    gaps: &[usize],
 ) -> Option<(String, String)> {
     // The last ones may be left out, or stand there without a name.
     let given = names.iter().rposition(|name| !name.is_empty());
     let given = given.map_or(0, |last| last + 1);
-    let left_out = names
-        .iter()
-        .take(*allowed.start())
-        .position(String::is_empty);
+    let needed = names.iter().take(*allowed.start()).enumerate();
+    let mut left_out = needed.filter(|(index, name)| name.is_empty() && !gaps.contains(index));
+    let left_out = left_out.next().map(|(index, _)| index);
     let message = if !allowed.contains(&given) {
         format!("it has {}", counted(given, kind))
     } else if let Some(index) = left_out {

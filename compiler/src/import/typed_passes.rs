@@ -1,0 +1,57 @@
+//! Passes that bring a model nearer to its canonical form once its shapes are known; what they add are nodes of the model,
+//! so that tract computes them too and calibration knows each by a name of its own.
+
+mod casts;
+mod differences;
+mod empty;
+mod rows;
+
+use super::Facts;
+use super::facts::TensorFact;
+use crate::normalise::leave_out_unread;
+use scnn_isa::program::Dtype;
+use tract_onnx::pb::{GraphProto, ModelProto};
+
+/// A pass: its name, what it does, and the function, which returns whether it changed anything.
+pub(super) struct TypedPass {
+    /// Name, as in `--dump-ir`.
+    pub(super) name: &'static str,
+    /// What it does.
+    #[allow(dead_code)] // Documentation of the table.
+    about: &'static str,
+    run: fn(&mut GraphProto, &Facts) -> bool,
+}
+
+#[rustfmt::skip] // One pass a line.
+/// The passes in their order.
+pub(super) const TYPED_PASSES: &[TypedPass] = &[
+    TypedPass { name: "casts", about: "a cast to the type that a tensor has becomes an identity", run: casts::run },
+    TypedPass { name: "empty", about: "operands of a concatenation that have no elements go", run: empty::run },
+    TypedPass { name: "rows", about: "a product of many dimensions becomes one of rows", run: rows::run },
+    TypedPass { name: "differences", about: "a difference of two activations becomes a sum", run: differences::run },
+];
+
+/// Runs all passes; whether any changed anything.
+pub(super) fn run_all(
+    model: &mut ModelProto,
+    facts: &Facts,
+    observe: &mut dyn FnMut(&str, &ModelProto),
+) -> bool {
+    let mut changed = false;
+    for pass in TYPED_PASSES {
+        let Some(graph) = &mut model.graph else {
+            return false;
+        };
+        if (pass.run)(graph, facts) {
+            changed = true;
+            leave_out_unread(model);
+            observe(pass.name, model);
+        }
+    }
+    changed
+}
+
+/// Whether a tensor is computed, and of floats.
+fn is_activation(fact: &TensorFact) -> bool {
+    fact.constant.is_none() && fact.dtype == Dtype::F32
+}

@@ -1,0 +1,30 @@
+//! The difference of two activations becomes a sum with the negative of one.
+
+use super::is_activation;
+use crate::import::Facts;
+use crate::normalise::parts::replace_known;
+use crate::normalise::proto::{is_standard, result};
+use tract_onnx::pb::{GraphProto, NodeProto};
+
+/// Runs the pass.
+pub(super) fn run(graph: &mut GraphProto, facts: &Facts) -> bool {
+    let wanted = |node: &NodeProto| is_difference(node, facts).then_some(());
+    replace_known(graph, wanted, |node, (), parts| {
+        let y = result(node);
+        let negative = vec![node.input[1].clone()];
+        let negative = parts.node("Neg", negative, format!("{y}.negative"), &[]);
+        parts.node("Add", vec![node.input[0].clone(), negative], y, &[]);
+    })
+}
+
+fn is_difference(node: &NodeProto, facts: &Facts) -> bool {
+    if !is_standard(node) || node.op_type != "Sub" || node.input.len() != 2 {
+        return false;
+    }
+    let operands = [0, 1].map(|index| facts.get(&node.input[index]));
+    let [Some(a), Some(b)] = operands else {
+        return false;
+    };
+    let planes = (2..=4).contains(&a.dims.len());
+    is_activation(a) && is_activation(b) && a.dims == b.dims && planes
+}
