@@ -1,6 +1,6 @@
 //! Emission: a mapped network as a program.
 //!
-//! Packs weights and requantisation into sections, gives every tensor its regions, and writes for each layer
+//! Packs weights and requantisation into sections, one for all layers with the same, gives every tensor its regions, and writes for each layer
 //!
 //! ```text
 //! cfg   lda (per tile, when the source lives in DRAM)   ldw mac drn (per pass)   sta (when the host needs the result)
@@ -9,6 +9,7 @@
 mod weights;
 
 use crate::map::residency::{Slot, Stage};
+use crate::map::weights::taps_of_residues;
 use crate::map::{Mapped, descriptor};
 use crate::quantise::nonzeros::SparseWeights;
 use crate::quantise::{IntFunction, IntLayer, Quantised, Step};
@@ -16,7 +17,7 @@ use rayon::prelude::*;
 use scnn_host::RuntimeName;
 use scnn_isa::ids::{LayerId, RegionId, SectionId, SegmentId, TensorId, ValueId};
 use scnn_isa::instruction::Instruction;
-use scnn_isa::layer::{Function, Layer};
+use scnn_isa::layer::{ArrayStage, Function, Layer, WeightOrder};
 use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::Span;
@@ -25,7 +26,8 @@ use scnn_isa::program::{
     Tensor, Value,
 };
 use scnn_isa::section::{encode_requantise, encode_slopes, encode_table};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use weights::Weights;
 
 /// Emits the program of a mapped network.
@@ -78,6 +80,10 @@ struct Emitter<'a> {
     network: &'a Quantised,
     mapped: &'a Mapped,
     program: Program,
+    /// Weight sections by the weights and how their layers store them; their bytes come last.
+    weights: Vec<(StoredAs, SectionId)>,
+    /// Other sections by what they hold.
+    sections: BTreeMap<(SectionKind, Vec<u8>), SectionId>,
     /// The next free byte of DRAM.
     dram: u64,
     regions: BTreeMap<(TensorId, Memory, u64, Span), RegionId>,
@@ -133,6 +139,8 @@ impl<'a> Emitter<'a> {
             network,
             mapped,
             program,
+            weights: Vec::new(),
+            sections: BTreeMap::new(),
             dram: 0,
             regions: BTreeMap::new(),
             last_write,
@@ -162,7 +170,7 @@ impl<'a> Emitter<'a> {
             .as_ref()
             .expect("every layer is mapped");
         let id = LayerId(self.program.layers.len() as u32);
-        let described = self.describe(layer, descriptor(layer, mapping));
+        let described = self.describe(index, layer, descriptor(layer, mapping));
         self.push(Instruction::Cfg { layer: id });
         let to = self.home(layer.destination.tensor);
         let operand = layer.operand.map(|operand| self.home(operand.view.tensor));
@@ -322,9 +330,10 @@ impl<'a> Emitter<'a> {
     }
 
     /// Fills in the sections of a descriptor; the weights' bytes come later, all layers in parallel.
-    fn describe(&mut self, layer: &IntLayer, mut described: Layer) -> Layer {
-        if let Some(array) = &mut described.array {
-            array.weights = self.section(&layer.name, "weights", SectionKind::Weights, Vec::new());
+    fn describe(&mut self, step: usize, layer: &IntLayer, mut described: Layer) -> Layer {
+        if let (Some(array), Some(nonzeros)) = (&mut described.array, &self.network.nonzeros[step])
+        {
+            array.weights = self.weight_section(layer, array, nonzeros);
         }
         let requantise = encode_requantise(&layer.requantise);
         described.ppu.requantise = self.section(
@@ -350,7 +359,49 @@ impl<'a> Emitter<'a> {
         described
     }
 
+    /// The section of a layer's weights: that of another layer, if it stores the same weights alike.
+    fn weight_section(
+        &mut self,
+        layer: &IntLayer,
+        array: &ArrayStage,
+        nonzeros: &Arc<SparseWeights>,
+    ) -> SectionId {
+        let stored = StoredAs {
+            weights: Arc::as_ptr(nonzeros),
+            channel_groups: array.channel_groups.clone(),
+            order: array.order,
+            taps: layer.conv.as_ref().map_or_else(Vec::new, |conv| {
+                let source = &self.mapped.layouts[layer.source.tensor.index()];
+                taps_of_residues(conv, source.residues)
+            }),
+        };
+        let known = self.weights.iter().find(|(other, _)| *other == stored);
+        if let Some(&(_, section)) = known {
+            return section;
+        }
+        let id = self.new_section(&layer.name, "weights", SectionKind::Weights, Vec::new());
+        self.weights.push((stored, id));
+        id
+    }
+
+    /// A section of constants: one for all layers with the same.
     fn section(
+        &mut self,
+        layer: &str,
+        suffix: &str,
+        kind: SectionKind,
+        bytes: Vec<u8>,
+    ) -> SectionId {
+        let key = (kind, bytes);
+        if let Some(&id) = self.sections.get(&key) {
+            return id;
+        }
+        let id = self.new_section(layer, suffix, kind, key.1.clone());
+        self.sections.insert(key, id);
+        id
+    }
+
+    fn new_section(
         &mut self,
         layer: &str,
         suffix: &str,
@@ -368,19 +419,26 @@ impl<'a> Emitter<'a> {
 
     fn encode_weights(&mut self) {
         let steps = self.network.steps.iter().zip(&self.network.nonzeros);
-        let layers: Vec<(&IntLayer, &Option<SparseWeights>)> = steps
+        let layers: Vec<(&IntLayer, &Option<Arc<SparseWeights>>)> = steps
             .filter_map(|(step, nonzeros)| match step {
                 Step::Layer(layer) => Some((layer.as_ref(), nonzeros)),
                 Step::Host(_) => None,
             })
             .collect();
         let program = &self.program;
+        let mut seen = BTreeSet::new();
+        let first = program.layers.iter().map(|described| {
+            let array = described.array.as_ref();
+            array.is_some_and(|array| seen.insert(array.weights))
+        });
+        let first: Vec<bool> = first.collect();
         let encoded: Vec<(SectionId, Vec<u8>)> = program
             .layers
             .par_iter()
             .zip(layers)
-            .filter_map(|(described, (layer, nonzeros))| {
-                let array = described.array.as_ref()?;
+            .zip(first)
+            .filter_map(|((described, (layer, nonzeros)), first)| {
+                let array = described.array.as_ref().filter(|_| first)?;
                 let weights = Weights {
                     conv: layer.conv.as_ref()?,
                     nonzeros: nonzeros.as_ref()?,
@@ -399,6 +457,17 @@ impl<'a> Emitter<'a> {
     }
 }
 
+/// Weights, and what decides how a layer stores them.
+#[derive(PartialEq, Eq)]
+struct StoredAs {
+    /// Layers with the same weights refer to the same.
+    weights: *const SparseWeights,
+    channel_groups: Vec<Span>,
+    order: WeightOrder,
+    /// Taps of every residue.
+    taps: Vec<Vec<u32>>,
+}
+
 /// Bytes that a tensor takes in DRAM if no value is zero.
 fn worst_case_bytes(machine: &Machine, layout: &Layout, channels: u32) -> u64 {
     let format = machine.activation_format();
@@ -413,6 +482,7 @@ fn worst_case_bytes(machine: &Machine, layout: &Layout, channels: u32) -> u64 {
                 .map(|(row, col)| tile.pe_rect(row, col))
                 .map(|rect| {
                     cells(layout.residues)
+                        .filter(|&(ry, rx)| layout.has_block(rect, ry, rx))
                         .map(|residue| block(rect, residue))
                         .sum::<u64>()
                 })

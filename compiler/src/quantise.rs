@@ -32,9 +32,11 @@ use scnn_isa::machine::Machine;
 use scnn_isa::plane::Axis;
 use scnn_isa::program::{Dtype, Ranges};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use storage::Storage;
 use thiserror::Error;
 use tract_onnx::pb::ModelProto;
+use weights::Interned;
 use widths::{WidthError, Widths};
 
 /// Choices of quantisation.
@@ -129,7 +131,7 @@ pub struct Quantised {
     /// What is executed, in order.
     pub steps: Vec<Step>,
     /// By step, the non-zeros of its weights; none where it has none.
-    pub nonzeros: Vec<Option<SparseWeights>>,
+    pub nonzeros: Vec<Option<Arc<SparseWeights>>>,
     /// Tensors that cross the host's border or stay on the host.
     pub values: Vec<Value>,
     /// Indices into `values` of the program's inputs.
@@ -224,8 +226,8 @@ pub struct IntLayer {
 /// A convolution in integers.
 #[derive(Clone, Debug)]
 pub struct IntConv {
-    /// `[K, C / groups, R, S]`, row-major.
-    pub weights: Vec<i16>,
+    /// `[K, C / groups, R, S]`, row-major; one for all layers with the same.
+    pub weights: Arc<Vec<i16>>,
     /// Groups.
     pub groups: u32,
     /// Rows.
@@ -331,6 +333,7 @@ pub fn quantise(
         values: BTreeMap::new(),
         names: BTreeMap::new(),
         taken: BTreeSet::new(),
+        weights: Interned::default(),
     };
     for &input in &graph.inputs {
         let value = builder.value(input);

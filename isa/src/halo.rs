@@ -2,7 +2,8 @@
 //!
 //! A PE owns the outputs that its cuts of the input plane project to ([`Axis::project`]); what it accumulated for
 //! others goes to the owner over neighbours, diagonals included (SCNN section 3.2). A sum that must go further than
-//! one neighbour takes its diagonal steps first, then the straight ones.
+//! one neighbour takes its diagonal steps first, then the straight ones. Exchanged are the outputs of the pass that a
+//! product of the PE can reach; a dilated kernel leaves out others between them.
 
 use crate::layer::ArrayStage;
 use crate::layout::Tile;
@@ -93,8 +94,8 @@ fn toward(from: usize, to: usize) -> usize {
 struct Sharing {
     /// Outputs that each part owns.
     owned: Vec<Span>,
-    /// Outputs that each part has sums of.
-    summed: Vec<Span>,
+    /// By part and owner: outputs of the owner that the part has sums of.
+    summed: Vec<Vec<u64>>,
 }
 
 impl Sharing {
@@ -105,12 +106,16 @@ impl Sharing {
             last if last == parts => inner.end,
             part => axis.project(cuts[part]),
         };
-        let owned = (0..parts)
+        let owned: Vec<Span> = (0..parts)
             .map(|part| Span::new(boundary(part), boundary(part + 1)).intersect(inner))
             .collect();
         let summed = cuts
             .windows(2)
-            .map(|cut| axis.outputs(Span::new(cut[0], cut[1])).intersect(inner))
+            .map(|cut| {
+                let held = Span::new(cut[0], cut[1]);
+                let of_owner = |owned: &Span| reached(axis, held, *owned);
+                owned.iter().map(of_owner).collect()
+            })
             .collect();
         Self { owned, summed }
     }
@@ -119,8 +124,7 @@ impl Sharing {
     fn moves(&self) -> Vec<(usize, usize, u64)> {
         let mut moves = Vec::new();
         for (part, summed) in self.summed.iter().enumerate() {
-            for (owner, owned) in self.owned.iter().enumerate() {
-                let outputs = u64::from(owned.intersect(*summed).len());
+            for (owner, &outputs) in summed.iter().enumerate() {
                 if outputs > 0 {
                     moves.push((part, owner, outputs));
                 }
@@ -138,6 +142,19 @@ impl Sharing {
     }
 }
 
+/// How many of `outputs` a tap takes a position of `held` to.
+fn reached(axis: &Axis, held: Span, outputs: Span) -> u64 {
+    let near = axis.outputs(held).intersect(outputs);
+    if axis.dilation == 1 && axis.upsample == 1 {
+        // A window without holes reaches every output between the first and the last.
+        return u64::from(near.len());
+    }
+    let reaches = |output: &u32| {
+        (0..axis.kernel).any(|tap| axis.input(*output, tap).is_some_and(|it| held.contains(it)))
+    };
+    near.iter().filter(reaches).count() as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +162,7 @@ mod tests {
     use crate::layer::WeightOrder;
     use crate::layout::Grid;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn array(y: Axis, x: Axis) -> ArrayStage {
         ArrayStage {
@@ -188,24 +206,33 @@ mod tests {
     /// What a failure says of the layer that was drawn.
     fn layer(axis: &Axis, parts: u32) -> String {
         format!(
-            "layer of kernel {}, stride {}, pads {:?} on {} positions, which {parts} PEs share",
-            axis.kernel, axis.stride, axis.pad, axis.input
+            "layer of kernel {}, stride {}, dilation {}, pads {:?} on {} positions, which {parts} PEs share",
+            axis.kernel, axis.stride, axis.dilation, axis.pad, axis.input
         )
     }
 
     prop_compose! {
         fn axis()(
-            (kernel, stride, pad) in (1u32..5, 1u32..4, 0u32..3), extent in 1u32..20,
+            (kernel, stride, dilation, pad) in (1u32..5, 1u32..4, 1u32..4, 0u32..3), extent in 1u32..20,
         ) -> Axis {
-            let input = extent.max(kernel.saturating_sub(2 * pad));
+            let window = (kernel - 1) * dilation + 1;
+            let input = extent.max(window.saturating_sub(2 * pad));
             Axis {
                 kernel,
                 stride,
+                dilation,
                 pad: [pad as i32, pad as i32],
-                output: (input + 2 * pad - kernel) / stride + 1,
+                output: (input + 2 * pad - window) / stride + 1,
                 ..Axis::identity(input)
             }
         }
+    }
+
+    /// The outputs that products of some positions go to, one product after the other.
+    fn reached(axis: &Axis, held: Span, inner: Span) -> BTreeSet<u32> {
+        let taps = |position| (0..axis.kernel).filter_map(move |tap| axis.output(position, tap));
+        let outputs = held.iter().flat_map(taps);
+        outputs.filter(|&output| inner.contains(output)).collect()
     }
 
     /// What crosses every link, output by output.
@@ -214,8 +241,8 @@ mod tests {
         let pes = tile.pes();
         for (row, col) in (0..pes.rows).flat_map(|row| (0..pes.cols).map(move |col| (row, col))) {
             let held = tile.pe_rect(row, col);
-            for y in array.y.outputs(held.y).intersect(inner.y).iter() {
-                for x in array.x.outputs(held.x).intersect(inner.x).iter() {
+            for y in reached(&array.y, held.y, inner.y) {
+                for x in reached(&array.x, held.x, inner.x) {
                     let owner = owner(array, tile, (0, y, x));
                     let owner = (owner.0 as usize, owner.1 as usize);
                     let mut at = (row as usize, col as usize);

@@ -5,7 +5,7 @@
 //! all input channels of it. A PPU layer (`array` absent) sends its source through the PPU alone.
 
 use crate::ids::{SectionId, TensorId};
-use crate::layout::Grid;
+use crate::layout::{Grid, Layout, Tile};
 use crate::plane::{Axis, Rect, Span};
 use serde::{Deserialize, Serialize};
 
@@ -302,4 +302,19 @@ fn in_padded(axis: &Axis, output: u32, tap: u32) -> bool {
     let position = i64::from(output) * i64::from(axis.stride) - i64::from(axis.pad[0])
         + i64::from(tap) * i64::from(axis.dilation);
     position < i64::from(axis.input) + i64::from(axis.pad[1])
+}
+
+/// For every tile of a result's layout, by PE: the index of the last of `passes` that has outputs in what the PE holds of
+/// the tile, with which its blocks are complete; none for a PE without positions.
+pub fn completing_passes(layout: &Layout, passes: &[Pass]) -> Vec<Vec<Option<usize>>> {
+    let of_tile = |tile: &Tile| {
+        let pes = tile.pes();
+        let of_pe = |pe: u32| {
+            let held = tile.pe_rect(pe / pes.cols, pe % pes.cols);
+            let outputs = |pass: &Pass| !held.intersect(pass.output).is_empty();
+            passes.iter().rposition(outputs)
+        };
+        (0..pes.count()).map(of_pe).collect()
+    };
+    layout.tiles.iter().map(of_tile).collect()
 }

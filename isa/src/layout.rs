@@ -11,6 +11,9 @@
 //! ```text
 //! for tile / for PE of the group / for channel / for residue (y major) / for (n, y, x) in the PE's rectangle
 //! ```
+//!
+//! Where a PE has no position of a residue it has no block either, not even an empty one: an array that is larger than
+//! the plane moves no bytes for its idle PEs.
 
 use crate::plane::{Rect, Span};
 use serde::{Deserialize, Serialize};
@@ -143,6 +146,11 @@ impl Layout {
             residues: Grid::ONE,
             tiles: vec![Tile::uniform(plane, pes, Grid::ONE)],
         }
+    }
+
+    /// Whether a PE that holds `rect` of the plane has blocks of residue (`ry`, `rx`).
+    pub fn has_block(&self, rect: Rect, ry: u32, rx: u32) -> bool {
+        self.block_positions(rect, ry, rx) > 0
     }
 
     /// Number of positions of `rect` in the block of residue (`ry`, `rx`).

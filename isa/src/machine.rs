@@ -296,7 +296,7 @@ machine_parameters! {
     }
     /// The link to the host.
     host_link: HostLink {
-        /// Bandwidth.
+        /// Bandwidth. A host segment takes the time of its tensors; inputs and outputs cross beside other inferences.
         gigabytes_per_second: f64, (0.01, 100_000.0), "GB/s", Cost;
     }
     /// The clock.

@@ -262,14 +262,11 @@ impl Axis {
     /// With `residues == stride` this is the split of a strided convolution into unit-stride phases: the tap
     /// meets exactly one residue. With `residues == 1` it may meet the only one there is.
     pub fn pairs(&self, residue: u32, residues: u32, tap: u32) -> bool {
-        let stride = i64::from(self.stride);
-        // One period of the two moduli is enough; strides are small.
-        (0..stride).any(|step| {
-            let position = i64::from(residue) + step * i64::from(residues);
-            let scaled = position * i64::from(self.upsample) + i64::from(self.pad[0])
-                - i64::from(tap) * i64::from(self.dilation);
-            scaled.rem_euclid(stride) == 0
-        })
+        // From one position of the residue to the next the numerator grows by the same step, so modulo the stride it takes
+        // every value that differs from its first by a multiple of their common divisor.
+        let step = u64::from(residues) * u64::from(self.upsample);
+        let divisor = common_divisor(step, u64::from(self.stride)).max(1);
+        self.numerator(residue, tap) % divisor as i64 == 0
     }
 
     /// Where the cut before input `position` falls on the output axis, so that a PE owns the outputs whose
@@ -285,6 +282,14 @@ impl Axis {
         i64::from(position) * i64::from(self.upsample) + i64::from(self.pad[0])
             - i64::from(tap) * i64::from(self.dilation)
     }
+}
+
+fn common_divisor(a: u64, b: u64) -> u64 {
+    let (mut a, mut b) = (a, b);
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 fn ceil_div(value: i64, divisor: i64) -> i64 {

@@ -148,7 +148,7 @@ pub struct Section {
 }
 
 /// What a section holds; see [`crate::section`] for the coding of each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SectionKind {
     /// Compressed weight blocks in streaming order.

@@ -5,6 +5,7 @@
 
 mod border;
 mod constants;
+mod regions;
 mod state;
 mod traffic;
 mod units;
@@ -16,7 +17,6 @@ use crate::observe::Observer;
 use crate::steps::StepCounts;
 use crate::timing::Timing;
 use constants::LayerConstants;
-use rayon::prelude::*;
 use scnn_host::Host;
 use scnn_isa::program::{Program, Value};
 use state::State;
@@ -55,16 +55,7 @@ impl<'a> Simulator<'a> {
     /// # Errors
     /// Malformed sections or host models; a runtime that is missing.
     pub fn new(program: &'a Program, host: &Host) -> Result<Self, SimulateError> {
-        let layers = program
-            .layers
-            .par_iter()
-            .map(|layer| {
-                LayerConstants::decode(program, layer).map_err(|source| SimulateError::Section {
-                    layer: layer.name.clone(),
-                    source,
-                })
-            })
-            .collect::<Result<_, _>>()?;
+        let layers = LayerConstants::decode_all(program)?;
         let segments = program
             .segments
             .iter()

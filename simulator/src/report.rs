@@ -63,6 +63,8 @@ described! {
         pub area_mm2: crate::area::Area,
         /// Bandwidth of the DRAM, GB/s.
         pub dram_gigabytes_per_second: f64,
+        /// Bandwidth of the host link, GB/s.
+        pub host_link_gigabytes_per_second: f64,
         /// Capacity of activation RAMs A and B of a PE, elements.
         pub ram_elements: [u64; 2],
         /// Sums over all layers.
@@ -310,6 +312,7 @@ impl Report {
             pes: [machine.array.rows, machine.array.cols],
             multipliers: u64::from(machine.pe_count()) * u64::from(machine.multipliers_per_pe()),
             dram_gigabytes_per_second: machine.dram.gigabytes_per_second,
+            host_link_gigabytes_per_second: machine.host_link.gigabytes_per_second,
             ram_elements: [Memory::A, Memory::B].map(|ram| machine.ram_elements(ram)),
             area_mm2: crate::area::Area::of(machine),
             totals: Costs::default(),
@@ -499,6 +502,7 @@ pub(crate) mod tests {
             pes: [8, 8],
             multipliers: 1024,
             dram_gigabytes_per_second: 50.0,
+            host_link_gigabytes_per_second: 16.0,
             ram_elements: [4096; 2],
             area_mm2: crate::area::Area::default(),
             totals: Costs::default(),
@@ -507,6 +511,17 @@ pub(crate) mod tests {
         };
         report.sum();
         report
+    }
+
+    #[test]
+    fn the_host_link_bounds_the_rate_where_it_needs_longer_than_all_else() {
+        let mut report = report(1);
+        let cycles = report.totals.cycles.total;
+        // 16 bytes a cycle.
+        report.totals.counters.host_bytes = 16 * cycles;
+        assert_eq!(report.period_cycles(), cycles);
+        report.totals.counters.host_bytes += 16 * 5;
+        assert_eq!(report.period_cycles(), cycles + 5);
     }
 
     #[test]

@@ -70,11 +70,12 @@ fn summary(report: &Report) -> String {
             .find_map(|layer| layer.shape)
             .map_or(1, |shape| shape.n);
         let operations = 2.0 * totals.multiplies.dense as f64 / samples;
+        let period = report.period_cycles() as f64 / samples / (report.clock_gigahertz * 1e9);
         let _ = writeln!(
             text,
             "rate      {} images/s, {}, {}, counting the multiplications and additions of a dense machine",
-            si(f64::from(images) / seconds, ""),
-            si(operations / seconds, "OPS"),
+            si(f64::from(images) / period, ""),
+            si(operations / period, "OPS"),
             si(operations / joules, "OPS/W"),
         );
     }

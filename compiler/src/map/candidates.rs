@@ -1,11 +1,13 @@
 //! The mappings of one layer or tensor that are legal: pure enumeration.
 //!
-//! A tensor's **cuts** are PE groups x parts of the batch x temporal parts x residues; a layer's **groupings** are
+//! A tensor's **cuts** are PE groups x parts of the batch x temporal parts x residues, and for a tensor that exceeds a
+//! RAM, the fewest parts whose tiles fit, however many these are; a layer's **groupings** are
 //! divisions of its output channels into rounds. What the accumulators exclude is left out here, with the number of
 //! entries that it would have needed.
 
 use super::LayerMapping;
 use super::cost::group_grids;
+use super::residency::resident_room;
 use super::tiling::{Cut, Cutter, Parts, accumulators, largest_part};
 use crate::quantise::IntLayer;
 use scnn_isa::layout::{Grid, Layout, Tile};
@@ -24,6 +26,7 @@ pub fn cuts(cutter: &Cutter<'_>, machine: &Machine, shape: [u32; 4]) -> Vec<Cut>
         vec![cutter.residues, Grid::ONE]
     };
     let entries = u64::from(machine.accumulator_entries());
+    let ram = resident_room(machine);
     let rows = parts(MOST_PARTS[0], cutter.most(|rect| rect.y));
     let cols = parts(MOST_PARTS[1], cutter.most(|rect| rect.x));
     let batches = parts(shape[0], shape[0]);
@@ -40,17 +43,20 @@ pub fn cuts(cutter: &Cutter<'_>, machine: &Machine, shape: [u32; 4]) -> Vec<Cut>
                     if images.count() > shape[0].div_ceil(n) {
                         continue;
                     }
-                    for &y in &rows {
-                        for &x in &cols {
-                            let cut = Cut {
-                                parts: Parts { n, y, x },
-                                groups,
-                                images,
-                                residues,
-                            };
-                            if cutter.accumulators(cut) <= entries {
-                                cuts.push(cut);
-                            }
+                    let whole = Cut {
+                        parts: Parts { n, y: 1, x: 1 },
+                        groups,
+                        images,
+                        residues,
+                    };
+                    let cells = rows.iter().flat_map(|&y| cols.iter().map(move |&x| (y, x)));
+                    let mut more = fitting(cutter, whole, ram);
+                    more.retain(|(y, x)| !rows.contains(y) || !cols.contains(x));
+                    for (y, x) in cells.chain(more) {
+                        let parts = Parts { n, y, x };
+                        let cut = Cut { parts, ..whole };
+                        if cutter.accumulators(cut) <= entries {
+                            cuts.push(cut);
                         }
                     }
                 }
@@ -58,6 +64,45 @@ pub fn cuts(cutter: &Cutter<'_>, machine: &Machine, shape: [u32; 4]) -> Vec<Cut>
         }
     }
     cuts
+}
+
+/// Rows and columns of parts whose tiles are expected to fit `room`: of rows as far as they go and then of columns, and
+/// of columns first; none where the whole fits.
+fn fitting(cutter: &Cutter<'_>, whole: Cut, room: u64) -> Vec<(u32, u32)> {
+    let fits = |(y, x): (u32, u32)| {
+        let parts = Parts {
+            y,
+            x,
+            ..whole.parts
+        };
+        cutter.tile_elements(Cut { parts, ..whole }) <= room
+    };
+    if fits((1, 1)) {
+        return Vec::new();
+    }
+    let most = (cutter.most(|rect| rect.y), cutter.most(|rect| rect.x));
+    let by_rows = fewest(most.0, |y| fits((y, 1)));
+    let by_cols = fewest(most.1, |x| fits((1, x)));
+    let mut found = vec![
+        (by_rows, fewest(most.1, |x| fits((by_rows, x)))),
+        (fewest(most.0, |y| fits((y, by_cols))), by_cols),
+    ];
+    found.dedup();
+    found
+}
+
+/// The least number up to `most` that does, where larger ones do as well; `most` if none does.
+fn fewest(most: u32, does: impl Fn(u32) -> bool) -> u32 {
+    let (mut none, mut some) = (0, most);
+    while some - none > 1 {
+        let middle = none + (some - none) / 2;
+        if does(middle) {
+            some = middle;
+        } else {
+            none = middle;
+        }
+    }
+    some
 }
 
 /// Numbers of parts worth trying: all up to four, then those that halve or third the plane further.

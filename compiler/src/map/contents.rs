@@ -72,9 +72,10 @@ impl Contents {
         for here in of_channel {
             bytes.push(bytes.last().copied().unwrap_or(0) + here);
         }
-        let blocks = counts
-            .iter()
-            .map(|count| u64::from(count.pes * count.residues));
+        let blocks = counts.iter().map(|count| {
+            let without: u32 = count.without_blocks.iter().sum();
+            u64::from(count.pes * count.residues - without)
+        });
         let empty_channel = blocks.sum::<u64>() * format.block_bytes(0);
         Self {
             whole: PerPe::sum(tiles.iter().map(|tile| &tile.held)),
@@ -87,6 +88,20 @@ impl Contents {
     /// Encoded bytes of some channels.
     pub fn bytes_of(&self, channels: Span) -> u64 {
         self.bytes[channels.end as usize] - self.bytes[channels.begin as usize]
+    }
+
+    /// Elements of all PEs that exceed `room` in their PE, by the tile that they are of: a place fills tile after tile.
+    pub fn excess_by_tile(&self, room: u64) -> Vec<u64> {
+        let mut free = vec![room; self.whole.elements.len()];
+        let of_tile = |tile: &TileContents| {
+            let of_pe = |(free, &elements): (&mut u64, &u64)| {
+                let kept = elements.min(*free);
+                *free -= kept;
+                elements - kept
+            };
+            free.iter_mut().zip(&tile.held.elements).map(of_pe).sum()
+        };
+        self.tiles.iter().map(of_tile).collect()
     }
 
     /// Elements of the fullest PE over some tiles.
@@ -157,6 +172,7 @@ impl TileContents {
             .collect();
         let mut vectors = vec![0.0; columns.stride];
         for index in 0..count.columns() {
+            let residue = index % count.residues.max(1) as usize;
             let mut bytes = 0;
             for (held, &elements) in elements_of_pe.iter_mut().zip(count.column(index)) {
                 let elements = u64::from(elements);
@@ -166,6 +182,7 @@ impl TileContents {
                 };
                 *held += elements;
             }
+            bytes -= u64::from(count.without_blocks[residue]) * format.block_bytes(0);
             let of_column = columns.column(index).as_flattened();
             for (sum, vectors) in vectors.iter_mut().zip(of_column) {
                 *sum += f64::from(*vectors);

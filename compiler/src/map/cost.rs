@@ -25,6 +25,7 @@ mod timeline;
 
 pub use sampled_rounds::Depth;
 
+use super::LayerMapping;
 use super::contents::{Contents, TileContents};
 use super::occupancy::Occupancy;
 use super::weights::BlockSizes;
@@ -33,7 +34,7 @@ use crate::quantise::nonzeros::SparseWeights;
 use banks::step_cycles;
 use counts::Counts;
 use sampled_rounds::SampledRounds;
-use scnn_isa::layer::{Pass, WeightOrder};
+use scnn_isa::layer::{Pass, WeightOrder, completing_passes};
 use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::Span;
@@ -70,9 +71,11 @@ pub struct Traffic {
     pub stored_bytes: u64,
     /// Bytes of the residual operand from DRAM.
     pub operand_bytes: u64,
-    /// Bytes of a source in a RAM that exceed its place and are read in every round.
+    /// Bytes of a source in a RAM that exceed its place; each round reads those of its tile and channels.
     pub spilled_bytes: u64,
-    /// Elements of a PE into which the tiles of a source are loaded, if one exceeds it; what does is read in every round.
+    /// Elements of a PE in that place, if anything exceeds it.
+    pub home_room: Option<u64>,
+    /// Elements of a PE into which the tiles of a source are loaded, if one exceeds it; what does is read likewise.
     pub tile_room: Option<u64>,
 }
 
@@ -104,6 +107,8 @@ pub struct Candidate<'a> {
     pub order: WeightOrder,
     /// What it moves.
     pub traffic: Traffic,
+    /// Storage of its result, where that is known.
+    pub result_layout: Option<&'a Layout>,
     /// Where its non-zeros are; none where it has no weights.
     pub positions: Option<Positions<'a>>,
 }
@@ -226,9 +231,59 @@ impl Candidate<'_> {
         elements * u64::from(self.machine.activation_format().element_bits()) / 8
     }
 
-    /// Bytes of the source that are read in every round of a pass, as they have no place.
-    fn spilled(&self, pass: Pass) -> u64 {
-        self.traffic.spilled_bytes + self.exceeds(pass)
+    /// By pass: bytes of the channels that the layer reads of its tile that have no place, and are read where they are
+    /// needed.
+    fn spilled(&self, passes: &[Pass]) -> Vec<u64> {
+        let shares = self.traffic.home_room.map(|room| {
+            let by_tile = self.contents.excess_by_tile(room);
+            let all: u64 = by_tile.iter().sum();
+            (by_tile, all.max(1))
+        });
+        let read = f64::from(self.layer.source.channels.len());
+        let of_pass = |pass: &Pass| {
+            let tile = pass.source_tile as usize;
+            let at_home = shares.as_ref().map_or(0.0, |(by_tile, all)| {
+                self.traffic.spilled_bytes as f64 * by_tile[tile] as f64 / *all as f64
+            });
+            let channels = f64::from(self.contents.tiles[tile].channels.max(1));
+            ((at_home + self.exceeds(*pass) as f64) * read / channels).round() as u64
+        };
+        passes.iter().map(of_pass).collect()
+    }
+
+    /// By pass: the share of the result whose blocks it completes, by positions.
+    fn result_shares(&self) -> Vec<f64> {
+        let passes = self.passes;
+        let mut positions = vec![0; passes.len()];
+        match self.result_layout {
+            Some(layout) if passes.len() > 1 && self.traffic.result_bytes > 0 => {
+                let completing = completing_passes(layout, passes);
+                for (tile, completing) in layout.tiles.iter().zip(completing) {
+                    let cols = tile.pes().cols;
+                    for (pe, pass) in (0..).zip(completing) {
+                        let held = tile.pe_rect(pe / cols, pe % cols);
+                        if let Some(pass) = pass {
+                            positions[pass] += held.positions();
+                        }
+                    }
+                }
+            }
+            _ => {
+                for (positions, pass) in positions.iter_mut().zip(passes) {
+                    *positions = pass.output.positions();
+                }
+            }
+        }
+        let all = positions.iter().sum::<u64>().max(1) as f64;
+        let share = |positions: u64| positions as f64 / all;
+        positions.into_iter().map(share).collect()
+    }
+
+    /// The share of the channels that a round reads: those of its convolution groups.
+    fn share_read(&self, round: usize) -> f64 {
+        let groups = self.layout.groups.count() as usize;
+        let of_round = &self.channel_groups[round * groups..(round + 1) * groups];
+        share_read(self.layer, of_round)
     }
 
     fn dram_cycles(&self, bytes: u64) -> u64 {
@@ -238,6 +293,30 @@ impl Candidate<'_> {
     fn dram_energy(&self, bytes: u64) -> f64 {
         bytes as f64 * 8.0 * self.machine.energy.dram_bit.pj
     }
+}
+
+/// The share of a layer's input channels that a round of some output-channel groups reads.
+fn share_read(layer: &IntLayer, of_round: &[Span]) -> f64 {
+    let conv_groups = layer.conv.as_ref().map_or(1, |conv| conv.groups);
+    let per_group = (layer.destination.channels.len() / conv_groups).max(1);
+    let mut read: Vec<u32> = of_round
+        .iter()
+        .filter(|k| !k.is_empty())
+        .map(|k| k.begin / per_group)
+        .collect();
+    read.dedup();
+    read.len() as f64 / f64::from(conv_groups)
+}
+
+/// How often a pass of a layer reads each of its input channels under a mapping: in every round of its convolution
+/// group.
+pub fn readings(layer: &IntLayer, mapping: &LayerMapping) -> f64 {
+    if mapping.channel_groups.is_empty() {
+        return 1.0;
+    }
+    let groups = mapping.pe_groups.count().max(1) as usize;
+    let rounds = mapping.channel_groups.chunks(groups);
+    rounds.map(|of_round| share_read(layer, of_round)).sum()
 }
 
 /// PE groups of an array, coarse to fine: every grid that divides it, or one where weights are broadcast.

@@ -110,7 +110,7 @@ impl<'a> Explainer<'a> {
             cost: mapped.predicted[step]?,
             bound: Bound::of(search, step, layer),
             accumulators: accumulators(layout, layer, &mapping.passes) * u64::from(mapping.kc),
-            elements: fullest(contents),
+            elements: fullest(layout, contents),
             runners_up,
             excluded: self.excluded(layer, mapping, step),
         })
@@ -166,7 +166,8 @@ impl<'a> Explainer<'a> {
             };
             others.insert(0, other);
         }
-        let (whole, _) = fullest(&self.contents[layer.source.tensor.index()]);
+        let source = layer.source.tensor.index();
+        let (whole, _) = fullest(&self.mapped.layouts[source], &self.contents[source]);
         let costed = others.into_iter().filter_map(|mapping| {
             let cost =
                 search.predict_otherwise(self.mapped, &self.contents, step, mapping.clone())?;
@@ -200,7 +201,7 @@ impl<'a> Explainer<'a> {
                 });
             }
         }
-        let (whole, tile) = fullest(&self.contents[source]);
+        let (whole, tile) = fullest(layout, &self.contents[source]);
         for (what, elements) in [
             ("all of the source in a RAM", whole),
             ("a tile of the source in a RAM", tile),

@@ -129,6 +129,8 @@ pub struct TileCount {
     pub residues: u32,
     /// PEs of the group.
     pub pes: u32,
+    /// By residue: PEs without a position of it, which have no blocks.
+    pub without_blocks: Vec<u32>,
     /// Elements by (column, PE).
     pub elements: Vec<u32>,
 }
@@ -281,9 +283,15 @@ impl Bits {
                     count_phases(self, channel, &rects, (residues, format), counts);
                 }
             });
+        let without_blocks = (0..residues.count()).map(|residue| {
+            let (ry, rx) = (residue / residues.cols, residue % residues.cols);
+            let without = |rect: &&Rect| !layout.has_block(**rect, ry, rx);
+            rects.iter().filter(without).count() as u32
+        });
         TileCount {
             residues: residues.count(),
             pes: pes.count(),
+            without_blocks: without_blocks.collect(),
             elements,
         }
     }

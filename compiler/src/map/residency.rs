@@ -1,6 +1,6 @@
 //! Where every tensor lives: in an activation RAM from its first write to its last read, or in DRAM.
 //!
-//! One pass over the steps in order, first fit, with the expected sizes. A layer's result goes to the RAM that its
+//! One pass over the steps in order, first fit, with what the fullest PE holds on the calibration sample. A layer's result goes to the RAM that its
 //! source is not in, as IARAM and OARAM swap in the paper; else to the other; else to DRAM. Whatever reads a tensor
 //! in DRAM stages it in a RAM: once for all its readers when it has one tile and there is room, else tile by tile, in
 //! two slots in turn where there is room for two, so that a tile is loaded while the one before it is read. Tiles that
@@ -8,6 +8,10 @@
 //!
 //! A tensor that does not fit may also live in a RAM for the most part: what exceeds its slot spills to DRAM, and is read
 //! again in every round of its readers. Where there are few rounds, that moves less than the whole there and back.
+//!
+//! In the end every place grows into what is free beside it ([`growth`]), as other inputs are fuller.
+
+mod growth;
 
 use super::tiling::Tiling;
 use crate::quantise::{Quantised, Step};
@@ -17,7 +21,16 @@ use scnn_isa::plane::Span;
 use scnn_isa::program::Memory;
 
 /// Elements of each RAM that residents leave free, so that staging always has a place.
-pub(crate) const RESERVE: u64 = 64;
+const RESERVE: u64 = 64;
+
+/// Elements of the smaller RAM that a resident can have.
+pub fn resident_room(machine: &Machine) -> u64 {
+    let rams = [Memory::A, Memory::B].map(|memory| Ram::new(machine, memory));
+    let rooms = rams
+        .iter()
+        .map(|ram| ram.capacity.saturating_sub(ram.reserve));
+    rooms.min().unwrap_or(0)
+}
 
 /// Where tensors live.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,25 +80,32 @@ impl Residency {
         Self::plan_within(network, machine, tiling, None)
     }
 
-    /// The same, where the tensors for which `may_spill` holds may spill: `rounds` tells for every step how often it reads
-    /// what has spilled of its source.
+    /// The same, where the tensors for which `may_spill` holds may spill: `readings` tells for every step how often it
+    /// reads what has spilled of its source.
     pub fn plan_spilling(
         network: &Quantised,
         machine: &Machine,
         tiling: &Tiling,
-        rounds: &[u64],
+        readings: &[f64],
         may_spill: &[bool],
     ) -> Self {
-        Self::plan_within(network, machine, tiling, Some((rounds, may_spill)))
+        Self::plan_within(network, machine, tiling, Some((readings, may_spill)))
+    }
+
+    /// The same places with more room, as far as their RAMs have it.
+    #[must_use]
+    pub fn grown(&self, network: &Quantised, machine: &Machine, tiling: &Tiling) -> Self {
+        growth::grow(self, network, machine, tiling)
     }
 
     fn plan_within(
         network: &Quantised,
         machine: &Machine,
         tiling: &Tiling,
-        spilling: Option<(&[u64], &[bool])>,
+        spilling: Option<(&[f64], &[bool])>,
     ) -> Self {
-        let readings = spilling.map(|(rounds, may_spill)| Readings::of(network, rounds, may_spill));
+        let readings =
+            spilling.map(|(readings, may_spill)| Readings::of(network, readings, may_spill));
         let lives = lives(network);
         let mut planner = Planner {
             rams: [Ram::new(machine, Memory::A), Ram::new(machine, Memory::B)],
@@ -178,22 +198,22 @@ pub fn lifetimes(network: &Quantised) -> Vec<Option<(usize, usize)>> {
 
 /// How often tensors are read.
 struct Readings {
-    /// By tensor: the layers that read it, and their rounds in all; none for one that may not spill, as an operand, which
-    /// is not read in rounds.
-    by_tensor: Vec<Option<(u64, u64)>>,
+    /// By tensor: the layers that read it, and how often they do in all; none for one that may not spill, as an operand,
+    /// which is not read in rounds.
+    by_tensor: Vec<Option<(u64, f64)>>,
 }
 
 impl Readings {
-    fn of(network: &Quantised, rounds: &[u64], may_spill: &[bool]) -> Self {
-        let mut by_tensor: Vec<Option<(u64, u64)>> = may_spill
+    fn of(network: &Quantised, readings: &[f64], may_spill: &[bool]) -> Self {
+        let mut by_tensor: Vec<Option<(u64, f64)>> = may_spill
             .iter()
-            .map(|may_spill| may_spill.then_some((0, 0)))
+            .map(|may_spill| may_spill.then_some((0, 0.0)))
             .collect();
-        for (step, rounds) in network.steps.iter().zip(rounds) {
+        for (step, readings) in network.steps.iter().zip(readings) {
             let Step::Layer(layer) = step else { continue };
             if let Some(read) = &mut by_tensor[layer.source.tensor.index()] {
                 read.0 += 1;
-                read.1 += rounds;
+                read.1 += readings;
             }
             if let Some(operand) = layer.operand {
                 by_tensor[operand.view.tensor.index()] = None;
@@ -206,11 +226,11 @@ impl Readings {
 /// A tensor spills when that moves at most this share of what it moves when it lives in DRAM.
 const WORTH_SPILLING: f64 = 0.7;
 
-/// Whether a tensor may as well live in a RAM that it exceeds: `excess` of `whole` is written to DRAM once, and read in
-/// `rounds` rounds of `layers` layers.
-pub fn worth_spilling(whole: u64, excess: u64, layers: u64, rounds: u64) -> bool {
-    let (in_dram, spilled) = (whole * (1 + layers), excess * (1 + rounds));
-    spilled as f64 <= in_dram as f64 * WORTH_SPILLING
+/// Whether a tensor may as well live in a RAM that it exceeds: `excess` of `whole` is written to DRAM once, and read
+/// `readings` times by `layers` layers.
+pub fn worth_spilling(whole: u64, excess: u64, layers: u64, readings: f64) -> bool {
+    let (in_dram, spilled) = (whole * (1 + layers), excess as f64 * (1.0 + readings));
+    spilled <= in_dram as f64 * WORTH_SPILLING
 }
 
 struct Planner {
@@ -227,13 +247,13 @@ impl Planner {
     }
 
     /// The largest slot there is for a tensor that does not fit, if what then spills is little; it is read by so many
-    /// layers, in so many rounds in all.
+    /// layers, so often in all.
     fn spilling(
         &mut self,
         tiling: &Tiling,
         tensor: TensorId,
         life: &Life,
-        (layers, rounds): (u64, u64),
+        (layers, readings): (u64, f64),
     ) -> Option<Slot> {
         let (first, last) = (life.first_write, life.last_read);
         let gap =
@@ -244,8 +264,8 @@ impl Planner {
         } else {
             (Memory::B, sizes[1])
         };
-        let (whole, excess) = tiling.excess(tensor, size)?;
-        if size == 0 || !worth_spilling(whole, excess, layers, rounds) {
+        let (whole, excess) = tiling.excess(tensor, size);
+        if size == 0 || !worth_spilling(whole, excess, layers, readings) {
             return None;
         }
         self.ram(memory).allocate(size, first, last, true)

@@ -24,10 +24,10 @@ use super::contents::Contents;
 use super::cost::{Candidate, Cost, Depth, Measured, Positions, Traffic};
 use super::occupancy::Occupancy;
 use super::residency::Residency;
+use super::residency::resident_room;
 use super::tiling::{Tiling, reserved};
 use super::weights::{BlockSizes, taps_of_residues};
 use super::{LayerMapping, MapError, Mapped, Objective, map_paper_layer};
-use crate::quantise::nonzeros::SparseWeights;
 use crate::quantise::{Quantised, Step};
 use choice::Choice;
 use choices::Chooser;
@@ -36,7 +36,7 @@ use scnn_isa::ids::TensorId;
 use scnn_isa::layer::WeightOrder;
 use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::{Delivery, Machine};
-use scnn_isa::program::Memory;
+use scnn_isa::plane::Span;
 use solve::Problem;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -73,8 +73,6 @@ struct Draft {
     tiling: Tiling,
     residency: Residency,
     layers: Vec<Option<LayerMapping>>,
-    /// By tensor, what its tiles hold.
-    contents: Vec<Arc<Contents>>,
     /// By step, what the array does; none where it does nothing or nobody has measured it.
     measured: Vec<Option<Arc<Measured>>>,
 }
@@ -102,7 +100,7 @@ impl<'a> Search<'a> {
             .map(|weights| {
                 weights
                     .as_ref()
-                    .map_or_else(Vec::new, SparseWeights::per_output)
+                    .map_or_else(Vec::new, |weights| weights.per_output())
             })
             .collect();
         let mut visible = vec![false; network.tensors.len()];
@@ -126,7 +124,8 @@ impl<'a> Search<'a> {
     /// # Errors
     /// A layer whose smallest tile does not fit the accumulators.
     pub fn paper(&self) -> Result<Mapped, MapError> {
-        let draft = self.paper_draft()?;
+        let mut draft = self.paper_draft()?;
+        self.take_free_room(&mut draft);
         let predicted = self.predict(&draft.view());
         Ok(draft.mapped(predicted))
     }
@@ -136,7 +135,7 @@ impl<'a> Search<'a> {
     /// # Errors
     /// See [`Search::paper`].
     pub fn run(mut self) -> Result<Mapped, MapError> {
-        let paper = self.paper_draft()?;
+        let mut paper = self.paper_draft()?;
         let paper_costs = self.predict(&paper.view());
         self.paper = Some(paper.clone());
         let chooser = Chooser::new(&self);
@@ -156,12 +155,16 @@ impl<'a> Search<'a> {
         let score = |costs: &[Option<Cost>]| self.objective.score(&total(costs));
         Ok(match mapped {
             Some(mapped) if score(&mapped.predicted) <= score(&paper_costs) => mapped,
-            _ => paper.mapped(paper_costs),
+            _ => {
+                self.take_free_room(&mut paper);
+                paper.mapped(paper_costs)
+            }
         })
     }
 
     fn paper_draft(&self) -> Result<Draft, MapError> {
-        let tiling = Tiling::paper(self.network, self.machine)?;
+        let count = |tensor, layout: &Layout| self.contents(tensor, layout);
+        let tiling = Tiling::paper(self.network, self.machine, count)?;
         let residency = Residency::plan(self.network, self.machine, &tiling);
         let layers: Vec<Option<LayerMapping>> = self
             .network
@@ -174,19 +177,23 @@ impl<'a> Search<'a> {
                 Step::Host(_) => Ok(None),
             })
             .collect::<Result<_, _>>()?;
-        let contents = self.all_contents(&tiling.layouts);
         let mut draft = Draft {
             tiling,
             residency,
             measured: vec![None; layers.len()],
             layers,
-            contents,
         };
         draft.measured = (0..draft.layers.len())
             .into_par_iter()
             .map(|step| self.measured(&draft.view(), step))
             .collect();
         Ok(draft)
+    }
+
+    /// Gives every region what is free beside it: on the sample nothing spills for it, on other inputs less does.
+    fn take_free_room(&self, draft: &mut Draft) {
+        let (network, machine) = (self.network, self.machine);
+        draft.residency = draft.residency.grown(network, machine, &draft.tiling);
     }
 
     /// What the tiles of a layout hold.
@@ -335,6 +342,7 @@ impl<'a> Search<'a> {
             channel_groups: &mapping.channel_groups,
             order: mapping.order,
             traffic: self.traffic(draft, step, layer),
+            result_layout: Some(&draft.layouts[layer.destination.tensor.index()]),
             positions: self.positions(step),
         })
     }
@@ -415,10 +423,7 @@ impl<'a> Search<'a> {
 
     /// Elements that a RAM holds beside the reserve that staging keeps.
     pub fn ram(&self) -> u64 {
-        self.machine
-            .ram_elements(Memory::A)
-            .min(self.machine.ram_elements(Memory::B))
-            .saturating_sub(super::residency::RESERVE)
+        resident_room(self.machine)
     }
 }
 
@@ -428,7 +433,7 @@ impl Draft {
             layouts: &self.tiling.layouts,
             residency: &self.residency,
             layers: &self.layers,
-            contents: &self.contents,
+            contents: self.tiling.contents(),
             measured: &self.measured,
         }
     }
@@ -444,13 +449,11 @@ impl Draft {
 }
 
 /// Elements of the fullest PE over all tiles, and of the fullest tile, with their reserve.
-pub fn fullest(contents: &Contents) -> (u64, u64) {
-    let tile = contents
-        .tiles
-        .iter()
-        .map(|tile| reserved(tile.held.most))
-        .max();
-    (reserved(contents.whole.most), tile.unwrap_or(1))
+pub fn fullest(layout: &Layout, contents: &Contents) -> (u64, u64) {
+    let tiles = Span::new(0, layout.tiles.len() as u32);
+    let of_tile = |tile| reserved(layout, contents, Span::new(tile, tile + 1));
+    let tile = tiles.iter().map(of_tile).max();
+    (reserved(layout, contents, tiles), tile.unwrap_or(1))
 }
 
 /// Cycles and energy of all layers.

@@ -2,22 +2,20 @@
 //!
 //! A tensor's temporal tiles are made from its consumers' output planes: tile (n, y, x) holds what the like-numbered
 //! part of every consumer's output needs, halos included. There are as few tiles as the accumulators (of one output
-//! channel) and, for tensors that exceed a RAM, the RAM allow.
+//! channel) and, for tensors that exceed a RAM, the RAM allow: what a PE holds is counted on the calibration sample.
 
 use super::contents::Contents;
+use super::residency::resident_room;
 use super::{MapError, output_plane, uniform_part};
 use crate::quantise::{IntConv, IntLayer, Quantised, Step};
+use rayon::prelude::*;
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::Pass;
 use scnn_isa::layout::{Grid, Layout, Tile};
 use scnn_isa::legal::MAX_RESIDUES;
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::{Axis, Rect, Span};
-use scnn_isa::program::Memory;
 use std::sync::Arc;
-
-/// Share of a RAM that the expected content of a tensor may fill; the data decide what it really is.
-const FILL: f64 = 0.9;
 
 /// Tiles of every tensor.
 #[derive(Clone, Debug)]
@@ -27,7 +25,7 @@ pub struct Tiling {
     /// Temporal parts along n, y, x by tensor; the layout's tiles in that order.
     parts: Vec<Parts>,
     /// What the tiles hold.
-    held: Vec<ElementCount>,
+    contents: Vec<Arc<Contents>>,
 }
 
 /// Numbers of temporal parts along the three axes of a plane.
@@ -40,6 +38,9 @@ pub struct Parts {
     /// Columns.
     pub x: u32,
 }
+
+/// Numbers of parts that are counted for a tensor that exceeds a RAM.
+const COUNTS: usize = 4;
 
 /// How one tensor is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,37 +55,41 @@ pub struct Cut {
     pub residues: Grid,
 }
 
-/// What is known of the elements that the PEs hold.
-#[derive(Clone, Debug)]
-enum ElementCount {
-    /// The mean: channels and density.
-    Expected { channels: u32, density: f64 },
-    /// Counted on a sample.
-    Counted(Arc<Contents>),
-}
-
 impl Tiling {
     /// The paper's tiles.
     ///
     /// # Errors
     /// A layer whose smallest tile does not fit the accumulators.
-    pub fn paper(network: &Quantised, machine: &Machine) -> Result<Self, MapError> {
+    pub fn paper(
+        network: &Quantised,
+        machine: &Machine,
+        count: impl Fn(TensorId, &Layout) -> Arc<Contents> + Sync,
+    ) -> Result<Self, MapError> {
+        let tensors: Vec<(Cut, Layout, Arc<Contents>)> = (0..network.tensors.len() as u32)
+            .into_par_iter()
+            .map(|index| Cutter::new(network, machine, TensorId(index)).paper(&count))
+            .collect::<Result<_, _>>()?;
         let mut tiling = Self {
-            layouts: Vec::with_capacity(network.tensors.len()),
-            parts: Vec::with_capacity(network.tensors.len()),
-            held: Vec::with_capacity(network.tensors.len()),
+            layouts: Vec::with_capacity(tensors.len()),
+            parts: Vec::with_capacity(tensors.len()),
+            contents: Vec::with_capacity(tensors.len()),
         };
-        for (index, tensor) in network.tensors.iter().enumerate() {
-            let cutter = Cutter::new(network, machine, TensorId(index as u32));
-            let cut = cutter.paper()?;
-            tiling.layouts.push(cutter.layout(cut));
+        for (cut, layout, contents) in tensors {
+            tiling.layouts.push(layout);
             tiling.parts.push(cut.parts);
-            tiling.held.push(ElementCount::Expected {
-                channels: tensor.shape[1],
-                density: tensor.density,
-            });
+            tiling.contents.push(contents);
         }
         Ok(tiling)
+    }
+
+    /// By tensor, what its tiles hold.
+    pub fn contents(&self) -> &[Arc<Contents>] {
+        &self.contents
+    }
+
+    /// Temporal parts of a tensor.
+    pub fn parts(&self, tensor: TensorId) -> Parts {
+        self.parts[tensor.index()]
     }
 
     /// Cuts a tensor otherwise; `contents` is what its tiles then hold.
@@ -98,7 +103,7 @@ impl Tiling {
         let index = tensor.index();
         self.layouts[index] = layout;
         self.parts[index] = parts;
-        self.held[index] = ElementCount::Counted(Arc::clone(contents));
+        self.contents[index] = Arc::clone(contents);
     }
 
     /// Cuts a tensor as in another tiling of the network.
@@ -106,7 +111,7 @@ impl Tiling {
         let index = tensor.index();
         self.layouts[index].clone_from(&other.layouts[index]);
         self.parts[index] = other.parts[index];
-        self.held[index].clone_from(&other.held[index]);
+        self.contents[index].clone_from(&other.contents[index]);
     }
 
     /// The passes of a layer: one for each part of its output plane that is not empty.
@@ -119,27 +124,22 @@ impl Tiling {
         accumulators(&self.layouts[layer.source.tensor.index()], layer, passes)
     }
 
-    /// Elements that the fullest PE is expected to hold of some tiles of a tensor.
+    /// Elements to reserve for some tiles of a tensor.
     pub fn elements(&self, tensor: TensorId, tiles: Span) -> u64 {
-        match &self.held[tensor.index()] {
-            ElementCount::Expected { channels, density } => {
-                let layout = &self.layouts[tensor.index()];
-                let positions: u64 = tiles
-                    .iter()
-                    .map(|tile| largest_part(&layout.tiles[tile as usize]))
-                    .sum();
-                expected(positions, *channels, *density)
-            }
-            ElementCount::Counted(contents) => reserved(contents.most(tiles)),
-        }
+        let index = tensor.index();
+        reserved(&self.layouts[index], &self.contents[index], tiles)
     }
 
-    /// Elements of all PEs, and those of them that exceed `size` in their PE; none where they were not counted.
-    pub fn excess(&self, tensor: TensorId, size: u64) -> Option<(u64, u64)> {
-        let ElementCount::Counted(contents) = &self.held[tensor.index()] else {
-            return None;
-        };
-        Some((contents.whole.all(), contents.whole.excess(size)))
+    /// Elements that the fullest PE holds of some tiles of a tensor if no value is zero.
+    pub fn most_elements(&self, tensor: TensorId, tiles: Span) -> u64 {
+        let index = tensor.index();
+        all_values(&self.layouts[index], &self.contents[index], tiles)
+    }
+
+    /// Elements of all PEs, and those of them that exceed `size` in their PE.
+    pub fn excess(&self, tensor: TensorId, size: u64) -> (u64, u64) {
+        let whole = &self.contents[tensor.index()].whole;
+        (whole.all(), whole.excess(size))
     }
 }
 
@@ -207,9 +207,20 @@ pub fn inner(layer: &IntLayer, output: Rect) -> Rect {
     }
 }
 
-/// Elements to reserve where `counted` were counted: a tenth more, as another input fills other PEs.
-pub fn reserved(counted: u64) -> u64 {
-    (counted + counted.div_ceil(10)).max(1)
+/// Elements to reserve for some tiles of a layout that hold `contents`: those of the fullest PE and a tenth more, as
+/// another input fills other PEs, and never more than there are values.
+pub fn reserved(layout: &Layout, contents: &Contents, tiles: Span) -> u64 {
+    let counted = contents.most(tiles);
+    let margin = counted + counted.div_ceil(10);
+    margin.min(all_values(layout, contents, tiles)).max(1)
+}
+
+/// Values of the fullest PE in some tiles of a layout.
+fn all_values(layout: &Layout, contents: &Contents, tiles: Span) -> u64 {
+    let tiles = tiles.iter().map(|tile| tile as usize);
+    let of_tile =
+        |tile: usize| largest_part(&layout.tiles[tile]) * u64::from(contents.tiles[tile].channels);
+    tiles.map(of_tile).sum::<u64>().max(1)
 }
 
 /// Positions of the fullest PE.
@@ -223,11 +234,10 @@ pub fn largest_part(tile: &Tile) -> u64 {
     longest(&tile.n) * longest(&tile.y) * longest(&tile.x)
 }
 
-/// Expected elements of `positions` positions in each of `channels` channels: a tenth above the mean for the
-/// differences between PEs, never more than all.
+/// Expected elements of `positions` positions in each of `channels` channels, never more than all.
 fn expected(positions: u64, channels: u32, density: f64) -> u64 {
     let all = positions * u64::from(channels);
-    ((all as f64 * density * 1.1).ceil() as u64).clamp(1, all.max(1))
+    ((all as f64 * density).ceil() as u64).clamp(1, all.max(1))
 }
 
 /// Input positions of a pooled span, or the span itself.
@@ -238,11 +248,13 @@ pub fn pooled_inputs(pool: Option<&Axis>, span: Span) -> Span {
 /// Makes the tiles of one tensor.
 pub struct Cutter<'a> {
     machine: &'a Machine,
+    tensor: TensorId,
     /// The layers that read it.
     pub consumers: Vec<&'a IntLayer>,
     planes: Vec<Rect>,
     shape: [u32; 4],
-    density: f64,
+    /// Share of the values that are stored.
+    pub density: f64,
     /// The strides of its consumers, where they agree.
     pub residues: Grid,
 }
@@ -261,6 +273,7 @@ impl<'a> Cutter<'a> {
         let data = network.tensor(tensor);
         Self {
             machine,
+            tensor,
             planes: consumers
                 .iter()
                 .map(|layer| output_plane(network, layer))
@@ -268,19 +281,32 @@ impl<'a> Cutter<'a> {
             residues: residues(&consumers),
             consumers,
             shape: data.shape,
-            density: data.density,
+            density: if machine.encoding.compress_activations {
+                data.density
+            } else {
+                1.0
+            },
         }
     }
 
-    /// The paper's cut: the fewest temporal parts that fit.
+    /// The paper's cut: the fewest temporal parts that fit, the layout that it makes, and what its tiles hold.
     ///
     /// # Errors
     /// No number of parts fits the accumulators.
-    pub fn paper(&self) -> Result<Cut, MapError> {
+    pub fn paper(
+        &self,
+        count: impl Fn(TensorId, &Layout) -> Arc<Contents>,
+    ) -> Result<(Cut, Layout, Arc<Contents>), MapError> {
+        let counted = |parts| {
+            let cut = self.plain(parts);
+            let layout = self.layout(cut);
+            let contents = count(self.tensor, &layout);
+            (cut, layout, contents)
+        };
         let [batch, _, h, w] = self.shape;
         let n = if h * w == 1 { 1 } else { batch };
         if self.consumers.is_empty() {
-            return Ok(self.plain(Parts { n, y: 1, x: 1 }));
+            return Ok(counted(Parts { n, y: 1, x: 1 }));
         }
         let entries = u64::from(self.machine.accumulator_entries());
         let fits = |parts| self.accumulators(self.plain(parts)) <= entries;
@@ -296,23 +322,37 @@ impl<'a> Cutter<'a> {
                 available: self.machine.accumulator_entries(),
             });
         };
-        let ram = self
-            .machine
-            .ram_elements(Memory::A)
-            .min(self.machine.ram_elements(Memory::B));
-        let limit = (ram as f64 * FILL) as u64;
-        let layout = self.layout(self.plain(parts));
-        let whole: u64 = layout.tiles.iter().map(largest_part).sum();
-        if expected(whole, self.shape[1], self.density) <= limit {
-            return Ok(self.plain(parts));
+        let room = resident_room(self.machine);
+        let whole = counted(parts);
+        let (_, layout, contents) = &whole;
+        if reserved(layout, contents, Span::new(0, layout.tiles.len() as u32)) <= room {
+            return Ok(whole);
         }
-        let fitting = self.fewest(n, |parts| fits(parts) && self.tile_elements(parts) <= limit);
+        // Densities find how many parts may do, counting whether they do.
+        let mut limit = room;
+        for _ in 0..COUNTS {
+            let fitting = self.fewest(n, |parts| {
+                fits(parts) && self.tile_elements(self.plain(parts)) <= limit
+            });
+            let Some(parts) = fitting else { break };
+            let tiled = counted(parts);
+            let (_, layout, contents) = &tiled;
+            let of_tile = |tile| reserved(layout, contents, Span::new(tile, tile + 1));
+            let most = (0..layout.tiles.len() as u32)
+                .map(of_tile)
+                .max()
+                .unwrap_or(1);
+            if most <= room {
+                return Ok(tiled);
+            }
+            limit = (limit as f64 * room as f64 / most as f64) as u64;
+        }
         // A tensor of so many channels that no tile fits is not tiled further: what exceeds the RAM spills.
-        Ok(self.plain(fitting.unwrap_or(parts)))
+        Ok(whole)
     }
 
     /// One PE group, the consumers' residues, images over the PEs where there is nothing else to divide.
-    fn plain(&self, parts: Parts) -> Cut {
+    pub fn plain(&self, parts: Parts) -> Cut {
         Cut {
             parts,
             groups: Grid::ONE,
@@ -428,14 +468,10 @@ impl<'a> Cutter<'a> {
         spans
     }
 
-    fn tile_elements(&self, parts: Parts) -> u64 {
-        let layout = self.layout(self.plain(Parts { n: 1, ..parts }));
+    /// Elements that the fullest PE is expected to hold of the largest tile.
+    pub fn tile_elements(&self, cut: Cut) -> u64 {
+        let layout = self.layout(cut);
         let positions = layout.tiles.iter().map(largest_part).max().unwrap_or(0);
-        let positions = if parts.n > 1 {
-            positions.div_ceil(u64::from(parts.n))
-        } else {
-            positions
-        };
         expected(positions, self.shape[1], self.density)
     }
 
@@ -482,7 +518,8 @@ fn reach(parts: &[Span], pes: u32, plane: Span, axis: &Axis, pool: Option<&Axis>
         .unwrap_or(0)
 }
 
-/// The strides of the convolutions that read a tensor, where they agree: unit-stride phases for all of them.
+/// The strides of the convolutions that read a tensor, where they agree: unit-stride phases for all of them. One where
+/// there would be more phases than a layout can have.
 fn residues(consumers: &[&IntLayer]) -> Grid {
     let mut strides = consumers
         .iter()

@@ -165,6 +165,7 @@ mod tests {
     use scnn_isa::layer::ArrayStage;
     use scnn_isa::plane::Axis;
     use scnn_isa::section::{WeightBlocks, encode_weights};
+    use std::sync::Arc;
 
     proptest! {
         /// Against the section that emission writes.
@@ -180,7 +181,7 @@ mod tests {
                 if hash % 10 < 8 { 0 } else { (hash % 99 + 1) as i16 }
             };
             let conv = IntConv {
-                weights: (0..count).map(value).collect(), groups, y: axis, x: axis, product_shift: 0,
+                weights: Arc::new((0..count).map(value).collect()), groups, y: axis, x: axis, product_shift: 0,
             };
             let channel_groups: Vec<Span> = (0..groups)
                 .flat_map(|g| (g * per_out..(g + 1) * per_out).step_by(kc as usize)

@@ -3,7 +3,7 @@
 use super::ppu::{Units, clamp_bounds, function_stage, requantise_channel, widen_average};
 use super::scales::misnamed;
 use super::storage::{self, Storage};
-use super::weights::{product_shift, quantise_weights, smallest_weight_unit};
+use super::weights::{Interned, product_shift, quantise_weights, smallest_weight_unit};
 use super::widths::{self, Resolved};
 use super::{
     HostStep, IntConv, IntLayer, IntOperand, IntPool, Options, QuantiseError, Quantised, Step,
@@ -31,6 +31,7 @@ pub(super) struct Builder<'a> {
     /// By name, how many steps were called so.
     pub(super) names: BTreeMap<String, u32>,
     pub(super) taken: BTreeSet<String>,
+    pub(super) weights: Interned,
 }
 
 impl Builder<'_> {
@@ -158,7 +159,7 @@ impl Builder<'_> {
                             bits,
                         })?;
                 let conv = IntConv {
-                    weights,
+                    weights: self.weights.intern(weights),
                     groups: conv.groups,
                     y: conv.y,
                     x: conv.x,
@@ -414,7 +415,7 @@ mod tests {
             panic!("one layer")
         };
         let conv = layer.conv.as_ref().unwrap();
-        assert_eq!(conv.weights, [32767, -32767]);
+        assert_eq!(*conv.weights, [32767, -32767]);
         assert!(conv.product_shift > 0);
         let products = unit(5.0) * 2f64.powi(conv.product_shift.into()) / unit(20.0);
         for (k, (weight, scale, offset)) in

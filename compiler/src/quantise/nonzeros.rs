@@ -3,6 +3,8 @@
 use super::{IntConv, Step};
 use rayon::prelude::*;
 use scnn_isa::plane::Span;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Channels whose weights are gathered in one sweep over the output channels.
 const CHUNK: u32 = 64;
@@ -79,6 +81,13 @@ impl SparseWeights {
         }
     }
 
+    /// Whether the same weights make up these for a convolution.
+    fn is_of(&self, conv: &IntConv, inputs: u32, outputs: u32) -> bool {
+        let taps = conv.y.kernel * conv.x.kernel;
+        let shape = (inputs / conv.groups, outputs / conv.groups);
+        (self.groups, self.taps) == (conv.groups, taps) && (self.per_in, self.per_out) == shape
+    }
+
     /// Non-zero weights of every output channel.
     pub fn per_output(&self) -> Vec<u64> {
         let mut counts = vec![0; (self.groups * self.per_out) as usize];
@@ -135,11 +144,24 @@ impl SparseWeights {
 }
 
 /// The non-zero weights of some steps; none where there are no weights.
-pub fn of_steps(steps: &[Step]) -> Vec<Option<SparseWeights>> {
+pub fn of_steps(steps: &[Step]) -> Vec<Option<Arc<SparseWeights>>> {
+    let mut known: BTreeMap<*const Vec<i16>, Vec<Arc<SparseWeights>>> = BTreeMap::new();
+    let mut gathered = |conv: &IntConv, inputs: u32, outputs: u32| {
+        let of_weights = known.entry(Arc::as_ptr(&conv.weights)).or_default();
+        let same = of_weights
+            .iter()
+            .find(|other| other.is_of(conv, inputs, outputs));
+        if let Some(same) = same {
+            return Arc::clone(same);
+        }
+        let weights = Arc::new(SparseWeights::gather(conv, inputs, outputs));
+        of_weights.push(Arc::clone(&weights));
+        weights
+    };
     let of_step = |step: &Step| match step {
         Step::Layer(layer) => layer.conv.as_ref().map(|conv| {
             let (inputs, outputs) = (layer.source.channels, layer.destination.channels);
-            SparseWeights::gather(conv, inputs.len(), outputs.len())
+            gathered(conv, inputs.len(), outputs.len())
         }),
         Step::Host(_) => None,
     };
@@ -182,7 +204,7 @@ mod tests {
             if (state >> 60) < sparse { 0 } else { value }
         };
         IntConv {
-            weights: (0..count).map(weight).collect(),
+            weights: Arc::new((0..count).map(weight).collect()),
             groups,
             y: axis(rows),
             x: axis(cols),

@@ -5,6 +5,8 @@ use crate::graph::Layer;
 use multiversion::multiversion;
 use rayon::prelude::*;
 use scnn_isa::arith::{self, MAX_PRODUCT_SHIFT};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The least real value that one unit of channel `k`'s weights may stand for, so that the bias fits its field.
 ///
@@ -19,6 +21,32 @@ pub(super) fn smallest_weight_unit(layer: &Layer, k: usize, input_scale: f32) ->
     }
     ((offset / scale).abs() / (f64::from(input_scale) * BIAS_LIMIT)) as f32
 }
+
+/// Weights that layers have in common: the steps of an unrolled recurrence, or a head that several branches pass, refer
+/// to one copy.
+#[derive(Default)]
+pub(super) struct Interned {
+    /// By length and a sample of the values.
+    known: BTreeMap<(usize, Vec<i16>), Vec<Arc<Vec<i16>>>>,
+}
+
+impl Interned {
+    /// The copy that there is of such weights, or these.
+    pub(super) fn intern(&mut self, weights: Vec<i16>) -> Arc<Vec<i16>> {
+        let step = (weights.len() / SAMPLED).max(1);
+        let sample = weights.iter().step_by(step).copied().collect();
+        let alike = self.known.entry((weights.len(), sample)).or_default();
+        if let Some(same) = alike.iter().find(|other| ***other == weights) {
+            return Arc::clone(same);
+        }
+        let weights = Arc::new(weights);
+        alike.push(Arc::clone(&weights));
+        weights
+    }
+}
+
+/// Values, about, by which weights are told apart before they are compared.
+const SAMPLED: usize = 64;
 
 /// Weights per output channel in integers, and the real value of one unit in each: 0 where all are zero.
 pub(super) fn quantise_weights(

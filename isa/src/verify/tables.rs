@@ -270,6 +270,7 @@ fn worst_case_bytes(program: &Program, tensor: &Tensor, tiles: Span) -> u64 {
         .flat_map(|tile| cells(tile.pes()).map(|(row, col)| tile.pe_rect(row, col)))
         .map(|rect| {
             cells(layout.residues)
+                .filter(|&(ry, rx)| layout.has_block(rect, ry, rx))
                 .map(|(ry, rx)| format.block_bytes(layout.block_positions(rect, ry, rx)))
                 .sum::<u64>()
         })

@@ -1,10 +1,14 @@
 //! The constants of a layer, decoded once: weights for the sums and for the stream, sizes of blocks, the PPU's tables.
+//! Layers that read one section alike, as the steps of an unrolled recurrence do, share what is decoded of it.
 
+use super::SimulateError;
 use crate::convolve::Weight;
 use crate::ppu::{Function, Stage};
 use crate::timing::WeightStream;
 use crate::timing::blocks::WeightSizes;
+use rayon::prelude::*;
 use scnn_isa::codec::positions;
+use scnn_isa::ids::SectionId;
 use scnn_isa::layer::{self, ArrayStage, Layer};
 use scnn_isa::layout::Grid;
 use scnn_isa::program::Program;
@@ -12,52 +16,141 @@ use scnn_isa::section::{
     SectionError, WeightBlocks, decode_requantise, decode_slopes, decode_table, group_channels,
     residue_taps,
 };
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The decoded constants of a layer.
 pub(super) struct LayerConstants {
-    /// Non-zero weights of every output channel; empty for layers of the PPU alone.
-    pub weights: Vec<Vec<Weight>>,
-    pub sizes: Option<WeightSizes>,
-    pub stream: Option<WeightStream>,
+    /// Its weights; none for layers of the PPU alone.
+    pub weights: Option<Arc<LayerWeights>>,
     pub stage: Stage,
-    /// Share of non-zero weights; 1 for layers without weights.
-    pub weight_density: f64,
+}
+
+/// Decoded weights.
+pub(super) struct LayerWeights {
+    /// Non-zero weights of every output channel.
+    pub by_output: Vec<Vec<Weight>>,
+    pub sizes: WeightSizes,
+    pub stream: WeightStream,
+    /// Share of non-zero weights.
+    pub density: f64,
+}
+
+/// What the bytes of a weight section mean to a layer.
+#[derive(PartialEq)]
+struct Reading {
+    /// With a product shift of 0, which concerns the products and not the weights.
+    array: ArrayStage,
+    inputs: u32,
+    outputs: u32,
+    residues: Grid,
 }
 
 impl LayerConstants {
-    /// Decodes the sections of a layer.
-    pub(super) fn decode(program: &Program, layer: &Layer) -> Result<Self, SectionError> {
-        let outputs = layer.destination.channels.len();
-        let bytes = |id: scnn_isa::ids::SectionId| program.section(id).bytes.as_slice();
-        let function = match layer.ppu.function {
-            None => None,
-            Some(layer::Function::Leaky(id)) => {
-                let slopes = decode_slopes(bytes(id), outputs)?;
-                Some(Function::Leaky(slopes, layer.ppu.slope_exponent))
+    /// Decodes the sections of all layers.
+    ///
+    /// # Errors
+    /// The first layer with a malformed section.
+    pub(super) fn decode_all(program: &Program) -> Result<Vec<Self>, SimulateError> {
+        let layers = &program.layers;
+        let failed = |layer: &Layer| {
+            let layer = layer.name.clone();
+            move |source| SimulateError::Section { layer, source }
+        };
+        let readings: Vec<Option<Reading>> = layers
+            .iter()
+            .map(|layer| Some(Reading::of(program, layer, layer.array.as_ref()?)))
+            .collect();
+        // By layer, the first one that reads its section alike.
+        let mut by_section: BTreeMap<SectionId, Vec<usize>> = BTreeMap::new();
+        let mut first_alike = |(index, reading): (usize, &Option<Reading>)| {
+            let reading = reading.as_ref()?;
+            let known = by_section.entry(reading.array.weights).or_default();
+            let alike = known
+                .iter()
+                .find(|&&other| readings[other].as_ref() == Some(reading));
+            let alike = alike.copied();
+            if alike.is_none() {
+                known.push(index);
             }
-            Some(layer::Function::Table(id)) => Some(Function::Table(decode_table(bytes(id))?)),
+            Some(alike.unwrap_or(index))
         };
-        let stage = Stage {
-            requantise: decode_requantise(bytes(layer.ppu.requantise), outputs)?,
-            function,
-            operand: layer.ppu.operand,
-            clamp: layer.ppu.clamp,
+        let firsts: Vec<Option<usize>> =
+            readings.iter().enumerate().map(&mut first_alike).collect();
+        let decoded: Vec<Option<Arc<LayerWeights>>> = readings
+            .par_iter()
+            .enumerate()
+            .map(|(index, reading)| match reading {
+                Some(reading) if firsts[index] == Some(index) => {
+                    let weights = LayerWeights::decode(program, reading);
+                    weights
+                        .map(|it| Some(Arc::new(it)))
+                        .map_err(failed(&layers[index]))
+                }
+                _ => Ok(None),
+            })
+            .collect::<Result<_, _>>()?;
+        let of_layer = |(layer, first): (&Layer, Option<usize>)| {
+            Ok(Self {
+                weights: first.and_then(|first| decoded[first].clone()),
+                stage: decode_stage(program, layer).map_err(failed(layer))?,
+            })
         };
-        let Some(array) = &layer.array else {
-            return Ok(Self {
-                weights: Vec::new(),
-                sizes: None,
-                stream: None,
-                stage,
-                weight_density: 1.0,
-            });
-        };
-        let inputs = layer.source.channels.len();
-        let residues = program.tensor(layer.source.tensor).layout.residues;
-        let format = program.machine.weight_format();
+        layers.iter().zip(firsts).map(of_layer).collect()
+    }
+
+    /// Share of non-zero weights; 1 for layers without weights.
+    pub(super) fn weight_density(&self) -> f64 {
+        self.weights.as_ref().map_or(1.0, |weights| weights.density)
+    }
+}
+
+/// The PPU's constants.
+fn decode_stage(program: &Program, layer: &Layer) -> Result<Stage, SectionError> {
+    let outputs = layer.destination.channels.len();
+    let bytes = |id: SectionId| program.section(id).bytes.as_slice();
+    let function = match layer.ppu.function {
+        None => None,
+        Some(layer::Function::Leaky(id)) => {
+            let slopes = decode_slopes(bytes(id), outputs)?;
+            Some(Function::Leaky(slopes, layer.ppu.slope_exponent))
+        }
+        Some(layer::Function::Table(id)) => Some(Function::Table(decode_table(bytes(id))?)),
+    };
+    Ok(Stage {
+        requantise: decode_requantise(bytes(layer.ppu.requantise), outputs)?,
+        function,
+        operand: layer.ppu.operand,
+        clamp: layer.ppu.clamp,
+    })
+}
+
+impl Reading {
+    fn of(program: &Program, layer: &Layer, array: &ArrayStage) -> Self {
+        Self {
+            array: ArrayStage {
+                product_shift: 0,
+                ..array.clone()
+            },
+            inputs: layer.source.channels.len(),
+            outputs: layer.destination.channels.len(),
+            residues: program.tensor(layer.source.tensor).layout.residues,
+        }
+    }
+}
+
+impl LayerWeights {
+    fn decode(program: &Program, reading: &Reading) -> Result<Self, SectionError> {
+        let Reading {
+            array,
+            inputs,
+            outputs,
+            residues,
+        } = reading;
+        let (inputs, outputs, residues) = (*inputs, *outputs, *residues);
         let blocks = WeightBlocks::decode(
-            bytes(array.weights),
-            format,
+            &program.section(array.weights).bytes,
+            program.machine.weight_format(),
             array,
             inputs,
             outputs,
@@ -71,11 +164,10 @@ impl LayerConstants {
             * u64::from(array.y.kernel * array.x.kernel);
         let nonzeros: usize = weights.iter().map(Vec::len).sum();
         Ok(Self {
-            weights,
-            sizes: Some(sizes),
-            stream: Some(WeightStream::new(&blocks, array, inputs, outputs, residues)),
-            stage,
-            weight_density: nonzeros as f64 / all.max(1) as f64,
+            by_output: weights,
+            sizes,
+            stream: WeightStream::new(&blocks, array, inputs, outputs, residues),
+            density: nonzeros as f64 / all.max(1) as f64,
         })
     }
 }

@@ -1,7 +1,8 @@
 //! The walk over the instructions: which layer is under way, what it has cost so far, and its time in the end.
 
 use super::Simulator;
-use super::traffic::add_by_pe;
+use super::regions::{Content, add_by_pe};
+use super::traffic::Results;
 use crate::baseline::{Baselines, Operands};
 use crate::counters::Counters;
 use crate::energy::Energy;
@@ -14,7 +15,9 @@ use crate::timing::nonzeros::Nonzeros;
 use crate::timing::{LayerWork, Slots, Task, Timed, Timing, exact};
 use scnn_isa::ids::{LayerId, RegionId, TensorId};
 use scnn_isa::instruction::Instruction;
+use scnn_isa::layer::Layer;
 use scnn_isa::machine::Machine;
+use scnn_isa::plane::Span;
 use scnn_isa::program::{Memory, Program};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,10 +35,8 @@ pub(super) struct State<'a> {
     /// What is still to be timed, with its index in `steps`.
     pub works: Vec<(usize, LayerWork<'a>)>,
     pub current: Option<Current>,
-    /// Elements beyond each region's size by PE, as last written.
-    pub spilled: BTreeMap<RegionId, Vec<u64>>,
-    /// Elements that each RAM region holds by PE, for as long as nothing else is written there.
-    pub held: BTreeMap<RegionId, Vec<u64>>,
+    /// What each RAM region holds, for as long as nothing else is written there.
+    pub contents: BTreeMap<RegionId, Content>,
     /// Host link bytes since the last step was closed.
     pub streamed: u64,
     /// The instruction under way.
@@ -58,7 +59,38 @@ pub(super) struct Current {
     pub tasks: Vec<Task>,
     /// The instruction of each task.
     pub instructions: Vec<u32>,
-    pub result_bytes: u64,
+    /// What of its results goes to DRAM, once they are complete.
+    pub results: Option<Results>,
+}
+
+impl Current {
+    /// Gives every drain the bytes of its results that go to DRAM, and counts them.
+    fn share_results(&mut self, machine: &Machine, layer: &Layer) {
+        let Some(results) = &self.results else { return };
+        let counters = &mut self.counts.counters;
+        for task in &mut self.tasks {
+            match task {
+                Task::Drain(drain) => {
+                    let Some(array) = &layer.array else { continue };
+                    let rounds = (drain.first_round..).zip(&mut drain.rounds);
+                    for (round, groups) in rounds {
+                        for (group, of_group) in (0..).zip(groups) {
+                            let channels = array.channel_group(round, group);
+                            let bytes = results.bytes(machine, drain.pass, channels);
+                            of_group.result_bytes = bytes;
+                            results.count(counters, bytes);
+                        }
+                    }
+                }
+                Task::Process(process) => {
+                    let channels = Span::new(0, layer.destination.channels.len());
+                    process.result_bytes = results.bytes(machine, process.pass, channels);
+                    results.count(counters, process.result_bytes);
+                }
+                Task::Load(_) | Task::Store(_) | Task::Multiply(_) => {}
+            }
+        }
+    }
 }
 
 impl<'a> State<'a> {
@@ -79,8 +111,7 @@ impl<'a> State<'a> {
             measured: Measured::default(),
             works: Vec::new(),
             current: None,
-            spilled: BTreeMap::new(),
-            held: BTreeMap::new(),
+            contents: BTreeMap::new(),
             streamed: 0,
             at: 0,
         }
@@ -139,7 +170,7 @@ impl State<'_> {
             has_tile: vec![false; self.machine.pe_count() as usize],
             tasks: Vec::new(),
             instructions: Vec::new(),
-            result_bytes: 0,
+            results: None,
             counts: StepCounts {
                 id: StepId::Layer(id),
                 runtime: None,
@@ -150,7 +181,7 @@ impl State<'_> {
                 energy: Energy::default(),
                 baselines: Baselines::default(),
                 ram_elements: [0; 2],
-                weight_density: self.simulator.layers[id.index()].weight_density,
+                weight_density: self.simulator.layers[id.index()].weight_density(),
                 input_density: density(
                     &self.tensors[layer.source.tensor.index()],
                     source.shape,
@@ -167,6 +198,7 @@ impl State<'_> {
         };
         let layer = self.program.layer(current.id);
         let destination = self.program.tensor(layer.destination.tensor);
+        current.share_results(self.machine, layer);
         let counts = &mut current.counts;
         counts.counters.host_bytes += std::mem::take(&mut self.streamed);
         counts.output_density = density(
@@ -202,14 +234,14 @@ impl State<'_> {
         counts.energy = Energy::of(&counts.counters, self.machine);
         counts.ram_elements = self.ram_elements();
         let source = self.program.tensor(layer.source.tensor);
+        let weights = &self.simulator.layers[current.id.index()].weights;
         let work = LayerWork {
             layer,
-            weights: self.simulator.layers[current.id.index()].stream.as_ref(),
+            weights: weights.as_ref().map(|weights| &weights.stream),
             source_layout: &source.layout,
             has_tile: current.has_tile,
             tasks: current.tasks,
             instructions: current.instructions,
-            result_bytes: current.result_bytes,
         };
         self.works.push((self.steps.len(), work));
         self.steps.push(current.counts);
@@ -294,9 +326,9 @@ impl State<'_> {
     pub(super) fn ram_elements(&self) -> [u64; 2] {
         [Memory::A, Memory::B].map(|memory| {
             let mut by_pe = Vec::new();
-            for (&region, held) in &self.held {
+            for (&region, content) in &self.contents {
                 if self.program.region(region).memory == memory {
-                    add_by_pe(&mut by_pe, held);
+                    add_by_pe(&mut by_pe, &content.kept());
                 }
             }
             by_pe.into_iter().max().unwrap_or(0)

@@ -1,12 +1,14 @@
 //! What crosses between the RAMs and DRAM: loads, stores, spills, results and residual operands, counted from the sizes
 //! of the compressed blocks.
 
+use super::regions::{Coming, Content, add_by_pe};
 use super::state::State;
+use crate::counters::Counters;
 use crate::timing::blocks::ActivationBlocks;
 use crate::timing::nonzeros::Nonzeros;
 use crate::timing::{Load, LoadedColumn, Place, Store, Task};
 use scnn_isa::ids::{RegionId, TensorId};
-use scnn_isa::layer::{Layer, OperandShape, Pass};
+use scnn_isa::layer::{Layer, OperandShape, Pass, completing_passes};
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Memory;
@@ -52,9 +54,21 @@ impl State<'_> {
     }
 
     pub(super) fn load(&mut self, to: RegionId) {
-        self.hold(to);
+        let region = self.program.region(to);
+        let all = Span::new(0, self.program.tensor(region.tensor).channels());
+        let stages: Vec<Vec<Coming>> = region
+            .tiles
+            .iter()
+            .enumerate()
+            .map(|(tile, number)| {
+                let blocks = self.blocks(region.tensor, number, all);
+                let pes = (0..blocks.pes.count()).collect();
+                vec![Coming { tile, blocks, pes }]
+            })
+            .collect();
+        self.write(to, all, &stages);
         let replicas = self.replicas(to);
-        let (columns, vectors) = self.loaded_columns(to);
+        let (columns, vectors) = self.loaded_columns(to, &stages);
         let bytes: u64 = columns.iter().map(|loaded| loaded.bytes).sum();
         if let Some(counters) = self.counters() {
             counters.dram_read_bytes += bytes;
@@ -66,40 +80,36 @@ impl State<'_> {
         }));
     }
 
-    /// What a region takes of each column, over all its tiles, until it is full, and how many vectors in all. What
-    /// exceeds it stays in DRAM.
-    fn loaded_columns(&mut self, id: RegionId) -> (Vec<LoadedColumn>, u64) {
+    /// What a region takes of each column, tile after tile, until it is full, and how many vectors in all. What exceeds
+    /// it stays in DRAM.
+    fn loaded_columns(&self, id: RegionId, tiles: &[Vec<Coming>]) -> (Vec<LoadedColumn>, u64) {
         let region = self.program.region(id);
-        let tensor = self.program.tensor(region.tensor);
-        let channels = Span::new(0, tensor.channels());
+        let residues = self.program.tensor(region.tensor).layout.residues.count();
         let (width, format) = (
             u64::from(self.machine.pe.activations_per_vector),
             self.machine.activation_format(),
         );
-        let tiles: Vec<Arc<ActivationBlocks>> = region
-            .tiles
-            .iter()
-            .map(|tile| self.blocks(region.tensor, tile, channels))
-            .collect();
         let mut room = vec![region.size; self.machine.pe_count() as usize];
         let mut vectors = vec![0; room.len()];
-        let mut loaded = |column: u32| {
-            let mut bytes = 0;
-            for blocks in &tiles {
-                for pe in 0..blocks.pes.count() {
+        let mut columns = Vec::new();
+        for Coming { blocks, pes, .. } in tiles.iter().flatten() {
+            let count = blocks.of_pe(0).len() as u32;
+            columns.extend((0..count).map(|column| {
+                let mut bytes = 0;
+                for &pe in pes {
                     let (room, vectors) = (&mut room[pe as usize], &mut vectors[pe as usize]);
                     let block = blocks.of_pe(pe)[column as usize];
                     let elements = u64::from(block.elements).min(*room);
                     *room -= elements;
                     *vectors += elements.div_ceil(width);
-                    bytes += format.block_bytes(elements);
+                    if blocks.stores(pe, column % residues) {
+                        bytes += format.block_bytes(elements);
+                    }
                 }
-            }
-            let vectors = vectors.iter().copied().max().unwrap_or(0);
-            LoadedColumn { bytes, vectors }
-        };
-        let columns = channels.len() * tensor.layout.residues.count();
-        let columns = (0..columns).map(&mut loaded).collect();
+                let vectors = vectors.iter().copied().max().unwrap_or(0);
+                LoadedColumn { bytes, vectors }
+            }));
+        }
         (columns, vectors.iter().sum())
     }
 
@@ -121,98 +131,100 @@ impl State<'_> {
             all += blocks.vectors(width);
             add_by_pe(&mut vectors, &blocks.vectors_per_pe(width));
         }
-        self.read_region(from, 1);
+        let tiles = 0..region.tiles.len() as usize;
+        let spilled = tiles.map(|tile| self.excess(from, tile, channels)).sum();
+        let spilled = element_bytes(self.machine, spilled);
         if let Some(counters) = self.counters() {
+            counters.dram_spill_bytes += spilled;
             counters.dram_write_bytes += bytes;
             counters.iaram_reads += all;
         }
         self.push(Task::Store(Store {
-            bytes,
+            bytes: bytes + spilled,
             vectors: vectors.into_iter().max().unwrap_or(0),
         }));
     }
 
-    /// Counts writing the present content of a RAM region, in vectors. Returns the bytes that newly exceed it.
-    fn write_region(&mut self, id: RegionId) -> u64 {
+    /// Writes channels into a RAM region, in stages: what lay in its place is gone. Returns the excess elements by stage and
+    /// channel; replicas are alike, so DRAM keeps one copy, which all PE groups read together.
+    fn write(&mut self, id: RegionId, channels: Span, stages: &[Vec<Coming>]) -> Vec<Vec<u64>> {
         let region = self.program.region(id);
-        let channels = Span::new(0, self.program.tensor(region.tensor).channels());
-        let width = self.machine.pe.activations_per_vector;
-        let mut vectors = 0;
-        for tile in region.tiles.iter() {
-            vectors += self.blocks(region.tensor, tile, channels).vectors(width);
-        }
-        let replicas = self.replicas(id);
-        if let Some(counters) = self.counters() {
-            counters.oaram_writes += vectors * replicas;
-        }
-        self.hold(id)
-    }
-
-    /// A RAM region holds the present content of its tiles, as far as it has room. Returns the bytes that newly exceed it.
-    fn hold(&mut self, id: RegionId) -> u64 {
-        let region = self.program.region(id);
-        let channels = Span::new(0, self.program.tensor(region.tensor).channels());
-        let mut held = Vec::new();
-        for tile in region.tiles.iter() {
-            let blocks = self.blocks(region.tensor, tile, channels);
-            add_by_pe(&mut held, &blocks.elements_per_pe());
-        }
-        let excess: Vec<u64> = held
-            .iter()
-            .map(|&elements| elements.saturating_sub(region.size))
-            .collect();
         let place = Place::of(region);
-        self.held
-            .retain(|&other, _| !Place::of(self.program.region(other)).overlaps(&place));
-        let kept = held.iter().map(|&elements| elements.min(region.size));
-        self.held.insert(id, kept.collect());
-        let before = self.spilled.insert(id, excess.clone()).unwrap_or_default();
-        let new: u64 = excess
-            .iter()
-            .enumerate()
-            .map(|(pe, e)| e.saturating_sub(before.get(pe).copied().unwrap_or(0)))
-            .sum();
-        // Replicas are alike: DRAM keeps one copy, which all PE groups read together.
-        element_bytes(self.machine, new)
+        self.contents.retain(|&other, _| {
+            other == id || !Place::of(self.program.region(other)).overlaps(&place)
+        });
+        let content = self.contents.entry(id).or_default();
+        content.write((region.size, region.tiles.len() as usize), channels, stages)
     }
 
-    /// Counts reading what of a region had spilled, `times` times; the bytes of one time.
-    pub(super) fn read_region(&mut self, id: RegionId, times: u64) -> u64 {
-        let spilled: u64 = self
-            .spilled
-            .get(&id)
-            .map_or(0, |excess| excess.iter().sum());
-        let bytes = element_bytes(self.machine, spilled);
-        if let Some(counters) = self.counters() {
-            counters.dram_spill_bytes += bytes * times;
-        }
-        bytes
+    /// Elements of some channels of a tile of a region, counted from its first, that exceed it.
+    fn excess(&self, id: RegionId, tile: usize, channels: Span) -> u64 {
+        let content = self.contents.get(&id);
+        content.map_or(0, |content| content.excess(tile, channels))
     }
 
-    /// Counts the writing of a layer's complete result, and what of it goes to DRAM.
+    /// Bytes of some channels of a source tile that exceed the region it lies in.
+    pub(super) fn spilled_bytes(&self, id: RegionId, source_tile: u32, channels: &[Span]) -> u64 {
+        let tile = (source_tile - self.program.region(id).tiles.begin) as usize;
+        let excess = channels.iter().map(|&some| self.excess(id, tile, some));
+        element_bytes(self.machine, excess.sum())
+    }
+
+    /// Whether anything exceeds a region.
+    pub(super) fn spills(&self, id: RegionId) -> bool {
+        self.contents.get(&id).is_some_and(Content::spills)
+    }
+
+    /// Takes a layer's complete result, and notes what of it goes to DRAM with every pass and channel.
     pub(super) fn write_result(&mut self, to: RegionId, layer: &Layer) {
         let region = self.program.region(to);
-        let bytes = if region.memory == Memory::Dram {
+        let view = layer.destination.channels;
+        let tiles: Vec<Arc<ActivationBlocks>> = region
+            .tiles
+            .iter()
+            .map(|tile| self.blocks(region.tensor, tile, view))
+            .collect();
+        let layout = &self.program.tensor(region.tensor).layout;
+        let completing = completing_passes(layout, &layer.passes);
+        let coming = |pass: usize| {
+            let of_tile = |(tile, blocks): (usize, &Arc<ActivationBlocks>)| {
+                let completing = &completing[region.tiles.begin as usize + tile];
+                let pes = (0..blocks.pes.count())
+                    .filter(|&pe| completing[pe as usize] == Some(pass))
+                    .collect();
+                let blocks = Arc::clone(blocks);
+                Coming { tile, blocks, pes }
+            };
+            tiles.iter().enumerate().map(of_tile).collect()
+        };
+        let stages: Vec<Vec<Coming>> = (0..layer.passes.len()).map(coming).collect();
+        let results = if region.memory == Memory::Dram {
             let format = self.machine.activation_format();
-            let view = layer.destination.channels;
-            let bytes = region
-                .tiles
-                .iter()
-                .map(|tile| self.blocks(region.tensor, tile, view).bytes(format))
-                .sum();
-            if let Some(counters) = self.counters() {
-                counters.dram_write_bytes += bytes;
-            }
-            bytes
+            let bytes = |stage: &Vec<Coming>, channel| {
+                let of_tile = |coming: &Coming| {
+                    let pes = coming.pes.iter();
+                    pes.map(|&pe| coming.blocks.bytes_of_channel(pe, channel, format))
+                        .sum::<u64>()
+                };
+                stage.iter().map(of_tile).sum()
+            };
+            let of_stage = |stage| {
+                (0..view.len())
+                    .map(|channel| bytes(stage, channel))
+                    .collect()
+            };
+            Results::Bytes(stages.iter().map(of_stage).collect())
         } else {
-            let spilled = self.write_region(to);
+            let width = self.machine.pe.activations_per_vector;
+            let vectors: u64 = tiles.iter().map(|blocks| blocks.vectors(width)).sum();
+            let replicas = self.replicas(to);
             if let Some(counters) = self.counters() {
-                counters.dram_spill_bytes += spilled;
+                counters.oaram_writes += vectors * replicas;
             }
-            spilled
+            Results::Excess(self.write(to, view, &stages))
         };
         if let Some(current) = &mut self.current {
-            current.result_bytes += bytes;
+            current.results = Some(results);
         }
     }
 
@@ -240,24 +252,49 @@ impl State<'_> {
         let of_pass = |all: u64| (all as f64 * share).ceil() as u64;
         let vectors = of_pass(blocks.iter().map(|b| b.vectors(width)).sum());
         let bytes = of_pass(blocks.iter().map(|b| b.bytes(format)).sum());
-        let in_dram = region.memory == Memory::Dram;
-        if let Some(counters) = self.counters() {
-            if in_dram {
+        if region.memory == Memory::Dram {
+            if let Some(counters) = self.counters() {
                 counters.dram_read_bytes += bytes;
-            } else {
-                counters.iaram_reads += vectors;
             }
+            return bytes;
         }
-        if in_dram { bytes } else { 0 }
+        let tiles = 0..region.tiles.len() as usize;
+        let excess = tiles.map(|tile| self.excess(id, tile, channels)).sum();
+        let spilled = of_pass(element_bytes(self.machine, excess));
+        if let Some(counters) = self.counters() {
+            counters.iaram_reads += vectors;
+            counters.dram_spill_bytes += spilled;
+        }
+        spilled
     }
 }
 
-pub(super) fn add_by_pe(held: &mut Vec<u64>, more: &[u64]) {
-    if held.len() < more.len() {
-        held.resize(more.len(), 0);
+/// What of a layer's results goes to DRAM, by pass and channel of its destination.
+pub(super) enum Results {
+    /// Encoded bytes.
+    Bytes(Vec<Vec<u64>>),
+    /// Elements that exceed a region.
+    Excess(Vec<Vec<u64>>),
+}
+
+impl Results {
+    /// Bytes of some channels in a pass.
+    pub(super) fn bytes(&self, machine: &Machine, pass: u32, channels: Span) -> u64 {
+        let some = channels.begin as usize..channels.end as usize;
+        match self {
+            Self::Bytes(bytes) => bytes[pass as usize][some].iter().sum(),
+            Self::Excess(elements) => {
+                element_bytes(machine, elements[pass as usize][some].iter().sum())
+            }
+        }
     }
-    for (held, more) in held.iter_mut().zip(more) {
-        *held += more;
+
+    /// Where bytes of it are counted.
+    pub(super) fn count(&self, counters: &mut Counters, bytes: u64) {
+        match self {
+            Self::Bytes(_) => counters.dram_write_bytes += bytes,
+            Self::Excess(_) => counters.dram_spill_bytes += bytes,
+        }
     }
 }
 

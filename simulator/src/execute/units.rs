@@ -6,8 +6,10 @@ use crate::timing::blocks::WeightSizes;
 use crate::timing::{Drain, Multiply, Place, Process, RoundDrain, Task, fast};
 use scnn_isa::halo::Exchange;
 use scnn_isa::ids::RegionId;
+use scnn_isa::layer::{ArrayStage, Layer};
 use scnn_isa::plane::Span;
 use scnn_isa::program::Memory;
+use scnn_isa::section::group_channels;
 
 impl State<'_> {
     pub(super) fn multiply(&mut self, pass: u32, rounds: Span, channels: Span, from: RegionId) {
@@ -16,17 +18,19 @@ impl State<'_> {
         };
         let layer = self.program.layer(current.id);
         let data = &self.simulator.layers[current.id.index()];
-        let (Some(array), Some(sizes)) = (&layer.array, &data.sizes) else {
+        let (Some(array), Some(data)) = (&layer.array, &data.weights) else {
             return;
         };
+        let sizes = &data.sizes;
         let pass = layer.passes[pass as usize];
+        let source_tile = pass.source_tile;
         let source = self.program.tensor(layer.source.tensor);
         let tile = &source.layout.tiles[pass.source_tile as usize];
         let blocks = self.blocks(layer.source.tensor, pass.source_tile, layer.source.channels);
 
         let nonzeros = self.nonzeros(layer.source.tensor);
         let inner = layer.inner_rect(pass.output);
-        let weights = sizes.nonzeros(array, rounds, &data.weights);
+        let weights = sizes.nonzeros(array, rounds, &data.by_output);
         let view = (layer.source.channels.begin, channels);
         let counts = (&*nonzeros, &*weights);
         let useful = WeightSizes::useful(array, counts, view, tile.rect(), inner);
@@ -61,7 +65,20 @@ impl State<'_> {
             }
         }
         self.current = Some(current);
-        let spilled_bytes = self.read_region(from, u64::from(rounds.len()));
+        let spilled_bytes: Vec<u64> = if self.spills(from) {
+            let of_round = |round| {
+                let read = read_channels(layer, array, round, channels);
+                self.spilled_bytes(from, source_tile, &read)
+            };
+            rounds.iter().map(of_round).collect()
+        } else {
+            vec![0; rounds.len() as usize]
+        };
+        if let Some(counters) = self.counters() {
+            counters.dram_spill_bytes += spilled_bytes.iter().sum::<u64>();
+        }
+        let tile_in_region = source_tile - self.program.region(from).tiles.begin;
+        let columns_of_tile = source.channels() * source.layout.residues.count();
         self.push(Task::Multiply(Multiply {
             source: nonzeros,
             pass,
@@ -70,6 +87,7 @@ impl State<'_> {
             opens: channels.begin == 0,
             closes: channels.end == layer.source.channels.len(),
             from: Place::of(self.program.region(from)),
+            first_column: tile_in_region * columns_of_tile,
             spilled_bytes,
             steps: work.steps,
         }));
@@ -78,7 +96,7 @@ impl State<'_> {
     /// The drain of a pass's last round computes the values of the whole pass.
     pub(super) fn drain(
         &mut self,
-        pass: u32,
+        number: u32,
         rounds: Span,
         to: RegionId,
         operand: Option<RegionId>,
@@ -93,9 +111,9 @@ impl State<'_> {
         let operand_bytes = if rounds.end < array.rounds() {
             0
         } else {
-            self.post_process(pass, to, operand)?
+            self.post_process(number, to, operand)?
         };
-        let pass = layer.passes[pass as usize];
+        let pass = layer.passes[number as usize];
         let tile =
             &self.program.tensor(layer.source.tensor).layout.tiles[pass.source_tile as usize];
         let exchange = Exchange::of(array, tile, layer.inner_rect(pass.output));
@@ -108,11 +126,14 @@ impl State<'_> {
                 cycles: link.div_ceil(u64::from(ppu.halo_sums_per_cycle))
                     + owned.div_ceil(u64::from(ppu.lanes)),
                 outputs: channels * pass.output.positions(),
+                result_bytes: 0,
             }
         };
         let groups = 0..array.pe_groups.count();
         let of_round = |round| groups.clone().map(|group| drain(round, group)).collect();
         self.push(Task::Drain(Drain {
+            pass: number,
+            first_round: rounds.begin,
             rounds: rounds.iter().map(of_round).collect(),
             operand: operand.map(|id| Place::of(self.program.region(id))),
             operand_bytes,
@@ -123,7 +144,7 @@ impl State<'_> {
     /// The PPUs alone: reads a source tile and computes the values of a pass.
     pub(super) fn process(
         &mut self,
-        pass: u32,
+        number: u32,
         from: RegionId,
         to: RegionId,
         operand: Option<RegionId>,
@@ -132,9 +153,12 @@ impl State<'_> {
             return Ok(());
         };
         let layer = self.program.layer(current.id);
-        let spilled_bytes = self.read_region(from, 1);
-        let operand_bytes = self.post_process(pass, to, operand)?;
-        let pass = layer.passes[pass as usize];
+        let pass = layer.passes[number as usize];
+        let spilled_bytes = self.spilled_bytes(from, pass.source_tile, &[layer.source.channels]);
+        if let Some(counters) = self.counters() {
+            counters.dram_spill_bytes += spilled_bytes;
+        }
+        let operand_bytes = self.post_process(number, to, operand)?;
         let blocks = self.blocks(layer.source.tensor, pass.source_tile, layer.source.channels);
         let source_bytes = if self.program.region(from).memory == Memory::Dram {
             let bytes = blocks.bytes(self.machine.activation_format());
@@ -168,12 +192,34 @@ impl State<'_> {
         let channels = u64::from(layer.source.channels.len());
         let per_group = channels.div_ceil(u64::from(groups.count()));
         self.push(Task::Process(Process {
+            pass: number,
             from: Place::of(self.program.region(from)),
             operand: operand.map(|id| Place::of(self.program.region(id))),
             cycles: (most * per_group).div_ceil(u64::from(self.machine.ppu.lanes)),
             read_bytes: spilled_bytes + operand_bytes + source_bytes,
-            outputs: channels * pass.output.positions(),
+            result_bytes: 0,
         }));
         Ok(())
     }
+}
+
+/// The channels of the source tensor, of some of the layer's, that the weights of a round meet.
+fn read_channels(layer: &Layer, array: &ArrayStage, round: u32, channels: Span) -> Vec<Span> {
+    let (inputs, outputs) = (
+        layer.source.channels.len(),
+        layer.destination.channels.len(),
+    );
+    let mut read: Vec<Span> = (0..array.pe_groups.count())
+        .map(|group| array.channel_group(round, group))
+        .filter(|k| !k.is_empty())
+        .map(|k| group_channels(array, k, inputs, outputs).intersect(channels))
+        .collect();
+    // PE groups whose output channels are of one convolution group read the same.
+    read.sort_unstable_by_key(|span| span.begin);
+    read.dedup();
+    let first = layer.source.channels.begin;
+    for span in &mut read {
+        *span = Span::new(first + span.begin, first + span.end);
+    }
+    read
 }

@@ -154,6 +154,9 @@ impl State<'_> {
     ) -> Result<Vec<i16>, SimulateError> {
         let (layer, inner, n) = (image.layer, image.inner, image.n);
         let data = &self.simulator.layers[image.id.index()];
+        let Some(weights) = &data.weights else {
+            return Ok(Vec::new());
+        };
         let shape = self.program.tensor(layer.source.tensor).shape;
         let plane = shape[2] as usize * shape[3] as usize;
         let first = (n * shape[1] + layer.source.channels.begin) as usize * plane;
@@ -191,7 +194,7 @@ impl State<'_> {
                 .map_init(
                     || (Scratch::default(), Vec::new()),
                     |(scratch, sums), (k, values)| {
-                        let weights = &data.weights[k];
+                        let weights = &weights.by_output[k];
                         scratch.convolve(weights, &planes, shift, (first, count), sums);
                         let operand = self.operand(image, k, band);
                         let values = &mut values[first * cols..(first + count) * cols];

@@ -61,6 +61,15 @@ impl Report {
         text
     }
 
+    /// Cycles from one inference to the next, all samples together. The inputs of the next one and the outputs of the one
+    /// before cross the host link while the array works on this one, so they take no cycles of its own; they bound the
+    /// rate where the link needs longer for all that crosses it.
+    pub fn period_cycles(&self) -> u64 {
+        let bytes_per_cycle = self.host_link_gigabytes_per_second / self.clock_gigahertz;
+        let link = self.totals.counters.host_bytes as f64 / bytes_per_cycle;
+        self.totals.cycles.total.max(link.ceil() as u64)
+    }
+
     /// Cycles of the layers that the dense machines have, too: neither the PPU's own nor the host's.
     pub fn array_cycles(&self) -> u64 {
         self.array_cost().0

@@ -30,6 +30,8 @@ pub struct ActivationBlocks {
     /// By (PE row-major, channel, residue).
     pub blocks: Vec<Block>,
     channels: u32,
+    /// By (PE, residue): whether there are blocks.
+    stored: Vec<bool>,
 }
 
 impl ActivationBlocks {
@@ -44,16 +46,27 @@ impl ActivationBlocks {
         let (pes, residues) = (tile.pes(), layout.residues.count());
         let per_pe = (channels.len() * residues) as usize;
         let mut blocks = vec![Block::default(); pes.count() as usize * per_pe];
+        let residue_at = |residue: u32| {
+            (
+                residue / layout.residues.cols,
+                residue % layout.residues.cols,
+            )
+        };
+        let stored = (0..pes.count()).flat_map(|pe| {
+            let rect = tile.pe_rect(pe / pes.cols, pe % pes.cols);
+            (0..residues).map(move |residue| {
+                let at = residue_at(residue);
+                layout.has_block(rect, at.0, at.1)
+            })
+        });
+        let stored = stored.collect();
         blocks
             .par_chunks_mut(per_pe.max(1))
             .enumerate()
             .for_each(|(pe, blocks)| {
                 let rect = tile.pe_rect(pe as u32 / pes.cols, pe as u32 % pes.cols);
                 for residue in 0..residues {
-                    let at = (
-                        residue / layout.residues.cols,
-                        residue % layout.residues.cols,
-                    );
+                    let at = residue_at(residue);
                     let walk = BlockWalk::new(nonzeros, rect, at, layout.residues);
                     let of_residue = blocks[residue as usize..]
                         .iter_mut()
@@ -68,7 +81,39 @@ impl ActivationBlocks {
             residues,
             blocks,
             channels: channels.len(),
+            stored,
         }
+    }
+
+    /// Whether a PE has blocks of a residue.
+    pub fn stores(&self, pe: u32, residue: u32) -> bool {
+        self.stored[(pe * self.residues + residue) as usize]
+    }
+
+    /// Elements of a PE.
+    pub fn elements_of_pe(&self, pe: u32) -> u64 {
+        self.of_pe(pe).iter().map(|b| u64::from(b.elements)).sum()
+    }
+
+    /// Elements of a channel in a PE, counted from the first that was measured.
+    pub fn elements_of_channel(&self, pe: u32, channel: u32) -> u64 {
+        let first = (channel * self.residues) as usize;
+        let blocks = &self.of_pe(pe)[first..first + self.residues as usize];
+        blocks.iter().map(|b| u64::from(b.elements)).sum()
+    }
+
+    /// Encoded bytes of a channel in a PE, counted from the first that was measured.
+    pub fn bytes_of_channel(&self, pe: u32, channel: u32, format: Format) -> u64 {
+        let first = (channel * self.residues) as usize;
+        let blocks = &self.of_pe(pe)[first..first + self.residues as usize];
+        let of_residue = |(residue, block): (u32, &Block)| {
+            if self.stores(pe, residue) {
+                format.block_bytes(u64::from(block.elements))
+            } else {
+                0
+            }
+        };
+        (0..self.residues).zip(blocks).map(of_residue).sum()
     }
 
     /// The blocks of one PE, by (channel, residue).
@@ -106,13 +151,6 @@ impl ActivationBlocks {
         columns
     }
 
-    /// Elements that each PE holds.
-    pub fn elements_per_pe(&self) -> Vec<u64> {
-        (0..self.pes.count())
-            .map(|pe| self.of_pe(pe).iter().map(|b| u64::from(b.elements)).sum())
-            .collect()
-    }
-
     /// Vectors of `width` elements that each PE holds.
     pub fn vectors_per_pe(&self, width: u32) -> Vec<u64> {
         let vectors = |b: &Block| u64::from(b.elements.div_ceil(width));
@@ -123,10 +161,11 @@ impl ActivationBlocks {
 
     /// Encoded bytes of all blocks.
     pub fn bytes(&self, format: Format) -> u64 {
-        self.blocks
-            .iter()
-            .map(|b| format.block_bytes(u64::from(b.elements)))
-            .sum()
+        let of_pe = |pe| {
+            let channels = 0..self.channels;
+            channels.map(move |channel| self.bytes_of_channel(pe, channel, format))
+        };
+        (0..self.pes.count()).flat_map(of_pe).sum()
     }
 
     /// Vectors of `width` elements of all blocks.
@@ -350,6 +389,7 @@ mod tests {
                 residues: 2,
                 blocks: sizes.iter().map(block).collect(),
                 channels: 2,
+                stored: vec![true; 3 * 2],
             };
             let columns = blocks.columns(width);
             for index in 0..4 {
@@ -364,7 +404,7 @@ mod tests {
                 let some: Vec<(u32, u32)> = some.map(|(pe, block)| (*pe, vectors(block))).collect();
                 prop_assert_eq!(column.pes, some);
             }
-            let occupied = (0..3).filter(|&pe| blocks.elements_per_pe()[pe] > 0).count() as u64;
+            let occupied = (0..3).filter(|&pe| blocks.elements_of_pe(pe) > 0).count() as u64;
             prop_assert_eq!(columns.occupied_pes(), occupied);
             prop_assert_eq!(blocks.vectors(width), (0..4).map(|index| columns.column(index).vectors).sum::<u64>());
             prop_assert_eq!(blocks.vectors_per_pe(width).iter().sum::<u64>(), blocks.vectors(width));

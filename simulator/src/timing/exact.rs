@@ -6,24 +6,27 @@
 //!   elements, operands, results; at the same time in this order, and for lower PE groups first). Weights come first: a
 //!   bulk transfer has the rate that they leave over, also when it is under way.
 //! - **Weights.** Each PE group has a stream of weight blocks, over all rounds and passes of the layer, in parts of at
-//!   most a full FIFO. A part is requested when the one before it has been and every PE of the group that has a tile
-//!   has room for it; at the same time the stream that has requested fewer parts comes first, then the lower PE group.
+//!   most a full FIFO. A part is requested when the one before it has been, every PE of the group that has a tile has
+//!   room for it, and the activations of its column, that is (channel, residue), are loaded: weights that could not be
+//!   used yet do not take DRAM from the loads, however much a FIFO holds; at the same time the stream that has requested fewer parts comes first, then the lower PE group.
 //!   The bus carries requested parts one after the other, a fixed number of vectors a cycle in all; parts of several
 //!   groups share a cycle. A part is there when the bus and DRAM have carried it. A block without weights costs no
 //!   cycle. The room of a part is free when every PE of the group has finished it.
-//! - **PEs** run the parts in order, each as a whole once it has arrived and the activations of its column, that is
-//!   (channel, residue), are loaded: for every activation vector of the column all weight vectors of the part, one step
+//! - **PEs** run the parts in order, each as a whole once it has arrived: for every activation vector of the column all weight vectors of the part, one step
 //!   a cycle unless a bank queue is full (`timing::queues`). Queues empty while a PE waits. A PE without activations for
 //!   a part finishes it when it could have begun. The part of a round without weights waits for the first column of the
 //!   `mac`.
 //! - **Rounds.** A PE begins a round when the half that it fills has been drained (its group's round before the last),
 //!   with drift `group` also not before all PEs of the array have finished the round before. What exceeds the region of
-//!   the source has spilled to DRAM and is read from there in each round, requested when the first PE begins it, and no
-//!   PE finishes the round before it has arrived.
+//!   the source has spilled to DRAM; each round reads from there what it needs of it, which is in the source tile of its
+//!   pass and the channels of its weights, requested when the first PE begins it, and no PE finishes the round before it
+//!   has arrived.
 //! - **Drains** of a PE group run one after the other, and beside those of other groups, with which they exchange
 //!   nothing. The drain of a round begins when the last product of the round has left its queue in every PE of the group;
 //!   it takes the cycles of the busiest halo link and then those of the PE with most outputs, and not less than its
-//!   residual operand takes from DRAM. Its results go to DRAM, if that is where they go, when it has ended.
+//!   residual operand takes from DRAM. When it has ended, the blocks that it completes go to DRAM, if that is where the
+//!   results go, or those of their elements that exceed the region: a block is complete with the last pass that has
+//!   outputs in it.
 //! - **The mover** executes `lda` and `sta` in order. A load begins when no earlier instruction reads the region any
 //!   more, a store when the drains before it have ended; each takes as long as DRAM, and at least a cycle for every
 //!   vector of the fullest PE. A load brings column after column, of all tiles of the region, until the region is full;
@@ -240,6 +243,16 @@ impl<'a, W: Watcher> Engine<'a, W> {
         );
     }
 
+    /// When a stream can request its next part: when its FIFOs have room for it and its activations are there.
+    fn deliverable(&self, stream: &Stream) -> Option<u64> {
+        if stream.deliverable == u64::MAX {
+            return None;
+        }
+        let part = stream.next()?;
+        let loaded = self.loaded(part.item, part.column)?;
+        Some(stream.deliverable.max(loaded))
+    }
+
     /// The next event that concerns DRAM or the bus: the earliest, those of bulk transfers before requests for weights.
     fn next(&self) -> Option<Next> {
         let request = self.units.first_request().map(|(ready, index)| {
@@ -260,9 +273,11 @@ impl<'a, W: Watcher> Engine<'a, W> {
             .streams
             .iter()
             .enumerate()
-            .filter(|(_, stream)| stream.deliverable != u64::MAX)
-            .min_by_key(|(_, stream)| (stream.deliverable, stream.requested))
-            .map(|(index, stream)| (stream.deliverable, Next::Deliver(stream.deliverable, index)));
+            .filter_map(|(index, stream)| {
+                Some((self.deliverable(stream)?, stream.requested, index))
+            })
+            .min()
+            .map(|(ready, _, index)| (ready, Next::Deliver(ready, index)));
         match (bulk, delivery) {
             (Some((at, next)), Some((other, _))) if at <= other => Some(next),
             (_, Some((_, next))) | (Some((_, next)), None) => Some(next),
@@ -349,7 +364,8 @@ impl<'a, W: Watcher> Engine<'a, W> {
             return Some(0);
         };
         let first = self.work.layer.source.channels.begin + round.multiply.channels.begin;
-        self.units.loaded(load, first * source.residues + column)
+        let first = round.multiply.first_column + first * source.residues;
+        self.units.loaded(load, first + column)
     }
 
     /// Times before which no PE of a group begins an item: for other PEs, for the PPUs; none if not known yet.
@@ -472,7 +488,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
         let item = &mut self.items[number];
         let earliest = item.begun.map_or(begun, |other| other.min(begun));
         let asked = item.begun.replace(earliest).is_some();
-        let bytes = self.rounds[number].multiply.spilled_bytes;
+        let bytes = self.rounds[number].spilled_bytes();
         if bytes > 0 {
             self.units.request_spill(number, earliest, bytes, asked);
         }
@@ -481,7 +497,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
     /// Ends a round for a PE group, once what had spilled is there; `part` is what bounded its last part.
     fn end_round(&mut self, index: usize, number: usize, mut part: PartBounds) -> bool {
         let round = &self.rounds[number];
-        let spill = match (round.multiply.spilled_bytes, self.items[number].spill) {
+        let spill = match (round.spilled_bytes(), self.items[number].spill) {
             (0, _) => 0,
             (_, Some(arrived)) => arrived,
             (_, None) => return false,

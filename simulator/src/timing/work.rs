@@ -22,8 +22,6 @@ pub struct LayerWork<'a> {
     pub tasks: Vec<Task>,
     /// The instruction of each task.
     pub instructions: Vec<u32>,
-    /// Bytes that the results take to DRAM, shared among the drains by their outputs.
-    pub result_bytes: u64,
 }
 
 impl LayerWork<'_> {
@@ -79,7 +77,7 @@ impl Place {
 pub struct Load {
     /// The RAM region.
     pub place: Place,
-    /// By (channel, residue) of the tensor.
+    /// By tile of the region, then (channel, residue) of the tensor.
     pub columns: Vec<LoadedColumn>,
 }
 
@@ -94,7 +92,7 @@ pub struct LoadedColumn {
 
 /// A transfer from the activation RAMs to DRAM.
 pub struct Store {
-    /// Bytes to DRAM.
+    /// Bytes to DRAM, and those from DRAM of what had exceeded the region.
     pub bytes: u64,
     /// Most vectors that come out of the RAM of one PE, one in a cycle.
     pub vectors: u64,
@@ -116,14 +114,20 @@ pub struct Multiply {
     pub closes: bool,
     /// Where the source tile lies.
     pub from: Place,
-    /// Bytes of it that stay in DRAM, as they exceed the region, and are read in every round.
-    pub spilled_bytes: u64,
+    /// Columns of the region before those of the source tile, as a load brings them.
+    pub first_column: u32,
+    /// By round: bytes of what the round reads that exceed the region and are read from DRAM.
+    pub spilled_bytes: Vec<u64>,
     /// Steps by (round, PE of the array).
     pub steps: Vec<Vec<u64>>,
 }
 
 /// The drain of rounds of a pass.
 pub struct Drain {
+    /// Index of the pass in its layer.
+    pub pass: u32,
+    /// Number in the pass of the first of the rounds.
+    pub first_round: u32,
     /// By round, then PE group.
     pub rounds: Vec<Vec<RoundDrain>>,
     /// Where the residual operand lies, if there is one.
@@ -137,8 +141,10 @@ pub struct Drain {
 pub struct RoundDrain {
     /// Cycles of the PPUs and halo links.
     pub cycles: u64,
-    /// Outputs, by which the layer's bytes to DRAM are shared.
+    /// Outputs, by which the operand's bytes are shared.
     pub outputs: u64,
+    /// Bytes of its results that go to DRAM.
+    pub result_bytes: u64,
 }
 
 impl Drain {
@@ -154,6 +160,8 @@ impl Drain {
 
 /// A source tile through the PPUs alone.
 pub struct Process {
+    /// Index of the pass in its layer.
+    pub pass: u32,
     /// Where it lies.
     pub from: Place,
     /// Where the residual operand lies, if there is one.
@@ -162,8 +170,8 @@ pub struct Process {
     pub cycles: u64,
     /// Bytes of it, and of the residual operand, that come from DRAM.
     pub read_bytes: u64,
-    /// Outputs, by which the layer's bytes to DRAM are shared.
-    pub outputs: u64,
+    /// Bytes of its results that go to DRAM.
+    pub result_bytes: u64,
 }
 
 /// One round of a `mac`.
@@ -177,6 +185,13 @@ pub struct Round<'a> {
     pub number: u32,
     /// Counts the rounds of the layer as they open, by which the accumulator halves alternate.
     pub ordinal: usize,
+}
+
+impl Round<'_> {
+    /// Bytes of what it reads that exceed the region of the source and are read from DRAM.
+    pub fn spilled_bytes(&self) -> u64 {
+        self.multiply.spilled_bytes[(self.number - self.multiply.rounds.begin) as usize]
+    }
 }
 
 /// The rounds of all `mac`s in order. A round whose channels are spread over several `mac`s is there once for each.

@@ -11,7 +11,7 @@ use scnn_isa::plane::{Axis, Rect, Span};
 use scnn_isa::program::{Program, Region};
 use scnn_isa::section::{WeightBlocks, group_channels, residue_taps};
 use scnn_simulator::timing::Slots;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A stored weight: output channel in the group, tap and value; none for a placeholder or zero.
 pub type Weight = Option<(u32, u32, u32, i16)>;
@@ -61,9 +61,11 @@ pub struct Layer<'a> {
     input: &'a [i16],
     pub items: Vec<Item>,
     pub drains: Vec<Drain>,
-    /// Loads, one for each pass, by (channel, residue), and perhaps a store, at once.
+    /// Loads, by tile and (channel, residue), and perhaps a store, at once.
     pub moves: Vec<Vec<Piece>>,
     pub loads: usize,
+    /// By pass, the load of its tile, and the first piece of it.
+    pub loaded_by: Vec<(usize, usize)>,
     sums: BTreeMap<[u32; 4], i32>,
     pub output: Vec<i16>,
     pub slots: Slots,
@@ -72,14 +74,14 @@ pub struct Layer<'a> {
     pub weight_bytes: u64,
 }
 
-/// Elements of every block of a tile: by PE, then (channel, residue).
+/// Elements of every block of a tile: by PE, then (channel, residue); none where the PE has no position of it.
 fn elements_of_blocks(
     machine: &Machine,
     layout: &Layout,
     tile: &Tile,
     channels: u32,
     value: &dyn Fn(u32, u32, u32, u32) -> i16,
-) -> Vec<Vec<u64>> {
+) -> Vec<Vec<Option<u64>>> {
     let grid = tile.pes();
     let format = machine.activation_format();
     let blocks_of = |pe: u32| {
@@ -88,26 +90,27 @@ fn elements_of_blocks(
         (0..channels * residues)
             .map(|block| {
                 let (c, residue) = (block / residues, block % residues);
-                let values = places(layout, rect, residue)
-                    .into_iter()
-                    .map(|(n, y, x)| value(n, c, y, x));
-                format.compress(values).len() as u64
+                let places = places(layout, rect, residue);
+                let values = places.iter().map(|&(n, y, x)| value(n, c, y, x));
+                (!places.is_empty()).then(|| format.compress(values).len() as u64)
             })
             .collect()
     };
     (0..grid.count()).map(blocks_of).collect()
 }
 
-/// What of the elements of blocks, by PE, there is room for.
-fn cut(mut blocks: Vec<Vec<u64>>, size: u64) -> Vec<Vec<u64>> {
-    for pe in &mut blocks {
+/// What of the elements of blocks, by PE, there is room for, and what is left over.
+fn cut(blocks: &[Vec<Option<u64>>], size: u64) -> [Vec<Vec<Option<u64>>>; 2] {
+    let [mut kept, mut excess] = [blocks.to_vec(), blocks.to_vec()];
+    for (kept, excess) in kept.iter_mut().zip(&mut excess) {
         let mut room = size;
-        for elements in pe {
-            *elements = room.min(*elements);
-            room -= *elements;
+        for (kept, excess) in kept.iter_mut().flatten().zip(excess.iter_mut().flatten()) {
+            *kept = room.min(*kept);
+            *excess -= *kept;
+            room -= *kept;
         }
     }
-    blocks
+    [kept, excess]
 }
 
 /// The positions of a block in order.
@@ -137,28 +140,15 @@ impl<'a> Layer<'a> {
             items: Vec::new(),
             drains: Vec::new(),
             moves: Vec::new(),
-            loads: layer.passes.len(),
+            loads: 0,
+            loaded_by: Vec::new(),
             sums: BTreeMap::new(),
             output: Vec::new(),
             slots: Slots::default(),
             steps: 0,
             weight_bytes: 0,
         };
-        let mut excesses = Vec::new();
-        for pass in 0..layer.passes.len() {
-            let blocks = elements_of_blocks(
-                this.machine,
-                this.source,
-                this.tile(pass),
-                layer.source.channels.len(),
-                &|n, c, y, x| this.input(n, c, y, x),
-            );
-            let region = this.region(&format!("in.a{pass}"));
-            excesses.push(this.excess(&blocks, region));
-            let columns = blocks[0].len();
-            let load = this.transfer(&cut(blocks, region.size), columns);
-            this.moves.push(load);
-        }
+        let excesses = this.load_all();
         for instruction in &program.code {
             let Instruction::Mac {
                 pass,
@@ -192,13 +182,93 @@ impl<'a> Layer<'a> {
                     pass,
                     round,
                     channels,
-                    spilled_bytes: excesses[pass],
+                    spilled_bytes: this.spilled_bytes(&excesses[pass], round, channels),
                     drain,
                     opens,
                 });
             }
         }
         this
+    }
+
+    /// Decides all loads: of one region for every pass, or of one for all. By pass, what is left over of its blocks.
+    fn load_all(&mut self) -> Vec<Vec<Vec<Option<u64>>>> {
+        let passes = 0..self.described.passes.len();
+        let blocks: Vec<Vec<Vec<Option<u64>>>> = passes
+            .clone()
+            .map(|pass| {
+                let channels = self.described.source.channels.len();
+                let input = |n, c, y, x| self.input(n, c, y, x);
+                elements_of_blocks(self.machine, self.source, self.tile(pass), channels, &input)
+            })
+            .collect();
+        let columns = blocks[0][0].len();
+        let mut excesses = Vec::new();
+        let loads = if self.all_at_once() {
+            vec![passes.collect::<Vec<_>>()]
+        } else {
+            passes.map(|pass| vec![pass]).collect()
+        };
+        for (index, load) in loads.iter().enumerate() {
+            let mut of_pe = vec![Vec::new(); blocks[0].len()];
+            for (number, &pass) in load.iter().enumerate() {
+                self.loaded_by.push((index, number * columns));
+                for (all, here) in of_pe.iter_mut().zip(&blocks[pass]) {
+                    all.extend(here);
+                }
+            }
+            let [kept, excess] = cut(&of_pe, self.source_region(load[0]).size);
+            for number in 0..load.len() {
+                let here = number * columns..(number + 1) * columns;
+                excesses.push(excess.iter().map(|pe| pe[here.clone()].to_vec()).collect());
+            }
+            let load = self.transfer(&kept, columns * load.len());
+            self.moves.push(load);
+        }
+        self.loads = loads.len();
+        excesses
+    }
+
+    /// Bytes of what is left over of the channels that a round reads, of some of them.
+    fn spilled_bytes(&self, excess: &[Vec<Option<u64>>], round: u32, channels: Span) -> u64 {
+        let (inputs, outputs) = (
+            self.described.source.channels.len(),
+            self.described.destination.channels.len(),
+        );
+        let reads = |channel: u32| {
+            let groups = 0..self.array.pe_groups.count();
+            let mut k = groups.map(|group| self.array.channel_group(round, group));
+            k.any(|k| {
+                !k.is_empty() && group_channels(self.array, k, inputs, outputs).contains(channel)
+            })
+        };
+        let residues = self.residues();
+        let read = channels.iter().filter(|&channel| reads(channel));
+        let columns = read.flat_map(|channel| channel * residues..(channel + 1) * residues);
+        let elements = columns.flat_map(|column| {
+            let of_pes = excess.iter();
+            of_pes.filter_map(move |pe| pe[column as usize])
+        });
+        self.element_bytes(elements.sum())
+    }
+
+    fn element_bytes(&self, elements: u64) -> u64 {
+        (elements * u64::from(self.machine.activation_format().element_bits())).div_ceil(8)
+    }
+
+    /// Whether all tiles of the source lie in one region.
+    fn all_at_once(&self) -> bool {
+        let mut regions = self.program.regions.iter();
+        regions.any(|region| region.name == "in.a")
+    }
+
+    /// The region of the source tile of a pass.
+    fn source_region(&self, pass: usize) -> &'a Region {
+        if self.all_at_once() {
+            self.region("in.a")
+        } else {
+            self.region(&format!("in.a{pass}"))
+        }
     }
 
     fn region(&self, name: &str) -> &'a Region {
@@ -210,8 +280,7 @@ impl<'a> Layer<'a> {
     }
 
     pub fn same_place(&self, a: usize, b: usize) -> bool {
-        let base = |pass: usize| self.region(&format!("in.a{pass}")).base;
-        base(a) == base(b)
+        self.source_region(a).base == self.source_region(b).base
     }
 
     fn tile(&self, pass: usize) -> &'a Tile {
@@ -238,16 +307,16 @@ impl<'a> Layer<'a> {
     }
 
     /// The transfer of blocks, the same number of every PE, in equal pieces.
-    fn transfer(&self, blocks: &[Vec<u64>], pieces: usize) -> Vec<Piece> {
+    fn transfer(&self, blocks: &[Vec<Option<u64>>], pieces: usize) -> Vec<Piece> {
         let format = self.machine.activation_format();
         let width = u64::from(self.machine.pe.activations_per_vector);
         let of_piece = blocks[0].len() / pieces;
         let piece = |index: usize| {
             let (begin, end) = (index * of_piece, (index + 1) * of_piece);
-            let here = blocks.iter().flat_map(|pe| &pe[begin..end]);
+            let here = blocks.iter().flat_map(|pe| pe[begin..end].iter().flatten());
             let so_far = blocks.iter().map(|pe| {
-                let vectors = pe[..end].iter().map(|elements| elements.div_ceil(width));
-                vectors.sum()
+                let stored = pe[..end].iter().flatten();
+                stored.map(|elements| elements.div_ceil(width)).sum()
             });
             Piece {
                 bytes: here.map(|&elements| format.block_bytes(elements)).sum(),
@@ -255,13 +324,6 @@ impl<'a> Layer<'a> {
             }
         };
         (0..pieces).map(piece).collect()
-    }
-
-    /// Bytes of what does not fit a region.
-    fn excess(&self, blocks: &[Vec<u64>], region: &Region) -> u64 {
-        let held = blocks.iter().map(|pe| pe.iter().sum::<u64>());
-        let excess: u64 = held.map(|held| held.saturating_sub(region.size)).sum();
-        (excess * u64::from(self.machine.activation_format().element_bits())).div_ceil(8)
     }
 
     /// The weight stream of every PE group.
@@ -444,8 +506,8 @@ impl<'a> Layer<'a> {
             let block = (pe_row / rows, pe_col / cols);
             let (row, col) = (pe_row % rows, pe_col % cols);
             for _ in rect.n.intersect(inner.n).iter() {
-                for oy in self.array.y.outputs(rect.y).intersect(inner.y).iter() {
-                    for ox in self.array.x.outputs(rect.x).intersect(inner.x).iter() {
+                for oy in reached(&self.array.y, rect.y, inner.y) {
+                    for ox in reached(&self.array.x, rect.x, inner.x) {
                         let (to, mut at) = (owner(oy, ox), (row, col));
                         while at != to {
                             let next = (toward(at.0, to.0), toward(at.1, to.1));
@@ -491,40 +553,77 @@ impl<'a> Layer<'a> {
         };
         let layout = &self.program.tensors[1].layout;
         let blocks = elements_of_blocks(self.machine, layout, &layout.tiles[0], channels, &output);
-        let store = self.transfer(&blocks, 1);
+        let mut store = self.transfer(&blocks, 1);
         let stored = self
             .program
             .code
             .iter()
             .any(|i| matches!(i, Instruction::Sta { .. }));
-        let bytes = if stored {
-            self.excess(&blocks, self.region("out.b"))
-        } else {
-            store[0].bytes
-        };
         if stored {
+            // What exceeds the region is read again for it.
+            let [_, excess] = cut(&blocks, self.region("out.b").size);
+            let excess = excess.iter().flatten().flatten().sum();
+            store[0].bytes += self.element_bytes(excess);
             self.moves.push(store);
         }
-        let outputs = |closing: usize, group: usize| {
-            let item = &self.items[closing];
-            let channels = self.array.channel_group(item.round, group as u32);
-            u64::from(channels.len()) * self.described.passes[item.pass].output.positions()
-        };
-        // From round to round, and in each from group to group.
-        let mut outputs_of = Vec::new();
-        for drain in &self.drains {
-            for group in 0..drain.groups.len() {
-                outputs_of.push(outputs(drain.closing, group));
+        let groups = self.array.pe_groups.count();
+        for drain in 0..self.drains.len() {
+            let item = &self.items[self.drains[drain].closing];
+            let (pass, round) = (item.pass, item.round);
+            for group in 0..groups {
+                let channels = self.array.channel_group(round, group);
+                let bytes = self.result_bytes(&blocks, pass, channels, stored);
+                self.drains[drain].groups[group as usize].result_bytes = bytes;
             }
         }
-        let all: u64 = outputs_of.iter().sum();
-        let mut done = 0;
-        let drains = self.drains.iter_mut().flat_map(|drain| &mut drain.groups);
-        for (drain, outputs) in drains.zip(outputs_of) {
-            drain.result_bytes = bytes * (done + outputs) / all - bytes * done / all;
-            done += outputs;
-        }
     }
+
+    /// Bytes to DRAM of the blocks of some channels that a pass completes: all, or what exceeds the region of the result.
+    fn result_bytes(
+        &self,
+        blocks: &[Vec<Option<u64>>],
+        pass: usize,
+        channels: Span,
+        stored: bool,
+    ) -> u64 {
+        let layout = &self.program.tensors[1].layout;
+        let (tile, cols) = (&layout.tiles[0], layout.tiles[0].pes().cols);
+        let completes = |pe: usize| {
+            let held = tile.pe_rect(pe as u32 / cols, pe as u32 % cols);
+            let mut passes = (0..self.described.passes.len()).rev();
+            passes.find(|&pass| {
+                !held
+                    .intersect(self.described.passes[pass].output)
+                    .is_empty()
+            })
+        };
+        let mine = (0..blocks.len()).filter(|&pe| completes(pe) == Some(pass));
+        let span = channels.begin as usize..channels.end as usize;
+        if stored {
+            // A PE's blocks all come with the same pass, so only they take its room.
+            let [_, excess] = cut(blocks, self.region("out.b").size);
+            let of_pe = |pe: usize| excess[pe][span.clone()].iter().flatten().sum::<u64>();
+            return self.element_bytes(mine.map(of_pe).sum());
+        }
+        let format = self.machine.activation_format();
+        let of_pe = |pe: usize| {
+            let stored = blocks[pe][span.clone()].iter().flatten();
+            stored
+                .map(|&elements| format.block_bytes(elements))
+                .sum::<u64>()
+        };
+        mine.map(of_pe).sum()
+    }
+}
+
+/// The outputs that a product of some positions can have.
+fn reached(axis: &Axis, held: Span, inner: Span) -> BTreeSet<u32> {
+    let mut outputs = BTreeSet::new();
+    for position in held.iter() {
+        let by_tap = (0..axis.kernel).filter_map(|tap| axis.output(position, tap));
+        outputs.extend(by_tap.filter(|&output| inner.contains(output)));
+    }
+    outputs
 }
 
 fn toward(from: u32, to: u32) -> u32 {

@@ -46,6 +46,8 @@ pub struct Case {
     halves: Option<(u32, u32)>,
     /// Whether every pass loads its tile into the same place.
     reload: bool,
+    /// Whether all tiles are loaded into one region before the first pass.
+    at_once: bool,
     /// Elements of the regions in the RAMs; less than what is needed spills.
     room: u64,
     /// Whether the result goes to DRAM at once, or by way of RAM B.
@@ -71,10 +73,10 @@ impl std::fmt::Debug for Case {
             "images, groups, inputs, outputs, kc {shape:?}; PE groups {:?}, {:?}",
             self.pe_groups, self.order
         )?;
-        let choices = [self.phases, self.reload, self.to_dram];
+        let choices = [self.phases, self.reload, self.at_once, self.to_dram];
         writeln!(
             f,
-            "images over {:?}, uneven {:?}; phases, reload, to DRAM {choices:?}; cut {:?}, halves {:?}, room {}",
+            "images over {:?}, uneven {:?}; phases, reload, at once, to DRAM {choices:?}; cut {:?}, halves {:?}, room {}",
             self.images_over, self.uneven, self.cut, self.halves, self.room
         )?;
         writeln!(f, "weights {:?}", self.weights)?;
@@ -142,6 +144,7 @@ pub fn case() -> impl Strategy<Value = Case> {
         any::<bool>(),
         prop::bool::weighted(0.3),
         any::<bool>(),
+        prop::bool::weighted(0.3),
         prop::option::of(0.0f64..1.0),
     );
     let densities = (0.0f64..=1.0, 0.0f64..=1.0, any::<u64>());
@@ -154,7 +157,7 @@ pub fn case() -> impl Strategy<Value = Case> {
         |(machine, shape, choices, densities, (split, uneven, halves))| {
             let (weight_density, input_density, seed) = densities;
             let (y, x, images, groups, per_in, per_out, kc) = shape;
-            let (krs, split_images, phases, reload, tight, to_dram, cut) = choices;
+            let (krs, split_images, phases, reload, tight, to_dram, at_once, cut) = choices;
             let (inputs, outputs) = (groups * per_in, groups * per_out);
             let multicast = machine.weights.delivery == Delivery::Multicast;
             let splits = [[1, 1], [1, 2], [2, 1], [2, 2], [3, 1], [1, 3]].map(Grid::from);
@@ -204,7 +207,8 @@ pub fn case() -> impl Strategy<Value = Case> {
                     .filter(|_| inputs > 1)
                     .map(|(rounds, at)| (rounds, 1 + at % (inputs - 1))),
                 reload,
-                room: if tight { 2 } else { 4096 },
+                at_once,
+                room: if tight { 1 + seed % 6 } else { 4096 },
                 to_dram,
                 machine,
                 y,
@@ -486,25 +490,21 @@ impl Case {
         };
         let mut half = 0;
         for pass in 0..count {
-            let from = RegionId(regions.len() as u32);
-            let base = if self.reload {
-                0
-            } else {
-                u64::from(pass) * self.room
-            };
-            let tile = Span::new(pass, pass + 1);
-            regions.push(region(
-                &format!("in.a{pass}"),
-                0,
-                tile,
-                Memory::A,
-                base,
-                self.room,
-            ));
-            code.push(Instruction::Lda {
-                from: RegionId(0),
-                to: from,
-            });
+            if pass == 0 || !self.at_once {
+                let (name, tiles) = if self.at_once {
+                    ("in.a".to_owned(), Span::new(0, count))
+                } else {
+                    (format!("in.a{pass}"), Span::new(pass, pass + 1))
+                };
+                let place = if self.reload || self.at_once { 0 } else { pass };
+                let base = u64::from(place) * self.room;
+                code.push(Instruction::Lda {
+                    from: RegionId(0),
+                    to: RegionId(regions.len() as u32),
+                });
+                regions.push(region(&name, 0, tiles, Memory::A, base, self.room));
+            }
+            let from = RegionId(regions.len() as u32 - 1);
             for first in (0..array.rounds()).step_by(at_once as usize) {
                 let rounds = Span::new(first, (first + at_once).min(array.rounds()));
                 code.push(Instruction::Ldw { rounds });

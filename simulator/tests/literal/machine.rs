@@ -14,6 +14,8 @@ pub struct Literal {
     pub steps: u64,
     pub weight_bytes: u64,
     pub loaded_bytes: u64,
+    /// Spilled elements and results, and what is stored.
+    pub other_bytes: u64,
     /// All but the causes of waiting, which stand together in `barrier`.
     pub slots: Slots,
 }
@@ -79,8 +81,8 @@ struct World<'a> {
     arrived: Vec<usize>,
     /// Parts that wait for the bus (stream and number), with the vectors that are left.
     bus: VecDeque<(usize, usize, usize)>,
-    /// What waits for DRAM, with the ticks that are left: weights, and the rest.
-    dram: [VecDeque<(Transfer, u64)>; 2],
+    /// What waits for DRAM, with the ticks that are left and when it was asked for: weights, and the rest.
+    dram: [VecDeque<(Transfer, u64, u64)>; 2],
     /// Moment of each load, and of the store, behind: begun, and served by piece.
     moves: Vec<(Option<u64>, Vec<Option<u64>>)>,
     /// By item: begun (for its spill), spill served.
@@ -212,10 +214,7 @@ impl World<'_> {
             }
             return true;
         }
-        // All activations of the column, or of the first one of an item without weights.
-        let column = part.channel * self.layer.residues() + part.residue;
-        let loaded = self.piece_moved(self.layer.items[item].pass, column as usize);
-        let may = loaded && (!part.first || self.may_begin(pe.group, item));
+        let may = !part.first || self.may_begin(pe.group, item);
         if pe.steps.is_some() || !may || pe.part >= self.arrived[pe.group] {
             return false;
         }
@@ -271,7 +270,18 @@ impl World<'_> {
         }
         let ticks = bytes as f64 * (TICKS_PER_CYCLE as f64 / self.machine.dram_bytes_per_cycle());
         let queue = usize::from(!matches!(transfer, Transfer::Weights { .. }));
-        self.dram[queue].push_back((transfer, ticks.ceil() as u64));
+        let queue = &mut self.dram[queue];
+        // DRAM has begun with the first; of the others, what is asked for at the same moment has its order.
+        let before = |&(other, _, asked): &(Transfer, u64, u64)| {
+            asked < self.now || matches!(other, Transfer::Weights { .. }) || other <= transfer
+        };
+        let at = queue
+            .iter()
+            .skip(1)
+            .take_while(|other| before(other))
+            .count();
+        let at = (at + 1).min(queue.len());
+        queue.insert(at, (transfer, ticks.ceil() as u64, self.now));
     }
 
     fn served(&mut self, transfer: Transfer, moment: u64) {
@@ -309,13 +319,19 @@ impl World<'_> {
         self.arrive()
     }
 
-    /// Whether a stream has a part left for which every PE of the group that has a tile has room.
+    /// Whether a stream has a part left whose activations are loaded, all of its column, or of the first one of an item
+    /// without weights, and for which every PE of the group that has a tile has room.
     fn may_request(&self, group: usize) -> bool {
         let number = self.next_part[group];
         let stream = &self.streams[group];
         let Some(part) = stream.get(number) else {
             return false;
         };
+        let (load, first) = self.layer.loaded_by[self.layer.items[part.item].pass];
+        let column = part.channel * self.layer.residues() + part.residue;
+        if !self.piece_moved(load, first + column as usize) {
+            return false;
+        }
         let needed = |index: usize| {
             let mut pes = self.pes.iter().filter(|pe| pe.group == group);
             pes.any(|pe| pe.part <= index && pe.has_tile[stream[index].item])
@@ -402,7 +418,7 @@ impl World<'_> {
         let mut ticks = TICKS_PER_CYCLE;
         for queue in 0..self.dram.len() {
             while ticks > 0
-                && let Some((transfer, left)) = self.dram[queue].front_mut()
+                && let Some((transfer, left, _)) = self.dram[queue].front_mut()
             {
                 let spent = ticks.min(*left);
                 *left -= spent;
@@ -498,6 +514,15 @@ impl Literal {
             .count() as u64;
         let loads = layer.moves[..layer.loads].iter().flatten();
         let loaded_bytes = loads.map(|piece| piece.bytes).sum();
+        let stores = layer.moves[layer.loads..].iter().flatten();
+        let results = layer.drains.iter().flat_map(|drain| &drain.groups);
+        let other_bytes = layer
+            .items
+            .iter()
+            .map(|item| item.spilled_bytes)
+            .sum::<u64>()
+            + results.map(|group| group.result_bytes).sum::<u64>()
+            + stores.map(|piece| piece.bytes).sum::<u64>();
         let mut slots = layer.slots;
         slots.bank_stall = stalls * lanes;
         slots.no_tile = (u64::from(machine.pe_count()) - with_tile) * now * lanes;
@@ -508,6 +533,7 @@ impl Literal {
             steps: layer.steps,
             weight_bytes: layer.weight_bytes,
             loaded_bytes,
+            other_bytes,
             slots,
         }
     }

@@ -69,6 +69,7 @@ proptest! {
         prop_assert_eq!(step.cycles, literal.cycles);
         prop_assert_eq!(step.counters.dram_weight_bytes, literal.weight_bytes);
         prop_assert_eq!(step.counters.dram_read_bytes, literal.loaded_bytes);
+        prop_assert_eq!(step.counters.dram_spill_bytes + step.counters.dram_write_bytes, literal.other_bytes);
 
         let fast = simulate(&program, &case, Timing::Fast);
         prop_assert_eq!(&fast.tensors, &execution.tensors);

@@ -38,4 +38,5 @@ mod rich;
 mod snapshot;
 mod terminal;
 mod trace;
+mod traffic;
 mod zoo;

@@ -5,6 +5,7 @@ use scnn_host::Host;
 use scnn_isa::arith::Requantise;
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::{PoolKind, View, WeightOrder};
+use scnn_isa::layout::Layout;
 use scnn_isa::machine::{Delivery, Machine};
 use scnn_isa::plane::{Axis, Span};
 use scnn_isa::program::{Dtype, Program, Provenance};
@@ -151,7 +152,7 @@ fn network(chain: &Chain) -> (Quantised, Vec<f32>) {
             source: view(number, c),
             destination: view(number + 1, shape.outputs),
             conv: Some(IntConv {
-                weights,
+                weights: Arc::new(weights),
                 groups,
                 y,
                 x,
@@ -259,6 +260,19 @@ fn executed(
     execution.steps.iter().map(|step| step.cycles).collect()
 }
 
+/// What the tiles of a layout hold.
+fn contents(
+    machine: &Machine,
+    occupancy: &Occupancy,
+    tensor: TensorId,
+    layout: &Layout,
+) -> Arc<Contents> {
+    let format = machine.activation_format();
+    let width = machine.pe.activations_per_vector;
+    let counts = occupancy.count(tensor, layout, format);
+    Arc::new(Contents::of(&counts, format, width))
+}
+
 /// A mapping drawn from all that are legal.
 fn drawn(
     network: &Quantised,
@@ -266,7 +280,8 @@ fn drawn(
     occupancy: &Occupancy,
     random: &mut Random,
 ) -> Mapped {
-    let mut tiling = Tiling::paper(network, machine).unwrap();
+    let count = |tensor, layout: &Layout| contents(machine, occupancy, tensor, layout);
+    let mut tiling = Tiling::paper(network, machine, count).unwrap();
     let mut layers = Vec::new();
     for (number, step) in network.steps.iter().enumerate() {
         let tensor = TensorId(number as u32);
@@ -274,12 +289,8 @@ fn drawn(
         let all = cuts(&cutter, machine, network.tensor(tensor).shape);
         let cut = all[random.below(all.len() as u64) as usize];
         let layout = cutter.layout(cut);
-        let (format, width) = (
-            machine.activation_format(),
-            machine.pe.activations_per_vector,
-        );
-        let contents = Contents::of(&occupancy.count(tensor, &layout, format), format, width);
-        tiling.set(tensor, layout.clone(), cut.parts, &Arc::new(contents));
+        let contents = contents(machine, occupancy, tensor, &layout);
+        tiling.set(tensor, layout.clone(), cut.parts, &contents);
         let Step::Layer(layer) = step else {
             unreachable!()
         };
@@ -461,17 +472,13 @@ fn optimum(network: &Quantised, machine: &Machine, occupancy: &Occupancy) -> u64
     let tensor = TensorId(0);
     let cutter = Cutter::new(network, machine, tensor);
     // The result goes to DRAM in the layout that it has without readers.
-    let format = machine.activation_format();
-    let result = &Tiling::paper(network, machine).unwrap().layouts[1];
-    let width = machine.pe.activations_per_vector;
-    let result = occupancy.count(TensorId(1), result, format);
-    let result = Contents::of(&result, format, width);
-    let result_bytes = result.bytes_of(Span::new(0, outputs));
+    let count = |tensor, layout: &Layout| contents(machine, occupancy, tensor, layout);
+    let tiling = Tiling::paper(network, machine, count).unwrap();
+    let result_bytes = tiling.contents()[1].bytes_of(Span::new(0, outputs));
     let mut best = u64::MAX;
     for cut in cuts(&cutter, machine, network.tensor(tensor).shape) {
         let layout = cutter.layout(cut);
-        let counts = occupancy.count(tensor, &layout, format);
-        let contents = Contents::of(&counts, format, width);
+        let contents = contents(machine, occupancy, tensor, &layout);
         let passes = passes(cut.parts, network, layer);
         let most =
             u64::from(machine.accumulator_entries()) / accumulators(&layout, layer, &passes).max(1);
@@ -491,10 +498,11 @@ fn optimum(network: &Quantised, machine: &Machine, occupancy: &Occupancy) -> u64
                 order,
                 traffic: Traffic {
                     loads: true,
-                    overlapped: counts.len() > 1,
+                    overlapped: layout.tiles.len() > 1,
                     result_bytes,
                     ..Traffic::default()
                 },
+                result_layout: None,
                 positions: Some(Positions { weights, occupancy }),
             };
             let measured = candidate.measure(Arc::new(sizes), Depth::Whole);

@@ -29,8 +29,8 @@ pub(super) struct Counts {
     halo_hops: u64,
     /// Steps of the PE that has most.
     busiest: f64,
-    /// Rounds of a pass.
-    rounds: u64,
+    /// How often a pass reads each input channel.
+    readings: f64,
 }
 
 /// The blocks of one PE group over all rounds.
@@ -76,7 +76,8 @@ impl Counts {
         counts.fifo_writes = counts.bus_vectors * pes as u64;
         counts.count_drains(candidate, sampled);
         counts.scale(sampled.scale);
-        counts.rounds = (sizes.groups.len() / groups) as u64;
+        let rounds = 0..sizes.groups.len() / groups;
+        counts.readings = rounds.map(|round| candidate.share_read(round)).sum();
         counts
     }
 
@@ -118,12 +119,12 @@ impl Counts {
     /// Bytes to and from DRAM, but for those that are stored at the end.
     fn dram_bytes(&self, candidate: &Candidate<'_>) -> u64 {
         let loads = (0..candidate.passes.len()).map(|pass| candidate.load(pass).1);
-        let spilled = candidate.passes.iter().map(|pass| candidate.spilled(*pass));
+        let spilled: u64 = candidate.spilled(candidate.passes).iter().sum();
         let traffic = &candidate.traffic;
         self.weight_bytes
             + traffic.result_bytes
             + traffic.operand_bytes
-            + spilled.sum::<u64>() * self.rounds
+            + (spilled as f64 * self.readings).round() as u64
             + loads.sum::<u64>()
     }
 

@@ -55,7 +55,7 @@ impl Candidate<'_> {
     pub(super) fn ppu_cost(&self) -> Cost {
         let passes = self.passes.len();
         let loads: u64 = (0..passes).map(|pass| self.load(pass).1).sum();
-        let spilled: u64 = self.passes.iter().map(|pass| self.spilled(*pass)).sum();
+        let spilled: u64 = self.spilled(self.passes).iter().sum();
         let traffic = &self.traffic;
         let bytes = loads + spilled + traffic.result_bytes + traffic.operand_bytes;
         let tiles = self.ppu_tiles();
@@ -72,7 +72,9 @@ impl Candidate<'_> {
         let per_group = channels.div_ceil(u64::from(self.layout.groups.count()));
         let outputs: u64 = self.passes.iter().map(|p| p.output.positions()).sum();
         let dram = |bytes: f64| bytes / self.machine.dram_bytes_per_cycle();
-        let tile = |pass: &Pass| {
+        let results = self.result_shares();
+        let spilled = self.spilled(self.passes).into_iter().zip(results);
+        let tile = |(pass, (spilled, result)): (&Pass, (u64, f64))| {
             let source = &self.layout.tiles[pass.source_tile as usize];
             let (pes, inner) = (source.pes(), inner(self.layer, pass.output));
             let most = (0..pes.count())
@@ -87,13 +89,13 @@ impl Candidate<'_> {
                 load: dram(bytes as f64),
                 fullest,
                 process: (most * per_group).div_ceil(u64::from(self.machine.ppu.lanes)),
-                read: dram(self.spilled(*pass) as f64 + traffic.operand_bytes as f64 * share),
-                result: dram(traffic.result_bytes as f64 * share),
+                read: dram(spilled as f64 + traffic.operand_bytes as f64 * share),
+                result: dram(traffic.result_bytes as f64 * result),
                 loaded: (!traffic.loads).then_some(0),
                 ended: None,
             }
         };
-        self.passes.iter().map(tile).collect()
+        self.passes.iter().zip(spilled).map(tile).collect()
     }
 }
 

@@ -13,6 +13,7 @@ use super::sampled_rounds::SampledRounds;
 use super::stream::{Blocks, Part, Stream, ceil_cycles};
 use super::{Candidate, Measured};
 use crate::map::contents::Columns;
+use scnn_isa::layer::Pass;
 use scnn_isa::machine::Drift;
 use std::collections::BTreeMap;
 
@@ -104,6 +105,10 @@ pub(super) struct TimeLine<'a> {
     outputs: u64,
     /// By pass: cycles that a step takes, stalls included.
     step_cycles: &'a [f64],
+    /// By pass: bytes of the source that have no place.
+    spilled: Vec<u64>,
+    /// By pass: bytes of its results to DRAM.
+    results: Vec<f64>,
 }
 
 impl<'a> TimeLine<'a> {
@@ -176,6 +181,8 @@ impl<'a> TimeLine<'a> {
                 .sum::<u64>()
                 * u64::from(candidate.layer.destination.channels.len()),
             step_cycles: measured.step_cycles(candidate),
+            spilled: candidate.spilled(passes),
+            results: sampled_results(candidate, passes),
         }
     }
 
@@ -225,12 +232,15 @@ impl<'a> TimeLine<'a> {
     fn next_delivery(&mut self) -> Option<(u64, u64, usize)> {
         let capacity = u64::from(self.candidate.machine.weights.fifo_vectors);
         let mut first: Option<(u64, u64, usize)> = None;
-        for (index, stream) in self.streams.iter_mut().enumerate() {
+        for stream in &mut self.streams {
             if stream.changed {
                 stream.look_for_room(capacity);
             }
-            if let Some(ready) = stream.ready {
-                let key = (ready, stream.requested, index);
+        }
+        for (index, stream) in self.streams.iter().enumerate() {
+            let loaded = stream.next.as_ref().and_then(|part| self.loaded(part));
+            if let (Some(ready), Some(loaded)) = (stream.ready, loaded) {
+                let key = (ready.max(loaded), stream.requested, index);
                 if first.is_none_or(|first| key < first) {
                     first = Some(key);
                 }
@@ -376,10 +386,11 @@ impl<'a> TimeLine<'a> {
     /// A round begins on a PE group.
     fn open(&mut self, index: usize, number: usize, begin: u64) {
         self.streams[index].wait_until(begin);
-        let pass = self.sampled.passes[self.items[number].pass];
-        let spilled = self.candidate.spilled(pass);
-        if spilled > 0 && !self.items[number].begun {
-            self.items[number].spill = self.ask_bulk(begin, spilled as f64);
+        let Item { pass, round, .. } = self.items[number];
+        let spilled = self.spilled[pass] as f64;
+        if spilled > 0.0 && !self.items[number].begun {
+            let read = spilled * self.candidate.share_read(round);
+            self.items[number].spill = self.ask_bulk(begin, read);
         }
         self.items[number].begun = true;
     }
@@ -414,7 +425,8 @@ impl<'a> TimeLine<'a> {
         self.ppus_free[group] = end;
         self.items[number].drained[group] = Some(end);
         self.latest = self.latest.max(end);
-        let bytes = candidate.traffic.result_bytes as f64 * share;
+        let channels = f64::from(candidate.layer.destination.channels.len().max(1));
+        let bytes = self.results[pass] * outputs as f64 / channels;
         if bytes > 0.0 {
             self.request(end, bytes * self.cycles_per_byte, Reason::Result);
         }
@@ -500,6 +512,15 @@ impl<'a> TimeLine<'a> {
         }
         true
     }
+}
+
+/// Bytes of results to DRAM of those passes of a candidate that are counted.
+fn sampled_results(candidate: &Candidate<'_>, counted: &[Pass]) -> Vec<f64> {
+    let all = candidate.passes.iter().zip(candidate.result_shares());
+    let counted = all.filter(|(pass, _)| counted.contains(pass));
+    counted
+        .map(|(_, share)| share * candidate.traffic.result_bytes as f64)
+        .collect()
 }
 
 /// Pieces in which a tile of so many columns is loaded.

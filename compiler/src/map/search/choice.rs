@@ -40,7 +40,7 @@ pub struct Choice {
     /// Bytes loaded and bytes stored, spilled ones included.
     bytes: u64,
     whole_bytes: u64,
-    /// Bytes of all tiles that exceed a RAM when they are loaded, and are read in every round.
+    /// Bytes of all tiles that exceed a RAM when they are loaded, and are read in every round that needs them.
     spilled_bytes: u64,
     /// The same of all tiles together, where all of them live in a RAM.
     excess_bytes: u64,
@@ -55,6 +55,8 @@ pub struct Reader {
     pub step: usize,
     /// Its mapping.
     pub mapping: LayerMapping,
+    /// How often a pass reads each channel of the tensor.
+    pub readings: f64,
     /// What the array does, once all of it is measured; none where it does nothing.
     pub measured: Option<Arc<Measured>>,
     /// What it costs when the source is there.
@@ -71,7 +73,7 @@ impl Choice {
         readers: Vec<Reader>,
     ) -> Self {
         let machine = search.machine;
-        let (whole, tile) = fullest(&contents);
+        let (whole, tile) = fullest(&layout, &contents);
         let per_cycle = machine.dram_bytes_per_cycle();
         let (mut loads, mut bytes, mut vectors, mut spilled) = (Vec::new(), 0, 0, 0);
         let room = search
@@ -154,7 +156,7 @@ impl Choice {
         cost.cycles = cost.cycles.max(cost.dram_cycles + all);
         cost.energy_pj += self.bytes as f64 * cost.pj_per_byte;
         if self.spilled_bytes > 0 {
-            let bytes = (self.spilled_bytes * rounds.max(1)) as f64;
+            let bytes = self.spilled_bytes as f64 * reader.readings;
             let cycles = (bytes * cost.cycles_per_byte).ceil() as u64;
             cost.cycles = cost.cycles.max(cycles + all);
             cost.energy_pj += bytes * cost.pj_per_byte;
@@ -164,12 +166,12 @@ impl Choice {
 
     /// The cost of a reader when the tensor lives in a RAM but for what exceeds that; none where that is not worth it.
     fn spilling(&self, reader: &Reader) -> Option<Cost> {
-        let rounds = reader.mapping.rounds().max(1) * self.loads.len() as u64;
-        if !worth_spilling(self.whole_bytes, self.excess_bytes, 1, rounds) {
+        let readings = reader.readings;
+        if !worth_spilling(self.whole_bytes, self.excess_bytes, 1, readings) {
             return None;
         }
         let mut cost = reader.cost;
-        let spilled = (self.excess_bytes * rounds) as f64;
+        let spilled = self.excess_bytes as f64 * readings;
         let cycles = (spilled * cost.cycles_per_byte).ceil() as u64;
         cost.cycles = cost.cycles.max(cost.dram_cycles + cycles);
         cost.energy_pj += spilled * cost.pj_per_byte;

@@ -8,7 +8,7 @@ use super::{ORDER, Search};
 use crate::map::LayerMapping;
 use crate::map::candidates::{cuts, estimate, estimate_rounds, groupings};
 use crate::map::contents::Contents;
-use crate::map::cost::{Bounded, Candidate, Cost, Depth, Measured, Traffic};
+use crate::map::cost::{Bounded, Candidate, Cost, Depth, Measured, Traffic, readings};
 use crate::map::tiling::{Cut, Cutter, largest_part, passes};
 use crate::map::weights::BlockSizes;
 use crate::quantise::{IntLayer, Step};
@@ -90,14 +90,20 @@ impl<'a> Chooser<'a> {
                     reader.map_or(0.0, |&(step, _)| self.weight_density(step, layer))
                 };
                 (
-                    estimate(search.machine, &cutter, cut, data.density, density),
+                    estimate(search.machine, &cutter, cut, cutter.density, density),
                     cut,
                 )
             })
             .collect();
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut cuts = self.promising(&cutter, &ranked, data.shape[1], data.density);
-        let paper = cutter.paper().ok();
+        let mut cuts = self.promising(&cutter, &ranked, data.shape[1]);
+        let paper = match &search.paper {
+            Some(paper) => Some(cutter.plain(paper.tiling.parts(tensor))),
+            None => {
+                let count = |tensor, layout: &Layout| search.contents(tensor, layout);
+                cutter.paper(count).ok().map(|(cut, ..)| cut)
+            }
+        };
         if let Some(paper) = paper
             && !cuts.contains(&paper)
         {
@@ -155,17 +161,11 @@ impl<'a> Chooser<'a> {
 
     /// The cuts to count, of all, best first: the best, the best that are expected to fit a RAM, and of those the best
     /// for every number of PE groups.
-    fn promising(
-        &self,
-        cutter: &Cutter<'_>,
-        ranked: &[(f64, Cut)],
-        channels: u32,
-        density: f64,
-    ) -> Vec<Cut> {
+    fn promising(&self, cutter: &Cutter<'_>, ranked: &[(f64, Cut)], channels: u32) -> Vec<Cut> {
         let ram = self.search.ram() as f64;
         let fits = |cut: &Cut| {
             let positions: u64 = cutter.layout(*cut).tiles.iter().map(largest_part).sum();
-            positions as f64 * f64::from(channels) * density * 1.1 <= ram
+            positions as f64 * f64::from(channels) * cutter.density * 1.1 <= ram
         };
         let mut cuts: Vec<Cut> = Vec::new();
         let (mut resident, mut groups) = (0, Vec::new());
@@ -198,7 +198,7 @@ impl<'a> Chooser<'a> {
         let layout = cutter.layout(cut);
         let counted = self.search.paper.as_ref().and_then(|paper| {
             let same = paper.tiling.layouts[tensor.index()] == layout;
-            same.then(|| Arc::clone(&paper.contents[tensor.index()]))
+            same.then(|| Arc::clone(&paper.tiling.contents()[tensor.index()]))
         });
         let contents = counted.unwrap_or_else(|| self.search.contents(tensor, &layout));
         Counted {
@@ -247,6 +247,7 @@ impl<'a> Chooser<'a> {
             let cost = candidate.bounded(None).cost();
             return Some(Reader {
                 step,
+                readings: readings(layer, &mapping),
                 mapping,
                 measured: None,
                 cost,
@@ -290,9 +291,11 @@ impl<'a> Chooser<'a> {
             }
         }
         let (_, index, cost) = best.expect("a group of one channel fits wherever its cut does");
+        let mapping = tried.swap_remove(index);
         Some(Reader {
             step,
-            mapping: tried.swap_remove(index),
+            readings: readings(layer, &mapping),
+            mapping,
             measured: None,
             cost,
         })
@@ -336,6 +339,7 @@ impl<'a> Chooser<'a> {
             let cost = bounded.cost();
             if found > objective.score(&cost) * GAIN {
                 reader.mapping = mapping.clone();
+                reader.readings = readings(layer, mapping);
                 reader.measured.clone_from(measured);
                 reader.cost = cost;
             }
@@ -396,6 +400,7 @@ impl<'a> Chooser<'a> {
             channel_groups: &mapping.channel_groups,
             order: mapping.order,
             traffic: Traffic::default(),
+            result_layout: None,
             positions: self.search.positions(step),
         }
     }

@@ -3,11 +3,10 @@
 use super::choice::{Choice, Place};
 use super::{CostCache, Draft, Mapped, ORDER, OTHER_ORDER, Search, total};
 use crate::map::LayerMapping;
-use crate::map::cost::{Cost, Traffic};
+use crate::map::cost::{Cost, Traffic, readings};
 use crate::map::residency::{Residency, lifetimes};
 use crate::quantise::{Quantised, Step};
 use scnn_isa::ids::TensorId;
-use std::sync::Arc;
 
 /// A mapping replaces the paper's for a layer when it is predicted to take at most this share of its cycles: the
 /// rest is what the model leaves out.
@@ -68,11 +67,10 @@ impl Problem<'_> {
             self.improve(&mut state, &places, &tensors, &mut known);
         }
         self.spill(&mut state, &places, &mut known);
-        let State {
-            mut draft,
-            mut costs,
-            ..
-        } = state;
+        self.search.take_free_room(&mut state.draft);
+        let keys = self.search.keys(&state.draft, &state.chosen);
+        let mut costs = self.search.predict_known(&state.draft, &keys, &mut known);
+        let State { mut draft, .. } = state;
         self.reorder(&mut draft, &mut costs);
         Some(draft.mapped(costs))
     }
@@ -319,14 +317,12 @@ impl Problem<'_> {
             draft
                 .tiling
                 .set(id, layout, choice.cut.parts, &choice.contents);
-            draft.contents[tensor] = Arc::clone(&choice.contents);
             for reader in &choice.readers {
                 draft.layers[reader.step] = Some(reader.mapping.clone());
                 draft.measured[reader.step].clone_from(&reader.measured);
             }
         } else {
             draft.tiling.set_like(id, &self.paper.tiling);
-            draft.contents[tensor] = Arc::clone(&self.paper.contents[tensor]);
             for reader in choices.iter().take(1).flat_map(|choice| &choice.readers) {
                 draft.layers[reader.step].clone_from(&self.paper.layers[reader.step]);
                 draft.measured[reader.step].clone_from(&self.paper.measured[reader.step]);
@@ -336,14 +332,20 @@ impl Problem<'_> {
 
     /// Where the tensors of a draft live.
     fn placed(&self, draft: &Draft, may_spill: &[bool]) -> Residency {
-        let of_step = |mapping: &Option<LayerMapping>| {
-            let rounds =
-                |mapping: &LayerMapping| mapping.rounds().max(1) * mapping.passes.len() as u64;
-            mapping.as_ref().map_or(0, rounds)
-        };
-        let rounds: Vec<u64> = draft.layers.iter().map(of_step).collect();
         let (network, machine) = (self.search.network, self.search.machine);
-        Residency::plan_spilling(network, machine, &draft.tiling, &rounds, may_spill)
+        // Nobody asks for it where nothing may spill, which is so in most trials.
+        let any = may_spill.contains(&true);
+        let of_step = |(step, mapping): (&Step, &Option<LayerMapping>)| match (step, mapping) {
+            (Step::Layer(layer), Some(mapping)) if any => readings(layer, mapping),
+            _ => 0.0,
+        };
+        let readings: Vec<f64> = network
+            .steps
+            .iter()
+            .zip(&draft.layers)
+            .map(of_step)
+            .collect();
+        Residency::plan_spilling(network, machine, &draft.tiling, &readings, may_spill)
     }
 
     /// The layers that are not predicted to gain, and are not mapped as in the paper either; none where layers may be

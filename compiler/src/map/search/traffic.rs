@@ -34,17 +34,17 @@ impl Search<'_> {
         let wanted = self.visible[destination.tensor.index()];
         let source = layer.source.tensor;
         let contents = &draft.contents[source.index()];
-        let (mut spilled, mut tile_room) = (0, None);
+        let (mut spilled, mut home_room, mut tile_room) = (0, None, None);
         match stage {
             Some(Stage::PerTile(slot) | Stage::Alternate([slot, _])) => {
                 let exceeds = |tile: &TileContents| tile.held.most > slot.size;
                 tile_room = contents.tiles.iter().any(exceeds).then_some(slot.size);
             }
             Some(Stage::Once(_) | Stage::Kept(_)) => {}
-            // The region holds all tiles, and all that exceeds it is read with any of them.
             None => {
                 if let Some(slot) = draft.residency.homes[source.index()] {
                     spilled = self.spilled(contents, source, step, slot.size);
+                    home_room = (spilled > 0).then_some(slot.size);
                 }
             }
         }
@@ -88,6 +88,7 @@ impl Search<'_> {
             },
             operand_bytes,
             spilled_bytes: spilled * u64::from(format.element_bits()) / 8,
+            home_room,
             tile_room,
         }
     }

@@ -303,8 +303,7 @@ impl<W: Watcher> Engine<'_, W> {
             .filter(|round| Some(round.task) == mac)
             .map(|round| round.ordinal)
             .collect();
-        let (all, result) = (drain.outputs(), self.work.result_bytes);
-        let (before, whole) = self.outputs_before(task);
+        let all = drain.outputs();
         let outputs = |drains: &[RoundDrain]| drains.iter().map(|drain| drain.outputs).sum::<u64>();
         let mut rounds_before = 0;
         for (round, ordinal) in drain.rounds.iter().zip(ordinals) {
@@ -316,7 +315,7 @@ impl<W: Watcher> Engine<'_, W> {
                 cycles: of_group.cycles,
                 operand: drain.operand,
                 operand_bytes: share(drain.operand_bytes, done, of_group.outputs, all),
-                result_bytes: share(result, before + done, of_group.outputs, whole),
+                result_bytes: of_group.result_bytes,
             });
             rounds_before += outputs(round);
         }
@@ -326,19 +325,6 @@ impl<W: Watcher> Engine<'_, W> {
     fn loaded_before(&self, task: usize, place: Option<Place>) -> Option<u64> {
         let load = place.and_then(|place| load_before(&self.work.tasks, task, &place));
         load.map_or(Some(0), |load| self.units.ended[load])
-    }
-
-    /// Outputs of the PPU tasks before `task`, and of all.
-    fn outputs_before(&self, task: usize) -> (u64, u64) {
-        let outputs = |task: &Task| match task {
-            Task::Drain(drain) => drain.outputs(),
-            Task::Process(process) => process.outputs,
-            _ => 0,
-        };
-        (
-            self.work.tasks[..task].iter().map(outputs).sum(),
-            self.work.tasks.iter().map(outputs).sum(),
-        )
     }
 
     /// Ends the drain in front of a PE group: `begin` when it began, `operand` when its operand was there.
@@ -397,9 +383,7 @@ impl<W: Watcher> Engine<'_, W> {
         self.units.ppus[0].free = end;
         self.latest = self.latest.max(end);
         self.units.ended[task] = Some(end);
-        let (before, whole) = self.outputs_before(task);
-        let bytes = share(self.work.result_bytes, before, process.outputs, whole);
-        self.write(task, 0, end, bytes);
+        self.write(task, 0, end, process.result_bytes);
         if W::WATCHES {
             self.watcher.on_event(Event {
                 begin,
@@ -540,11 +524,12 @@ mod tests {
 
     fn process(base: u64, operand: u64) -> Task {
         Task::Process(Process {
+            pass: 0,
             from: place(base),
             operand: Some(place(operand)),
             cycles: 7,
             read_bytes: 0,
-            outputs: 1,
+            result_bytes: 0,
         })
     }
 
@@ -579,7 +564,6 @@ mod tests {
             has_tile: vec![true; machine.pe_count() as usize],
             instructions: (0..tasks.len() as u32).collect(),
             tasks,
-            result_bytes: 0,
         };
         time(&machine, &work).cycles
     }
