@@ -335,7 +335,7 @@ impl<'a> Emitter<'a> {
         {
             array.weights = self.weight_section(layer, array, nonzeros);
         }
-        let requantise = encode_requantise(&layer.requantise);
+        let requantise = encode_requantise(&layer.requantise, layer.rounding);
         described.ppu.requantise = self.section(
             &layer.name,
             "requantise",

@@ -69,13 +69,22 @@ pub struct Node {
     pub op: Op,
 }
 
-/// The multiples of a scale that a quantised model rounds a tensor to.
+/// The multiples of a scale that a quantised model itself rounds a tensor to: once, halves to even, saturated to the
+/// range. Where a tensor has none, scale and rounding are the compiler's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FixedScale {
     /// Real value of one unit.
     pub scale: f32,
     /// Smallest and largest multiple.
     pub range: [i16; 2],
+}
+
+impl FixedScale {
+    /// Whether all of its multiples are multiples of `other`.
+    pub fn lies_on(self, other: Self) -> bool {
+        let inside = other.range[0] <= self.range[0] && self.range[1] <= other.range[1];
+        self.scale == other.scale && inside
+    }
 }
 
 /// Operators.
@@ -144,6 +153,27 @@ impl Layer {
             }),
             destination,
         }
+    }
+
+    /// Whether it has no stage: it hands on its operand, rounded if it has a grid.
+    pub fn is_empty(&self) -> bool {
+        self.clamp.is_none() && self.is_at_most_clamp()
+    }
+
+    /// Whether it bounds its operand and does nothing else.
+    pub fn is_clamp_alone(&self) -> bool {
+        self.clamp.is_some() && self.is_at_most_clamp()
+    }
+
+    fn is_at_most_clamp(&self) -> bool {
+        let before = self.conv.is_some() || self.affine.is_some() || self.operand.is_some();
+        !before && self.function.is_none() && self.pool.is_none()
+    }
+
+    /// Whether the function is of the operand itself.
+    pub fn is_function_alone(&self) -> bool {
+        let before = self.conv.is_some() || self.affine.is_some() || self.operand.is_some();
+        self.function.is_some() && !before
     }
 }
 
@@ -294,6 +324,17 @@ impl Graph {
     /// Whether a node is a graph output.
     pub fn is_output(&self, id: NodeId) -> bool {
         self.outputs.iter().any(|(_, node)| *node == id)
+    }
+
+    /// Whether a machine node reads the result, directly or under another name.
+    pub fn read_by_machine(&self, id: NodeId) -> bool {
+        self.consumers(id)
+            .iter()
+            .any(|&(consumer, _)| match self.dag[consumer].op {
+                Op::Layer(_) | Op::Concat | Op::Slice(_) => true,
+                Op::Rename => self.read_by_machine(consumer),
+                Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => false,
+            })
     }
 
     /// Nodes in a topological order that depends on nothing but the graph: ready nodes by index.

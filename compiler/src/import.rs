@@ -131,8 +131,8 @@ pub(crate) struct Importer<'a> {
     results: BTreeMap<String, NodeId>,
     /// The values of each tensor of integers that the model itself has quantised.
     twins: BTreeMap<String, RealValues>,
-    /// How many nodes read each tensor; a graph output is read.
-    readers: BTreeMap<&'a str, usize>,
+    /// The `DequantizeLinear` that computes each tensor.
+    dequantised: BTreeMap<&'a str, &'a NodeProto>,
     /// Nodes that run on the host in any case, and why.
     on_host: &'a BTreeMap<String, String>,
 }
@@ -160,18 +160,10 @@ impl<'a> Importer<'a> {
                 .collect(),
             ..Graph::default()
         };
-        let mut readers: BTreeMap<&str, usize> = BTreeMap::new();
-        if let Some(proto) = &model.graph {
-            for node in &proto.node {
-                for name in &node.input {
-                    *readers.entry(name).or_default() += 1;
-                }
-                for name in closure::captures(node) {
-                    *readers.entry(name).or_default() += 1;
-                }
-            }
-            for output in &proto.output {
-                *readers.entry(&output.name).or_default() += 1;
+        let mut dequantised = BTreeMap::new();
+        for node in model.graph.iter().flat_map(|graph| &graph.node) {
+            if node.op_type == "DequantizeLinear" {
+                dequantised.extend(node.output.iter().map(|name| (name.as_str(), node)));
             }
         }
         Self {
@@ -180,14 +172,9 @@ impl<'a> Importer<'a> {
             graph,
             results: BTreeMap::new(),
             twins: BTreeMap::new(),
-            readers,
+            dequantised,
             on_host,
         }
-    }
-
-    /// How many nodes and outputs read a tensor.
-    pub(crate) fn readers(&self, name: &str) -> usize {
-        self.readers.get(name).copied().unwrap_or(0)
     }
 
     fn run(mut self, schedule: &[Scheduled]) -> Graph {
@@ -229,14 +216,11 @@ impl<'a> Importer<'a> {
             // Folded: whoever uses it finds the constant.
             return;
         }
-        let forced = self.on_host.get(&node_name(node));
-        let translated = match operators::find(node) {
-            _ if forced.is_some() => Translated::Host(forced.cloned().unwrap_or_default()),
-            None => Translated::Host(format!("the operator {} is not known", node.op_type)),
-            Some(operator) => match operator.place {
-                Place::Host(reason) => Translated::Host(reason.to_owned()),
-                Place::Machine(translate) => translate(self, node, &Attributes::of(node)),
-            },
+        let forced = self.on_host.get(&node_name(node)).cloned();
+        let passed = self.passes_through(node);
+        let translated = match forced {
+            Some(reason) => Translated::Host(reason),
+            None => self.translate(node, passed.is_some()),
         };
         let ids = match translated {
             Translated::Node(id) => vec![id],
@@ -251,9 +235,27 @@ impl<'a> Importer<'a> {
             }
         };
         let results: Vec<(String, NodeId)> = outputs.into_iter().cloned().zip(ids).collect();
-        match self.passes_through(node) {
+        match passed {
             Some(twin) => self.propagate(&twin, &results),
             None => self.results.extend(results),
+        }
+    }
+
+    /// What becomes of a node; `passes` says whether it hands on the integers of a quantised tensor as they are.
+    fn translate(&mut self, node: &NodeProto, passes: bool) -> Translated {
+        let Some(operator) = operators::find(node) else {
+            return Translated::Host(format!("the operator {} is not known", node.op_type));
+        };
+        if !passes && let Some(integers) = self.integers_read(node).cloned() {
+            match node.op_type.as_str() {
+                "Clip" => return quantised::clip_integers(self, node, &integers),
+                "DequantizeLinear" => {}
+                _ => return Translated::Host("it computes with the integers of a tensor".into()),
+            }
+        }
+        match operator.place {
+            Place::Host(reason) => Translated::Host(reason.to_owned()),
+            Place::Machine(translate) => translate(self, node, &Attributes::of(node)),
         }
     }
 

@@ -283,6 +283,8 @@ pub fn descriptor(layer: &IntLayer, mapping: &LayerMapping) -> Layer {
             product_shift: conv.product_shift,
         }),
         ppu: PpuStage {
+            rounding: layer.rounding,
+            divisor: layer.divisor,
             requantise: SectionId(0),
             operand: layer.operand,
             function: None,

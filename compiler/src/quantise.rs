@@ -9,6 +9,7 @@
 //! The result, [`Quantised`], is what the interpreter executes and what mapping distributes. Concatenations and
 //! channel slices are gone: producers write into, and consumers read from, channel ranges of one tensor.
 
+mod exact;
 mod layers;
 pub mod nonzeros;
 #[cfg(test)]
@@ -25,7 +26,7 @@ use crate::graph::Graph;
 use layers::Builder;
 use nonzeros::SparseWeights;
 use scnn_host::RuntimeName;
-use scnn_isa::arith::{Requantise, Table};
+use scnn_isa::arith::{Requantise, Rounding, Table};
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::{Approximation, PoolKind, View};
 use scnn_isa::machine::Machine;
@@ -87,18 +88,6 @@ pub enum QuantiseError {
     /// Widths do not fit the graph or the machine.
     #[error(transparent)]
     Width(#[from] WidthError),
-    /// The model's own integers are wider than the machine's operands.
-    #[error(
-        "the model keeps tensor `{tensor}` in {}..={}, which operands of {bits} bits do not hold", .range[0], .range[1]
-    )]
-    ModelTooWide {
-        /// The tensor.
-        tensor: String,
-        /// Its smallest and largest integer.
-        range: [i16; 2],
-        /// Bits of the machine's operands.
-        bits: u32,
-    },
     /// No product shift keeps the sums in the accumulator.
     #[error(
         "layer `{layer}` adds {products} products per output; no product shift keeps them in {bits} bits"
@@ -151,6 +140,8 @@ pub struct Tensor {
     pub scale: f32,
     /// Smallest and largest value.
     pub range: [i16; 2],
+    /// How results are rounded to its units: to even where they are the model's own.
+    pub rounding: Rounding,
     /// Share of non-zeros in calibration, 0..=1.
     pub density: f64,
 }
@@ -211,8 +202,12 @@ pub struct IntLayer {
     pub destination: View,
     /// The convolution.
     pub conv: Option<IntConv>,
-    /// Bias, multiplier, shift of every output channel.
+    /// Bias and factor of every output channel.
     pub requantise: Vec<Requantise>,
+    /// How requantisation, operand and average are rounded.
+    pub rounding: Rounding,
+    /// What is divided by before it is rounded to even.
+    pub divisor: f32,
     /// A second tensor.
     pub operand: Option<IntOperand>,
     /// Activation function.
@@ -270,7 +265,7 @@ pub struct IntPool {
     /// Columns.
     pub x: Axis,
     /// Factor.
-    pub multiplier: i16,
+    pub multiplier: i32,
     /// Shift.
     pub shift: u8,
 }
@@ -298,21 +293,13 @@ pub fn quantise(
     let headroom = options
         .headroom
         .unwrap_or_else(|| calibration.method.headroom());
-    let tensors = scales::scale_tensors(graph, &storage, calibration, &widths, headroom)?;
-    let limit = widths::magnitude(operand_bits);
-    let fits = |tensor: &&Tensor| {
-        tensor
-            .range
-            .iter()
-            .all(|&end| i32::from(end).abs() <= limit)
-    };
-    if let Some(wide) = tensors.iter().find(|tensor| !fits(tensor)) {
-        return Err(QuantiseError::ModelTooWide {
-            tensor: wide.name.clone(),
-            range: wide.range,
-            bits: operand_bits,
-        });
-    }
+    let tensors = scales::scale_tensors(
+        graph,
+        &storage,
+        calibration,
+        &widths,
+        (operand_bits, headroom),
+    )?;
     let mut builder = Builder {
         graph,
         storage: &storage,

@@ -11,8 +11,27 @@
 //!              v   = round(v16 * b * multiplier / 2^shift)          gate: v16 is v saturated to 16 bits
 //! activation   v   = leaky or table                                 optional
 //! clamp        v   = min(max(v, lo), hi)                            ReLU is lo = 0
-//! pool         v   = max, or round(sum * multiplier / (count * 2^shift)), clamped again
+//! pool         v   = max of those, or round(sum * multiplier / (count * 2^shift)), then clamped
 //! ```
+//!
+//! That is [`Rounding::Away`], for tensors whose scale the compiler chose. A tensor that the model itself has quantised
+//! is rounded as ONNX says, [`Rounding::Even`]: the PPU then computes in single precision, and rounds once.
+//!
+//! ```text
+//! factor       f   = multiplier / 2^shift                           at most 25 bits, so f is exact
+//! requantise   r   = (sum + bias) * f + offset
+//! operand      r  += b * f_operand, or r *= b * f_operand
+//!              v   = to even(r / divisor)
+//! pool         v   = max, or an average, then clamped
+//! average          = to even(sum * f / count) of integers, where divisor = 1
+//!                    to even(sum of (value * f) / count / divisor) of real values, added in the order of the window
+//! ```
+//!
+//! Of two forms of one number ONNX's runtimes round differently in the last place, which decides where a value lies in
+//! the middle of two integers: a convolution of integers is multiplied by the one factor `scale_x scale_w / scale_y`,
+//! anything else is made real, by `scale_x`, computed with, and divided by `scale_y`.
+
+use serde::{Deserialize, Serialize};
 
 pub mod table;
 
@@ -63,18 +82,54 @@ pub const fn signed_range(bits: u32) -> (i64, i64) {
     (-(1i64 << (bits - 1)), (1i64 << (bits - 1)) - 1)
 }
 
-/// Bias, multiplier and shift of one output channel: the step from accumulator units to the output's units.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// How a layer's PPU stage rounds to units of its destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rounding {
+    /// In fixed point with 16-bit multipliers, halves away from zero.
+    #[default]
+    Away,
+    /// In single precision, halves to the even integer, as ONNX and its runtimes quantise.
+    Even,
+}
+
+impl Rounding {
+    /// Whether halves go away from zero, which the text of a layer does not mention.
+    pub const fn is_away(&self) -> bool {
+        matches!(self, Self::Away)
+    }
+
+    /// Largest right shift: in fixed point it keeps every intermediate inside 64 bits.
+    pub const fn largest_shift(self) -> u8 {
+        match self {
+            Self::Away => MAX_SHIFT,
+            Self::Even => 126,
+        }
+    }
+
+    /// Largest magnitude of a multiplier.
+    pub const fn largest_multiplier(self) -> i32 {
+        match self {
+            Self::Away => 1 << 15,
+            Self::Even => 1 << 24,
+        }
+    }
+}
+
+/// Bias, factor and offset of one output channel: the step from accumulator units to the output's units.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Requantise {
     /// Added to the sum, in accumulator units.
     pub bias: i32,
-    /// Factor; normalised to 15 significant bits by the compiler.
-    pub multiplier: i16,
-    /// Right shift that follows, 0..=[`MAX_SHIFT`].
+    /// Factor, see [`Rounding::largest_multiplier`].
+    pub multiplier: i32,
+    /// Right shift that follows, see [`Rounding::largest_shift`].
     pub shift: u8,
+    /// Added behind the factor; 0 with [`Rounding::Away`].
+    pub offset: f32,
 }
 
-/// Largest requantisation shift: keeps every intermediate inside 64 bits.
+/// Largest requantisation shift in fixed point.
 pub const MAX_SHIFT: u8 = 60;
 
 /// Largest product shift: a 16 x 16 bit product has no bits above it.
@@ -86,6 +141,7 @@ impl Requantise {
         bias: 0,
         multiplier: 1,
         shift: 0,
+        offset: 0.0,
     };
 
     /// `round((sum + bias) * multiplier / 2^shift)`, saturated to 32 bits.
@@ -96,18 +152,41 @@ impl Requantise {
             self.shift as u32,
         ))
     }
+
+    /// `(sum + bias) * factor + offset` in single precision.
+    #[inline]
+    pub const fn real(self, sum: i32) -> f32 {
+        let factor = factor(self.multiplier, self.shift);
+        sum.saturating_add(self.bias) as f32 * factor + self.offset
+    }
+}
+
+/// `multiplier / 2^shift` in single precision: exact for multipliers of at most 25 bits.
+#[inline]
+pub const fn factor(multiplier: i32, shift: u8) -> f32 {
+    // The reciprocal of a power of two, by its exponent.
+    multiplier as f32 * f32::from_bits((127 - shift as u32) << 23)
+}
+
+/// To the nearest integer, halves to even, saturated to 2^22.
+#[inline]
+pub const fn round_even(value: f32) -> i32 {
+    const LIMIT: f32 = (1 << 22) as f32;
+    // A number whose last bit is 1: adding it rounds, and needs no function as `round_ties_even` does.
+    const ONES: f32 = (3 << 22) as f32;
+    (value.clamp(-LIMIT, LIMIT) + ONES - ONES) as i32
 }
 
 /// Scales the residual operand to output units: `round(value * multiplier / 2^shift)`.
 #[inline]
-pub const fn scale_operand(value: i16, multiplier: i16, shift: u8) -> i32 {
+pub const fn scale_operand(value: i16, multiplier: i32, shift: u8) -> i32 {
     saturate(round_shift(value as i64 * multiplier as i64, shift as u32))
 }
 
 /// The product with an operand, in output units: `round(value * operand * multiplier / 2^shift)`, the value saturated to
 /// 16 bits first.
 #[inline]
-pub const fn scale_product(value: i32, operand: i16, multiplier: i16, shift: u8) -> i32 {
+pub const fn scale_product(value: i32, operand: i16, multiplier: i32, shift: u8) -> i32 {
     let value = if value > i16::MAX as i32 {
         i16::MAX
     } else if value < i16::MIN as i32 {
@@ -119,15 +198,15 @@ pub const fn scale_product(value: i32, operand: i16, multiplier: i16, shift: u8)
     saturate(round_shift(product * multiplier as i64, shift as u32))
 }
 
-/// A real value as an integer of a tensor: to the nearest unit of `scale`, halves away from zero, saturated to `range`.
-/// Not a number is zero.
+/// A real value as an integer of a tensor, as ONNX's `QuantizeLinear` makes it: the quotient by `scale` in single
+/// precision, to the nearest integer, halves to even, saturated to `range`. Not a number is zero.
 #[inline]
 pub fn quantise(value: f32, scale: f32, range: [i16; 2]) -> i16 {
-    let units = (f64::from(value) / f64::from(scale)).round();
+    let units = value / scale;
     if units.is_nan() {
         0
     } else {
-        units.clamp(f64::from(range[0]), f64::from(range[1])) as i16
+        round_even(units.clamp(f32::from(range[0]), f32::from(range[1]))) as i16
     }
 }
 
@@ -139,8 +218,24 @@ pub fn dequantise(value: i16, scale: f32) -> f32 {
 
 /// One step of a pooled average: `round(sum * multiplier / (count * 2^shift))`.
 #[inline]
-pub const fn average(sum: i64, count: u32, multiplier: i16, shift: u8) -> i32 {
+pub const fn average(sum: i64, count: u32, multiplier: i32, shift: u8) -> i32 {
     saturate(round_div(sum * multiplier as i64, (count as i64) << shift))
+}
+
+/// One step of a pooled average in single precision, halves to even; see the head for its two forms.
+#[inline]
+pub fn average_even(
+    window: impl Iterator<Item = i16>,
+    count: u32,
+    factor: f32,
+    divisor: f32,
+) -> i32 {
+    let sum = if divisor == 1.0 {
+        window.map(i64::from).sum::<i64>() as f32 * factor
+    } else {
+        window.fold(0.0, |sum, value| sum + f32::from(value) * factor)
+    };
+    round_even(sum / count as f32 / divisor)
 }
 
 /// Largest exponent of slopes: a slope is then a whole number.
@@ -170,7 +265,7 @@ const fn saturate(value: i64) -> i32 {
 /// The multiplier and shift that come nearest to `factor`: 15 significant bits, relative error below 2^-15.
 ///
 /// Factors too small for [`MAX_SHIFT`] lose bits and end at zero; factors above 2^15 saturate.
-pub fn multiplier_for(factor: f64) -> (i16, u8) {
+pub fn multiplier_for(factor: f64) -> (i32, u8) {
     if factor == 0.0 || !factor.is_finite() {
         return (0, 0);
     }
@@ -181,12 +276,29 @@ pub fn multiplier_for(factor: f64) -> (i16, u8) {
         shift -= 1;
         mantissa = (factor * 2f64.powi(shift)).round();
     }
-    let mut multiplier = mantissa.clamp(-32767.0, 32767.0) as i16;
+    shortened(mantissa.clamp(-32767.0, 32767.0) as i32, shift as u8)
+}
+
+/// The multiplier and shift that are `factor`, where it is within reach: one below 2^-103 loses bits and ends at zero,
+/// one above 2^24 saturates.
+pub fn multiplier_of(factor: f32) -> (i32, u8) {
+    if factor == 0.0 || !factor.is_finite() {
+        return (0, 0);
+    }
+    let exponent = factor.abs().log2().floor() as i32;
+    let shift = (23 - exponent).clamp(0, i32::from(Rounding::Even.largest_shift()));
+    let mantissa = (f64::from(factor) * 2f64.powi(shift)).round();
+    let limit = f64::from(Rounding::Even.largest_multiplier());
+    shortened(mantissa.clamp(-limit, limit) as i32, shift as u8)
+}
+
+/// The same number with the least shift.
+const fn shortened(mut multiplier: i32, mut shift: u8) -> (i32, u8) {
     while shift > 0 && multiplier != 0 && multiplier % 2 == 0 {
         multiplier /= 2;
         shift -= 1;
     }
-    (multiplier, shift as u8)
+    (multiplier, shift)
 }
 
 #[cfg(test)]
@@ -245,11 +357,13 @@ mod tests {
     }
 
     #[test]
-    fn real_values_round_away_from_zero_and_saturate() {
+    fn real_values_round_halves_to_even_and_saturate() {
         let range = [-100, 90];
         let cases = [
             (0.75, 2),
+            (1.25, 2),
             (-0.75, -2),
+            (-0.25, 0),
             (0.7, 1),
             (1e9, 90),
             (-1e9, -100),
@@ -260,6 +374,18 @@ mod tests {
             assert_eq!(quantise(value, 0.5, range), expected, "quantise({value})");
         }
         assert_eq!(dequantise(-3, 0.5), -1.5);
+    }
+
+    #[test]
+    fn an_average_is_of_integers_or_of_real_values() {
+        let window = [1i16, 4].into_iter();
+        assert_eq!(average_even(window.clone(), 2, 1.0, 1.0), 2);
+        assert_eq!(average_even(window.clone(), 5, 0.5, 1.0), 0);
+        let real = (0.1f32 + 4.0 * 0.1) / 2.0 / 0.1;
+        assert_eq!(
+            average_even(window, 2, 0.1, 0.1),
+            real.round_ties_even() as i32
+        );
     }
 
     #[test]
@@ -300,26 +426,52 @@ mod tests {
         #[test]
         fn requantisation_is_as_defined(sum: i32, bias: i32, multiplier: i16, shift in 0u8..=MAX_SHIFT) {
             let expected = saturated((i128::from(sum) + i128::from(bias)) * i128::from(multiplier), 1 << shift);
-            prop_assert_eq!(Requantise { bias, multiplier, shift }.apply(sum), expected);
+            let channel = Requantise { bias, multiplier: multiplier.into(), shift, offset: 0.0 };
+            prop_assert_eq!(channel.apply(sum), expected);
+        }
+
+        /// ONNX's order of operations, in the language's own floats.
+        #[test]
+        fn a_quantised_models_sum_is_rounded_once_and_to_even(
+            sum in -1i32 << 24..1 << 24, bias in -1i32 << 20..1 << 20, scale in 1e-6f32..2.0,
+            offset in -9f32..9.0, divisor in 0.01f32..2.0,
+        ) {
+            let (multiplier, shift) = multiplier_of(scale);
+            prop_assert_eq!(factor(multiplier, shift), scale);
+            let value = (sum + bias) as f32 * scale + offset;
+            let expected = (value / divisor).round_ties_even().clamp(-4_194_304.0, 4_194_304.0) as i32;
+            let channel = Requantise { bias, multiplier, shift, offset };
+            prop_assert_eq!(round_even(channel.real(sum) / divisor), expected);
+        }
+
+        #[test]
+        fn halves_go_to_even(value in -4_000_000i32..4_000_000) {
+            let half = value as f32 + 0.5;
+            prop_assert_eq!(round_even(half), half.round_ties_even() as i32);
+            prop_assert_eq!(round_even(value as f32), value);
+            let (multiplier, shift) = multiplier_of(0.5);
+            let expected = (f64::from(value) / 2.0).round_ties_even() as i32;
+            let channel = Requantise { multiplier, shift, ..Requantise::IDENTITY };
+            prop_assert_eq!(round_even(channel.real(value)), expected);
         }
 
         #[test]
         fn an_operand_is_scaled_as_defined(value: i16, multiplier: i16, shift in 0u8..=MAX_SHIFT) {
             let expected = saturated(i128::from(value) * i128::from(multiplier), 1 << shift);
-            prop_assert_eq!(scale_operand(value, multiplier, shift), expected);
+            prop_assert_eq!(scale_operand(value, multiplier.into(), shift), expected);
         }
 
         #[test]
         fn a_product_is_scaled_as_defined(value: i32, operand: i16, multiplier: i16, shift in 0u8..=MAX_SHIFT) {
             let narrow = i128::from(value.clamp(-32768, 32767));
             let expected = saturated(narrow * i128::from(operand) * i128::from(multiplier), 1 << shift);
-            prop_assert_eq!(scale_product(value, operand, multiplier, shift), expected);
+            prop_assert_eq!(scale_product(value, operand, multiplier.into(), shift), expected);
         }
 
         #[test]
         fn an_average_is_as_defined(sum in -1i64 << 38..1 << 38, count in 1u32..4096, multiplier: i16, shift in 0u8..40) {
             let expected = saturated(i128::from(sum) * i128::from(multiplier), i128::from(count) << shift);
-            prop_assert_eq!(average(sum, count, multiplier, shift), expected);
+            prop_assert_eq!(average(sum, count, multiplier.into(), shift), expected);
         }
 
         #[test]

@@ -4,6 +4,7 @@
 //! An array layer runs each pass in **rounds**: in a round every PE group processes one output-channel group,
 //! all input channels of it. A PPU layer (`array` absent) sends its source through the PPU alone.
 
+use crate::arith::{self, Rounding};
 use crate::ids::{SectionId, TensorId};
 use crate::layout::{Grid, Layout, Tile};
 use crate::plane::{Axis, Rect, Span};
@@ -78,8 +79,15 @@ pub enum WeightOrder {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PpuStage {
-    /// Bias, multiplier and shift of every output channel.
+    /// Bias and factor of every output channel.
     pub requantise: SectionId,
+    /// How requantisation, operand and average are rounded.
+    #[serde(default, skip_serializing_if = "Rounding::is_away")]
+    pub rounding: Rounding,
+    /// What results are divided by before they are rounded to even: the scale of the destination where they are real
+    /// values, 1 where they are in units of it already.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub divisor: f32,
     /// A second tensor that each value meets before the function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operand: Option<Operand>,
@@ -92,11 +100,20 @@ pub struct PpuStage {
     /// The function that a table approximates, for reading.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approximates: Option<Approximation>,
-    /// Smallest and largest value that leaves.
+    /// Smallest and largest value that leaves; an average is of values that are not bounded yet.
     pub clamp: [i16; 2],
     /// Pooling, last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<Pool>,
+}
+
+const fn one() -> f32 {
+    1.0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde wants it.
+fn is_one(divisor: &f32) -> bool {
+    *divisor == 1.0
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // As serde asks for.
@@ -117,7 +134,7 @@ pub struct Operand {
     #[serde(default, skip_serializing_if = "OperandShape::is_same")]
     pub shape: OperandShape,
     /// Factor from the operand's units, or those of the product, to the output's.
-    pub multiplier: i16,
+    pub multiplier: i32,
     /// Right shift after the factor.
     pub shift: u8,
 }
@@ -189,7 +206,7 @@ pub struct Pool {
     /// Columns.
     pub x: Axis,
     /// Factor from the pooled units to the output's; 1 for a maximum.
-    pub multiplier: i16,
+    pub multiplier: i32,
     /// Right shift after the factor, at most 30.
     pub shift: u8,
 }
@@ -282,7 +299,47 @@ impl WeightOrder {
     }
 }
 
+impl PoolKind {
+    /// Whether it is a mean.
+    pub const fn averages(self) -> bool {
+        matches!(self, Self::Average | Self::AverageWithPadding)
+    }
+}
+
+impl PpuStage {
+    /// Bounds of what is pooled, and its divisor: an average is divided and bounded behind its sum.
+    pub fn inner(&self) -> ([i16; 2], f32) {
+        let pool = self.pool.as_ref();
+        let averages = pool.is_some_and(|pool| pool.kind.averages());
+        if averages {
+            ([i16::MIN, i16::MAX], 1.0)
+        } else {
+            (self.clamp, self.divisor)
+        }
+    }
+}
+
 impl Pool {
+    /// The pooled value of a window: its values, in the order of rows and columns, and how many an average is of.
+    pub fn value(
+        &self,
+        window: impl Iterator<Item = i16>,
+        count: u32,
+        (rounding, divisor): (Rounding, f32),
+    ) -> i32 {
+        match (self.kind, rounding) {
+            (PoolKind::Max, _) => window.max().map_or(0, i32::from),
+            (_, Rounding::Away) => {
+                let sum = window.map(i64::from).sum();
+                arith::average(sum, count.max(1), self.multiplier, self.shift)
+            }
+            (_, Rounding::Even) => {
+                let factor = arith::factor(self.multiplier, self.shift);
+                arith::average_even(window, count.max(1), factor, divisor)
+            }
+        }
+    }
+
     /// The divisor of the average at output (`y`, `x`).
     pub fn count(&self, y: u32, x: u32) -> u32 {
         let along = |axis: &Axis, output: u32| match self.kind {

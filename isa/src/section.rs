@@ -3,7 +3,7 @@
 //! | kind | bytes |
 //! |---|---|
 //! | weights | blocks in streaming order, each as [`crate::codec`] codes it |
-//! | requantise | per output channel: bias `i32`, multiplier `i16`, shift `u8`, little-endian, 7 bytes |
+//! | requantise | per output channel, little-endian: bias `i32`, multiplier `i16`, shift `u8`, 7 bytes; where halves go to even bias `i32`, multiplier `i32`, shift `u8`, offset `f32`, 13 bytes |
 //! | table | per segment the logarithm of its width `u8` and the knot at its beginning `i16`; the last knot `i16` |
 //! | slopes | per channel a factor `i16`, little-endian |
 //!
@@ -17,7 +17,7 @@
 //! [`WeightOrder`]. A block that exceeds the weight FIFO is delivered in parts of a full FIFO each.
 
 use crate::arith::table::TableError;
-use crate::arith::{MAX_SHIFT, Requantise, Table};
+use crate::arith::{Requantise, Rounding, Table};
 use crate::codec::{CodecError, Element, Format};
 use crate::layer::{ArrayStage, WeightOrder};
 use crate::layout::Grid;
@@ -38,12 +38,32 @@ pub enum SectionError {
         found: usize,
     },
     /// A shift is out of range.
-    #[error("output channel {channel} has shift {shift}; at most {MAX_SHIFT} is possible")]
+    #[error("output channel {channel} has shift {shift}; at most {most} is possible")]
     Shift {
         /// The output channel.
         channel: usize,
         /// Its shift.
         shift: u8,
+        /// The largest one.
+        most: u8,
+    },
+    /// A multiplier is out of range.
+    #[error(
+        "output channel {channel} has multiplier {multiplier}; at most 2^24 either way is possible"
+    )]
+    Multiplier {
+        /// The output channel.
+        channel: usize,
+        /// Its multiplier.
+        multiplier: i32,
+    },
+    /// An offset is no number.
+    #[error("output channel {channel} has offset {offset}, which is no finite number")]
+    Offset {
+        /// The output channel.
+        channel: usize,
+        /// Its offset.
+        offset: String,
     },
     /// Segments and knots are no table.
     #[error("the table is none: {0}")]
@@ -260,15 +280,31 @@ fn taps_per_residue(array: &ArrayStage, residues: Grid) -> Vec<u32> {
         .collect()
 }
 
-const REQUANTISE_BYTES: usize = 7;
+/// Bytes of a channel's requantisation.
+const fn requantise_bytes(rounding: Rounding) -> usize {
+    match rounding {
+        Rounding::Away => 7,
+        Rounding::Even => 13,
+    }
+}
 
-/// Encodes the requantisation of every output channel.
-pub fn encode_requantise(channels: &[Requantise]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(channels.len() * REQUANTISE_BYTES);
+/// Encodes the requantisation of every output channel; where halves go away from zero multipliers have 16 bits and
+/// there is no offset.
+pub fn encode_requantise(channels: &[Requantise], rounding: Rounding) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(channels.len() * requantise_bytes(rounding));
     for channel in channels {
         bytes.extend(channel.bias.to_le_bytes());
-        bytes.extend(channel.multiplier.to_le_bytes());
-        bytes.push(channel.shift);
+        match rounding {
+            Rounding::Away => {
+                bytes.extend((channel.multiplier as i16).to_le_bytes());
+                bytes.push(channel.shift);
+            }
+            Rounding::Even => {
+                bytes.extend(channel.multiplier.to_le_bytes());
+                bytes.push(channel.shift);
+                bytes.extend(channel.offset.to_le_bytes());
+            }
+        }
     }
     bytes
 }
@@ -276,26 +312,58 @@ pub fn encode_requantise(channels: &[Requantise]) -> Vec<u8> {
 /// Decodes the requantisation of `channels` output channels.
 ///
 /// # Errors
-/// Wrong length, or a shift out of range.
-pub fn decode_requantise(bytes: &[u8], channels: u32) -> Result<Vec<Requantise>, SectionError> {
-    check_length(
-        "requantisation entries",
-        bytes,
-        channels as usize * REQUANTISE_BYTES,
-    )?;
-    let (entries, _) = bytes.as_chunks::<REQUANTISE_BYTES>();
-    entries
-        .iter()
+/// Wrong length, or a shift or multiplier out of range.
+pub fn decode_requantise(
+    bytes: &[u8],
+    channels: u32,
+    rounding: Rounding,
+) -> Result<Vec<Requantise>, SectionError> {
+    let size = requantise_bytes(rounding);
+    check_length("requantisation entries", bytes, channels as usize * size)?;
+    bytes
+        .chunks_exact(size)
         .enumerate()
-        .map(|(channel, &[b0, b1, b2, b3, m0, m1, shift])| {
-            if shift > MAX_SHIFT {
-                return Err(SectionError::Shift { channel, shift });
-            }
-            Ok(Requantise {
-                bias: i32::from_le_bytes([b0, b1, b2, b3]),
-                multiplier: i16::from_le_bytes([m0, m1]),
+        .map(|(channel, entry)| {
+            let entry = match *entry {
+                [b0, b1, b2, b3, m0, m1, shift] => Requantise {
+                    bias: i32::from_le_bytes([b0, b1, b2, b3]),
+                    multiplier: i16::from_le_bytes([m0, m1]).into(),
+                    shift,
+                    offset: 0.0,
+                },
+                [b0, b1, b2, b3, m0, m1, m2, m3, shift, o0, o1, o2, o3] => Requantise {
+                    bias: i32::from_le_bytes([b0, b1, b2, b3]),
+                    multiplier: i32::from_le_bytes([m0, m1, m2, m3]),
+                    shift,
+                    offset: f32::from_le_bytes([o0, o1, o2, o3]),
+                },
+                _ => Requantise::IDENTITY,
+            };
+            let Requantise {
+                multiplier,
                 shift,
-            })
+                offset,
+                ..
+            } = entry;
+            let most = rounding.largest_shift();
+            if shift > most {
+                return Err(SectionError::Shift {
+                    channel,
+                    shift,
+                    most,
+                });
+            }
+            if !offset.is_finite() {
+                let offset = offset.to_string();
+                return Err(SectionError::Offset { channel, offset });
+            }
+            if multiplier.unsigned_abs() > rounding.largest_multiplier().unsigned_abs() {
+                return Err(SectionError::Multiplier {
+                    channel,
+                    multiplier,
+                });
+            }
+            Ok(entry)
         })
         .collect()
 }
@@ -483,18 +551,23 @@ mod tests {
 
     #[test]
     fn requantisation_survives_the_section() {
-        let channels = [
+        let mut channels = [
             Requantise {
                 bias: -7,
                 multiplier: -32767,
                 shift: 60,
+                offset: 0.0,
             },
             Requantise::IDENTITY,
         ];
-        assert_eq!(
-            decode_requantise(&encode_requantise(&channels), 2).unwrap(),
-            channels
-        );
-        assert!(decode_requantise(&encode_requantise(&channels), 3).is_err());
+        for rounding in [Rounding::Away, Rounding::Even] {
+            let bytes = encode_requantise(&channels, rounding);
+            assert_eq!(decode_requantise(&bytes, 2, rounding).unwrap(), channels);
+            assert!(decode_requantise(&bytes, 3, rounding).is_err());
+            (channels[0].multiplier, channels[0].offset) = (-1 << 24, -0.3);
+        }
+        channels[0].multiplier -= 1;
+        let bytes = encode_requantise(&channels, Rounding::Even);
+        assert!(decode_requantise(&bytes, 2, Rounding::Even).is_err());
     }
 }

@@ -16,6 +16,7 @@ use crate::diagnostic::Code;
 use crate::program::Program;
 
 pub use limits::Limits;
+pub use tables::holds_range;
 
 /// A broken rule.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Descriptors as protobuf messages, and back with every number checked.
 
+use crate::arith::Rounding;
 use crate::ids::{RegionId, SectionId, TensorId, ValueId};
 use crate::layer::{
     Approximation, ArrayStage, Function, Layer, Operand, OperandKind, OperandShape, Pass, Pool,
@@ -52,6 +53,7 @@ numbered! {
     WeightOrder { 0 Krs, 1 Rsk }
     OperandKind { 0 Add, 1 Multiply }
     OperandShape { 0 Same, 1 PerChannel }
+    Rounding { 0 Away, 1 Even }
     PoolKind { 0 Max, 1 Average, 2 AverageWithPadding }
     Runtime { 0 Tract, 1 OnnxRuntime }
     SectionKind { 0 Weights, 1 Requantise, 2 Table, 3 Slopes }
@@ -209,7 +211,7 @@ fn layer(layer: &Layer) -> proto::Layer {
             requantise: layer.ppu.requantise.0,
             operand: layer.ppu.operand.map(|o| proto::Operand {
                 view: view(o.view),
-                multiplier: i32::from(o.multiplier),
+                multiplier: o.multiplier,
                 shift: u32::from(o.shift),
                 kind: o.kind.number(),
                 shape: o.shape.number(),
@@ -231,9 +233,11 @@ fn layer(layer: &Layer) -> proto::Layer {
                 kind: p.kind.number(),
                 y: axis(&p.y),
                 x: axis(&p.x),
-                multiplier: i32::from(p.multiplier),
+                multiplier: p.multiplier,
                 shift: u32::from(p.shift),
             }),
+            rounding: layer.ppu.rounding.number(),
+            divisor: (layer.ppu.divisor != 1.0).then_some(layer.ppu.divisor),
         }),
         passes: layer
             .passes
@@ -443,6 +447,8 @@ fn read_layer(layer: proto::Layer) -> Checked<Layer> {
         array: layer.array.map(read_array).transpose()?,
         ppu: PpuStage {
             requantise: SectionId(ppu.requantise),
+            rounding: Rounding::from_number(ppu.rounding, "rounding")?,
+            divisor: ppu.divisor.unwrap_or(1.0),
             operand: ppu.operand.map(read_operand).transpose()?,
             function,
             slope_exponent: small(ppu.slope_exponent, "slope exponent")?,
@@ -483,7 +489,7 @@ fn read_operand(operand: proto::Operand) -> Checked<Operand> {
         view: read_view(operand.view)?,
         kind: OperandKind::from_number(operand.kind, "kind of operand")?,
         shape: OperandShape::from_number(operand.shape, "shape of an operand")?,
-        multiplier: small(operand.multiplier, "multiplier")?,
+        multiplier: operand.multiplier,
         shift: small(operand.shift, "shift")?,
     })
 }
@@ -493,7 +499,7 @@ fn read_pool(pool: proto::Pool) -> Checked<Pool> {
         kind: PoolKind::from_number(pool.kind, "kind of pooling")?,
         y: read_axis(pool.y)?,
         x: read_axis(pool.x)?,
-        multiplier: small(pool.multiplier, "multiplier")?,
+        multiplier: pool.multiplier,
         shift: small(pool.shift, "shift")?,
     })
 }

@@ -1,7 +1,7 @@
 //! The post-processing unit: from sums to values, and pooling.
 
-use scnn_isa::arith::{self, Requantise, Table};
-use scnn_isa::layer::{Operand, OperandKind, Pool, PoolKind};
+use scnn_isa::arith::{self, Requantise, Rounding, Table};
+use scnn_isa::layer::{Operand, OperandKind, Pool};
 use scnn_isa::plane::Span;
 
 /// An activation function with its constants decoded.
@@ -20,9 +20,13 @@ pub struct Stage {
     pub requantise: Vec<Requantise>,
     /// Activation function.
     pub function: Option<Function>,
+    /// How requantisation and operand are rounded.
+    pub rounding: Rounding,
+    /// What they are divided by before.
+    pub divisor: f32,
     /// What is done with the operand.
     pub operand: Option<Operand>,
-    /// Bounds.
+    /// Bounds of what is pooled.
     pub clamp: [i16; 2],
 }
 
@@ -31,19 +35,32 @@ impl Stage {
     pub fn values(&self, k: usize, sums: &[i32], operand: Option<&[i16]>, values: &mut [i16]) {
         let requantise = self.requantise[k];
         let pairs = values.iter_mut().zip(sums);
-        match (self.operand, operand) {
-            (Some(with), Some(operand)) => {
-                let values = pairs.zip(operand.iter().cycle());
-                for ((value, &sum), &other) in values {
+        match (self.operand.zip(operand), self.rounding) {
+            (Some((with, operand)), Rounding::Away) => {
+                for ((value, &sum), &other) in pairs.zip(operand.iter().cycle()) {
                     *value = self.finish(k, meet(with, requantise.apply(sum), other));
                 }
             }
-            _ => {
+            (Some((with, operand)), Rounding::Even) => {
+                for ((value, &sum), &other) in pairs.zip(operand.iter().cycle()) {
+                    *value = self.round(k, meet_real(with, requantise.real(sum), other));
+                }
+            }
+            (None, Rounding::Away) => {
                 for (value, &sum) in pairs {
                     *value = self.finish(k, requantise.apply(sum));
                 }
             }
+            (None, Rounding::Even) => {
+                for (value, &sum) in pairs {
+                    *value = self.round(k, requantise.real(sum));
+                }
+            }
         }
+    }
+
+    fn round(&self, k: usize, value: f32) -> i16 {
+        self.finish(k, arith::round_even(value / self.divisor))
     }
 
     fn finish(&self, k: usize, value: i32) -> i16 {
@@ -66,6 +83,15 @@ fn meet(with: Operand, value: i32, other: i16) -> i32 {
     }
 }
 
+/// The same in single precision.
+fn meet_real(with: Operand, value: f32, other: i16) -> f32 {
+    let other = f32::from(other) * arith::factor(with.multiplier, with.shift);
+    match with.kind {
+        OperandKind::Add => value + other,
+        OperandKind::Multiply => value * other,
+    }
+}
+
 /// Pools one channel: `values` holds the positions `rows x cols` of the inner plane, row-major; the result the outputs
 /// `out_rows x out_cols`.
 pub fn pool(
@@ -73,6 +99,7 @@ pub fn pool(
     values: &[i16],
     (rows, cols): (Span, Span),
     (out_rows, out_cols): (Span, Span),
+    rounding: (Rounding, f32),
     clamp: [i16; 2],
 ) -> Vec<i16> {
     let windows = |axis: &scnn_isa::plane::Axis, outputs: Span, inputs: Span| -> Vec<Vec<usize>> {
@@ -94,13 +121,7 @@ pub fn pool(
             let inside = ys
                 .iter()
                 .flat_map(|y| xs.iter().map(move |x| values[y * width + x]));
-            let value = match pool.kind {
-                PoolKind::Max => inside.max().map_or(0, i32::from),
-                PoolKind::Average | PoolKind::AverageWithPadding => {
-                    let sum = inside.map(i64::from).sum();
-                    arith::average(sum, pool.count(oy, ox).max(1), pool.multiplier, pool.shift)
-                }
-            };
+            let value = pool.value(inside, pool.count(oy, ox), rounding);
             result.push(value.clamp(i32::from(clamp[0]), i32::from(clamp[1])) as i16);
         }
     }

@@ -49,9 +49,11 @@ pub fn write(
         let requantise = decode_requantise(
             &program.section(layer.ppu.requantise).bytes,
             layer.destination.channels.len(),
-        );
+            layer.ppu.rounding,
+        )
+        .unwrap_or_default();
+        let offsets: Vec<f32> = requantise.iter().map(|r| r.offset).collect();
         let requantise: Vec<_> = requantise
-            .unwrap_or_default()
             .iter()
             .map(|r| json!([r.bias, r.multiplier, r.shift]))
             .collect();
@@ -62,6 +64,7 @@ pub fn write(
             "output_scale": scale(layer.destination),
             "input_layout": program.tensor(layer.source.tensor).layout,
             "requantise_bias_multiplier_shift": requantise,
+            "requantise_offset": offsets,
             "report": entry,
         });
         let text = serde_json::to_vec_pretty(&facts)

@@ -147,10 +147,6 @@ fn quantise_remedy(error: &QuantiseError) -> (CodeEntry, Option<String>) {
                 "give `--bits {machine}` or less, or a machine with wider operands"
             )),
         ),
-        QuantiseError::ModelTooWide { .. } => (
-            Code::DoesNotFit.into(),
-            Some("take a machine with wider operands (`pe.operand_bits`)".to_owned()),
-        ),
         QuantiseError::Accumulator { .. } | QuantiseError::Unstorable { .. } => {
             (Code::CalibrationMissing.into(), None)
         }

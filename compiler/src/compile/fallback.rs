@@ -98,7 +98,6 @@ pub(super) fn of_quantisation(error: QuantiseError, options: &Options) -> Failed
         QuantiseError::MissingRange { node, .. } if options.calibration.is_none() => Some(node),
         QuantiseError::MissingRange { .. }
         | QuantiseError::MissingSums { .. }
-        | QuantiseError::ModelTooWide { .. }
         | QuantiseError::Width(_) => None,
     };
     let Some(node) = node.filter(|node| !node.is_empty()).cloned() else {

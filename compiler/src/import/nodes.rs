@@ -94,6 +94,23 @@ pub(super) fn shape(importer: &Importer<'_>, id: NodeId) -> Result<[u32; 4], Str
         .ok_or_else(|| "its operand has no form [N, C, H, W]".to_owned())
 }
 
+/// What one unit of the weights of each of `k` output channels stands for, where they are a `DequantizeLinear` of
+/// integers with one scale, or one for each output channel; those lie along `axis`.
+fn weight_units(importer: &Importer<'_>, node: &NodeProto, k: u32, axis: i64) -> Option<Vec<f32>> {
+    let behind = importer.dequantised.get(node.input.get(1)?.as_str())?;
+    if behind.attribute.iter().any(|a| a.name == "block_size") {
+        return None;
+    }
+    let rank = importer.facts.get(&node.input[1])?.dims.len() as i64;
+    let scales = constants::floats(importer.constant(behind, 1)?).ok()?;
+    let along = Attributes::of(behind).int("axis", 1);
+    match scales[..] {
+        [scale] => Some(vec![scale; k as usize]),
+        _ if along.rem_euclid(rank) == axis && scales.len() == k as usize => Some(scales),
+        _ => None,
+    }
+}
+
 fn weights_of<'a>(importer: &Importer<'a>, node: &NodeProto) -> Result<&'a Arc<Tensor>, String> {
     let name = node.input.get(1);
     let weights = name.and_then(|name| importer.facts.shared(name));

@@ -7,6 +7,7 @@
 //! host reads them.
 
 use super::attributes::Attributes;
+use super::nodes::or_host;
 use super::{Importer, Translated, facts, node_name};
 use crate::graph::{FixedScale, HostOp, Layer, NodeId, Op};
 use scnn_host::RuntimeName;
@@ -32,10 +33,34 @@ pub(super) const PASS_THROUGH: &[&str] = &[
 pub(super) struct RealValues {
     /// The node of the values.
     pub node: NodeId,
-    /// What they are rounded to.
-    pub grid: FixedScale,
+    /// What the integers stand for.
+    meaning: Meaning,
+    /// Smallest and largest integer; fewer than its type has behind a `Clip`.
+    bounds: [i32; 2],
     /// ONNX names of scale and zero point (empty: 0).
     parameters: [String; 2],
+}
+
+/// What integers `q` stand for: `(q - zero) scale`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Meaning {
+    scale: f32,
+    zero: i32,
+}
+
+impl Meaning {
+    /// The values of the integers between two bounds, if 0 is one. -32768 has no counterpart on the machine, whose
+    /// smallest number is -32767; of 65,536 values that lie unevenly about 0 it holds every second one.
+    fn grid(self, [low, high]: [i32; 2]) -> Option<FixedScale> {
+        let mut scale = self.scale;
+        let mut bounds = [low - self.zero, high - self.zero];
+        while bounds[0] < i32::from(i16::MIN) || bounds[1] > i32::from(i16::MAX) {
+            scale *= 2.0;
+            bounds = bounds.map(|bound| bound / 2);
+        }
+        let range = bounds.map(|bound| bound.max(-i32::from(i16::MAX)) as i16);
+        (range[0] <= 0 && range[1] >= 0).then_some(FixedScale { scale, range })
+    }
 }
 
 pub(crate) fn quantise_linear(
@@ -43,45 +68,30 @@ pub(crate) fn quantise_linear(
     node: &NodeProto,
     _: &Attributes<'_>,
 ) -> Translated {
-    let value = match importer.activation(node, 0) {
-        Ok(value) => value,
-        Err(reason) => return Translated::Host(reason),
-    };
+    let value = or_host!(importer.activation(node, 0));
     let result = node.output[0].clone();
     let dtype = importer
         .facts
         .get(&result)
         .map_or(Dtype::F32, |fact| fact.dtype);
-    let grid = match grid(importer, node, dtype) {
-        Ok(grid) => grid,
-        Err(reason) => return Translated::Host(reason),
-    };
-    let from_outside = matches!(importer.graph.dag[value].op, Op::Input | Op::HostOutput(_));
-    let id = if importer.graph.dag[value].grid == Some(grid) {
-        // It lies on that grid already.
+    let (meaning, bounds) = or_host!(meaning(importer, node, dtype));
+    let grid = or_host!(meaning.grid(bounds).ok_or_else(|| without_zero(meaning)));
+    let there = importer.graph.dag[value].grid;
+    let id = if there.is_some_and(|there| there.lies_on(grid)) {
         value
-    } else if from_outside && importer.readers(&node.input[0]) == 1 {
-        importer.graph.dag[value].grid = Some(grid);
-        value
+    } else if importer.is_from_outside(value) {
+        importer.round_on_host(node, value, grid)
     } else {
-        let id = importer.add(
-            &result,
-            &[value],
-            Op::Layer(Box::<Layer>::default()),
-            vec![node_name(node)],
-        );
-        importer.values_of(id, &result, grid);
-        id
+        importer.round(node, value, grid)
     };
     let parameters = [1, 2].map(|i| node.input.get(i).cloned().unwrap_or_default());
-    importer.twins.insert(
-        result,
-        RealValues {
-            node: id,
-            grid,
-            parameters,
-        },
-    );
+    let twin = RealValues {
+        node: id,
+        meaning,
+        bounds,
+        parameters,
+    };
+    importer.twins.insert(result, twin);
     Translated::RealValues
 }
 
@@ -97,37 +107,143 @@ pub(crate) fn dequantise_linear(
         .facts
         .get(&node.input[0])
         .map_or(Dtype::F32, |fact| fact.dtype);
-    if grid(importer, node, dtype) != Ok(twin.grid) {
+    let (meaning, _) = or_host!(meaning(importer, node, dtype));
+    if meaning != twin.meaning {
         return Translated::Host(
             "it gives the integers another meaning than they were made with".into(),
         );
     }
     let data = &mut importer.graph.dag[twin.node];
-    if !matches!(data.op, Op::Input | Op::HostOutput(_)) {
-        let name = node_name(node);
-        if data.onnx_nodes.last() != Some(&name) {
-            data.onnx_nodes.push(name);
-        }
-        // The float model knows the values by this name.
-        if data.tensor.ends_with(VALUES) {
-            data.tensor.clone_from(&node.output[0]);
-        }
+    let name = node_name(node);
+    if !matches!(data.op, Op::Input | Op::HostOutput(_)) && data.onnx_nodes.last() != Some(&name) {
+        data.onnx_nodes.push(name);
+    }
+    // The float model knows the values by this name.
+    if data.tensor.ends_with(VALUES) {
+        importer.rename_values(twin.node, &node.output[0]);
     }
     Translated::Node(twin.node)
+}
+
+/// A `Clip` of integers: what they are bounded to is a part of what they are rounded to.
+pub(super) fn clip_integers(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    twin: &RealValues,
+) -> Translated {
+    let bound = |index: usize, default: i32| match importer.constant(node, index) {
+        Some(tensor) => scalar(tensor).map(|bound| bound as i32),
+        None => (!Importer::has_operand(node, index)).then_some(default),
+    };
+    let bounds = or_host!(
+        bound(1, twin.bounds[0])
+            .zip(bound(2, twin.bounds[1]))
+            .ok_or("its bounds are computed: export them as initializers")
+    );
+    let bounds = [bounds.0.max(twin.bounds[0]), bounds.1.min(twin.bounds[1])];
+    let grid = or_host!(
+        twin.meaning
+            .grid(bounds)
+            .ok_or_else(|| without_zero(twin.meaning))
+    );
+    let id = importer.round(node, twin.node, grid);
+    let twin = RealValues {
+        node: id,
+        bounds,
+        ..twin.clone()
+    };
+    importer.twins.insert(node.output[0].clone(), twin);
+    Translated::RealValues
 }
 
 /// What the name of the values of a tensor of integers ends with.
 const VALUES: &str = ".values";
 
 impl Importer<'_> {
+    /// Whether a value is the host's, under whatever shape.
+    fn is_from_outside(&self, id: NodeId) -> bool {
+        match self.graph.dag[id].op {
+            Op::Input | Op::HostOutput(_) => true,
+            Op::Rename => self.is_from_outside(self.graph.operands(id)[0]),
+            Op::Layer(_) | Op::Map(_) | Op::Concat | Op::Slice(_) | Op::Host(_) => false,
+        }
+    }
+
+    /// Rounds a value of the machine: a layer without stages.
+    fn round(&mut self, node: &NodeProto, value: NodeId, grid: FixedScale) -> NodeId {
+        let result = &node.output[0];
+        let layer = Op::Layer(Box::<Layer>::default());
+        let id = self.add(result, &[value], layer, vec![node_name(node)]);
+        self.values_of(id, result, grid);
+        id
+    }
+
+    /// Rounds a value of the host there. Where only the machine reads it, it is rounded as it comes in
+    /// ([`crate::transform::place_rounding`]).
+    fn round_on_host(&mut self, node: &NodeProto, value: NodeId, grid: FixedScale) -> NodeId {
+        let result = &node.output[0];
+        let (integers, values) = (
+            self.part_name(result, "rounded"),
+            format!("{result}{VALUES}"),
+        );
+        let mut quantise = node.clone();
+        quantise.output = vec![integers.clone()];
+        let mut dequantise = NodeProto {
+            op_type: "DequantizeLinear".to_owned(),
+            name: values.clone(),
+            output: vec![values.clone()],
+            attribute: Vec::new(),
+            ..node.clone()
+        };
+        dequantise.input[0] = integers;
+        let parameters = node.input.iter().skip(1).filter(|name| !name.is_empty());
+        let dims = self.graph.dag[value].dims.clone();
+        let host = HostOp {
+            initializers: parameters
+                .filter_map(|name| facts::to_proto(name, self.facts.constant(name)?))
+                .collect(),
+            nodes: vec![quantise, dequantise],
+            inputs: vec![node.input[0].clone()],
+            outputs: vec![(values.clone(), Dtype::F32, dims)],
+            reasons: vec![format!(
+                "{} ({}): it rounds what the host has, and not for the machine alone",
+                node_name(node),
+                node.op_type
+            )],
+            ..HostOp::default()
+        };
+        let host = Op::Host(Box::new(host));
+        let id = self.add(result, &[value], host, vec![node_name(node)]);
+        let id = self.add(result, &[id], Op::HostOutput(0), Vec::new());
+        self.values_of(id, result, grid);
+        id
+    }
+
+    /// Gives the values of a tensor of integers the name that the model has for them.
+    fn rename_values(&mut self, id: NodeId, to: &str) {
+        let from = std::mem::replace(&mut self.graph.dag[id].tensor, to.to_owned());
+        if !matches!(self.graph.dag[id].op, Op::HostOutput(_)) {
+            return;
+        }
+        let host = self.graph.operands(id)[0];
+        if let Op::Host(host) = &mut self.graph.dag[host].op {
+            let names = host.nodes.iter_mut().flat_map(|node| &mut node.output);
+            let names = names.chain(host.outputs.iter_mut().map(|(name, ..)| name));
+            names
+                .filter(|name| **name == from)
+                .for_each(|name| to.clone_into(name));
+        }
+    }
+
     /// Marks the result of a `DequantizeLinear` that runs on the host: the machine holds its values exactly.
     pub(super) fn mark_grid(&mut self, node: &NodeProto) {
         let dtype = self
             .facts
             .get(&node.input[0])
             .map_or(Dtype::F32, |fact| fact.dtype);
-        if let (Ok(grid), Some(&id)) = (grid(self, node, dtype), self.results.get(&node.output[0]))
-        {
+        let grid = meaning(self, node, dtype).ok();
+        let grid = grid.and_then(|(meaning, bounds)| meaning.grid(bounds));
+        if let (Some(grid), Some(&id)) = (grid, self.results.get(&node.output[0])) {
             self.graph.dag[id].grid = Some(grid);
         }
     }
@@ -140,7 +256,12 @@ impl Importer<'_> {
         data.grid = Some(grid);
     }
 
-    /// The twin whose integers `node` hands on, if it does: all that it reads must lie on one grid.
+    /// The twin that `node` reads first, if it reads one.
+    pub(super) fn integers_read(&self, node: &NodeProto) -> Option<&RealValues> {
+        node.input.iter().find_map(|name| self.twins.get(name))
+    }
+
+    /// The twin whose integers `node` hands on, if it does: all that it reads must have one meaning.
     pub(super) fn passes_through(&self, node: &NodeProto) -> Option<RealValues> {
         if !PASS_THROUGH.contains(&node.op_type.as_str()) {
             return None;
@@ -153,15 +274,18 @@ impl Importer<'_> {
         let same = |name: &String| {
             self.twins
                 .get(name)
-                .is_some_and(|twin| twin.grid == first.grid)
+                .is_some_and(|twin| (twin.meaning, twin.bounds) == (first.meaning, first.bounds))
         };
         activations.into_iter().all(same).then(|| first.clone())
     }
 
     /// The results of such a node are values, on the same grid.
     pub(super) fn propagate(&mut self, twin: &RealValues, results: &[(String, NodeId)]) {
+        let Some(grid) = twin.meaning.grid(twin.bounds) else {
+            return;
+        };
         for (name, id) in results {
-            self.values_of(*id, name, twin.grid);
+            self.values_of(*id, name, grid);
             self.twins.insert(
                 name.clone(),
                 RealValues {
@@ -211,22 +335,22 @@ impl Importer<'_> {
     }
 }
 
-/// The grid of a `QuantizeLinear` or `DequantizeLinear` whose integers are of type `dtype`.
-fn grid(importer: &Importer<'_>, node: &NodeProto, dtype: Dtype) -> Result<FixedScale, String> {
-    let (low, high) = match dtype {
-        Dtype::U8 => (0, 255),
-        Dtype::I8 => (-128, 127),
-        Dtype::I16 => (-32768, 32767),
+/// What the integers of type `dtype` of a `QuantizeLinear` or `DequantizeLinear` stand for, and which there are.
+fn meaning(
+    importer: &Importer<'_>,
+    node: &NodeProto,
+    dtype: Dtype,
+) -> Result<(Meaning, [i32; 2]), String> {
+    let bounds = match dtype {
+        Dtype::U8 => [0, 255],
+        Dtype::I8 => [-128, 127],
+        Dtype::U16 => [0, 65535],
+        Dtype::I16 => [-32768, 32767],
         other => {
             return Err(format!(
-                "its integers are {other:?}, the machine takes U8, I8 and I16: quantise to one of those"
+                "its integers are {other:?}, the machine takes those of 8 and 16 bits: quantise to one of those"
             ));
         }
-    };
-    let scalar = |tensor: &Tensor| -> Option<f64> {
-        let cast = tensor.cast_to::<f64>().ok()?;
-        let view = cast.to_plain_array_view::<f64>().ok()?;
-        (view.len() == 1).then(|| view.iter().next().copied())?
     };
     let scale = importer.constant(node, 1).and_then(scalar).ok_or(
         "its scale is not one constant: quantise activations per tensor, with an initializer",
@@ -239,22 +363,26 @@ fn grid(importer: &Importer<'_>, node: &NodeProto, dtype: Dtype) -> Result<Fixed
         }
         None => 0.0,
     };
-    // -32768 has no counterpart; the machine's smallest number is -32767.
-    let bound = |q: i32| {
-        i16::try_from(q - zero as i32)
-            .ok()
-            .map(|b| b.max(-i16::MAX))
-    };
-    match (bound(low), bound(high)) {
-        (Some(low), Some(high)) if low <= 0 && high >= 0 && scale > 0.0 && scale.is_finite() => {
-            Ok(FixedScale {
-                scale: scale as f32,
-                range: [low, high],
-            })
-        }
-        _ => Err(format!(
-            "with zero point {zero} and scale {scale} its integers do not fit the machine's 16 bits around 0: \
-             quantise with a positive scale and a zero point in reach of 0"
-        )),
+    if !(scale > 0.0 && scale.is_finite()) {
+        return Err(format!("its scale is {scale}: quantise with one above 0"));
     }
+    let meaning = Meaning {
+        scale: scale as f32,
+        zero: zero as i32,
+    };
+    Ok((meaning, bounds))
+}
+
+fn without_zero(meaning: Meaning) -> String {
+    format!(
+        "with zero point {} none of its integers stands for 0, which the machine needs: quantise with a zero point in reach",
+        meaning.zero
+    )
+}
+
+/// The value of a constant of one number.
+fn scalar(tensor: &Tensor) -> Option<f64> {
+    let cast = tensor.cast_to::<f64>().ok()?;
+    let view = cast.to_plain_array_view::<f64>().ok()?;
+    (view.len() == 1).then(|| view.iter().next().copied())?
 }

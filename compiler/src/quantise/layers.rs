@@ -1,5 +1,6 @@
 //! The walk over the graph: every node as steps of the integer network.
 
+use super::exact::Exact;
 use super::ppu::{Units, clamp_bounds, function_stage, requantise_channel, widen_average};
 use super::scales::misnamed;
 use super::storage::{self, Storage};
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::calibrate::Calibration;
 use crate::graph::{Function, Graph, Layer, NodeId, Op, Operand};
-use scnn_isa::arith::{self, Requantise};
+use scnn_isa::arith::{self, Requantise, Rounding};
 use scnn_isa::layer::{OperandKind, View};
 use scnn_isa::machine::Machine;
 use scnn_isa::program::Ranges;
@@ -100,15 +101,22 @@ impl Builder<'_> {
             self.network.tensor(source.tensor),
             self.network.tensor(destination.tensor),
         );
-        let (multiplier, shift) =
-            arith::multiplier_for(f64::from(from.scale) / f64::from(to.scale));
+        let rounding = to.rounding;
+        let ((multiplier, shift), divisor) = match rounding {
+            Rounding::Away => {
+                let ratio = f64::from(from.scale) / f64::from(to.scale);
+                (arith::multiplier_for(ratio), 1.0)
+            }
+            Rounding::Even => (arith::multiplier_of(from.scale), to.scale),
+        };
         let clamp = to.range;
         let name = self.unique(&format!("{}.copy", self.graph.dag[id].tensor));
         let requantise = vec![
             Requantise {
                 bias: 0,
                 multiplier,
-                shift
+                shift,
+                offset: 0.0,
             };
             destination.channels.len() as usize
         ];
@@ -120,6 +128,8 @@ impl Builder<'_> {
             destination,
             conv: None,
             requantise,
+            rounding,
+            divisor,
             operand: None,
             function: None,
             clamp,
@@ -144,20 +154,23 @@ impl Builder<'_> {
         let (conv, weight_scales) = match &layer.conv {
             None => (None, vec![1.0; channels]),
             Some(conv) => {
+                let per_output = conv.weights_per_output();
                 let limit = widths::magnitude(self.widths.weights(id)) as f32;
-                let (weights, scales) =
-                    quantise_weights(&conv.weights, conv.weights_per_output(), limit, |k| {
-                        smallest_weight_unit(layer, k, from.scale)
-                    });
+                let (weights, scales) = quantise_weights(
+                    &conv.weights,
+                    per_output,
+                    limit,
+                    conv.weights.units(),
+                    |k| smallest_weight_unit(layer, k, from.scale),
+                );
                 let bits = self.machine.pe.accumulator_bits;
                 let share = self.sum_share(&name)?;
-                let product_shift =
-                    product_shift(&weights, conv.weights_per_output(), from.range, bits, share)
-                        .ok_or_else(|| QuantiseError::Accumulator {
-                            layer: name.clone(),
-                            products: conv.weights_per_output() as u64,
-                            bits,
-                        })?;
+                let product_shift = product_shift(&weights, per_output, from.range, bits, share)
+                    .ok_or_else(|| QuantiseError::Accumulator {
+                        layer: name.clone(),
+                        products: per_output as u64,
+                        bits,
+                    })?;
                 let conv = IntConv {
                     weights: self.weights.intern(weights),
                     groups: conv.groups,
@@ -176,27 +189,49 @@ impl Builder<'_> {
         };
         let segments = self.machine.ppu.table_segments;
         let (function, inner) = function_stage(layer, &from, &to, observed, segments);
-        let met = self.met(id, layer, &from, inner)?;
+        // A function's input is in units of its own, which are none of the model's.
+        let rounding = match function {
+            None => to.rounding,
+            Some(_) => Rounding::Away,
+        };
         let product_scale = conv
             .as_ref()
-            .map_or(1.0, |conv| 2f64.powi(i32::from(conv.product_shift)));
-        let requantise = (0..channels)
-            .map(|k| {
-                let unit = f64::from(from.scale) * f64::from(weight_scales[k]) * product_scale;
-                let (scale, offset) = layer.affine.as_ref().map_or((1.0, 0.0), |a| {
-                    (f64::from(a.scale[k]), f64::from(a.offset[k]))
-                });
-                requantise_channel(unit, scale, offset - met.offset, met.unit)
-            })
-            .collect();
-
+            .map_or(1.0, |conv| 2f32.powi(i32::from(conv.product_shift)));
+        let met = match rounding {
+            Rounding::Away => self.met(id, layer, &from, inner)?,
+            Rounding::Even => inner,
+        };
+        let Exact {
+            requantise,
+            divisor,
+        } = match rounding {
+            Rounding::Even => Exact::of(layer, &from, &to, &weight_scales, product_scale),
+            Rounding::Away => {
+                let channel = |k: usize| {
+                    let unit = f64::from(from.scale) * f64::from(weight_scales[k]);
+                    let (scale, offset) = layer.affine.as_ref().map_or((1.0, 0.0), |a| {
+                        (f64::from(a.scale[k]), f64::from(a.offset[k]))
+                    });
+                    let unit = unit * f64::from(product_scale);
+                    requantise_channel(unit, scale, offset - met.offset, met.unit)
+                };
+                Exact {
+                    requantise: (0..channels).map(channel).collect(),
+                    divisor: 1.0,
+                }
+            }
+        };
         let operand = layer.operand.as_ref().zip(operand).map(|(with, view)| {
-            let scale = f64::from(self.network.tensor(view.tensor).scale);
-            let scale = match with.kind {
-                OperandKind::Add => scale,
-                OperandKind::Multiply => met.unit * scale,
+            let scale = self.network.tensor(view.tensor).scale;
+            let (multiplier, shift) = match (rounding, with.kind) {
+                (Rounding::Even, _) => arith::multiplier_of(scale),
+                (Rounding::Away, OperandKind::Add) => {
+                    arith::multiplier_for(f64::from(scale) / inner.unit)
+                }
+                (Rounding::Away, OperandKind::Multiply) => {
+                    arith::multiplier_for(met.unit * f64::from(scale) / inner.unit)
+                }
             };
-            let (multiplier, shift) = arith::multiplier_for(scale / inner.unit);
             IntOperand {
                 view,
                 kind: with.kind,
@@ -221,6 +256,8 @@ impl Builder<'_> {
             destination,
             conv,
             requantise,
+            rounding,
+            divisor,
             operand,
             function,
             clamp,
@@ -341,7 +378,7 @@ mod tests {
         max * 1.5 / 32767.0
     }
 
-    fn factor((multiplier, shift): (i16, u8)) -> f64 {
+    fn factor((multiplier, shift): (i32, u8)) -> f64 {
         f64::from(multiplier) / 2f64.powi(shift.into())
     }
 

@@ -3,8 +3,11 @@
 use super::table::Target;
 use super::{IntFunction, IntLayer, Tensor};
 use crate::graph::{Function, Layer};
-use scnn_isa::arith::{self, Requantise};
+use scnn_isa::arith::{self, Requantise, Rounding, Table};
 use scnn_isa::layer::{Approximation, PoolKind};
+
+/// Values of an operand for each of which a table has a segment.
+const FEW: i32 = 256;
 
 /// Largest magnitude of a bias: leaves room for the sum of 24 or more bits that it is added to.
 pub(super) const BIAS_LIMIT: f64 = (1u32 << 30) as f64;
@@ -26,6 +29,7 @@ pub(super) fn requantise_channel(unit: f64, scale: f64, offset: f64, target: f64
         bias: bias.clamp(-f64::from(i32::MAX), f64::from(i32::MAX)) as i32,
         multiplier,
         shift,
+        offset: 0.0,
     }
 }
 
@@ -51,12 +55,17 @@ pub(super) fn function_stage(
     };
     match &layer.function {
         None => (None, plain),
+        Some(function)
+            if layer.is_function_alone()
+                && let Some((function, units)) = of_few(function, from, to, segments) =>
+        {
+            (Some(function), units)
+        }
         Some(Function::Leaky(slopes)) => (Some(leaky(slopes)), plain),
         Some(Function::Curve(curve)) => {
             // The argument is the source itself where nothing is done before: the span need not exceed what it holds.
-            let alone = layer.conv.is_none() && layer.affine.is_none() && layer.operand.is_none();
             let [mut low, mut high] = observed;
-            if alone {
+            if layer.is_function_alone() {
                 let bounds = from.range.map(|b| f64::from(b) * f64::from(from.scale));
                 (low, high) = (low.max(bounds[0]), high.min(bounds[1]).max(low));
             }
@@ -89,6 +98,53 @@ pub(super) fn function_stage(
     }
 }
 
+/// The table that has a knot for each value of an operand of few, so that its results are exact, and what its input stands
+/// for. Slopes of each channel's own have none.
+fn of_few(
+    function: &Function,
+    from: &Tensor,
+    to: &Tensor,
+    segments: u32,
+) -> Option<(IntFunction, Units)> {
+    let [low, high] = from.range.map(i32::from);
+    if high - low >= FEW || segments < FEW as u32 {
+        return None;
+    }
+    let (expression, name): (&dyn Fn(f64) -> f64, String) = match function {
+        Function::Curve(curve) => (&|x| curve.expression.at(&[x]), curve.expression.to_string()),
+        Function::Leaky(slopes) => {
+            let slope = *slopes.first()?;
+            if slopes.iter().any(|&other| other != slope) {
+                return None;
+            }
+            let slope = f64::from(slope);
+            (
+                &move |x: f64| if x < 0.0 { x * slope } else { x },
+                format!("leaky {slope}"),
+            )
+        }
+    };
+    let value = |knot: i32| {
+        let real = arith::dequantise((low + knot).min(high) as i16, from.scale);
+        arith::quantise(expression(real.into()) as f32, to.scale, to.range)
+    };
+    let table = Table::new(vec![8; FEW as usize], (0..=FEW).map(value).collect()).ok()?;
+    let unit = f64::from(from.scale) / 256.0;
+    let units = Units {
+        unit,
+        offset: (32768.0 + 256.0 * f64::from(low)) * unit,
+    };
+    let approximates = Approximation {
+        function: name,
+        largest_error: 0.5,
+    };
+    let table = IntFunction::Table {
+        table,
+        approximates,
+    };
+    Some((table, units))
+}
+
 /// Slopes as multiples of the smallest power of two that holds them all.
 fn leaky(slopes: &[f32]) -> IntFunction {
     let steepest = slopes.iter().map(|s| s.abs()).fold(0f32, f32::max);
@@ -104,9 +160,12 @@ fn leaky(slopes: &[f32]) -> IntFunction {
 
 /// Bounds in the units of `to`, inside its range.
 pub(super) fn clamp_bounds(clamp: Option<(f32, f32)>, to: &Tensor) -> [i16; 2] {
-    let bound = |value: f32| {
-        let units = (f64::from(value) / f64::from(to.scale)).round();
-        units.clamp(f64::from(to.range[0]), f64::from(to.range[1])) as i16
+    let bound = |value: f32| match to.rounding {
+        Rounding::Even => arith::quantise(value, to.scale, to.range),
+        Rounding::Away => {
+            let units = (f64::from(value) / f64::from(to.scale)).round();
+            units.clamp(f64::from(to.range[0]), f64::from(to.range[1])) as i16
+        }
     };
     clamp.map_or(to.range, |(low, high)| [bound(low), bound(high)])
 }
@@ -115,12 +174,25 @@ pub(super) fn clamp_bounds(clamp: Option<(f32, f32)>, to: &Tensor) -> [i16; 2] {
 pub(super) fn widen_average(layer: &mut IntLayer, from: &Tensor, to: &Tensor) {
     let alone = layer.conv.is_none() && layer.operand.is_none() && layer.function.is_none();
     let Some(pool) = &mut layer.pool else { return };
-    let identity = layer.requantise.iter().all(|r| r.bias == 0);
-    if pool.kind == PoolKind::Max || !alone || !identity || layer.clamp != to.range {
+    let identity = layer
+        .requantise
+        .iter()
+        .all(|r| r.bias == 0 && r.offset == 0.0);
+    let bounded = layer.clamp == to.range;
+    if pool.kind == PoolKind::Max || !alone || !identity || !bounded {
         return;
     }
-    let (multiplier, shift) = arith::multiplier_for(f64::from(from.scale) / f64::from(to.scale));
-    if shift <= 30 {
+    // Runtimes add the integers of a whole plane, and the real values of a window.
+    let whole_plane = pool.y.output == 1 && pool.x.output == 1;
+    let (multiplier, shift) = match layer.rounding {
+        Rounding::Away => arith::multiplier_for(f64::from(from.scale) / f64::from(to.scale)),
+        Rounding::Even if whole_plane => {
+            layer.divisor = 1.0;
+            arith::multiplier_of(from.scale / to.scale)
+        }
+        Rounding::Even => arith::multiplier_of(from.scale),
+    };
+    if shift <= 30 || layer.rounding == Rounding::Even {
         (pool.multiplier, pool.shift) = (multiplier, shift);
         layer.requantise.fill(Requantise::IDENTITY);
     }
@@ -150,6 +222,7 @@ mod tests {
             shape: [1, 1, 2, 2],
             scale,
             range,
+            rounding: Rounding::Away,
             density: 1.0,
         }
     }
@@ -255,6 +328,8 @@ mod tests {
                 destination: view,
                 conv: None,
                 requantise: vec![requantise],
+                rounding: Rounding::Away,
+                divisor: 1.0,
                 operand: None,
                 function: None,
                 clamp: to.range,
@@ -269,7 +344,7 @@ mod tests {
             make(&mut layer);
             widen_average(&mut layer, &from, &to);
             let pool = layer.pool.map(|pool| (pool.multiplier, pool.shift));
-            let factor = |(m, s): (i16, u8)| f64::from(m) / 2f64.powi(s.into());
+            let factor = |(m, s): (i32, u8)| f64::from(m) / 2f64.powi(s.into());
             let moved = layer.requantise == [Requantise::IDENTITY];
             assert_eq!(
                 moved,

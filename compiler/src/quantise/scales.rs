@@ -5,6 +5,8 @@ use super::widths::{self, Resolved};
 use super::{QuantiseError, Tensor};
 use crate::calibrate::Calibration;
 use crate::graph::{FixedScale, Graph, Layer, NodeId, Op};
+use scnn_isa::arith::Rounding;
+use scnn_isa::verify::holds_range;
 use scnn_isa::yaml::nearest;
 
 /// Values below are zeros: a unit of theirs would be no normal float.
@@ -16,11 +18,11 @@ pub(super) fn scale_tensors(
     storage: &Storage,
     calibration: &Calibration,
     widths: &Resolved,
-    headroom: f32,
+    (operand_bits, headroom): (u32, f32),
 ) -> Result<Vec<Tensor>, QuantiseError> {
     let mut tensors = Vec::with_capacity(storage.tensors.len());
     for stored in &storage.tensors {
-        if let Some(tensor) = on_grid(graph, stored, calibration) {
+        if let Some(tensor) = on_grid(graph, stored, calibration, operand_bits) {
             tensors.push(tensor);
             continue;
         }
@@ -87,6 +89,7 @@ pub(super) fn scale_tensors(
             shape: stored.shape,
             scale: magnitude / limit as f32,
             range: [if low >= 0.0 { 0 } else { -high }, high],
+            rounding: Rounding::Away,
             density: if total > 0.0 { nonzero / total } else { 1.0 },
         });
     }
@@ -94,15 +97,32 @@ pub(super) fn scale_tensors(
 }
 
 /// A tensor whose writers all round to one grid, which is the model's own quantisation.
-fn on_grid(graph: &Graph, stored: &Stored, calibration: &Calibration) -> Option<Tensor> {
+fn on_grid(
+    graph: &Graph,
+    stored: &Stored,
+    calibration: &Calibration,
+    operand_bits: u32,
+) -> Option<Tensor> {
     let first = *stored.writers.first()?;
     let grid = graph.dag[first].grid?;
     let same = |&node: &NodeId| graph.dag[node].grid == Some(grid);
+    let mut held = grid;
+    let lower = stored.writers.iter().map(|&node| lower_bound(graph, node));
+    if lower.fold(f32::INFINITY, f32::min) >= 0.0 {
+        // Negative values there are none: the sums that read it have half the bound.
+        held.range[0] = held.range[0].max(0);
+    }
+    // Units of twice the size for an operand of too few bits.
+    while !holds_range(operand_bits, held.range) {
+        held.scale *= 2.0;
+        held.range = held.range.map(|bound| bound / 2);
+    }
     stored.writers.iter().all(same).then(|| Tensor {
         name: stored.name.clone(),
         shape: stored.shape,
-        scale: grid.scale,
-        range: grid.range,
+        scale: held.scale,
+        range: held.range,
+        rounding: Rounding::Even,
         density: calibration
             .ranges
             .get(&graph.dag[first].tensor)
@@ -218,8 +238,10 @@ mod tests {
                 range: [0, 255],
             },
         );
+        // A rectifier has no negative values.
         let kept = of_grids([signed; 2]);
-        assert_eq!((kept.scale, kept.range), (0.5, [-128, 127]));
+        assert_eq!((kept.scale, kept.range), (0.5, [0, 127]));
+        assert_eq!(kept.rounding, Rounding::Even);
         let mixed = of_grids([unsigned, signed]);
         assert!(
             (mixed.scale * 32767.0 / 64.0 - 1.0).abs() < 1e-6,

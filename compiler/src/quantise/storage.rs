@@ -2,7 +2,8 @@
 //!
 //! A concatenation is one tensor that its operands write into side by side; nested concatenations share the
 //! outermost one. A slice is a channel range that is read. What cannot be had by placement is a copy through the
-//! PPU: an input that is concatenated, a result that two concatenations hold, a channel range that the host reads.
+//! PPU: an input that is concatenated, a result that two concatenations hold, a channel range that the host reads, a
+//! result with a scale of the model's own in a concatenation that has another.
 
 use super::QuantiseError;
 use crate::graph::{Graph, NodeId, Op};
@@ -131,7 +132,10 @@ impl Storage {
                 channels: Span::new(channel, channel + channels),
             };
             channel += channels;
-            let placeable = matches!(graph.dag[operand].op, Op::Layer(_) | Op::Concat);
+            // A tensor that the model rounds to a scale of its own is rounded to that before it is copied.
+            let node = &graph.dag[operand];
+            let own_scale = node.grid.is_some() && node.grid != graph.dag[id].grid;
+            let placeable = matches!(node.op, Op::Layer(_) | Op::Concat) && !own_scale;
             if placeable {
                 self.views.entry(operand).or_insert(place);
             }
@@ -151,7 +155,7 @@ impl Storage {
         let view = match &graph.dag[id].op {
             Op::Layer(_) => self.new_tensor(graph, id, vec![id])?,
             Op::Input | Op::HostOutput(_) => {
-                if !read_by_machine(graph, id) {
+                if !graph.read_by_machine(id) {
                     return Ok(());
                 }
                 self.new_tensor(graph, id, vec![id])?
@@ -169,7 +173,7 @@ impl Storage {
                 let Some(&view) = self.views.get(&operand) else {
                     return Ok(());
                 };
-                if graph.dag[operand].shape() != graph.dag[id].shape() && read_by_machine(graph, id)
+                if graph.dag[operand].shape() != graph.dag[id].shape() && graph.read_by_machine(id)
                 {
                     return Err(unstorable(
                         graph,
@@ -255,18 +259,6 @@ impl Storage {
             channels: Span::new(0, shape[1]),
         }
     }
-}
-
-/// Whether a machine node reads the result, directly or under another name.
-fn read_by_machine(graph: &Graph, id: NodeId) -> bool {
-    graph
-        .consumers(id)
-        .iter()
-        .any(|&(consumer, _)| match graph.dag[consumer].op {
-            Op::Layer(_) | Op::Concat | Op::Slice(_) => true,
-            Op::Rename => read_by_machine(graph, consumer),
-            Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => false,
-        })
 }
 
 fn shape(graph: &Graph, id: NodeId) -> Result<[u32; 4], QuantiseError> {

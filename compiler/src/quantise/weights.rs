@@ -48,11 +48,13 @@ impl Interned {
 /// Values, about, by which weights are told apart before they are compared.
 const SAMPLED: usize = 64;
 
-/// Weights per output channel in integers, and the real value of one unit in each: 0 where all are zero.
+/// Weights per output channel in integers, and the real value of one unit in each: 0 where all are zero. `given` are
+/// the units of weights that are integers in the file: those they stay, if they have no more bits.
 pub(super) fn quantise_weights(
     weights: &[f32],
     per_output: usize,
     limit: f32,
+    given: Option<&[f32]>,
     smallest_unit: impl Fn(usize) -> f32 + Sync,
 ) -> (Vec<i16>, Vec<f32>) {
     let mut integers = vec![0i16; weights.len()];
@@ -62,7 +64,15 @@ pub(super) fn quantise_weights(
         .enumerate()
         .map(|(k, (integers, weights))| {
             let magnitude = weights.iter().fold(0f32, |m, w| m.max(w.abs()));
-            let scale = (magnitude / limit).max(smallest_unit(k));
+            let least = smallest_unit(k);
+            let given = given.and_then(|units| units.get(k).copied());
+            if let Some(unit) = given.filter(|&unit| unit >= least)
+                && are_multiples(weights, unit, limit)
+            {
+                round_weights(integers, weights, unit, limit);
+                return unit;
+            }
+            let scale = (magnitude / limit).max(least);
             if magnitude == 0.0 || scale == f32::INFINITY {
                 return 0.0;
             }
@@ -80,6 +90,15 @@ fn round_weights(integers: &mut [i16], weights: &[f32], scale: f32, limit: f32) 
         // A weight that is not zero stays so only if it rounds to something: half a unit and less is zero.
         *integer = nearest(weight / scale, limit);
     }
+}
+
+/// Whether weights are integers of at most `limit` in that unit, but for the rounding of single precision.
+fn are_multiples(weights: &[f32], unit: f32, limit: f32) -> bool {
+    unit > 0.0
+        && weights.iter().all(|weight| {
+            let units = weight / unit;
+            units.abs() <= limit && (units - units.round()).abs() < 1e-2
+        })
 }
 
 /// Products, of up to 2^30 each, whose sum an `f64` holds exactly.
@@ -209,15 +228,31 @@ mod tests {
     #[test]
     fn weights_keep_their_zeros_and_their_largest_value() {
         let (integers, scales) =
-            quantise_weights(&[0.0, 0.5, -1.0, 0.0, 0.0, 0.0], 3, 32767.0, |_| 0.0);
+            quantise_weights(&[0.0, 0.5, -1.0, 0.0, 0.0, 0.0], 3, 32767.0, None, |_| 0.0);
         assert_eq!(integers, [0, 16384, -32767, 0, 0, 0]);
         assert_eq!(scales[1], 0.0);
     }
 
     #[test]
+    fn integers_of_the_file_stay_what_they_are_where_they_fit() {
+        let unit = 0.037f32;
+        let weights = [-128.0, 3.0, 0.0, 127.0, 5.5, 1.0].map(|q| q * unit);
+        let of = |weights: &[f32], limit, least: f32| {
+            quantise_weights(weights, 3, limit, Some(&[unit; 2]), move |_| least)
+        };
+        let (integers, scales) = of(&weights, 32767.0, 0.0);
+        assert_eq!(integers[..3], [-128, 3, 0]);
+        // The second channel has a weight between two integers.
+        assert_eq!((integers[3], scales[0]), (32767, unit));
+        let finer = |(_, scales): (Vec<i16>, Vec<f32>)| scales[0] != unit;
+        assert!(finer(of(&weights, 127.0, 0.0)));
+        assert!(finer(of(&weights, 32767.0, 2.0 * unit)));
+    }
+
+    #[test]
     fn a_channel_of_zeros_and_one_without_a_finite_unit_have_no_scale() {
         let unit = |k| [0.5, f32::INFINITY, 0.0][k];
-        let (integers, scales) = quantise_weights(&[0.0, 1.0, 1.0], 1, 127.0, unit);
+        let (integers, scales) = quantise_weights(&[0.0, 1.0, 1.0], 1, 127.0, None, unit);
         assert_eq!(
             (integers, scales),
             (vec![0, 0, 127], vec![0.0, 0.0, 1.0 / 127.0])

@@ -4,11 +4,12 @@
 //! ([`crate::reference::pass_check`]): what a graph computes before and after it must be the same. Host nodes run on the host.
 
 use crate::graph::expression::Expression;
-use crate::graph::{Conv, Function, Graph, Layer, Node, NodeId, Op, Pool};
+use crate::graph::{Conv, FixedScale, Function, Graph, Layer, Node, NodeId, Op, Pool};
 use crate::transform::partition_host::host_model;
 use prost::Message;
 use rayon::prelude::*;
 use scnn_host::Host;
+use scnn_isa::arith;
 use scnn_isa::layer::{OperandKind, OperandShape, PoolKind};
 use scnn_isa::plane::Span;
 use std::collections::BTreeMap;
@@ -86,7 +87,18 @@ pub fn evaluate(graph: &Graph, inputs: &Values, runtimes: &Host) -> Result<Value
                 vec![Tensor::from_shape(&dims, &values).map_err(|e| failed(e.to_string()))?]
             }
         };
-        if let (Some(value), false) = (result.first(), matches!(node.op, Op::Host(_))) {
+        let mut result = result;
+        let from_outside = matches!(node.op, Op::Input | Op::HostOutput(_));
+        // The host has the value of such a name as it is, the machine rounds what it takes.
+        if from_outside && let Some(value) = result.first() {
+            named.insert(node.tensor.clone(), value.clone());
+        }
+        if let (Some(grid), Some(value)) = (node.grid, result.first_mut()) {
+            *value = rounded(value, grid).map_err(failed)?;
+        }
+        if let (Some(value), Op::Layer(_) | Op::Concat | Op::Slice(_) | Op::Rename) =
+            (result.first(), &node.op)
+        {
             named.insert(node.tensor.clone(), value.clone());
         }
         results.insert(id, result);
@@ -98,6 +110,14 @@ pub fn evaluate(graph: &Graph, inputs: &Values, runtimes: &Host) -> Result<Value
         }
     }
     Ok(named)
+}
+
+/// A tensor in multiples of the scale that the model itself rounds it to.
+fn rounded(tensor: &Tensor, grid: FixedScale) -> Result<Tensor, String> {
+    let values = floats(tensor)?
+        .into_iter()
+        .map(|value| arith::dequantise(arith::quantise(value, grid.scale, grid.range), grid.scale));
+    Tensor::from_shape(tensor.shape(), &values.collect::<Vec<f32>>()).map_err(|e| e.to_string())
 }
 
 /// The floats of a tensor.

@@ -3,12 +3,14 @@
 //! It knows nothing of tiles, blocks, PEs or instructions, only [`scnn_isa::arith`]. The simulator's result of any
 //! program compiled from the same [`Quantised`] network equals its result bit for bit.
 
-use crate::quantise::{IntConv, IntFunction, IntLayer, IntPool, Quantised, Step, Value};
+use crate::quantise::{
+    IntConv, IntFunction, IntLayer, IntOperand, IntPool, Quantised, Step, Value,
+};
 use crate::reference::segments::Segments;
 use rayon::prelude::*;
 use scnn_host::HostError;
-use scnn_isa::arith;
-use scnn_isa::layer::{OperandKind, OperandShape, Pool, PoolKind, View};
+use scnn_isa::arith::{self, Rounding};
+use scnn_isa::layer::{OperandKind, OperandShape, Pool, View};
 use scnn_isa::plane::Axis;
 use scnn_isa::program::Dtype;
 use std::collections::BTreeMap;
@@ -205,7 +207,7 @@ impl State<'_> {
                 };
                 let values = self.post_process(layer, inner, n, k);
                 let values = match &layer.pool {
-                    Some(pool) => pooled(pool, &values, height, width, layer.clamp),
+                    Some(pool) => pooled(pool, &values, height, width, layer),
                     None => values,
                 };
                 (values, peak)
@@ -274,27 +276,29 @@ impl State<'_> {
         let operand = layer
             .operand
             .map(|operand| (self.channel(operand.view, n, k), operand));
-        let [low, high] = layer.clamp.map(i32::from);
+        // An average is divided and bounded behind its sum.
+        let averages = layer.pool.is_some_and(|pool| pool.kind.averages());
+        let (clamp, divisor) = if averages {
+            ([i16::MIN, i16::MAX], 1.0)
+        } else {
+            (layer.clamp, layer.divisor)
+        };
+        let [low, high] = clamp.map(i32::from);
+        let requantise = layer.requantise[k];
         sums.into_iter()
             .enumerate()
             .map(|(i, sum)| {
-                let mut value = layer.requantise[k].apply(sum);
-                if let Some((channel, operand)) = operand {
-                    let other = match operand.shape {
-                        OperandShape::Same => channel[i],
-                        OperandShape::PerChannel => channel[0],
-                    };
-                    let (multiplier, shift) = (operand.multiplier, operand.shift);
-                    value = match operand.kind {
-                        OperandKind::Add => {
-                            value.saturating_add(arith::scale_operand(other, multiplier, shift))
-                        }
-                        OperandKind::Multiply => {
-                            arith::scale_product(value, other, multiplier, shift)
-                        }
-                    };
-                }
-                value = match &layer.function {
+                let operand = operand.map(|(channel, operand)| match operand.shape {
+                    OperandShape::Same => (operand, channel[i]),
+                    OperandShape::PerChannel => (operand, channel[0]),
+                });
+                let value = match layer.rounding {
+                    Rounding::Away => meet(requantise.apply(sum), operand),
+                    Rounding::Even => {
+                        arith::round_even(meet_real(requantise.real(sum), operand) / divisor)
+                    }
+                };
+                let value = match &layer.function {
                     None => value,
                     Some(IntFunction::Leaky { slopes, exponent }) => {
                         arith::leaky(value, slopes[k], *exponent)
@@ -304,6 +308,31 @@ impl State<'_> {
                 value.clamp(low, high) as i16
             })
             .collect()
+    }
+}
+
+/// What becomes of a value and the operand there.
+fn meet(value: i32, operand: Option<(IntOperand, i16)>) -> i32 {
+    let Some((with, other)) = operand else {
+        return value;
+    };
+    match with.kind {
+        OperandKind::Add => {
+            value.saturating_add(arith::scale_operand(other, with.multiplier, with.shift))
+        }
+        OperandKind::Multiply => arith::scale_product(value, other, with.multiplier, with.shift),
+    }
+}
+
+/// The same in single precision.
+fn meet_real(value: f32, operand: Option<(IntOperand, i16)>) -> f32 {
+    let Some((with, other)) = operand else {
+        return value;
+    };
+    let other = f32::from(other) * arith::factor(with.multiplier, with.shift);
+    match with.kind {
+        OperandKind::Add => value + other,
+        OperandKind::Multiply => value * other,
     }
 }
 
@@ -331,7 +360,8 @@ fn accumulate(sums: &mut [i32], inputs: &[i16], columns: &[(u32, u32)], weight: 
     }
 }
 
-fn pooled(pool: &IntPool, values: &[i16], height: u32, width: u32, clamp: [i16; 2]) -> Vec<i16> {
+fn pooled(pool: &IntPool, values: &[i16], height: u32, width: u32, layer: &IntLayer) -> Vec<i16> {
+    let [low, high] = layer.clamp.map(i32::from);
     let shape = Pool {
         kind: pool.kind,
         y: pool.y,
@@ -351,14 +381,8 @@ fn pooled(pool: &IntPool, values: &[i16], height: u32, width: u32, clamp: [i16; 
                 });
             debug_assert!(pool.y.input <= height && pool.x.input <= width);
             let inside = window.map(|(y, x)| values[(y * width + x) as usize]);
-            let value = match pool.kind {
-                PoolKind::Max => inside.max().map_or(0, i32::from),
-                PoolKind::Average | PoolKind::AverageWithPadding => {
-                    let sum: i64 = inside.map(i64::from).sum();
-                    arith::average(sum, shape.count(oy, ox).max(1), pool.multiplier, pool.shift)
-                }
-            };
-            result.push(value.clamp(i32::from(clamp[0]), i32::from(clamp[1])) as i16);
+            let value = shape.value(inside, shape.count(oy, ox), (layer.rounding, layer.divisor));
+            result.push(value.clamp(low, high) as i16);
         }
     }
     result

@@ -16,13 +16,8 @@ pub fn run(graph: &mut Graph) -> usize {
             continue;
         }
         let per_output = conv.weights_per_output();
-        let weights = conv.weights.make_mut();
-        for (weights, scale) in weights.chunks_mut(per_output.max(1)).zip(&mut affine.scale) {
-            for weight in weights {
-                *weight *= *scale;
-            }
-            *scale = 1.0;
-        }
+        conv.weights.scale_outputs(per_output, &affine.scale);
+        affine.scale.fill(1.0);
         changes += 1;
     }
     changes

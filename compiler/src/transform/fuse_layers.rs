@@ -3,7 +3,7 @@
 //! Besides stages that follow each other: two affine stages are one, two clamps are one, and a clamp behind a maximum
 //! may stand before it. An average keeps a layer of its own, because the values under it need a scale of their own.
 
-use crate::graph::{Affine, Graph, Layer, NodeId, Op, Operand};
+use crate::graph::{Affine, FixedScale, Function, Graph, Layer, NodeId, Op, Operand};
 use scnn_isa::layer::{OperandShape, PoolKind};
 
 /// Runs the pass.
@@ -13,7 +13,7 @@ pub fn run(graph: &mut Graph) -> usize {
         let Some(consumer) = only_consumer(graph, id) else {
             continue;
         };
-        if !keeps_grid(graph, id, consumer.0) {
+        if !keeps_grid(graph, id, consumer.0) || rounds_twice(graph, id, consumer.0) {
             continue;
         }
         let joined = layers(graph, id, consumer.0)
@@ -59,7 +59,31 @@ fn keeps_grid(graph: &Graph, id: NodeId, consumer: NodeId) -> bool {
         }
         _ => false,
     };
-    monotone && graph.dag[consumer].grid.is_none_or(|other| other == grid)
+    // A narrower grid of the same scale saturates what the first would.
+    monotone
+        && graph.dag[consumer]
+            .grid
+            .is_none_or(|other| other.lies_on(grid))
+}
+
+/// Whether the consumer rounds the results of a function to the model's own scale, which a table does only where it has
+/// a knot for each operand: elsewhere it gives 16 bits, and those are rounded.
+fn rounds_twice(graph: &Graph, id: NodeId, consumer: NodeId) -> bool {
+    let Op::Layer(first) = &graph.dag[id].op else {
+        return false;
+    };
+    let operand = graph
+        .operands(id)
+        .first()
+        .and_then(|&operand| graph.dag[operand].grid);
+    let few = operand.is_some_and(
+        |FixedScale {
+             range: [low, high], ..
+         }| { i32::from(high) - i32::from(low) < FEW },
+    );
+    let own_slopes = matches!(&first.function, Some(Function::Leaky(slopes)) if slopes.windows(2).any(|s| s[0] != s[1]));
+    let exact = first.is_function_alone() && few && !own_slopes;
+    graph.dag[consumer].grid.is_some() && first.function.is_some() && !exact
 }
 
 fn only_consumer(graph: &Graph, id: NodeId) -> Option<(NodeId, u32)> {
@@ -90,6 +114,9 @@ fn stages(layer: &Layer) -> [bool; 6] {
         layer.pool.is_some(),
     ]
 }
+
+/// Values of an operand for each of which a table has a knot.
+const FEW: i32 = 256;
 
 const AFFINE: usize = 1;
 const OPERAND: usize = 2;

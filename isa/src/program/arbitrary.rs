@@ -4,6 +4,7 @@ use super::{
     Dtype, HostSegment, Memory, Program, Provenance, Ranges, Region, Runtime, Section, SectionKind,
     SourceRange, Tensor, Value,
 };
+use crate::arith::Rounding;
 use crate::ids::{RegionId, SectionId, TensorId, ValueId};
 use crate::instruction;
 use crate::layer::{
@@ -129,7 +130,7 @@ fn array_stage() -> impl Strategy<Value = ArrayStage> {
 fn ppu_stage() -> impl Strategy<Value = PpuStage> {
     let kind = select(vec![OperandKind::Add, OperandKind::Multiply]);
     let shape = select(vec![OperandShape::Same, OperandShape::PerChannel]);
-    let operand = (view(), kind, shape, any::<i16>(), any::<u8>()).prop_map(
+    let operand = (view(), kind, shape, any::<i32>(), any::<u8>()).prop_map(
         |(view, kind, shape, multiplier, shift)| Operand {
             view,
             kind,
@@ -152,7 +153,7 @@ fn ppu_stage() -> impl Strategy<Value = PpuStage> {
         PoolKind::Average,
         PoolKind::AverageWithPadding,
     ]);
-    let pool = (kind, axis(), axis(), any::<i16>(), any::<u8>()).prop_map(
+    let pool = (kind, axis(), axis(), any::<i32>(), any::<u8>()).prop_map(
         |(kind, y, x, multiplier, shift)| Pool {
             kind,
             y,
@@ -169,10 +170,26 @@ fn ppu_stage() -> impl Strategy<Value = PpuStage> {
         option::of(approximation),
         any::<[i16; 2]>(),
         option::of(pool),
+        select(vec![
+            (Rounding::Away, 1.0),
+            (Rounding::Even, 1.0),
+            (Rounding::Even, 0.3),
+        ]),
     )
         .prop_map(
-            |(requantise, operand, function, slope_exponent, approximates, clamp, pool)| PpuStage {
+            |(
                 requantise,
+                operand,
+                function,
+                slope_exponent,
+                approximates,
+                clamp,
+                pool,
+                (rounding, divisor),
+            )| PpuStage {
+                requantise,
+                rounding,
+                divisor,
                 operand,
                 function,
                 slope_exponent,

@@ -5,7 +5,7 @@ mod tests;
 
 use super::Problems;
 use super::tables::covered;
-use crate::arith::{self, MAX_PRODUCT_SHIFT, MAX_SLOPE_EXPONENT};
+use crate::arith::{self, MAX_PRODUCT_SHIFT, MAX_SLOPE_EXPONENT, Rounding};
 use crate::codec::positions;
 use crate::diagnostic::Code;
 use crate::ids::SectionId;
@@ -17,7 +17,7 @@ use crate::program::{Program, Ranges, SectionKind, Tensor};
 use crate::section::{WeightBlocks, decode_requantise, decode_slopes, decode_table};
 use rayon::prelude::*;
 
-/// Largest shift after pooling or scaling an operand; keeps intermediates inside 64 bits.
+/// Largest shift after pooling in fixed point; keeps intermediates inside 64 bits.
 const MAX_POOL_SHIFT: u8 = 30;
 
 pub(super) fn check(program: &Program, problems: &mut Problems) {
@@ -50,9 +50,11 @@ fn check_layer(program: &Program, layer: &Layer) -> Checked {
         None => None,
         Some(operand) => {
             let tensor = view(program, operand.view, "operand")?;
-            require(operand.shift <= arith::MAX_SHIFT, Code::BadLayer, || {
+            let most = layer.ppu.rounding.largest_shift();
+            require(operand.shift <= most, Code::BadLayer, || {
                 format!("the operand's shift is {}", operand.shift)
             })?;
+            check_multiplier(operand.multiplier, layer.ppu.rounding)?;
             legal::operand(program.machine.ppu.multiply, operand.kind, operand.shape)
                 .map_err(|rule| (Code::BadLayer, rule))?;
             Some((operand.shape, shape(tensor, operand.view)))
@@ -77,9 +79,21 @@ fn check_layer(program: &Program, layer: &Layer) -> Checked {
     if let Some(array) = &layer.array {
         check_array(program, layer, array, source)?;
     }
-    let shift = layer.ppu.pool.as_ref().map_or(0, |pool| pool.shift);
-    require(shift <= MAX_POOL_SHIFT, Code::BadLayer, || {
-        format!("the pooling's shift is {shift}")
+    if let Some(pool) = &layer.ppu.pool {
+        let most = match layer.ppu.rounding {
+            Rounding::Away => MAX_POOL_SHIFT,
+            Rounding::Even => Rounding::Even.largest_shift(),
+        };
+        check_multiplier(pool.multiplier, layer.ppu.rounding)?;
+        require(pool.shift <= most, Code::BadLayer, || {
+            format!("the pooling's shift is {}", pool.shift)
+        })?;
+    }
+    let divisor = layer.ppu.divisor;
+    let divides = divisor.is_normal() && divisor > 0.0;
+    let is_used = layer.ppu.rounding == Rounding::Even || divisor == 1.0;
+    require(divides && is_used, Code::BadLayer, || {
+        format!("it divides by {divisor}: a positive number, 1 where halves go away from zero")
     })?;
     let [low, high] = layer.ppu.clamp;
     let inside = destination.range[0] <= low && low <= high && high <= destination.range[1];
@@ -88,6 +102,15 @@ fn check_layer(program: &Program, layer: &Layer) -> Checked {
     })?;
     check_passes(program, layer, source, destination)?;
     check_sections(program, layer, source)
+}
+
+fn check_multiplier(multiplier: i32, rounding: Rounding) -> Checked {
+    let most = rounding.largest_multiplier();
+    require(
+        multiplier.unsigned_abs() <= most.unsigned_abs(),
+        Code::BadLayer,
+        || format!("the multiplier {multiplier} is beyond {most} either way"),
+    )
 }
 
 fn view<'a>(program: &'a Program, view: View, what: &str) -> Result<&'a Tensor, (Code, String)> {
@@ -244,7 +267,7 @@ fn check_sections(program: &Program, layer: &Layer, source: &Tensor) -> Checked 
     );
     let bad = |error: crate::section::SectionError| (Code::BadSection, error.to_string());
     let requantise = bytes(program, layer.ppu.requantise, SectionKind::Requantise)?;
-    decode_requantise(requantise, outputs).map_err(bad)?;
+    decode_requantise(requantise, outputs, layer.ppu.rounding).map_err(bad)?;
     check_function(program, layer, outputs)?;
     let Some(array) = &layer.array else {
         return Ok(());

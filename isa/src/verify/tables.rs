@@ -86,17 +86,32 @@ fn check_tensor(program: &Program, tensor: &Tensor, problems: &mut Problems) {
         &place,
         || format!("the scale {} is not a positive number", tensor.scale),
     );
-    let limit = (1i32 << (program.machine.pe.operand_bits - 1)) - 1;
-    let [low, high] = tensor.range.map(i32::from);
+    let bits = program.machine.pe.operand_bits;
     problems.require(
-        -limit <= low && low <= high && high <= limit,
+        holds_range(bits, tensor.range),
         Code::BadTable,
         &place,
-        || format!("the range {low}..{high} is not inside -{limit}..{limit}"),
+        || {
+            let [low, high] = tensor.range;
+            format!("{bits} bits do not hold the range {low}..{high}")
+        },
     );
     if sized {
         check_layout(program, tensor, &place, problems);
     }
+}
+
+/// Whether operands of `bits` hold the values of a range: as two's complement without its smallest number, or, where the
+/// range lies unevenly about 0, by their distance from its lower end.
+pub fn holds_range(bits: u32, [low, high]: [i16; 2]) -> bool {
+    let values = i32::from(high) - i32::from(low);
+    low > i16::MIN && (0..1 << bits).contains(&values) && low <= 0 && high >= 0
+        || (-widest(bits) <= low && low <= high && high <= widest(bits))
+}
+
+/// Largest magnitude of an operand of `bits` whose range is symmetric.
+const fn widest(bits: u32) -> i16 {
+    ((1i32 << (bits - 1)) - 1) as i16
 }
 
 fn check_layout(program: &Program, tensor: &Tensor, place: &str, problems: &mut Problems) {

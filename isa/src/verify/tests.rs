@@ -1,5 +1,5 @@
 use super::*;
-use crate::arith::Requantise;
+use crate::arith::{Requantise, Rounding};
 use crate::ids::{LayerId, RegionId, SectionId, TensorId, ValueId};
 use crate::instruction::Instruction;
 use crate::layer::{ArrayStage, Layer, Pass, Pool, PoolKind, PpuStage, View, WeightOrder};
@@ -85,6 +85,8 @@ pub(crate) fn sample() -> Program {
             array: Some(array),
             ppu: PpuStage {
                 requantise: SectionId(1),
+                rounding: Rounding::Away,
+                divisor: 1.0,
                 operand: None,
                 function: None,
                 slope_exponent: 0,
@@ -106,7 +108,7 @@ pub(crate) fn sample() -> Program {
             Section {
                 name: "q".into(),
                 kind: SectionKind::Requantise,
-                bytes: encode_requantise(&[Requantise::IDENTITY; 4]),
+                bytes: encode_requantise(&[Requantise::IDENTITY; 4], Rounding::Away),
             },
         ],
         values: vec![value("in", 2, 0), value("out", 4, 2)],

@@ -202,6 +202,12 @@ pub struct Ppu {
     /// of a table, for reading
     #[prost(message, optional, tag = "9")]
     pub approximates: ::core::option::Option<Approximation>,
+    /// 0 halves away from zero, 1 to even
+    #[prost(uint32, tag = "10")]
+    pub rounding: u32,
+    /// 1 where it is absent
+    #[prost(float, optional, tag = "11")]
+    pub divisor: ::core::option::Option<f32>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Approximation {

@@ -12,6 +12,7 @@
 mod choice;
 mod large_gemm;
 mod onnx_runtime;
+mod quantise;
 mod reader;
 mod self_contained;
 mod tract;

@@ -4,6 +4,7 @@
 //! without looking whether they are there (`get_unchecked` in its `BaseDataShape`), which no caller can contain; each has
 //! a look before it here. Its panics can be contained, by [`contained`].
 
+use crate::quantise;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 use tract_onnx::Onnx;
@@ -36,6 +37,9 @@ pub fn reader() -> Onnx {
     for operator in SPATIAL {
         reader.op_register.insert(operator, guarded);
     }
+    let operators = &mut reader.op_register;
+    operators.insert("QuantizeLinear", quantise::quantise);
+    operators.insert("DequantizeLinear", quantise::dequantise);
     reader
 }
 

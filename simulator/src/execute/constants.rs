@@ -117,11 +117,18 @@ fn decode_stage(program: &Program, layer: &Layer) -> Result<Stage, SectionError>
         }
         Some(layer::Function::Table(id)) => Some(Function::Table(decode_table(bytes(id))?)),
     };
+    let (clamp, divisor) = layer.ppu.inner();
     Ok(Stage {
-        requantise: decode_requantise(bytes(layer.ppu.requantise), outputs)?,
+        requantise: decode_requantise(
+            bytes(layer.ppu.requantise),
+            outputs,
+            layer.ppu.rounding,
+        )?,
+        rounding: layer.ppu.rounding,
+        divisor,
         function,
         operand: layer.ppu.operand,
-        clamp: layer.ppu.clamp,
+        clamp,
     })
 }
 

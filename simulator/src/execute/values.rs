@@ -92,7 +92,9 @@ impl State<'_> {
                 Some(pool) => {
                     let outputs = (pass.output.y, pass.output.x);
                     let window = (inner.y, inner.x);
-                    let pooled = ppu::pool(pool, values, window, outputs, layer.ppu.clamp);
+                    let rounding = (layer.ppu.rounding, layer.ppu.divisor);
+                    let clamp = layer.ppu.clamp;
+                    let pooled = ppu::pool(pool, values, window, outputs, rounding, clamp);
                     scatter(target, shape[3], pass.output, &pooled);
                 }
             });

@@ -1,7 +1,7 @@
 //! Programs of one layer.
 
 use proptest::prelude::*;
-use scnn_isa::arith::Requantise;
+use scnn_isa::arith::{Requantise, Rounding};
 use scnn_isa::ids::{LayerId, RegionId, SectionId, TensorId, ValueId};
 use scnn_isa::instruction::Instruction;
 use scnn_isa::layer::{ArrayStage, Layer, Pass, PpuStage, View, WeightOrder};
@@ -18,6 +18,7 @@ pub const REQUANTISE: Requantise = Requantise {
     bias: 0,
     multiplier: 3,
     shift: 2,
+    offset: 0.0,
 };
 
 /// A layer, a machine, and an input.
@@ -416,6 +417,8 @@ impl Case {
             }),
             ppu: PpuStage {
                 requantise: SectionId(1),
+                rounding: Rounding::Away,
+                divisor: 1.0,
                 operand: None,
                 function: None,
                 slope_exponent: 0,
@@ -569,7 +572,10 @@ impl Case {
                 Section {
                     name: "q".into(),
                     kind: SectionKind::Requantise,
-                    bytes: encode_requantise(&vec![REQUANTISE; self.outputs as usize]),
+                    bytes: encode_requantise(
+                        &vec![REQUANTISE; self.outputs as usize],
+                        Rounding::Away,
+                    ),
                 },
             ],
             values: vec![value("in", input_shape, 0), value("out", output_shape, 1)],

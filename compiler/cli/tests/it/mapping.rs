@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use scnn_host::Host;
-use scnn_isa::arith::Requantise;
+use scnn_isa::arith::{Requantise, Rounding};
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::{PoolKind, View, WeightOrder};
 use scnn_isa::layout::Layout;
@@ -105,6 +105,7 @@ fn network(chain: &Chain) -> (Quantised, Vec<f32>) {
         shape,
         scale: 1.0,
         range: if number == 0 { [-99, 99] } else { [0, 99] },
+        rounding: Rounding::Away,
         density: 0.5,
     };
     let mut tensors = vec![tensor(0, chain.input)];
@@ -163,8 +164,11 @@ fn network(chain: &Chain) -> (Quantised, Vec<f32>) {
                     bias: random.below(400) as i32 - 200,
                     multiplier: 20_000,
                     shift: 22,
+                    offset: 0.0,
                 })
                 .collect(),
+            rounding: Rounding::Away,
+            divisor: 1.0,
             operand: None,
             function: None,
             clamp: [0, 99],
@@ -406,7 +410,7 @@ proptest! {
         let (mut network, input) = network(&Chain { input: [n, c * 2, h, w], layers: vec![shape], seed });
         let Some(Step::Layer(layer)) = network.steps.first_mut() else { unreachable!() };
         layer.conv = None;
-        layer.requantise.fill(Requantise { bias: 0, multiplier: 1, shift: 0 });
+        layer.requantise.fill(Requantise::IDENTITY);
         let (values, reference) = computed(&network, &input);
         let occupancy = Occupancy::of(&network, &values);
         let strategy = if search { Mapping::Search } else { Mapping::Paper };

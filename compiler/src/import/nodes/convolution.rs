@@ -1,7 +1,7 @@
 //! Convolutions and transposed convolutions.
 
 use super::constants::floats;
-use super::{finish, or_host, output_shape, shape, weights_of};
+use super::{finish, or_host, output_shape, shape, weight_units, weights_of};
 use crate::graph::weights::Weights;
 use crate::graph::{Affine, Conv, Layer};
 use crate::import::attributes::{Attributes, outside};
@@ -30,7 +30,7 @@ pub(crate) fn conv(
     let window = or_host!(Window::of(attributes, weights.rank() - 2, [r, s]));
     let [y, x] = or_host!(window.axes([h, w], false));
     let conv = Conv {
-        weights: or_host!(Weights::of(weights)),
+        weights: or_host!(Weights::of(weights)).in_units(weight_units(importer, node, k, 0)),
         k,
         c,
         groups: groups as u32,
@@ -119,6 +119,8 @@ pub(crate) fn conv_transpose(
             pad: [reach - begin, reach - window.pads[i][1]],
         }
     };
+    // Along axis 1 lie the output channels of one group alone.
+    let units = weight_units(importer, node, per_group * groups, 1);
     let (y, x) = (axis(0, h, out[2]), axis(1, w, out[3]));
     let (k, taps) = (per_group * groups, (r * s) as usize);
     let source = or_host!(floats(weights));
@@ -135,7 +137,7 @@ pub(crate) fn conv_transpose(
         }
     }
     let conv = Conv {
-        weights: Weights::from(flipped),
+        weights: Weights::from(flipped).in_units(units),
         k,
         c,
         groups,

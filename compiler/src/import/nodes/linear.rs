@@ -1,7 +1,7 @@
 //! Linear layers: 1 x 1 convolutions of a 1 x 1 plane.
 
 use super::constants::spread;
-use super::{add_layer, finish, or_host, output_shape, weights_of};
+use super::{add_layer, finish, or_host, output_shape, weight_units, weights_of};
 use crate::graph::weights::Weights;
 use crate::graph::{Affine, Conv, Layer, NodeId, Op};
 use crate::import::attributes::{Attributes, outside};
@@ -97,9 +97,11 @@ fn linear(
                 .collect::<Vec<_>>(),
         )
     };
+    let units = weight_units(importer, node, k as u32, i64::from(!transposed))
+        .map(|units| units.into_iter().map(|unit| unit * alpha.abs()).collect());
     let axis = Axis::identity(1);
     let conv = Conv {
-        weights: kc,
+        weights: kc.in_units(units),
         k: k as u32,
         c: c as u32,
         groups: 1,

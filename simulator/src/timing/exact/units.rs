@@ -548,6 +548,8 @@ mod tests {
             array: None,
             ppu: PpuStage {
                 requantise: SectionId(0),
+                rounding: scnn_isa::arith::Rounding::Away,
+                divisor: 1.0,
                 operand: None,
                 function: None,
                 slope_exponent: 0,
