@@ -10,6 +10,7 @@ mod culprit;
 mod facts;
 mod foreign;
 mod host_operators;
+mod islands;
 pub(crate) mod movement;
 pub(crate) mod nodes;
 pub mod operators;
@@ -18,6 +19,7 @@ mod source;
 mod typed;
 mod typed_passes;
 mod typing;
+mod wide_sums;
 mod window;
 
 pub(crate) use crate::normalise::Large;
@@ -255,7 +257,10 @@ impl<'a> Importer<'a> {
         }
         match operator.place {
             Place::Host(reason) => Translated::Host(reason.to_owned()),
-            Place::Machine(translate) => translate(self, node, &Attributes::of(node)),
+            Place::Machine(translate) => match translate(self, node, &Attributes::of(node)) {
+                Translated::Node(id) => Translated::Node(self.with_exact_sums(node, id)),
+                translated => translated,
+            },
         }
     }
 

@@ -23,6 +23,7 @@ mod external;
 mod file;
 mod floats;
 mod functions;
+mod integers;
 mod large;
 mod limits;
 mod microsoft;
@@ -97,6 +98,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "microsoft", about: "fused operators of com.microsoft become operators of ONNX", run: microsoft::run },
     Pass { name: "ml", about: "arithmetic of ai.onnx.ml becomes that of ONNX", run: ml::run },
     Pass { name: "quantised", about: "operators on integers become dequantise, compute, quantise", run: quantised::run },
+    Pass { name: "integers", about: "products of integers become products of floats that hold them", run: integers::run },
     Pass { name: "optional", about: "operands that are not there have empty names, or none at the end", run: optional::run },
     Pass { name: "single", about: "what computes nothing of its one operand becomes an identity", run: single::run },
     Pass { name: "sums", about: "sums of many become sums of two", run: sums::run },

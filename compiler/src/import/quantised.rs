@@ -7,9 +7,9 @@
 //! host reads them.
 
 use super::attributes::Attributes;
-use super::nodes::or_host;
+use super::nodes::{or_host, shape};
 use super::{Importer, Translated, facts, node_name};
-use crate::graph::{FixedScale, HostOp, Layer, NodeId, Op};
+use crate::graph::{Affine, FixedScale, HostOp, Layer, NodeId, Op};
 use scnn_host::RuntimeName;
 use scnn_isa::program::Dtype;
 use tract_onnx::pb::NodeProto;
@@ -79,8 +79,6 @@ pub(crate) fn quantise_linear(
     let there = importer.graph.dag[value].grid;
     let id = if there.is_some_and(|there| there.lies_on(grid)) {
         value
-    } else if importer.is_from_outside(value) {
-        importer.round_on_host(node, value, grid)
     } else {
         importer.round(node, value, grid)
     };
@@ -109,9 +107,7 @@ pub(crate) fn dequantise_linear(
         .map_or(Dtype::F32, |fact| fact.dtype);
     let (meaning, _) = or_host!(meaning(importer, node, dtype));
     if meaning != twin.meaning {
-        return Translated::Host(
-            "it gives the integers another meaning than they were made with".into(),
-        );
+        return importer.other_meaning(node, &twin, meaning);
     }
     let data = &mut importer.graph.dag[twin.node];
     let name = node_name(node);
@@ -120,7 +116,7 @@ pub(crate) fn dequantise_linear(
     }
     // The float model knows the values by this name.
     if data.tensor.ends_with(VALUES) {
-        importer.rename_values(twin.node, &node.output[0]);
+        data.tensor.clone_from(&node.output[0]);
     }
     Translated::Node(twin.node)
 }
@@ -161,7 +157,7 @@ const VALUES: &str = ".values";
 
 impl Importer<'_> {
     /// Whether a value is the host's, under whatever shape.
-    fn is_from_outside(&self, id: NodeId) -> bool {
+    pub(super) fn is_from_outside(&self, id: NodeId) -> bool {
         match self.graph.dag[id].op {
             Op::Input | Op::HostOutput(_) => true,
             Op::Rename => self.is_from_outside(self.graph.operands(id)[0]),
@@ -169,7 +165,7 @@ impl Importer<'_> {
         }
     }
 
-    /// Rounds a value of the machine: a layer without stages.
+    /// Rounds a value: a layer without stages, until it is known who has the value ([`crate::transform::place_rounding`]).
     fn round(&mut self, node: &NodeProto, value: NodeId, grid: FixedScale) -> NodeId {
         let result = &node.output[0];
         let layer = Op::Layer(Box::<Layer>::default());
@@ -178,61 +174,26 @@ impl Importer<'_> {
         id
     }
 
-    /// Rounds a value of the host there. Where only the machine reads it, it is rounded as it comes in
-    /// ([`crate::transform::place_rounding`]).
-    fn round_on_host(&mut self, node: &NodeProto, value: NodeId, grid: FixedScale) -> NodeId {
-        let result = &node.output[0];
-        let (integers, values) = (
-            self.part_name(result, "rounded"),
-            format!("{result}{VALUES}"),
-        );
-        let mut quantise = node.clone();
-        quantise.output = vec![integers.clone()];
-        let mut dequantise = NodeProto {
-            op_type: "DequantizeLinear".to_owned(),
-            name: values.clone(),
-            output: vec![values.clone()],
-            attribute: Vec::new(),
-            ..node.clone()
+    /// The values of integers that are read by another scale and zero point than they were made with.
+    fn other_meaning(&mut self, node: &NodeProto, twin: &RealValues, to: Meaning) -> Translated {
+        let Some(grid) = to.grid(twin.bounds) else {
+            return Translated::Host(without_zero(to));
         };
-        dequantise.input[0] = integers;
-        let parameters = node.input.iter().skip(1).filter(|name| !name.is_empty());
-        let dims = self.graph.dag[value].dims.clone();
-        let host = HostOp {
-            initializers: parameters
-                .filter_map(|name| facts::to_proto(name, self.facts.constant(name)?))
-                .collect(),
-            nodes: vec![quantise, dequantise],
-            inputs: vec![node.input[0].clone()],
-            outputs: vec![(values.clone(), Dtype::F32, dims)],
-            reasons: vec![format!(
-                "{} ({}): it rounds what the host has, and not for the machine alone",
-                node_name(node),
-                node.op_type
-            )],
-            ..HostOp::default()
+        let [_, channels, ..] = or_host!(shape(self, twin.node));
+        let from = twin.meaning;
+        // (q - z') s' of (q - z) s.
+        let affine = Affine {
+            scale: vec![to.scale / from.scale; channels as usize],
+            offset: vec![(from.zero - to.zero) as f32 * to.scale; channels as usize],
         };
-        let host = Op::Host(Box::new(host));
-        let id = self.add(result, &[value], host, vec![node_name(node)]);
-        let id = self.add(result, &[id], Op::HostOutput(0), Vec::new());
-        self.values_of(id, result, grid);
-        id
-    }
-
-    /// Gives the values of a tensor of integers the name that the model has for them.
-    fn rename_values(&mut self, id: NodeId, to: &str) {
-        let from = std::mem::replace(&mut self.graph.dag[id].tensor, to.to_owned());
-        if !matches!(self.graph.dag[id].op, Op::HostOutput(_)) {
-            return;
-        }
-        let host = self.graph.operands(id)[0];
-        if let Op::Host(host) = &mut self.graph.dag[host].op {
-            let names = host.nodes.iter_mut().flat_map(|node| &mut node.output);
-            let names = names.chain(host.outputs.iter_mut().map(|(name, ..)| name));
-            names
-                .filter(|name| **name == from)
-                .for_each(|name| to.clone_into(name));
-        }
+        let layer = Layer {
+            affine: Some(affine),
+            ..Layer::default()
+        };
+        let layer = Op::Layer(Box::new(layer));
+        let id = self.add(&node.output[0], &[twin.node], layer, vec![node_name(node)]);
+        self.graph.dag[id].grid = Some(grid);
+        Translated::Node(id)
     }
 
     /// Marks the result of a `DequantizeLinear` that runs on the host: the machine holds its values exactly.
@@ -241,11 +202,23 @@ impl Importer<'_> {
             .facts
             .get(&node.input[0])
             .map_or(Dtype::F32, |fact| fact.dtype);
-        let grid = meaning(self, node, dtype).ok();
-        let grid = grid.and_then(|(meaning, bounds)| meaning.grid(bounds));
+        let grid = match meaning(self, node, dtype) {
+            Ok((meaning, bounds)) => meaning.grid(bounds),
+            Err(_) => self.any_zero(node, dtype),
+        };
         if let (Some(grid), Some(&id)) = (grid, self.results.get(&node.output[0])) {
             self.graph.dag[id].grid = Some(grid);
         }
+    }
+
+    /// What holds the values of integers whatever their zero point, which is computed.
+    fn any_zero(&self, node: &NodeProto, dtype: Dtype) -> Option<FixedScale> {
+        let scale = self.constant(node, 1).and_then(scalar)? as f32;
+        let is_computed = Importer::has_operand(node, 2) && self.constant(node, 2).is_none();
+        let [low, high] = integers(dtype)?;
+        let meaning = Meaning { scale, zero: 0 };
+        let is_scale = is_computed && scale > 0.0 && scale.is_finite();
+        is_scale.then(|| meaning.grid([low - high, high - low]))?
     }
 
     /// Makes `id` the node of the values of the integers `name`.
@@ -341,17 +314,11 @@ fn meaning(
     node: &NodeProto,
     dtype: Dtype,
 ) -> Result<(Meaning, [i32; 2]), String> {
-    let bounds = match dtype {
-        Dtype::U8 => [0, 255],
-        Dtype::I8 => [-128, 127],
-        Dtype::U16 => [0, 65535],
-        Dtype::I16 => [-32768, 32767],
-        other => {
-            return Err(format!(
-                "its integers are {other:?}, the machine takes those of 8 and 16 bits: quantise to one of those"
-            ));
-        }
-    };
+    let bounds = integers(dtype).ok_or_else(|| {
+        format!(
+            "its integers are {dtype:?}, the machine takes those of 8 and 16 bits: quantise to one of those"
+        )
+    })?;
     let scale = importer.constant(node, 1).and_then(scalar).ok_or(
         "its scale is not one constant: quantise activations per tensor, with an initializer",
     )?;
@@ -371,6 +338,17 @@ fn meaning(
         zero: zero as i32,
     };
     Ok((meaning, bounds))
+}
+
+/// Smallest and largest integer of a type that the machine takes.
+const fn integers(dtype: Dtype) -> Option<[i32; 2]> {
+    match dtype {
+        Dtype::U8 => Some([0, 255]),
+        Dtype::I8 => Some([-128, 127]),
+        Dtype::U16 => Some([0, 65535]),
+        Dtype::I16 => Some([-32768, 32767]),
+        _ => None,
+    }
 }
 
 fn without_zero(meaning: Meaning) -> String {

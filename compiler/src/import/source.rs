@@ -1,6 +1,7 @@
 //! What a model was imported from, so that it can be imported again with other weights.
 
 use super::Large;
+use super::islands::islands;
 use super::{ImportErrors, Imported, Importer, typed_passes, typing, value_info};
 use crate::normalise::Normalised;
 use scnn_host::Host;
@@ -45,6 +46,12 @@ impl Source {
         typing.facts.require_shapes(&self.model, internal)?;
         let importer = Importer::new(&self.model, &typing.facts, &self.stem, &self.on_host);
         let mut graph = importer.run(&typing.schedule);
+        let islands = islands(&graph);
+        if !islands.is_empty() {
+            let on_host = islands.into_iter().chain(self.on_host.clone()).collect();
+            let importer = Importer::new(&self.model, &typing.facts, &self.stem, &on_host);
+            graph = importer.run(&typing.schedule);
+        }
         graph.declared.clone_from(&self.declared);
         Ok(Imported {
             graph,

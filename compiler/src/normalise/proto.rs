@@ -83,12 +83,23 @@ pub(super) fn int64_tensor(name: &str, dims: &[i64], values: &[i64]) -> TensorPr
 }
 
 /// A tensor of 32-bit floats; without extents it is a scalar.
-pub(super) fn float_tensor(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
+pub(crate) fn float_tensor(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
         dims: dims.to_vec(),
         data_type: DataType::Float as i32,
         float_data: values.to_vec(),
+        ..TensorProto::default()
+    }
+}
+
+/// A scalar of an integer type.
+pub(crate) fn integer_tensor(name: &str, dtype: Dtype, value: i64) -> TensorProto {
+    TensorProto {
+        name: name.to_owned(),
+        data_type: onnx_type(dtype) as i32,
+        // All narrow types lie in this field.
+        int32_data: vec![value as i32],
         ..TensorProto::default()
     }
 }

@@ -5,14 +5,43 @@ use super::Draft;
 use super::error::ImportError;
 use super::parts::{Parts, replace_nodes};
 use super::proto::{int, int_of, is_standard, operand, result};
-use tract_onnx::pb::{AttributeProto, NodeProto};
+use std::collections::BTreeMap;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
 
 /// Runs the pass.
 pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
-    draft.each_graph(|graph| replace_nodes(graph, |node, parts| Ok(replace(node, parts))))
+    draft.each_graph(|graph| {
+        let scales = graph.initializer.iter();
+        let scales = scales.filter_map(|tensor| Some((tensor.name.clone(), number(tensor)?)));
+        let scales: Scales = scales.collect();
+        replace_nodes(graph, |node, parts| Ok(replace(node, &scales, parts)))
+    })
 }
 
-fn replace(node: NodeProto, parts: &mut Parts) -> Option<NodeProto> {
+/// Initializers of one float.
+type Scales = BTreeMap<String, f32>;
+
+/// The value of a tensor of one float.
+fn number(tensor: &TensorProto) -> Option<f32> {
+    if tensor.data_type != DataType::Float as i32 {
+        return None;
+    }
+    let raw: Option<[u8; 4]> = tensor.raw_data.as_slice().try_into().ok();
+    match tensor.float_data.as_slice() {
+        &[number] => Some(number),
+        _ => raw.map(f32::from_le_bytes),
+    }
+}
+
+/// The scale by which the runtime's `QLinearSoftmax` rounds: its reciprocal is a whole number.
+fn softmax_scale(node: &NodeProto, scales: &Scales) -> Option<f32> {
+    let scale = scales.get(&operand(node, 3))?;
+    let units = (1.0 / scale).floor();
+    (units >= 1.0 && units.is_finite()).then_some(1.0 / units)
+}
+
+fn replace(node: NodeProto, scales: &Scales, parts: &mut Parts) -> Option<NodeProto> {
     let standard = is_standard(&node);
     let known = standard || node.domain == "com.microsoft";
     let operands = node.input.len();
@@ -29,6 +58,9 @@ fn replace(node: NodeProto, parts: &mut Parts) -> Option<NodeProto> {
         }
         "QLinearAveragePool" if known && operands == 5 && !channels_last(&node) => {
             parts.one_operand(&node, "AveragePool");
+        }
+        "QLinearSoftmax" if known && operands >= 4 && softmax_scale(&node, scales).is_some() => {
+            parts.softmax(&node, scales);
         }
         "QLinearLeakyRelu" if known && operands == 5 => parts.one_operand(&node, "LeakyRelu"),
         "QLinearSigmoid" if known && operands == 5 => parts.one_operand(&node, "Sigmoid"),
@@ -120,6 +152,29 @@ impl Parts {
             .collect();
         let value = self.node(operator, vec![x], format!("{result}.value"), &kept);
         self.quantise(value, &operand(node, 3), &operand(node, 4), result);
+    }
+
+    /// A softmax along one axis, or, before operator set 13, over all axes from that on.
+    fn softmax(&mut self, node: &NodeProto, scales: &Scales) {
+        let result = result(node);
+        let x = [0, 1, 2].map(|i| operand(node, i));
+        let x = self.dequantise(&x, format!("{result}.x"), None);
+        let version = int_of(node, "opset").unwrap_or(13);
+        let axis = int_of(node, "axis").unwrap_or(if version < 13 { 1 } else { -1 });
+        let value = format!("{result}.value");
+        if version < 13 {
+            let shape = self.node("Shape", vec![x.clone()], format!("{result}.shape"), &[]);
+            let rows = [int("axis", axis)];
+            let rows = self.node("Flatten", vec![x], format!("{result}.rows"), &rows);
+            let last = [int("axis", -1)];
+            let rows = self.node("Softmax", vec![rows], format!("{result}.softmax"), &last);
+            self.node("Reshape", vec![rows, shape], value.clone(), &[]);
+        } else {
+            self.node("Softmax", vec![x], value.clone(), &[int("axis", axis)]);
+        }
+        let scale = softmax_scale(node, scales).unwrap_or(1.0);
+        let scale = self.number(format!("{result}.scale"), scale);
+        self.quantise(value, &scale, &operand(node, 4), result);
     }
 
     /// The result's scale and zero point, then each operand and its.

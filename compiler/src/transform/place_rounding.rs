@@ -1,20 +1,24 @@
 //! The rounding of a model that is quantised already is done where the values come from.
 //!
 //! ```text
-//! host value -> round on the host -> machine      host value, rounded as it enters the machine
-//! concatenation -> round                          concatenation of rounded parts
+//! host value -> round -> machine        host value, rounded as it enters the machine
+//! host value -> round -> host           rounded on the host
+//! concatenation -> round                concatenation of rounded parts
 //! ```
 //!
-//! Both round once, and to the same integers: values that enter the machine are rounded there anyway, and a concatenation
-//! that holds parts of several scales could hold none of them exactly.
+//! All round once, and to the same integers: a value of the host would be rounded to the machine's 16 bits before, and a
+//! concatenation that holds parts of several scales could hold none of them exactly.
 
-use crate::graph::{FixedScale, Graph, Layer, Node, NodeId, Op};
+use crate::graph::{FixedScale, Graph, HostOp, Layer, Node, NodeId, Op};
+use crate::normalise::proto::{float_tensor, integer_tensor};
+use scnn_isa::program::Dtype;
+use tract_onnx::pb::NodeProto;
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) -> usize {
     let mut changes = 0;
     for id in graph.order() {
-        changes += usize::from(round_at_border(graph, id));
+        changes += usize::from(round_of_host(graph, id));
     }
     // Parts may be concatenations themselves.
     while let Some(rounding) = graph
@@ -28,48 +32,104 @@ pub fn run(graph: &mut Graph) -> usize {
     changes
 }
 
-/// Lets the border round what the host node of `id` rounds, if nobody but the machine reads either.
-fn round_at_border(graph: &mut Graph, id: NodeId) -> bool {
-    let Some(grid) = graph.dag[id].grid else {
+/// Rounds a value of the host as it enters the machine, if nobody else reads it or what is rounded, else on the host.
+fn round_of_host(graph: &mut Graph, id: NodeId) -> bool {
+    let (Some(grid), Op::Layer(layer)) = (graph.dag[id].grid, &graph.dag[id].op) else {
         return false;
     };
-    if !matches!(graph.dag[id].op, Op::HostOutput(_)) || !only_machine_reads(graph, id) {
+    if !layer.is_empty() {
         return false;
     }
-    let host = graph.operands(id)[0];
-    if !is_rounding(&graph.dag[host].op) {
-        return false;
-    }
-    let operand = graph.operands(host)[0];
     // The value, and its other shapes, which share its place.
-    let mut places = vec![operand];
-    let mut place = operand;
-    while matches!(graph.dag[place].op, Op::Rename) {
-        place = graph.operands(place)[0];
-        places.push(place);
+    let mut places = graph.operands(id);
+    while let Some(&place) = places.last() {
+        match graph.dag[place].op {
+            Op::Rename => places.extend(graph.operands(place)),
+            Op::Input | Op::HostOutput(_) => break,
+            Op::Layer(_) | Op::Map(_) | Op::Concat | Op::Slice(_) | Op::Host(_) => return false,
+        }
     }
-    let read_once = |&place: &NodeId| graph.consumers(place).len() == 1 && !graph.is_output(place);
-    if !places.iter().all(read_once) {
-        return false;
+    let ours = |&place: &NodeId| {
+        let there = graph.dag[place].grid;
+        let read_once = graph.consumers(place).len() == 1 && !graph.is_output(place);
+        read_once && there.is_none_or(|there| grid.lies_on(there))
+    };
+    if !places.iter().all(ours) || !only_machine_reads(graph, id) {
+        round_on_host(graph, id, grid);
+        return true;
     }
-    for place in places {
+    for &place in &places {
         graph.dag[place].grid = Some(grid);
     }
-    graph.replace_uses(id, operand);
+    graph.replace_uses(id, places[0]);
     graph.dag.remove_node(id);
-    graph.dag.remove_node(host);
     true
 }
 
-/// Whether a host node does nothing but round.
-fn is_rounding(op: &Op) -> bool {
-    let Op::Host(host) = op else { return false };
-    let operators: Vec<&str> = host
-        .nodes
-        .iter()
-        .map(|node| node.op_type.as_str())
-        .collect();
-    operators == ["QuantizeLinear", "DequantizeLinear"]
+/// Makes a host node of a layer that rounds.
+fn round_on_host(graph: &mut Graph, id: NodeId, grid: FixedScale) {
+    let operand = graph.operands(id)[0];
+    let node = graph.dag[id].clone();
+    let host = rounding(&graph.dag[operand].tensor, &node, grid);
+    let host = Node {
+        op: Op::Host(Box::new(host)),
+        ..node.clone()
+    };
+    let host = graph.add(host, &[operand]);
+    let result = Node {
+        op: Op::HostOutput(0),
+        onnx_nodes: Vec::new(),
+        ..node
+    };
+    let result = graph.add(result, &[host]);
+    graph.replace_uses(id, result);
+    graph.dag.remove_node(id);
+}
+
+/// `QuantizeLinear`, `DequantizeLinear`, and a `Clip` to what integers of 8 or 16 bits have beyond the range.
+fn rounding(input: &str, node: &Node, grid: FixedScale) -> HostOp {
+    let part = |name: &str| format!("{}.{name}", node.tensor);
+    let [low, high] = grid.range.map(i64::from);
+    // In 8 bits if they hold the range, whose lower end is then their smallest.
+    let (dtype, zero) = if (high - low) < 256 {
+        (Dtype::I8, -128 - low)
+    } else {
+        (Dtype::I16, 0)
+    };
+    let bounds = grid.range.map(|bound| f32::from(bound) * grid.scale);
+    let step = |operator: &str, operands: &[&str], to: &str| NodeProto {
+        input: operands.iter().map(|&name| name.to_owned()).collect(),
+        output: vec![to.to_owned()],
+        name: format!("{to}:{operator}"),
+        op_type: operator.to_owned(),
+        ..NodeProto::default()
+    };
+    let [scale, zero_point, least, most] = ["scale", "zero", "least", "most"].map(part);
+    let [integers, values] = ["integers", "unbounded"].map(part);
+    HostOp {
+        nodes: vec![
+            step("QuantizeLinear", &[input, &scale, &zero_point], &integers),
+            step(
+                "DequantizeLinear",
+                &[&integers, &scale, &zero_point],
+                &values,
+            ),
+            step("Clip", &[&values, &least, &most], &node.tensor),
+        ],
+        initializers: vec![
+            float_tensor(&scale, &[], &[grid.scale]),
+            integer_tensor(&zero_point, dtype, zero),
+            float_tensor(&least, &[], &bounds[..1]),
+            float_tensor(&most, &[], &bounds[1..]),
+        ],
+        inputs: vec![input.to_owned()],
+        outputs: vec![(node.tensor.clone(), Dtype::F32, node.dims.clone())],
+        reasons: vec![format!(
+            "{}: it rounds what the host has, and not for the machine alone",
+            node.onnx_nodes.first().unwrap_or(&node.tensor)
+        )],
+        ..HostOp::default()
+    }
 }
 
 /// Whether a result is read, by nodes of the machine alone, directly or under other names.
