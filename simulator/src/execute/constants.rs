@@ -119,11 +119,7 @@ fn decode_stage(program: &Program, layer: &Layer) -> Result<Stage, SectionError>
     };
     let (clamp, divisor) = layer.ppu.inner();
     Ok(Stage {
-        requantise: decode_requantise(
-            bytes(layer.ppu.requantise),
-            outputs,
-            layer.ppu.rounding,
-        )?,
+        requantise: decode_requantise(bytes(layer.ppu.requantise), outputs, layer.ppu.rounding)?,
         rounding: layer.ppu.rounding,
         divisor,
         function,
