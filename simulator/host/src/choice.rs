@@ -3,8 +3,8 @@
 use super::onnx_runtime::{self, OnnxRuntime};
 use super::tract::Tract;
 use super::{HostError, Runtime, RuntimeName, Session};
-use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
-use std::ffi::OsString;
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX, EXE_SUFFIX};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -31,7 +31,8 @@ pub struct Library {
 
 impl Library {
     /// Where the library is looked for: at `option`, else at what `ORT_DYLIB_PATH` says, in the active virtual
-    /// environment, where the system keeps libraries. `variable` reads the environment.
+    /// environment, in the packages of the Python that is on the path, where the system keeps libraries. `variable` reads
+    /// the environment.
     pub fn search(
         option: Option<PathBuf>,
         variable: impl Fn(&str) -> Option<OsString>,
@@ -40,9 +41,11 @@ impl Library {
         if let Some(path) = option.or_else(|| variable("ORT_DYLIB_PATH").map(PathBuf::from)) {
             return vec![Self { path, named: true }];
         }
-        let folders = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter();
-        let inside = folders.filter_map(variable).flat_map(|folder| {
-            let mut files = python_packages(Path::new(&folder));
+        let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter();
+        let active = active.filter_map(&variable).map(PathBuf::from);
+        let on_path = variable("PATH").map_or_else(Vec::new, |path| pythons(&path));
+        let inside = active.chain(on_path).flat_map(|environment| {
+            let mut files = python_packages(&environment);
             files.sort();
             files
         });
@@ -54,7 +57,16 @@ impl Library {
     }
 }
 
-/// The libraries that the Python package `onnxruntime` has put into a virtual environment.
+/// The environments whose Python is on the path: a Python in `bin` has its packages beside that folder.
+fn pythons(path: &OsStr) -> Vec<PathBuf> {
+    let name = format!("python3{EXE_SUFFIX}");
+    std::env::split_paths(path)
+        .filter(|folder| folder.join(&name).is_file())
+        .filter_map(|folder| folder.parent().map(Path::to_path_buf))
+        .collect()
+}
+
+/// The libraries that the Python package `onnxruntime` has put into an environment.
 fn python_packages(environment: &Path) -> Vec<PathBuf> {
     let list = |folder: PathBuf| {
         let entries = std::fs::read_dir(folder).into_iter().flatten();
@@ -63,7 +75,10 @@ fn python_packages(environment: &Path) -> Vec<PathBuf> {
     let versions = list(environment.join("lib")).chain([environment.join("Lib")]);
     let name = format!("{DLL_PREFIX}onnxruntime");
     versions
-        .flat_map(|python| list(python.join("site-packages/onnxruntime/capi")))
+        .flat_map(|python| {
+            let packages = ["site-packages", "dist-packages"].into_iter();
+            packages.flat_map(move |folder| list(python.join(folder).join("onnxruntime/capi")))
+        })
         .filter(|file| {
             let file = file.file_name().and_then(|name| name.to_str());
             // `libonnxruntime.so.1.22.0`, and not `libonnxruntime_providers_shared.so`.
@@ -158,6 +173,22 @@ mod tests {
         };
         let host = Host::new(policy, vec![missing]);
         host.runtime(least).ok().map(Runtime::name)
+    }
+
+    #[test]
+    fn the_library_of_the_python_on_the_path_is_found() {
+        let environment = std::env::temp_dir().join(format!("scnn-host-{}", std::process::id()));
+        let packages = environment.join("lib/python3.12/site-packages/onnxruntime/capi");
+        let library = packages.join(format!("{DLL_PREFIX}onnxruntime{DLL_SUFFIX}"));
+        let python = environment.join("bin").join(format!("python3{EXE_SUFFIX}"));
+        std::fs::create_dir_all(&packages).unwrap();
+        std::fs::create_dir_all(python.parent().unwrap()).unwrap();
+        std::fs::write(&library, []).unwrap();
+        std::fs::write(&python, []).unwrap();
+        let path = python.parent().unwrap().as_os_str().to_owned();
+        let found = Library::search(None, |name| (name == "PATH").then(|| path.clone()));
+        std::fs::remove_dir_all(&environment).unwrap();
+        assert_eq!(found[0].path, library);
     }
 
     #[test]
