@@ -260,12 +260,19 @@ fn with_fallbacks<T>(
     observer: &mut dyn Observer,
     attempt: &mut dyn FnMut(Imported, &mut dyn Observer) -> Result<T, Failed>,
 ) -> Result<(T, Vec<Fallback>), CompileError> {
-    let (source, hash) = (Arc::clone(&imported.source), imported.hash.clone());
+    let (mut source, hash) = (Arc::clone(&imported.source), imported.hash.clone());
     let mut fallbacks: Vec<Fallback> = Vec::new();
     let mut rounds = 0;
     loop {
         let failed = match attempt(imported, observer) {
             Ok(result) => return Ok((result, fallbacks)),
+            Err(Failed::Tract(node, reason, error)) => {
+                if !Arc::make_mut(&mut source).give_away(node, reason) {
+                    return Err(error);
+                }
+                imported = Imported::with_on_host(&source, &hash, fallback::on_host(&fallbacks))?;
+                continue;
+            }
             Err(failed) => failed,
         };
         let known = fallback::on_host(&fallbacks);
@@ -318,7 +325,8 @@ fn attempt(
     observer.stage(Stage::Calibrate);
     before.wanted.extend(calibrate::wanted(&graph));
     let wanted: Vec<String> = before.wanted.iter().cloned().collect();
-    let (float, calibration, observed) = calibrated(&graph, typed, &wanted, options)?;
+    let (float, calibration, observed) = calibrated(&graph, typed, &wanted, options)
+        .map_err(|error| fallback::of_float(error, &options.host))?;
     float.release_plan();
     let Integers {
         network,

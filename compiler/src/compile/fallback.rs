@@ -10,6 +10,8 @@ use crate::emit::emit;
 use crate::map::occupancy::Occupancy;
 use crate::map::{self, MapError, Strategy};
 use crate::quantise::{IntLayer, QuantiseError, Quantised, Step, Value};
+use crate::reference::float::FloatError;
+use scnn_host::Host;
 use scnn_isa::program::{Dtype, Provenance};
 use scnn_isa::verify::verify;
 use std::any::Any;
@@ -50,6 +52,8 @@ pub(super) enum Failed {
     Error(CompileError),
     /// Because of these nodes; the error is what is said if they are on the host already.
     Because(Vec<Fallback>, CompileError),
+    /// Because of a node that tract types and cannot run, and why; the error is what is said if that is known already.
+    Tract(String, String, CompileError),
     /// A panic, and the nodes that make it, as far as they are known.
     Panic(Vec<Fallback>, Box<dyn Any + Send>),
 }
@@ -58,7 +62,7 @@ impl Failed {
     /// The nodes that it is because of.
     pub(super) fn because(&self) -> &[Fallback] {
         match self {
-            Self::Error(_) => &[],
+            Self::Error(_) | Self::Tract(..) => &[],
             Self::Because(fallbacks, _) | Self::Panic(fallbacks, _) => fallbacks,
         }
     }
@@ -66,7 +70,7 @@ impl Failed {
     /// The error, where nothing is left to fall back to; a panic goes on.
     pub(super) fn give_up(self) -> CompileError {
         match self {
-            Self::Error(error) | Self::Because(_, error) => error,
+            Self::Error(error) | Self::Because(_, error) | Self::Tract(.., error) => error,
             Self::Panic(_, panic) => resume_unwind(panic),
         }
     }
@@ -86,6 +90,23 @@ pub(super) fn said(panic: &(dyn Any + Send)) -> String {
         "internal error: {}",
         text.unwrap_or("a panic without a message")
     )
+}
+
+/// An error of the float model, and the node that the other runtime may have right, if there is one.
+pub(super) fn of_float(error: CompileError, host: &Host) -> Failed {
+    let CompileError::Float(FloatError(reason)) = &error else {
+        return error.into();
+    };
+    match tract_node(reason).filter(|_| host.second().is_some()) {
+        Some(node) => Failed::Tract(node.to_owned(), reason.clone(), error),
+        None => error.into(),
+    }
+}
+
+/// The node that tract could not run, in its words `Evaluating #7 "name" Operator`.
+fn tract_node(reason: &str) -> Option<&str> {
+    let (_, rest) = reason.split_once("Evaluating #")?;
+    rest.split('"').nth(1)
 }
 
 /// An error of quantisation, and the node that runs on the host for it. A range that a person's own calibration lacks is

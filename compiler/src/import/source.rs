@@ -23,9 +23,16 @@ pub struct Source {
     host: Host,
     /// Nodes that run on the host whatever the machine could do, and why.
     on_host: BTreeMap<String, String>,
+    /// Nodes that are not given to tract, as it names them, and why.
+    given_away: BTreeMap<String, String>,
 }
 
 impl Source {
+    /// Notes that a node, as tract names it, is not to be given to tract; tells whether that is new.
+    pub(crate) fn give_away(&mut self, node: String, reason: String) -> bool {
+        self.given_away.insert(node, reason).is_none()
+    }
+
     pub(super) fn new(normalised: Normalised, stem: &str, host: Host) -> Self {
         Self {
             model: normalised.model,
@@ -34,13 +41,14 @@ impl Source {
             stem: stem.to_owned(),
             host,
             on_host: BTreeMap::new(),
+            given_away: BTreeMap::new(),
         }
     }
 
     pub(super) fn import(mut self, hash: String) -> Result<Imported, ImportErrors> {
-        let mut typing = typing::infer(&self.model, &self.large, &self.host)?;
+        let mut typing = typing::infer(&self.model, &self.large, &self.host, &self.given_away)?;
         if typed_passes::run_all(&mut self.model, &typing.facts, &mut |_, _| {}) {
-            typing = typing::infer(&self.model, &self.large, &self.host)?;
+            typing = typing::infer(&self.model, &self.large, &self.host, &self.given_away)?;
         }
         let internal = &typing.internal;
         typing.facts.require_shapes(&self.model, internal)?;

@@ -51,7 +51,8 @@ pub(super) struct Typing {
     pub internal: BTreeSet<String>,
 }
 
-/// Infers the facts of a model with bound dimensions, of which the `large` initializers have been taken out.
+/// Infers the facts of a model with bound dimensions, of which the `large` initializers have been taken out. The nodes
+/// `given_away`, by the names that tract gives them, are foreign.
 ///
 /// # Errors
 /// A node that no runtime has, or none can type; a result whose shape depends on data.
@@ -59,8 +60,12 @@ pub(super) fn infer(
     model: &ModelProto,
     large: &Large,
     host: &Host,
+    given_away: &BTreeMap<String, String>,
 ) -> Result<Typing, ImportErrors> {
     let mut foreign = super::foreign::of(model);
+    for (name, reason) in given_away {
+        foreign.extend(named_by_tract(model, name).map(|index| (index, reason.clone())));
+    }
     loop {
         if !foreign.is_empty() && host.second().is_none() {
             return Err(ImportErrors(super::foreign::missing(model, &foreign, host)));
@@ -79,6 +84,21 @@ pub(super) fn infer(
             }
         }
     }
+}
+
+/// The node that tract calls `name`: by the name of the node, or of its first result, and what parts of it are called.
+fn named_by_tract(model: &ModelProto, name: &str) -> Option<usize> {
+    let called = |node: &NodeProto| {
+        let first = node.output.first().filter(|_| node.name.is_empty());
+        let own = first.unwrap_or(&node.name);
+        let rest = name
+            .strip_prefix(own.as_str())
+            .filter(|_| !own.is_empty())?;
+        (rest.is_empty() || rest.starts_with('.')).then_some(own.len())
+    };
+    let found = nodes(model).iter().enumerate();
+    let found = found.filter_map(|(index, node)| Some((called(node)?, index)));
+    found.max().map(|(_, index)| index)
 }
 
 /// A node that tract cannot type is foreign, and so is every other that is like it.

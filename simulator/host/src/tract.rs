@@ -7,8 +7,8 @@ use super::{
 use std::sync::{Arc, Mutex, PoisonError};
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::prelude::{
-    InferenceModelExt, IntoRunnable, IntoTValue, IntoTensor, OutletId, TValue, TVec, Tensor,
-    TractResult, TypedFact, TypedModel, TypedSimplePlan,
+    DatumType, InferenceModelExt, IntoRunnable, IntoTValue, IntoTensor, OutletId, TValue, TVec,
+    Tensor, TractResult, TypedFact, TypedModel, TypedSimplePlan,
 };
 use tract_onnx::tract_hir::internal::DimLike;
 use tract_onnx::tract_hir::ops::konst::Const;
@@ -59,10 +59,13 @@ impl TractModel {
             operands.extend(self.handed_over.iter().cloned().map(TValue::from_const));
             let plan = self.plan()?;
             // The threads that everything else runs on too; what they compute does not depend on how many there are.
-            multithread_tract_scope(Executor::RayonGlobal, || plan.run(operands))
+            let results = multithread_tract_scope(Executor::RayonGlobal, || plan.run(operands))?;
+            results
+                .into_iter()
+                .map(|result| concrete(result.into_tensor()))
+                .collect()
         };
-        let results = contained(run).map_err(|error| HostError::tract(&error))?;
-        Ok(results.into_iter().map(IntoTensor::into_tensor).collect())
+        contained(run).map_err(|error| HostError::tract(&error))
     }
 
     /// Gives the plan up; another run makes it anew.
@@ -92,6 +95,15 @@ impl TractModel {
             Some(Err(_)) | None => self.typed.clone(),
         };
         Ok(Arc::clone(plan.insert(model.into_runnable()?)))
+    }
+}
+
+/// tract computes shapes symbolically; whatever is concrete is a 64-bit integer.
+fn concrete(tensor: Tensor) -> TractResult<Tensor> {
+    if tensor.datum_type() == DatumType::TDim {
+        Ok(tensor.cast_to_dt(DatumType::I64)?.into_owned())
+    } else {
+        Ok(tensor)
     }
 }
 
