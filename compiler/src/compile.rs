@@ -579,7 +579,7 @@ fn refuse_host(graph: &Graph, options: &Options) -> Result<(), CompileError> {
         Op::Host(host) => Some(host.reasons.clone()),
         _ => None,
     });
-    let reasons: Vec<String> = hosts.flatten().collect();
+    let reasons: Vec<String> = hosts.flatten().map(|on_host| on_host.to_string()).collect();
     if options.no_host && !reasons.is_empty() {
         return Err(CompileError::HostRefused { reasons });
     }

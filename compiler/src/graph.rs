@@ -19,6 +19,7 @@ pub mod expression;
 mod print;
 pub mod weights;
 
+use crate::import::reason::OnHost;
 use expression::Expression;
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
@@ -211,13 +212,8 @@ impl Conv {
     /// Multiplications of a dense machine for `n` images.
     pub fn macs(&self, n: u32) -> u64 {
         // A transposed convolution multiplies where its input is, not at the zeros between.
-        let positions = |axis: &Axis| {
-            u64::from(if axis.upsample > 1 {
-                axis.input
-            } else {
-                axis.output
-            })
-        };
+        let transposed = self.y.upsample > 1 || self.x.upsample > 1;
+        let positions = |axis: &Axis| u64::from(if transposed { axis.input } else { axis.output });
         u64::from(n) * self.weights.len() as u64 * positions(&self.y) * positions(&self.x)
     }
 }
@@ -285,8 +281,10 @@ pub struct HostOp {
     pub outputs: Vec<(String, Dtype, Vec<u64>)>,
     /// The runtime that the nodes need.
     pub runtime: RuntimeName,
-    /// Why the array does not run them, a sentence per node.
-    pub reasons: Vec<String>,
+    /// Why the array does not run them, one by one.
+    pub reasons: Vec<OnHost>,
+    /// Multiplications that they take, as a dense machine counts them.
+    pub multiplications: u64,
 }
 
 impl Graph {

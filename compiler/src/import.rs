@@ -12,10 +12,13 @@ mod foreign;
 mod host_operators;
 mod islands;
 pub(crate) mod movement;
+mod multiplications;
 pub(crate) mod nodes;
 pub mod operators;
 pub(crate) mod quantised;
+pub mod reason;
 mod source;
+pub mod survey;
 mod typed;
 mod typed_passes;
 mod typing;
@@ -35,8 +38,10 @@ pub(crate) use crate::normalise::parts::node_name;
 pub(crate) use crate::normalise::proto::value_info;
 use crate::normalise::{self, Opened};
 use attributes::Attributes;
+use multiplications::multiplications;
 use operators::Place;
 use quantised::RealValues;
+use reason::{OnHost, Reason};
 use scnn_host::RuntimeName;
 use scnn_isa::legal;
 use scnn_isa::program::Dtype;
@@ -121,7 +126,7 @@ pub(crate) enum Translated {
     /// The values of a tensor of integers were noted; there is nothing to compute.
     RealValues,
     /// It has to run on the host, for this reason.
-    Host(String),
+    Host(Reason),
 }
 
 /// Translates the nodes of a model one after the other.
@@ -221,7 +226,7 @@ impl<'a> Importer<'a> {
         let forced = self.on_host.get(&node_name(node)).cloned();
         let passed = self.passes_through(node);
         let translated = match forced {
-            Some(reason) => Translated::Host(reason),
+            Some(reason) => Translated::Host(reason.into()),
             None => self.translate(node, passed.is_some()),
         };
         let ids = match translated {
@@ -229,7 +234,7 @@ impl<'a> Importer<'a> {
             Translated::Nodes(ids) => ids,
             Translated::RealValues => return,
             Translated::Host(reason) => {
-                self.host(node, &reason);
+                self.host(node, reason);
                 if node.op_type == "DequantizeLinear" {
                     self.mark_grid(node);
                 }
@@ -246,7 +251,7 @@ impl<'a> Importer<'a> {
     /// What becomes of a node; `passes` says whether it hands on the integers of a quantised tensor as they are.
     fn translate(&mut self, node: &NodeProto, passes: bool) -> Translated {
         let Some(operator) = operators::find(node) else {
-            return Translated::Host(format!("the operator {} is not known", node.op_type));
+            return Translated::Host(format!("the operator {} is not known", node.op_type).into());
         };
         if !passes && let Some(integers) = self.integers_read(node).cloned() {
             match node.op_type.as_str() {
@@ -256,7 +261,7 @@ impl<'a> Importer<'a> {
             }
         }
         match operator.place {
-            Place::Host(reason) => Translated::Host(reason.to_owned()),
+            Place::Host(reason) => Translated::Host(reason.into()),
             Place::Machine(translate) => match translate(self, node, &Attributes::of(node)) {
                 Translated::Node(id) => Translated::Node(self.with_exact_sums(node, id)),
                 translated => translated,
@@ -282,19 +287,24 @@ impl<'a> Importer<'a> {
                 return;
             }
         }
-        let reasons = nodes.iter().map(|node| reason_of(node, FOREIGN));
+        let reasons = nodes.iter().map(|node| reason_of(node, FOREIGN.into()));
         let reasons = reasons.collect();
         self.host_nodes(nodes, reasons, RuntimeName::OnnxRuntime);
     }
 
     /// Adds a host node for `node` and one node for each of its results.
-    fn host(&mut self, node: &'a NodeProto, reason: &str) {
+    fn host(&mut self, node: &'a NodeProto, reason: Reason) {
         self.host_nodes(&[node], vec![reason_of(node, reason)], RuntimeName::Tract);
     }
 
-    fn host_nodes(&mut self, nodes: &[&'a NodeProto], reasons: Vec<String>, runtime: RuntimeName) {
+    fn host_nodes(&mut self, nodes: &[&'a NodeProto], reasons: Vec<OnHost>, runtime: RuntimeName) {
         let own: BTreeSet<&String> = nodes.iter().flat_map(|node| &node.output).collect();
+        let taken = nodes.iter().map(|node| {
+            let extents = |name: &str| self.extents(name);
+            multiplications(node, &extents)
+        });
         let mut host = HostOp {
+            multiplications: taken.sum(),
             nodes: nodes.iter().map(|&node| node.clone()).collect(),
             runtime,
             reasons,
@@ -368,10 +378,18 @@ impl<'a> Importer<'a> {
                 .into_iter()
                 .collect(),
             runtime: RuntimeName::Tract,
-            reasons: vec![format!("{name}: the output is a constant")],
+            reasons: vec![OnHost::of_ours(name, "the output is a constant")],
+            multiplications: 0,
         };
         let id = self.add(name, &[], Op::Host(Box::new(host)), vec![name.to_owned()]);
         self.add(name, &[id], Op::HostOutput(0), Vec::new())
+    }
+
+    /// The extents of a tensor, as far as they are known.
+    fn extents(&self, name: &str) -> Option<Vec<u64>> {
+        let constant = self.facts.constant(name);
+        let constant = constant.map(|c| c.shape().iter().map(|&d| d as u64).collect());
+        constant.or_else(|| self.facts.get(name).map(|fact| fact.dims.clone()))
     }
 
     /// Adds a node whose result is the ONNX tensor `tensor`.
@@ -464,8 +482,12 @@ impl<'a> Importer<'a> {
 const FOREIGN: &str = "only ONNX Runtime has it, or has it right";
 
 /// The reason of a node in a sentence.
-fn reason_of(node: &NodeProto, reason: &str) -> String {
-    format!("{} ({}): {reason}", node_name(node), node.op_type)
+pub(crate) fn reason_of(node: &NodeProto, reason: Reason) -> OnHost {
+    OnHost {
+        node: node_name(node),
+        operator: node.op_type.clone(),
+        reason,
+    }
 }
 
 /// A `Reshape` node that gives `input` the extents `dims` under the name `output`, and the initializer it needs.

@@ -181,6 +181,13 @@ pub(crate) struct Opened {
     pub hash: String,
 }
 
+impl Opened {
+    /// The model, without the data of its large initializers.
+    pub(crate) fn into_model(self) -> ModelProto {
+        self.decoded.model
+    }
+}
+
 /// Reads a model file.
 pub(crate) fn open(path: &Path) -> Result<Opened, ImportErrors> {
     let cannot_read = |error: std::io::Error| {

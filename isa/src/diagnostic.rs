@@ -98,6 +98,10 @@ pub struct Diagnostic {
     pub message: String,
     /// Where.
     pub location: Option<Location>,
+    /// The attribute of a node that is at fault.
+    pub attribute: Option<String>,
+    /// What is allowed in the place of what was found.
+    pub allowed: Option<String>,
     /// What else helps to understand it.
     pub notes: Vec<String>,
     /// What to do.
@@ -149,6 +153,8 @@ impl Diagnostic {
                 file: Some(file.to_owned()),
                 place: Place::File,
             }),
+            attribute: None,
+            allowed: None,
             notes: Vec::new(),
             help: code.remedy.map(str::to_owned),
         }
@@ -207,6 +213,8 @@ mod tests {
                     text: "  rosw: 8".into(),
                 },
             }),
+            attribute: None,
+            allowed: None,
             notes: vec![],
             help: Some("did you mean `rows`?".into()),
         };

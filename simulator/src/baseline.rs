@@ -16,6 +16,7 @@ use crate::schema::described;
 use scnn_isa::codec::Format;
 use scnn_isa::layer::ArrayStage;
 use scnn_isa::machine::Machine;
+use scnn_isa::plane::Axis;
 use serde::{Deserialize, Serialize};
 
 /// Operands of a vector in a dense machine.
@@ -98,20 +99,22 @@ impl Baselines {
         let taps = u64::from(array.y.kernel) * u64::from(array.x.kernel);
         let dot_product = u64::from(c / array.groups.max(1)) * taps;
         let weights = u64::from(k) * dot_product;
-        let positions = u64::from(array.y.output) * u64::from(array.x.output) * images;
-        let tile = u64::from(array.y.output.div_ceil(machine.array.rows))
-            * u64::from(array.x.output.div_ceil(machine.array.cols))
+        // A transposed convolution multiplies each input with each tap, and not the zeros between the inputs.
+        let transposed = array.y.upsample > 1 || array.x.upsample > 1;
+        let extent = |axis: &Axis| if transposed { axis.input } else { axis.output };
+        let (rows, cols) = (extent(&array.y), extent(&array.x));
+        let positions = u64::from(rows) * u64::from(cols) * images;
+        let tile = u64::from(rows.div_ceil(machine.array.rows))
+            * u64::from(cols.div_ceil(machine.array.cols))
             * images;
         let multipliers = u64::from(machine.multipliers_per_pe());
         let all = multipliers * u64::from(machine.pe_count());
-        // A transposed convolution multiplies only where the upsampled input is not a zero by construction.
-        let upsample = (u64::from(array.y.upsample) * u64::from(array.x.upsample)).max(1);
         let width = u64::from(machine.dataflow.dot_product_width);
-        let macs = weights * positions / upsample;
+        let macs = weights * positions;
         let lanes = u64::from(k) * dot_product.div_ceil(width) * width;
         let mut baselines = Self {
-            dcnn: weights.div_ceil(multipliers) * tile / upsample,
-            dcnn_lanes: lanes.div_ceil(multipliers) * tile / upsample,
+            dcnn: weights.div_ceil(multipliers) * tile,
+            dcnn_lanes: lanes.div_ceil(multipliers) * tile,
             dcnn_ideal: macs.div_ceil(all),
             oracle: operands.useful.div_ceil(all),
             macs,
@@ -166,7 +169,7 @@ mod tests {
     use scnn_isa::ids::SectionId;
     use scnn_isa::layer::WeightOrder;
     use scnn_isa::layout::Grid;
-    use scnn_isa::plane::{Axis, Span};
+    use scnn_isa::plane::Span;
 
     #[test]
     fn a_plane_that_does_not_divide_costs_the_dense_machine_its_largest_tile() {

@@ -1,12 +1,18 @@
 //! Verbs and options.
 
 use super::stages::Loudness;
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use scnn_host::{Host, Library, Policy};
 use scnnc::calibrate::Method;
 use scnnc::prune::Pattern;
 use scnnc::prune::budget::Budget;
 use std::path::PathBuf;
+
+/// Reads a count that must not be none.
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
 
 /// Compile ONNX models to programs for SCNN, the accelerator for compressed-sparse convolutional networks, inspect
 /// the programs, and run them in a simulator that is exact to the bit.
@@ -17,7 +23,7 @@ pub struct Arguments {
     #[arg(long, value_name = "WORD")]
     pub explain: Option<String>,
     /// Threads to use; the results do not depend on it.
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", value_parser = at_least_one())]
     pub threads: Option<usize>,
     /// Most memory to use, as in `4GB`; three quarters of the machine's otherwise.
     #[arg(long, global = true, value_name = "SIZE", value_parser = super::memory::parse)]
@@ -141,7 +147,7 @@ pub struct Compilation {
     #[arg(long, value_name = "FILE|DIR")]
     pub calibrate: Option<PathBuf>,
     /// How many samples to calibrate on at most, evenly spread; 16, or all for a budget of top-1 accuracy.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub calibration_samples: Option<usize>,
     /// How ranges are made of what is observed: min-max, percentile=99.99, entropy.
     #[arg(long, value_name = "METHOD", default_value_t = Method::MinMax)]
@@ -353,7 +359,7 @@ pub struct Run {
     #[arg(long)]
     pub check: bool,
     /// Use at most this many samples.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub samples: Option<usize>,
     /// What is counted in cycles.
     #[arg(long, value_enum, default_value_t = Timing::Exact)]
@@ -403,7 +409,7 @@ pub struct Compare {
     #[arg(long, value_name = "[NAME=]FILE")]
     pub input: Vec<String>,
     /// Use at most this many samples.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one())]
     pub samples: usize,
     /// What is counted in cycles.
     #[arg(long, value_enum, default_value_t = Timing::Exact)]
@@ -435,7 +441,7 @@ pub struct Snapshot {
     #[arg(long, value_name = "[NAME=]FILE")]
     pub input: Vec<String>,
     /// Use at most this many samples.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one())]
     pub samples: usize,
     /// What is counted in cycles.
     #[arg(long, value_enum, default_value_t = Timing::Exact)]
@@ -460,7 +466,7 @@ pub struct Sensitivity {
     #[arg(long = "layer", value_name = "NAME")]
     pub layers: Vec<String>,
     /// How many of the calibration samples to execute at every point.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one())]
     pub samples: usize,
     /// Write the points as CSV or JSON.
     #[arg(short, long, value_name = "S.csv|S.json")]

@@ -24,7 +24,7 @@ pub use scnnc::compile::Sample;
 
 /// `scnnc compile`.
 pub fn compile(options: &Compile) -> Result<(), Failure> {
-    let stages = stages(&options.compilation, 0);
+    let stages = stages(&options.compilation, 0).with_data(options.json);
     let imported = open(&options.model, &options.compilation, &stages)?;
     let compiled = build(&options.model, imported, &options.compilation, &[], &stages)?;
     stages.finish();

@@ -8,8 +8,10 @@ pub use scnnc_driver::codes::Code as DriverCode;
 scnn_isa::codes! {
     CannotWrite "E0102" "a file cannot be written" "The folder does not exist, may not be written, or the disk is full. Files are written to a temporary beside the target and renamed, so an older file is still whole." remedy "check the folder, its permissions and the space left";
     BadArray "E0107" "an array file cannot be read" "Arrays are read from .npy, .npz, ONNX tensors (.pb), .csv files of numbers, and .raw or .bin files of 32-bit floats, little-endian." remedy "numpy.save and numpy.savez write arrays that are read; so are .pb, .csv, .raw and .bin";
+    NotANumber "E0114" "an input is not a number" "Integers have no form of not-a-number, so a result would depend on what is put in its place. The message has how many values they are.";
     SnapshotDiffers "E0803" "a snapshot does not hold" "What is compiled now differs from the accepted snapshot; the diff shows where. If the change is meant, `--update` accepts it.";
     MemoryLimit "E0805" "more memory is needed than the limit allows" "The model, its data or the program need more memory than `--limit-memory` allows; without it the limit is three quarters of the machine's memory.";
+    ProgramsDiffer "E0807" "two programs differ" "`scnnc diff` shows what differs: per layer the kind of thing, and the instructions. Where only the provenance differs (tool, model, options) the programs are the same.";
 }
 
 /// Every code of every crate, ascending.

@@ -30,13 +30,13 @@ pub fn compare(options: &Compare) -> Result<(), Failure> {
     let base = machine::of_compilation(&options.compilation)?;
     let pruning = usize::from(options.compilation.pruning.says_how_much());
     let count = 1 + pruning + MACHINES * (Stage::ALL.len() + 1);
-    let stages = Stages::new(count, options.compilation.loudness());
+    let stages = Stages::new(count, options.compilation.loudness()).with_data(options.json);
     let imported = build::open(&options.model, &options.compilation, &stages)?;
     let mut samples = Vec::new();
     if !options.input.is_empty() {
         let inputs = build::inputs_of(&imported);
         samples = build::read_samples(&options.input, &inputs)?;
-        samples.truncate(options.samples.max(1));
+        samples.truncate(options.samples);
     }
     let (model, compilation) = (&options.model, &options.compilation);
     let imported = build::pruned(model, imported, compilation, &samples, &base, &stages)?;
@@ -173,7 +173,7 @@ fn relative(
         let whole = sum(reference);
         let ratios = columns
             .iter()
-            .map(|column| format!("{:.2}x", whole / sum(column).max(f64::MIN_POSITIVE)));
+            .map(|column| table::times(whole / sum(column).max(f64::MIN_POSITIVE)));
         let cells = [name.to_owned(), table::si(whole / samples, unit)];
         table.add_row(cells.into_iter().chain(ratios));
     };

@@ -1,4 +1,9 @@
-//! `diff`: two programs side by side, aligned by layer: what changed in mapping and cost first, instructions after.
+//! `diff`: two programs side by side, aligned by layer: what changed in contents, mapping and cost first, instructions
+//! after.
+//!
+//! The exit status is 3 where anything differs but the provenance: what compiled the program, from what, with which options.
+
+mod contents;
 
 use super::args::{self, Timing};
 use super::build;
@@ -6,6 +11,7 @@ use super::failure::Failure;
 use super::inspect::{self, Layer};
 use super::stages::{Loudness, Stages};
 use super::{grid, highlight, output, program, table};
+use crate::codes::Code;
 use scnn_host::Host;
 use scnn_isa::asm;
 use scnn_isa::plane::Span;
@@ -27,15 +33,42 @@ pub fn diff(options: &args::Diff) -> Result<(), Failure> {
     let pairs = align(&before.layers, &after.layers);
     if options.json {
         output::print_json(&as_json(&before, &after, &pairs, options.brief));
+    } else {
+        let mut text = head(&before, &after);
+        text.push_str(&layers(&before, &after, &pairs));
+        if !options.brief {
+            text.push_str(&instructions(&before, &after, &pairs));
+        }
+        output::print_styled(&highlight::difference(&text));
+    }
+    if contents::same(&before.program, &after.program) {
         return Ok(());
     }
-    let mut text = head(&before, &after);
-    text.push_str(&layers(&before, &after, &pairs));
-    if !options.brief {
-        text.push_str(&instructions(&before, &after, &pairs));
+    Err(Failure::check(
+        Code::ProgramsDiffer,
+        format!(
+            "{} and {} differ",
+            options.before.display(),
+            options.after.display()
+        ),
+        Vec::new(),
+    ))
+}
+
+/// What differs between the layers of a pair, kind by kind; instructions last. Empty where nothing does, or one side is
+/// missing.
+fn kinds(before: &Side, after: &Side, (old, new): Pair) -> Vec<&'static str> {
+    let (Some(old), Some(new)) = (old, new) else {
+        return Vec::new();
+    };
+    let mut kinds = match (before.descriptor(old), after.descriptor(new)) {
+        (Some(old), Some(new)) => contents::of_layers(old, new),
+        _ => Vec::new(),
+    };
+    if code(before, Some(old)) != code(after, Some(new)) {
+        kinds.push("instructions");
     }
-    output::print_styled(&highlight::difference(&text));
-    Ok(())
+    kinds
 }
 
 /// One of the two programs.
@@ -69,6 +102,14 @@ impl Side {
             layers,
             report,
         })
+    }
+
+    /// What the program says of a layer.
+    fn descriptor(&self, layer: &Layer) -> Option<contents::In<'_>> {
+        let program = &self.program;
+        let mut layers = program.layers.iter();
+        let layer = layers.find(|known| known.name == layer.name)?;
+        Some(contents::In { program, layer })
     }
 
     fn cost(&self, layer: &Layer) -> Option<&scnn_simulator::report::Costs> {
@@ -163,13 +204,16 @@ fn as_json(before: &Side, after: &Side, pairs: &[Pair], brief: bool) -> Value {
     let layers = pairs.iter().map(|&(old, new)| {
         let name = old.or(new).map(|layer| &layer.name);
         let same_code = code(before, old) == code(after, new);
-        json!({"name": name, "same_code": same_code, "before": one(before, old), "after": one(after, new)})
+        let kinds = kinds(before, after, (old, new));
+        json!({"name": name, "differs_in": kinds, "same_code": same_code, "before": one(before, old), "after": one(after, new)})
     });
     let machines = before
         .program
         .machine
         .fingerprint_differences(&after.program.machine);
     json!({
+        "same": contents::same(&before.program, &after.program),
+        "differs_in": contents::of_programs(&before.program, &after.program),
         "before": program(before),
         "after": program(after),
         "machine_differences": machines.iter().map(|d| json!({
@@ -206,6 +250,10 @@ fn head(before: &Side, after: &Side) -> String {
     say("instructions", &instructions(before), &instructions(after));
     let bytes = |side: &Side| format!("{} bytes", side.weight_bytes());
     say("weights", &bytes(before), &bytes(after));
+    let kinds = contents::of_programs(a, b);
+    if !kinds.is_empty() {
+        say("differs in", &kinds.join(", "), &kinds.join(", "));
+    }
     if let (Some(old), Some(new)) = (&before.report, &after.report) {
         let cycles = |report: &Report| table::si(report.totals.cycles.total as f64, "cycles");
         let energy = |report: &Report| table::si(report.totals.energy_pj.total * 1e-12, "J");
@@ -219,11 +267,12 @@ fn head(before: &Side, after: &Side) -> String {
 fn layers(before: &Side, after: &Side, pairs: &[Pair]) -> String {
     let mut rows = grid::plain(&[
         "layer",
+        "differs in",
         "mapping",
         "instructions",
         "weights, B",
         "cycles",
-        "energy",
+        "energy, J",
     ]);
     let (mut same, mut changed) = (0, 0);
     for &(old, new) in pairs {
@@ -234,7 +283,8 @@ fn layers(before: &Side, after: &Side, pairs: &[Pair]) -> String {
             change(cycles(before, old), cycles(after, new)),
             change(energy(before, old), energy(after, new)),
         ];
-        if cells.iter().all(|(_, differs)| !differs) && code(before, old) == code(after, new) {
+        let kinds = kinds(before, after, (old, new));
+        if cells.iter().all(|(_, differs)| !differs) && kinds.is_empty() {
             same += 1;
             continue;
         }
@@ -245,19 +295,20 @@ fn layers(before: &Side, after: &Side, pairs: &[Pair]) -> String {
             (Some(old), _) => format!("  {}", old.name),
             (None, None) => String::new(),
         };
-        rows.add_row(std::iter::once(name).chain(cells.map(|(text, _)| text)));
+        let first = [name, kinds.join(", ")].into_iter();
+        rows.add_row(first.chain(cells.map(|(text, _)| text)));
     }
     if before.report.is_none() || after.report.is_none() {
-        grid::hide(&mut rows, 4);
         grid::hide(&mut rows, 5);
+        grid::hide(&mut rows, 6);
     }
-    grid::right(&mut rows, 2..=5);
+    grid::right(&mut rows, 3..=6);
     if changed == 0 {
         return format!("\n  no layer differs ({same} are the same)\n");
     }
     format!(
         "\n{}\n\n  {changed} layers differ, {same} are the same\n",
-        grid::fitted(rows, &[2, 3, 1])
+        grid::fitted(rows, &[3, 4, 2])
     )
 }
 

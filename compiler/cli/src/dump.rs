@@ -2,14 +2,14 @@
 
 use super::failure::Failure;
 use super::output;
+use super::program::dense_weights;
 use crate::codes::Code;
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::WriteNpyExt;
-use scnn_isa::codec::positions;
-use scnn_isa::layer::{Layer, View};
+use scnn_isa::layer::View;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
-use scnn_isa::section::{WeightBlocks, decode_requantise, group_channels, residue_taps};
+use scnn_isa::section::decode_requantise;
 use scnn_simulator::Execution;
 use scnn_simulator::report::Report;
 use serde_json::json;
@@ -38,8 +38,8 @@ pub fn write(
             &folder.join("output.npy"),
             &view(program, execution, layer.destination),
         )?;
-        if let Some(weights) = weights(program, layer) {
-            npy(&folder.join("weights.npy"), &weights)?;
+        if let Some((shape, weights)) = dense_weights(program, layer) {
+            npy(&folder.join("weights.npy"), &array(&shape, weights))?;
         }
         let entry = report
             .layers
@@ -90,51 +90,6 @@ pub fn view_values([n, c, h, w]: [u32; 4], channels: Span, all: &[i16]) -> Vec<i
         .take(n as usize)
         .flat_map(|image| image[range.clone()].iter().copied())
         .collect()
-}
-
-/// `[K, C / groups, R, S]`.
-fn weights(program: &Program, layer: &Layer) -> Option<ArrayD<i16>> {
-    let array_stage = layer.array.as_ref()?;
-    let (inputs, outputs) = (
-        layer.source.channels.len(),
-        layer.destination.channels.len(),
-    );
-    let residues = program.tensor(layer.source.tensor).layout.residues;
-    let bytes = &program.section(array_stage.weights).bytes;
-    let format = program.machine.weight_format();
-    let blocks =
-        WeightBlocks::decode(bytes, format, array_stage, inputs, outputs, residues).ok()?;
-    let (per_in, rows, cols) = (
-        inputs / array_stage.groups,
-        array_stage.y.kernel,
-        array_stage.x.kernel,
-    );
-    let taps = residue_taps(array_stage, residues);
-    let mut dense = vec![0i16; (outputs * per_in * rows * cols) as usize];
-    for (group, &k) in array_stage.channel_groups.iter().enumerate() {
-        for c in group_channels(array_stage, k, inputs, outputs).iter() {
-            for (residue, taps) in taps.iter().enumerate() {
-                for (position, value) in positions(blocks.block(group, c, residue as u32)) {
-                    let (ko, tap) =
-                        array_stage
-                            .order
-                            .split(position as u32, k.len(), taps.len() as u32);
-                    let (r, s) = taps[tap as usize];
-                    let at = (((k.begin + ko) * per_in + c % per_in) * rows + r) * cols + s;
-                    dense[at as usize] = value;
-                }
-            }
-        }
-    }
-    Some(array(
-        &[
-            outputs as usize,
-            per_in as usize,
-            rows as usize,
-            cols as usize,
-        ],
-        dense,
-    ))
 }
 
 fn array(shape: &[usize], values: Vec<i16>) -> ArrayD<i16> {

@@ -23,6 +23,8 @@ pub enum Failure {
     Usage(String),
     /// A check did not hold; exit status 3.
     Check(Box<Diagnostic>),
+    /// Nothing of a model that is checked would run on the machine; exit status 4.
+    Nothing(Box<Diagnostic>),
 }
 
 impl Failure {
@@ -32,6 +34,7 @@ impl Failure {
             Self::Refused(_) => 1,
             Self::Usage(_) => 2,
             Self::Check(_) => 3,
+            Self::Nothing(_) => 4,
         }
     }
 
@@ -50,7 +53,9 @@ impl Failure {
                 }
             }
             Self::Usage(message) => output::tell(&format!("error: {message}")),
-            Self::Check(diagnostic) => output::tell(&drawn(diagnostic)),
+            Self::Check(diagnostic) | Self::Nothing(diagnostic) => {
+                output::tell(&drawn(diagnostic));
+            }
         }
     }
 
@@ -71,6 +76,8 @@ impl Failure {
             code: code.into(),
             message: message.to_owned(),
             location: None,
+            attribute: None,
+            allowed: None,
             notes: Vec::new(),
             help: Some(help.to_owned()),
         }])
@@ -82,6 +89,8 @@ impl Failure {
             code: code.into(),
             message,
             location: None,
+            attribute: None,
+            allowed: None,
             notes,
             help: None,
         }))
@@ -113,6 +122,8 @@ impl Failure {
                         file: Some(path.display().to_string()),
                         place: Place::Entry(problem.place.clone()),
                     }),
+                    attribute: None,
+                    allowed: None,
                     notes: Vec::new(),
                     help: Some(
                         "mend that entry of the assembly, or compile the model again".to_owned(),

@@ -110,6 +110,8 @@ fn report(arguments: &Arguments, caught: &Caught) {
             file: Some(path.display().to_string()),
             place: Place::File,
         }),
+        attribute: None,
+        allowed: None,
         notes,
         help: Some(help),
     };

@@ -1,17 +1,20 @@
 //! `scnnc`, the command line: joins the compiler and the simulator, reads and writes files, talks to people.
 //!
 //! Results go to standard output, diagnostics to standard error. Exit status: 0 done, 1 the input was refused,
-//! 2 the command line was wrong, 3 a check that was asked for did not hold, 101 an internal error, 130 interrupted.
+//! 2 the command line was wrong, 3 a check that was asked for did not hold, 4 nothing of a model that is checked would run on
+//! the machine, 101 an internal error, 130 interrupted.
 
 mod args;
 mod bindings;
 mod build;
+mod check;
 mod codes;
 mod compare;
 mod diff;
 mod dump;
 mod explain;
 mod failure;
+mod files;
 mod given;
 mod grid;
 mod highlight;
@@ -21,7 +24,7 @@ mod interrupt;
 mod machine;
 mod markup;
 mod memory;
-mod model;
+mod operators;
 mod output;
 mod paper;
 mod program;
@@ -83,6 +86,9 @@ fn run_verb(arguments: &Arguments, matches: &ArgMatches) -> ExitCode {
     if let Err(failure) = given::reject_unused_options(verb, matches) {
         return finish(Err(failure));
     }
+    if let Err(failure) = files::check(verb) {
+        return finish(Err(failure));
+    }
     finish(match verb {
         Verb::Compile(options) => build::compile(options),
         Verb::Run(options) => run::run(options),
@@ -97,10 +103,10 @@ fn run_verb(arguments: &Arguments, matches: &ArgMatches) -> ExitCode {
         Verb::Report(options) => report::report(options),
         Verb::Machine(verb) => machine::machine(verb),
         Verb::Ops(options) => {
-            model::ops(options);
+            operators::ops(options);
             Ok(())
         }
-        Verb::Check(options) => model::check(options),
+        Verb::Check(options) => check::check(options),
         Verb::Zoo(verb) => zoo::zoo(verb),
         Verb::Paper(options) => paper::paper(options),
         Verb::Snapshot(options) => snapshot::snapshot(options),

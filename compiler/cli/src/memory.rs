@@ -177,6 +177,8 @@ fn exceeded(bytes: u64) {
             file: Some(file.clone()),
             place: Place::File,
         }),
+        attribute: None,
+        allowed: None,
         notes: Vec::new(),
         help: Some("if that is meant, raise the limit with `--limit-memory`".to_owned()),
     };

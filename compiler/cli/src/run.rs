@@ -23,6 +23,7 @@ pub fn run(options: &Run) -> Result<(), Failure> {
     } else {
         build::stages(&options.compilation, 1)
     };
+    let stages = stages.with_data(options.json);
     let timing: Timing = options.timing.into();
     if options.trace.is_some() && timing != Timing::Exact {
         return Err(Failure::usage("`--trace` needs `--timing exact`"));
@@ -80,12 +81,11 @@ pub fn run(options: &Run) -> Result<(), Failure> {
     let summary = summary(&run);
     if options.json {
         output::print_json(&run.report);
-        if !summary.is_empty() && !stages.quiet() {
-            output::tell(summary.trim_end());
-        }
     } else {
         output::print(&table::report(&run.report));
-        output::print(&grid::hanging(&summary));
+    }
+    if !summary.is_empty() {
+        stages.print(&grid::hanging(&summary));
     }
     if let Some(path) = &options.report {
         let json = serde_json::to_vec_pretty(&run.report)
@@ -101,7 +101,7 @@ pub fn run(options: &Run) -> Result<(), Failure> {
         dump::write(folder, &program, &run.last, &run.report)?;
     }
     match expected {
-        Some(expected) => expect(options, &run.outputs, &expected),
+        Some(expected) => expect(options, &run.outputs, &expected, &stages),
         None => Ok(()),
     }
 }
@@ -234,7 +234,12 @@ fn single_class(run: &scnnc_driver::Run) -> Option<(&str, usize)> {
 }
 
 /// Prints every expected output beside ours, and fails at the first that differs.
-fn expect(options: &Run, outputs: &Outputs, expected: &Sample) -> Result<(), Failure> {
+fn expect(
+    options: &Run,
+    outputs: &Outputs,
+    expected: &Sample,
+    stages: &Stages,
+) -> Result<(), Failure> {
     let compared = outputs.compare(expected);
     let compared = compared.map_err(|e| Failure::run(&options.model, &e))?;
     for scnnc_driver::Expected {
@@ -243,7 +248,7 @@ fn expect(options: &Run, outputs: &Outputs, expected: &Sample) -> Result<(), Fai
         range,
     } in &compared
     {
-        output::print(&format!(
+        stages.print(&format!(
             "expected  {name}: largest difference {largest:.3e} of a range of {range:.3e}\n"
         ));
     }

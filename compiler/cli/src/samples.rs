@@ -6,10 +6,12 @@ use super::failure::Failure;
 use super::tensors;
 use crate::codes::{Code, CompilerCode, DriverCode, IsaCode};
 use scnn_isa::program::Program;
+use scnn_isa::yaml::nearest;
 use scnnc::import::Imported;
 use scnnc::reference::accuracy::{Batch, floats};
 use scnnc_driver::RunError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use tract_onnx::prelude::Tensor;
 
@@ -49,6 +51,7 @@ pub fn inputs_of_program(program: &Program) -> Vec<Input> {
 /// Reads `[NAME=]FILE` inputs and cuts them into samples.
 pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, Failure> {
     let mut found: BTreeMap<String, Vec<Tensor>> = BTreeMap::new();
+    let mut left: Vec<String> = Vec::new();
     for word in words {
         let (name, file) = match word.split_once('=') {
             Some((name, file)) if inputs.iter().any(|input| input.name == name) => {
@@ -62,14 +65,13 @@ pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, F
             return folder(path, inputs, usize::MAX);
         }
         let mut arrays = tensors::read(path)?;
-        let only = (inputs.len() == 1 && arrays.len() == 1).then(|| inputs[0].name.clone());
         for input in inputs {
             let array = match name {
                 Some(name) if name != input.name => None,
-                Some(_) => arrays.pop_first().map(|(_, array)| array),
-                None if only.as_ref() == Some(&input.name) => {
-                    arrays.pop_first().map(|(_, array)| array)
-                }
+                // Whatever the one array of the file is called, its name is said here.
+                Some(_) if arrays.len() == 1 => arrays.pop_first().map(|(_, array)| array),
+                Some(_) => arrays.remove(&input.name),
+                None if inputs.len() == 1 && arrays.contains_key("") => arrays.remove(""),
                 None => arrays.remove(&input.name),
             };
             if let Some(array) = array {
@@ -77,23 +79,14 @@ pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, F
                 found.insert(input.name.clone(), samples);
             }
         }
+        left.extend(arrays.into_keys().filter(|name| !name.is_empty()));
     }
-    let missing: Vec<&str> = inputs
-        .iter()
-        .filter(|input| !found.contains_key(&input.name))
-        .map(|input| input.name.as_str())
-        .collect();
+    let missing = inputs.iter().map(|input| input.name.as_str());
+    let missing: Vec<&str> = missing.filter(|name| !found.contains_key(*name)).collect();
     if !missing.is_empty() {
-        return Err(Failure::input(
-            IsaCode::InputMissing,
-            &format!(
-                "there is no array for the input{} {}",
-                if missing.len() == 1 { "" } else { "s" },
-                missing.join(", ")
-            ),
-            "name the arrays of an .npz as the inputs, or give `--input NAME=FILE`",
-        ));
+        return Err(absent(&missing, &left));
     }
+    in_step(&found)?;
     let count = found.values().map(Vec::len).min().unwrap_or(0);
     Ok((0..count)
         .map(|i| {
@@ -105,9 +98,49 @@ pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, F
         .collect())
 }
 
+/// Refuses inputs of which one has more samples than another.
+fn in_step(found: &BTreeMap<String, Vec<Tensor>>) -> Result<(), Failure> {
+    let counts: BTreeSet<usize> = found.values().map(Vec::len).collect();
+    if counts.len() <= 1 {
+        return Ok(());
+    }
+    let words = found.iter();
+    let words: Vec<String> = words
+        .map(|(name, samples)| format!("`{name}` has {}", samples.len()))
+        .collect();
+    Err(Failure::input(
+        IsaCode::InputShape,
+        &format!("the inputs differ in samples: {}", words.join(", ")),
+        "give every input for every sample",
+    ))
+}
+
+/// Inputs for which no file has an array; `others` are arrays that no input has the name of.
+fn absent(missing: &[&str], others: &[String]) -> Failure {
+    let plural = if missing.len() == 1 { "" } else { "s" };
+    let mut message = format!(
+        "there is no array for the input{plural} {}",
+        missing.join(", ")
+    );
+    let mut help =
+        "name the arrays of an .npz as the inputs, or give `--input NAME=FILE`".to_owned();
+    if !others.is_empty() {
+        let others: Vec<&str> = others.iter().map(String::as_str).collect();
+        let _ = write!(message, "; the arrays are called {}", others.join(", "));
+        let near = missing.iter().find_map(|name| {
+            let near = nearest(name, others.iter().copied())?;
+            Some(format!(
+                "is `{near}` the input `{name}`? Rename it, or give `--input {name}=FILE`"
+            ))
+        });
+        help = near.unwrap_or(help);
+    }
+    Failure::input(IsaCode::InputMissing, &message, &help)
+}
+
 fn unknown(name: &str, inputs: &[Input]) -> Failure {
     let names = || inputs.iter().map(|input| input.name.as_str());
-    let help = scnn_isa::yaml::nearest(name, names()).map_or_else(
+    let help = nearest(name, names()).map_or_else(
         || format!("the inputs are {}", names().collect::<Vec<_>>().join(", ")),
         |nearest| format!("did you mean `{nearest}`?"),
     );

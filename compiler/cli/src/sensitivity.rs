@@ -96,7 +96,7 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
         .prune_pattern
         .unwrap_or_default();
     let machine = machine::of_compilation(&options.compilation)?;
-    let stages = build::stages(&options.compilation, 1);
+    let stages = build::stages(&options.compilation, 1).with_data(options.json);
     let mut imported = build::open(&options.model, &options.compilation, &stages)?;
     let mut pruning = None;
     if options.compilation.pruning.says_how_much() {
@@ -109,7 +109,7 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
         .map_err(|e| Failure::compile(&options.model, &e))?;
     build::warn_of_noise(&choices, &stages);
     let mut samples = choices.samples.inputs.clone();
-    samples.truncate(options.samples.max(1));
+    samples.truncate(options.samples);
     let samples = samples_or_noise(&base, samples, choices.seed);
     let trial = Trial {
         path: &options.model,

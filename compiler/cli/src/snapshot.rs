@@ -100,7 +100,8 @@ fn diff(path: &Path, old: &str, new: &str) -> String {
 }
 
 fn text(options: &Snapshot) -> Result<String, Failure> {
-    let stages = build::stages(&options.compilation, 1);
+    // What is not a file is the snapshot, on standard output.
+    let stages = build::stages(&options.compilation, 1).with_data(options.output.is_none());
     let (program, samples) = if is_program(&options.model) {
         open(options)?
     } else {
@@ -155,6 +156,6 @@ fn compile(options: &Snapshot, stages: &Stages) -> Result<(Program, Vec<Sample>)
 }
 
 fn limited(mut samples: Vec<Sample>, options: &Snapshot) -> Vec<Sample> {
-    samples.truncate(options.samples.max(1));
+    samples.truncate(options.samples);
     samples
 }

@@ -29,6 +29,8 @@ pub enum Loudness {
 pub struct Stages {
     count: usize,
     loudness: Loudness,
+    /// Whether the result is data, so that standard output takes nothing else.
+    data: bool,
     bar: ProgressBar,
     state: RefCell<State>,
 }
@@ -49,9 +51,16 @@ impl Stages {
         Self {
             count,
             loudness,
+            data: false,
             bar,
             state: RefCell::default(),
         }
+    }
+
+    /// The same for a command whose standard output is data for a program, if `data`.
+    pub fn with_data(mut self, data: bool) -> Self {
+        self.data = data;
+        self
     }
 
     /// Whether progress and warnings are not wanted.
@@ -89,9 +98,15 @@ impl Stages {
         self.bar.suspend(|| output::tell(text));
     }
 
-    /// A part of the result, above the stage under way.
+    /// A part of the result for people, above the stage under way; beside data it goes to standard error.
     pub fn print(&self, text: &str) {
-        self.bar.suspend(|| output::print(text));
+        self.bar.suspend(|| {
+            if !self.data {
+                output::print(text);
+            } else if !self.quiet() {
+                output::tell(text.trim_end());
+            }
+        });
     }
 
     /// All stages are done: the line of the last one goes, and `-v` says how long each took.

@@ -82,11 +82,11 @@ fn summary(report: &Report) -> String {
     let (baselines, array) = (&totals.baselines, report.array_cycles());
     let _ = writeln!(
         text,
-        "DCNN      {}: {:.2}x; ideal dense {:.2}x; oracle {:.2}x (on {} of the array's layers)",
+        "DCNN      {}: {}; ideal dense {}; oracle {} (on {} of the array's layers)",
         si(baselines.dcnn as f64 / samples, "cycles"),
-        ratio(baselines.dcnn, array),
-        ratio(baselines.dcnn_ideal, array),
-        ratio(baselines.dcnn, baselines.oracle),
+        times(ratio(baselines.dcnn, array)),
+        times(ratio(baselines.dcnn_ideal, array)),
+        times(ratio(baselines.dcnn, baselines.oracle)),
         si(array as f64 / samples, "cycles")
     );
     let errors = report.prediction_errors();
@@ -149,9 +149,7 @@ fn row(layer: &Layer, samples: f64) -> [String; 12] {
         when(cycles > 0, &|| {
             layer.lost_to.map_or_else(blank, |loss| loss.to_string())
         }),
-        when(on_array, &|| {
-            format!("{:.2}x", ratio(costs.baselines.dcnn, cycles))
-        }),
+        when(on_array, &|| times(ratio(costs.baselines.dcnn, cycles))),
         si(costs.energy_pj.total / samples * 1e-12, "J"),
         layer.accuracy.map_or_else(blank, |accuracy| {
             accuracy
@@ -220,6 +218,18 @@ pub fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
+/// Units of things that are counted.
+const WHOLE: [&str; 3] = ["", "B", "cycles"];
+
+/// How many times one is another: `2.37x`, and of small ratios three figures, `0.00123x`.
+pub fn times(ratio: f64) -> String {
+    if ratio == 0.0 || !ratio.is_finite() || ratio >= 0.1 {
+        return format!("{ratio:.2}x");
+    }
+    let places = 2 - ratio.log10().floor() as i32;
+    format!("{ratio:.*}x", places.clamp(2, 12) as usize)
+}
+
 /// A number with three figures and a prefix: 12.3 k, 4.56 uJ.
 pub fn si(value: f64, unit: &str) -> String {
     const PREFIXES: [(f64, &str); 8] = [
@@ -234,6 +244,10 @@ pub fn si(value: f64, unit: &str) -> String {
     ];
     if value == 0.0 {
         return format!("0 {unit}").trim_end().to_owned();
+    }
+    // Means of what is counted: there are no thousandths of a byte or a cycle.
+    if value.abs() < 1.0 && WHOLE.contains(&unit) {
+        return format!("{value:.2} {unit}").trim_end().to_owned();
     }
     let (factor, prefix) = PREFIXES
         .iter()
@@ -255,7 +269,7 @@ pub fn si(value: f64, unit: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::si;
+    use super::{si, times};
 
     #[test]
     fn numbers_have_three_figures_and_a_prefix() {
@@ -267,6 +281,16 @@ mod tests {
                 si(7.0, "")
             ],
             ["12.3 k", "4.56 uJ", "0 B", "7"]
+        );
+        assert_eq!([si(0.1, "B"), si(0.25, "")], ["0.10 B", "0.25"]);
+    }
+
+    #[test]
+    fn a_small_ratio_is_not_nought() {
+        let ratios = [2.371, 0.1, 0.0456, 0.001_234, 0.0];
+        assert_eq!(
+            ratios.map(times),
+            ["2.37x", "0.10x", "0.0456x", "0.00123x", "0.00x"]
         );
     }
 }

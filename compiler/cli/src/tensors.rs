@@ -6,6 +6,7 @@ use crate::codes::{Code, IsaCode};
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::{NpzReader, NpzWriter, ReadNpyExt};
 use prost::Message;
+use scnnc::reference::accuracy::floats;
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::Path;
@@ -92,6 +93,26 @@ pub fn write_npz(path: &Path, arrays: &[(String, Tensor)]) -> Result<(), Failure
     }
     archive.finish().map_err(|e| failed(e.to_string()))?;
     output::write(path, bytes.get_ref())
+}
+
+/// Refuses an input with values that are no numbers, which have no integer form.
+fn refuse_nan(name: &str, tensor: &Tensor) -> Result<(), Failure> {
+    if !tensor.datum_type().is_float() {
+        return Ok(());
+    }
+    let values = floats(tensor);
+    let Some(first) = values.iter().position(|value| value.is_nan()) else {
+        return Ok(());
+    };
+    let count = values.iter().filter(|value| value.is_nan()).count();
+    Err(Failure::input(
+        Code::NotANumber,
+        &format!(
+            "{count} of {} values of the input `{name}` are not a number, the first at index {first}",
+            values.len()
+        ),
+        "numpy.nan_to_num replaces them; where they mark missing values, say what stands for those",
+    ))
 }
 
 fn npz_entry<R: std::io::Read + std::io::Seek>(
@@ -194,6 +215,17 @@ pub fn samples(
     if per_sample == 0 || !same || !tensor.len().is_multiple_of(per_sample) {
         return Err(mismatch());
     }
+    if tensor.len() == 0 {
+        return Err(Failure::input(
+            IsaCode::InputMissing,
+            &format!(
+                "the array for the input `{name}` holds no samples: {:?}",
+                tensor.shape()
+            ),
+            "give at least one",
+        ));
+    }
+    refuse_nan(name, tensor)?;
     let cast = tensor.cast_to_dt(dtype).map_err(|_| mismatch())?;
     (0..tensor.len() / per_sample)
         .map(|i| {

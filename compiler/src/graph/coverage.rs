@@ -1,6 +1,7 @@
 //! What of a model runs where: the numbers behind `scnnc check`.
 
 use crate::graph::{Graph, Op};
+use crate::import::reason::OnHost;
 use std::collections::BTreeSet;
 
 /// Where the nodes of a model run.
@@ -12,10 +13,10 @@ pub struct Coverage {
     pub host_nodes: usize,
     /// Multiplications of a dense machine that the array takes over.
     pub machine_macs: u64,
-    /// Multiplications of convolutions and matrix products that stay on the host, as far as shapes tell.
+    /// Multiplications of two tensors that stay on the host: convolutions, products, recurrences, equations.
     pub host_macs: u64,
     /// Why each host node is there.
-    pub reasons: Vec<String>,
+    pub reasons: Vec<OnHost>,
 }
 
 impl Coverage {
@@ -37,7 +38,7 @@ impl Coverage {
                 Op::Host(host) => {
                     host_nodes.extend(&node.onnx_nodes);
                     coverage.reasons.extend(host.reasons.iter().cloned());
-                    coverage.host_macs += host_macs(host);
+                    coverage.host_macs += host.multiplications;
                 }
                 Op::Input | Op::Map(_) | Op::HostOutput(_) => {}
             }
@@ -64,24 +65,4 @@ fn share(here: u64, there: u64) -> f64 {
     } else {
         here as f64 / (here + there) as f64
     }
-}
-
-/// Each output of a convolution or product takes as many multiplications as its weights have per output channel.
-fn host_macs(host: &crate::graph::HostOp) -> u64 {
-    host.nodes
-        .iter()
-        .filter(|node| ["Conv", "ConvTranspose", "Gemm", "MatMul"].contains(&node.op_type.as_str()))
-        .filter_map(|node| {
-            let weights = host
-                .initializers
-                .iter()
-                .find(|t| node.input.get(1) == Some(&t.name))?;
-            let result = host
-                .outputs
-                .iter()
-                .find(|(name, ..)| node.output.first() == Some(name))?;
-            let per_output: i64 = weights.dims.iter().skip(1).product();
-            Some(result.2.iter().product::<u64>() * per_output.max(1) as u64)
-        })
-        .sum()
 }

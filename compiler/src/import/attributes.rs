@@ -1,12 +1,18 @@
 //! Attributes of a node, with the standard's defaults left to the caller.
 
+use super::reason::Reason;
 use std::fmt::Debug;
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
 /// Why a node is left to the host: what an attribute, or the operand in its place, is, what the machine takes instead,
 /// and how it would come there.
-pub(crate) fn outside(name: &str, value: impl Debug, taken: &str, remedy: &str) -> String {
-    format!("`{name}` is {value:?}, the array takes {taken}: {remedy}")
+pub(crate) fn outside(name: &str, value: impl Debug, taken: &str, remedy: &str) -> Reason {
+    Reason {
+        message: format!("`{name}` is {value:?}"),
+        attribute: Some(name.to_owned()),
+        allowed: Some(taken.to_owned()),
+        remedy: Some(remedy.to_owned()),
+    }
 }
 
 /// Attributes by name.

@@ -87,7 +87,7 @@ pub(crate) fn slice(
     for (i, &axis) in axes.iter().enumerate() {
         let axis = if axis < 0 { axis + rank as i64 } else { axis };
         let Some(extent) = usize::try_from(axis).ok().and_then(|axis| dims.get(axis)) else {
-            return Translated::Host(format!("it has no axis {axis}"));
+            return Translated::Host(format!("it has no axis {axis}").into());
         };
         let Some(step) = u32::try_from(steps[i])
             .ok()
@@ -189,10 +189,9 @@ pub(crate) fn rename(
     let out = or_host!(output_shape(importer, node));
     let shape = or_host!(shape(importer, input));
     if shape[0] != out[0] {
-        return Translated::Host(format!(
-            "it changes the batch from {} to {}",
-            shape[0], out[0]
-        ));
+        return Translated::Host(
+            format!("it changes the batch from {} to {}", shape[0], out[0]).into(),
+        );
     }
     let id = importer.add(&node.output[0], &[input], Op::Rename, vec![node_name(node)]);
     Translated::Node(id)
@@ -265,7 +264,7 @@ pub(crate) fn pad(
             .ok()
             .and_then(|axis| pads.get_mut(axis))
         else {
-            return Translated::Host(format!("it has no axis {axis}"));
+            return Translated::Host(format!("it has no axis {axis}").into());
         };
         *pad = [given[i] as i32, given[i + axes.len()] as i32];
     }

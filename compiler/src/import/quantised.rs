@@ -10,6 +10,7 @@ use super::attributes::Attributes;
 use super::nodes::{or_host, shape};
 use super::{Importer, Translated, facts, node_name};
 use crate::graph::{Affine, FixedScale, HostOp, Layer, NodeId, Op};
+use crate::import::reason::OnHost;
 use scnn_host::RuntimeName;
 use scnn_isa::program::Dtype;
 use tract_onnx::pb::NodeProto;
@@ -177,7 +178,7 @@ impl Importer<'_> {
     /// The values of integers that are read by another scale and zero point than they were made with.
     fn other_meaning(&mut self, node: &NodeProto, twin: &RealValues, to: Meaning) -> Translated {
         let Some(grid) = to.grid(twin.bounds) else {
-            return Translated::Host(without_zero(to));
+            return Translated::Host(without_zero(to).into());
         };
         let [_, channels, ..] = or_host!(shape(self, twin.node));
         let from = twin.meaning;
@@ -294,7 +295,8 @@ impl Importer<'_> {
             inputs: vec![values],
             outputs: vec![(name.to_owned(), fact.dtype, fact.dims.clone())],
             runtime: RuntimeName::Tract,
-            reasons: vec![format!("{name}: its integers are read on the host")],
+            reasons: vec![OnHost::of_ours(name, "its integers are read on the host")],
+            multiplications: 0,
         };
         let id = self.add(
             name,

@@ -12,6 +12,7 @@
 //!
 //! Sums that fit 16 bits are one layer, and those that do not fit the accumulators stay what they are.
 
+use super::reason::OnHost;
 use super::{Importer, NodeId, node_name};
 use crate::graph::{FixedScale, HostOp, Layer, Op, Operand};
 use scnn_isa::layer::{OperandKind, OperandShape};
@@ -125,11 +126,13 @@ impl Importer<'_> {
             nodes: vec![difference],
             inputs: names.to_vec(),
             outputs: vec![(result.clone(), Dtype::F32, dims)],
-            reasons: vec![format!(
-                "{} ({}): its sums have more than 16 bits, the host puts them together of two results",
-                node_name(node),
-                node.op_type
-            )],
+            reasons: vec![OnHost {
+                node: node_name(node),
+                operator: node.op_type.clone(),
+                reason:
+                    "its sums have more than 16 bits, the host puts them together of two results"
+                        .into(),
+            }],
             ..HostOp::default()
         };
         let host = Op::Host(Box::new(host));

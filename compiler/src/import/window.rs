@@ -1,6 +1,7 @@
 //! Windows over a plane, from the attributes of convolutions and poolings.
 
 use super::attributes::{Attributes, outside};
+use super::reason::Reason;
 use scnn_isa::legal::MAX_EXTENT;
 use scnn_isa::plane::Axis;
 
@@ -19,7 +20,7 @@ impl Window {
         attributes: &Attributes<'_>,
         rank: usize,
         kernel: [u32; 2],
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Reason> {
         if let Some(stated) = attributes.ints("kernel_shape")
             && pair("kernel_shape", stated)? != kernel
         {
@@ -70,11 +71,11 @@ impl Window {
     }
 
     /// The axes over an input plane.
-    pub(super) fn axes(&self, input: [u32; 2], ceil: bool) -> Result<[Axis; 2], String> {
+    pub(super) fn axes(&self, input: [u32; 2], ceil: bool) -> Result<[Axis; 2], Reason> {
         Ok([self.axis(0, input[0], ceil)?, self.axis(1, input[1], ceil)?])
     }
 
-    fn axis(&self, i: usize, input: u32, ceil: bool) -> Result<Axis, String> {
+    fn axis(&self, i: usize, input: u32, ceil: bool) -> Result<Axis, Reason> {
         let (kernel, stride, dilation) = (self.kernel[i], self.stride[i], self.dilation[i]);
         let reach = i64::from(kernel - 1) * i64::from(dilation) + 1;
         let pad = match self.auto_pad.as_deref() {
@@ -104,7 +105,7 @@ impl Window {
             return Err(format!(
                 "its kernel reaches over {reach} positions, the padded input has {}: give a larger input or larger `pads`",
                 room + reach
-            ));
+            ).into());
         }
         let stride_wide = i64::from(stride);
         let mut output = room / stride_wide + 1;
@@ -115,7 +116,7 @@ impl Window {
         {
             output += 1;
         }
-        let output = u32::try_from(output).map_err(|_| "its output is too large".to_owned())?;
+        let output = u32::try_from(output).map_err(|_| Reason::from("its output is too large"))?;
         Ok(Axis {
             input,
             output,
@@ -129,7 +130,7 @@ impl Window {
 }
 
 /// Two positive numbers from the attribute `name` of one or two axes; a missing row axis is 1.
-pub(super) fn pair(name: &str, values: &[i64]) -> Result<[u32; 2], String> {
+pub(super) fn pair(name: &str, values: &[i64]) -> Result<[u32; 2], Reason> {
     let number = |v: i64| {
         u32::try_from(v)
             .ok()

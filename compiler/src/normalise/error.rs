@@ -16,6 +16,10 @@ pub struct ImportError {
     pub message: String,
     /// The node at fault and its operator, if it is a node.
     pub node: Option<(String, String)>,
+    /// The attribute of the node that is at fault.
+    pub attribute: Option<String>,
+    /// What is allowed in the place of what was found.
+    pub allowed: Option<String>,
     /// What to do.
     pub remedy: Option<String>,
 }
@@ -43,6 +47,8 @@ impl ImportErrors {
                         None => Place::File,
                     },
                 }),
+                attribute: error.attribute.clone(),
+                allowed: error.allowed.clone(),
                 notes: Vec::new(),
                 help: error.remedy.clone(),
             })
@@ -57,6 +63,8 @@ impl ImportError {
             code,
             message: message.into(),
             node: None,
+            attribute: None,
+            allowed: None,
             remedy: Some(remedy.into()),
         }
     }
@@ -73,7 +81,16 @@ impl ImportError {
             code,
             message: message.into(),
             node: Some(place),
+            attribute: None,
+            allowed: None,
             remedy: Some(remedy.into()),
         }
+    }
+
+    /// The same, of an attribute.
+    pub(crate) fn of_attribute(mut self, name: &str, allowed: Option<String>) -> Self {
+        self.attribute = Some(name.to_owned());
+        self.allowed = allowed;
+        self
     }
 }

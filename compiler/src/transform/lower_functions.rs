@@ -6,8 +6,8 @@
 use crate::graph::expression::line::{self, Line};
 use crate::graph::expression::{Binary, Expression};
 use crate::graph::{Affine, Curve, Function, Graph, HostOp, Layer, Map, Node, NodeId, Op, Operand};
-use crate::import::node_name;
 use crate::import::nodes::activation::MAX_SLOPE;
+use crate::import::reason_of;
 use scnn_isa::layer::{OperandKind, OperandShape};
 use scnn_isa::legal;
 use scnn_isa::machine::Machine;
@@ -217,8 +217,7 @@ pub(crate) fn to_host(graph: &mut Graph, id: NodeId, map: Map, reason: &str) {
     };
     host.outputs = vec![(node.tensor.clone(), node.dtype, node.dims.clone())];
     let reasons = host.nodes.iter();
-    let reasons = reasons.map(|of| format!("{} ({}): {reason}", node_name(of), of.op_type));
-    host.reasons = reasons.collect();
+    host.reasons = reasons.map(|of| reason_of(of, reason.into())).collect();
     let host_node = Node {
         op: Op::Host(Box::new(host)),
         grid: None,

@@ -4,6 +4,7 @@
 //! its producer calls it.
 
 use crate::graph::{Graph, HostOp, Node, NodeId, Op};
+use crate::import::reason::OnHost;
 use crate::import::reshape_node;
 use scnn_host::RuntimeName;
 
@@ -103,10 +104,11 @@ fn lower(graph: &mut Graph, id: NodeId, operand: NodeId) {
         inputs: vec![input],
         outputs: vec![(node.tensor.clone(), node.dtype, node.dims.clone())],
         runtime: RuntimeName::Tract,
-        reasons: vec![format!(
-            "{}: its values would have to change their places in the activation RAMs",
-            node.onnx_nodes.last().unwrap_or(&node.tensor)
+        reasons: vec![OnHost::of_ours(
+            node.onnx_nodes.last().unwrap_or(&node.tensor),
+            "its values would have to change their places in the activation RAMs",
         )],
+        multiplications: 0,
     };
     let host = Node {
         op: Op::Host(Box::new(host)),

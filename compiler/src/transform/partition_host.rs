@@ -117,6 +117,7 @@ fn join(graph: &mut Graph, members: &[NodeId]) {
         joined.outputs.extend(host.outputs);
         joined.runtime = joined.runtime.max(host.runtime);
         joined.reasons.extend(host.reasons);
+        joined.multiplications += host.multiplications;
     }
     let Some(&last) = members.last() else { return };
     let node = Node {

@@ -10,6 +10,7 @@
 //! concatenation that holds parts of several scales could hold none of them exactly.
 
 use crate::graph::{FixedScale, Graph, HostOp, Layer, Node, NodeId, Op};
+use crate::import::reason::OnHost;
 use crate::normalise::proto::{float_tensor, integer_tensor};
 use scnn_isa::program::Dtype;
 use tract_onnx::pb::NodeProto;
@@ -124,9 +125,9 @@ fn rounding(input: &str, node: &Node, grid: FixedScale) -> HostOp {
         ],
         inputs: vec![input.to_owned()],
         outputs: vec![(node.tensor.clone(), Dtype::F32, node.dims.clone())],
-        reasons: vec![format!(
-            "{}: it rounds what the host has, and not for the machine alone",
-            node.onnx_nodes.first().unwrap_or(&node.tensor)
+        reasons: vec![OnHost::of_ours(
+            node.onnx_nodes.first().unwrap_or(&node.tensor),
+            "it rounds what the host has, and not for the machine alone",
         )],
         ..HostOp::default()
     }

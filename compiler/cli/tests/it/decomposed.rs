@@ -29,7 +29,7 @@ fn hosted(compiled: &Compiled) -> Vec<String> {
         Op::Host(host) => Some(host.reasons.clone()),
         _ => None,
     });
-    reasons.flatten().collect()
+    reasons.flatten().map(|reason| reason.to_string()).collect()
 }
 
 fn tensors(compiled: &Compiled) -> BTreeSet<String> {

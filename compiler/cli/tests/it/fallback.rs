@@ -16,7 +16,7 @@ fn reasons(compiled: &Compiled) -> Vec<String> {
         Op::Host(host) => Some(host.reasons.clone()),
         _ => None,
     });
-    reasons.flatten().collect()
+    reasons.flatten().map(|reason| reason.to_string()).collect()
 }
 
 /// Compiles a model and runs it on noise as `x`; every tensor equals the interpreter's, every output is right.
@@ -81,9 +81,9 @@ fn a_node_that_is_kept_on_the_host_carries_the_reason() {
     let nodes = BTreeMap::from([("/a/Relu".to_owned(), "it is kept".to_owned())]);
     let kept = Imported::with_on_host(&imported.source, &imported.hash, nodes).unwrap();
     let hosts = kept.graph.dag.node_weights();
-    let reasons: Vec<&String> = hosts
+    let reasons: Vec<String> = hosts
         .filter_map(|node| match &node.op {
-            Op::Host(host) => host.reasons.first(),
+            Op::Host(host) => host.reasons.first().map(ToString::to_string),
             _ => None,
         })
         .collect();

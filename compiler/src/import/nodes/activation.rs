@@ -22,9 +22,12 @@ pub(crate) fn prelu(
     };
     let slopes = or_host!(per_channel(importer, input, slope));
     if let Some(slope) = slopes.iter().find(|slope| !(slope.abs() <= MAX_SLOPE)) {
-        return Translated::Host(format!(
-            "`slope` has {slope}; the PPU's factors reach from -{MAX_SLOPE} to {MAX_SLOPE}"
-        ));
+        return Translated::Host(
+            format!(
+                "`slope` has {slope}; the PPU's factors reach from -{MAX_SLOPE} to {MAX_SLOPE}"
+            )
+            .into(),
+        );
     }
     let layer = Layer {
         function: Some(Function::Leaky(slopes)),

@@ -36,9 +36,12 @@ pub(crate) fn batch_normalization(
         .iter()
         .any(|p| p.len() != channels as usize)
     {
-        return Translated::Host(format!(
-            "its parameters are not one for each of {channels} channels: export the model again"
-        ));
+        return Translated::Host(
+            format!(
+                "its parameters are not one for each of {channels} channels: export the model again"
+            )
+            .into(),
+        );
     }
     let scale: Vec<f32> = gamma
         .iter()

@@ -5,6 +5,7 @@ use super::{finish, or_host, output_shape, shape, weight_units, weights_of};
 use crate::graph::weights::Weights;
 use crate::graph::{Affine, Conv, Layer};
 use crate::import::attributes::{Attributes, outside};
+use crate::import::reason::Reason;
 use crate::import::window::Window;
 use crate::import::{Importer, Translated};
 use scnn_isa::plane::Axis;
@@ -51,7 +52,7 @@ pub(crate) fn conv(
 }
 
 /// Why a number of groups is none of these tensors'.
-fn unfit_groups(groups: i64, channels: u32, weights: &Tensor) -> String {
+fn unfit_groups(groups: i64, channels: u32, weights: &Tensor) -> Reason {
     let taken = format!(
         "a number of groups that fits {channels} channels and the weights {:?}",
         weights.shape()

@@ -28,9 +28,9 @@ pub(crate) fn map(
     let result = importer.facts.get(&node.output[0]);
     let dtype = result.map_or(Dtype::F32, |fact| fact.dtype);
     if !matches!(dtype, Dtype::F32 | Dtype::Bool) {
-        return Translated::Host(format!(
-            "its result is of type {dtype:?}; the array takes 32-bit floats"
-        ));
+        return Translated::Host(
+            format!("its result is of type {dtype:?}; the array takes 32-bit floats").into(),
+        );
     }
     let dims = result.map_or(Vec::new(), |fact| fact.dims.clone());
     let host = HostOp {
@@ -39,6 +39,7 @@ pub(crate) fn map(
         inputs: operands.names,
         outputs: vec![(node.output[0].clone(), dtype, dims)],
         reasons: Vec::new(),
+        multiplications: 0,
         runtime: RuntimeName::Tract,
     };
     Translated::Node(importer.add(
@@ -202,7 +203,7 @@ fn clip(
     let high = bound("max", &bounds[1], f32::INFINITY)?;
     if low.is_nan() || high.is_nan() || low > high {
         let taken = "`min` up to `max`";
-        return Err(outside("min", low, taken, &format!("`max` is {high}")));
+        return Err(outside("min", low, taken, &format!("`max` is {high}")).to_string());
     }
     Ok(library::clip(x, low, high))
 }

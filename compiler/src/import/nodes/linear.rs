@@ -67,11 +67,11 @@ fn linear(
     let input = or_host!(flattened(importer, node));
     let dims = importer.graph.dag[input].dims.clone();
     if dims.len() != 2 {
-        return Translated::Host(format!("its first operand {dims:?} is no matrix"));
+        return Translated::Host(format!("its first operand {dims:?} is no matrix").into());
     }
     let weights = or_host!(weights_of(importer, node));
     if weights.rank() != 2 {
-        return Translated::Host(format!("its weights {:?} are no matrix", weights.shape()));
+        return Translated::Host(format!("its weights {:?} are no matrix", weights.shape()).into());
     }
     let values = or_host!(Weights::of(weights));
     let (rows, cols) = (weights.shape()[0], weights.shape()[1]);
@@ -85,7 +85,7 @@ fn linear(
             "its weights are {:?}, its first operand has {} channels: set `transB` as the weights lie",
             weights.shape(),
             dims[1]
-        ));
+        ).into());
     }
     let kc = if transposed && alpha == 1.0 {
         values
@@ -115,7 +115,7 @@ fn linear(
                 return Translated::Host(format!(
                     "its bias is {:?}, the array takes one value, or one for each of {k} outputs: add it with an Add node",
                     tensor.shape()
-                ));
+                ).into());
             };
             Some(Affine {
                 scale: vec![1.0; k],

@@ -89,8 +89,14 @@ pub(super) fn check(
             required(node, definition, errors);
             for attribute in &node.attribute {
                 let problem = problem(node, attribute, definition, version);
-                errors.extend(problem.map(|(message, remedy)| {
+                errors.extend(problem.map(|problem| {
+                    let Problem {
+                        message,
+                        remedy,
+                        allowed,
+                    } = problem;
                     ImportError::node(Code::BadAttribute, node, message, remedy)
+                        .of_attribute(&attribute.name, allowed)
                 }));
             }
         }
@@ -103,29 +109,42 @@ fn required(node: &NodeProto, definition: &Definition, errors: &mut Vec<ImportEr
     let required = definition.attributes.iter().filter(|a| a.required);
     for attribute in required.filter(|a| !given(a.name)) {
         let kind = words_of(attribute.kind);
-        errors.push(ImportError::node(
+        let error = ImportError::node(
             Code::BadAttribute,
             node,
             format!("its attribute `{}` is missing", attribute.name),
             format!("{} needs it: {kind}; export the model again", node.op_type),
-        ));
+        );
+        errors.push(error.of_attribute(attribute.name, Some(kind.to_owned())));
     }
 }
 
-/// What is wrong with an attribute, and what to do.
+/// What is wrong with an attribute.
+struct Problem {
+    message: String,
+    remedy: String,
+    /// What it may be; absent where it may not be at all.
+    allowed: Option<String>,
+}
+
+/// What is wrong with an attribute, if anything is.
 fn problem(
     node: &NodeProto,
     attribute: &AttributeProto,
     definition: &Definition,
     version: i64,
-) -> Option<(String, String)> {
+) -> Option<Problem> {
     let name = &attribute.name;
     let Some(known) = definition.attribute(name) else {
         let message = format!(
             "its attribute `{name}` is none that {} has in operator set {version}",
             node.op_type
         );
-        return Some((message, candidates(node, name, definition)));
+        return Some(Problem {
+            message,
+            remedy: candidates(node, name, definition),
+            allowed: None,
+        });
     };
     // A function's body may name an attribute of the function.
     if !attribute.ref_attr_name.is_empty() {
@@ -147,7 +166,11 @@ fn problem(
         }
     };
     let message = || format!("its attribute `{name}` is {}", shown(attribute));
-    (!holds).then(|| (message(), format!("give {words}")))
+    (!holds).then(|| Problem {
+        message: message(),
+        remedy: format!("give {words}"),
+        allowed: Some(words),
+    })
 }
 
 /// The attributes that an operator has.

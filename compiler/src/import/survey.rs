@@ -1,0 +1,41 @@
+//! What a model that is refused would have where, as far as its operators alone say: so that one bad node does not hide
+//! what the others are.
+
+use super::node_name;
+use super::operators::{self, Place};
+use super::reason::OnHost;
+use crate::normalise;
+use std::path::Path;
+
+/// The nodes of a model by where their operators run.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// Nodes of operators that the machine has; what limits those have is not looked at.
+    pub machine_nodes: usize,
+    /// Nodes of all others.
+    pub host: Vec<OnHost>,
+}
+
+/// Surveys the file at `path`; `None` if it is no model at all.
+pub fn survey(path: &Path) -> Option<Survey> {
+    let model = normalise::open(path).ok()?.into_model();
+    let mut survey = Survey::default();
+    for node in &model.graph?.node {
+        let reason = match operators::find(node) {
+            Some(operator) => match operator.place {
+                Place::Host(reason) if operator.unit == "host" => reason.to_owned(),
+                Place::Host(_) | Place::Machine(_) => {
+                    survey.machine_nodes += 1;
+                    continue;
+                }
+            },
+            None => format!("the operator {} is not known", node.op_type),
+        };
+        survey.host.push(OnHost {
+            node: node_name(node),
+            operator: node.op_type.clone(),
+            reason: reason.into(),
+        });
+    }
+    Some(survey)
+}
