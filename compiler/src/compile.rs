@@ -284,7 +284,9 @@ fn with_fallbacks<T>(
         if more.is_empty() || rounds >= fallback::MOST_FALLBACKS {
             return Err(failed.give_up());
         }
-        more.iter().for_each(|more| observer.fallback(more));
+        for fallback in &more {
+            observer.fallback(fallback);
+        }
         fallbacks.extend(more);
         rounds += 1;
         imported = Imported::with_on_host(&source, &hash, fallback::on_host(&fallbacks))?;

@@ -381,7 +381,7 @@ mod tests {
         let window = [1i16, 4].into_iter();
         assert_eq!(average_even(window.clone(), 2, 1.0, 1.0), 2);
         assert_eq!(average_even(window.clone(), 5, 0.5, 1.0), 0);
-        let real = (0.1f32 + 4.0 * 0.1) / 2.0 / 0.1;
+        let real = f32::midpoint(0.1f32, 4.0 * 0.1) / 0.1;
         assert_eq!(
             average_even(window, 2, 0.1, 0.1),
             real.round_ties_even() as i32

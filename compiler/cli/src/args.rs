@@ -209,7 +209,7 @@ pub struct HostChoice {
     /// what it computes right, ONNX Runtime the rest.
     #[arg(long = "host", value_enum, value_name = "RUNTIME", default_value_t = Runtime::Auto)]
     pub runtime: Runtime,
-    /// The library of ONNX Runtime; else what ORT_DYLIB_PATH says, what lies in the active virtual environment, what the
+    /// The library of ONNX Runtime; else what `ORT_DYLIB_PATH` says, what lies in the active virtual environment, what the
     /// system has.
     #[arg(long, value_name = "FILE")]
     pub host_library: Option<PathBuf>,

@@ -219,6 +219,7 @@ impl Files {
         }
     }
 
+    #[expect(clippy::ref_option)] // The options are fields of the command line.
     fn writes(&mut self, what: &'static str, path: &Option<PathBuf>) {
         let path = path.clone();
         self.writes.extend(path.map(|path| Named { what, path }));

@@ -70,9 +70,8 @@ pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, F
                 Some(name) if name != input.name => None,
                 // Whatever the one array of the file is called, its name is said here.
                 Some(_) if arrays.len() == 1 => arrays.pop_first().map(|(_, array)| array),
-                Some(_) => arrays.remove(&input.name),
                 None if inputs.len() == 1 && arrays.contains_key("") => arrays.remove(""),
-                None => arrays.remove(&input.name),
+                Some(_) | None => arrays.remove(&input.name),
             };
             if let Some(array) = array {
                 let samples = tensors::samples(&input.name, &array, &input.dims, input.dtype)?;

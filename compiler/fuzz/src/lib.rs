@@ -122,7 +122,7 @@ pub fn execute(program: &Program) -> bool {
     if !program.segments.is_empty() {
         return true;
     }
-    let Ok(simulator) = Simulator::new(program, &Default::default()) else {
+    let Ok(simulator) = Simulator::new(program, &scnn_host::Host::default()) else {
         return true;
     };
     let inputs: BTreeMap<_, _> = program

@@ -16,9 +16,10 @@ fn count(node: &NodeProto, extents: &dyn Fn(&str) -> Option<Vec<u64>>) -> Option
     let attributes = Attributes::of(node);
     match node.op_type.as_str() {
         // Each output of a channel takes as many as the channel has weights.
-        "Conv" | "ConvInteger" | "FusedConv" => result()?.checked_mul(per_first(&operand(1)?)),
+        "Conv" | "ConvInteger" | "DeformConv" | "FusedConv" => {
+            result()?.checked_mul(per_first(&operand(1)?))
+        }
         "QLinearConv" => result()?.checked_mul(per_first(&operand(3)?)),
-        "DeformConv" => result()?.checked_mul(per_first(&operand(1)?)),
         // Each input of a channel meets as many weights as the channel has.
         "ConvTranspose" => product(&operand(0)?).checked_mul(per_first(&operand(1)?)),
         "MatMul" | "MatMulInteger" | "QLinearMatMul" | "FusedMatMul" => {

@@ -284,6 +284,7 @@ impl<'a> Cut<'a> {
     }
 
     /// Which node it is that tract cannot type, and why.
+    #[expect(clippy::unused_self)] // Its callers read as steps of one work.
     fn stopped(
         &self,
         here: &[usize],

@@ -47,7 +47,7 @@ impl Importer<'_> {
         let [high, low] = ["high", "low"].map(|part| self.part_name(result, part));
         self.graph.dag[id].tensor.clone_from(&high);
         let rest = self.rest_of_sums(node, id, low.clone(), (unit / 2.0) as i16);
-        self.joined_on_host(node, [id, rest], [high, low])
+        self.joined_on_host(node, [id, rest], &[high, low])
     }
 
     /// A bound of the sums of a layer that multiplies integers of scale 1 which come from the host.
@@ -111,7 +111,7 @@ impl Importer<'_> {
         &mut self,
         node: &NodeProto,
         parts: [NodeId; 2],
-        names: [String; 2],
+        names: &[String; 2],
     ) -> NodeId {
         let result = &node.output[0];
         let difference = NodeProto {

@@ -1,6 +1,6 @@
 //! An `If` whose condition is constant becomes the branch that is taken.
 //!
-//! A condition may be constant only once shapes are known: PyTorch's `squeeze` asks for an extent, compares it and branches.
+//! A condition may be constant only once shapes are known: `PyTorch`'s `squeeze` asks for an extent, compares it and branches.
 //! So what stands before an `If` is evaluated as far as its condition needs it, the branch is put in its place, and the
 //! search goes on behind it. Other `If`s stay, and so do `Loop` and `Scan`: a host runtime has them.
 
@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 /// Runs the pass.
+#[expect(clippy::unnecessary_wraps)] // A pass may refuse.
 pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     let mut next = 0;
     while let Some(position) = conditional(&draft.model, next) {

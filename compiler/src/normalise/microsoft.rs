@@ -221,6 +221,7 @@ impl Parts {
     }
 
     /// A product of integers and their zero points, times both scales, and a bias.
+    #[expect(clippy::needless_pass_by_value)] // All of its operands become those of nodes.
     fn scaled_product(
         &mut self,
         [a, a_zero]: [String; 2],

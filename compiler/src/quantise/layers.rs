@@ -137,6 +137,7 @@ impl Builder<'_> {
         }
     }
 
+    #[expect(clippy::too_many_lines)] // One field of the layer after the other.
     fn layer(
         &mut self,
         id: NodeId,

@@ -262,7 +262,8 @@ mod tests {
                 function: Some(Function::Leaky(slopes)),
                 ..Layer::default()
             };
-            let (from, to) = (tensor(1.0, [-9, 9]), tensor(0.25, [-9, 9]));
+            // More values than a table has for each.
+            let (from, to) = (tensor(1.0, [-9000, 9000]), tensor(0.25, [-9, 9]));
             let (function, units) = function_stage(&layer, &from, &to, [0.0; 2], 256);
             assert_eq!((units.unit, units.offset), (0.25, 0.0));
             function.unwrap()

@@ -190,6 +190,7 @@ impl Storage {
     }
 
     /// Gives a tensor of its own to a result that leaves the machine.
+    #[expect(clippy::unnecessary_wraps)] // One of the steps of `assign`, which may refuse.
     fn stand_alone(&mut self, graph: &Graph, id: NodeId) -> Result<(), QuantiseError> {
         let Some(&view) = self.views.get(&id) else {
             return Ok(());

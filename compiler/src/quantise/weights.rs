@@ -22,17 +22,20 @@ pub(super) fn smallest_weight_unit(layer: &Layer, k: usize, input_scale: f32) ->
     ((offset / scale).abs() / (f64::from(input_scale) * BIAS_LIMIT)) as f32
 }
 
+/// Weights that several layers may hold.
+type Shared = Arc<Vec<i16>>;
+
 /// Weights that layers have in common: the steps of an unrolled recurrence, or a head that several branches pass, refer
 /// to one copy.
 #[derive(Default)]
 pub(super) struct Interned {
     /// By length and a sample of the values.
-    known: BTreeMap<(usize, Vec<i16>), Vec<Arc<Vec<i16>>>>,
+    known: BTreeMap<(usize, Vec<i16>), Vec<Shared>>,
 }
 
 impl Interned {
     /// The copy that there is of such weights, or these.
-    pub(super) fn intern(&mut self, weights: Vec<i16>) -> Arc<Vec<i16>> {
+    pub(super) fn intern(&mut self, weights: Vec<i16>) -> Shared {
         let step = (weights.len() / SAMPLED).max(1);
         let sample = weights.iter().step_by(step).copied().collect();
         let alike = self.known.entry((weights.len(), sample)).or_default();

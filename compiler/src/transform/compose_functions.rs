@@ -176,11 +176,9 @@ fn join_hosts<'a>(parts: impl Iterator<Item = &'a HostOp>) -> HostOp {
             }
         }
         for node in &part.nodes {
-            let new = node
-                .output
-                .iter()
-                .fold(false, |new, name| computed.insert(name) || new);
-            if new {
+            let known = computed.len();
+            computed.extend(node.output.iter().map(String::as_str));
+            if computed.len() > known {
                 joined.nodes.push(node.clone());
             }
         }

@@ -22,9 +22,10 @@ pub fn run(graph: &mut Graph, machine: &Machine) -> usize {
         let Op::Map(map) = &graph.dag[id].op else {
             continue;
         };
-        let layer = match between_hosts(graph, id) {
-            true => Err("what it reads or what reads it runs on the host too".to_owned()),
-            false => lower(graph, id, map, machine),
+        let layer = if between_hosts(graph, id) {
+            Err("what it reads or what reads it runs on the host too".to_owned())
+        } else {
+            lower(graph, id, map, machine)
         };
         match layer {
             Ok((layer, operands)) => {

@@ -184,7 +184,9 @@ impl Parameters {
     /// Each value with the number of its scale.
     fn each(&self, values: &[f32], mut of: impl FnMut(f32, usize)) {
         if self.one {
-            values.iter().for_each(|&value| of(value, 0));
+            for &value in values {
+                of(value, 0);
+            }
             return;
         }
         let blocks = self.axis.div_ceil(self.block);

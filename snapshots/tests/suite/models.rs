@@ -76,21 +76,18 @@ fn cases() -> impl Iterator<Item = (&'static str, Strategy)> {
         .flat_map(|machine| MAPPINGS.into_iter().map(move |mapping| (machine, mapping)))
 }
 
-/// The graph after import and after each pass, numbered; a pass that changes nothing says so.
+/// The graph after import and after each pass; a pass that changes nothing says so.
 fn changes(graphs: Vec<(String, String)>) -> impl Iterator<Item = (String, String)> {
     let mut previous = String::new();
-    graphs
-        .into_iter()
-        .enumerate()
-        .map(move |(number, (pass, graph))| {
-            let text = if graph == previous {
-                "(no change)\n".to_owned()
-            } else {
-                graph.clone()
-            };
-            previous = graph;
-            (format!("{number}-{pass}"), text)
-        })
+    graphs.into_iter().map(move |(pass, graph)| {
+        let text = if graph == previous {
+            "(no change)\n".to_owned()
+        } else {
+            graph.clone()
+        };
+        previous = graph;
+        (pass, text)
+    })
 }
 
 fn calibration(model: &Path, name: &str) -> Calibration {

@@ -94,7 +94,7 @@ impl<'a> In<'a> {
                 operand.shift,
             )
         });
-        (ppu.clamp, ppu.pool.clone(), operand)
+        (ppu.clamp, ppu.pool, operand)
     }
 
     /// The real value of a unit, and the range, of what is read and written.

@@ -63,7 +63,7 @@ fn the_difference_of_other_shapes_stays_on_the_host() {
         .node("Sub", &["x", "g"], "y", vec![])
         .output("y");
     let (compiled, sample, execution) = run(&model.bytes(), &[1, 3, 4, 5]);
-    assert!(hosted(&compiled)[0].contains("of different shapes"));
+    assert_eq!(hosted(&compiled).len(), 1);
     assert!(decibels(&compiled, &sample, &execution) > 60.0);
 }
 

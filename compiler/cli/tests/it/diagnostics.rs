@@ -10,12 +10,16 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// Codes without a file in `snapshots/diagnostics`, and why.
-const ELSEWHERE: [(CodeEntry, &str); 11] = [
+const ELSEWHERE: [(CodeEntry, &str); 12] = [
     (
         Code::CannotWrite.entry(),
         "names a temporary file; faults.rs",
     ),
     (CompilerCode::FloatModel.entry(), "tract's own words"),
+    (
+        CompilerCode::ZeroSize.entry(),
+        "facts of typing; imports.rs",
+    ),
     (IsaCode::ProgramTooLarge.entry(), "isa/src/verify/tests.rs"),
     (SimulatorCode::Overflow.entry(), "calibration.rs"),
     (IsaCode::HostSegment.entry(), "tract's own words"),
@@ -59,6 +63,7 @@ fn files() -> TempDir {
     folder(&[
         ("net.onnx", std::fs::read(path).unwrap()),
         ("ones.npy", array([1, 2, 6, 6], 1.0)),
+        ("nan.npy", array([1, 2, 6, 6], f32::NAN)),
         ("other.npy", array([1, 3, 2, 2], 77.0)),
         ("calibration.yaml", b"source: x\n".to_vec()),
         (
@@ -73,6 +78,12 @@ fn files() -> TempDir {
         ("text.json", b"hello\n".to_vec()),
         ("old.json", b"{\"schema\": 1}\n".to_vec()),
     ])
+}
+
+#[test]
+fn an_input_that_is_not_a_number() {
+    let run = ["run", "net.onnx", "--input", "nan.npy", "-q"];
+    assert_refusal!("not-a-number", refusal(&files(), &run, 1));
 }
 
 /// A segment that needs ONNX Runtime, which is not wanted.

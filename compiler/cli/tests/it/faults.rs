@@ -45,7 +45,7 @@ fn std_command(folder: &Path, arguments: &[&str]) -> std::process::Command {
 fn a_full_disk_is_told_and_nothing_breaks() {
     let folder = folder(chain());
     let at = folder.path();
-    let Said { status, error, .. } = said(at, &["compile", "model.onnx", "-q", "-o", "/dev/full"]);
+    let Said { status, error, .. } = said(at, ["compile", "model.onnx", "-q", "-o", "/dev/full"]);
     assert_eq!(status, 1);
     assert!(
         error.contains("E0102") && error.contains("--> /dev/full"),
@@ -59,7 +59,7 @@ fn a_full_disk_is_told_and_nothing_breaks() {
             .open("/dev/full")
             .unwrap()
     };
-    let Said { status, error, .. } = said(at, &["compile", "model.onnx", "-q", "-o", "p.scnn"]);
+    let Said { status, error, .. } = said(at, ["compile", "model.onnx", "-q", "-o", "p.scnn"]);
     assert_eq!(status, 0, "{error}");
     for words in [["ops", ""], ["disasm", "p.scnn"], ["run", "--help"]] {
         let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
@@ -134,7 +134,7 @@ fn a_folder_in_the_place_of_a_file_is_told() {
             "{error}"
         );
     }
-    let Said { status, error, .. } = said(at, &["check", "out.scnn"]);
+    let Said { status, error, .. } = said(at, ["check", "out.scnn"]);
     assert_eq!(status, 1);
     assert!(error.contains("E0101"), "{error}");
 }
@@ -200,7 +200,7 @@ fn a_small_model_cannot_ask_for_all_memory() {
     let folder = folder(model);
     let Said { status, error, .. } = said(
         folder.path(),
-        &["run", "model.onnx", "-q", "--limit-memory", "1GB"],
+        ["run", "model.onnx", "-q", "--limit-memory", "1GB"],
     );
     assert_eq!(status, 1, "{error}");
     assert!(
@@ -212,7 +212,7 @@ fn a_small_model_cannot_ask_for_all_memory() {
 #[test]
 fn the_limit_of_memory_is_a_size() {
     let folder = folder(chain());
-    let Said { status, error, .. } = said(folder.path(), &["ops", "--limit-memory", "much"]);
+    let Said { status, error, .. } = said(folder.path(), ["ops", "--limit-memory", "much"]);
     assert_eq!(status, 2);
     assert!(error.contains("--limit-memory"), "{error}");
 }
@@ -225,7 +225,7 @@ fn an_internal_error_leaves_what_repeats_it() {
     let at = folder.path();
     let Said { status, error, .. } = said(
         at,
-        &[
+        [
             "compile",
             "model.onnx",
             "-q",
@@ -274,7 +274,7 @@ fn an_internal_error_leaves_what_repeats_it() {
         status,
         error: again,
         ..
-    } = said(at, &[words.as_slice(), &["--reducing"]].concat());
+    } = said(at, [words.as_slice(), &["--reducing"]].concat());
     assert_eq!(status, 101);
     let place = error
         .lines()

@@ -7,10 +7,8 @@ use tempfile::{TempDir, tempdir};
 
 /// The report of a run that succeeds.
 fn report(folder: &Path, words: &str) -> Value {
-    let Said { status, out, error } = said(
-        folder,
-        (&format!("run {words} --json -q")).split_whitespace(),
-    );
+    let Said { status, out, error } =
+        said(folder, format!("run {words} --json -q").split_whitespace());
     assert_eq!(status, 0, "{words}: {error}");
     serde_json::from_str(&out).unwrap()
 }
@@ -34,12 +32,12 @@ fn operands_are_as_wide_as_the_machine_s() {
     let words = "m.onnx --input d.npz --samples 1 --machine eleven.yaml";
     let Said { status, error, .. } = said(
         folder.path(),
-        (&format!("run {words} --check")).split_whitespace(),
+        format!("run {words} --check").split_whitespace(),
     );
     assert_eq!(status, 0, "{error}");
     let Said { status, error, .. } = said(
         folder.path(),
-        (&format!("run {words} --bits 12")).split_whitespace(),
+        format!("run {words} --bits 12").split_whitespace(),
     );
     assert_eq!(status, 1);
     let says = "the network shall have operands of 12 bits; those of the machine have 11";
@@ -85,7 +83,7 @@ fn a_program_runs_on_a_machine_that_differs_in_cost_alone() {
     assert_eq!(of(&slow, "/machine"), "slow");
 
     let words = format!("run p.scnn {input} --machine small.yaml");
-    let Said { status, error, .. } = said(folder.path(), (&words).split_whitespace());
+    let Said { status, error, .. } = said(folder.path(), words.split_whitespace());
     assert_eq!(status, 1);
     assert!(
         error.contains("array.rows: program 8, machine 4"),

@@ -46,7 +46,7 @@ fn outcome(network: &Network, path: &Path) -> Result<Outcome, String> {
             inputs: vec![sample.clone()],
         };
         // The search takes longer; every fourth network is enough of it.
-        if network.values().len() % 4 != 0 {
+        if !network.values().len().is_multiple_of(4) {
             options.mapping.strategy = Mapping::Paper;
         }
         match compile(path, &options, &mut |_, _| {}) {

@@ -22,13 +22,13 @@ fn folder() -> TempDir {
 fn a_model_and_its_program_have_the_same_snapshot_for_any_number_of_threads() {
     let folder = folder();
     let at = folder.path();
-    said(at, &["compile", "a.onnx", "-o", "a.scnn"]);
+    said(at, ["compile", "a.onnx", "-o", "a.scnn"]);
     let Said {
         status, out: model, ..
-    } = said(at, &["snapshot", "a.onnx", "-q"]);
+    } = said(at, ["snapshot", "a.onnx", "-q"]);
     assert_eq!(status, 0);
     assert!(model.starts_with("scnnc-snapshot 1\n"), "{model}");
-    let Said { out: program, .. } = said(at, &["snapshot", "a.scnn", "--threads", "1"]);
+    let Said { out: program, .. } = said(at, ["snapshot", "a.scnn", "--threads", "1"]);
     assert_eq!(model, program);
 }
 
@@ -36,9 +36,9 @@ fn a_model_and_its_program_have_the_same_snapshot_for_any_number_of_threads() {
 fn a_snapshot_holds_until_the_model_changes_and_again_after_it_is_accepted() {
     let folder = folder();
     let at = folder.path();
-    said(at, &["snapshot", "a.onnx", "-q", "-o", "net.snap"]);
+    said(at, ["snapshot", "a.onnx", "-q", "-o", "net.snap"]);
     assert_eq!(
-        said(at, &["snapshot", "a.onnx", "-q", "--check", "net.snap"]).status,
+        said(at, ["snapshot", "a.onnx", "-q", "--check", "net.snap"]).status,
         0
     );
 
@@ -47,7 +47,7 @@ fn a_snapshot_holds_until_the_model_changes_and_again_after_it_is_accepted() {
         status,
         out: diff,
         error,
-    } = said(at, &["snapshot", "b.onnx", "-q", "--check", "net.snap"]);
+    } = said(at, ["snapshot", "b.onnx", "-q", "--check", "net.snap"]);
     assert_eq!(status, 3, "{error}");
     assert!(
         diff.starts_with("--- net.snap\n+++ net.snap (now)\n@@ "),
@@ -69,11 +69,11 @@ fn a_snapshot_holds_until_the_model_changes_and_again_after_it_is_accepted() {
 
     let Said {
         status, out: diff, ..
-    } = said(at, &["snapshot", "b.onnx", "-q", "--update", "net.snap"]);
+    } = said(at, ["snapshot", "b.onnx", "-q", "--update", "net.snap"]);
     assert_eq!(status, 0);
     assert!(diff.contains("\n+  weights "), "{diff}");
     assert_eq!(
-        said(at, &["snapshot", "b.onnx", "-q", "--check", "net.snap"]).status,
+        said(at, ["snapshot", "b.onnx", "-q", "--check", "net.snap"]).status,
         0
     );
 }
@@ -89,7 +89,7 @@ fn a_snapshot_of_another_form_is_refused_and_brought_up_to_date() {
         ("other.snap", "--check"),
         ("other.snap", "--update"),
     ] {
-        let Said { status, error, .. } = said(at, &["snapshot", "a.onnx", "-q", flag, file]);
+        let Said { status, error, .. } = said(at, ["snapshot", "a.onnx", "-q", flag, file]);
         assert_eq!(status, 1);
         assert!(error.contains("E0804") && error.contains(file), "{error}");
     }
@@ -98,11 +98,11 @@ fn a_snapshot_of_another_form_is_refused_and_brought_up_to_date() {
         "something of mine\n"
     );
     assert_eq!(
-        said(at, &["snapshot", "a.onnx", "-q", "--update", "old.snap"]).status,
+        said(at, ["snapshot", "a.onnx", "-q", "--update", "old.snap"]).status,
         0
     );
     assert_eq!(
-        said(at, &["snapshot", "a.onnx", "-q", "--check", "old.snap"]).status,
+        said(at, ["snapshot", "a.onnx", "-q", "--check", "old.snap"]).status,
         0
     );
 }

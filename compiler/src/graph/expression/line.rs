@@ -71,14 +71,13 @@ impl Line {
 pub fn line(expression: &Expression) -> Option<Line> {
     let found = match expression {
         Expression::Operand(0) => Line::X,
-        Expression::Operand(_) | Expression::Select(_) => return None,
         Expression::Constant(value) => Line {
             scale: 0.0,
             offset: *value,
             ..Line::X
         },
         Expression::Unary(Unary::Neg, of) => line(of)?.times(-1.0),
-        Expression::Unary(..) => return None,
+        Expression::Operand(_) | Expression::Select(_) | Expression::Unary(..) => return None,
         Expression::Binary(binary, of) => of_two(*binary, line(&of[0])?, line(&of[1])?)?,
     };
     let finite = found.scale.is_finite() && found.offset.is_finite();

@@ -21,7 +21,10 @@ pub(crate) fn prelu(
         return Translated::Host("its `slope` is computed: export it as an initializer".into());
     };
     let slopes = or_host!(per_channel(importer, input, slope));
-    if let Some(slope) = slopes.iter().find(|slope| !(slope.abs() <= MAX_SLOPE)) {
+    if let Some(slope) = slopes
+        .iter()
+        .find(|slope| slope.is_nan() || slope.abs() > MAX_SLOPE)
+    {
         return Translated::Host(
             format!(
                 "`slope` has {slope}; the PPU's factors reach from -{MAX_SLOPE} to {MAX_SLOPE}"

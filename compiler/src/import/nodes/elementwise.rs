@@ -95,14 +95,14 @@ impl Operands {
                 }
                 Some(Expression::Constant(value.into()))
             } else {
-                let position = match operands.names.iter().position(|known| known == name) {
-                    Some(position) => position,
-                    None => {
+                let position =
+                    if let Some(position) = operands.names.iter().position(|known| known == name) {
+                        position
+                    } else {
                         operands.nodes.push(importer.activation(node, index)?);
                         operands.names.push(name.clone());
                         operands.names.len() - 1
-                    }
-                };
+                    };
                 Some(Expression::Operand(position as u32))
             };
             operands.expressions.push(expression);
@@ -138,7 +138,7 @@ fn expression(
         return Ok(others.fold(first, |a, b| Expression::binary(binary, a, b)));
     }
     match operator {
-        "Clip" => return clip(node, attributes, first, [operand(1), operand(2)]),
+        "Clip" => return clip(node, attributes, first, &[operand(1), operand(2)]),
         "Where" => {
             let (a, b) = operand(1).zip(operand(2)).ok_or("it lacks an operand")?;
             return Ok(Expression::select(first, a, b));
@@ -188,7 +188,7 @@ fn clip(
     node: &NodeProto,
     attributes: &Attributes<'_>,
     x: Expression,
-    bounds: [Option<Expression>; 2],
+    bounds: &[Option<Expression>; 2],
 ) -> Result<Expression, String> {
     let bound = |name: &str, bound: &Option<Expression>, default: f32| match bound {
         _ if attributes.optional_float(name).is_some() => Ok(attributes.float(name, default)),

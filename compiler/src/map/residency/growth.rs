@@ -213,7 +213,7 @@ mod tests {
             place(10, 20, (1, 2), 1000),
             place(0, 25, (2, 3), 1000),
         ];
-        assert_eq!(grown(places, 100), [[0, 20], [0, 50], [50, 40]]);
+        assert_eq!(grown(places, 100), [[0, 40], [0, 50], [50, 40]]);
     }
 
     proptest! {

@@ -97,12 +97,11 @@ impl<'a> Chooser<'a> {
             .collect();
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut cuts = self.promising(&cutter, &ranked, data.shape[1]);
-        let paper = match &search.paper {
-            Some(paper) => Some(cutter.plain(paper.tiling.parts(tensor))),
-            None => {
-                let count = |tensor, layout: &Layout| search.contents(tensor, layout);
-                cutter.paper(count).ok().map(|(cut, ..)| cut)
-            }
+        let paper = if let Some(paper) = &search.paper {
+            Some(cutter.plain(paper.tiling.parts(tensor)))
+        } else {
+            let count = |tensor, layout: &Layout| search.contents(tensor, layout);
+            cutter.paper(count).ok().map(|(cut, ..)| cut)
         };
         if let Some(paper) = paper
             && !cuts.contains(&paper)

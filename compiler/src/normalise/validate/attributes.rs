@@ -154,16 +154,15 @@ fn problem(
         rule == name && operators.contains(&node.op_type.as_str())
     };
     let rule = RULES.iter().find(rule).filter(|_| is_standard(node));
-    let (holds, words) = match rule {
-        Some((_, _, allowed)) => (allowed.holds(attribute), allowed.words()),
+    let (holds, words) = if let Some((_, _, allowed)) = rule {
+        (allowed.holds(attribute), allowed.words())
+    } else {
         // Old exporters leave the type out.
-        None => {
-            let types = [AttributeType::Undefined as i32, known.kind as i32];
-            (
-                types.contains(&attribute.r#type),
-                words_of(known.kind).to_owned(),
-            )
-        }
+        let types = [AttributeType::Undefined as i32, known.kind as i32];
+        (
+            types.contains(&attribute.r#type),
+            words_of(known.kind).to_owned(),
+        )
     };
     let message = || format!("its attribute `{name}` is {}", shown(attribute));
     (!holds).then(|| Problem {

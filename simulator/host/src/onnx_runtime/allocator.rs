@@ -52,6 +52,7 @@ fn layout(size: usize) -> Option<Layout> {
     Layout::from_size_align(size.checked_add(HEADER)?, HEADER).ok()
 }
 
+#[expect(clippy::cast_ptr_alignment)] // The layout is aligned for the header.
 fn block(size: usize) -> *mut c_void {
     let Some(layout) = layout(size) else {
         return ptr::null_mut();
@@ -75,6 +76,7 @@ unsafe extern "system" fn reserve(_: *const ort::sys::OrtAllocator, size: usize)
     block(size)
 }
 
+#[expect(clippy::cast_ptr_alignment)] // The layout is aligned for the header.
 unsafe extern "system" fn free(_: *mut ort::sys::OrtAllocator, block: *mut c_void) {
     if block.is_null() {
         return;

@@ -55,6 +55,7 @@ pub(super) fn datum(value: &ValueType) -> Option<DatumType> {
     of_type!(value.tensor_type(), ort, T => Some(<T as Datum>::datum_type()), _ => None)
 }
 
+#[expect(clippy::needless_pass_by_value)] // `map_err` gives it away.
 fn ours(error: tract_onnx::prelude::TractError) -> ort::Error {
     ort::Error::new(error.to_string())
 }

@@ -63,7 +63,7 @@ fn is_plane(dims: &[i64]) -> bool {
 
 pub fn conv(builder: &mut Builder, choice: &Choice) -> Option<()> {
     let (input, dims) = builder.operand_that(choice, is_plane)?;
-    let groups = if dims[1] % 2 == 0 && choice.numbers[5] % 4 == 0 {
+    let groups = if dims[1] % 2 == 0 && choice.numbers[5].is_multiple_of(4) {
         2
     } else {
         1

@@ -18,7 +18,7 @@ pub fn concat(builder: &mut Builder, choice: &Choice) -> Option<()> {
         .cloned()
         .collect();
     let mut operands = vec![(first, dims.clone())];
-    for index in 1..1 + choice.within(1, 1..3) as usize {
+    for index in 1..=(choice.within(1, 1..3) as usize) {
         operands.push(others[choice.numbers[index + 1] as usize % others.len()].clone());
     }
     if choice.flag(4) {
@@ -214,7 +214,7 @@ pub fn pad(builder: &mut Builder, choice: &Choice) -> Option<()> {
     let mut pads = vec![0; 2 * rank];
     for index in 0..2 {
         // The last axes, most often.
-        let axis = if choice.numbers[1] % 4 == 0 {
+        let axis = if choice.numbers[1].is_multiple_of(4) {
             choice.within(2 + index, 0..rank as i64) as usize
         } else {
             rank - 1 - index.min(rank - 1)
@@ -227,7 +227,14 @@ pub fn pad(builder: &mut Builder, choice: &Choice) -> Option<()> {
     let list = builder.integers(&pads);
     let mut inputs = vec![input, list];
     if mode == "constant" && choice.flag(7) {
-        inputs.push(builder.floats(&[], &[if choice.seed % 2 == 0 { 0.0 } else { 0.5 }]));
+        inputs.push(builder.floats(
+            &[],
+            &[if choice.seed.is_multiple_of(2) {
+                0.0
+            } else {
+                0.5
+            }],
+        ));
     }
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
     builder
@@ -238,7 +245,7 @@ pub fn pad(builder: &mut Builder, choice: &Choice) -> Option<()> {
 pub fn resize(builder: &mut Builder, choice: &Choice) -> Option<()> {
     let (input, dims) = builder.operand_that(choice, |dims| dims.len() == 4)?;
     let by = [choice.within(0, 1..4), choice.within(1, 1..4)];
-    let linear = choice.numbers[2] % 4 == 0;
+    let linear = choice.numbers[2].is_multiple_of(4);
     let scales = builder.floats(&[4], &[1.0, 1.0, by[0] as f32, by[1] as f32]);
     let larger = vec![dims[0], dims[1], dims[2] * by[0], dims[3] * by[1]];
     let attributes = if linear {
@@ -278,7 +285,7 @@ pub fn gather(builder: &mut Builder, choice: &Choice) -> Option<()> {
     let (input, mut dims) = builder.operand(choice);
     let axis = choice.within(0, 0..dims.len() as i64);
     let extent = dims[axis as usize];
-    let indices: Vec<i64> = (1..1 + choice.within(1, 1..4))
+    let indices: Vec<i64> = (1..=choice.within(1, 1..4))
         .map(|index| choice.within(1 + index as usize, 0..extent))
         .collect();
     dims[axis as usize] = indices.len() as i64;
