@@ -10,7 +10,7 @@
 //! and not what it computes, and leaves a model alone that is in canonical form already.
 //!
 //! Initializers keep their places in the main graph, and passes only append some: the data of large ones lie beside the
-//! model, by number ([`large`]).
+//! model, by number (`large`).
 
 mod bindings;
 pub(crate) mod closure;

@@ -9,7 +9,7 @@
 //! A tensor that does not fit may also live in a RAM for the most part: what exceeds its slot spills to DRAM, and is read
 //! again in every round of its readers. Where there are few rounds, that moves less than the whole there and back.
 //!
-//! In the end every place grows into what is free beside it ([`growth`]), as other inputs are fuller.
+//! In the end every place grows into what is free beside it (`growth`), as other inputs are fuller.
 
 mod growth;
 
