@@ -211,9 +211,9 @@ mod tests {
         let places = vec![
             place(0, 10, (0, 1), 1000),
             place(10, 20, (1, 2), 1000),
-            place(0, 25, (2, 3), 1000),
+            place(30, 25, (2, 3), 1000),
         ];
-        assert_eq!(grown(places, 100), [[0, 40], [0, 50], [50, 40]]);
+        assert_eq!(grown(places, 100), [[0, 20], [20, 40], [60, 37]]);
     }
 
     proptest! {
