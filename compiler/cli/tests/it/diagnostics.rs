@@ -10,7 +10,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// Codes without a file in `snapshots/diagnostics`, and why.
-const ELSEWHERE: [(CodeEntry, &str); 12] = [
+const ELSEWHERE: [(CodeEntry, &str); 13] = [
     (
         Code::CannotWrite.entry(),
         "names a temporary file; faults.rs",
@@ -25,6 +25,7 @@ const ELSEWHERE: [(CodeEntry, &str); 12] = [
     (IsaCode::HostSegment.entry(), "tract's own words"),
     (DriverCode::NotBitExact.entry(), "a bug"),
     (Code::SnapshotDiffers.entry(), "snapshot.rs"),
+    (Code::ProgramsDiffer.entry(), "terminal.rs"),
     (SimulatorCode::SnapshotForm.entry(), "snapshot.rs"),
     (Code::MemoryLimit.entry(), "faults.rs"),
     (CompilerCode::PassChanged.entry(), "a bug; passes.rs"),
