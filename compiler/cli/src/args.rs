@@ -1,6 +1,7 @@
 //! Verbs and options.
 
 use super::stages::Loudness;
+use super::view::{VIEW, View};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use scnn_host::{Host, Library, Policy};
@@ -367,6 +368,11 @@ pub struct Run {
     /// Write the report as JSON.
     #[arg(long, value_name = "R.json")]
     pub report: Option<PathBuf>,
+    /// Put the run's numbers on the nodes of the graph, for another viewer: `netron` (a side file to drop on the open
+    /// model), `onnx` (the model with `metadata_props`), `model-explorer` (node data), `folded` (stacks of a flame graph);
+    /// may be repeated.
+    #[arg(long, value_name = VIEW)]
+    pub view: Vec<View>,
     /// Print the report as JSON instead of a table; what follows the table otherwise goes to standard error.
     #[arg(long)]
     pub json: bool,
@@ -588,6 +594,12 @@ pub struct Report {
     /// Write figures for papers: cycles by cause, energy by component, speed-up, as SVG.
     #[arg(long, value_name = "DIR")]
     pub svg: Option<PathBuf>,
+    /// Put the report's numbers on the nodes of the graph, as `run --view` does; may be repeated.
+    #[arg(long, value_name = VIEW)]
+    pub view: Vec<View>,
+    /// The ONNX file that the report is about, for views that are made of it (`onnx`, `model-explorer`).
+    #[arg(long, value_name = "M.onnx", requires = "view")]
+    pub model: Option<PathBuf>,
     /// Print the JSON schema of a report and stop.
     #[arg(long, exclusive = true)]
     pub schema: bool,

@@ -6,6 +6,7 @@
 use super::args::{Compilation, Machine, Verb, Zoo};
 use super::codes::Code;
 use super::failure::Failure;
+use super::view::View;
 use std::path::{Path, PathBuf};
 
 /// A file of a command, and what the command calls it.
@@ -125,6 +126,7 @@ impl Files {
                 files.writes("--output", &o.output);
                 files.writes("--report", &o.report);
                 files.writes("--trace", &o.trace);
+                files.views(&o.view);
                 files.folders.extend(o.dump.clone());
                 files.compilation(&o.compilation);
             }
@@ -167,7 +169,9 @@ impl Files {
             Verb::Report(o) => {
                 files.reads("a report", &o.reports);
                 files.writes("--output", &o.output);
+                files.reads("the model", &o.model);
                 files.writes("--csv", &o.csv);
+                files.views(&o.view);
                 files.folders.extend(o.svg.clone());
             }
             Verb::Zoo(Zoo::Make(o)) => files.folders.push(o.output.clone()),
@@ -217,6 +221,14 @@ impl Files {
             };
             self.reads("an input", [&path.to_owned()]);
         }
+    }
+
+    fn views(&mut self, views: &[View]) {
+        let named = views.iter().map(|view| Named {
+            what: "--view",
+            path: view.path.clone(),
+        });
+        self.writes.extend(named);
     }
 
     #[expect(clippy::ref_option)] // The options are fields of the command line.

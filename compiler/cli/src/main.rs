@@ -40,6 +40,7 @@ mod stages;
 mod table;
 mod tensors;
 mod trace;
+mod view;
 mod widths;
 mod zoo;
 

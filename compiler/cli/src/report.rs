@@ -6,7 +6,7 @@ mod page;
 mod svg;
 
 use super::failure::Failure;
-use super::{args, output, table};
+use super::{args, output, table, view};
 use scnn_simulator::report::columns::csv;
 use scnn_simulator::report::{Report, schema};
 use std::path::Path;
@@ -19,6 +19,8 @@ pub fn report(options: &args::Report) -> Result<(), Failure> {
         output::print(&format!("{text}\n"));
         return Ok(());
     }
+    let model = options.model.as_deref();
+    view::check(&options.view, model)?;
     let mut reports = Vec::new();
     for path in &options.reports {
         reports.extend(read(path)?);
@@ -32,7 +34,18 @@ pub fn report(options: &args::Report) -> Result<(), Failure> {
     if let Some(folder) = &options.svg {
         figures::write(folder, &reports)?;
     }
-    if options.output.is_none() && options.csv.is_none() && options.svg.is_none() {
+    match reports.as_slice() {
+        _ if options.view.is_empty() => {}
+        [report] => view::write(&options.view, report, model)?,
+        _ => {
+            return Err(Failure::usage(&format!(
+                "`--view` shows one report and {} are given",
+                reports.len()
+            )));
+        }
+    }
+    let shown = options.output.is_some() || options.csv.is_some() || options.svg.is_some();
+    if !shown && options.view.is_empty() {
         for report in &reports {
             output::print(&table::report(report));
         }

@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::given::is_program;
 use super::stages::Stages;
 use super::trace::Trace;
-use super::{dump, grid, output, program, samples, table, tensors};
+use super::{dump, grid, output, program, samples, table, tensors, view};
 use crate::codes::{Code, DriverCode, IsaCode};
 use scnn_isa::program::Program;
 use scnn_simulator::observe::Observer;
@@ -28,7 +28,9 @@ pub fn run(options: &Run) -> Result<(), Failure> {
     if options.trace.is_some() && timing != Timing::Exact {
         return Err(Failure::usage("`--trace` needs `--timing exact`"));
     }
-    let prepared = if is_program(&options.model) {
+    let model = (!is_program(&options.model)).then_some(options.model.as_path());
+    view::check(&options.view, model)?;
+    let prepared = if model.is_none() {
         stages.begin("read");
         open(options)?
     } else {
@@ -92,6 +94,7 @@ pub fn run(options: &Run) -> Result<(), Failure> {
             .map_err(|e| Failure::file(Code::CannotWrite, path, &e.to_string()))?;
         output::write(path, &json)?;
     }
+    view::write(&options.view, &run.report, model)?;
     if let Some(path) = &options.output {
         let outputs = run.outputs.stacked();
         let outputs = outputs.map_err(|e| Failure::run(&options.model, &e))?;

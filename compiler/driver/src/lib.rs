@@ -37,6 +37,7 @@ mod error;
 mod outputs;
 mod run;
 mod samples;
+pub mod views;
 
 pub use check::Check;
 pub use error::RunError;

@@ -8,7 +8,7 @@ use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 const PART_OF: &str = "part of ";
 
 /// The name of a node as the file has it; nameless nodes are called after operator and first result.
-pub(crate) fn node_name(node: &NodeProto) -> String {
+pub fn node_name(node: &NodeProto) -> String {
     if let Some(origin) = node.doc_string.strip_prefix(PART_OF) {
         origin.to_owned()
     } else if node.name.is_empty() {

@@ -39,4 +39,5 @@ mod snapshot;
 mod terminal;
 mod trace;
 mod traffic;
+mod view;
 mod zoo;

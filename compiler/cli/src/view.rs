@@ -1,0 +1,120 @@
+//! `--view KIND=FILE`: a report's numbers for other viewers; what they hold is in [`scnnc_driver::views`].
+
+use super::codes::CompilerCode;
+use super::failure::Failure;
+use super::output;
+use scnn_simulator::report::Report;
+use scnnc_driver::views::{NotOnnx, annotate, folded, model_explorer, netron};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// How a view is written on the command line.
+pub const VIEW: &str = "KIND=FILE";
+
+/// A view, and where it is written.
+#[derive(Clone, Debug)]
+pub struct View {
+    kind: Kind,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// A viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Netron,
+    Onnx,
+    ModelExplorer,
+    Folded,
+}
+
+/// The names of the views.
+const KINDS: [(&str, Kind); 4] = [
+    ("netron", Kind::Netron),
+    ("onnx", Kind::Onnx),
+    ("model-explorer", Kind::ModelExplorer),
+    ("folded", Kind::Folded),
+];
+
+impl FromStr for View {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
+        let expected = || format!("expected {VIEW}, KIND one of {}", names.join(", "));
+        let (name, path) = text.split_once('=').ok_or_else(expected)?;
+        let kind = KINDS.iter().find(|(known, _)| *known == name);
+        let (_, kind) = kind.ok_or_else(expected)?;
+        if path.is_empty() {
+            return Err(expected());
+        }
+        Ok(Self {
+            kind: *kind,
+            path: path.into(),
+        })
+    }
+}
+
+impl View {
+    /// Whether it is made of the model as well as of the report.
+    fn needs_model(&self) -> bool {
+        matches!(self.kind, Kind::Onnx | Kind::ModelExplorer)
+    }
+}
+
+/// Refuses views that need a model where there is none.
+pub fn check(views: &[View], model: Option<&Path>) -> Result<(), Failure> {
+    match views.iter().find(|view| view.needs_model()) {
+        Some(view) if model.is_none() => Err(Failure::usage(&format!(
+            "the view for {} is made of the ONNX file: give the model (`run MODEL.onnx`, or `report --model MODEL.onnx`)",
+            view.path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Writes the views of a report; `model` is the ONNX file that has run.
+pub fn write(views: &[View], report: &Report, model: Option<&Path>) -> Result<(), Failure> {
+    check(views, model)?;
+    let bytes = match model {
+        Some(path) if views.iter().any(View::needs_model) => output::read(path)?,
+        _ => Vec::new(),
+    };
+    let not_onnx = |error: NotOnnx| {
+        Failure::file(
+            CompilerCode::NotOnnx,
+            model.unwrap_or(Path::new("")),
+            &error.to_string(),
+        )
+    };
+    for view in views {
+        let content = match view.kind {
+            Kind::Netron => json(&netron(report)),
+            Kind::Onnx => annotate(report, &bytes).map_err(not_onnx)?,
+            Kind::ModelExplorer => json(&model_explorer(report, &bytes).map_err(not_onnx)?),
+            Kind::Folded => folded(report).into_bytes(),
+        };
+        output::write(&view.path, &content)?;
+    }
+    Ok(())
+}
+
+fn json(value: &Value) -> Vec<u8> {
+    format!("{value:#}\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_is_a_kind_and_a_file() {
+        let view: View = "netron=a=b.json".parse().unwrap();
+        assert_eq!((view.kind, view.path), (Kind::Netron, "a=b.json".into()));
+        for wrong in ["netron", "netron=", "netro=x", "=x", ""] {
+            let error = wrong.parse::<View>().unwrap_err();
+            assert!(error.contains("model-explorer"), "{error}");
+        }
+    }
+}
