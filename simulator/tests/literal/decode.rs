@@ -1,10 +1,10 @@
 //! What the literal machine is given: blocks, parts, steps with the banks of their products, sizes of transfers.
 
-use crate::generate::REQUANTISE;
 use crate::machine::Part;
+use crate::post::Post;
 use scnn_isa::codec::positions;
 use scnn_isa::instruction::Instruction;
-use scnn_isa::layer::{self, ArrayStage};
+use scnn_isa::layer::{self, ArrayStage, OperandShape};
 use scnn_isa::layout::{Layout, Tile};
 use scnn_isa::machine::{BankMap, Machine};
 use scnn_isa::plane::{Axis, Rect, Span};
@@ -42,6 +42,8 @@ pub struct Drain {
 #[derive(Clone, Copy)]
 pub struct GroupDrain {
     pub cycles: u64,
+    /// Of the second tensor, for a round that ends a pass.
+    pub operand_bytes: u64,
     pub result_bytes: u64,
 }
 
@@ -59,6 +61,8 @@ pub struct Layer<'a> {
     array: &'a ArrayStage,
     source: &'a Layout,
     input: &'a [i16],
+    other: &'a [i16],
+    post: Post<'a>,
     pub items: Vec<Item>,
     pub drains: Vec<Drain>,
     /// Loads, by tile and (channel, residue), and perhaps a store, at once.
@@ -72,6 +76,8 @@ pub struct Layer<'a> {
     pub steps: u64,
     /// Of the streams, with the blocks behind the last part of an item, which nothing waits for.
     pub weight_bytes: u64,
+    /// Of the second tensor.
+    pub operand_bytes: u64,
 }
 
 /// Elements of every block of a tile: by PE, then (channel, residue); none where the PE has no position of it.
@@ -128,7 +134,7 @@ fn places(layout: &Layout, rect: Rect, residue: u32) -> Vec<(u32, u32, u32)> {
 }
 
 impl<'a> Layer<'a> {
-    pub fn new(program: &'a Program, input: &'a [i16]) -> Self {
+    pub fn new(program: &'a Program, input: &'a [i16], other: &'a [i16]) -> Self {
         let layer = &program.layers[0];
         let mut this = Self {
             program,
@@ -137,6 +143,8 @@ impl<'a> Layer<'a> {
             array: layer.array.as_ref().unwrap(),
             source: &program.tensors[0].layout,
             input,
+            other,
+            post: Post::new(program, other),
             items: Vec::new(),
             drains: Vec::new(),
             moves: Vec::new(),
@@ -147,6 +155,7 @@ impl<'a> Layer<'a> {
             slots: Slots::default(),
             steps: 0,
             weight_bytes: 0,
+            operand_bytes: 0,
         };
         let excesses = this.load_all();
         for instruction in &program.code {
@@ -166,6 +175,7 @@ impl<'a> Layer<'a> {
                     let groups = 0..this.array.pe_groups.count();
                     let drain = |group| GroupDrain {
                         cycles: this.drain_cycles(pass, round, group),
+                        operand_bytes: 0,
                         result_bytes: 0,
                     };
                     let drain = Drain {
@@ -543,7 +553,9 @@ impl<'a> Layer<'a> {
                 for y in 0..height {
                     for x in 0..width {
                         let sum = self.sums.get(&[n, k, y, x]).copied().unwrap_or(0);
-                        self.output.push(requantised(sum));
+                        let (index, plane) = (self.output.len(), (height * width) as usize);
+                        self.output
+                            .push(self.post.value(sum, index, plane, k as usize));
                     }
                 }
             }
@@ -574,6 +586,64 @@ impl<'a> Layer<'a> {
                 let channels = self.array.channel_group(round, group);
                 let bytes = self.result_bytes(&blocks, pass, channels, stored);
                 self.drains[drain].groups[group as usize].result_bytes = bytes;
+            }
+        }
+        self.operands();
+    }
+
+    /// What of the second tensor the rounds read that end a pass, by one `drn`: shared out by outputs, from round to round
+    /// and in each from group to group.
+    fn operands(&mut self) {
+        let (Some(operand), Some(tensor)) =
+            (self.described.ppu.operand, self.program.tensors.get(2))
+        else {
+            return;
+        };
+        let [_, channels, h, w] = tensor.shape;
+        let value = |n: u32, k: u32, y: u32, x: u32| {
+            self.other[(((n * channels + k) * h + y) * w + x) as usize]
+        };
+        let tile = &tensor.layout.tiles[0];
+        let blocks = elements_of_blocks(self.machine, &tensor.layout, tile, channels, &value);
+        let all = self.transfer(&blocks, 1)[0].bytes;
+        let mut drain = 0;
+        for instruction in &self.program.code {
+            let Instruction::Drn { pass, rounds, .. } = *instruction else {
+                continue;
+            };
+            let drains = drain..drain + rounds.len() as usize;
+            drain = drains.end;
+            if rounds.end < self.array.rounds() {
+                continue;
+            }
+            let plane = f64::from(tensor.shape[0]) * f64::from(h * w);
+            let share = match operand.shape {
+                OperandShape::Same => {
+                    self.described.passes[pass as usize].output.positions() as f64 / plane
+                }
+                OperandShape::PerChannel => 1.0,
+            };
+            let bytes = (all as f64 * share).ceil() as u64;
+            self.operand_bytes += bytes;
+            let groups = self.array.pe_groups.count();
+            let outputs = |round: u32, group: u32| {
+                u64::from(self.array.channel_group(round, group).len())
+                    * self.described.passes[pass as usize].output.positions()
+            };
+            let order = rounds
+                .iter()
+                .flat_map(|round| (0..groups).map(move |group| (round, group)));
+            let whole: u64 = order
+                .clone()
+                .map(|(round, group)| outputs(round, group))
+                .sum();
+            let mut done = 0;
+            for (round, group) in order {
+                let here = outputs(round, group);
+                let share = bytes * (done + here) / whole - bytes * done / whole;
+                let index = drains.start + (round - rounds.begin) as usize;
+                self.drains[index].groups[group as usize].operand_bytes = share;
+                done += here;
             }
         }
     }
@@ -652,11 +722,4 @@ fn part(item: usize, channel: u32, residue: u32, vectors: Vec<Vec<Weight>>, byte
 fn product(weight: i16, activation: i16, shift: u8) -> i32 {
     let units = f64::from(weight) * f64::from(activation) / 2f64.powi(i32::from(shift));
     (units + 0.5).floor() as i32
-}
-
-/// What the PPU makes of a sum, halves away from zero; floats hold every step exactly.
-fn requantised(sum: i32) -> i16 {
-    let scaled = f64::from(sum) * f64::from(REQUANTISE.multiplier);
-    let value = (scaled / 2f64.powi(i32::from(REQUANTISE.shift))).round();
-    value.clamp(-32767.0, 32767.0) as i16
 }

@@ -1,17 +1,19 @@
 //! Programs of one layer.
 
 use proptest::prelude::*;
-use scnn_isa::arith::{Requantise, Rounding};
+use scnn_isa::arith::{Requantise, Rounding, Table};
 use scnn_isa::ids::{LayerId, RegionId, SectionId, TensorId, ValueId};
 use scnn_isa::instruction::Instruction;
-use scnn_isa::layer::{ArrayStage, Layer, Pass, PpuStage, View, WeightOrder};
+use scnn_isa::layer::{
+    self, ArrayStage, Layer, Operand, OperandKind, OperandShape, Pass, PpuStage, View, WeightOrder,
+};
 use scnn_isa::layout::{Grid, Layout, Tile};
 use scnn_isa::machine::{BankMap, Delivery, Drift, Machine};
 use scnn_isa::plane::{Axis, Rect, Span};
 use scnn_isa::program::{
     Dtype, Memory, Program, Provenance, Region, Section, SectionKind, SourceRange, Tensor, Value,
 };
-use scnn_isa::section::{encode_requantise, encode_weights};
+use scnn_isa::section::{encode_requantise, encode_slopes, encode_table, encode_weights};
 
 /// Of every output channel: many sums end in halves, and zeros stay zeros.
 pub const REQUANTISE: Requantise = Requantise {
@@ -55,6 +57,25 @@ pub struct Case {
     to_dram: bool,
     weights: Vec<i16>,
     pub input: Vec<i16>,
+    /// A second tensor, of the result's shape or with one value for each image and channel.
+    pub second: Option<Second>,
+    function: Option<Function>,
+}
+
+/// What meets the values of a layer in the PPU.
+#[derive(Clone, Debug)]
+pub struct Second {
+    multiply: bool,
+    per_channel: bool,
+    pub values: Vec<i16>,
+}
+
+/// A function of one value.
+#[derive(Clone, Debug)]
+enum Function {
+    /// By output channel, and the exponent.
+    Leaky(Vec<i16>, u8),
+    Table(Table),
 }
 
 impl std::fmt::Debug for Case {
@@ -80,6 +101,7 @@ impl std::fmt::Debug for Case {
             "images over {:?}, uneven {:?}; phases, reload, at once, to DRAM {choices:?}; cut {:?}, halves {:?}, room {}",
             self.images_over, self.uneven, self.cut, self.halves, self.room
         )?;
+        writeln!(f, "{:?} {:?}", self.second, self.function)?;
         writeln!(f, "weights {:?}", self.weights)?;
         writeln!(f, "input {:?}", self.input)
     }
@@ -186,6 +208,8 @@ pub fn case() -> impl Strategy<Value = Case> {
             let input = (0..images * inputs * y.input * x.input)
                 .map(|_| random.value(input_density, 100))
                 .collect();
+            let second = random.second(images * outputs, y.output * x.output, input_density);
+            let function = random.function(outputs);
             Case {
                 images,
                 groups,
@@ -216,6 +240,8 @@ pub fn case() -> impl Strategy<Value = Case> {
                 x,
                 weights,
                 input,
+                second,
+                function,
             }
         },
     )
@@ -227,6 +253,38 @@ impl Random {
     /// A number below `limit`.
     fn below(&mut self, limit: u32) -> u32 {
         (i32::from(self.value(1.0, 30_000)).unsigned_abs() - 1) % limit
+    }
+
+    /// In one layer of three: a second tensor of so many channels of all images, and positions.
+    fn second(&mut self, channels: u32, positions: u32, density: f64) -> Option<Second> {
+        let per_channel = self.below(2) == 0;
+        let count = channels * if per_channel { 1 } else { positions };
+        (self.below(3) == 0).then(|| Second {
+            multiply: self.below(2) == 0,
+            per_channel,
+            values: (0..count).map(|_| self.value(density, 100)).collect(),
+        })
+    }
+
+    /// In two layers of five a function.
+    fn function(&mut self, outputs: u32) -> Option<Function> {
+        match self.below(5) {
+            0 => {
+                let slopes = (0..outputs).map(|_| self.value(0.9, 30_000)).collect();
+                Some(Function::Leaky(slopes, self.below(16) as u8))
+            }
+            1 => {
+                // Segments around 0, where the sums are.
+                let mut widths = vec![15];
+                widths.extend((0..14).map(|_| 3));
+                widths.extend([3, 3, 7, 8, 9, 10, 11, 12, 13, 14]);
+                let knots = (0..=widths.len())
+                    .map(|_| self.value(0.9, 30_000))
+                    .collect();
+                Some(Function::Table(Table::new(widths, knots).unwrap()))
+            }
+            _ => None,
+        }
     }
 
     fn value(&mut self, density: f64, limit: i64) -> i16 {
@@ -297,6 +355,8 @@ impl Case {
         let of_group = self.weights.len() / self.groups as usize;
         let groups = self.weights.chunks(of_group);
         Self {
+            second: None,
+            function: None,
             outputs: 2 * self.outputs,
             weights: groups.flat_map(|group| group.repeat(2)).collect(),
             ..self.clone()
@@ -419,9 +479,29 @@ impl Case {
                 requantise: SectionId(1),
                 rounding: Rounding::Away,
                 divisor: 1.0,
-                operand: None,
-                function: None,
-                slope_exponent: 0,
+                operand: self.second.as_ref().map(|second| Operand {
+                    view: view(2, self.outputs),
+                    kind: if second.multiply {
+                        OperandKind::Multiply
+                    } else {
+                        OperandKind::Add
+                    },
+                    shape: if second.per_channel {
+                        OperandShape::PerChannel
+                    } else {
+                        OperandShape::Same
+                    },
+                    multiplier: 5,
+                    shift: if second.multiply { 6 } else { 2 },
+                }),
+                function: self.function.as_ref().map(|function| match function {
+                    Function::Leaky(..) => layer::Function::Leaky(SectionId(2)),
+                    Function::Table(_) => layer::Function::Table(SectionId(2)),
+                }),
+                slope_exponent: match &self.function {
+                    Some(Function::Leaky(_, exponent)) => *exponent,
+                    _ => 0,
+                },
                 approximates: None,
                 clamp: [-32767, 32767],
                 pool: None,
@@ -482,6 +562,21 @@ impl Case {
             region("out.dram", 1, Span::new(0, 1), Memory::Dram, large, large),
             region("out.b", 1, Span::new(0, 1), Memory::B, 0, self.room),
         ];
+        let other_shape = self.second.as_ref().map(|second| match second.per_channel {
+            true => [self.images, self.outputs, 1, 1],
+            false => output_shape,
+        });
+        if other_shape.is_some() {
+            let base = 2 * large;
+            regions.push(region(
+                "other.dram",
+                2,
+                Span::new(0, 1),
+                Memory::Dram,
+                base,
+                large,
+            ));
+        }
         let mut code = vec![Instruction::Cfg { layer: LayerId(0) }];
         let to = RegionId(if self.to_dram { 1 } else { 2 });
         let (at_once, parts) = match self.halves {
@@ -522,7 +617,7 @@ impl Case {
                     pass,
                     rounds,
                     to,
-                    operand: None,
+                    operand: self.second.as_ref().map(|_| RegionId(3)),
                     half,
                 });
                 half = ((u32::from(half) + rounds.len()) % 2) as u8;
@@ -547,7 +642,7 @@ impl Case {
             machine.activation_ram.a_bytes,
             machine.activation_ram.b_bytes,
         ) = (1 << 16, 1 << 16);
-        Program {
+        let mut program = Program {
             provenance: Provenance {
                 tool: "test".into(),
                 ..Provenance::default()
@@ -588,6 +683,29 @@ impl Case {
             }],
             code,
             machine,
+        };
+        if let Some(shape) = other_shape {
+            let [n, _, h, w] = shape;
+            let layout = Layout::whole(Rect::plane(n, h, w), program.machine.pes());
+            program
+                .tensors
+                .push(tensor("other", shape, [-100, 100], layout));
+            program.values.push(value("other", shape, 3));
+            program.inputs.push(ValueId(2));
         }
+        program
+            .sections
+            .extend(self.function.as_ref().map(|function| {
+                let (kind, bytes) = match function {
+                    Function::Leaky(slopes, _) => (SectionKind::Slopes, encode_slopes(slopes)),
+                    Function::Table(table) => (SectionKind::Table, encode_table(table)),
+                };
+                Section {
+                    name: "f".into(),
+                    kind,
+                    bytes,
+                }
+            }));
+        program
     }
 }

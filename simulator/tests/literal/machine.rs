@@ -62,6 +62,8 @@ enum Transfer {
         piece: usize,
     },
     Spill(usize),
+    /// What a drain of a PE group reads of the second tensor.
+    Operand(usize, usize),
     /// Of a PE group, and which.
     Result(usize, usize),
     Weights {
@@ -90,6 +92,8 @@ struct World<'a> {
     spilled: Vec<Option<u64>>,
     /// By PE group and drain: begun; and how many of each group have asked for their result.
     drains: Vec<Vec<Option<u64>>>,
+    /// Likewise: what it reads is there.
+    operands: Vec<Vec<Option<u64>>>,
     results: Vec<usize>,
     /// Requests of this moment.
     requests: Vec<(Transfer, u64)>,
@@ -105,10 +109,9 @@ fn past(moment: Option<u64>, now: u64) -> bool {
 impl World<'_> {
     fn drained(&self, group: usize, drain: usize) -> bool {
         let cycles = self.layer.drains[drain].groups[group].cycles;
-        past(
-            self.drains[group][drain].map(|begin| begin + cycles),
-            self.now,
-        )
+        let begun = self.drains[group][drain];
+        past(begun.map(|begin| begin + cycles), self.now)
+            && past(self.operands[group][drain], self.now)
     }
 
     fn all_drained(&self) -> bool {
@@ -244,6 +247,10 @@ impl World<'_> {
         let idle = drain == 0 || self.drained(group, drain - 1);
         if retired && idle {
             self.drains[group][drain] = Some(self.now);
+            match self.layer.drains[drain].groups[group].operand_bytes {
+                0 => self.operands[group][drain] = Some(self.now),
+                bytes => self.requests.push((Transfer::Operand(group, drain), bytes)),
+            }
         }
         retired && idle
     }
@@ -288,6 +295,7 @@ impl World<'_> {
         match transfer {
             Transfer::Move { index, piece } => self.moves[index].1[piece] = Some(moment),
             Transfer::Spill(item) => self.spilled[item] = Some(moment),
+            Transfer::Operand(group, drain) => self.operands[group][drain] = Some(moment),
             Transfer::Result(..) => {}
             Transfer::Weights { group, part } => {
                 self.streams[group][part].by_dram = Some(moment);
@@ -444,9 +452,9 @@ impl World<'_> {
 }
 
 impl Literal {
-    pub fn run(program: &Program, input: &[i16]) -> Self {
+    pub fn run(program: &Program, input: &[i16], other: &[i16]) -> Self {
         let machine = &program.machine;
-        let mut layer = Layer::new(program, input);
+        let mut layer = Layer::new(program, input, other);
         let streams = layer.streams();
         let mut pes = Vec::new();
         for (group, stream) in streams.iter().enumerate() {
@@ -492,6 +500,7 @@ impl Literal {
             begun: vec![false; items],
             spilled: vec![None; items],
             drains: vec![vec![None; layer.drains.len()]; groups],
+            operands: vec![vec![None; layer.drains.len()]; groups],
             results: vec![0; groups],
             requests: Vec::new(),
             last_served: 0,
@@ -513,7 +522,8 @@ impl Literal {
             .filter(|pe| pe.has_tile.contains(&true))
             .count() as u64;
         let loads = layer.moves[..layer.loads].iter().flatten();
-        let loaded_bytes = loads.map(|piece| piece.bytes).sum();
+        let of_loads: u64 = loads.map(|piece| piece.bytes).sum();
+        let loaded_bytes = of_loads + layer.operand_bytes;
         let stores = layer.moves[layer.loads..].iter().flatten();
         let results = layer.drains.iter().flat_map(|drain| &drain.groups);
         let other_bytes = layer

@@ -4,6 +4,7 @@ mod decode;
 mod generate;
 mod laws;
 mod machine;
+mod post;
 
 use generate::{Case, case};
 use machine::Literal;
@@ -16,16 +17,16 @@ use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;
 
 fn simulate(program: &Program, case: &Case, timing: Timing) -> Execution {
-    let input = Tensor::from_shape(
-        &program.values[0]
-            .shape
-            .iter()
-            .map(|&d| d as usize)
-            .collect::<Vec<_>>(),
-        &case.input.iter().map(|&v| f32::from(v)).collect::<Vec<_>>(),
-    )
-    .unwrap();
-    let inputs = BTreeMap::from([("in".to_owned(), input)]);
+    let tensor = |value: usize, values: &[i16]| {
+        let value = &program.values[value];
+        let shape: Vec<usize> = value.shape.iter().map(|&d| d as usize).collect();
+        let floats: Vec<f32> = values.iter().map(|&v| f32::from(v)).collect();
+        let tensor = Tensor::from_shape(&shape, &floats).unwrap();
+        (value.name.clone(), tensor)
+    };
+    let other = case.second.as_ref().map(|second| tensor(2, &second.values));
+    let inputs: BTreeMap<String, Tensor> =
+        [tensor(0, &case.input)].into_iter().chain(other).collect();
     let simulator = Simulator::new(program, &scnn_host::Host::default()).unwrap();
     simulator.run(&inputs, &Options { timing }).unwrap()
 }
@@ -52,7 +53,7 @@ proptest! {
             panic!("{problems:?}");
         }
         let execution = simulate(&program, &case, Timing::Exact);
-        let literal = Literal::run(&program, &case.input);
+        let literal = Literal::run(&program, &case.input, case.second.as_ref().map_or(&[], |s| &s.values));
         let pairs = execution.tensors[1].iter().zip(&literal.output);
         if let Some(at) = pairs.clone().position(|(ours, theirs)| ours != theirs) {
             let (ours, theirs) = (execution.tensors[1][at], literal.output[at]);

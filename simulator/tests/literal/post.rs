@@ -1,0 +1,93 @@
+//! What the PPU makes of a sum, value by value, in floating point: doubles hold every step exactly.
+
+use crate::generate::REQUANTISE;
+use scnn_isa::layer::{Function, Operand, OperandKind, OperandShape};
+use scnn_isa::program::Program;
+
+/// The PPU's part of a layer, and its second tensor.
+pub struct Post<'a> {
+    operand: Option<Operand>,
+    function: Option<Function>,
+    exponent: u8,
+    /// The bytes of the function's section.
+    constants: &'a [u8],
+    /// The second tensor `[N, C, H, W]`, or one value for each image and channel.
+    other: &'a [i16],
+}
+
+impl<'a> Post<'a> {
+    pub fn new(program: &'a Program, other: &'a [i16]) -> Self {
+        let ppu = &program.layers[0].ppu;
+        let constants = match ppu.function {
+            Some(Function::Leaky(id) | Function::Table(id)) => &program.section(id).bytes[..],
+            None => &[],
+        };
+        Self {
+            operand: ppu.operand,
+            function: ppu.function,
+            exponent: ppu.slope_exponent,
+            constants,
+            other,
+        }
+    }
+
+    /// The value at a position, which is `index` in the result and of channel `k` of all `channels`.
+    pub fn value(&self, sum: i32, index: usize, plane: usize, k: usize) -> i16 {
+        let scaled = f64::from(sum) * f64::from(REQUANTISE.multiplier);
+        let value = (scaled / 2f64.powi(i32::from(REQUANTISE.shift))).round();
+        let value = self.applied(self.met(value, index, plane), k);
+        value.clamp(-32767.0, 32767.0) as i16
+    }
+
+    fn met(&self, value: f64, index: usize, plane: usize) -> f64 {
+        let Some(operand) = self.operand else {
+            return value;
+        };
+        let other = match operand.shape {
+            OperandShape::Same => self.other[index],
+            OperandShape::PerChannel => self.other[index / plane],
+        };
+        let unit = f64::from(operand.multiplier) / 2f64.powi(operand.shift.into());
+        match operand.kind {
+            OperandKind::Add => value + (f64::from(other) * unit).round(),
+            OperandKind::Multiply => {
+                (value.clamp(-32768.0, 32767.0) * f64::from(other) * unit).round()
+            }
+        }
+    }
+
+    fn applied(&self, value: f64, k: usize) -> f64 {
+        let word = |at: usize| {
+            f64::from(i16::from_le_bytes([
+                self.constants[at],
+                self.constants[at + 1],
+            ]))
+        };
+        match self.function {
+            None => value,
+            Some(Function::Leaky(_)) if value >= 0.0 => value,
+            Some(Function::Leaky(_)) => {
+                let unit = 2f64.powi(i32::from(self.exponent) - 15);
+                (value * word(2 * k) * unit).round()
+            }
+            Some(Function::Table(_)) => {
+                let input = value.clamp(-32768.0, 32767.0);
+                let (mut at, mut begin) = (0, -32768.0);
+                loop {
+                    let width = 2f64.powi(self.constants[at].into());
+                    if input < begin + width {
+                        let (low, next) = (word(at + 1), at + 3);
+                        // The last knot has no width before it.
+                        let high = word(if next + 2 == self.constants.len() {
+                            next
+                        } else {
+                            next + 1
+                        });
+                        return low + ((high - low) * (input - begin) / width).round();
+                    }
+                    (at, begin) = (at + 3, begin + width);
+                }
+            }
+        }
+    }
+}
