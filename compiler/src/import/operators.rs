@@ -117,7 +117,10 @@ operators! {
     "QLinearMatMul" 21 (8..=8 => 1..=1) "array" "as its parts: DequantizeLinear, MatMul, QuantizeLinear" Host("it lacks operands");
     "QuantizeLinear" 25 (2..=3 => 1..=1) "the tensor's own scale" "one constant scale; 8 bits, or 16 with zero point 0" Machine(quantised::quantise_linear);
     "Reciprocal" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
-    "ReduceMean" 18 (1..=2 => 1..=1) "PPU" "over all of the plane" Machine(pooling::reduce_mean);
+    "ReduceMax" 20 (1..=2 => 1..=1) "PPU" "over rows, columns or both" Machine(pooling::reduce);
+    "ReduceMean" 18 (1..=2 => 1..=1) "PPU" "over rows, columns or both" Machine(pooling::reduce);
+    "ReduceMin" 20 (1..=2 => 1..=1) "PPU" "over rows, columns or both" Host("it lacks an operand of floats");
+    "ReduceSum" 13 (1..=2 => 1..=1) "PPU" "over rows, columns or both" Machine(pooling::reduce);
     "Relu" 14 (1..=1 => 1..=1) "PPU" "" Machine(elementwise::map);
     "Reshape" 25 (2..=2 => 1..=1) "renamed" "batch stays first" Machine(movement::rename);
     "Resize" 19 (1..=4 => 1..=1) "array" "nearest, by whole factors: a depthwise transposed convolution with ones" Machine(movement::resize);

@@ -4,6 +4,7 @@
 mod casts;
 mod differences;
 mod empty;
+mod minima;
 mod rows;
 
 use super::Facts;
@@ -28,6 +29,7 @@ pub(super) const TYPED_PASSES: &[TypedPass] = &[
     TypedPass { name: "casts", about: "a cast to the type that a tensor has becomes an identity", run: casts::run },
     TypedPass { name: "empty", about: "operands of a concatenation that have no elements go", run: empty::run },
     TypedPass { name: "rows", about: "a product of many dimensions becomes one of rows", run: rows::run },
+    TypedPass { name: "minima", about: "a smallest value becomes the negative of a largest", run: minima::run },
     TypedPass { name: "differences", about: "a difference of two activations becomes a sum", run: differences::run },
 ];
 

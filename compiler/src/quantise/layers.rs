@@ -242,6 +242,7 @@ impl Builder<'_> {
             }
         });
         let clamp = clamp_bounds(layer.clamp, &to);
+        let factor = layer.affine.as_ref().map_or(1.0, |a| f64::from(a.scale[0]));
         let pool = layer.pool.as_ref().map(|pool| IntPool {
             kind: pool.kind,
             y: pool.y,
@@ -264,7 +265,7 @@ impl Builder<'_> {
             clamp,
             pool,
         };
-        widen_average(&mut layer, &from, &to);
+        widen_average(&mut layer, factor, &from, &to);
         Ok(layer)
     }
 

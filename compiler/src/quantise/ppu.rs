@@ -170,22 +170,25 @@ pub(super) fn clamp_bounds(clamp: Option<(f32, f32)>, to: &Tensor) -> [i16; 2] {
     clamp.map_or(to.range, |(low, high)| [bound(low), bound(high)])
 }
 
-/// A stand-alone average may gain bits: it pools in its source's units and requantises the mean, not the operands.
-pub(super) fn widen_average(layer: &mut IntLayer, from: &Tensor, to: &Tensor) {
+/// A stand-alone average may gain bits: it pools in its source's units and requantises the mean, not the operands. A factor
+/// that all channels have is taken then too, as a sum is a mean times a number.
+pub(super) fn widen_average(layer: &mut IntLayer, factor: f64, from: &Tensor, to: &Tensor) {
     let alone = layer.conv.is_none() && layer.operand.is_none() && layer.function.is_none();
     let Some(pool) = &mut layer.pool else { return };
-    let identity = layer
-        .requantise
-        .iter()
-        .all(|r| r.bias == 0 && r.offset == 0.0);
+    let mut channels = layer.requantise.iter();
+    let same = |r: &Requantise| *r == layer.requantise[0] && r.bias == 0 && r.offset == 0.0;
+    let alike = channels.all(same) && (factor == 1.0 || layer.rounding == Rounding::Away);
     let bounded = layer.clamp == to.range;
-    if pool.kind == PoolKind::Max || !alone || !identity || !bounded {
+    if pool.kind == PoolKind::Max || !alone || !alike || !bounded {
         return;
     }
     // Runtimes add the integers of a whole plane, and the real values of a window.
     let whole_plane = pool.y.output == 1 && pool.x.output == 1;
     let (multiplier, shift) = match layer.rounding {
-        Rounding::Away => arith::multiplier_for(f64::from(from.scale) / f64::from(to.scale)),
+        Rounding::Away => {
+            let unit = f64::from(from.scale) / f64::from(to.scale);
+            arith::multiplier_for(unit * factor)
+        }
         Rounding::Even if whole_plane => {
             layer.divisor = 1.0;
             arith::multiplier_of(from.scale / to.scale)
@@ -319,8 +322,8 @@ mod tests {
             tensor: scnn_isa::ids::TensorId(0),
             channels: scnn_isa::plane::Span::new(0, 1),
         };
-        let requantise = requantise_channel(0.5, 1.0, 0.0, 0.125);
-        let widened = |make: &dyn Fn(&mut IntLayer)| {
+        let widened_by = |scale: f64, make: &dyn Fn(&mut IntLayer)| {
+            let requantise = requantise_channel(0.5, scale, 0.0, 0.125);
             let mut layer = IntLayer {
                 name: "a".to_owned(),
                 onnx_nodes: Vec::new(),
@@ -343,18 +346,21 @@ mod tests {
                 }),
             };
             make(&mut layer);
-            widen_average(&mut layer, &from, &to);
+            widen_average(&mut layer, scale, &from, &to);
             let pool = layer.pool.map(|pool| (pool.multiplier, pool.shift));
             let factor = |(m, s): (i32, u8)| f64::from(m) / 2f64.powi(s.into());
             let moved = layer.requantise == [Requantise::IDENTITY];
             assert_eq!(
                 moved,
-                pool.is_some_and(|pool| factor(pool) == 4.0),
+                pool.is_some_and(|pool| factor(pool) == 4.0 * scale),
                 "{pool:?}"
             );
             moved
         };
+        let widened = |make: &dyn Fn(&mut IntLayer)| widened_by(1.0, make);
         assert!(widened(&|_| {}));
+        // A sum of six is six times the mean.
+        assert!(widened_by(6.0, &|_| {}));
         assert!(!widened(&|layer| layer.pool = None));
         let operand = IntOperand {
             view,

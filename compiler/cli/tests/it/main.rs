@@ -32,6 +32,7 @@ mod paper;
 mod passes;
 mod prune;
 mod recount;
+mod reductions;
 mod refusals;
 mod report_schema;
 mod rich;

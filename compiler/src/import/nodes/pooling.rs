@@ -2,7 +2,7 @@
 
 use super::constants::integers;
 use super::{finish, or_host, output_shape, shape};
-use crate::graph::{Layer, NodeId, Pool};
+use crate::graph::{Affine, Layer, NodeId, Pool};
 use crate::import::attributes::{Attributes, outside};
 use crate::import::window::{Window, pair};
 use crate::import::{Importer, Translated};
@@ -83,7 +83,8 @@ pub(crate) fn global_pool(
     whole_plane(importer, node, input, kind)
 }
 
-pub(crate) fn reduce_mean(
+/// A mean, a sum or a maximum over rows, columns or both.
+pub(crate) fn reduce(
     importer: &mut Importer<'_>,
     node: &NodeProto,
     attributes: &Attributes<'_>,
@@ -99,20 +100,55 @@ pub(crate) fn reduce_mean(
             );
         }
     };
-    let mut axes: Vec<i64> = axes
-        .into_iter()
-        .map(|a| if a < 0 { a + rank } else { a })
-        .collect();
-    axes.sort_unstable();
-    if rank < 3 || axes != (2..rank).collect::<Vec<_>>() {
+    let from_first = |axis: &i64| if *axis < 0 { axis + rank } else { *axis };
+    let axes: Vec<i64> = axes.iter().map(from_first).collect();
+    let inside = axes.iter().all(|axis| (2..rank).contains(axis));
+    if rank < 3 || axes.is_empty() || !inside {
         return Translated::Host(outside(
             "axes",
             axes,
-            "those of the plane, all behind channels",
-            "GlobalAveragePool averages over them",
+            "some of the plane's, those behind channels",
+            "the PPU reduces rows and columns",
         ));
     }
-    whole_plane(importer, node, input, PoolKind::Average)
+    // A plane of one row has columns alone.
+    let [rows, columns] = [rank - 2, rank - 1].map(|axis| axes.contains(&axis));
+    let kind = match node.op_type.as_str() {
+        "ReduceMax" => PoolKind::Max,
+        _ => PoolKind::Average,
+    };
+    let [_, channels, h, w] = or_host!(shape(importer, input));
+    let rows = rows && rank == 4;
+    let mut layer = over(kind, rows.then_some(h), columns.then_some(w), [h, w]);
+    if node.op_type == "ReduceSum" {
+        // A sum is a mean of as many times the values.
+        let count = if rows { h } else { 1 } * if columns { w } else { 1 };
+        layer.affine = Some(Affine {
+            scale: vec![count as f32; channels as usize],
+            offset: vec![0.0; channels as usize],
+        });
+    }
+    finish(importer, node, &[input], layer)
+}
+
+/// The pooling of all rows, all columns or both of a plane of `h` x `w`.
+fn over(kind: PoolKind, rows: Option<u32>, columns: Option<u32>, [h, w]: [u32; 2]) -> Layer {
+    let axis = |reduced: Option<u32>, extent| match reduced {
+        Some(kernel) => Axis {
+            kernel,
+            output: 1,
+            ..Axis::identity(extent)
+        },
+        None => Axis::identity(extent),
+    };
+    Layer {
+        pool: Some(Pool {
+            kind,
+            y: axis(rows, h),
+            x: axis(columns, w),
+        }),
+        ..Layer::default()
+    }
 }
 
 fn whole_plane(
@@ -122,22 +158,6 @@ fn whole_plane(
     kind: PoolKind,
 ) -> Translated {
     let [_, _, h, w] = or_host!(shape(importer, input));
-    let axis = |extent| Axis {
-        kernel: extent,
-        output: 1,
-        ..Axis::identity(extent)
-    };
-    finish(
-        importer,
-        node,
-        &[input],
-        Layer {
-            pool: Some(Pool {
-                kind,
-                y: axis(h),
-                x: axis(w),
-            }),
-            ..Layer::default()
-        },
-    )
+    let layer = over(kind, Some(h), Some(w), [h, w]);
+    finish(importer, node, &[input], layer)
 }
