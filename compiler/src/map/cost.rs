@@ -67,6 +67,8 @@ pub struct Traffic {
     pub unwritten_bytes: u64,
     /// Bytes of results to DRAM.
     pub result_bytes: u64,
+    /// Bytes of results that have a place in a RAM; they come before those that have none.
+    pub kept_bytes: u64,
     /// Bytes of the complete result that are stored to DRAM at the end.
     pub stored_bytes: u64,
     /// Bytes of the residual operand from DRAM.
@@ -86,6 +88,15 @@ pub struct Positions<'a> {
     pub weights: &'a SparseWeights,
     /// Those of its source.
     pub occupancy: &'a Occupancy,
+}
+
+/// What a pass completes of a PE's share of the result, in parts of the whole result.
+#[derive(Clone, Copy, Debug)]
+struct ResultPart {
+    /// What the passes before have completed there.
+    before: f64,
+    /// What it completes.
+    own: f64,
 }
 
 /// A layer and its mapping.
@@ -251,39 +262,92 @@ impl Candidate<'_> {
         passes.iter().map(of_pass).collect()
     }
 
+    /// By pass: where the channels without a place lie ([`TileContents::excess_before`]); empty where every round reads all
+    /// channels. A region is filled channel after channel, so it is the last that a depthwise layer's last rounds read.
+    fn spilled_before(&self, passes: &[Pass]) -> Vec<Vec<f64>> {
+        let conv_groups = self.layer.conv.as_ref().map_or(1, |conv| conv.groups);
+        let room = self.traffic.home_room.or(self.traffic.tile_room);
+        let residues = self.layout.residues.count();
+        let of_pass = |pass: &Pass| match room {
+            Some(room) if conv_groups > 1 => self.tile(*pass).excess_before(residues, room),
+            _ => Vec::new(),
+        };
+        passes.iter().map(of_pass).collect()
+    }
+
+    /// The share of a pass's spilled elements that a round reads; `before` is the pass's of [`Self::spilled_before`].
+    fn share_spilled(&self, round: usize, before: &[f64]) -> f64 {
+        let Some(channels) = before.len().checked_sub(1) else {
+            return self.share_read(round);
+        };
+        let source = self.layer.source.channels;
+        let conv_groups = self.layer.conv.as_ref().map_or(1, |conv| conv.groups);
+        let at = |group: u32| {
+            let channel = source.begin + source.len() * group / conv_groups;
+            before[(channel as usize).min(channels)]
+        };
+        let all = at(conv_groups) - at(0);
+        let read = read_groups(self.layer, self.of_round(round)).into_iter();
+        let read: f64 = read.map(|group| at(group + 1) - at(group)).sum();
+        if all > 0.0 { read / all } else { 0.0 }
+    }
+
     /// By pass: the share of the result whose blocks it completes, by positions.
     fn result_shares(&self) -> Vec<f64> {
+        let parts = self.result_parts().into_iter();
+        parts
+            .map(|parts| parts.iter().map(|part| part.own).sum())
+            .collect()
+    }
+
+    /// By pass: what it completes of the result in each PE that holds some of it; all PEs as one where a layer has a single
+    /// pass, or results do not go to DRAM.
+    fn result_parts(&self) -> Vec<Vec<ResultPart>> {
         let passes = self.passes;
-        let mut positions = vec![0; passes.len()];
+        let mut parts = vec![Vec::new(); passes.len()];
+        let mut add = |filled: &mut f64, pass: usize, positions: u64| {
+            let (before, own) = (*filled, positions as f64);
+            *filled += own;
+            parts[pass].push(ResultPart { before, own });
+        };
         match self.result_layout {
             Some(layout) if passes.len() > 1 && self.traffic.result_bytes > 0 => {
+                let mut filled = vec![0.0; self.machine.pe_count() as usize];
                 let completing = completing_passes(layout, passes);
                 for (tile, completing) in layout.tiles.iter().zip(completing) {
                     let cols = tile.pes().cols;
                     for (pe, pass) in (0..).zip(completing) {
-                        let held = tile.pe_rect(pe / cols, pe % cols);
                         if let Some(pass) = pass {
-                            positions[pass] += held.positions();
+                            let held = tile.pe_rect(pe / cols, pe % cols);
+                            add(&mut filled[pe as usize], pass, held.positions());
                         }
                     }
                 }
             }
             _ => {
-                for (positions, pass) in positions.iter_mut().zip(passes) {
-                    *positions = pass.output.positions();
+                let mut filled = 0.0;
+                for (number, pass) in passes.iter().enumerate() {
+                    add(&mut filled, number, pass.output.positions());
                 }
             }
         }
-        let all = positions.iter().sum::<u64>().max(1) as f64;
-        let share = |positions: u64| positions as f64 / all;
-        positions.into_iter().map(share).collect()
+        let all: f64 = parts.iter().flatten().map(|part| part.own).sum();
+        for part in parts.iter_mut().flatten() {
+            part.before /= all.max(1.0);
+            part.own /= all.max(1.0);
+        }
+        parts
     }
 
     /// The share of the channels that a round reads: those of its convolution groups.
     fn share_read(&self, round: usize) -> f64 {
+        share_read(self.layer, self.of_round(round))
+    }
+
+    /// The output-channel groups of a round.
+    fn of_round(&self, round: usize) -> &[Span] {
         let groups = self.layout.groups.count() as usize;
-        let of_round = &self.channel_groups[round * groups..(round + 1) * groups];
-        share_read(self.layer, of_round)
+        &self.channel_groups[round * groups..(round + 1) * groups]
     }
 
     fn dram_cycles(&self, bytes: u64) -> u64 {
@@ -298,6 +362,12 @@ impl Candidate<'_> {
 /// The share of a layer's input channels that a round of some output-channel groups reads.
 fn share_read(layer: &IntLayer, of_round: &[Span]) -> f64 {
     let conv_groups = layer.conv.as_ref().map_or(1, |conv| conv.groups);
+    read_groups(layer, of_round).len() as f64 / f64::from(conv_groups)
+}
+
+/// The convolution groups whose channels a round of some output-channel groups reads.
+fn read_groups(layer: &IntLayer, of_round: &[Span]) -> Vec<u32> {
+    let conv_groups = layer.conv.as_ref().map_or(1, |conv| conv.groups);
     let per_group = (layer.destination.channels.len() / conv_groups).max(1);
     let mut read: Vec<u32> = of_round
         .iter()
@@ -305,7 +375,7 @@ fn share_read(layer: &IntLayer, of_round: &[Span]) -> f64 {
         .map(|k| k.begin / per_group)
         .collect();
     read.dedup();
-    read.len() as f64 / f64::from(conv_groups)
+    read
 }
 
 /// How often a pass of a layer reads each of its input channels under a mapping: in every round of its convolution

@@ -11,7 +11,7 @@
 
 use super::sampled_rounds::SampledRounds;
 use super::stream::{Blocks, Part, Stream, ceil_cycles};
-use super::{Candidate, Measured};
+use super::{Candidate, Measured, ResultPart};
 use crate::map::contents::Columns;
 use scnn_isa::layer::Pass;
 use scnn_isa::machine::Drift;
@@ -107,8 +107,11 @@ pub(super) struct TimeLine<'a> {
     step_cycles: &'a [f64],
     /// By pass: bytes of the source that have no place.
     spilled: Vec<u64>,
-    /// By pass: bytes of its results to DRAM.
-    results: Vec<f64>,
+    /// By pass: where in its channels those lie.
+    spilled_before: Vec<Vec<f64>>,
+    /// By pass: what it completes of the results, and the part of them for which each PE has a place.
+    results: Vec<Vec<ResultPart>>,
+    kept: f64,
 }
 
 impl<'a> TimeLine<'a> {
@@ -182,7 +185,9 @@ impl<'a> TimeLine<'a> {
                 * u64::from(candidate.layer.destination.channels.len()),
             step_cycles: measured.step_cycles(candidate),
             spilled: candidate.spilled(passes),
+            spilled_before: candidate.spilled_before(passes),
             results: sampled_results(candidate, passes),
+            kept: kept(candidate),
         }
     }
 
@@ -389,7 +394,8 @@ impl<'a> TimeLine<'a> {
         let Item { pass, round, .. } = self.items[number];
         let spilled = self.spilled[pass] as f64;
         if spilled > 0.0 && !self.items[number].begun {
-            let read = spilled * self.candidate.share_read(round);
+            let before = &self.spilled_before[pass];
+            let read = spilled * self.candidate.share_spilled(round, before);
             self.items[number].spill = self.ask_bulk(begin, read);
         }
         self.items[number].begun = true;
@@ -425,11 +431,28 @@ impl<'a> TimeLine<'a> {
         self.ppus_free[group] = end;
         self.items[number].drained[group] = Some(end);
         self.latest = self.latest.max(end);
-        let channels = f64::from(candidate.layer.destination.channels.len().max(1));
-        let bytes = self.results[pass] * outputs as f64 / channels;
+        let bytes = self.result_bytes(pass, round, group);
         if bytes > 0.0 {
             self.request(end, bytes * self.cycles_per_byte, Reason::Result);
         }
+    }
+
+    /// Bytes of results to DRAM after a round of a PE group. A PE's region takes pass after pass and channel after channel,
+    /// until it is full; so the last rounds write what has no place.
+    fn result_bytes(&self, pass: usize, round: usize, group: usize) -> f64 {
+        let candidate = self.candidate;
+        if candidate.traffic.result_bytes == 0 {
+            return 0.0;
+        }
+        let channels = candidate.of_round(round)[group];
+        let all = f64::from(candidate.layer.destination.channels.len().max(1));
+        let [begin, end] = [channels.begin, channels.end].map(|channel| f64::from(channel) / all);
+        let excess = |part: &ResultPart, channels: f64| {
+            (part.before + part.own * channels - self.kept).max(0.0)
+        };
+        let written = |part: &ResultPart| excess(part, end) - excess(part, begin);
+        let written: f64 = self.results[pass].iter().map(written).sum();
+        written * (candidate.traffic.kept_bytes + candidate.traffic.result_bytes) as f64
     }
 
     /// Asks for the next tile, if what its place waits for is known.
@@ -514,13 +537,19 @@ impl<'a> TimeLine<'a> {
     }
 }
 
-/// Bytes of results to DRAM of those passes of a candidate that are counted.
-fn sampled_results(candidate: &Candidate<'_>, counted: &[Pass]) -> Vec<f64> {
-    let all = candidate.passes.iter().zip(candidate.result_shares());
+/// What those passes of a candidate complete that are counted.
+fn sampled_results(candidate: &Candidate<'_>, counted: &[Pass]) -> Vec<Vec<ResultPart>> {
+    let all = candidate.passes.iter().zip(candidate.result_parts());
     let counted = all.filter(|(pass, _)| counted.contains(pass));
-    counted
-        .map(|(_, share)| share * candidate.traffic.result_bytes as f64)
-        .collect()
+    counted.map(|(_, parts)| parts).collect()
+}
+
+/// The part of the results for which each of the PEs that hold some has a place.
+fn kept(candidate: &Candidate<'_>) -> f64 {
+    let (kept, excess) = (candidate.traffic.kept_bytes, candidate.traffic.result_bytes);
+    let parts = candidate.result_parts();
+    let pes = parts.iter().flatten().filter(|part| part.before == 0.0);
+    kept as f64 / (kept + excess).max(1) as f64 / pes.count().max(1) as f64
 }
 
 /// Pieces in which a tile of so many columns is loaded.

@@ -81,6 +81,10 @@ impl Search<'_> {
             } else {
                 overflow
             },
+            kept_bytes: match overflow {
+                0 => 0,
+                _ => bytes(destination.tensor, destination.channels).saturating_sub(overflow),
+            },
             stored_bytes: if home.is_some() && wanted {
                 bytes(destination.tensor, all)
             } else {
