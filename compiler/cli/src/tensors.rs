@@ -1,17 +1,20 @@
 //! Tensors from and to files: `.npy`, `.npz`, ONNX `.pb`, `.csv`, raw floats.
 
+mod half;
+
 use super::failure::Failure;
 use super::output;
 use crate::codes::{Code, IsaCode};
+use half::Half;
 use ndarray::{ArrayD, IxDyn};
-use ndarray_npy::{NpzReader, NpzWriter, ReadNpyExt};
+use ndarray_npy::{NpzReader, NpzWriter, ReadNpyExt, WritableElement};
 use prost::Message;
 use scnnc::reference::accuracy::floats;
 use std::collections::BTreeMap;
-use std::io::Cursor;
+use std::io::{Cursor, Seek, Write};
 use std::path::Path;
 use tract_onnx::pb::TensorProto;
-use tract_onnx::prelude::{DatumType, Tensor};
+use tract_onnx::prelude::{Datum, DatumType, Tensor};
 
 /// Extensions of the files that [`read`] takes.
 pub const EXTENSIONS: [&str; 6] = ["npz", "npy", "pb", "csv", "raw", "bin"];
@@ -74,25 +77,49 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, Failure> {
     }
 }
 
-/// Writes named float arrays as `.npz`.
+/// Writes named arrays as `.npz`, each of its own element type.
 pub fn write_npz(path: &Path, arrays: &[(String, Tensor)]) -> Result<(), Failure> {
     let failed = |reason: String| Failure::file(Code::CannotWrite, path, &reason);
     let mut bytes = Cursor::new(Vec::new());
     let mut archive = NpzWriter::new_compressed(&mut bytes);
     for (name, tensor) in arrays {
-        let floats = tensor.cast_to::<f32>().map_err(|e| failed(e.to_string()))?;
-        let view = floats
-            .to_plain_array_view::<f32>()
-            .map_err(|e| failed(e.to_string()))?;
-        let values: Vec<f32> = view.iter().copied().collect();
-        let array = ArrayD::from_shape_vec(IxDyn(tensor.shape()), values)
-            .map_err(|e| failed(e.to_string()))?;
-        archive
-            .add_array(name.as_str(), &array)
-            .map_err(|e| failed(e.to_string()))?;
+        add_array(&mut archive, name, tensor).map_err(failed)?;
     }
     archive.finish().map_err(|e| failed(e.to_string()))?;
     output::write(path, bytes.get_ref())
+}
+
+fn add_array<W: Write + Seek>(
+    archive: &mut NpzWriter<W>,
+    name: &str,
+    tensor: &Tensor,
+) -> Result<(), String> {
+    fn add<W: Write + Seek, T: Datum + Clone, U: WritableElement>(
+        archive: &mut NpzWriter<W>,
+        name: &str,
+        tensor: &Tensor,
+        convert: fn(&T) -> U,
+    ) -> Result<(), String> {
+        let view = tensor
+            .to_plain_array_view::<T>()
+            .map_err(|e| e.to_string())?;
+        let values: Vec<U> = view.iter().map(convert).collect();
+        let array = ArrayD::from_shape_vec(IxDyn(tensor.shape()), values);
+        let array = array.map_err(|e| e.to_string())?;
+        archive.add_array(name, &array).map_err(|e| e.to_string())
+    }
+    macro_rules! by_type {
+        ($($datum:ident $type:ty),*) => {
+            match tensor.datum_type() {
+                $(DatumType::$datum => add::<W, $type, $type>(archive, name, tensor, |v| *v),)*
+                DatumType::F16 => add(archive, name, tensor, |v| Half(*v)),
+                other => Err(format!("`.npy` files have no values of type {other:?}")),
+            }
+        };
+    }
+    by_type!(
+        F32 f32, F64 f64, I8 i8, I16 i16, I32 i32, I64 i64, U8 u8, U16 u16, U32 u32, U64 u64, Bool bool
+    )
 }
 
 /// Refuses an input with values that are no numbers, which have no integer form.
@@ -127,7 +154,10 @@ fn npz_entry<R: std::io::Read + std::io::Seek>(
         };
     }
     attempt!(f32, f64, u8, i64, i32, i8, i16, u16, u32, u64, bool);
-    None
+    let array = archive.by_name::<ndarray::OwnedRepr<Half>, IxDyn>(name);
+    array
+        .ok()
+        .and_then(|array| tensor(&array.mapv(|half| half.0)))
 }
 
 fn npy(bytes: &[u8]) -> Option<Tensor> {
@@ -139,7 +169,10 @@ fn npy(bytes: &[u8]) -> Option<Tensor> {
         };
     }
     attempt!(f32, f64, u8, i64, i32, i8, i16, u16, u32, u64, bool);
-    None
+    let array = ArrayD::<Half>::read_npy(Cursor::new(bytes));
+    array
+        .ok()
+        .and_then(|array| tensor(&array.mapv(|half| half.0)))
 }
 
 fn tensor<T: tract_onnx::prelude::Datum + Copy>(array: &ArrayD<T>) -> Option<Tensor> {

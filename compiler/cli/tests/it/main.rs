@@ -40,5 +40,6 @@ mod snapshot;
 mod terminal;
 mod trace;
 mod traffic;
+mod truth;
 mod view;
 mod zoo;

@@ -50,10 +50,6 @@ fn verbs_that_tell_something_tell_it_as_json_too() {
             "/layers/0/predicted_cycles",
         ),
         ("inspect a.scnn --json", "/layers/0/weights/nonzeros"),
-        (
-            "diff a.scnn b.scnn --input d.npz --json",
-            "/layers/0/after/cycles",
-        ),
         ("verify a.scnn --json", "/instructions"),
         ("check m.onnx --json", "/nodes/machine"),
         ("ops --json", "/0/operator"),
