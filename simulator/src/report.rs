@@ -202,6 +202,8 @@ described! {
         pub sqnr_db: Option<f64>,
         /// Largest difference of a value.
         pub largest_error: f64,
+        /// Mean difference of a value.
+        pub mean_error: f64,
         /// Share of values at the end of the range, 0..=1.
         pub saturated: f64,
     }

@@ -272,7 +272,7 @@ fn layers(before: &Side, after: &Side, pairs: &[Pair]) -> String {
         "instructions",
         "weights, B",
         "cycles",
-        "energy, J",
+        "energy",
     ]);
     let (mut same, mut changed) = (0, 0);
     for &(old, new) in pairs {

@@ -10,9 +10,9 @@ mod words;
 use super::args::Explain;
 use super::build;
 use super::failure::Failure;
+use super::names::{self, Known};
 use super::table::si;
 use super::{output, samples};
-use crate::codes::IsaCode;
 use scnn_isa::program::Memory;
 use scnn_simulator::timing::Cause;
 use scnn_simulator::timing::{Slots, Timing};
@@ -97,33 +97,26 @@ pub fn explain(options: &Explain) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The layers to explain, with their steps: all, or that of a name or an ONNX node's name.
+/// The layers to explain, with their steps: all, or those that a name means.
 fn wanted<'a>(
     compiled: &'a Compiled,
     name: Option<&str>,
 ) -> Result<Vec<(usize, &'a IntLayer)>, Failure> {
     let steps = compiled.network.steps.iter().enumerate();
-    let layers: Vec<(usize, &IntLayer)> = steps
-        .filter_map(|(step, described)| match described {
-            Step::Layer(layer) => Some((step, layer.as_ref())),
-            Step::Host(_) => None,
-        })
-        .filter(|(_, layer)| {
-            name.is_none_or(|name| {
-                layer.name == name || layer.onnx_nodes.iter().any(|node| node == name)
-            })
-        })
-        .collect();
-    if layers.is_empty() {
-        let known = compiled.program.layers.iter();
-        let known: Vec<&str> = known.map(|layer| layer.name.as_str()).collect();
-        return Err(Failure::input(
-            IsaCode::UnknownName,
-            &format!("there is no layer `{}`", name.unwrap_or_default()),
-            &format!("the layers are {}", known.join(", ")),
-        ));
-    }
-    Ok(layers)
+    let layers = steps.filter_map(|(step, described)| match described {
+        Step::Layer(layer) => Some((step, layer.as_ref())),
+        Step::Host(_) => None,
+    });
+    let layers: Vec<(usize, &IntLayer)> = layers.collect();
+    let Some(name) = name else {
+        return Ok(layers);
+    };
+    let known = layers.iter().map(|(_, layer)| Known {
+        name: &layer.name,
+        nodes: &layer.onnx_nodes,
+    });
+    let found = names::find(name, &known.collect::<Vec<_>>())?;
+    Ok(found.into_iter().map(|index| layers[index]).collect())
 }
 
 impl Explained<'_> {

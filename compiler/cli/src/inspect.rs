@@ -21,14 +21,11 @@ pub fn inspect(options: &args::Inspect) -> Result<(), Failure> {
     if let Some(number) = options.extract_host {
         return extract(&program, number, options.output.as_deref());
     }
-    let summary = Summary::of(&program, options.node.as_deref());
-    if let (Some(node), true) = (&options.node, summary.layers.is_empty()) {
-        return Err(Failure::input(
-            IsaCode::UnknownName,
-            &format!("nothing in this program came from a node `{node}`"),
-            "`scnnc inspect` without `--node` lists the nodes there are",
-        ));
-    }
+    let wanted = match &options.node {
+        None => None,
+        Some(node) => Some(program::find_layers(&program, node)?),
+    };
+    let summary = Summary::of(&program, wanted.as_deref());
     if options.json {
         let json = serde_json::to_string_pretty(&summary)
             .map_err(|e| Failure::file(IsaCode::Internal, &options.program, &e.to_string()))?;
@@ -126,8 +123,8 @@ struct Segment {
 }
 
 impl Summary {
-    /// Summarises a verified program; with `node`, only the layers that came from that ONNX node.
-    pub fn of(program: &Program, node: Option<&str>) -> Self {
+    /// Summarises a verified program; with `wanted`, only the layers of those names.
+    pub fn of(program: &Program, wanted: Option<&[&str]>) -> Self {
         let names = |values: &[scnn_isa::ids::ValueId]| {
             let names = values.iter().map(|&v| program.value(v).name.clone());
             names.collect()
@@ -153,7 +150,7 @@ impl Summary {
             segments: segments.collect(),
             regions: occupancy(program),
             steps: steps(program),
-            layers: layers(program, node),
+            layers: layers(program, wanted),
         }
     }
 }
@@ -199,15 +196,16 @@ fn steps(program: &Program) -> Vec<String> {
     names.collect()
 }
 
-/// The layers of a program in the order of execution; with `node`, those that came from it.
-pub fn layers(program: &Program, node: Option<&str>) -> Vec<Layer> {
+/// The layers of a program in the order of execution; with `wanted`, those of these names.
+pub fn layers(program: &Program, wanted: Option<&[&str]>) -> Vec<Layer> {
     let mut layers = Vec::new();
     for (begin, instruction) in program.code.iter().enumerate() {
         let Instruction::Cfg { layer: id } = *instruction else {
             continue;
         };
         let nodes = program.nodes_of(begin as u32);
-        if node.is_none_or(|node| nodes.iter().any(|n| n == node)) {
+        let name = program.layer(id).name.as_str();
+        if wanted.is_none_or(|wanted| wanted.contains(&name)) {
             let end = program.code[begin + 1..]
                 .iter()
                 .position(|i| {

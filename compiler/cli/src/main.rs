@@ -24,6 +24,7 @@ mod interrupt;
 mod machine;
 mod markup;
 mod memory;
+mod names;
 mod operators;
 mod output;
 mod paper;

@@ -2,12 +2,14 @@
 
 use super::args;
 use super::failure::Failure;
+use super::names::{self, Known};
 use super::{codes, highlight, machine, memory, output};
 use crate::codes::{CompilerCode, IsaCode};
 use scnn_isa::asm;
 use scnn_isa::codec::positions;
 use scnn_isa::diagnostic::{Diagnostic, Location, Place};
 use scnn_isa::glossary;
+use scnn_isa::instruction::Instruction;
 use scnn_isa::layer::Layer;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
@@ -92,18 +94,11 @@ pub fn disasm(options: &args::Disasm) -> Result<(), Failure> {
         return output::write(path, text.as_bytes());
     }
     let text = match (&options.layer, &options.range) {
-        (Some(name), _) => asm::disassemble_layer(&program, name).ok_or_else(|| {
-            let names: Vec<&str> = program.layers.iter().map(|l| l.name.as_str()).collect();
-            let near = scnn_isa::yaml::nearest(name, names.iter().copied());
-            Failure::input(
-                IsaCode::UnknownName,
-                &format!("there is no layer `{name}`"),
-                &near.map_or_else(
-                    || format!("the layers are {}", names.join(", ")),
-                    |near| format!("did you mean `{near}`?"),
-                ),
-            )
-        })?,
+        (Some(name), _) => find_layers(&program, name)?
+            .into_iter()
+            .filter_map(|name| asm::disassemble_layer(&program, name))
+            .collect::<Vec<_>>()
+            .join("\n"),
         (None, Some(range)) => asm::disassemble_range(&program, parse_range(range)?),
         (None, None) => {
             let data = !options.code;
@@ -112,6 +107,26 @@ pub fn disasm(options: &args::Disasm) -> Result<(), Failure> {
     };
     output::print_styled(&highlight::assembly(&text));
     Ok(())
+}
+
+/// The names of the layers and host segments of a program that `wanted` names.
+pub fn find_layers<'a>(program: &'a Program, wanted: &str) -> Result<Vec<&'a str>, Failure> {
+    let known: Vec<Known<'a>> = program
+        .code
+        .iter()
+        .enumerate()
+        .filter_map(|(at, instruction)| {
+            let name = match *instruction {
+                Instruction::Cfg { layer } => &program.layer(layer).name,
+                Instruction::Hst { segment } => &program.segment(segment).name,
+                _ => return None,
+            };
+            let nodes = program.nodes_of(at as u32);
+            Some(Known { name, nodes })
+        })
+        .collect();
+    let found = names::find(wanted, &known)?;
+    Ok(found.into_iter().map(|index| known[index].name).collect())
 }
 
 /// `FROM..TO`, either of which may be left out.

@@ -202,9 +202,11 @@ fn summary(run: &scnnc_driver::Run) -> String {
 fn check_line(check: &Check) -> String {
     let (agreeing, images) = check.outputs.agreement();
     format!(
-        "check     bit-exact: {} tensors equal the integer interpreter's; against the float model {:.1} dB, top-1 agrees on {agreeing} of {images}\n",
+        "check     bit-exact: {} tensors equal the integer interpreter's; against the float model {:.1} dB, errors at most {:.3e} and {:.3e} in the mean, top-1 agrees on {agreeing} of {images}\n",
         check.tensors,
-        check.outputs.sqnr_db()
+        check.outputs.sqnr_db(),
+        check.outputs.largest_error(),
+        check.outputs.mean_error()
     )
 }
 

@@ -7,7 +7,8 @@
 //! `--trace-layer` shows some layers alone.
 
 use super::failure::Failure;
-use crate::codes::{Code, IsaCode};
+use super::program;
+use crate::codes::Code;
 use scnn_isa::program::Program;
 use scnn_simulator::observe::Observer;
 use scnn_simulator::timing::watch::{Event, Work};
@@ -37,7 +38,7 @@ pub struct Trace<'a> {
     program: &'a Program,
     out: BufWriter<File>,
     /// Layers to show; all when empty.
-    layers: &'a [String],
+    layers: BTreeSet<&'a str>,
     /// The first failure to write.
     failure: Option<std::io::Error>,
     named: BTreeSet<usize>,
@@ -56,28 +57,17 @@ struct Step {
 
 impl<'a> Trace<'a> {
     /// A trace of `program` at `path`, of some layers or of all.
-    pub fn create(
-        program: &'a Program,
-        path: &Path,
-        layers: &'a [String],
-    ) -> Result<Self, Failure> {
+    pub fn create(program: &'a Program, path: &Path, layers: &[String]) -> Result<Self, Failure> {
+        let mut shown = BTreeSet::new();
         for name in layers {
-            let known = program.layers.iter().map(|layer| layer.name.as_str());
-            if !known.clone().any(|layer| layer == name) {
-                let help = scnn_isa::yaml::nearest(name, known).map_or_else(
-                    || "`scnnc inspect` lists the layers".to_owned(),
-                    |nearest| format!("did you mean `{nearest}`?"),
-                );
-                let message = format!("there is no layer `{name}`");
-                return Err(Failure::input(IsaCode::UnknownName, &message, &help));
-            }
+            shown.extend(program::find_layers(program, name)?);
         }
         let file = File::create(path)
             .map_err(|e| Failure::file(Code::CannotWrite, path, &e.to_string()))?;
         let mut trace = Self {
             program,
             out: BufWriter::new(file),
-            layers,
+            layers: shown,
             failure: None,
             named: BTreeSet::new(),
             step: Step::default(),
@@ -184,7 +174,7 @@ impl Observer for Trace<'_> {
             ..Step::default()
         };
         let name = self.name_of(step);
-        self.layers.is_empty() || self.layers.iter().any(|layer| layer == name)
+        self.layers.is_empty() || self.layers.contains(name)
     }
 
     fn on_event(&mut self, event: &Event, instruction: u32) {

@@ -101,6 +101,7 @@ impl Check {
                 layer.accuracy = Some(Accuracy {
                     sqnr_db: ratio.is_finite().then_some(ratio),
                     largest_error: entry.comparison.largest_error(),
+                    mean_error: entry.comparison.mean_error(),
                     saturated: entry.saturated as f64 / entry.values as f64,
                 });
             }

@@ -8,7 +8,7 @@ use scnn_isa::program::Program;
 use std::fmt;
 
 /// The first difference, in the order of execution.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
     /// Whose result it is; absent for a tensor that comes from the host.
     pub layer: Option<String>,
@@ -30,14 +30,16 @@ pub struct Difference {
     pub compared: usize,
     /// Largest difference of a value.
     pub largest: u16,
+    /// Mean difference of all values that were compared.
+    pub mean: f64,
 }
 
 impl Difference {
     /// How far it reaches, for a note below the message.
     pub fn extent(&self) -> String {
         format!(
-            "{} of {} values of tensor `{}` differ, by {} at most",
-            self.differing, self.compared, self.tensor, self.largest
+            "{} of {} values of tensor `{}` differ, by {} at most and {:.3} in the mean",
+            self.differing, self.compared, self.tensor, self.largest, self.mean
         )
     }
 }
@@ -133,6 +135,10 @@ fn of_channels(
         reference: expected,
         differing: differing().count(),
         compared: pairs().count(),
+        mean: pairs()
+            .map(|(_, (a, b))| f64::from(a.abs_diff(*b)))
+            .sum::<f64>()
+            / pairs().count().max(1) as f64,
         largest: differing()
             .map(|(_, (a, b))| a.abs_diff(*b))
             .max()

@@ -195,6 +195,7 @@ fn densities(layer: &Layer) -> Vec<Entry> {
         share("utilisation_ratio", on_array, layer.costs.utilisation),
         accuracy("sqnr_db", |a| a.sqnr_db),
         accuracy("largest_error_value", |a| Some(a.largest_error)),
+        accuracy("mean_error_value", |a| Some(a.mean_error)),
         accuracy("saturated_ratio", |a| Some(a.saturated)),
     ]
 }
