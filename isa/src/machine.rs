@@ -1,6 +1,6 @@
 //! The machine description: one table of every parameter, its unit, range and meaning, and what follows from it.
 //!
-//! A machine file is YAML. It states every parameter, or `extends` a preset and states what differs; an unknown key,
+//! A machine file is YAML. It states every parameter, or `extends` a preset or another file and states what differs; an unknown key,
 //! a wrong type or a value outside its range is refused with line, column and the allowed range. The presets are
 //! such files themselves (`isa/machines/*.yaml`), where each number stands beside its source.
 
@@ -15,7 +15,7 @@ use crate::layout::Grid;
 use crate::program::Memory;
 pub(crate) use parameter::ParameterValue;
 use parameter::{Keyed, named_values};
-pub use read::{MachineError, Origin, Read};
+pub use read::{MachineError, MachineFile, Origin, Read};
 use serde::{Deserialize, Serialize};
 
 /// A number with its source.

@@ -27,6 +27,7 @@ use crate::energy::Energy;
 use crate::execute::Execution;
 use crate::schema::described;
 use crate::timing::{Cause, Slots, Timing};
+use scnn_isa::machine::Machine;
 use scnn_isa::program::{Memory, Program};
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +46,8 @@ described! {
         pub model: String,
         /// Name of the machine.
         pub machine: String,
+        /// Every parameter of the machine, in the order of `scnnc machine show`.
+        pub parameters: Vec<Parameter>,
         /// How the mapping was found, and what the search made small.
         pub mapping: String,
         /// Options of the compilation.
@@ -73,6 +76,19 @@ described! {
         pub layers: Vec<Layer>,
         /// Which tensor lies where, from which layer to which.
         pub occupancy: Vec<Occupancy>,
+    }
+}
+
+described! {
+    /// A parameter of the machine.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Parameter {
+        /// Path in a machine file, such as `array.rows`.
+        pub path: String,
+        /// Value, as text.
+        pub value: String,
+        /// Unit, or empty.
+        pub unit: String,
     }
 }
 
@@ -306,6 +322,7 @@ impl Report {
             tool: program.provenance.tool.clone(),
             model: program.provenance.model.clone(),
             machine: machine.name.clone(),
+            parameters: Parameter::all(machine),
             mapping: mapping.unwrap_or("unknown").to_owned(),
             options: options.clone(),
             timing: timing.name().to_owned(),
@@ -383,6 +400,19 @@ impl Report {
             totals.add(&layer.costs);
         }
         self.totals = totals;
+    }
+}
+
+impl Parameter {
+    /// Those of a machine.
+    pub fn all(machine: &Machine) -> Vec<Self> {
+        let parameters = machine.parameters().into_iter();
+        let parameters = parameters.map(|parameter| Self {
+            path: parameter.path,
+            value: parameter.value,
+            unit: parameter.unit.to_owned(),
+        });
+        parameters.collect()
     }
 }
 
@@ -496,6 +526,7 @@ pub(crate) mod tests {
             tool: "scnnc".to_owned(),
             model: "two, three".to_owned(),
             machine: "scnn".to_owned(),
+            parameters: Vec::new(),
             mapping: "paper".to_owned(),
             options: Vec::new(),
             timing: "exact".to_owned(),

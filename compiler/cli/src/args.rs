@@ -123,13 +123,23 @@ pub struct Bindings {
     pub input_values: Vec<String>,
 }
 
+/// The machine of a command.
+#[derive(Debug, Args)]
+pub struct MachineChoice {
+    /// Machine: the name of a preset or a YAML file; `scnn` for a model, a program's own for a program.
+    #[arg(long = "machine", value_name = "PRESET|FILE")]
+    pub name: Option<String>,
+    /// Set a parameter of that machine, as in `pe.banks=64`; `machine show` lists them. May be repeated.
+    #[arg(long = "set", value_name = "PARAMETER=VALUE")]
+    pub settings: Vec<String>,
+}
+
 /// How a model is compiled.
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools)] // Flags of a command line.
 pub struct Compilation {
-    /// Machine: the name of a preset or a YAML file; `scnn` for a model, a program's own for a program.
-    #[arg(long, value_name = "PRESET|FILE")]
-    pub machine: Option<String>,
+    #[command(flatten)]
+    pub machine: MachineChoice,
     /// How mappings are found.
     #[arg(long, value_enum, default_value_t = Mapping::Search)]
     pub mapping: Mapping,
@@ -532,9 +542,8 @@ pub struct Asm {
 pub struct Verify {
     /// The program file.
     pub program: PathBuf,
-    /// The machine it shall run on; its own otherwise.
-    #[arg(long, value_name = "PRESET|FILE")]
-    pub machine: Option<String>,
+    #[command(flatten)]
+    pub machine: MachineChoice,
     /// As JSON.
     #[arg(long)]
     pub json: bool,
@@ -618,11 +627,24 @@ pub enum Machine {
     Show {
         /// Name of a preset, or a YAML file.
         machine: String,
+        /// Set a parameter of it, as in `pe.banks=64`. May be repeated.
+        #[arg(long = "set", value_name = "PARAMETER=VALUE")]
+        settings: Vec<String>,
         /// Print a complete machine file instead.
         #[arg(long)]
         yaml: bool,
         /// As JSON.
         #[arg(long, conflicts_with = "yaml")]
+        json: bool,
+    },
+    /// Show the parameters in which two machines differ.
+    Diff {
+        /// Name of a preset, or a YAML file.
+        before: String,
+        /// The machine to compare with.
+        after: String,
+        /// As JSON.
+        #[arg(long)]
         json: bool,
     },
     /// Check a machine file.
@@ -643,9 +665,8 @@ pub struct Ops {
 pub struct Check {
     /// The ONNX file.
     pub model: PathBuf,
-    /// Machine: the name of a preset or a YAML file; without it `scnn`.
-    #[arg(long, value_name = "PRESET|FILE")]
-    pub machine: Option<String>,
+    #[command(flatten)]
+    pub machine: MachineChoice,
     #[command(flatten)]
     pub bindings: Bindings,
     #[command(flatten)]

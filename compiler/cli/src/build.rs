@@ -86,7 +86,7 @@ pub fn build(
     samples: &[Sample],
     stages: &Stages,
 ) -> Result<Compiled, Failure> {
-    let machine = machine::of_compilation(compilation)?;
+    let machine = machine::of_model(&compilation.machine)?;
     let (imported, pruning) = pruned(path, imported, compilation, samples, &machine, stages)?;
     build_on(
         path,

@@ -130,7 +130,7 @@ impl Problem {
 fn checked(options: &Check) -> Result<Result<Verdict, Vec<Diagnostic>>, Failure> {
     let file = options.model.display().to_string();
     let import_options = bindings::import_options(&options.bindings, &options.host)?;
-    let machine = machine::load(options.machine.as_deref().unwrap_or(machine::DEFAULT))?;
+    let machine = machine::of_model(&options.machine)?;
     let imported = match import(&options.model, &import_options) {
         Ok(imported) => imported,
         Err(errors) => return Ok(Err(errors.diagnostics(&file))),

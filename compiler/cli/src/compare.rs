@@ -27,7 +27,7 @@ struct Comparison {
 
 /// `scnnc compare`.
 pub fn compare(options: &Compare) -> Result<(), Failure> {
-    let base = machine::of_compilation(&options.compilation)?;
+    let base = machine::of_model(&options.compilation.machine)?;
     let pruning = usize::from(options.compilation.pruning.says_how_much());
     let count = 1 + pruning + MACHINES * (Stage::ALL.len() + 1);
     let stages = Stages::new(count, options.compilation.loudness()).with_data(options.json);

@@ -179,7 +179,12 @@ impl Files {
             Verb::Man { output } => files.folders.push(output.clone()),
             Verb::Verify(_)
             | Verb::Diff(_)
-            | Verb::Machine(Machine::List { .. } | Machine::Show { .. } | Machine::Check { .. })
+            | Verb::Machine(
+                Machine::List { .. }
+                | Machine::Show { .. }
+                | Machine::Diff { .. }
+                | Machine::Check { .. },
+            )
             | Verb::Ops(_)
             | Verb::Check(_)
             | Verb::Zoo(Zoo::List { .. })
@@ -194,7 +199,13 @@ impl Files {
         self.reads("the calibration", &o.calibration);
         self.reads("the file of densities", &o.pruning.prune_file);
         self.reads("the file of labels", &o.pruning.calibration_labels);
-        if let Some(machine) = o.machine.as_ref().map(Path::new).filter(|p| p.is_file()) {
+        if let Some(machine) = o
+            .machine
+            .name
+            .as_ref()
+            .map(Path::new)
+            .filter(|p| p.is_file())
+        {
             self.reads("the machine file", [&machine.to_owned()]);
         }
         self.writes("--save-mapping", &o.save_mapping);

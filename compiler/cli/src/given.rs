@@ -10,7 +10,14 @@ use std::path::Path;
 pub fn reject_unused_options(verb: &Verb, matches: &ArgMatches) -> Result<(), Failure> {
     // A machine may price a program otherwise, and its host segments run on this host. A snapshot without inputs is of
     // noise, which has a seed.
-    let meant = ["machine", "quiet", "verbose", "runtime", "host_library"];
+    let meant = [
+        "name",
+        "settings",
+        "quiet",
+        "verbose",
+        "runtime",
+        "host_library",
+    ];
     let (model, more) = match verb {
         Verb::Run(options) => (&options.model, None),
         Verb::Snapshot(options) => (&options.model, Some("seed")),

@@ -1,13 +1,13 @@
-//! `machine list | show | check`, and the `--machine` option.
+//! `machine list | show | diff | check`, and the options `--machine` and `--set`.
 
-use super::args;
+use super::args::{self, MachineChoice};
 use super::failure::Failure;
 use super::{grid, output};
 use crate::codes::IsaCode;
-use scnn_isa::machine::{Machine, Origin, Read};
+use scnn_isa::machine::{Machine, MachineError, MachineFile, Origin, Read, Scope};
 use scnn_simulator::area::Area;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// `scnnc machine`.
 pub fn machine(verb: &args::Machine) -> Result<(), Failure> {
@@ -15,10 +15,21 @@ pub fn machine(verb: &args::Machine) -> Result<(), Failure> {
         args::Machine::List { json } => list(*json),
         args::Machine::Show {
             machine,
+            settings,
             yaml: true,
             ..
-        } => output::print(&read(machine)?.machine.to_yaml()),
-        args::Machine::Show { machine, json, .. } => show(machine, *json)?,
+        } => output::print(&set(read(machine)?, settings)?.machine.to_yaml()),
+        args::Machine::Show {
+            machine,
+            settings,
+            json,
+            ..
+        } => show(machine, &set(read(machine)?, settings)?, *json),
+        args::Machine::Diff {
+            before,
+            after,
+            json,
+        } => diff(&read(before)?.machine, &read(after)?.machine, *json),
         args::Machine::Check { file } => {
             let read = read(&file.display().to_string())?;
             output::print(&format!(
@@ -35,41 +46,155 @@ pub fn machine(verb: &args::Machine) -> Result<(), Failure> {
 pub const DEFAULT: &str = "scnn";
 
 /// The machine that a model is compiled for.
-pub fn of_compilation(compilation: &args::Compilation) -> Result<Machine, Failure> {
-    load(compilation.machine.as_deref().unwrap_or(DEFAULT))
+pub fn of_model(choice: &MachineChoice) -> Result<Machine, Failure> {
+    let name = choice.name.as_deref().unwrap_or(DEFAULT);
+    Ok(set(read(name)?, &choice.settings)?.machine)
+}
+
+/// The machine that a program runs on, where it is not to be its own alone.
+pub fn of_program(choice: &MachineChoice, own: &Machine) -> Result<Option<Machine>, Failure> {
+    let base = match &choice.name {
+        Some(name) => read(name)?,
+        None if choice.settings.is_empty() => return Ok(None),
+        None => Read::of(own.clone()),
+    };
+    Ok(Some(set(base, &choice.settings)?.machine))
+}
+
+fn set(read: Read, settings: &[String]) -> Result<Read, Failure> {
+    let set = read.with_settings(settings);
+    set.map_err(|e| Failure::input(e.code(), &e.to_string(), &e.help().unwrap_or_default()))
 }
 
 /// The machine that `--machine` names: a preset, or a file.
-pub fn load(name: &str) -> Result<Machine, Failure> {
-    read(name).map(|read| read.machine)
-}
-
-pub(crate) fn read(name: &str) -> Result<Read, Failure> {
-    if let Some((_, text)) = Machine::presets().find(|(preset, _)| *preset == name) {
+pub fn read(name: &str) -> Result<Read, Failure> {
+    if let Some(text) = preset(name) {
         return Machine::read(text).map_err(|error| Failure::machine(name, text, &error));
     }
     let path = Path::new(name);
     if !path.exists() {
-        let names: Vec<&str> = Machine::presets().map(|(name, _)| name).collect();
-        let nearest = scnn_isa::yaml::nearest(name, names.iter().copied());
-        let help = nearest.map_or_else(
-            || {
-                format!(
-                    "the presets are {}; anything else is the path of a YAML file",
-                    names.join(", ")
-                )
-            },
-            |nearest| format!("did you mean `{nearest}`?"),
-        );
-        return Err(Failure::input(
-            IsaCode::MachineUnknownPreset,
-            &format!("`{name}` is neither a preset nor a file"),
-            &help,
-        ));
+        return Err(no_machine(name));
     }
+    read_file(path, &mut Vec::new())
+}
+
+fn preset(name: &str) -> Option<&'static str> {
+    Machine::presets().find_map(|(preset, text)| (preset == name).then_some(text))
+}
+
+fn no_machine(name: &str) -> Failure {
+    let names: Vec<&str> = Machine::presets().map(|(name, _)| name).collect();
+    let nearest = scnn_isa::yaml::nearest(name, names.iter().copied());
+    let help = nearest.map_or_else(
+        || {
+            format!(
+                "the presets are {}; anything else is the path of a YAML file",
+                names.join(", ")
+            )
+        },
+        |nearest| format!("did you mean `{nearest}`?"),
+    );
+    Failure::input(
+        IsaCode::MachineUnknownPreset,
+        &format!("`{name}` is neither a preset nor a file"),
+        &help,
+    )
+}
+
+/// Reads a machine file; what it extends is a preset, or a file beside it or further away. `open` are the files that extend
+/// this one. A file without a name is named as the file is.
+fn read_file(path: &Path, open: &mut Vec<PathBuf>) -> Result<Read, Failure> {
     let bytes = output::read(path)?;
     let text = String::from_utf8_lossy(&bytes);
-    Machine::read(&text).map_err(|error| Failure::machine(name, &text, &error))
+    let shown = path.display().to_string();
+    let refused = |error: &MachineError| Failure::machine(&shown, &text, error);
+    let file = MachineFile::parse(&text).map_err(|e| refused(&e))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let base = match file.extends() {
+        None => None,
+        Some(name) => match preset(name) {
+            Some(text) => Some(Machine::read(text).map_err(|e| Failure::machine(name, text, &e))?),
+            None if folder.join(name).is_file() => {
+                open.push(path.canonicalize().unwrap_or_else(|_| path.to_owned()));
+                let next = folder.join(name);
+                let real = next.canonicalize().unwrap_or_else(|_| next.clone());
+                if open.contains(&real) {
+                    return Err(Failure::file(
+                        IsaCode::MachineImpossible,
+                        path,
+                        &format!("`extends: {name}` leads back to {}", next.display()),
+                    ));
+                }
+                Some(read_file(&next, open)?)
+            }
+            None => {
+                let names = Machine::presets().map(|(name, _)| name);
+                return Err(refused(&MachineError::UnknownPreset {
+                    name: name.to_owned(),
+                    nearest: scnn_isa::yaml::nearest(name, names),
+                }));
+            }
+        },
+    };
+    let mut read = file.complete(base.as_ref()).map_err(|e| refused(&e))?;
+    if !read.named
+        && let Some(stem) = path.file_stem()
+    {
+        read.machine.name = stem.to_string_lossy().into_owned();
+    }
+    Ok(read)
+}
+
+/// Prints the parameters in which two machines differ.
+fn diff(before: &Machine, after: &Machine, as_json: bool) {
+    let pairs = before.parameters().into_iter().zip(after.parameters());
+    let differing = pairs.filter(|(before, after)| before.value != after.value);
+    let differing: Vec<_> = differing.collect();
+    let areas = [before, after].map(|machine| Area::of(machine).total());
+    if as_json {
+        let entries = differing.iter().map(|(before, after)| {
+            json!({
+                "parameter": before.path, "before": before.value, "after": after.value, "unit": before.unit,
+                "decides": decides(before.scope),
+            })
+        });
+        output::print_json(&json!({
+            "before": before.name, "after": after.name, "parameters": entries.collect::<Vec<_>>(), "area_mm2": areas,
+        }));
+        return;
+    }
+    if differing.is_empty() {
+        output::print(&format!(
+            "{} and {} have the same parameters\n",
+            before.name, after.name
+        ));
+        return;
+    }
+    let mut table = grid::plain(&["parameter", &before.name, &after.name, "unit", "decides"]);
+    for (before, after) in differing {
+        table.add_row([
+            before.path,
+            before.value,
+            after.value,
+            before.unit.to_owned(),
+            decides(before.scope).to_owned(),
+        ]);
+    }
+    grid::right(&mut table, [1, 2]);
+    output::print(&format!(
+        "{}\n\narea {:.1} mm2, {:.1} mm2\n",
+        grid::wrapped(table, &[0]),
+        areas[0],
+        areas[1]
+    ));
+}
+
+/// What a parameter decides, in a word.
+fn decides(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Program => "program",
+        Scope::Cost => "cost",
+    }
 }
 
 fn list(as_json: bool) {
@@ -101,14 +226,15 @@ fn list(as_json: bool) {
     output::print(&format!("{}\n", grid::wrapped(table, &[2])));
 }
 
-fn show(name: &str, as_json: bool) -> Result<(), Failure> {
-    let read = read(name)?;
+fn show(name: &str, read: &Read, as_json: bool) {
     let mut table = grid::plain(&["parameter", "value", "unit", "from", "allowed", "meaning"]);
     let mut entries = Vec::new();
     for parameter in read.machine.parameters() {
         let origin = match read.origin(&parameter.path) {
             Origin::File => name.to_owned(),
             Origin::Preset(preset) => format!("preset {preset}"),
+            Origin::Base(file) => file,
+            Origin::Setting => "--set".to_owned(),
         };
         entries.push(json!({
             "parameter": parameter.path, "value": parameter.value, "unit": parameter.unit, "from": origin,
@@ -129,7 +255,7 @@ fn show(name: &str, as_json: bool) -> Result<(), Failure> {
         output::print_json(&json!({
             "machine": read.machine.name, "parameters": entries, "area_mm2": area,
         }));
-        return Ok(());
+        return;
     }
     output::print(&format!("{}\n", grid::wrapped(table, &[4, 3])));
     let parts = area.components().into_iter().filter(|(_, mm2)| *mm2 > 0.0);
@@ -141,5 +267,4 @@ fn show(name: &str, as_json: bool) -> Result<(), Failure> {
         area.total(),
         parts.join(", ")
     ));
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `disasm`, `asm`, `verify`, and `--explain`.
 
-use super::args;
+use super::args::{self, MachineChoice};
 use super::failure::Failure;
 use super::names::{self, Known};
 use super::{codes, highlight, machine, memory, output};
@@ -11,6 +11,7 @@ use scnn_isa::diagnostic::{Diagnostic, Location, Place};
 use scnn_isa::glossary;
 use scnn_isa::instruction::Instruction;
 use scnn_isa::layer::Layer;
+use scnn_isa::machine::Machine;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
 use scnn_isa::section::{WeightBlocks, group_channels, residue_taps};
@@ -31,12 +32,12 @@ pub fn read(path: &Path) -> Result<Program, Failure> {
     Ok(program)
 }
 
-/// Reads a program file to run it: on its own machine, or on `machine`, which may differ in parameters of cost.
-pub fn read_for(path: &Path, machine: Option<&str>) -> Result<Program, Failure> {
+/// Reads a program file to run it: on its own machine, or on another, which may differ in parameters of cost.
+pub fn read_for(path: &Path, choice: &MachineChoice) -> Result<Program, Failure> {
     let mut program = read(path)?;
-    if let Some(name) = machine {
-        check_machine(&program, name, path)?;
-        program.machine = machine::load(name)?;
+    if let Some(machine) = machine::of_program(choice, &program.machine)? {
+        check_machine(&program, &machine, choice, path)?;
+        program.machine = machine;
     }
     Ok(program)
 }
@@ -199,41 +200,45 @@ pub fn asm(options: &args::Asm) -> Result<(), Failure> {
 /// `scnnc verify`.
 pub fn verify(options: &args::Verify) -> Result<(), Failure> {
     let program = read(&options.program)?;
-    if let Some(name) = &options.machine {
-        check_machine(&program, name, &options.program)?;
+    let other = machine::of_program(&options.machine, &program.machine)?;
+    if let Some(machine) = &other {
+        check_machine(&program, machine, &options.machine, &options.program)?;
     }
+    let machine = &other.as_ref().unwrap_or(&program.machine).name;
     if options.json {
         output::print_json(&json!({
             "program": options.program,
-            "machine": options.machine.as_ref().unwrap_or(&program.machine.name),
+            "machine": machine,
             "layers": program.layers.len(),
             "instructions": program.code.len(),
         }));
         return Ok(());
     }
     output::print(&format!(
-        "{}: valid for machine `{}`; {} layers, {} instructions\n",
+        "{}: valid for machine `{machine}`; {} layers, {} instructions\n",
         options.program.display(),
-        options.machine.as_ref().unwrap_or(&program.machine.name),
         program.layers.len(),
         program.code.len()
     ));
     Ok(())
 }
 
-/// Refuses a program compiled for another machine than the one named.
-pub fn check_machine(program: &Program, name: &str, path: &Path) -> Result<(), Failure> {
-    let differences = program
-        .machine
-        .fingerprint_differences(&machine::load(name)?);
+/// Refuses a program compiled for another machine than the one chosen.
+fn check_machine(
+    program: &Program,
+    machine: &Machine,
+    choice: &MachineChoice,
+    path: &Path,
+) -> Result<(), Failure> {
+    let differences = program.machine.fingerprint_differences(machine);
     if differences.is_empty() {
         return Ok(());
     }
     Err(Failure::Refused(vec![Diagnostic {
         code: IsaCode::OtherMachine.into(),
         message: format!(
-            "the program was compiled for machine `{}`, not for `{name}`",
-            program.machine.name
+            "the program was compiled for machine `{}`, not for `{}`",
+            program.machine.name, machine.name
         ),
         location: Some(Location {
             file: Some(path.display().to_string()),
@@ -245,8 +250,15 @@ pub fn check_machine(program: &Program, name: &str, path: &Path) -> Result<(), F
             .iter()
             .map(|d| format!("{}: program {}, machine {}", d.path, d.program, d.machine))
             .collect(),
-        help: Some(format!("compile the model again with `--machine {name}`")),
+        help: Some(format!("compile the model again with `{}`", words(choice))),
     }]))
+}
+
+/// The options of a machine as they were given.
+fn words(choice: &MachineChoice) -> String {
+    let name = choice.name.iter().map(|name| format!("--machine {name}"));
+    let settings = choice.settings.iter().map(|word| format!("--set {word}"));
+    name.chain(settings).collect::<Vec<_>>().join(" ")
 }
 
 /// `scnnc --explain`: a code of a diagnostic, or a term of the glossary.

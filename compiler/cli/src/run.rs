@@ -124,8 +124,7 @@ fn open(options: &Run) -> Result<Prepared, Failure> {
             "`--check` compares with the model: give the .onnx file instead of the program",
         ));
     }
-    let machine = options.compilation.machine.as_deref();
-    let program = program::read_for(&options.model, machine)?;
+    let program = program::read_for(&options.model, &options.compilation.machine)?;
     let inputs = build::inputs_of_program(&program);
     if options.input.is_empty() {
         let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();

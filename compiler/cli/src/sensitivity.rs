@@ -95,7 +95,7 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
         .pruning
         .prune_pattern
         .unwrap_or_default();
-    let machine = machine::of_compilation(&options.compilation)?;
+    let machine = machine::of_model(&options.compilation.machine)?;
     let stages = build::stages(&options.compilation, 1).with_data(options.json);
     let mut imported = build::open(&options.model, &options.compilation, &stages)?;
     let mut pruning = None;

@@ -125,8 +125,7 @@ fn text(options: &Snapshot) -> Result<String, Failure> {
 }
 
 fn open(options: &Snapshot) -> Result<(Program, Vec<Sample>), Failure> {
-    let machine = options.compilation.machine.as_deref();
-    let program = program::read_for(&options.model, machine)?;
+    let program = program::read_for(&options.model, &options.compilation.machine)?;
     if options.input.is_empty() {
         let noise = scnnc_driver::noise_for(&program, options.compilation.seed);
         let sample = noise.map_err(|e| Failure::run(&options.model, &e))?;

@@ -1,8 +1,10 @@
 //! From machine files to machines: presets, inheritance, and what only the parameters together can get wrong.
 
-use super::{BankMap, Machine, Stated, presets};
+use super::{BankMap, Machine, Parameter, Stated, presets};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::yaml::{self, YamlError, YamlFault};
+use std::collections::BTreeMap;
+use std::fmt::Write;
 use thiserror::Error;
 
 /// Why a machine file describes no machine.
@@ -109,25 +111,206 @@ impl From<YamlError> for MachineError {
 pub enum Origin {
     /// The file itself.
     File,
-    /// The preset it extends.
+    /// The preset of that name.
     Preset(String),
+    /// The file that it extends, directly or by others.
+    Base(String),
+    /// A setting, as of `--set`.
+    Setting,
 }
 
-/// A machine together with the origin of its parameters.
+/// A machine, and where each of its parameters comes from.
 #[derive(Clone, Debug)]
 pub struct Read {
     /// The machine.
     pub machine: Machine,
-    stated: Stated,
+    /// Whether the file states a name, and not only a file that it extends.
+    pub named: bool,
+    /// By path.
+    origins: BTreeMap<String, Origin>,
 }
 
 impl Read {
+    /// A machine that is there already, in a program or as a value.
+    pub fn of(machine: Machine) -> Self {
+        let paths = machine.parameters().into_iter();
+        Self {
+            named: true,
+            origins: paths.map(|p| (p.path, Origin::File)).collect(),
+            machine,
+        }
+    }
+
     /// Where the parameter at `path` comes from.
     pub fn origin(&self, path: &str) -> Origin {
-        match &self.stated.extends {
-            Some(preset) if !self.stated.states(path) => Origin::Preset(preset.clone()),
-            _ => Origin::File,
+        self.origins.get(path).cloned().unwrap_or(Origin::File)
+    }
+
+    /// The machine with some parameters set, each `PATH=VALUE`; of two settings of one parameter the later counts. Its name
+    /// has them, in the order of the table: `scnn+array.rows=4+pe.banks=64`.
+    ///
+    /// # Errors
+    /// An unknown path, a value out of its range, or settings that contradict the rest.
+    pub fn with_settings<W: AsRef<str>>(self, words: &[W]) -> Result<Self, MachineError> {
+        if words.is_empty() {
+            return Ok(self);
         }
+        let parsed = words
+            .iter()
+            .map(|word| Setting::parse(word.as_ref(), &self.machine));
+        let parsed: Vec<Setting> = parsed.collect::<Result<_, _>>()?;
+        let mut machine = self.machine;
+        for setting in &parsed {
+            // What is stated of one parameter never lacks another: the base has them all.
+            machine = setting
+                .stated
+                .clone()
+                .complete(Some(&machine))
+                .map_err(|paths| MachineError::Missing { paths })?;
+        }
+        let mut origins = self.origins;
+        let mut suffix = String::new();
+        for parameter in machine.parameters() {
+            if parsed.iter().any(|setting| setting.path == parameter.path) {
+                // Writing to a string does not fail.
+                let _ = write!(suffix, "+{}={}", parameter.path, parameter.value);
+                origins.insert(parameter.path, Origin::Setting);
+            }
+        }
+        machine.name.push_str(&suffix);
+        machine.check()?;
+        Ok(Self {
+            machine,
+            named: self.named,
+            origins,
+        })
+    }
+}
+
+/// One parameter that is set, as a machine file that states it alone.
+struct Setting {
+    path: String,
+    stated: Stated,
+}
+
+impl Setting {
+    fn parse(word: &str, machine: &Machine) -> Result<Self, MachineError> {
+        let wrong = |fault, message: String, help: String| {
+            MachineError::from(YamlError {
+                fault,
+                message,
+                place: None,
+                help: Some(help),
+            })
+        };
+        let Some((path, value)) = word.split_once('=') else {
+            let help = "give a parameter and its value, as in `pe.banks=64`".to_owned();
+            return Err(wrong(
+                YamlFault::Form,
+                format!("`{word}` sets nothing"),
+                help,
+            ));
+        };
+        let parameters = machine.parameters();
+        let Some(parameter) = parameters.iter().find(|p| p.path == path) else {
+            return Err(wrong(
+                YamlFault::UnknownKey,
+                format!("`{word}`: a machine has no parameter `{path}`"),
+                near_path(path, &parameters),
+            ));
+        };
+        // A number alone is a price whose source is the setting.
+        let value = match parameter.unit {
+            "pJ" | "mm2" if value.parse::<f64>().is_ok() => {
+                let key = parameter.unit.to_lowercase();
+                format!("{{{key}: {value}, source: a setting}}")
+            }
+            _ => value.to_owned(),
+        };
+        let refused = |reason: &str| {
+            let help = format!("`{path}` is {}", parameter.range);
+            wrong(YamlFault::Value, format!("`{word}`: {reason}"), help)
+        };
+        if value.contains(['\n', '\r']) {
+            return Err(refused("a value is one line"));
+        }
+        let (section, field) = path.split_once('.').unwrap_or((path, ""));
+        let text = format!("{section}:\n  {field}: {value}\n");
+        let stated: Stated = yaml::from_str(&text).map_err(|error| refused(&error.message))?;
+        if !stated.states(path) {
+            return Err(refused("there is no value"));
+        }
+        let path = path.to_owned();
+        Ok(Self { path, stated })
+    }
+}
+
+/// What may have been meant by a path that no parameter has: one like it, or one whose last word is the same or alike.
+fn near_path(path: &str, parameters: &[Parameter]) -> String {
+    let paths = || parameters.iter().map(|p| p.path.as_str());
+    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let by_last_word = || {
+        let words: Vec<String> = paths().map(last).collect();
+        let word = yaml::nearest(&last(path), words.iter().map(String::as_str))?;
+        paths().find(|path| last(path) == word)
+    };
+    let section = path.split('.').next().unwrap_or_default();
+    match yaml::nearest(path, paths()).or_else(by_last_word) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            let inside = paths().filter(|p| p.split('.').next() == Some(section));
+            let inside: Vec<&str> = inside.collect();
+            if inside.is_empty() {
+                "`scnnc machine show scnn` lists them".to_owned()
+            } else {
+                format!("the parameters there are {}", inside.join(", "))
+            }
+        }
+    }
+}
+
+/// A machine file as it is written: what it states, and which machine it extends.
+#[derive(Clone, Debug)]
+pub struct MachineFile(Stated);
+
+impl MachineFile {
+    /// Reads the text.
+    ///
+    /// # Errors
+    /// See [`MachineError`].
+    pub fn parse(text: &str) -> Result<Self, MachineError> {
+        Ok(Self(yaml::from_str(text)?))
+    }
+
+    /// The machine that it extends: name of a preset, or what the caller takes the word for.
+    pub fn extends(&self) -> Option<&str> {
+        self.0.extends.as_deref()
+    }
+
+    /// The machine, with what is not stated taken from `base`.
+    ///
+    /// # Errors
+    /// See [`MachineError`].
+    pub fn complete(self, base: Option<&Read>) -> Result<Read, MachineError> {
+        let Self(stated) = self;
+        let machine = stated.clone().complete(base.map(|base| &base.machine));
+        let machine = machine.map_err(|paths| MachineError::Missing { paths })?;
+        machine.check()?;
+        let origin = |path: &str| match (base, &stated.extends) {
+            (Some(base), Some(name)) if !stated.states(path) => match base.origin(path) {
+                Origin::File if presets::text(name).is_some() => Origin::Preset(name.clone()),
+                Origin::File => Origin::Base(name.clone()),
+                further => further,
+            },
+            _ => Origin::File,
+        };
+        let parameters = machine.parameters().into_iter();
+        let origins = parameters.map(|p| (p.path.clone(), origin(&p.path)));
+        Ok(Read {
+            named: stated.name.is_some(),
+            origins: origins.collect(),
+            machine,
+        })
     }
 }
 
@@ -151,22 +334,14 @@ impl Machine {
         Self::read(text).map(|read| read.machine)
     }
 
-    /// Reads a machine file and keeps where each parameter comes from.
+    /// Reads a machine file that extends a preset or nothing, and keeps where each parameter comes from.
     ///
     /// # Errors
     /// See [`MachineError`].
     pub fn read(text: &str) -> Result<Read, MachineError> {
-        let stated: Stated = yaml::from_str(text)?;
-        let base = match &stated.extends {
-            None => None,
-            Some(name) => Some(base(name)?),
-        };
-        let machine = stated
-            .clone()
-            .complete(base.as_ref())
-            .map_err(|paths| MachineError::Missing { paths })?;
-        machine.check()?;
-        Ok(Read { machine, stated })
+        let file = MachineFile::parse(text)?;
+        let base = file.extends().map(base).transpose()?;
+        file.complete(base.as_ref())
     }
 
     /// The whole description as a machine file.
@@ -219,12 +394,11 @@ impl Machine {
     }
 }
 
-fn base(name: &str) -> Result<Machine, MachineError> {
+fn base(name: &str) -> Result<Read, MachineError> {
     let unknown = || MachineError::UnknownPreset {
         name: name.to_owned(),
         nearest: yaml::nearest(name, presets::names().iter().copied()),
     };
-    let text = presets::text(name).ok_or_else(unknown)?;
     // Presets extend presets of the list before them, so this ends.
-    Machine::from_yaml(text)
+    Machine::read(presets::text(name).ok_or_else(unknown)?)
 }

@@ -107,6 +107,83 @@ fn the_origin_of_a_parameter_is_known() {
 }
 
 #[test]
+fn settings_are_checked_as_a_file_is_and_named() {
+    let scnn = || Machine::read("extends: scnn\nname: mine\n").unwrap();
+    let set = |words: &[&str]| scnn().with_settings(words);
+    let read = set(&["pe.banks=64", "array.rows=4", "pe.banks=16"]).unwrap();
+    assert_eq!((read.machine.array.rows, read.machine.pe.banks), (4, 16));
+    assert_eq!(read.machine.name, "mine+array.rows=4+pe.banks=16");
+    assert_eq!(read.origin("pe.banks"), Origin::Setting);
+    assert_eq!(read.origin("pe.queue_depth"), Origin::Preset("scnn".into()));
+
+    let error = |word: &str| set(&[word]).unwrap_err();
+    let helps = |word: &str, help: &str| assert_eq!(error(word).help().as_deref(), Some(help));
+    helps("pe.bnaks=64", "did you mean `pe.banks`?");
+    helps("weights.banks=64", "did you mean `pe.banks`?");
+    helps(
+        "pe.banks",
+        "give a parameter and its value, as in `pe.banks=64`",
+    );
+    helps(
+        "array.rows=0",
+        "`array.rows` is a whole number from 1 to 64",
+    );
+    for word in [
+        "pe.banks=",
+        "pe.banks=2\n  rows: 3",
+        "pe.bank_map=none",
+        "dram.gigabytes_per_second=fast",
+    ] {
+        assert!(
+            matches!(error(word), MachineError::OutOfRange(_)),
+            "{word}: {}",
+            error(word)
+        );
+    }
+    let impossible = set(&["pe.banks=33", "pe.bank_map=xor"]).unwrap_err();
+    assert!(
+        matches!(impossible, MachineError::Impossible { .. }),
+        "{impossible}"
+    );
+}
+
+#[test]
+fn a_price_is_set_with_or_without_its_source() {
+    let read = Machine::read("extends: scnn\n").unwrap();
+    let read = read.with_settings(&[
+        "energy.dram_bit=4.5",
+        "area.other={mm2: 0.5, source: a guess}",
+    ]);
+    let machine = read.unwrap().machine;
+    assert_eq!(
+        (
+            machine.energy.dram_bit.pj,
+            machine.energy.dram_bit.source.as_str()
+        ),
+        (4.5, "a setting")
+    );
+    assert_eq!(
+        (machine.area.other.mm2, machine.area.other.source.as_str()),
+        (0.5, "a guess")
+    );
+    let negative = Machine::read("extends: scnn\n")
+        .unwrap()
+        .with_settings(&["energy.dram_bit=-1"]);
+    assert!(matches!(negative, Err(MachineError::OutOfRange(_))));
+}
+
+#[test]
+fn a_parameter_that_a_base_states_comes_from_the_base() {
+    let base = Machine::read("extends: scnn\narray: {rows: 4}\n").unwrap();
+    let file = MachineFile::parse("extends: base.yaml\narray: {cols: 2}\n").unwrap();
+    let read = file.complete(Some(&base)).unwrap();
+    assert_eq!(read.origin("array.cols"), Origin::File);
+    assert_eq!(read.origin("array.rows"), Origin::Base("base.yaml".into()));
+    assert_eq!(read.origin("pe.banks"), Origin::Preset("scnn".into()));
+    assert!(!read.named);
+}
+
+#[test]
 fn a_program_depends_on_the_array_and_not_on_what_only_costs() {
     let ours = Machine::preset("scnn").unwrap();
     let mut theirs = ours.clone();

@@ -1,6 +1,6 @@
 //! Machines of one's own: operands of any width, and programs that are priced on machines other than their own.
 
-use crate::binary::{Said, said};
+use crate::binary::{Said, printed, refused, said};
 use serde_json::Value;
 use std::path::Path;
 use tempfile::{TempDir, tempdir};
@@ -90,4 +90,143 @@ fn a_program_runs_on_a_machine_that_differs_in_cost_alone() {
         "{error}"
     );
     assert!(!error.contains("dram"), "{error}");
+}
+
+#[test]
+fn a_setting_is_the_same_machine_as_a_file() {
+    let folder = folder(&[("small", "array: {rows: 4}\npe: {banks: 16}")]);
+    let show = |words: &str| {
+        let words: Vec<&str> = words.split_whitespace().collect();
+        printed(folder.path(), &words)
+    };
+    let set = show("machine show scnn --set pe.banks=16 --set array.rows=4 --yaml");
+    let file = show("machine show small.yaml --yaml");
+    assert!(set.contains("name: scnn+array.rows=4+pe.banks=16"), "{set}");
+    let parameters = |text: &str| text.split_once('\n').unwrap().1.to_owned();
+    assert_eq!(parameters(&set), parameters(&file));
+
+    let set = "m.onnx --input d.npz --samples 1 --set pe.banks=16 --set array.rows=4";
+    let set = report(folder.path(), set);
+    let file = "m.onnx --input d.npz --samples 1 --machine small.yaml";
+    let file = report(folder.path(), file);
+    assert_eq!(set["totals"], file["totals"]);
+    assert_eq!(set["parameters"], file["parameters"]);
+    let shown: Value = serde_json::from_str(&show("machine show small.yaml --json")).unwrap();
+    let pairs = |list: &Value, key: &str| -> Vec<(String, String)> {
+        let list = list.as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        list.map(|p| (text(&p[key]), text(&p["value"]))).collect()
+    };
+    assert_eq!(
+        pairs(&file["parameters"], "path"),
+        pairs(&shown["parameters"], "parameter")
+    );
+}
+
+#[test]
+fn a_program_is_priced_with_settings_that_only_cost() {
+    let folder = folder(&[]);
+    let compiled = "compile m.onnx --calibrate d.npz -o p.scnn";
+    assert_eq!(said(folder.path(), compiled.split_whitespace()).status, 0);
+    let input = "p.scnn --input d.npz --samples 1";
+    let own = report(folder.path(), input);
+    let words = format!("{input} --set dram.gigabytes_per_second=1");
+    let slow = report(folder.path(), &words);
+    assert!(slow["totals"]["cycles"]["total"].as_u64() > own["totals"]["cycles"]["total"].as_u64());
+    let words = format!("run {input} --set array.rows=4");
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let error = refused(folder.path(), &words, 1);
+    assert!(
+        error.contains("array.rows: program 8, machine 4")
+            && error.contains("`--set array.rows=4`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_setting_that_no_machine_has_is_refused_with_the_nearest() {
+    let folder = folder(&[]);
+    for verb in [
+        "check m.onnx",
+        "run m.onnx",
+        "compile m.onnx -o p.scnn",
+        "machine show scnn",
+    ] {
+        let words = format!("{verb} --set pe.bank=64");
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let error = refused(folder.path(), &words, 1);
+        assert!(
+            error.contains("E0202") && error.contains("did you mean `pe.banks`?"),
+            "{error}"
+        );
+    }
+    assert!(!folder.path().join("p.scnn").exists());
+}
+
+#[test]
+fn a_file_extends_a_file_relative_to_itself_but_never_itself() {
+    let folder = tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    };
+    write("base/mine.yaml", "extends: scnn\narray: {rows: 4}\n");
+    write("base/more.yaml", "extends: mine.yaml\npe: {banks: 16}\n");
+    write("top.yaml", "extends: base/more.yaml\narray: {cols: 2}\n");
+    write("a.yaml", "extends: b.yaml\n");
+    write("b.yaml", "extends: a.yaml\n");
+    write("slip.yaml", "extends: base/moer.yaml\n");
+    write("deep.yaml", "extends: wrong.yaml\n");
+    write("wrong.yaml", "extends: scnn\npe:\n  bank: 3\n");
+
+    let shown = printed(folder.path(), &["machine", "show", "top.yaml", "--json"]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["machine"], "top");
+    let of = |path: &str| {
+        let all = shown["parameters"].as_array().unwrap();
+        let one = all.iter().find(|p| p["parameter"] == path).unwrap();
+        let text = |key: &str| one[key].as_str().unwrap().to_owned();
+        (text("value"), text("from"))
+    };
+    let pair = |value: &str, from: &str| (value.to_owned(), from.to_owned());
+    assert_eq!(of("array.cols"), pair("2", "top.yaml"));
+    assert_eq!(of("pe.banks"), pair("16", "base/more.yaml"));
+    assert_eq!(of("array.rows"), pair("4", "mine.yaml"));
+    assert_eq!(of("pe.queue_depth"), pair("8", "preset scnn"));
+
+    let refusals = [
+        ("a.yaml", "leads back to"),
+        ("slip.yaml", "there is no machine `base/moer.yaml`"),
+        ("deep.yaml", "wrong.yaml:3"),
+    ];
+    for (file, says) in refusals {
+        let error = refused(folder.path(), &["machine", "check", file], 1);
+        assert!(error.contains(says), "{file}: {error}");
+    }
+}
+
+#[test]
+fn two_machines_differ_in_what_one_states() {
+    let folder = folder(&[(
+        "small",
+        "array: {rows: 4}\ndram: {gigabytes_per_second: 1.0}",
+    )]);
+    let json = printed(
+        folder.path(),
+        &["machine", "diff", "scnn", "small.yaml", "--json"],
+    );
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let entry = |path: &str, before: &str, after: &str, unit: &str, decides: &str| {
+        serde_json::json!({
+            "parameter": path, "before": before, "after": after, "unit": unit, "decides": decides,
+        })
+    };
+    let expected = serde_json::json!([
+        entry("array.rows", "8", "4", "PEs", "program"),
+        entry("dram.gigabytes_per_second", "50", "1", "GB/s", "cost"),
+    ]);
+    assert_eq!(json["parameters"], expected);
+    let same = printed(folder.path(), &["machine", "diff", "scnn", "scnn"]);
+    assert_eq!(same, "scnn and scnn have the same parameters\n");
 }
