@@ -38,6 +38,9 @@ pub struct Calibration {
     pub method: Method,
     /// By ONNX tensor name.
     pub ranges: BTreeMap<String, Range>,
+    /// Of tensors whose channels differ much in range.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub channels: BTreeMap<String, Octaves>,
     /// Largest magnitude of a sum as a share of the proven bound, by layer; see [`sums`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sums: BTreeMap<String, f64>,
@@ -75,6 +78,58 @@ pub struct Range {
 fn full() -> f64 {
     1.0
 }
+
+/// By channel, how many octaves its largest magnitude lies below the tensor's: 3 for one of an eighth, and 0 for a
+/// channel that is not known. In text, numbers with spaces between.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Octaves(pub Vec<u8>);
+
+impl Octaves {
+    /// Octaves of the channels' magnitudes below `whole`; none where no channel lies [`NOTABLE_OCTAVES`] below it.
+    fn of(magnitudes: &[f32], whole: f32) -> Option<Self> {
+        let octaves = |&magnitude: &f32| {
+            let octaves = (whole / magnitude).log2().floor();
+            let known = magnitude > 0.0 && octaves.is_finite();
+            if known {
+                octaves.clamp(0.0, 255.0) as u8
+            } else {
+                0
+            }
+        };
+        let octaves: Vec<u8> = magnitudes.iter().map(octaves).collect();
+        let notable = octaves.iter().any(|&octaves| octaves >= NOTABLE_OCTAVES);
+        notable.then_some(Self(octaves))
+    }
+}
+
+impl From<Octaves> for String {
+    fn from(octaves: Octaves) -> Self {
+        let words: Vec<Self> = octaves.0.iter().map(ToString::to_string).collect();
+        words.join(" ")
+    }
+}
+
+impl TryFrom<String> for Octaves {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let number = |word: &str| {
+            word.parse()
+                .map_err(|_| format!("`{word}` is not one of 0 to 255"))
+        };
+        text.split_whitespace()
+            .map(number)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+/// Octaves that a channel lies below its tensor for the tensor's channels to be kept.
+const NOTABLE_OCTAVES: u8 = 3;
+
+/// Values of a channel from which its largest magnitude says something of those to come.
+const ENOUGH_VALUES: u64 = 64;
 
 /// How a range is made of the values that were observed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -193,6 +248,12 @@ pub fn calibrate(
     widths: &Resolved,
     samples: impl IntoIterator<Item = BTreeMap<String, Tensor>>,
 ) -> Result<(Calibration, BTreeMap<String, Tensor>), FloatError> {
+    // The channels of a rename are no channels of the machine's.
+    let nodes = graph.dag.node_weights();
+    let shapes: BTreeMap<&str, [u32; 4]> = nodes
+        .filter(|node| !matches!(node.op, Op::Rename))
+        .filter_map(|node| Some((node.tensor.as_str(), node.shape()?)))
+        .collect();
     let mut first = None;
     let histograms = method != Method::MinMax;
     let mut observed: BTreeMap<String, Observed> = BTreeMap::new();
@@ -216,7 +277,7 @@ pub fn calibrate(
             }
             observed.par_iter_mut().for_each(|(name, observed)| {
                 if let Some(tensor) = value(name) {
-                    observed.add(tensor, histograms);
+                    observed.add(tensor, shapes.get(name.as_str()).copied(), histograms);
                 }
             });
             first.get_or_insert_with(|| values(results, sample));
@@ -227,20 +288,21 @@ pub fn calibrate(
         let asked = bits.entry(&graph.dag[id].tensor).or_default();
         *asked = (*asked).max(widths.activations(graph, id));
     }
-    let ranges = observed
-        .into_iter()
-        .map(|(name, observed)| {
-            let bits = bits.get(name.as_str()).copied();
-            let bits = bits.unwrap_or(widths.of_network());
-            let range = observed.range(method, bits);
-            (name, range)
-        })
-        .collect();
+    let (mut ranges, mut channels) = (BTreeMap::new(), BTreeMap::new());
+    for (name, observed) in observed {
+        let bits = bits.get(name.as_str()).copied();
+        let range = observed.range(method, bits.unwrap_or(widths.of_network()));
+        if let Some(octaves) = observed.octaves(range) {
+            channels.insert(name.clone(), octaves);
+        }
+        ranges.insert(name, range);
+    }
     let calibration = Calibration {
         source: source.to_owned(),
         samples: count,
         method,
         ranges,
+        channels,
         sums: BTreeMap::new(),
     };
     Ok((calibration, first.unwrap_or_default()))
@@ -276,6 +338,9 @@ struct Observed {
     density: f64,
     samples: u32,
     histogram: Histogram,
+    /// By channel, its largest magnitude; and values seen of each.
+    channels: Vec<f32>,
+    per_channel: u64,
 }
 
 impl Default for Observed {
@@ -286,18 +351,20 @@ impl Default for Observed {
             density: 0.0,
             samples: 0,
             histogram: Histogram::default(),
+            channels: Vec::new(),
+            per_channel: 0,
         }
     }
 }
 
 impl Observed {
-    fn add(&mut self, tensor: &Tensor, histogram: bool) {
+    fn add(&mut self, tensor: &Tensor, shape: Option<[u32; 4]>, histogram: bool) {
         let Ok(view) = tensor.to_plain_array_view::<f32>() else {
             return;
         };
         let values = view.as_standard_layout();
         let values = values.as_slice().unwrap_or_default();
-        let extent = extent(values);
+        let extent = self.extent(values, shape);
         self.min = self.min.min(extent.min);
         self.max = self.max.max(extent.max);
         if histogram {
@@ -309,6 +376,33 @@ impl Observed {
         let density = extent.nonzero as f64 / values.len().max(1) as f64;
         self.samples += 1;
         self.density += (density - self.density) / f64::from(self.samples);
+    }
+
+    /// What is seen of the values, channel by channel where they have any.
+    fn extent(&mut self, values: &[f32], shape: Option<[u32; 4]>) -> Extent {
+        let sized =
+            |shape: &[u32; 4]| shape.iter().map(|&d| d as usize).product::<usize>() == values.len();
+        let Some([images, channels, rows, cols]) = shape.filter(sized) else {
+            return extent(values);
+        };
+        self.channels.resize(channels as usize, 0.0);
+        self.per_channel += u64::from(images) * u64::from(rows) * u64::from(cols);
+        let mut whole = extent(&[]);
+        let planes = values.chunks((rows * cols).max(1) as usize);
+        for (index, plane) in planes.enumerate() {
+            let of_plane = extent(plane);
+            let largest = &mut self.channels[index % channels as usize];
+            *largest = largest.max(of_plane.max).max(-of_plane.min);
+            whole = whole.and(&of_plane);
+        }
+        whole
+    }
+
+    /// The octaves of the channels, if enough was seen of them.
+    fn octaves(&self, range: Range) -> Option<Octaves> {
+        let whole = range.max.abs().max(range.min.abs());
+        let channels = Some(&self.channels).filter(|_| self.per_channel >= ENOUGH_VALUES)?;
+        Octaves::of(channels, whole)
     }
 
     fn range(&self, method: Method, bits: u32) -> Range {
@@ -336,6 +430,17 @@ struct Extent {
     min: f32,
     max: f32,
     nonzero: u64,
+}
+
+impl Extent {
+    /// What is seen of both.
+    fn and(&self, other: &Self) -> Self {
+        Self {
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+            nonzero: self.nonzero + other.nonzero,
+        }
+    }
 }
 
 /// Values that are looked at together.
@@ -431,11 +536,44 @@ mod tests {
         assert!("mean".parse::<Method>().is_err());
     }
 
+    /// Three channels, of which one is an eighth of the largest and one is always zero.
+    #[test]
+    fn the_octaves_of_channels_are_kept_where_they_differ_and_enough_was_seen() {
+        let octaves_of = |factors: [f32; 3], samples: usize| {
+            let plane = |factor: f32| (0..32).map(move |i| factor * (i as f32 - 31.0) / 31.0);
+            let values: Vec<f32> = factors.into_iter().flat_map(plane).collect();
+            let tensor = Tensor::from_shape(&[1, 3, 4, 8], &values).unwrap();
+            let mut observed = Observed::default();
+            (0..samples).for_each(|_| observed.add(&tensor, Some([1, 3, 4, 8]), false));
+            let range = observed.range(Method::MinMax, 16);
+            observed.octaves(range).map(|octaves| octaves.0)
+        };
+        assert_eq!(octaves_of([2.0, 0.25, 0.0], 2), Some(vec![0, 3, 0]));
+        assert_eq!(
+            octaves_of([2.0, 0.25, 0.0], 1),
+            None,
+            "32 values of a channel"
+        );
+        assert_eq!(
+            octaves_of([2.0, 0.3, 0.5], 2),
+            None,
+            "within a factor of eight"
+        );
+    }
+
+    #[test]
+    fn octaves_are_read_as_they_are_written() {
+        let octaves = Octaves(vec![0, 12, 3]);
+        assert_eq!(String::from(octaves.clone()), "0 12 3");
+        assert_eq!("0 12 3".to_owned().try_into(), Ok(octaves));
+        assert!(Octaves::try_from("0 x".to_owned()).is_err());
+    }
+
     #[test]
     fn a_cut_range_keeps_its_signs() {
         let values: Vec<f32> = (0..1000).map(|i| i as f32 / 1000.0).chain([50.0]).collect();
         let mut observed = Observed::default();
-        observed.add(&Tensor::from_shape(&[1001], &values).unwrap(), true);
+        observed.add(&Tensor::from_shape(&[1001], &values).unwrap(), None, true);
         let range = observed.range(Method::Percentile(99.0), 16);
         assert!(range.min == 0.0 && range.max < 1.1, "{range:?}");
         assert_eq!(observed.range(Method::MinMax, 16).max, 50.0);

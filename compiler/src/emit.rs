@@ -109,6 +109,7 @@ impl<'a> Emitter<'a> {
                 shape: tensor.shape,
                 range: tensor.range,
                 scale: tensor.scale,
+                channel_shifts: tensor.channel_shifts.clone(),
                 layout: layout.clone(),
             })
             .collect();

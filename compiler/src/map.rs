@@ -286,6 +286,7 @@ pub fn descriptor(layer: &IntLayer, mapping: &LayerMapping) -> Layer {
             rounding: layer.rounding,
             divisor: layer.divisor,
             requantise: SectionId(0),
+            source_shift: layer.source_shift,
             operand: layer.operand,
             function: None,
             slope_exponent: match &layer.function {

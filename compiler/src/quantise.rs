@@ -1,7 +1,7 @@
 //! From the float graph to integers: storage of every tensor, scales, fixed-point weights and requantisation.
 //!
 //! Symmetric, zero point 0, so that zeros stay zeros. Activations have one scale per tensor, from calibrated ranges
-//! with [`Options::headroom`]; weights one per output channel. A 32-bit product does not fit a 24-bit sum, so every
+//! with [`Options::headroom`], halved in channels of much smaller range (the module `equalise`); weights one per output channel. A 32-bit product does not fit a 24-bit sum, so every
 //! layer has a **product shift**: the least for which no sum can overflow, proven from the sum of the weights'
 //! magnitudes and the range of the activations (a `ReLU`'s output has only one sign, which halves it), or, with
 //! [`Ranges::Calibrated`], the least that keeps the sums observed in calibration inside with a margin.
@@ -9,6 +9,7 @@
 //! The result, [`Quantised`], is what the interpreter executes and what mapping distributes. Concatenations and
 //! channel slices are gone: producers write into, and consumers read from, channel ranges of one tensor.
 
+mod equalise;
 mod exact;
 mod layers;
 pub mod nonzeros;
@@ -26,11 +27,11 @@ use crate::graph::Graph;
 use layers::Builder;
 use nonzeros::SparseWeights;
 use scnn_host::RuntimeName;
-use scnn_isa::arith::{Requantise, Rounding, Table};
+use scnn_isa::arith::{self, Requantise, Rounding, Table};
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::{Approximation, PoolKind, View};
 use scnn_isa::machine::Machine;
-use scnn_isa::plane::Axis;
+use scnn_isa::plane::{Axis, Span};
 use scnn_isa::program::{Dtype, Ranges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -136,14 +137,30 @@ pub struct Tensor {
     pub name: String,
     /// N, C, H, W.
     pub shape: [u32; 4],
-    /// Real value of one unit.
+    /// Real value of one unit, before [`Self::channel_shifts`].
     pub scale: f32,
+    /// By channel, how many times its unit is halved; empty where none is.
+    pub channel_shifts: Vec<u8>,
     /// Smallest and largest value.
     pub range: [i16; 2],
     /// How results are rounded to its units: to even where they are the model's own.
     pub rounding: Rounding,
     /// Share of non-zeros in calibration, 0..=1.
     pub density: f64,
+}
+
+impl Tensor {
+    /// Real value of one unit of a channel.
+    pub fn unit(&self, channel: u32) -> f32 {
+        arith::channel_unit(self.scale, &self.channel_shifts, channel)
+    }
+
+    /// Whether two ranges of as many channels have the same channel shifts.
+    pub(crate) fn shifts_equal(&self, channels: Span, other: &Self, others: Span) -> bool {
+        let shift = |tensor: &Self, channel| arith::channel_shift(&tensor.channel_shifts, channel);
+        let mut pairs = channels.iter().zip(others.iter());
+        pairs.all(|(channel, of_other)| shift(self, channel) == shift(other, of_other))
+    }
 }
 
 /// A host-visible tensor.
@@ -202,6 +219,8 @@ pub struct IntLayer {
     pub destination: View,
     /// The convolution.
     pub conv: Option<IntConv>,
+    /// Left shift of what is read, where there is no convolution.
+    pub source_shift: u8,
     /// Bias and factor of every output channel.
     pub requantise: Vec<Requantise>,
     /// How requantisation, operand and average are rounded.
@@ -293,13 +312,14 @@ pub fn quantise(
     let headroom = options
         .headroom
         .unwrap_or_else(|| calibration.method.headroom());
-    let tensors = scales::scale_tensors(
+    let mut tensors = scales::scale_tensors(
         graph,
         &storage,
         calibration,
         &widths,
         (operand_bits, headroom),
     )?;
+    equalise::shift_channels(graph, &storage, calibration, headroom, &mut tensors);
     let mut builder = Builder {
         graph,
         storage: &storage,

@@ -6,6 +6,7 @@
 //! ```text
 //! product      p   = (w * a + 2^(s-1)) >> s                         rounded before it is added
 //! accumulate   sum += p                                             24 bits, in any order
+//! source       sum = a << source shift                              of the PPU alone, without the array
 //! requantise   v   = round((sum + bias) * multiplier / 2^shift)     round half away from zero
 //! operand      v  += round(b * multiplier / 2^shift)                residual add, or
 //!              v   = round(v16 * b * multiplier / 2^shift)          gate: v16 is v saturated to 16 bits
@@ -132,6 +133,15 @@ pub struct Requantise {
 /// Largest requantisation shift in fixed point.
 pub const MAX_SHIFT: u8 = 60;
 
+/// Largest source shift: a value and a bias above it stay inside 32 bits.
+pub const MAX_SOURCE_SHIFT: u8 = 14;
+
+/// A value of the source as the PPU reads it without the array.
+#[inline]
+pub const fn source(value: i16, shift: u8) -> i32 {
+    (value as i32) << shift
+}
+
 /// Largest product shift: a 16 x 16 bit product has no bits above it.
 pub const MAX_PRODUCT_SHIFT: u8 = 30;
 
@@ -214,6 +224,22 @@ pub fn quantise(value: f32, scale: f32, range: [i16; 2]) -> i16 {
 #[inline]
 pub fn dequantise(value: i16, scale: f32) -> f32 {
     f32::from(value) * scale
+}
+
+/// Largest channel shift: a value of 16 bits has no more magnitude to give away.
+pub const MAX_CHANNEL_SHIFT: u8 = 15;
+
+/// Real value of one unit of a channel, in a tensor whose units of `scale` are halved `shifts[channel]` times; empty
+/// `shifts` are all zero.
+#[inline]
+pub fn channel_unit(scale: f32, shifts: &[u8], channel: u32) -> f32 {
+    scale / (1u64 << channel_shift(shifts, channel).min(63)) as f32
+}
+
+/// How many times the unit of a channel is halved; empty `shifts` are all zero.
+#[inline]
+pub fn channel_shift(shifts: &[u8], channel: u32) -> u8 {
+    shifts.get(channel as usize).copied().unwrap_or(0)
 }
 
 /// One step of a pooled average: `round(sum * multiplier / (count * 2^shift))`.

@@ -81,6 +81,10 @@ pub enum WeightOrder {
 pub struct PpuStage {
     /// Bias and factor of every output channel.
     pub requantise: SectionId,
+    /// Left shift of the source's values where there is no array stage: biases are so much finer than they. Zero with
+    /// one, whose sums are fine enough.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub source_shift: u8,
     /// How requantisation, operand and average are rounded.
     #[serde(default, skip_serializing_if = "Rounding::is_away")]
     pub rounding: Rounding,
@@ -117,8 +121,8 @@ fn is_one(divisor: &f32) -> bool {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // As serde asks for.
-const fn is_zero(exponent: &u8) -> bool {
-    *exponent == 0
+const fn is_zero(shift: &u8) -> bool {
+    *shift == 0
 }
 
 /// A second tensor that the PPU adds to its values or multiplies them by.

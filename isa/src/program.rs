@@ -6,6 +6,7 @@
 #[cfg(test)]
 pub(crate) mod arbitrary;
 
+use crate::arith::channel_unit;
 use crate::ids::{LayerId, RegionId, SectionId, SegmentId, TensorId, ValueId};
 use crate::instruction::Instruction;
 use crate::layer::Layer;
@@ -80,8 +81,11 @@ pub struct Tensor {
     pub shape: [u32; 4],
     /// Smallest and largest value; whoever writes the tensor keeps to it.
     pub range: [i16; 2],
-    /// Real value of one unit.
+    /// Real value of one unit, before [`Self::channel_shifts`].
     pub scale: f32,
+    /// By channel, how many times its unit is halved; empty where none is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channel_shifts: Vec<u8>,
     /// Storage.
     pub layout: Layout,
 }
@@ -95,6 +99,11 @@ impl Tensor {
     /// Number of channels.
     pub fn channels(&self) -> u32 {
         self.shape[1]
+    }
+
+    /// Real value of one unit of a channel.
+    pub fn unit(&self, channel: u32) -> f32 {
+        channel_unit(self.scale, &self.channel_shifts, channel)
     }
 
     /// Number of values.

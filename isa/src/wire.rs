@@ -181,6 +181,7 @@ fn tensor(tensor: &Tensor) -> proto::Tensor {
         low: i32::from(tensor.range[0]),
         high: i32::from(tensor.range[1]),
         scale: tensor.scale,
+        channel_shifts: tensor.channel_shifts.clone(),
         groups: grid(tensor.layout.groups),
         residues: grid(tensor.layout.residues),
         tiles: tensor.layout.tiles.iter().map(tile).collect(),
@@ -209,6 +210,7 @@ fn layer(layer: &Layer) -> proto::Layer {
         }),
         ppu: Some(proto::Ppu {
             requantise: layer.ppu.requantise.0,
+            source_shift: u32::from(layer.ppu.source_shift),
             operand: layer.ppu.operand.map(|o| proto::Operand {
                 view: view(o.view),
                 multiplier: o.multiplier,
@@ -421,6 +423,7 @@ fn read_tensor(tensor: proto::Tensor) -> Checked<Tensor> {
         shape,
         range: [small(tensor.low, "bound")?, small(tensor.high, "bound")?],
         scale: tensor.scale,
+        channel_shifts: tensor.channel_shifts,
         layout: Layout {
             groups: read_grid(tensor.groups)?,
             residues: read_grid(tensor.residues)?,
@@ -447,6 +450,7 @@ fn read_layer(layer: proto::Layer) -> Checked<Layer> {
         array: layer.array.map(read_array).transpose()?,
         ppu: PpuStage {
             requantise: SectionId(ppu.requantise),
+            source_shift: small(ppu.source_shift, "source shift")?,
             rounding: Rounding::from_number(ppu.rounding, "rounding")?,
             divisor: ppu.divisor.unwrap_or(1.0),
             operand: ppu.operand.map(read_operand).transpose()?,

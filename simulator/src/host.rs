@@ -69,10 +69,13 @@ pub fn quantise(
             tensor.elements()
         )));
     }
-    Ok(view
-        .iter()
-        .map(|&v| arith::quantise(v, tensor.scale, tensor.range))
-        .collect())
+    let mut values = view.iter();
+    let mut integers = Vec::with_capacity(view.len());
+    for unit in units(tensor) {
+        let plane = values.by_ref().take(plane(tensor));
+        integers.extend(plane.map(|&value| arith::quantise(value, unit, tensor.range)));
+    }
+    Ok(integers)
 }
 
 /// The host's form of a machine tensor.
@@ -85,9 +88,13 @@ pub fn dequantise(
         name: value.name.clone(),
         reason: e.to_string(),
     };
-    let floats: Vec<f32> = data
-        .iter()
-        .map(|&q| arith::dequantise(q, tensor.scale))
+    let planes = data.chunks(plane(tensor)).zip(units(tensor));
+    let floats: Vec<f32> = planes
+        .flat_map(|(plane, unit)| {
+            plane
+                .iter()
+                .map(move |&value| arith::dequantise(value, unit))
+        })
         .collect();
     let dims: Vec<usize> = value.shape.iter().map(|&d| d as usize).collect();
     let tensor = HostTensor::from_shape(&dims, &floats).map_err(border)?;
@@ -109,6 +116,17 @@ pub fn cast(
         reason: error.to_string(),
     })?;
     Ok(cast.into_owned())
+}
+
+/// Values of a channel of an image.
+fn plane(tensor: &Tensor) -> usize {
+    (tensor.shape[2] * tensor.shape[3]) as usize
+}
+
+/// The unit of every channel, image after image.
+fn units(tensor: &Tensor) -> impl Iterator<Item = f32> {
+    let [images, channels, ..] = tensor.shape;
+    (0..images).flat_map(move |_| (0..channels).map(|channel| tensor.unit(channel)))
 }
 
 /// tract's name of an element type.

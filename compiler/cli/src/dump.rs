@@ -6,6 +6,7 @@ use super::program::dense_weights;
 use crate::codes::Code;
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::WriteNpyExt;
+use scnn_isa::arith::channel_shift;
 use scnn_isa::layer::View;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
@@ -46,6 +47,11 @@ pub fn write(
             .iter()
             .find(|l| l.engine == "scnn" && l.name == layer.name);
         let scale = |view: View| program.tensor(view.tensor).scale;
+        let shifts = |view: View| {
+            let shift =
+                |channel: u32| channel_shift(&program.tensor(view.tensor).channel_shifts, channel);
+            view.channels.iter().map(shift).collect::<Vec<u8>>()
+        };
         let requantise = decode_requantise(
             &program.section(layer.ppu.requantise).bytes,
             layer.destination.channels.len(),
@@ -62,6 +68,8 @@ pub fn write(
             "layer": layer,
             "input_scale": scale(layer.source),
             "output_scale": scale(layer.destination),
+            "input_channel_shifts": shifts(layer.source),
+            "output_channel_shifts": shifts(layer.destination),
             "input_layout": program.tensor(layer.source.tensor).layout,
             "requantise_bias_multiplier_shift": requantise,
             "requantise_offset": offsets,

@@ -3,6 +3,7 @@
 
 use crate::RunError;
 use crate::run::Reference;
+use scnn_isa::arith::dequantise;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
 use scnn_simulator::Execution;
@@ -84,9 +85,12 @@ impl Check {
             let ends = |value: &i16| i32::from(*value).abs() == 32767 || value == &tensor.range[1];
             entry.values += values.len();
             entry.saturated += values.iter().filter(|value| ends(value)).count();
-            let ours: Vec<f32> = values
-                .iter()
-                .map(|&v| f32::from(v) * tensor.scale)
+            let [_, _, rows, cols] = tensor.shape;
+            let planes = values.chunks((rows * cols) as usize);
+            let units = view.channels.iter().map(|channel| tensor.unit(channel));
+            let ours: Vec<f32> = planes
+                .zip(units.cycle())
+                .flat_map(|(plane, unit)| plane.iter().map(move |&v| dequantise(v, unit)))
                 .collect();
             entry.comparison.add(&ours, &floats(reference));
         }

@@ -7,6 +7,7 @@ use scnn_isa::yaml::{self, YamlError, YamlFault};
 const HEAD: &str = "\
 # Ranges of activation tensors, read by `--calibration`. Edit `min` and `max`: the integers of a tensor span the larger
 # magnitude of the two, times `--headroom`. `density` is the share of values that are not zero, 1 when left out.
+# `channels` says, for tensors whose channels differ, how many octaves the largest magnitude of each lies below the tensor's.
 # `sums`, if there, is the largest sum of every layer as a share of what its weights allow, for `--ranges calibrated`.
 ";
 
@@ -67,7 +68,7 @@ fn wrong(text: &str, name: &str, reason: &str) -> YamlError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Method;
+    use super::super::{Method, Octaves};
     use super::*;
     use std::collections::BTreeMap;
 
@@ -85,6 +86,7 @@ mod tests {
                 ("x".into(), range(-1.0, 2.5)),
                 ("y".into(), range(0.0, 6.0)),
             ]),
+            channels: BTreeMap::from([("y".into(), Octaves(vec![0, 12, 3]))]),
             sums: BTreeMap::from([("conv".into(), 0.125)]),
         }
     }

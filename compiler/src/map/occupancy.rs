@@ -46,7 +46,13 @@ impl Occupancy {
                 return;
             };
             let tensor = network.tensor(id);
-            tensors[id.index()].fill(channels, values, &NonZero::of(tensor.scale, tensor.range));
+            let of_channel = |channel| NonZero::of(tensor.unit(channel), tensor.range);
+            let nonzero: Vec<NonZero> = if tensor.channel_shifts.is_empty() {
+                vec![of_channel(0); channels.len() as usize]
+            } else {
+                channels.iter().map(of_channel).collect()
+            };
+            tensors[id.index()].fill(channels, values, &nonzero);
         };
         for value in &network.values {
             if let Some(id) = value.tensor {
@@ -154,6 +160,7 @@ impl TileCount {
 
 /// Which floats are not zero as integers: all from a bound on, on either side. Rounding keeps the order, so the bounds say
 /// what quantising each value would, in two comparisons.
+#[derive(Clone, Copy)]
 struct NonZero {
     /// The least positive one.
     above: f32,
@@ -224,7 +231,7 @@ impl Bits {
     }
 
     /// Sets `channels` to where `values` `[N, channels, H, W]` are not zero; other numbers of values are left alone.
-    fn fill(&mut self, channels: Span, values: &[f32], nonzero: &NonZero) {
+    fn fill(&mut self, channels: Span, values: &[f32], nonzero: &[NonZero]) {
         let [n, c, h, w] = self.shape.map(|extent| extent as usize);
         let count = channels.len() as usize;
         if values.len() != n * count * h * w || values.is_empty() {
@@ -237,8 +244,10 @@ impl Bits {
             words[first..first + count * h * words_per_row]
                 .par_chunks_exact_mut(words_per_row)
                 .zip(values.par_chunks_exact(w))
+                .enumerate()
                 .with_min_len(1 << 10)
-                .for_each(|(words, values)| {
+                .for_each(|(row, (words, values))| {
+                    let nonzero = nonzero[row / h];
                     for (word, values) in words.iter_mut().zip(values.chunks(64)) {
                         let bit = |(x, &value)| u64::from(nonzero.holds(value)) << x;
                         *word = values
@@ -572,7 +581,7 @@ mod tests {
     fn filling_channels_leaves_the_others() {
         let mut bits = Bits::new([2, 3, 1, 2]);
         let nonzero = NonZero::of(1.0, [-9, 9]);
-        bits.fill(Span::new(1, 2), &[1.0, 0.2, -0.4, -3.0], &nonzero);
+        bits.fill(Span::new(1, 2), &[1.0, 0.2, -0.4, -3.0], &[nonzero]);
         let rows: Vec<u64> = (0..2)
             .flat_map(|n| (0..3).map(move |c| (n, c)))
             .map(|(n, c)| bits.row(n, c, 0)[0])

@@ -86,6 +86,7 @@ mod tests {
             name: "t".to_owned(),
             shape: [1, 2, 1, 1],
             scale,
+            channel_shifts: Vec::new(),
             range: [-128, 127],
             rounding: Rounding::Even,
             density: 1.0,

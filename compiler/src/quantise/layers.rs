@@ -1,14 +1,17 @@
 //! The walk over the graph: every node as steps of the integer network.
 
+use super::equalise::of_units;
 use super::exact::Exact;
-use super::ppu::{Units, clamp_bounds, function_stage, requantise_channel, widen_average};
+use super::ppu::{
+    Units, clamp_bounds, function_stage, requantise_channel, source_shift, widen_average,
+};
 use super::scales::misnamed;
 use super::storage::{self, Storage};
 use super::weights::{Interned, product_shift, quantise_weights, smallest_weight_unit};
 use super::widths::{self, Resolved};
 use super::{
-    HostStep, IntConv, IntLayer, IntOperand, IntPool, Options, QuantiseError, Quantised, Step,
-    Tensor, Value,
+    HostStep, IntConv, IntFunction, IntLayer, IntOperand, IntPool, Options, QuantiseError,
+    Quantised, Step, Tensor, Value,
 };
 use crate::calibrate::Calibration;
 use crate::graph::{Function, Graph, Layer, NodeId, Op, Operand};
@@ -102,24 +105,27 @@ impl Builder<'_> {
             self.network.tensor(destination.tensor),
         );
         let rounding = to.rounding;
-        let ((multiplier, shift), divisor) = match rounding {
-            Rounding::Away => {
-                let ratio = f64::from(from.scale) / f64::from(to.scale);
-                (arith::multiplier_for(ratio), 1.0)
-            }
-            Rounding::Even => (arith::multiplier_of(from.scale), to.scale),
-        };
-        let clamp = to.range;
-        let name = self.unique(&format!("{}.copy", self.graph.dag[id].tensor));
-        let requantise = vec![
+        let channel = |(read, written)| {
+            let (from, to) = (from.unit(read), to.unit(written));
+            let (multiplier, shift) = match rounding {
+                Rounding::Away => arith::multiplier_for(f64::from(from) / f64::from(to)),
+                Rounding::Even => arith::multiplier_of(from),
+            };
             Requantise {
                 bias: 0,
                 multiplier,
                 shift,
                 offset: 0.0,
-            };
-            destination.channels.len() as usize
-        ];
+            }
+        };
+        let pairs = source.channels.iter().zip(destination.channels.iter());
+        let requantise = pairs.map(channel).collect();
+        let divisor = match rounding {
+            Rounding::Away => 1.0,
+            Rounding::Even => to.scale,
+        };
+        let clamp = to.range;
+        let name = self.unique(&format!("{}.copy", self.graph.dag[id].tensor));
         IntLayer {
             name,
             onnx_nodes: self.graph.dag[copy.on_behalf_of].onnx_nodes.clone(),
@@ -127,6 +133,7 @@ impl Builder<'_> {
             source,
             destination,
             conv: None,
+            source_shift: 0,
             requantise,
             rounding,
             divisor,
@@ -157,13 +164,11 @@ impl Builder<'_> {
             Some(conv) => {
                 let per_output = conv.weights_per_output();
                 let limit = widths::magnitude(self.widths.weights(id)) as f32;
-                let (weights, scales) = quantise_weights(
-                    &conv.weights,
-                    per_output,
-                    limit,
-                    conv.weights.units(),
-                    |k| smallest_weight_unit(layer, k, from.scale),
-                );
+                let weights = of_units(conv, &from, source.channels);
+                let (weights, scales) =
+                    quantise_weights(&weights, per_output, limit, conv.weights.units(), |k| {
+                        smallest_weight_unit(layer, k, from.scale)
+                    });
                 let bits = self.machine.pe.accumulator_bits;
                 let share = self.sum_share(&name)?;
                 let product_shift = product_shift(&weights, per_output, from.range, bits, share)
@@ -202,6 +207,13 @@ impl Builder<'_> {
             Rounding::Away => self.met(id, layer, &from, inner)?,
             Rounding::Even => inner,
         };
+        let source_shift = match (&conv, rounding) {
+            (None, Rounding::Away) => {
+                let units = source.channels.iter().map(|c| f64::from(from.unit(c)));
+                source_shift(layer, units, met.offset)
+            }
+            _ => 0,
+        };
         let Exact {
             requantise,
             divisor,
@@ -209,12 +221,31 @@ impl Builder<'_> {
             Rounding::Even => Exact::of(layer, &from, &to, &weight_scales, product_scale),
             Rounding::Away => {
                 let channel = |k: usize| {
-                    let unit = f64::from(from.scale) * f64::from(weight_scales[k]);
+                    let read = source.channels.begin + k as u32;
+                    let written = destination.channels.begin + k as u32;
+                    let unit = match &conv {
+                        // Its weights have the shifts of what it reads in them.
+                        Some(_) => f64::from(from.scale) * f64::from(weight_scales[k]),
+                        None => f64::from(from.unit(read)) / f64::from(1u32 << source_shift),
+                    };
                     let (scale, offset) = layer.affine.as_ref().map_or((1.0, 0.0), |a| {
                         (f64::from(a.scale[k]), f64::from(a.offset[k]))
                     });
                     let unit = unit * f64::from(product_scale);
-                    requantise_channel(unit, scale, offset - met.offset, met.unit)
+                    let unit_behind = match (&layer.operand, &function) {
+                        // A product takes its source's values as they are, or in units of its own.
+                        (Some(with), _) if with.kind == OperandKind::Multiply => {
+                            if layer.conv.is_none() && layer.affine.is_none() {
+                                f64::from(from.unit(read))
+                            } else {
+                                met.unit
+                            }
+                        }
+                        // The units of a table's argument are its own.
+                        (_, Some(IntFunction::Table { .. })) => inner.unit,
+                        _ => f64::from(to.unit(written)),
+                    };
+                    requantise_channel(unit, scale, offset - met.offset, unit_behind)
                 };
                 Exact {
                     requantise: (0..channels).map(channel).collect(),
@@ -257,6 +288,7 @@ impl Builder<'_> {
             source,
             destination,
             conv,
+            source_shift,
             requantise,
             rounding,
             divisor,
@@ -493,7 +525,8 @@ mod tests {
             panic!("a table")
         };
         for value in [0, 9_000, 32_767] {
-            let found = table.at(layer.requantise[0].apply(value));
+            let read = arith::source(value, layer.source_shift);
+            let found = table.at(layer.requantise[0].apply(read));
             let real = f64::from(value) * unit(3.0);
             let wanted = 1.0 / (1.0 + (-real).exp());
             assert_near(f64::from(found) * unit(1.0) / wanted, 1.0);

@@ -3,7 +3,7 @@
 use super::table::Target;
 use super::{IntFunction, IntLayer, Tensor};
 use crate::graph::{Function, Layer};
-use scnn_isa::arith::{self, Requantise, Rounding, Table};
+use scnn_isa::arith::{self, MAX_SOURCE_SHIFT, Requantise, Rounding, Table};
 use scnn_isa::layer::{Approximation, PoolKind};
 
 /// Values of an operand for each of which a table has a segment.
@@ -31,6 +31,29 @@ pub(super) fn requantise_channel(unit: f64, scale: f64, offset: f64, target: f64
         shift,
         offset: 0.0,
     }
+}
+
+/// How far a layer without convolution shifts what it reads, in the `units` of its channels, so that its biases are not
+/// rounded to those: as far as they fit their fields. `inner` is what the integer 0 stands for behind them.
+pub(super) fn source_shift(layer: &Layer, units: impl Iterator<Item = f64>, inner: f64) -> u8 {
+    let biases = units.enumerate().map(|(k, unit)| {
+        let affine = layer.affine.as_ref();
+        let (scale, offset) = affine.map_or((1.0, 0.0), |affine| {
+            (f64::from(affine.scale[k]), f64::from(affine.offset[k]))
+        });
+        // A channel of a constant has no need of what it reads.
+        if scale == 0.0 {
+            0.0
+        } else {
+            ((offset - inner) / (scale * unit)).abs()
+        }
+    });
+    let largest = biases.fold(0.0, f64::max);
+    if largest == 0.0 {
+        return 0;
+    }
+    let shift = (BIAS_LIMIT / largest).log2().floor();
+    shift.clamp(0.0, f64::from(MAX_SOURCE_SHIFT)) as u8
 }
 
 /// What integers stand for: `offset + integer * unit`.
@@ -98,6 +121,12 @@ pub(super) fn function_stage(
     }
 }
 
+/// Whether a tensor has so few different values that a table may hold a function of each.
+pub(super) fn has_few_values(tensor: &Tensor) -> bool {
+    let [low, high] = tensor.range.map(i32::from);
+    high - low < FEW
+}
+
 /// The table that has a knot for each value of an operand of few, so that its results are exact, and what its input stands
 /// for. Slopes of each channel's own have none.
 fn of_few(
@@ -106,10 +135,10 @@ fn of_few(
     to: &Tensor,
     segments: u32,
 ) -> Option<(IntFunction, Units)> {
-    let [low, high] = from.range.map(i32::from);
-    if high - low >= FEW || segments < FEW as u32 {
+    if !has_few_values(from) || segments < FEW as u32 {
         return None;
     }
+    let [low, high] = from.range.map(i32::from);
     let (expression, name): (&dyn Fn(f64) -> f64, String) = match function {
         Function::Curve(curve) => (&|x| curve.expression.at(&[x]), curve.expression.to_string()),
         Function::Leaky(slopes) => {
@@ -175,11 +204,13 @@ pub(super) fn clamp_bounds(clamp: Option<(f32, f32)>, to: &Tensor) -> [i16; 2] {
 pub(super) fn widen_average(layer: &mut IntLayer, factor: f64, from: &Tensor, to: &Tensor) {
     let alone = layer.conv.is_none() && layer.operand.is_none() && layer.function.is_none();
     let Some(pool) = &mut layer.pool else { return };
+    let (read, written) = (layer.source.channels, layer.destination.channels);
     let mut channels = layer.requantise.iter();
     let same = |r: &Requantise| *r == layer.requantise[0] && r.bias == 0 && r.offset == 0.0;
-    let alike = channels.all(same) && (factor == 1.0 || layer.rounding == Rounding::Away);
+    let alike = channels.all(same) && from.shifts_equal(read, to, written);
+    let taken = factor == 1.0 || layer.rounding == Rounding::Away;
     let bounded = layer.clamp == to.range;
-    if pool.kind == PoolKind::Max || !alone || !alike || !bounded {
+    if pool.kind == PoolKind::Max || !alone || !alike || !taken || !bounded {
         return;
     }
     // Runtimes add the integers of a whole plane, and the real values of a window.
@@ -198,6 +229,7 @@ pub(super) fn widen_average(layer: &mut IntLayer, factor: f64, from: &Tensor, to
     if shift <= 30 || layer.rounding == Rounding::Even {
         (pool.multiplier, pool.shift) = (multiplier, shift);
         layer.requantise.fill(Requantise::IDENTITY);
+        layer.source_shift = 0;
     }
 }
 
@@ -224,6 +256,7 @@ mod tests {
             name: "t".to_owned(),
             shape: [1, 1, 2, 2],
             scale,
+            channel_shifts: Vec::new(),
             range,
             rounding: Rounding::Away,
             density: 1.0,
@@ -331,6 +364,7 @@ mod tests {
                 source: view,
                 destination: view,
                 conv: None,
+                source_shift: 0,
                 requantise: vec![requantise],
                 rounding: Rounding::Away,
                 divisor: 1.0,

@@ -88,6 +88,7 @@ pub(super) fn scale_tensors(
             name: stored.name.clone(),
             shape: stored.shape,
             scale: magnitude / limit as f32,
+            channel_shifts: Vec::new(),
             range: [if low >= 0.0 { 0 } else { -high }, high],
             rounding: Rounding::Away,
             density: if total > 0.0 { nonzero / total } else { 1.0 },
@@ -121,6 +122,7 @@ fn on_grid(
         name: stored.name.clone(),
         shape: stored.shape,
         scale: held.scale,
+        channel_shifts: Vec::new(),
         range: held.range,
         rounding: Rounding::Even,
         density: calibration

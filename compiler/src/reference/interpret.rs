@@ -150,8 +150,10 @@ impl State<'_> {
                 slots.len()
             )));
         }
-        for (slot, &value) in slots.iter_mut().zip(view) {
-            *slot = arith::quantise(value, target.scale, target.range);
+        let [_, channels, rows, cols] = target.shape;
+        for (index, (slot, &value)) in slots.iter_mut().zip(view).enumerate() {
+            let channel = index as u32 / (rows * cols) % channels;
+            *slot = arith::quantise(value, target.unit(channel), target.range);
         }
         Ok(())
     }
@@ -168,10 +170,14 @@ impl State<'_> {
                 .clone()
                 .ok_or_else(|| border("it was never computed".into()));
         };
-        let scale = self.network.tensor(id).scale;
-        let floats: Vec<f32> = self.tensors[id.index()]
-            .iter()
-            .map(|&q| arith::dequantise(q, scale))
+        let source = self.network.tensor(id);
+        let [_, channels, rows, cols] = source.shape;
+        let integers = self.tensors[id.index()].iter().enumerate();
+        let floats: Vec<f32> = integers
+            .map(|(index, &integer)| {
+                let channel = index as u32 / (rows * cols) % channels;
+                arith::dequantise(integer, source.unit(channel))
+            })
             .collect();
         let dims: Vec<usize> = data.dims.iter().map(|&d| d as usize).collect();
         let tensor = Tensor::from_shape(&dims, &floats).map_err(|e| border(e.to_string()))?;
@@ -201,7 +207,7 @@ impl State<'_> {
                     let values = self
                         .channel(layer.source, n, k)
                         .iter()
-                        .map(|&v| i32::from(v))
+                        .map(|&v| arith::source(v, layer.source_shift))
                         .collect();
                     (values, from[2], from[3])
                 };

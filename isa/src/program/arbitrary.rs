@@ -164,6 +164,7 @@ fn ppu_stage() -> impl Strategy<Value = PpuStage> {
     );
     (
         section(),
+        any::<u8>(),
         option::of(operand),
         option::of(function),
         any::<u8>(),
@@ -179,6 +180,7 @@ fn ppu_stage() -> impl Strategy<Value = PpuStage> {
         .prop_map(
             |(
                 requantise,
+                source_shift,
                 operand,
                 function,
                 slope_exponent,
@@ -188,6 +190,7 @@ fn ppu_stage() -> impl Strategy<Value = PpuStage> {
                 (rounding, divisor),
             )| PpuStage {
                 requantise,
+                source_shift,
                 rounding,
                 divisor,
                 operand,
@@ -228,21 +231,25 @@ fn tensor() -> impl Strategy<Value = Tensor> {
         any::<[u32; 4]>(),
         any::<[i16; 2]>(),
         scale,
+        vec(any::<u8>(), 0..3),
         grid(),
         grid(),
         vec(tile(), 0..3),
     )
-        .prop_map(|(shape, range, scale, groups, residues, tiles)| Tensor {
-            name: String::new(),
-            shape,
-            range,
-            scale,
-            layout: Layout {
-                groups,
-                residues,
-                tiles,
+        .prop_map(
+            |(shape, range, scale, channel_shifts, groups, residues, tiles)| Tensor {
+                name: String::new(),
+                shape,
+                range,
+                scale,
+                channel_shifts,
+                layout: Layout {
+                    groups,
+                    residues,
+                    tiles,
+                },
             },
-        })
+        )
 }
 
 fn region() -> impl Strategy<Value = Region> {

@@ -79,6 +79,15 @@ fn check_layer(program: &Program, layer: &Layer) -> Checked {
     if let Some(array) = &layer.array {
         check_array(program, layer, array, source)?;
     }
+    let shift = layer.ppu.source_shift;
+    let most = if layer.array.is_some() {
+        0
+    } else {
+        arith::MAX_SOURCE_SHIFT
+    };
+    require(shift <= most, Code::BadLayer, || {
+        format!("the source shift {shift} is above {most}")
+    })?;
     if let Some(pool) = &layer.ppu.pool {
         let most = match layer.ppu.rounding {
             Rounding::Away => MAX_POOL_SHIFT,

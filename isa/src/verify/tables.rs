@@ -4,6 +4,7 @@
 mod tests;
 
 use super::{MAX_ELEMENTS, Problems};
+use crate::arith::MAX_CHANNEL_SHIFT;
 use crate::diagnostic::Code;
 use crate::layout::{Grid, Layout, Tile};
 use crate::legal::{self, MAX_RESIDUES};
@@ -86,6 +87,23 @@ fn check_tensor(program: &Program, tensor: &Tensor, problems: &mut Problems) {
         &place,
         || format!("the scale {} is not a positive number", tensor.scale),
     );
+    let shifts = &tensor.channel_shifts;
+    problems.require(
+        shifts.is_empty() || shifts.len() == tensor.channels() as usize,
+        Code::BadTable,
+        &place,
+        || {
+            format!(
+                "{} channel shifts for {} channels",
+                shifts.len(),
+                tensor.channels()
+            )
+        },
+    );
+    let largest = shifts.iter().max().copied().unwrap_or(0);
+    problems.require(largest <= MAX_CHANNEL_SHIFT, Code::BadTable, &place, || {
+        format!("the channel shift {largest} is above {MAX_CHANNEL_SHIFT}")
+    });
     let bits = program.machine.pe.operand_bits;
     problems.require(
         holds_range(bits, tensor.range),

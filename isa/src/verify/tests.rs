@@ -20,6 +20,7 @@ pub(crate) fn sample() -> Program {
         shape: [1, channels, 8, 8],
         range: [-32767, 32767],
         scale: 0.5,
+        channel_shifts: Vec::new(),
         layout: Layout::whole(Rect::plane(1, 8, 8), machine.pes()),
     };
     let region = |name: &str, tensor, memory, base, size| Region {
@@ -85,6 +86,7 @@ pub(crate) fn sample() -> Program {
             array: Some(array),
             ppu: PpuStage {
                 requantise: SectionId(1),
+                source_shift: 0,
                 rounding: Rounding::Away,
                 divisor: 1.0,
                 operand: None,
@@ -166,6 +168,16 @@ fn names_are_unique() {
 #[test]
 fn a_scale_is_positive() {
     assert_eq!(spoiled(|p| p.tensors[0].scale = f32::NAN), Code::BadTable);
+}
+
+#[test]
+fn a_unit_is_halved_in_every_channel_or_in_none_and_not_more_often_than_values_have_bits() {
+    let shifted = |shifts: &[u8]| spoiled(|p| p.tensors[0].channel_shifts = shifts.to_vec());
+    assert_eq!(shifted(&[1]), Code::BadTable);
+    assert_eq!(shifted(&[0, 16]), Code::BadTable);
+    let mut program = sample();
+    program.tensors[0].channel_shifts = vec![0, 15];
+    assert_eq!(verify(&program), Ok(()));
 }
 
 #[test]

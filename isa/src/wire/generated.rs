@@ -82,6 +82,9 @@ pub struct Tensor {
     pub residues: ::core::option::Option<Grid>,
     #[prost(message, repeated, tag = "8")]
     pub tiles: ::prost::alloc::vec::Vec<Tile>,
+    /// by channel: how many times its unit is halved; empty: never
+    #[prost(bytes = "vec", tag = "9")]
+    pub channel_shifts: ::prost::alloc::vec::Vec<u8>,
 }
 /// A temporal tile: cuts of the three axes over the PEs of a group.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -208,6 +211,9 @@ pub struct Ppu {
     /// 1 where it is absent
     #[prost(float, optional, tag = "11")]
     pub divisor: ::core::option::Option<f32>,
+    /// left shift of the source's values where there is no array stage
+    #[prost(uint32, tag = "12")]
+    pub source_shift: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Approximation {

@@ -7,7 +7,7 @@ use crate::planes::Planes;
 use crate::ppu;
 use crate::tensor::{gather, scatter};
 use rayon::prelude::*;
-use scnn_isa::arith::signed_range;
+use scnn_isa::arith::{self, signed_range};
 use scnn_isa::halo::owner;
 use scnn_isa::ids::{LayerId, RegionId};
 use scnn_isa::layer::{ArrayStage, Layer, OperandShape, Pass};
@@ -139,7 +139,7 @@ impl State<'_> {
                 let channel = layer.source.channels.begin + k as u32;
                 let sums: Vec<i32> = gather(source, shape, image.n, channel, inner)
                     .into_iter()
-                    .map(i32::from)
+                    .map(|value| arith::source(value, layer.ppu.source_shift))
                     .collect();
                 stage.values(k, &sums, self.operand(image, k, inner).as_deref(), values);
             });

@@ -477,6 +477,7 @@ impl Case {
             }),
             ppu: PpuStage {
                 requantise: SectionId(1),
+                source_shift: 0,
                 rounding: Rounding::Away,
                 divisor: 1.0,
                 operand: self.second.as_ref().map(|second| Operand {
@@ -527,6 +528,7 @@ impl Case {
             shape,
             range,
             scale: 1.0,
+            channel_shifts: Vec::new(),
             layout,
         };
         let count = tiles.len() as u32;

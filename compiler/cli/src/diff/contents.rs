@@ -7,7 +7,7 @@
 use crate::program::dense_weights;
 use scnn_isa::ids::{SectionId, ValueId};
 use scnn_isa::layer::{ArrayStage, Function, Layer, View};
-use scnn_isa::program::Program;
+use scnn_isa::program::{Program, Tensor};
 
 /// A layer of a program.
 #[derive(Clone, Copy)]
@@ -99,10 +99,8 @@ impl<'a> In<'a> {
 
     /// The real value of a unit, and the range, of what is read and written.
     fn scales(self) -> impl PartialEq + use<'a> {
-        self.views().map(|view| {
-            let tensor = self.program.tensor(view.tensor);
-            (tensor.scale.to_bits(), tensor.range)
-        })
+        self.views()
+            .map(|view| units(self.program.tensor(view.tensor)))
     }
 }
 
@@ -138,13 +136,17 @@ pub fn of_programs(a: &Program, b: &Program) -> Vec<String> {
     kinds
 }
 
+/// What a tensor's integers stand for, and how far they go.
+fn units(tensor: &Tensor) -> impl PartialEq + use<'_> {
+    (tensor.scale.to_bits(), &tensor.channel_shifts, tensor.range)
+}
+
 /// What the host sees of a value: name, type, extents, and the scale it is quantised with.
 fn value(program: &Program, id: ValueId) -> impl PartialEq + use<'_> {
     let value = program.value(id);
-    let tensor = value.region.map(|region| {
-        let tensor = program.tensor(program.region(region).tensor);
-        (tensor.scale.to_bits(), tensor.range)
-    });
+    let tensor = value
+        .region
+        .map(|region| units(program.tensor(program.region(region).tensor)));
     (value.name.as_str(), value.dtype, &value.shape, tensor)
 }
 

@@ -30,6 +30,7 @@ mod packages;
 mod page;
 mod paper;
 mod passes;
+mod precision;
 mod prune;
 mod recount;
 mod reductions;

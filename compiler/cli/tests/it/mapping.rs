@@ -104,6 +104,7 @@ fn network(chain: &Chain) -> (Quantised, Vec<f32>) {
         name: format!("t{number}"),
         shape,
         scale: 1.0,
+        channel_shifts: Vec::new(),
         range: if number == 0 { [-99, 99] } else { [0, 99] },
         rounding: Rounding::Away,
         density: 0.5,
@@ -159,6 +160,7 @@ fn network(chain: &Chain) -> (Quantised, Vec<f32>) {
                 x,
                 product_shift: 0,
             }),
+            source_shift: 0,
             requantise: (0..shape.outputs)
                 .map(|_| Requantise {
                     bias: random.below(400) as i32 - 200,

@@ -548,6 +548,7 @@ mod tests {
             array: None,
             ppu: PpuStage {
                 requantise: SectionId(0),
+                source_shift: 0,
                 rounding: scnn_isa::arith::Rounding::Away,
                 divisor: 1.0,
                 operand: None,
