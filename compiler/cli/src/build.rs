@@ -2,6 +2,7 @@
 
 use super::args::{Compilation, Compile, Mapping, Objective};
 use super::failure::Failure;
+use super::model::Model;
 pub use super::samples::{inputs_of, inputs_of_program, read_samples};
 use super::stages::Stages;
 use super::{bindings, machine, output, prune, samples, widths};
@@ -11,7 +12,7 @@ use scnnc::calibrate::{Calibration, synthetic};
 use scnnc::compile::fallback::Fallback;
 use scnnc::compile::{self, CompileError, Compiled, Observer, Options, Samples, Stage};
 use scnnc::graph::Graph;
-use scnnc::import::{Imported, import_observed};
+use scnnc::import::Imported;
 use scnnc::map::{self, Strategy};
 use scnnc::normalise;
 use scnnc::prune::budget::Budget;
@@ -61,8 +62,17 @@ pub fn stages(compilation: &Compilation, more: usize) -> Stages {
     Stages::new(count, compilation.loudness())
 }
 
-/// Imports a model.
+/// Imports the model in a file.
 pub fn open(path: &Path, compilation: &Compilation, stages: &Stages) -> Result<Imported, Failure> {
+    import(&Model::File(path.to_owned()), compilation, stages)
+}
+
+/// Imports a model.
+pub fn import(
+    model: &Model,
+    compilation: &Compilation,
+    stages: &Stages,
+) -> Result<Imported, Failure> {
     stages.begin("import");
     let options = bindings::import_options(&compilation.bindings, &compilation.host)?;
     let mut dump = Dump::of(compilation, "normalise-");
@@ -71,11 +81,12 @@ pub fn open(path: &Path, compilation: &Compilation, stages: &Stages) -> Result<I
         Some(_) => Some(&mut observe),
         None => None,
     };
-    let imported = import_observed(path, &options, observe);
+    let imported = model.import(&options, observe);
     if let Some(failure) = dump.failure {
         return Err(failure);
     }
-    imported.map_err(|errors| Failure::Refused(errors.diagnostics(&path.display().to_string())))
+    let file = || model.path().display().to_string();
+    imported.map_err(|errors| Failure::Refused(errors.diagnostics(&file())))
 }
 
 /// Compiles an imported model; without calibration data of its own it is calibrated on `samples`.
@@ -87,6 +98,18 @@ pub fn build(
     stages: &Stages,
 ) -> Result<Compiled, Failure> {
     let machine = machine::of_model(&compilation.machine)?;
+    build_for(path, imported, compilation, samples, machine, stages)
+}
+
+/// The same for a machine of the caller's.
+pub fn build_for(
+    path: &Path,
+    imported: Imported,
+    compilation: &Compilation,
+    samples: &[Sample],
+    machine: Machine,
+    stages: &Stages,
+) -> Result<Compiled, Failure> {
     let (imported, pruning) = pruned(path, imported, compilation, samples, &machine, stages)?;
     build_on(
         path,

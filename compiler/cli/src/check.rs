@@ -6,15 +6,16 @@
 
 use super::args::Check;
 use super::failure::Failure;
+use super::model::Model;
 use super::{bindings, grid, machine, output, table};
 use crate::codes::CompilerCode;
 use scnn_isa::diagnostic::{CodeEntry, Diagnostic, Place};
+use scnn_isa::machine::Machine;
 use scnnc::compile::{self, Options};
 use scnnc::graph::coverage::Coverage;
 use scnnc::graph::{Graph, Node};
-use scnnc::import::import;
 use scnnc::import::reason::OnHost;
-use scnnc::import::survey::survey;
+use scnnc::import::survey::Survey;
 use serde::Serialize;
 use serde_json::json;
 use std::fmt::Write;
@@ -25,20 +26,58 @@ const REMEDY: &str = "`scnnc ops` lists what runs where, and within which limits
 /// `scnnc check`.
 pub fn check(options: &Check) -> Result<(), Failure> {
     let file = options.model.display().to_string();
-    match checked(options)? {
-        Ok(verdict) => {
-            verdict.print(options.json);
+    let model = Model::File(options.model.clone());
+    match judge(&model, options, machine(options)?)? {
+        Judgement::Verdict(verdict) if options.json => {
+            output::print_json(&verdict.json());
             verdict.status(&file)
         }
-        Err(diagnostics) => {
-            refused(options, &diagnostics);
-            Err(Failure::Refused(diagnostics))
+        Judgement::Verdict(verdict) => {
+            output::print(&grid::hanging(&verdict.words()));
+            verdict.status(&file)
+        }
+        Judgement::Refused(refusal) => {
+            if options.json {
+                output::print_json(&refusal.json());
+            } else {
+                output::print(&grid::hanging(&refusal.words()));
+            }
+            Err(Failure::Refused(refusal.diagnostics))
         }
     }
 }
 
+/// The machine that the options name.
+pub fn machine(options: &Check) -> Result<Machine, Failure> {
+    machine::of_model(&options.machine)
+}
+
+/// What came out for a model.
+pub enum Judgement {
+    /// It compiles.
+    Verdict(Verdict),
+    /// It does not.
+    Refused(Refusal),
+}
+
+impl Judgement {
+    /// In fields, as `--json` prints it.
+    pub fn json(&self) -> serde_json::Value {
+        match self {
+            Self::Verdict(verdict) => verdict.json(),
+            Self::Refused(refusal) => refusal.json(),
+        }
+    }
+}
+
+/// Why a model is refused, and what its operators alone say of the rest of it.
+pub struct Refusal {
+    diagnostics: Vec<Diagnostic>,
+    survey: Survey,
+}
+
 /// What came out for a model that compiles.
-struct Verdict {
+pub struct Verdict {
     inputs: Vec<Value>,
     outputs: Vec<Value>,
     coverage: Coverage,
@@ -126,38 +165,39 @@ impl Problem {
     }
 }
 
-/// The verdict, or why the model is refused.
-fn checked(options: &Check) -> Result<Result<Verdict, Vec<Diagnostic>>, Failure> {
-    let file = options.model.display().to_string();
+/// Compiles a model as far as it takes to know what of it would run where.
+pub fn judge(model: &Model, options: &Check, machine: Machine) -> Result<Judgement, Failure> {
+    let file = model.path().display().to_string();
     let import_options = bindings::import_options(&options.bindings, &options.host)?;
-    let machine = machine::of_model(&options.machine)?;
-    let imported = match import(&options.model, &import_options) {
+    let refused = |diagnostics| {
+        Judgement::Refused(Refusal {
+            diagnostics,
+            survey: model.survey().unwrap_or_default(),
+        })
+    };
+    let imported = match model.import(&import_options, None) {
         Ok(imported) => imported,
-        Err(errors) => return Ok(Err(errors.diagnostics(&file))),
+        Err(errors) => return Ok(refused(errors.diagnostics(&file))),
     };
     let (inputs, outputs) = (
         Value::inputs(&imported.graph),
         Value::outputs(&imported.graph),
     );
     match compile::check(imported, &Options::new(machine), &mut ()) {
-        Ok((graph, _)) => Ok(Ok(Verdict {
+        Ok((graph, _)) => Ok(Judgement::Verdict(Verdict {
             inputs,
             outputs,
             coverage: Coverage::of(&graph),
         })),
-        Err(error) => Ok(Err(error.diagnostics(&file))),
+        Err(error) => Ok(refused(error.diagnostics(&file))),
     }
 }
 
 impl Verdict {
-    fn print(&self, as_json: bool) {
+    fn json(&self) -> serde_json::Value {
         let coverage = &self.coverage;
-        if !as_json {
-            output::print(&grid::hanging(&self.words()));
-            return;
-        }
         let problems = coverage.reasons.iter().map(Problem::of_host);
-        output::print_json(&json!({
+        json!({
             "verdict": self.verdict(),
             "inputs": self.inputs,
             "outputs": self.outputs,
@@ -165,7 +205,7 @@ impl Verdict {
             "nodes": {"machine": coverage.machine_nodes, "host": coverage.host_nodes},
             "multiplications": {"machine": coverage.machine_macs, "host": coverage.host_macs},
             "problems": problems.collect::<Vec<_>>(),
-        }));
+        })
     }
 
     fn verdict(&self) -> &'static str {
@@ -227,32 +267,33 @@ impl Verdict {
     }
 }
 
-/// What is said of a model that is refused, beside why.
-fn refused(options: &Check, diagnostics: &[Diagnostic]) {
-    let survey = survey(&options.model).unwrap_or_default();
-    let (on_machine, on_host) = (survey.machine_nodes, survey.host.len());
-    if options.json {
-        let problems = diagnostics.iter().map(Problem::of_refusal);
-        let problems = problems.chain(survey.host.iter().map(Problem::of_host));
-        output::print_json(&json!({
+impl Refusal {
+    fn json(&self) -> serde_json::Value {
+        let problems = self.diagnostics.iter().map(Problem::of_refusal);
+        let problems = problems.chain(self.survey.host.iter().map(Problem::of_host));
+        json!({
             "verdict": "refused",
             "coverage_by": "operators",
-            "nodes": {"machine": on_machine, "host": on_host},
+            "nodes": {"machine": self.survey.machine_nodes, "host": self.survey.host.len()},
             "problems": problems.collect::<Vec<_>>(),
-        }));
-        return;
+        })
     }
-    if on_machine + on_host == 0 {
-        return;
+
+    /// What is said beside the errors, for people.
+    fn words(&self) -> String {
+        let (on_machine, on_host) = (self.survey.machine_nodes, self.survey.host.len());
+        if on_machine + on_host == 0 {
+            return String::new();
+        }
+        let mut text = format!(
+            "coverage  {on_machine} of {} nodes ({:.0} %) may be on the machine, by their operators alone: the model is refused\n",
+            on_machine + on_host,
+            100.0 * on_machine as f64 / (on_machine + on_host) as f64
+        );
+        for reason in &self.survey.host {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "host      {reason}");
+        }
+        text
     }
-    let mut text = format!(
-        "coverage  {on_machine} of {} nodes ({:.0} %) may be on the machine, by their operators alone: the model is refused\n",
-        on_machine + on_host,
-        100.0 * on_machine as f64 / (on_machine + on_host) as f64
-    );
-    for reason in &survey.host {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "host      {reason}");
-    }
-    output::print(&grid::hanging(&text));
 }

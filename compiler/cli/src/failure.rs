@@ -59,6 +59,27 @@ impl Failure {
         }
     }
 
+    /// The diagnostics; a wrong command line has none.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        match self {
+            Self::Refused(diagnostics) => diagnostics,
+            Self::Usage(_) => &[],
+            Self::Check(diagnostic) | Self::Nothing(diagnostic) => std::slice::from_ref(diagnostic),
+        }
+    }
+
+    /// The whole as plain text, as a log has it.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Usage(message) => message.clone(),
+            _ => {
+                let lines: Vec<String> =
+                    self.diagnostics().iter().map(ToString::to_string).collect();
+                lines.join("\n")
+            }
+        }
+    }
+
     /// A wrong command line.
     pub fn usage(message: &str) -> Self {
         Self::Usage(message.to_owned())

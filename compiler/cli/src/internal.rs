@@ -5,6 +5,7 @@
 //! the nodes that make it fail, by repeating the command in child processes that write nothing.
 
 use super::args::Arguments;
+use super::invocation::Invocation;
 use super::reduce;
 use super::{interrupt, output};
 use crate::codes::IsaCode;
@@ -14,7 +15,7 @@ use std::backtrace::Backtrace;
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tract_onnx::pb::ModelProto;
@@ -46,7 +47,7 @@ struct Caught {
 static CAUGHT: Mutex<Option<Caught>> = Mutex::new(None);
 
 /// Runs a command; a panic becomes a diagnostic and a folder that repeats it.
-pub fn guard(arguments: &Arguments, command: impl FnOnce() -> ExitCode) -> ExitCode {
+pub fn guard(arguments: &Arguments, invocation: &Invocation, command: impl FnOnce() -> u8) -> u8 {
     std::panic::set_hook(Box::new(|panic| {
         let mut caught = CAUGHT.lock().unwrap_or_else(PoisonError::into_inner);
         *caught = Some(Caught {
@@ -73,8 +74,8 @@ pub fn guard(arguments: &Arguments, command: impl FnOnce() -> ExitCode) -> ExitC
             backtrace: String::new(),
         });
     interrupt::remove_temporaries();
-    report(arguments, &caught);
-    ExitCode::from(INTERNAL)
+    report(arguments, invocation, &caught);
+    INTERNAL
 }
 
 /// The line by which a repetition shows that it fails in the same way.
@@ -82,13 +83,13 @@ fn signature(caught: &Caught) -> String {
     format!("internal error at {}", caught.place)
 }
 
-fn report(arguments: &Arguments, caught: &Caught) {
+fn report(arguments: &Arguments, invocation: &Invocation, caught: &Caught) {
     if arguments.reducing {
         output::tell(&signature(caught));
         return;
     }
     let subject = arguments.subject();
-    let reproducer = Reproducer::write(subject.as_deref(), caught);
+    let reproducer = Reproducer::write(subject.as_deref(), invocation, caught);
     let mut notes = vec![format!("at {}", caught.place)];
     let help = match reproducer {
         Ok(reproducer) => {
@@ -125,16 +126,20 @@ struct Reproducer {
 }
 
 impl Reproducer {
-    fn write(subject: Option<&Path>, caught: &Caught) -> std::io::Result<Self> {
+    fn write(
+        subject: Option<&Path>,
+        invocation: &Invocation,
+        caught: &Caught,
+    ) -> std::io::Result<Self> {
         let folder = new_folder()?;
-        let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+        let words = &invocation.words;
         let mut notes = Vec::new();
         let mut words_of_command = words.clone();
         if let Some(subject) = subject {
             let extension = subject.extension().unwrap_or_default();
             let copy = folder.join(Path::new("failing").with_extension(extension));
             let reduced = (extension == "onnx")
-                .then(|| reduced(subject, &words, &folder, caught))
+                .then(|| reduced(subject, invocation, &folder, caught))
                 .flatten();
             if let Some(reduced) = reduced {
                 std::fs::write(&copy, reduced.model.encode_to_vec())?;
@@ -154,7 +159,7 @@ impl Reproducer {
             folder.join("command.sh"),
             format!(
                 "# as it was given: scnnc {}\nscnnc {}\n",
-                quoted(&words),
+                quoted(words),
                 quoted(&words_of_command)
             ),
         )?;
@@ -226,7 +231,13 @@ struct Reduced {
     note: String,
 }
 
-fn reduced(subject: &Path, words: &[OsString], folder: &Path, caught: &Caught) -> Option<Reduced> {
+fn reduced(
+    subject: &Path,
+    invocation: &Invocation,
+    folder: &Path,
+    caught: &Caught,
+) -> Option<Reduced> {
+    let words = invocation.words.as_slice();
     let model = ModelProto::decode(std::fs::read(subject).ok()?.as_slice()).ok()?;
     let trial = folder.join("trial.onnx");
     let (begin, signature) = (Instant::now(), signature(caught));
@@ -234,7 +245,8 @@ fn reduced(subject: &Path, words: &[OsString], folder: &Path, caught: &Caught) -
         if begin.elapsed() > REDUCE_FOR || std::fs::write(&trial, model.encode_to_vec()).is_err() {
             return false;
         }
-        repeat(&with_subject(words, subject, trial.as_os_str()), folder)
+        let words = with_subject(words, subject, trial.as_os_str());
+        repeat(invocation, &words, folder)
             .is_some_and(|said| said.lines().any(|line| line == signature))
     };
     output::tell("scnnc: internal error; the model is being reduced to what makes it fail ...");
@@ -267,10 +279,10 @@ fn reduced(subject: &Path, words: &[OsString], folder: &Path, caught: &Caught) -
 }
 
 /// What the command says on standard error; nothing when it takes too long.
-fn repeat(words: &[OsString], folder: &Path) -> Option<String> {
+fn repeat(invocation: &Invocation, words: &[OsString], folder: &Path) -> Option<String> {
     let said = folder.join("trial.txt");
-    let mut child = Command::new(std::env::current_exe().ok()?)
-        .args(words)
+    let mut child = invocation
+        .command(words)?
         .arg("--reducing")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

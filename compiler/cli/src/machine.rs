@@ -47,8 +47,12 @@ pub const DEFAULT: &str = "scnn";
 
 /// The machine that a model is compiled for.
 pub fn of_model(choice: &MachineChoice) -> Result<Machine, Failure> {
-    let name = choice.name.as_deref().unwrap_or(DEFAULT);
-    Ok(set(read(name)?, &choice.settings)?.machine)
+    with_settings(choice.name.as_deref().unwrap_or(DEFAULT), &choice.settings)
+}
+
+/// The machine of a name with some parameters set, `PATH=VALUE` each.
+pub fn with_settings(name: &str, settings: &[String]) -> Result<Machine, Failure> {
+    Ok(set(read(name)?, settings)?.machine)
 }
 
 /// The machine that a program runs on, where it is not to be its own alone.

@@ -1,6 +1,6 @@
 //! A limit on the memory of this process, so that a small file cannot ask for all of the machine's.
 //!
-//! The global allocator counts bytes. What goes beyond `--limit-memory` ends the process with a diagnostic and exit
+//! [`Counting`], the allocator of a process that is the command line, counts bytes. What goes beyond `--limit-memory` ends the process with a diagnostic and exit
 //! status 1, whoever asked for it: a constant that tract unfolds, an array with an absurd shape, a table of a program.
 //! The count costs an atomic addition for each allocation; loops that matter do not allocate.
 
@@ -20,9 +20,6 @@ static USED: AtomicU64 = AtomicU64::new(0);
 static LIMIT: AtomicU64 = AtomicU64::new(u64::MAX);
 static SUBJECT: OnceLock<String> = OnceLock::new();
 
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 /// Sets the limit, and the file that diagnostics name: what the command is about.
 pub fn limit(bytes: Option<u64>, subject: Option<String>) {
     if let Some(subject) = subject {
@@ -32,9 +29,12 @@ pub fn limit(bytes: Option<u64>, subject: Option<String>) {
     LIMIT.store(bytes.unwrap_or_else(default_limit), Ordering::Relaxed);
 }
 
-/// The limit in force, bytes.
+/// The limit in force, bytes; where none was set, what a command would have without an option.
 pub fn limit_bytes() -> u64 {
-    LIMIT.load(Ordering::Relaxed)
+    match LIMIT.load(Ordering::Relaxed) {
+        u64::MAX => default_limit(),
+        limit => limit,
+    }
 }
 
 /// Three quarters of the machine's memory.
@@ -97,7 +97,7 @@ pub fn release_free_pages() {
 /// Two allocators, counted: mimalloc, which keeps pages for what is allocated next, and for large blocks the system's,
 /// which gives them back at once. Pages that come and go would be a fifth of what a small model takes to compile; large
 /// blocks that stay would be more memory than twice the model's.
-struct Counting;
+pub struct Counting;
 
 /// Bytes from which a block is large.
 const LARGE: usize = 16 << 20;

@@ -22,7 +22,12 @@ use std::path::Path;
 
 /// Reads a program file; it is verified.
 pub fn read(path: &Path) -> Result<Program, Failure> {
-    let program = decode(path)?;
+    of_bytes(path, &output::read(path)?)
+}
+
+/// Reads the bytes of a program file and verifies the program; `path` is what diagnostics name.
+pub fn of_bytes(path: &Path, bytes: &[u8]) -> Result<Program, Failure> {
+    let program = decode(path, bytes)?;
     let limits = verify::Limits {
         memory_bytes: memory::limit_bytes(),
         ..verify::Limits::default()
@@ -42,9 +47,8 @@ pub fn read_for(path: &Path, choice: &MachineChoice) -> Result<Program, Failure>
     Ok(program)
 }
 
-fn decode(path: &Path) -> Result<Program, Failure> {
-    let bytes = output::read(path)?;
-    Program::from_bytes(&bytes)
+fn decode(path: &Path, bytes: &[u8]) -> Result<Program, Failure> {
+    Program::from_bytes(bytes)
         .map_err(|error| Failure::file(error.code(), path, &error.to_string()))
 }
 
@@ -88,18 +92,14 @@ pub fn dense_weights(program: &Program, layer: &Layer) -> Option<([usize; 4], Ve
 
 /// `scnnc disasm`.
 pub fn disasm(options: &args::Disasm) -> Result<(), Failure> {
-    let program = decode(&options.program)?;
+    let program = decode(&options.program, &output::read(&options.program)?)?;
     if let Some(path) = &options.output {
         let data = !options.code;
         let text = asm::disassemble(&program, &asm::Options { data });
         return output::write(path, text.as_bytes());
     }
     let text = match (&options.layer, &options.range) {
-        (Some(name), _) => find_layers(&program, name)?
-            .into_iter()
-            .filter_map(|name| asm::disassemble_layer(&program, name))
-            .collect::<Vec<_>>()
-            .join("\n"),
+        (Some(name), _) => layers_text(&program, name)?,
         (None, Some(range)) => asm::disassemble_range(&program, parse_range(range)?),
         (None, None) => {
             let data = !options.code;
@@ -128,6 +128,13 @@ pub fn find_layers<'a>(program: &'a Program, wanted: &str) -> Result<Vec<&'a str
         .collect();
     let found = names::find(wanted, &known)?;
     Ok(found.into_iter().map(|index| known[index].name).collect())
+}
+
+/// The assembly text of the layers of a name, or of a part of one.
+pub fn layers_text(program: &Program, name: &str) -> Result<String, Failure> {
+    let layers = find_layers(program, name)?.into_iter();
+    let texts = layers.filter_map(|name| asm::disassemble_layer(program, name));
+    Ok(texts.collect::<Vec<_>>().join("\n"))
 }
 
 /// `FROM..TO`, either of which may be left out.
@@ -263,26 +270,31 @@ fn words(choice: &MachineChoice) -> String {
 
 /// `scnnc --explain`: a code of a diagnostic, or a term of the glossary.
 pub fn explain(word: &str) -> Result<(), Failure> {
+    output::print(&explanation(word)?);
+    Ok(())
+}
+
+/// The explanation of a code, or of a term in each of its senses.
+pub fn explanation(word: &str) -> Result<String, Failure> {
     let codes = codes::all();
     let upper = word.to_uppercase();
     if let Some(entry) = codes.iter().find(|entry| entry.code == upper) {
-        output::print(&format!(
+        return Ok(format!(
             "{}: {}\n\n{}\n",
             entry.code, entry.title, entry.explanation
         ));
-        return Ok(());
     }
-    let mut found = glossary::find(word).peekable();
-    if found.peek().is_some() {
-        for entry in found {
-            output::print(&format!(
-                "{} ({}): {}\n",
-                entry.term,
-                entry.section.to_lowercase(),
-                entry.meaning
-            ));
-        }
-        return Ok(());
+    let senses = glossary::find(word).map(|entry| {
+        format!(
+            "{} ({}): {}\n",
+            entry.term,
+            entry.section.to_lowercase(),
+            entry.meaning
+        )
+    });
+    let senses: String = senses.collect();
+    if !senses.is_empty() {
+        return Ok(senses);
     }
     let codes = codes.iter().map(|entry| entry.code);
     let known = codes.chain(glossary::entries().map(|entry| entry.term));

@@ -1,8 +1,8 @@
 //! `report`: reports as a page, as CSV, as figures, as a table; and their schema.
 
 mod colours;
-mod figures;
-mod page;
+pub mod figures;
+pub mod page;
 mod svg;
 
 use super::failure::Failure;
@@ -55,6 +55,10 @@ pub fn report(options: &args::Report) -> Result<(), Failure> {
 
 /// The reports in a file that `run --report` or `compare --report` wrote.
 fn read(path: &Path) -> Result<Vec<Report>, Failure> {
-    Report::read(&output::read(path)?)
-        .map_err(|error| Failure::file(error.code(), path, &error.to_string()))
+    of_bytes(path, &output::read(path)?)
+}
+
+/// The reports in the bytes of such a file; `path` is what diagnostics name.
+pub fn of_bytes(path: &Path, bytes: &[u8]) -> Result<Vec<Report>, Failure> {
+    Report::read(bytes).map_err(|error| Failure::file(error.code(), path, &error.to_string()))
 }

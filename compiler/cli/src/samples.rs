@@ -85,7 +85,37 @@ pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, F
     if !missing.is_empty() {
         return Err(absent(&missing, &left));
     }
-    in_step(&found)?;
+    in_step(found)
+}
+
+/// Cuts arrays of the caller's into samples; the array of a model's only input may have the empty name.
+pub fn of_arrays(
+    mut arrays: BTreeMap<String, Tensor>,
+    inputs: &[Input],
+) -> Result<Vec<Sample>, Failure> {
+    if let [input] = inputs
+        && let Some(array) = arrays.remove("")
+    {
+        arrays.insert(input.name.clone(), array);
+    }
+    let mut found = BTreeMap::new();
+    for (name, array) in &arrays {
+        let input = inputs.iter().find(|input| input.name == *name);
+        let input = input.ok_or_else(|| unknown(name, inputs))?;
+        let samples = tensors::samples(name, array, &input.dims, input.dtype)?;
+        found.insert(name.clone(), samples);
+    }
+    let names = inputs.iter().map(|input| input.name.as_str());
+    let missing: Vec<&str> = names.filter(|name| !found.contains_key(*name)).collect();
+    if !missing.is_empty() {
+        return Err(absent(&missing, &[]));
+    }
+    in_step(found)
+}
+
+/// The samples of inputs; refused where one input has more of them than another.
+fn in_step(found: BTreeMap<String, Vec<Tensor>>) -> Result<Vec<Sample>, Failure> {
+    refuse_unequal(&found)?;
     let count = found.values().map(Vec::len).min().unwrap_or(0);
     Ok((0..count)
         .map(|i| {
@@ -98,7 +128,7 @@ pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, F
 }
 
 /// Refuses inputs of which one has more samples than another.
-fn in_step(found: &BTreeMap<String, Vec<Tensor>>) -> Result<(), Failure> {
+fn refuse_unequal(found: &BTreeMap<String, Vec<Tensor>>) -> Result<(), Failure> {
     let counts: BTreeSet<usize> = found.values().map(Vec::len).collect();
     if counts.len() <= 1 {
         return Ok(());

@@ -25,6 +25,16 @@ pub enum Loudness {
     Verbose,
 }
 
+/// Receives the stages and warnings of a command in the place of the terminal.
+pub trait Listener: Send {
+    /// A stage begins, the `number`th of about `count`.
+    fn stage(&self, number: usize, count: usize, name: &str);
+    /// `done` of `length` parts of the stage are done.
+    fn reached(&self, done: usize, length: usize);
+    /// A warning, in a sentence.
+    fn warning(&self, text: &str);
+}
+
 /// The stages of a command, how many there are and which is under way.
 pub struct Stages {
     count: usize,
@@ -32,11 +42,14 @@ pub struct Stages {
     /// Whether the result is data, so that standard output takes nothing else.
     data: bool,
     bar: ProgressBar,
+    listener: Option<Box<dyn Listener>>,
     state: RefCell<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// Parts of the stage under way.
+    length: usize,
     current: Option<(String, Instant)>,
     done: Vec<(String, Duration)>,
 }
@@ -53,8 +66,16 @@ impl Stages {
             loudness,
             data: false,
             bar,
+            listener: None,
             state: RefCell::default(),
         }
+    }
+
+    /// The same with a listener in the place of the terminal.
+    pub fn heard_by(mut self, listener: Box<dyn Listener>) -> Self {
+        self.bar.set_draw_target(ProgressDrawTarget::hidden());
+        self.listener = Some(listener);
+        self
     }
 
     /// The same for a command whose standard output is data for a program, if `data`.
@@ -74,32 +95,47 @@ impl Stages {
         memory::release_free_pages();
         let mut state = self.state.borrow_mut();
         let number = state.done.len() + 1;
+        let count = self.count.max(number);
         state.current = Some((name.to_owned(), Instant::now()));
+        drop(state);
+        if let Some(listener) = &self.listener {
+            listener.stage(number, count, name);
+            return;
+        }
         self.style("{msg} ({elapsed})");
         self.bar.reset();
-        let count = self.count.max(number);
         self.bar.set_message(format!("[{number}/{count}] {name}"));
         self.bar.enable_steady_tick(TICK);
     }
 
     /// How much of the stage under way there is to do.
     pub fn length(&self, length: usize) {
+        self.state.borrow_mut().length = length;
         self.bar.set_length(length as u64);
         self.style("{msg} [{bar:30}] {pos}/{len}, {rate}, {eta} left");
     }
 
     /// How much of it is done.
     pub fn reached(&self, done: usize) {
+        if let Some(listener) = &self.listener {
+            listener.reached(done, self.state.borrow().length);
+        }
         self.bar.set_position(done as u64);
     }
 
     /// A line on standard error, above the stage under way.
     pub fn tell(&self, text: &str) {
-        self.bar.suspend(|| output::tell(text));
+        match &self.listener {
+            Some(listener) => listener.warning(text.trim_start_matches("warning: ")),
+            None => self.bar.suspend(|| output::tell(text)),
+        }
     }
 
     /// A part of the result for people, above the stage under way; beside data it goes to standard error.
     pub fn print(&self, text: &str) {
+        if self.listener.is_some() {
+            return;
+        }
         self.bar.suspend(|| {
             if !self.data {
                 output::print(text);

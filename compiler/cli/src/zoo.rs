@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::WriteNpyExt;
 use scnn_models::zoo::{DENSITIES, Densities, Made, NETWORKS, Network, Options, make};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write;
 
 /// `scnnc zoo`.
@@ -19,18 +19,20 @@ pub fn zoo(verb: &Zoo) -> Result<(), Failure> {
             Ok(())
         }
         Zoo::List { json: true } => {
-            let networks = NETWORKS.iter().map(|network| {
-                let size = network.size();
-                json!({
-                    "name": network.name, "layers": size.layers, "weights": size.weights,
-                    "multiplies": size.multiplies, "source": network.source,
-                })
-            });
-            output::print_json(&networks.collect::<Vec<_>>());
+            output::print_json(&NETWORKS.iter().map(entry).collect::<Vec<_>>());
             Ok(())
         }
         Zoo::Make(options) => make_all(options),
     }
+}
+
+/// A network in fields.
+pub fn entry(network: &Network) -> Value {
+    let size = network.size();
+    json!({
+        "name": network.name, "layers": size.layers, "weights": size.weights,
+        "multiplies": size.multiplies, "source": network.source,
+    })
 }
 
 fn list() -> String {
@@ -54,20 +56,13 @@ fn make_all(options: &ZooMake) -> Result<(), Failure> {
     let networks: Vec<&Network> = if options.names.is_empty() {
         NETWORKS.iter().collect()
     } else {
-        let find = |name: &String| Network::find(name).ok_or_else(|| unknown(name));
-        options.names.iter().map(find).collect::<Result<_, _>>()?
+        let names = options.names.iter();
+        names.map(|name| find(name)).collect::<Result<_, _>>()?
     };
-    let (weights, inputs) = densities(options)?;
-    let published = published_densities()?;
+    let choices = choices(options.seed, densities(options)?)?;
     output::folder(&options.output)?;
     for network in networks {
         let path = options.output.join(format!("{}.onnx", network.name));
-        let choices = Options {
-            seed: options.seed,
-            densities: published.clone(),
-            weights,
-            inputs,
-        };
         let bar = ProgressBar::new_spinner();
         if options.quiet {
             bar.set_draw_target(ProgressDrawTarget::hidden());
@@ -89,6 +84,31 @@ fn make_all(options: &ZooMake) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How a network is made: with densities of weights and activations for all layers, or the published ones.
+pub fn choices(seed: u64, densities: Option<(f64, f64)>) -> Result<Options, Failure> {
+    let is_share = |share: f64| (0.0..=1.0).contains(&share);
+    match densities {
+        Some((weights, inputs)) if !is_share(weights) || !is_share(inputs) => {
+            Err(wrong_densities())
+        }
+        _ => Ok(Options {
+            seed,
+            densities: published_densities()?,
+            weights: densities.map(|(weights, _)| weights),
+            inputs: densities.map(|(_, inputs)| inputs),
+        }),
+    }
+}
+
+fn wrong_densities() -> Failure {
+    Failure::usage("`--density` takes two numbers from 0 to 1, as in `--density 0.4,0.4`")
+}
+
+/// The network of a name.
+pub fn find(name: &str) -> Result<&'static Network, Failure> {
+    Network::find(name).ok_or_else(|| unknown(name))
+}
+
 /// The densities of the zoo.
 pub fn published_densities() -> Result<Densities, Failure> {
     scnn_isa::yaml::from_str(DENSITIES)
@@ -103,25 +123,16 @@ fn unknown(name: &str) -> Failure {
     ))
 }
 
-fn densities(options: &ZooMake) -> Result<(Option<f64>, Option<f64>), Failure> {
+fn densities(options: &ZooMake) -> Result<Option<(f64, f64)>, Failure> {
     if options.dense {
-        return Ok((Some(1.0), Some(1.0)));
+        return Ok(Some((1.0, 1.0)));
     }
     let Some(text) = &options.density else {
-        return Ok((None, None));
+        return Ok(None);
     };
-    let wrong =
-        || Failure::usage("`--density` takes two numbers from 0 to 1, as in `--density 0.4,0.4`");
-    let (weights, inputs) = text.split_once(',').ok_or_else(wrong)?;
-    let share = |text: &str| {
-        let share: f64 = text.trim().parse().map_err(|_| wrong())?;
-        if (0.0..=1.0).contains(&share) {
-            Ok(Some(share))
-        } else {
-            Err(wrong())
-        }
-    };
-    Ok((share(weights)?, share(inputs)?))
+    let (weights, inputs) = text.split_once(',').ok_or_else(wrong_densities)?;
+    let share = |text: &str| text.trim().parse().map_err(|_| wrong_densities());
+    Ok(Some((share(weights)?, share(inputs)?)))
 }
 
 fn write_image(path: &std::path::Path, made: &Made) -> Result<(), Failure> {

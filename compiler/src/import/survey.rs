@@ -4,7 +4,7 @@
 use super::node_name;
 use super::operators::{self, Place};
 use super::reason::OnHost;
-use crate::normalise;
+use crate::normalise::{self, Opened};
 use std::path::Path;
 
 /// The nodes of a model by where their operators run.
@@ -18,7 +18,16 @@ pub struct Survey {
 
 /// Surveys the file at `path`; `None` if it is no model at all.
 pub fn survey(path: &Path) -> Option<Survey> {
-    let model = normalise::open(path).ok()?.into_model();
+    survey_opened(normalise::open(path).ok()?)
+}
+
+/// Surveys a model in memory; `None` if it is none.
+pub fn survey_bytes(bytes: &[u8]) -> Option<Survey> {
+    survey_opened(normalise::open_bytes(bytes).ok()?)
+}
+
+fn survey_opened(opened: Opened) -> Option<Survey> {
+    let model = opened.into_model();
     let mut survey = Survey::default();
     for node in &model.graph?.node {
         let reason = match operators::find(node) {

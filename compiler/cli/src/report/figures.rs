@@ -16,16 +16,20 @@ pub fn write(folder: &Path, reports: &[Report]) -> Result<(), Failure> {
         } else {
             String::new()
         };
-        let figures = [
-            ("cycles", cycles(report)),
-            ("energy", energy(report)),
-            ("speedup", speedup(report)),
-        ];
-        for (name, svg) in figures {
+        for (name, svg) in of(report) {
             output::write(&folder.join(format!("{number}{name}.svg")), svg.as_bytes())?;
         }
     }
     Ok(())
+}
+
+/// The figures of a report, by name.
+pub fn of(report: &Report) -> [(&'static str, String); 3] {
+    [
+        ("cycles", cycles(report)),
+        ("energy", energy(report)),
+        ("speedup", speedup(report)),
+    ]
 }
 
 /// A cause or component as people write it, as in the page.

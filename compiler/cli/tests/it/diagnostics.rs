@@ -1,10 +1,10 @@
 //! Every code is told at least once as people see it: the refusals of files other than models, and of programs.
 
 use crate::binary::command;
-use crate::codes::{self, Code, CodeEntry, CompilerCode, DriverCode, IsaCode, SimulatorCode};
 use crate::onnx::{Model, float, int, ints, noise, text};
 use crate::refusals::{assert_refusal, folder, refusal};
 use scnn_isa::program::{Program, Runtime};
+use scnnc_cli::codes::{self, Code, CodeEntry, CompilerCode, DriverCode, IsaCode, SimulatorCode};
 use std::collections::BTreeSet;
 use std::path::Path;
 use tempfile::TempDir;

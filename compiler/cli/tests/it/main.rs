@@ -3,9 +3,6 @@
 mod agreement;
 mod binary;
 mod calibration;
-// The binary has no library: its table of codes is compiled into the tests.
-#[path = "../../src/codes.rs"]
-mod codes;
 mod corpus;
 mod decomposed;
 mod diagnostics;
