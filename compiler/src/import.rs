@@ -8,8 +8,9 @@
 mod attributes;
 mod culprit;
 mod facts;
+pub(crate) mod for_tract;
 mod foreign;
-mod host_operators;
+pub mod host_operators;
 mod islands;
 pub(crate) mod movement;
 mod multiplications;

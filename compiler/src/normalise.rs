@@ -26,6 +26,7 @@ mod functions;
 mod integers;
 mod large;
 mod limits;
+mod lp_pools;
 mod microsoft;
 mod ml;
 mod names;
@@ -42,6 +43,7 @@ mod softplus;
 mod sparse;
 mod standard;
 mod sums;
+mod transposed;
 mod unread;
 mod validate;
 mod vectors;
@@ -104,6 +106,8 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "single", about: "what computes nothing of its one operand becomes an identity", run: single::run },
     Pass { name: "sums", about: "sums of many become sums of two", run: sums::run },
     Pass { name: "softplus", about: "the logarithm of an exponential becomes one that stays finite", run: softplus::run },
+    Pass { name: "lp-pools", about: "pools of norms become averages of powers", run: lp_pools::run },
+    Pass { name: "transposed", about: "transposed convolutions that keep their size get pads in numbers", run: transposed::run },
     Pass { name: "vectors", about: "products of two vectors become sums of products", run: vectors::run },
     Pass { name: "bindings", about: "inputs that are given a value become constants", run: bindings::run },
     Pass { name: "dimensions", about: "every dimension of every input gets a number", run: dimensions::run },
@@ -211,6 +215,37 @@ pub(crate) fn open_bytes(bytes: &[u8]) -> Result<Opened, ImportErrors> {
     let decoded = decode(bytes).map_err(|error| ImportErrors(vec![error]))?;
     let hash = blake3::hash(bytes).to_hex().to_string();
     Ok(Opened { decoded, hash })
+}
+
+/// A model as its file has it, whole: external data are read into it, and the inputs that are given a value are constants.
+pub(crate) fn as_written(path: &Path, options: &ImportOptions) -> Result<ModelProto, ImportErrors> {
+    let Decoded {
+        mut model,
+        data,
+        defaults,
+    } = open(path)?.decoded;
+    if let Some(graph) = &mut model.graph {
+        for (number, values) in data {
+            graph.initializer[number].raw_data = values.as_bytes().to_vec();
+        }
+    }
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let mut draft = Draft {
+        model,
+        data: LargeData::new(),
+        large: Large::new(),
+        defaults,
+        declared: BTreeMap::new(),
+        options,
+        folder: folder.unwrap_or(Path::new(".")),
+        evaluate: |_, _, _| None,
+    };
+    for pass in [external::run, bindings::run] {
+        pass(&mut draft).map_err(ImportErrors)?;
+    }
+    Ok(draft.model)
 }
 
 /// Validates a model and brings it into canonical form; external data is looked for in `folder`.

@@ -9,5 +9,6 @@ pub mod difference;
 pub mod evaluate;
 pub mod float;
 pub mod interpret;
+pub mod original;
 pub mod pass_check;
 pub mod segments;

@@ -226,6 +226,14 @@ pub struct HostChoice {
     pub host_library: Option<PathBuf>,
 }
 
+/// Float references of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs)]
+pub enum FloatReference {
+    Model,
+    Onnxruntime,
+}
+
 /// Runtimes of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[allow(missing_docs)]
@@ -369,6 +377,10 @@ pub struct Run {
     /// Compare every tensor with the integer interpreter bit for bit, and the outputs with the float model.
     #[arg(long)]
     pub check: bool,
+    /// What --check compares the outputs and layers with, beside the integer interpreter: the float model, or ONNX Runtime
+    /// on the file itself.
+    #[arg(long, value_enum, default_value_t = FloatReference::Model, requires = "check")]
+    pub reference: FloatReference,
     /// Use at most this many samples.
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub samples: Option<usize>,

@@ -7,11 +7,13 @@ pub use super::samples::{inputs_of, inputs_of_program, read_samples};
 use super::stages::Stages;
 use super::{bindings, machine, output, prune, samples, widths};
 use crate::codes::{Code, CompilerCode};
+use scnn_host::Policy;
 use scnn_isa::machine::Machine;
 use scnnc::calibrate::{Calibration, synthetic};
 use scnnc::compile::fallback::Fallback;
 use scnnc::compile::{self, CompileError, Compiled, Observer, Options, Samples, Stage};
 use scnnc::graph::Graph;
+use scnnc::import::host_operators::unverified;
 use scnnc::import::Imported;
 use scnnc::map::{self, Strategy};
 use scnnc::normalise;
@@ -191,6 +193,7 @@ pub fn build_on(
         _ => Failure::compile(path, &error),
     })?;
     warn_of_noise(&options, stages);
+    warn_of_unverified(&compiled, stages);
     if let Some(file) = &compilation.save_calibration {
         let text = compiled
             .calibration
@@ -258,6 +261,19 @@ fn provoke(compilation: &Compilation, pass: &str, graph: &Graph) {
         pass == "import" || !graph.dag.node_weights().any(holds),
         "asked to fail when `{name}` has passed {pass}"
     );
+}
+
+/// Names the host's operators that tract runs and nobody has compared with another runtime.
+fn warn_of_unverified(compiled: &Compiled, stages: &Stages) {
+    let on_tract = compiled.host.policy() != Policy::OnnxRuntime;
+    if stages.quiet() || !on_tract {
+        return;
+    }
+    for (node, operator) in unverified(&compiled.graph) {
+        stages.tell(&format!(
+            "warning: `{node}` runs on tract, whose {operator} is verified against nothing; `--host onnxruntime` runs it on another runtime"
+        ));
+    }
 }
 
 /// Says so when nothing was given to calibrate on.

@@ -155,6 +155,7 @@ pub fn run(
         timing: timing.into(),
         compiled,
         check: options.check,
+        original: None,
         labels: options.labels.as_deref(),
         observer: None,
         host,

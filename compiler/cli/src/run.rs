@@ -1,6 +1,7 @@
 //! `run`: compiles if need be, executes the program file's bytes, checks, reports.
 
-use super::args::Run;
+use super::args::{FloatReference, Run};
+use super::bindings::import_options;
 use super::build::{self, Sample};
 use super::failure::Failure;
 use super::given::is_program;
@@ -12,8 +13,10 @@ use scnn_isa::program::Program;
 use scnn_simulator::observe::Observer;
 use scnn_simulator::timing::Timing;
 use scnnc::compile::Compiled;
+use scnnc::quantise::Step;
 use scnnc::reference::accuracy::{floats, top1};
-use scnnc_driver::{Accuracy, Check, Options, Outputs, batch_of};
+use scnnc::reference::original::Original;
+use scnnc_driver::{Accuracy, Check, Options, Outputs, RunError, batch_of};
 use std::fmt::Write;
 
 /// `scnnc run`.
@@ -64,10 +67,17 @@ pub fn run(options: &Run) -> Result<(), Failure> {
         "simulate"
     });
     stages.length(samples.len());
+    let original = match &compiled {
+        Some(compiled) if options.reference == FloatReference::Onnxruntime => {
+            Some(original(options, compiled)?)
+        }
+        _ => None,
+    };
     let choices = Options {
         timing,
         compiled: compiled.as_ref(),
         check: options.check,
+        original: original.as_ref(),
         labels: labels.as_deref(),
         observer: trace.as_mut().map(|trace| trace as &mut dyn Observer),
         host: options.compilation.host.runtimes(),
@@ -183,6 +193,18 @@ fn limited(mut samples: Vec<Sample>, options: &Run) -> Vec<Sample> {
     samples
 }
 
+/// The file itself, as ONNX Runtime runs it: its outputs, and what the layers compute.
+fn original(options: &Run, compiled: &Compiled) -> Result<Original, Failure> {
+    let bindings = import_options(&options.compilation.bindings, &options.compilation.host)?;
+    let layers = compiled.network.steps.iter().filter_map(|step| match step {
+        Step::Layer(layer) => Some(layer.tensor.clone()),
+        Step::Host(_) => None,
+    });
+    let wanted: Vec<String> = layers.collect();
+    let loaded = Original::load(&options.model, &wanted, &bindings, &compiled.host);
+    loaded.map_err(|error| Failure::run(&options.model, &RunError::Original(error)))
+}
+
 /// The lines below the table: check, accuracy, or the class of a single image.
 fn summary(run: &scnnc_driver::Run) -> String {
     let mut text = String::new();
@@ -201,8 +223,9 @@ fn summary(run: &scnnc_driver::Run) -> String {
 fn check_line(check: &Check) -> String {
     let (agreeing, images) = check.outputs.agreement();
     format!(
-        "check     bit-exact: {} tensors equal the integer interpreter's; against the float model {:.1} dB, errors at most {:.3e} and {:.3e} in the mean, top-1 agrees on {agreeing} of {images}\n",
+        "check     bit-exact: {} tensors equal the integer interpreter's; against {} {:.1} dB, errors at most {:.3e} and {:.3e} in the mean, top-1 agrees on {agreeing} of {images}\n",
         check.tensors,
+        check.reference,
         check.outputs.sqnr_db(),
         check.outputs.largest_error(),
         check.outputs.mean_error()

@@ -19,8 +19,10 @@ use scnnc::reference::interpret::interpret;
 pub struct Check {
     /// Results of layers that equal the integer interpreter's, over all samples.
     pub tensors: u64,
-    /// The outputs beside the float model's.
+    /// The outputs beside those of the float reference.
     pub outputs: Comparison,
+    /// The float reference in words.
+    pub reference: String,
     layers: Vec<LayerComparison>,
 }
 
@@ -45,7 +47,11 @@ impl Check {
         execution: &Execution,
         batch: Batch,
     ) -> Result<Sample, RunError> {
-        let Reference { compiled, segments } = reference;
+        let Reference {
+            compiled,
+            segments,
+            original,
+        } = reference;
         let network = &compiled.network;
         let reference = interpret(network, sample, segments)?;
         let (ours, theirs) = (&execution.tensors, &reference.tensors);
@@ -54,7 +60,16 @@ impl Check {
         }
         let layers = network.steps.iter();
         self.tensors += layers.filter(|s| matches!(s, Step::Layer(_))).count() as u64;
-        let float = compiled.float.run(sample)?;
+        let float = match original {
+            Some(original) => {
+                self.reference = format!("{} on the file itself", original.runtime);
+                original.run(sample)?
+            }
+            None => {
+                "the float model".clone_into(&mut self.reference);
+                compiled.float.run(sample)?
+            }
+        };
         self.compare_layers(network, execution, &float);
         for (name, ours) in &execution.outputs {
             if let Some(theirs) = float.get(name) {

@@ -22,6 +22,9 @@ pub enum RunError {
     /// The float model, with which results are compared, does not run.
     #[error("the float model: {0}")]
     Float(#[from] FloatError),
+    /// The file itself, with which results are compared, does not run on ONNX Runtime.
+    #[error("ONNX Runtime on the file itself: {0}")]
+    Original(HostError),
     /// The simulator and the integer interpreter disagree: a bug of ours.
     #[error("the simulator departs from the interpreter at {0}")]
     NotBitExact(Box<Difference>),
@@ -73,6 +76,8 @@ impl RunError {
                 source: HostError::NoOnnxRuntime(_),
                 ..
             }) => IsaCode::RuntimeMissing.into(),
+            Self::Original(HostError::NoOnnxRuntime(_)) => IsaCode::RuntimeMissing.into(),
+            Self::Original(_) => CompilerCode::FloatModel.into(),
             Self::Interpret(_) => IsaCode::HostSegment.into(),
             Self::Float(_) => CompilerCode::FloatModel.into(),
             Self::NotBitExact(_) => Code::NotBitExact.into(),

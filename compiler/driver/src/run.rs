@@ -9,6 +9,7 @@ use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Simulator};
 use scnnc::compile::{Compiled, Sample};
 use scnnc::reference::accuracy::{Batch, correct};
+use scnnc::reference::original::Original;
 use scnnc::reference::segments::Segments;
 use tract_onnx::prelude::Tensor;
 
@@ -21,6 +22,8 @@ pub struct Options<'a> {
     pub compiled: Option<&'a Compiled>,
     /// Whether every sample is checked against `compiled`.
     pub check: bool,
+    /// The file itself, if the floats that results are compared with are to be ONNX Runtime's and not the float model's.
+    pub original: Option<&'a Original>,
     /// The class of every image of the samples, one after the other.
     pub labels: Option<&'a [usize]>,
     /// Sees the units in the first sample.
@@ -79,7 +82,12 @@ pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Ru
         None => None,
         Some(compiled) => {
             let segments = Segments::load(&compiled.network, &options.host)?;
-            Some(Reference { compiled, segments })
+            let original = options.original;
+            Some(Reference {
+                compiled,
+                segments,
+                original,
+            })
         }
     };
     let checked = reference.is_some();
@@ -152,6 +160,8 @@ pub(crate) struct Reference<'a> {
     pub compiled: &'a Compiled,
     /// Its host segments, as the interpreter runs them.
     pub segments: Segments,
+    /// The file itself, if it is the float reference.
+    pub original: Option<&'a Original>,
 }
 
 /// What is gathered over the samples.

@@ -22,7 +22,6 @@ pub(super) fn of(model: &ModelProto) -> Reasons {
         return Reasons::new();
     };
     let reader = reader();
-    let opset = version(model, "");
     // Constants of a type that tract does not have, such as 4-bit integers.
     let strange = graph
         .initializer
@@ -32,7 +31,7 @@ pub(super) fn of(model: &ModelProto) -> Reasons {
     let mut reasons = Reasons::new();
     for (index, node) in graph.node.iter().enumerate() {
         let reads_strange = || node.input.iter().any(|name| strange.contains(&name));
-        let reason = match not_for_tract(node, opset, &reader) {
+        let reason = match not_for_tract(node, &reader) {
             Some(reason) => reason,
             None if reads_strange() => {
                 "it reads a constant of a type that tract does not have".to_owned()
@@ -45,7 +44,7 @@ pub(super) fn of(model: &ModelProto) -> Reasons {
 }
 
 /// Why a node is not given to tract, if it is not.
-fn not_for_tract(node: &NodeProto, opset: i64, reader: &Onnx) -> Option<String> {
+fn not_for_tract(node: &NodeProto, reader: &Onnx) -> Option<String> {
     let standard = node.domain.is_empty() || node.domain == "ai.onnx";
     if !standard {
         return Some(format!("tract does not have the domain `{}`", node.domain));
@@ -56,7 +55,7 @@ fn not_for_tract(node: &NodeProto, opset: i64, reader: &Onnx) -> Option<String> 
     if !reader.op_register.0.contains_key(&node.op_type) {
         return Some("tract does not have it".to_owned());
     }
-    host_operators::wrong_in_tract(node, opset)
+    host_operators::wrong_in_tract(node)
         .map(|reason| format!("tract computes it otherwise: {reason}"))
 }
 

@@ -18,6 +18,7 @@ use super::Large;
 use super::facts::{
     Facts, TensorFact, declared, dtype, model_outputs, result_names, to_proto, typed,
 };
+use super::for_tract;
 use super::foreign::Reasons;
 use super::typed::{Foreign, Part, Typed, Values};
 use super::{ImportError, ImportErrors, node_name, value_info};
@@ -86,15 +87,17 @@ pub(super) fn infer(
     }
 }
 
-/// The node that tract calls `name`: by the name of the node, or of its first result, and what parts of it are called.
+/// The node that tract calls `name`: its name or a result's, and what is behind that in the name of a part.
 fn named_by_tract(model: &ModelProto, name: &str) -> Option<usize> {
     let called = |node: &NodeProto| {
-        let first = node.output.first().filter(|_| node.name.is_empty());
-        let own = first.unwrap_or(&node.name);
-        let rest = name
-            .strip_prefix(own.as_str())
-            .filter(|_| !own.is_empty())?;
-        (rest.is_empty() || rest.starts_with('.')).then_some(own.len())
+        let own = node.output.iter().chain([&node.name]);
+        let lengths = own.filter_map(|own| {
+            let rest = name
+                .strip_prefix(own.as_str())
+                .filter(|_| !own.is_empty())?;
+            (rest.is_empty() || rest.starts_with(['.', ':'])).then_some(own.len())
+        });
+        lengths.max()
     };
     let found = nodes(model).iter().enumerate();
     let found = found.filter_map(|(index, node)| Some((called(node)?, index)));
@@ -231,6 +234,7 @@ impl<'a> Cut<'a> {
             let (part, constants) = self.part(here);
             (Cow::Owned(part), Cow::Owned(constants))
         };
+        let (part, origins) = given_to_tract(part);
         let mut names = result_names(&part);
         if all {
             let outputs = model_outputs(self.model);
@@ -244,7 +248,7 @@ impl<'a> Cut<'a> {
             return Ok(());
         }
         let (model, outlets) = contained(|| typed(&part, &constants, &names))
-            .map_err(|error| self.stopped(here, &part, &constants, &error))?;
+            .map_err(|error| self.stopped(here, &origins, &part, &constants, &error))?;
         for (name, &outlet) in &outlets {
             if let Ok(fact) = model.outlet_fact(outlet) {
                 self.facts.learn(name, fact);
@@ -288,6 +292,7 @@ impl<'a> Cut<'a> {
     fn stopped(
         &self,
         here: &[usize],
+        origins: &[usize],
         part: &ModelProto,
         constants: &Large,
         error: &TractError,
@@ -305,7 +310,7 @@ impl<'a> Cut<'a> {
             .or_else(|| super::culprit::culprit(part, constants));
         match position {
             Some(position) => Stopped::At {
-                node: here[position],
+                node: here[origins.get(position).copied().unwrap_or(position)],
                 reason,
             },
             None => Stopped::Refused(Box::new(ImportError::model(
@@ -533,6 +538,16 @@ impl<'a> Cut<'a> {
         let error = super::foreign::neither(self.model, node, tract, runtime, words);
         Stopped::Refused(Box::new(error))
     }
+}
+
+/// A part as tract gets it, and for each node the position of the one that it comes from; none if that is its own.
+fn given_to_tract(part: Cow<'_, ModelProto>) -> (Cow<'_, ModelProto>, Vec<usize>) {
+    if !part.graph.as_ref().is_some_and(for_tract::is_rewritten) {
+        return (part, Vec::new());
+    }
+    let mut part = part.into_owned();
+    let origins = part.graph.as_mut().map(for_tract::rewrite);
+    (Cow::Owned(part), origins.unwrap_or_default())
 }
 
 /// What nodes read that none of them computes, without repetition.

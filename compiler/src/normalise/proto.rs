@@ -24,27 +24,27 @@ pub(crate) fn int_of(node: &NodeProto, name: &str) -> Option<i64> {
 }
 
 /// The integers that an attribute holds.
-pub(super) fn ints_of<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [i64]> {
+pub(crate) fn ints_of<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [i64]> {
     attribute(node, name).map(|a| a.ints.as_slice())
 }
 
 /// The number that an attribute holds.
-pub(super) fn float_of(node: &NodeProto, name: &str) -> Option<f32> {
+pub(crate) fn float_of(node: &NodeProto, name: &str) -> Option<f32> {
     attribute(node, name).map(|a| a.f)
 }
 
 /// The word that an attribute holds.
-pub(super) fn text_of<'a>(node: &'a NodeProto, name: &str) -> Option<&'a str> {
+pub(crate) fn text_of<'a>(node: &'a NodeProto, name: &str) -> Option<&'a str> {
     std::str::from_utf8(&attribute(node, name)?.s).ok()
 }
 
 /// The name of operand `index`; empty if it is left out.
-pub(super) fn operand(node: &NodeProto, index: usize) -> String {
+pub(crate) fn operand(node: &NodeProto, index: usize) -> String {
     node.input.get(index).cloned().unwrap_or_default()
 }
 
 /// Whether operand `index` is given.
-pub(super) fn has_operand(node: &NodeProto, index: usize) -> bool {
+pub(crate) fn has_operand(node: &NodeProto, index: usize) -> bool {
     node.input.get(index).is_some_and(|name| !name.is_empty())
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn result(node: &NodeProto) -> String {
     node.output.first().cloned().unwrap_or_default()
 }
 
-pub(super) fn int(name: &str, value: i64) -> AttributeProto {
+pub(crate) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
         r#type: AttributeType::Int as i32,
@@ -62,7 +62,7 @@ pub(super) fn int(name: &str, value: i64) -> AttributeProto {
     }
 }
 
-pub(super) fn text(name: &str, value: &str) -> AttributeProto {
+pub(crate) fn text(name: &str, value: &str) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
         r#type: AttributeType::String as i32,
@@ -72,7 +72,7 @@ pub(super) fn text(name: &str, value: &str) -> AttributeProto {
 }
 
 /// A tensor of 64-bit integers; without extents it is a scalar.
-pub(super) fn int64_tensor(name: &str, dims: &[i64], values: &[i64]) -> TensorProto {
+pub(crate) fn int64_tensor(name: &str, dims: &[i64], values: &[i64]) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
         dims: dims.to_vec(),
@@ -173,7 +173,7 @@ pub(super) fn visit_graphs(graph: &mut GraphProto, visit: &mut dyn FnMut(&mut Gr
     }
     visit(graph);
 }
-pub(super) fn ints(name: &str, values: &[i64]) -> AttributeProto {
+pub(crate) fn ints(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
         r#type: AttributeType::Ints as i32,
@@ -182,7 +182,7 @@ pub(super) fn ints(name: &str, values: &[i64]) -> AttributeProto {
     }
 }
 
-pub(super) fn float(name: &str, value: f32) -> AttributeProto {
+pub(crate) fn float(name: &str, value: f32) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
         r#type: AttributeType::Float as i32,

@@ -7,8 +7,9 @@
 //! who use them, and be their segment's: it takes the latest level that its readers allow. Both passes are linear.
 
 use crate::graph::{Graph, HostOp, Node, NodeId, Op};
-use crate::import::value_info;
+use crate::import::{for_tract, value_info};
 use petgraph::unionfind::UnionFind;
+use scnn_host::RuntimeName;
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto};
 
@@ -169,20 +170,24 @@ pub fn host_model(graph: &Graph, id: NodeId) -> Option<ModelProto> {
             domain: domain.clone(),
             version: *version,
         });
+    let mut proto = GraphProto {
+        name: "host segment".to_owned(),
+        node: host.nodes.clone(),
+        initializer: host.initializers.clone(),
+        input: host.inputs.iter().zip(&operands).map(input).collect(),
+        output: outputs
+            .map(|(_, (name, dtype, dims))| value_info(name, *dtype, dims))
+            .collect(),
+        ..GraphProto::default()
+    };
+    if host.runtime == RuntimeName::Tract {
+        for_tract::rewrite(&mut proto);
+    }
     Some(ModelProto {
         ir_version: 8,
         producer_name: "scnnc".to_owned(),
         opset_import: opsets.collect(),
-        graph: Some(GraphProto {
-            name: "host segment".to_owned(),
-            node: host.nodes.clone(),
-            initializer: host.initializers.clone(),
-            input: host.inputs.iter().zip(&operands).map(input).collect(),
-            output: outputs
-                .map(|(_, (name, dtype, dims))| value_info(name, *dtype, dims))
-                .collect(),
-            ..GraphProto::default()
-        }),
+        graph: Some(proto),
         ..ModelProto::default()
     })
 }

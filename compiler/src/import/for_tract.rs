@@ -1,0 +1,181 @@
+//! Nodes that tract computes otherwise than ONNX says, as nodes that it has right.
+//!
+//! What is given to tract is rewritten on its way: parts of the float model and host segments alike. The model itself keeps
+//! the node, which the array may run, or ONNX Runtime. [`super::host_operators`] names what cannot be rewritten.
+
+use crate::normalise::parts::{Parts, node_name};
+use crate::normalise::proto::{
+    float_of, has_operand, int, int_of, ints_of, is_standard, operand, result, text_of,
+};
+use tract_onnx::pb::{GraphProto, NodeProto};
+
+/// Whether anything of a graph is rewritten for tract.
+pub(crate) fn is_rewritten(graph: &GraphProto) -> bool {
+    graph.node.iter().any(|node| rewriting(node).is_some())
+}
+
+/// Rewrites the nodes of a graph for tract; returns, for every node that there is now, the position of the one that it
+/// comes from.
+pub(crate) fn rewrite(graph: &mut GraphProto) -> Vec<usize> {
+    let (mut parts, mut origins) = (Parts::default(), Vec::new());
+    for (position, node) in std::mem::take(&mut graph.node).into_iter().enumerate() {
+        parts.origin = node_name(&node);
+        match rewriting(&node) {
+            Some(rewrite) => rewrite(&mut parts, &node),
+            None => parts.nodes.push(node),
+        }
+        origins.resize(parts.nodes.len(), position);
+    }
+    graph.node = parts.nodes;
+    graph.initializer.append(&mut parts.initializers);
+    origins
+}
+
+/// What adds the parts of a node.
+type Rewrite = fn(&mut Parts, &NodeProto);
+
+/// How a node is rewritten, if it is.
+fn rewriting(node: &NodeProto) -> Option<Rewrite> {
+    if !is_standard(node) {
+        return None;
+    }
+    match node.op_type.as_str() {
+        "Celu" => Some(Parts::celu),
+        "Mod" => Some(Parts::modulo),
+        "GatherND" => Some(Parts::gather_nd),
+        "MeanVarianceNormalization" => Some(Parts::mean_variance),
+        "LSTM" | "GRU" | "RNN" if is_reversed(node) => Some(Parts::reversed),
+        _ => None,
+    }
+}
+
+/// Whether a recurrence runs backwards over sequences of one length.
+fn is_reversed(node: &NodeProto) -> bool {
+    text_of(node, "direction") == Some("reverse")
+        && int_of(node, "layout").unwrap_or(0) == 0
+        && !has_operand(node, SEQUENCE_LENGTHS)
+}
+
+/// The operand of a recurrence that says how long each sequence is.
+pub(super) const SEQUENCE_LENGTHS: usize = 4;
+
+impl Parts {
+    /// `alpha Elu(x / alpha)`; tract leaves the factor alpha out.
+    fn celu(&mut self, node: &NodeProto) {
+        let y = result(node);
+        let alpha = self.number(format!("{y}.alpha"), float_of(node, "alpha").unwrap_or(1.0));
+        let operands = vec![operand(node, 0), alpha.clone()];
+        let scaled = self.node("Div", operands, format!("{y}.scaled"), &[]);
+        let value = self.node("Elu", vec![scaled], format!("{y}.elu"), &[]);
+        self.node("Mul", vec![value, alpha], y, &[]);
+    }
+
+    /// With operands of one shape; tract exchanges them where the first is broadcast.
+    fn modulo(&mut self, node: &NodeProto) {
+        let y = result(node);
+        let (a, b) = (operand(node, 0), operand(node, 1));
+        let ones = self.node(
+            "Equal",
+            vec![b.clone(), b.clone()],
+            format!("{y}.ones"),
+            &[],
+        );
+        let wide = self.node("Where", vec![ones, a.clone(), a], format!("{y}.wide"), &[]);
+        self.node("Mod", vec![wide, b], y, &node.attribute);
+    }
+
+    /// With indices from zero; tract counts none from the end.
+    fn gather_nd(&mut self, node: &NodeProto) {
+        let y = result(node);
+        let part = |name: &str| format!("{y}.{name}");
+        let (data, indices) = (operand(node, 0), operand(node, 1));
+        let shape = self.node("Shape", vec![data.clone()], part("shape"), &[]);
+        let of_indices = self.node("Shape", vec![indices.clone()], part("of-indices"), &[]);
+        let (last, end) = (
+            self.integers(part("last"), &[-1]),
+            self.integers(part("end"), &[i64::MAX]),
+        );
+        let depth = self.node("Slice", vec![of_indices, last, end], part("depth"), &[]);
+        let first = int_of(node, "batch_dims").unwrap_or(0);
+        let first = self.integers(part("first"), &[first]);
+        let beyond = self.node("Add", vec![depth, first.clone()], part("beyond"), &[]);
+        let extents = self.node("Slice", vec![shape, first, beyond], part("extents"), &[]);
+        let zero = self.integers(part("zero"), &[0]);
+        let negative = self.node("Less", vec![indices.clone(), zero], part("negative"), &[]);
+        let from_end = self.node("Add", vec![indices.clone(), extents], part("from-end"), &[]);
+        let operands = vec![negative, from_end, indices];
+        let counted = self.node("Where", operands, part("counted"), &[]);
+        self.node("GatherND", vec![data, counted], y, &node.attribute);
+    }
+
+    /// `(x - mean) / (deviation + 1e-9)`, the deviation from the centred values; tract's is from the mean of squares less the
+    /// square of the mean, which cancels digits.
+    fn mean_variance(&mut self, node: &NodeProto) {
+        let y = result(node);
+        let part = |name: &str| format!("{y}.{name}");
+        let axes = ints_of(node, "axes").unwrap_or(&[0, 2, 3]).to_vec();
+        let mean = self.mean(operand(node, 0), &axes, part("mean"));
+        let centred = self.node("Sub", vec![operand(node, 0), mean], part("centred"), &[]);
+        let both = vec![centred.clone(), centred.clone()];
+        let squares = self.node("Mul", both, part("squares"), &[]);
+        let variance = self.mean(squares, &axes, part("variance"));
+        let deviation = self.node("Sqrt", vec![variance], part("deviation"), &[]);
+        let least = self.number(part("least"), 1e-9);
+        let divisor = self.node("Add", vec![deviation, least], part("divisor"), &[]);
+        self.node("Div", vec![centred, divisor], y, &[]);
+    }
+
+    /// The mean over some axes, in a way that is the same in every operator set: `ReduceMean` has them as an attribute
+    /// before 18, and as an operand from there on.
+    fn mean(&mut self, x: String, axes: &[i64], to: String) -> String {
+        let list = self.integers(format!("{to}.axes"), axes);
+        let operands = vec![x.clone(), list.clone()];
+        let sum = self.node(
+            "ReduceSum",
+            operands,
+            format!("{to}.sum"),
+            &[int("keepdims", 1)],
+        );
+        let shape = self.node("Shape", vec![x], format!("{to}.shape"), &[]);
+        let extents = self.node("Gather", vec![shape, list], format!("{to}.extents"), &[]);
+        let flat = [int("keepdims", 0)];
+        let product = self.node("ReduceProd", vec![extents], format!("{to}.product"), &flat);
+        let count = self.node(
+            "Cast",
+            vec![product],
+            format!("{to}.count"),
+            &[int("to", 1)],
+        );
+        self.node("Div", vec![sum, count], to, &[])
+    }
+
+    /// Forwards over the reversed sequence; tract takes no notice of the direction.
+    fn reversed(&mut self, node: &NodeProto) {
+        let mut forward = node.clone();
+        forward
+            .attribute
+            .retain(|attribute| attribute.name != "direction");
+        let first = node.output.iter().find(|name| !name.is_empty());
+        let stem = first.cloned().unwrap_or_default();
+        forward.input[0] = self.reverse(operand(node, 0), format!("{stem}.reversed"));
+        forward.name = format!("{stem}:forward");
+        let sequence = result(node);
+        if !sequence.is_empty() {
+            forward.output[0] = format!("{sequence}.forward");
+        }
+        let backwards = forward.output[0].clone();
+        self.nodes.push(forward);
+        if !sequence.is_empty() {
+            self.reverse(backwards, sequence);
+        }
+    }
+
+    /// The first axis from its end to its beginning.
+    fn reverse(&mut self, x: String, to: String) -> String {
+        let mut operands = vec![x];
+        let bounds: [(&str, i64); 4] = [("from", -1), ("to", i64::MIN), ("axis", 0), ("step", -1)];
+        operands
+            .extend(bounds.map(|(name, value)| self.integers(format!("{to}.{name}"), &[value])));
+        self.node("Slice", operands, to, &[])
+    }
+}
