@@ -47,7 +47,7 @@ impl Source {
 
     pub(super) fn import(mut self, hash: String) -> Result<Imported, ImportErrors> {
         let mut typing = typing::infer(&self.model, &self.large, &self.host, &self.given_away)?;
-        if typed_passes::run_all(&mut self.model, &typing.facts, &mut |_, _| {}) {
+        while typed_passes::run_all(&mut self.model, &typing.facts, &mut |_, _| {}) {
             typing = typing::infer(&self.model, &self.large, &self.host, &self.given_away)?;
         }
         let internal = &typing.internal;

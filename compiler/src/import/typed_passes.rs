@@ -5,6 +5,7 @@ mod casts;
 mod differences;
 mod empty;
 mod minima;
+mod row_functions;
 mod rows;
 
 use super::Facts;
@@ -29,6 +30,7 @@ pub(super) const TYPED_PASSES: &[TypedPass] = &[
     TypedPass { name: "casts", about: "a cast to the type that a tensor has becomes an identity", run: casts::run },
     TypedPass { name: "empty", about: "operands of a concatenation that have no elements go", run: empty::run },
     TypedPass { name: "rows", about: "a product of many dimensions becomes one of rows", run: rows::run },
+    TypedPass { name: "row-functions", about: "elementwise operators behind a product of rows are computed on the rows", run: row_functions::run },
     TypedPass { name: "minima", about: "a smallest value becomes the negative of a largest", run: minima::run },
     TypedPass { name: "differences", about: "a difference of two activations becomes a sum", run: differences::run },
 ];

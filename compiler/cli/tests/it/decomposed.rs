@@ -229,3 +229,70 @@ fn a_linear_layer_of_a_large_flattened_plane_is_a_convolution() {
     );
     assert!(decibels(&compiled, &sample, &execution) > 50.0);
 }
+
+/// `[N, L, C]` by two matrices, with biases along the last axis, GELU in parts between them, and a second reader of the
+/// hidden values if `read`.
+fn perceptron(read: bool) -> Model {
+    let gelu = [
+        ("Div", ["hidden", "root"], "a"),
+        ("Add", ["e", "one"], "b"),
+        ("Mul", ["hidden", "b"], "c"),
+        ("Mul", ["c", "half"], "g"),
+    ];
+    let [div, rest @ ..] = gelu;
+    let node = |model: Model, (operator, inputs, to): (&str, [&str; 2], &str)| {
+        model.node(operator, &inputs, to, vec![])
+    };
+    let model = Model::new("perceptron")
+        .input("x", &[2, 9, 6])
+        .floats("w1", &[6, 8], &noise(48, 1, 0.4))
+        .floats("b1", &[8], &noise(8, 2, 0.4))
+        .floats("w2", &[8, 5], &noise(40, 3, 0.4))
+        .floats("b2", &[1, 1, 5], &noise(5, 4, 0.4))
+        .floats("root", &[], &[std::f32::consts::SQRT_2])
+        .floats("one", &[1], &[1.0])
+        .floats("half", &[1, 1, 1], &[0.5])
+        .node("MatMul", &["x", "w1"], "m", vec![])
+        .node("Add", &["b1", "m"], "hidden", vec![]);
+    let model = node(model, div).node("Erf", &["a"], "e", vec![]);
+    let model = rest
+        .into_iter()
+        .fold(model, node)
+        .node("MatMul", &["g", "w2"], "n", vec![])
+        .node("Add", &["n", "b2"], "y", vec![])
+        .output("y");
+    match read {
+        false => model,
+        true => model.node("Softmax", &["hidden"], "s", vec![]).output("s"),
+    }
+}
+
+/// On the host are the changes of shape around it, and none between the two products.
+#[test]
+fn functions_between_products_of_rows_are_on_the_machine() {
+    let (compiled, sample, execution) = run(&perceptron(false).bytes(), &[2, 9, 6]);
+    let reasons = hosted(&compiled);
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(
+        reasons
+            .iter()
+            .all(|reason| reason.contains("changes the batch")),
+        "{reasons:?}"
+    );
+    assert!(decibels(&compiled, &sample, &execution) > 60.0);
+    let nodes = compiled.graph.dag.node_weights();
+    let names: BTreeSet<&String> = nodes.flat_map(|node| &node.onnx_nodes).collect();
+    assert!(names.contains(&"/e/Erf".to_owned()), "{names:?}");
+}
+
+/// Who reads the hidden values in their own shape has them.
+#[test]
+fn functions_of_rows_have_readers_of_the_other_shape() {
+    let (compiled, sample, execution) = run(&perceptron(true).bytes(), &[2, 9, 6]);
+    assert!(decibels(&compiled, &sample, &execution) > 60.0);
+    let sums = floats(&execution.outputs["s"]);
+    assert_eq!(sums.len(), 2 * 9 * 8);
+    for row in sums.chunks(8) {
+        assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-3, "{row:?}");
+    }
+}

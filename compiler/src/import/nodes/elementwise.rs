@@ -121,6 +121,18 @@ impl Operands {
     }
 }
 
+/// Whether a node computes every value of its result from the values of its operands at that position.
+pub(crate) fn is_elementwise(node: &NodeProto) -> bool {
+    let operand = |index: usize| match index {
+        0 => Expression::X,
+        _ => Expression::Constant(0.0),
+    };
+    let operands: Vec<_> = (0..node.input.len())
+        .map(|index| Some(operand(index)))
+        .collect();
+    expression(node, &Attributes::of(node), &operands).is_ok()
+}
+
 /// What a node computes of its operands.
 fn expression(
     node: &NodeProto,

@@ -55,7 +55,7 @@ fn product(node: &NodeProto, facts: &Facts) -> Option<Product> {
     })
 }
 
-fn reshape(parts: &mut Parts, input: &str, to: String, dims: &[u64]) -> String {
+pub(super) fn reshape(parts: &mut Parts, input: &str, to: String, dims: &[u64]) -> String {
     let (_, shape) = reshape_node(input, &to, dims);
     let operands = vec![input.to_owned(), shape.name.clone()];
     parts.initializers.push(shape);
