@@ -634,6 +634,8 @@ fn describe(options: &Options, calibration: &Calibration, mapping: &str) -> Vec<
         dims,
         shapes,
         values,
+        // What they say stands in the shapes of the program's inputs.
+        arrays: _,
         host: _,
     } = &options.import;
     words.extend(

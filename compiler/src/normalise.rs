@@ -74,6 +74,9 @@ pub struct ImportOptions {
     pub dims: BTreeMap<String, u64>,
     /// All extents of inputs.
     pub shapes: BTreeMap<String, Vec<u64>>,
+    /// Extents of arrays that are to be inputs, the empty name for the only one: they are the values of open dimensions that
+    /// have no other, all but an input's first, along which an array may hold many samples.
+    pub arrays: BTreeMap<String, Vec<u64>>,
     /// Values of inputs that are to be constants, with commas between them.
     pub values: BTreeMap<String, String>,
     /// The runtimes of the host.

@@ -23,6 +23,7 @@ pub fn import_options(bindings: &Bindings, host: &HostChoice) -> Result<ImportOp
         dims,
         shapes,
         values,
+        arrays: BTreeMap::new(),
         host: host.runtimes(),
     })
 }

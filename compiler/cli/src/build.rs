@@ -16,7 +16,7 @@ use scnnc::graph::Graph;
 use scnnc::import::host_operators::unverified;
 use scnnc::import::Imported;
 use scnnc::map::{self, Strategy};
-use scnnc::normalise;
+use scnnc::normalise::{self, ImportErrors};
 use scnnc::prune::budget::Budget;
 use scnnc::quantise;
 use scnnc::reference::pass_check::PassCheck;
@@ -28,7 +28,7 @@ pub use scnnc::compile::Sample;
 /// `scnnc compile`.
 pub fn compile(options: &Compile) -> Result<(), Failure> {
     let stages = stages(&options.compilation, 0).with_data(options.json);
-    let imported = open(&options.model, &options.compilation, &stages)?;
+    let imported = open(&options.model, &options.compilation, &[], &stages)?;
     let compiled = build(&options.model, imported, &options.compilation, &[], &stages)?;
     stages.finish();
     let bytes = compiled.program.to_bytes();
@@ -65,25 +65,46 @@ pub fn stages(compilation: &Compilation, more: usize) -> Stages {
 }
 
 /// Imports the model in a file.
-pub fn open(path: &Path, compilation: &Compilation, stages: &Stages) -> Result<Imported, Failure> {
-    import(&Model::File(path.to_owned()), compilation, stages)
+pub fn open(
+    path: &Path,
+    compilation: &Compilation,
+    inputs: &[String],
+    stages: &Stages,
+) -> Result<Imported, Failure> {
+    import(&Model::File(path.to_owned()), compilation, inputs, stages)
 }
 
-/// Imports a model.
+/// Imports a model. Dimensions that it leaves open are as in the arrays of `inputs`, or those to calibrate on.
 pub fn import(
     model: &Model,
     compilation: &Compilation,
+    inputs: &[String],
     stages: &Stages,
 ) -> Result<Imported, Failure> {
     stages.begin("import");
-    let options = bindings::import_options(&compilation.bindings, &compilation.host)?;
+    let mut options = bindings::import_options(&compilation.bindings, &compilation.host)?;
     let mut dump = Dump::of(compilation, "normalise-");
     let mut observe = |pass: &str, text: &str| dump.write(pass, || text.to_owned());
     let observe: Option<&mut normalise::Observer<'_>> = match &compilation.dump_ir {
         Some(_) => Some(&mut observe),
         None => None,
     };
-    let imported = model.import(&options, observe);
+    let mut imported = model.import(&options, observe);
+    let open = |errors: &ImportErrors| {
+        errors
+            .0
+            .iter()
+            .any(|e| e.code == CompilerCode::UnboundDimension)
+    };
+    if imported.as_ref().is_err_and(open) {
+        let calibrate = compilation.calibrate.as_ref();
+        let calibrate: Vec<String> = calibrate.iter().map(|p| p.display().to_string()).collect();
+        let arrays = [inputs, &calibrate]
+            .into_iter()
+            .find(|words| !words.is_empty());
+        options.arrays = samples::extents(arrays.unwrap_or_default())?;
+        imported = model.import(&options, None);
+    }
     if let Some(failure) = dump.failure {
         return Err(failure);
     }

@@ -31,7 +31,12 @@ pub fn compare(options: &Compare) -> Result<(), Failure> {
     let pruning = usize::from(options.compilation.pruning.says_how_much());
     let count = 1 + pruning + MACHINES * (Stage::ALL.len() + 1);
     let stages = Stages::new(count, options.compilation.loudness()).with_data(options.json);
-    let imported = build::open(&options.model, &options.compilation, &stages)?;
+    let imported = build::open(
+        &options.model,
+        &options.compilation,
+        &options.input,
+        &stages,
+    )?;
     let mut samples = Vec::new();
     if !options.input.is_empty() {
         let inputs = build::inputs_of(&imported);

@@ -37,7 +37,12 @@ struct Explained<'a> {
 /// `scnnc explain`.
 pub fn explain(options: &Explain) -> Result<(), Failure> {
     let stages = build::stages(&options.compilation, 2).with_data(options.json);
-    let imported = build::open(&options.model, &options.compilation, &stages)?;
+    let imported = build::open(
+        &options.model,
+        &options.compilation,
+        &options.input,
+        &stages,
+    )?;
     let inputs = build::inputs_of(&imported);
     let given = if options.input.is_empty() {
         Vec::new()

@@ -97,7 +97,7 @@ pub fn compile(
     }
     let machine = options.machine()?;
     let stages = build::stages(compilation, 0).heard_by(listener);
-    let imported = build::import(model, compilation, &stages)?;
+    let imported = build::import(model, compilation, &[], &stages)?;
     let samples = match inputs {
         None => Vec::new(),
         Some(arrays) => samples::of_arrays(arrays, &build::inputs_of(&imported))?,

@@ -155,7 +155,7 @@ fn open(options: &Run) -> Result<Prepared, Failure> {
 }
 
 fn compile(options: &Run, stages: &Stages) -> Result<Prepared, Failure> {
-    let imported = build::open(&options.model, &options.compilation, stages)?;
+    let imported = build::open(&options.model, &options.compilation, &options.input, stages)?;
     let mut samples = Vec::new();
     if !options.input.is_empty() {
         let inputs = build::inputs_of(&imported);

@@ -127,6 +127,41 @@ fn in_step(found: BTreeMap<String, Vec<Tensor>>) -> Result<Vec<Sample>, Failure>
         .collect())
 }
 
+/// The extents of the arrays in `[NAME=]FILE` inputs, by their names; of a folder, of its first sample.
+pub fn extents(words: &[String]) -> Result<BTreeMap<String, Vec<u64>>, Failure> {
+    let mut extents = BTreeMap::new();
+    for word in words {
+        let named = word.split_once('=').filter(|_| !Path::new(word).exists());
+        let (name, file) = named.map_or((None, word.as_str()), |(name, file)| (Some(name), file));
+        for path in first_files(Path::new(file))? {
+            for (own, array) in tensors::read(&path)? {
+                let shape = array.shape().iter().map(|&extent| extent as u64).collect();
+                extents.insert(name.unwrap_or(&own).to_owned(), shape);
+            }
+        }
+    }
+    Ok(extents)
+}
+
+/// The files of the first sample: a file itself, those of an ONNX test set, the first in a folder.
+fn first_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if is_test_set(path) {
+        let is_input = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with("input_")) && is_array_file(path)
+        };
+        return Ok(entries(path)?.into_iter().filter(is_input).collect());
+    }
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut sources = entries(path)?.into_iter();
+    match sources.find(|path| is_test_set(path) || is_array_file(path)) {
+        Some(first) if first.is_dir() => first_files(&first),
+        first => Ok(first.into_iter().collect()),
+    }
+}
+
 /// Refuses inputs of which one has more samples than another.
 fn refuse_unequal(found: &BTreeMap<String, Vec<Tensor>>) -> Result<(), Failure> {
     let counts: BTreeSet<usize> = found.values().map(Vec::len).collect();

@@ -97,7 +97,7 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
         .unwrap_or_default();
     let machine = machine::of_model(&options.compilation.machine)?;
     let stages = build::stages(&options.compilation, 1).with_data(options.json);
-    let mut imported = build::open(&options.model, &options.compilation, &stages)?;
+    let mut imported = build::open(&options.model, &options.compilation, &[], &stages)?;
     let mut pruning = None;
     if options.compilation.pruning.says_how_much() {
         let (model, compilation) = (&options.model, &options.compilation);

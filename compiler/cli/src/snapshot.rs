@@ -137,7 +137,7 @@ fn open(options: &Snapshot) -> Result<(Program, Vec<Sample>), Failure> {
 }
 
 fn compile(options: &Snapshot, stages: &Stages) -> Result<(Program, Vec<Sample>), Failure> {
-    let imported = build::open(&options.model, &options.compilation, stages)?;
+    let imported = build::open(&options.model, &options.compilation, &options.input, stages)?;
     let mut samples = Vec::new();
     if !options.input.is_empty() {
         let inputs = build::inputs_of(&imported);

@@ -2,7 +2,7 @@
 //!
 //! A dimension is open if the file gives it a name, -1, 0 or nothing. `--shape x=1,3,48,192` gives all of an input,
 //! `--dim NAME=8` those of a name and `--dim x[2]=8` one of an input. What is still open is 1 if it is the first of an
-//! input, the batch, or has the name of one; anything else has to be given.
+//! input, the batch, or has the name of one; anything else is as in the array that is to be the input, or has to be given.
 
 use super::Draft;
 use super::bindings::open_inputs;
@@ -29,6 +29,7 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
             .filter(|input| open.contains(&input.name))
     };
     let batches: BTreeSet<String> = inputs().filter_map(first_name).collect();
+    let by_array = by_arrays(&open, draft.options, inputs());
     let mut unbound = BTreeMap::new();
     for input in graph
         .input
@@ -38,7 +39,7 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
         let given = draft.options.shapes.get(&input.name);
         let bound = match given {
             Some(shape) => set_shape(input, shape),
-            None => set_dimensions(input, draft.options, &batches, &mut unbound),
+            None => set_dimensions(input, draft.options, &batches, &by_array, &mut unbound),
         };
         errors.extend(bound.err());
     }
@@ -170,6 +171,7 @@ fn set_dimensions(
     input: &mut ValueInfoProto,
     options: &super::ImportOptions,
     batches: &BTreeSet<String>,
+    by_array: &BTreeMap<String, u64>,
     unbound: &mut BTreeMap<String, Vec<String>>,
 ) -> Result<(), ImportError> {
     let name = input.name.clone();
@@ -199,7 +201,8 @@ fn set_dimensions(
             .get(&place)
             .or(named)
             .copied()
-            .or(batch.then_some(1));
+            .or(batch.then_some(1))
+            .or_else(|| by_array.get(symbol.as_ref().unwrap_or(&place)).copied());
         match value {
             Some(value) => *dim = fixed(value),
             None => unbound
@@ -209,6 +212,36 @@ fn set_dimensions(
         }
     }
     Ok(())
+}
+
+/// What the given arrays say of open dimensions, by their names or places; nothing of one for which two arrays differ.
+fn by_arrays<'a>(
+    open: &BTreeSet<String>,
+    options: &super::ImportOptions,
+    inputs: impl Iterator<Item = &'a ValueInfoProto>,
+) -> BTreeMap<String, u64> {
+    let mut said: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    for input in inputs {
+        let only = (open.len() == 1).then(|| options.arrays.get("")).flatten();
+        let extents = options.arrays.get(&input.name).or(only);
+        let shape = tensor_type(input).and_then(|tensor| tensor.shape.as_ref());
+        let (Some(extents), Some(shape)) = (extents, shape) else {
+            continue;
+        };
+        if extents.len() != shape.dim.len() {
+            continue;
+        }
+        let dims = shape.dim.iter().zip(extents).enumerate().skip(1);
+        for (index, (dim, &extent)) in dims.filter(|(_, (dim, _))| is_open(dim)) {
+            let place = || format!("{}[{index}]", input.name);
+            let name = name_of(dim).map_or_else(place, str::to_owned);
+            said.entry(name).or_default().insert(extent);
+        }
+    }
+    said.into_iter()
+        .filter(|(_, extents)| extents.len() == 1 && !extents.contains(&0))
+        .filter_map(|(name, extents)| Some((name, extents.into_iter().next()?)))
+        .collect()
 }
 
 /// One line with every name that has no value.
@@ -225,6 +258,9 @@ fn missing(unbound: &BTreeMap<String, Vec<String>>) -> Option<ImportError> {
         .map(|name| format!("--dim {name}=VALUE"))
         .collect();
     let message = format!("dimensions without a value: {}", list.join("; "));
-    let remedy = format!("give {}, or an input's `--shape`", help.join(" "));
+    let remedy = format!(
+        "give {}, an input's `--shape`, or `--input` with arrays of the shapes that are meant",
+        help.join(" ")
+    );
     Some(ImportError::model(Code::UnboundDimension, message, remedy))
 }

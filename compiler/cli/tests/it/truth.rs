@@ -2,7 +2,7 @@
 //! output has the data that were asked for and nothing else, and every difference is named.
 
 use crate::binary::{printed, refused, said};
-use crate::onnx::{Model, int, ints, noise, set_type};
+use crate::onnx::{Model, int, ints, name_dims, noise, set_type};
 use crate::refusals::{folder, refusal};
 use ndarray::{Array1, Array4, ArrayD};
 use ndarray_npy::{NpzReader, NpzWriter};
@@ -521,4 +521,45 @@ fn a_dense_machine_multiplies_each_input_of_a_transposed_convolution_with_each_t
         assert_eq!(multiplies["dense"], dense, "{multiplies}");
         assert!(multiplies["useful"].as_u64() <= multiplies["dense"].as_u64());
     }
+}
+
+#[test]
+fn what_a_file_leaves_open_is_as_in_the_arrays() {
+    let mut model = Model::new("open")
+        .input("x", &[1, 2, 8, 8])
+        .floats("w", &[3, 2, 3, 3], &noise(54, 1, 0.5))
+        .node("Conv", &["x", "w"], "y", vec![ints("pads", &[1, 1, 1, 1])])
+        .output("y");
+    let names = [(0, "images"), (2, "height"), (3, "width")];
+    name_dims(&mut model.graph.input[0], &names);
+    let folder = folder(&[("net.onnx", model.bytes())]);
+    let path = folder.path();
+    let write = |name: &str, shape: (usize, usize, usize, usize)| {
+        let values = noise(shape.0 * shape.1 * shape.2 * shape.3, 2, 1.0);
+        let array = Array4::from_shape_vec(shape, values).unwrap();
+        ndarray_npy::write_npy(path.join(name), &array).unwrap();
+    };
+    // The first extent counts samples.
+    write("x.npy", (2, 2, 5, 7));
+    write("channels.npy", (1, 3, 5, 7));
+    let said = printed(
+        path,
+        &[
+            "run", "net.onnx", "--input", "x.npy", "--output", "y.npz", "--check", "-q",
+        ],
+    );
+    assert!(said.contains("bit-exact"), "{said}");
+    let bytes = std::fs::read(path.join("y.npz")).unwrap();
+    let mut arrays = NpzReader::new(Cursor::new(bytes)).unwrap();
+    let y: ArrayD<f32> = arrays.by_name("y").unwrap();
+    assert_eq!(y.shape(), [2, 3, 5, 7]);
+    // Said beats seen, and what is seen may still not fit.
+    let dims = [
+        "run", "net.onnx", "--input", "x.npy", "--dim", "height=6", "-q",
+    ];
+    assert!(refused(path, &dims, 1).contains("[1, 2, 6, 7]"));
+    let other = ["run", "net.onnx", "--input", "channels.npy", "-q"];
+    assert!(refused(path, &other, 1).contains("[1, 2, 5, 7]"));
+    let none = refused(path, &["run", "net.onnx", "-q"], 1);
+    assert!(none.contains("`--input` with arrays"), "{none}");
 }
