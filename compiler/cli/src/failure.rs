@@ -70,14 +70,11 @@ impl Failure {
 
     /// The whole as plain text, as a log has it.
     pub fn text(&self) -> String {
-        match self {
-            Self::Usage(message) => message.clone(),
-            _ => {
-                let lines: Vec<String> =
-                    self.diagnostics().iter().map(ToString::to_string).collect();
-                lines.join("\n")
-            }
+        if let Self::Usage(message) = self {
+            return message.clone();
         }
+        let lines = self.diagnostics().iter().map(ToString::to_string);
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// A wrong command line.

@@ -85,7 +85,7 @@ pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, F
     if !missing.is_empty() {
         return Err(absent(&missing, &left));
     }
-    in_step(found)
+    in_step(&found)
 }
 
 /// Cuts arrays of the caller's into samples; the array of a model's only input may have the empty name.
@@ -110,12 +110,12 @@ pub fn of_arrays(
     if !missing.is_empty() {
         return Err(absent(&missing, &[]));
     }
-    in_step(found)
+    in_step(&found)
 }
 
 /// The samples of inputs; refused where one input has more of them than another.
-fn in_step(found: BTreeMap<String, Vec<Tensor>>) -> Result<Vec<Sample>, Failure> {
-    refuse_unequal(&found)?;
+fn in_step(found: &BTreeMap<String, Vec<Tensor>>) -> Result<Vec<Sample>, Failure> {
+    refuse_unequal(found)?;
     let count = found.values().map(Vec::len).min().unwrap_or(0);
     Ok((0..count)
         .map(|i| {

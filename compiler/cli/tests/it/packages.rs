@@ -5,7 +5,7 @@ use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
 /// Every package, where it is, and the packages of ours that it may know.
-const ARROWS: [(&str, &str, &[&str]); 8] = [
+const ARROWS: [(&str, &str, &[&str]); 9] = [
     ("scnn-isa", "isa", &[]),
     ("scnn-host", "simulator/host", &[]),
     ("scnn-models", "models", &[]),
@@ -31,6 +31,18 @@ const ARROWS: [(&str, &str, &[&str]); 8] = [
             "scnn-simulator",
             "scnnc",
             "scnnc-driver",
+        ],
+    ),
+    (
+        "scnnc-python",
+        "compiler/python",
+        &[
+            "scnn-isa",
+            "scnn-host",
+            "scnn-simulator",
+            "scnnc",
+            "scnnc-driver",
+            "scnnc-cli",
         ],
     ),
 ];

@@ -1,0 +1,44 @@
+from . import zoo as zoo
+from ._errors import (
+    CheckError as CheckError,
+    Error as Error,
+    InternalError as InternalError,
+    RefusedError as RefusedError,
+    UsageError as UsageError,
+    Warning as Warning,
+)
+from ._machine import Machine as Machine
+from ._program import (
+    Coverage as Coverage,
+    Program as Program,
+    Result as Result,
+    check as check,
+    compile as compile,
+    load as load,
+)
+from ._report import Report as Report, read_reports as read_reports
+
+__all__ = [
+    "CheckError",
+    "Coverage",
+    "Error",
+    "InternalError",
+    "Machine",
+    "Program",
+    "RefusedError",
+    "Report",
+    "Result",
+    "UsageError",
+    "Warning",
+    "__version__",
+    "check",
+    "compile",
+    "explain",
+    "load",
+    "read_reports",
+    "zoo",
+]
+
+__version__: str
+
+def explain(word: str) -> str: ...
