@@ -13,14 +13,15 @@ use scnnc::calibrate::{Calibration, synthetic};
 use scnnc::compile::fallback::Fallback;
 use scnnc::compile::{self, CompileError, Compiled, Observer, Options, Samples, Stage};
 use scnnc::graph::Graph;
-use scnnc::import::host_operators::unverified;
 use scnnc::import::Imported;
+use scnnc::import::host_operators::unverified;
 use scnnc::map::{self, Strategy};
 use scnnc::normalise::{self, ImportErrors};
 use scnnc::prune::budget::Budget;
 use scnnc::quantise;
 use scnnc::reference::pass_check::PassCheck;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use scnnc::compile::Sample;
@@ -71,14 +72,28 @@ pub fn open(
     inputs: &[String],
     stages: &Stages,
 ) -> Result<Imported, Failure> {
-    import(&Model::File(path.to_owned()), compilation, inputs, stages)
+    let model = Model::File(path.to_owned());
+    import(&model, compilation, || extents(inputs, compilation), stages)
 }
 
-/// Imports a model. Dimensions that it leaves open are as in the arrays of `inputs`, or those to calibrate on.
+/// The extents of the arrays of `inputs`, or of those to calibrate on.
+pub fn extents(
+    inputs: &[String],
+    compilation: &Compilation,
+) -> Result<BTreeMap<String, Vec<u64>>, Failure> {
+    let calibrate = compilation.calibrate.as_ref();
+    let calibrate: Vec<String> = calibrate.iter().map(|p| p.display().to_string()).collect();
+    let arrays = [inputs, &calibrate]
+        .into_iter()
+        .find(|words| !words.is_empty());
+    samples::extents(arrays.unwrap_or_default())
+}
+
+/// Imports a model. Dimensions that it leaves open are as in `arrays`, the extents of arrays by their names.
 pub fn import(
     model: &Model,
     compilation: &Compilation,
-    inputs: &[String],
+    arrays: impl FnOnce() -> Result<BTreeMap<String, Vec<u64>>, Failure>,
     stages: &Stages,
 ) -> Result<Imported, Failure> {
     stages.begin("import");
@@ -97,12 +112,7 @@ pub fn import(
             .any(|e| e.code == CompilerCode::UnboundDimension)
     };
     if imported.as_ref().is_err_and(open) {
-        let calibrate = compilation.calibrate.as_ref();
-        let calibrate: Vec<String> = calibrate.iter().map(|p| p.display().to_string()).collect();
-        let arrays = [inputs, &calibrate]
-            .into_iter()
-            .find(|words| !words.is_empty());
-        options.arrays = samples::extents(arrays.unwrap_or_default())?;
+        options.arrays = arrays()?;
         imported = model.import(&options, None);
     }
     if let Some(failure) = dump.failure {

@@ -12,7 +12,7 @@ use crate::args::{self, Compilation, Timing};
 use crate::codes::IsaCode;
 use crate::report::{figures, page};
 use crate::stages::{Loudness, Stages};
-use crate::{build, check, machine, program, report, samples, table, zoo};
+use crate::{build, check, machine, program, report, samples, sensitivity, table, zoo};
 use clap::{Args, Parser};
 use scnn_host::Host;
 use scnn_isa::machine::Machine;
@@ -21,6 +21,7 @@ use scnn_models::zoo::{Made, NETWORKS, Network};
 use scnn_simulator::Tensor;
 use scnn_simulator::report::Report;
 use scnnc::compile::{Compiled, Sample};
+use scnnc::import::Imported;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -97,11 +98,7 @@ pub fn compile(
     }
     let machine = options.machine()?;
     let stages = build::stages(compilation, 0).heard_by(listener);
-    let imported = build::import(model, compilation, &[], &stages)?;
-    let samples = match inputs {
-        None => Vec::new(),
-        Some(arrays) => samples::of_arrays(arrays, &build::inputs_of(&imported))?,
-    };
+    let (imported, samples) = import(model, compilation, inputs, &stages)?;
     build::build_for(
         model.path(),
         imported,
@@ -110,6 +107,60 @@ pub fn compile(
         machine,
         &stages,
     )
+}
+
+/// A model, and the samples that `inputs` are for it; dimensions that it leaves open are as in these.
+fn import(
+    model: &Model,
+    compilation: &Compilation,
+    inputs: Option<Arrays>,
+    stages: &Stages,
+) -> Result<(Imported, Vec<Sample>), Failure> {
+    let extents = || match &inputs {
+        None => build::extents(&[], compilation),
+        Some(arrays) => {
+            let arrays = arrays.iter();
+            let extents = arrays.map(|(name, array)| (name.clone(), samples::extents_of(array)));
+            Ok(extents.collect())
+        }
+    };
+    let imported = build::import(model, compilation, extents, stages)?;
+    let samples = match inputs {
+        None => Vec::new(),
+        Some(arrays) => samples::of_arrays(arrays, &build::inputs_of(&imported))?,
+    };
+    Ok((imported, samples))
+}
+
+/// What pruning each layer to several densities costs and saves, as `scnnc sensitivity --json` prints it: `words` are its
+/// options. Without calibration data of their own, the network is calibrated on `inputs` and executed on these.
+///
+/// # Errors
+/// As the command line's.
+pub fn sensitivity(
+    model: &Model,
+    words: Vec<OsString>,
+    machine: Option<Machine>,
+    inputs: Option<Arrays>,
+    listener: Box<dyn Listener>,
+) -> Result<Value, Failure> {
+    let options: args::Sensitivity = parse(about(model, words))?;
+    let machine = match machine {
+        Some(machine) => machine,
+        None => machine::of_model(&options.compilation.machine)?,
+    };
+    let stages = sensitivity::stages(&options).heard_by(listener);
+    let (imported, samples) = import(model, &options.compilation, inputs, &stages)?;
+    let path = model.path();
+    let study = sensitivity::study(path, imported, &options, machine, &samples, &stages)?;
+    serde_json::to_value(study).map_err(|error| Failure::usage(&error.to_string()))
+}
+
+/// Options followed by the model that they are for.
+fn about(model: &Model, mut words: Vec<OsString>) -> Vec<OsString> {
+    words.push("--".into());
+    words.push(model.path().into());
+    words
 }
 
 /// Choices of a run.
@@ -249,10 +300,7 @@ pub fn check(
     words: Vec<OsString>,
     machine: Option<Machine>,
 ) -> Result<Value, Failure> {
-    let mut words = words;
-    words.push("--".into());
-    words.push(model.path().into());
-    let options: args::Check = parse(words)?;
+    let options: args::Check = parse(about(model, words))?;
     let machine = match machine {
         Some(machine) => machine,
         None => check::machine(&options)?,

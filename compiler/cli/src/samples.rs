@@ -135,12 +135,16 @@ pub fn extents(words: &[String]) -> Result<BTreeMap<String, Vec<u64>>, Failure> 
         let (name, file) = named.map_or((None, word.as_str()), |(name, file)| (Some(name), file));
         for path in first_files(Path::new(file))? {
             for (own, array) in tensors::read(&path)? {
-                let shape = array.shape().iter().map(|&extent| extent as u64).collect();
-                extents.insert(name.unwrap_or(&own).to_owned(), shape);
+                extents.insert(name.unwrap_or(&own).to_owned(), extents_of(&array));
             }
         }
     }
     Ok(extents)
+}
+
+/// The extents of an array.
+pub fn extents_of(array: &Tensor) -> Vec<u64> {
+    array.shape().iter().map(|&extent| extent as u64).collect()
 }
 
 /// The files of the first sample: a file itself, those of an ONNX test set, the first in a folder.

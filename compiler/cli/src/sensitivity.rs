@@ -11,6 +11,7 @@ use super::stages::Stages;
 use super::{grid, machine, output, table};
 use crate::codes::{Code, CompilerCode, IsaCode};
 use scnn_host::Host;
+use scnn_isa::machine::Machine;
 use scnn_simulator::report::Report;
 use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Options, SimulateError, Simulator};
@@ -29,7 +30,7 @@ use std::path::Path;
 
 /// The file that `-o` writes.
 #[derive(Serialize)]
-struct Study {
+pub struct Study {
     model: String,
     machine: String,
     pattern: Pattern,
@@ -89,30 +90,58 @@ impl Point {
 
 /// `scnnc sensitivity`.
 pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
+    let stages = stages(options).with_data(options.json);
+    let machine = machine::of_model(&options.compilation.machine)?;
+    let path = &options.model;
+    let imported = build::open(path, &options.compilation, &[], &stages)?;
+    let study = study(path, imported, options, machine, &[], &stages)?;
+    if options.json {
+        output::print_json(&study);
+    } else {
+        output::print(&text(&study));
+    }
+    match &options.output {
+        Some(path) => write(path, &study),
+        None => Ok(()),
+    }
+}
+
+/// The stages of a study.
+pub fn stages(options: &Sensitivity) -> Stages {
+    build::stages(&options.compilation, 1)
+}
+
+/// Measures every layer of a model at every density. Without calibration data of the options' own, `given` samples are
+/// calibrated on and executed.
+pub fn study(
+    path: &Path,
+    mut imported: Imported,
+    options: &Sensitivity,
+    machine: Machine,
+    given: &[Sample],
+    stages: &Stages,
+) -> Result<Study, Failure> {
     let densities = densities(&options.densities)?;
     let pattern = options
         .compilation
         .pruning
         .prune_pattern
         .unwrap_or_default();
-    let machine = machine::of_model(&options.compilation.machine)?;
-    let stages = build::stages(&options.compilation, 1).with_data(options.json);
-    let mut imported = build::open(&options.model, &options.compilation, &[], &stages)?;
+    let compilation = &options.compilation;
     let mut pruning = None;
-    if options.compilation.pruning.says_how_much() {
-        let (model, compilation) = (&options.model, &options.compilation);
-        (imported, pruning) = build::pruned(model, imported, compilation, &[], &machine, &stages)?;
+    if compilation.pruning.says_how_much() {
+        (imported, pruning) = build::pruned(path, imported, compilation, given, &machine, stages)?;
     }
-    let (mut choices, _) = build::options(&imported, &options.compilation, &[], machine)?;
+    let (mut choices, _) = build::options(&imported, compilation, given, machine)?;
     choices.pruning = pruning;
-    let base = compile::compile_imported(imported.clone(), &choices, &mut Told(&stages))
-        .map_err(|e| Failure::compile(&options.model, &e))?;
-    build::warn_of_noise(&choices, &stages);
+    let base = compile::compile_imported(imported.clone(), &choices, &mut Told(stages))
+        .map_err(|e| Failure::compile(path, &e))?;
+    build::warn_of_noise(&choices, stages);
     let mut samples = choices.samples.inputs.clone();
     samples.truncate(options.samples);
     let samples = samples_or_noise(&base, samples, choices.seed);
     let trial = Trial {
-        path: &options.model,
+        path,
         reference: outputs(&base.float, &samples)?,
         samples: &samples,
         host: &base.host,
@@ -128,7 +157,7 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
         for (step, &density) in densities.iter().enumerate() {
             stages.reached(number * densities.len() + step);
             let pruned = prune::prune_layer(&imported, layer, pattern, density)
-                .map_err(|e| Failure::compile(&options.model, &e.into()))?;
+                .map_err(|e| Failure::compile(path, &e.into()))?;
             let Some(pruned) = pruned else { continue };
             let density = pruned.after;
             // Two targets may come to the same, with whole kernels or a fixed pattern.
@@ -146,7 +175,7 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
                 |_| base.occupancy.clone(),
                 &mut (),
             )
-            .map_err(|e| Failure::compile(&options.model, &e))?;
+            .map_err(|e| Failure::compile(path, &e))?;
             let (network, report) = trial.measure(&integers.program)?;
             let count = samples.len() as f64;
             let rows = report.layers.iter();
@@ -171,7 +200,7 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
     }
     stages.finish();
     mark(&mut points);
-    let study = Study {
+    Ok(Study {
         model: base.program.provenance.model.clone(),
         machine: base.program.machine.name.clone(),
         pattern,
@@ -179,16 +208,7 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
         samples: samples.len(),
         unpruned,
         points,
-    };
-    if options.json {
-        output::print_json(&study);
-    } else {
-        output::print(&text(&study));
-    }
-    match &options.output {
-        Some(path) => write(path, &study),
-        None => Ok(()),
-    }
+    })
 }
 
 /// Tells of the stages of a compilation.

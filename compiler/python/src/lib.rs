@@ -10,7 +10,9 @@ mod program;
 mod report;
 mod tensor;
 
+use machine::Machine;
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
 use scnnc_cli::{Counting, Invocation, library};
 use std::ffi::OsString;
 
@@ -27,7 +29,7 @@ mod _native {
     #[pymodule_export]
     use super::report::{Report, read_reports};
     #[pymodule_export]
-    use super::{check, explain, main, zoo_list, zoo_make};
+    use super::{check, explain, main, sensitivity, zoo_list, zoo_make};
 
     use pyo3::prelude::*;
 
@@ -61,7 +63,23 @@ fn check(
     Ok(judged.to_string())
 }
 
-use machine::Machine;
+/// What pruning each layer costs and saves, as JSON.
+#[pyfunction]
+fn sensitivity(
+    py: Python<'_>,
+    model: program::ModelSource,
+    options: Vec<OsString>,
+    machine: Option<PyRef<'_, Machine>>,
+    inputs: Option<&Bound<'_, PyDict>>,
+    listener: &Bound<'_, PyAny>,
+) -> PyResult<String> {
+    let machine = machine.map(|machine| machine.machine.clone());
+    let inputs = inputs.map(tensor::of_arrays).transpose()?;
+    let study = call::long(py, listener, move |listener| {
+        library::sensitivity(&model.into(), options, machine, inputs, listener)
+    })?;
+    Ok(study.to_string())
+}
 
 /// The explanation of a code, or of a term of the glossary.
 #[pyfunction]
@@ -83,11 +101,11 @@ fn zoo_make<'py>(
     seed: u64,
     density: Option<(f64, f64)>,
     listener: &Bound<'py, PyAny>,
-) -> PyResult<(Bound<'py, pyo3::types::PyBytes>, Bound<'py, PyAny>)> {
+) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyAny>)> {
     let (bytes, made) = call::long(py, listener, move |_| {
         library::zoo_make(&name, seed, density)
     })?;
     let ([channels, height, width], values) = made.image;
     let image = tensor::array(py, &[1, channels, height, width], values)?;
-    Ok((pyo3::types::PyBytes::new(py, &bytes), image))
+    Ok((PyBytes::new(py, &bytes), image))
 }

@@ -9,7 +9,7 @@ use scnn_host::Host;
 use scnn_isa::asm;
 use scnn_isa::ids::ValueId;
 use scnnc::compile::Compiled;
-use scnnc_cli::library::{self, Arrays, Model, Options, RunOptions};
+use scnnc_cli::library::{self, Model, Options, RunOptions};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ pub fn compile(
     let machine = machine.map(|machine| machine.machine.clone());
     let options = Options::parse(options, machine);
     let options = options.map_err(|failure| error::raised(py, &failure))?;
-    let inputs = inputs.map(arrays).transpose()?;
+    let inputs = inputs.map(tensor::of_arrays).transpose()?;
     let inner = call::long(py, listener, move |listener| {
         let model = Model::from(model);
         let compiled = library::compile(&model, &options, inputs, listener)?;
@@ -97,13 +97,6 @@ pub fn load(
     Ok(Program(Arc::new(inner)))
 }
 
-fn arrays(inputs: &Bound<'_, PyDict>) -> PyResult<Arrays> {
-    let arrays = inputs.iter();
-    arrays
-        .map(|(name, array)| Ok((name.extract()?, tensor::of_array(&array)?)))
-        .collect()
-}
-
 /// Name, element type and extents of a value.
 type Described = (String, String, Vec<u64>);
 
@@ -129,7 +122,7 @@ impl Program {
         samples: Option<usize>,
         listener: &Bound<'_, PyAny>,
     ) -> PyResult<Ran<'py>> {
-        let inputs = inputs.map(arrays).transpose()?;
+        let inputs = inputs.map(tensor::of_arrays).transpose()?;
         let inner = Arc::clone(&self.0);
         let options = RunOptions {
             timing,

@@ -4,10 +4,20 @@ use numpy::ndarray::{ArrayD, IxDyn};
 use numpy::{PyArray, PyArrayDyn, PyArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use scnnc_cli::library::Arrays;
 use tract_onnx::prelude::{Datum, Tensor, f16};
 
+/// The tensors of a dictionary of arrays.
+pub fn of_arrays(arrays: &Bound<'_, PyDict>) -> PyResult<Arrays> {
+    let arrays = arrays.iter();
+    arrays
+        .map(|(name, array)| Ok((name.extract()?, of_array(&array)?)))
+        .collect()
+}
+
 /// The tensor of an array; the values are copied once, into memory that is aligned as the simulator wants it.
-pub fn of_array(array: &Bound<'_, PyAny>) -> PyResult<Tensor> {
+fn of_array(array: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     macro_rules! attempt {
         ($($type:ty),*) => {
             $(if let Ok(array) = array.cast::<PyArrayDyn<$type>>() {

@@ -155,6 +155,39 @@ def test_a_check_is_the_commands(tiny, scnnc_command):
     assert scnnc.check(b"junk").verdict == "refused"
 
 
+def test_a_study_of_sensitivity_is_the_commands(lenet, digits, tmp_path, scnnc_command):
+    images = digits[0][:2]
+    numpy.save(tmp_path / "x.npy", images)
+    given = {"densities": [0.5, 0.1], "layers": ["/conv1/Conv", "/conv2/Conv"], "mapping": "paper"}
+    ours = scnnc.sensitivity(lenet, calibrate=tmp_path / "x.npy", **given)
+    said = scnnc_command(
+        *["sensitivity", lenet, "--calibrate", tmp_path / "x.npy", "--densities=0.5,0.1"],
+        *["--layer=/conv1/Conv", "--layer=/conv2/Conv", "--mapping=paper", "--json", "-q"],
+    )
+    assert ours == json.loads(said.stdout)
+    assert {point["layer"] for point in ours["points"]} == set(given["layers"])
+    of_arrays = scnnc.sensitivity(lenet.read_bytes(), calibrate=images, **given)
+    assert of_arrays["points"] == ours["points"]
+
+
+def test_open_dimensions_are_those_of_the_arrays(tmp_path, scnnc_command):
+    onnx = pytest.importorskip("onnx")
+    model, shape = conv_model(random.Random(3))
+    extents = model.graph.input[0].type.tensor_type.shape.dim
+    extents[2].dim_param, extents[3].dim_param = "height", "width"
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    x = numpy.random.default_rng(4).random([1, shape[1], 9, 11], dtype=numpy.float32)
+    numpy.save(tmp_path / "x.npy", x)
+    result = scnnc.compile(onnx.load(tmp_path / "m.onnx"), calibrate=x).run(x)
+    scnnc_command(
+        *["run", tmp_path / "m.onnx", "--input", tmp_path / "x.npy", "-q"],
+        *["--output", tmp_path / "y.npz", "--report", tmp_path / "r.json"],
+    )
+    assert result.report.to_json() == (tmp_path / "r.json").read_text()
+    same_arrays(result.outputs, tmp_path / "y.npz")
+
+
 def test_assembly_text_and_files_are_the_commands(tiny, tmp_path, scnnc_command):
     program = scnnc.compile(tiny, calibrate=numpy.ones([1, 3, 12, 12], numpy.float32))
     program.save(tmp_path / "p.scnn")

@@ -14,7 +14,7 @@ those of the same command to the byte. Long calls release the interpreter's lock
 from . import _native, zoo
 from ._errors import CheckError, Error, InternalError, RefusedError, UsageError, Warning
 from ._machine import Machine
-from ._program import Coverage, Program, Result, check, compile, load
+from ._program import Coverage, Program, Result, check, compile, load, sensitivity
 from ._report import Report, read_reports
 
 __version__ = _native.__version__
@@ -37,6 +37,7 @@ __all__ = [
     "explain",
     "load",
     "read_reports",
+    "sensitivity",
     "zoo",
 ]
 

@@ -15,6 +15,7 @@ from ._program import (
     check as check,
     compile as compile,
     load as load,
+    sensitivity as sensitivity,
 )
 from ._report import Report as Report, read_reports as read_reports
 
@@ -36,6 +37,7 @@ __all__ = [
     "explain",
     "load",
     "read_reports",
+    "sensitivity",
     "zoo",
 ]
 

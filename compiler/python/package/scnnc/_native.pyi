@@ -13,6 +13,7 @@ __all__ = [
     "load",
     "main",
     "read_reports",
+    "sensitivity",
     "zoo_list",
     "zoo_make",
 ]
@@ -76,6 +77,13 @@ def check(
     model: str | tuple[str, bytes],
     options: list[str],
     machine: Machine | None,
+    listener: _Listener,
+) -> str: ...
+def sensitivity(
+    model: str | tuple[str, bytes],
+    options: list[str],
+    machine: Machine | None,
+    inputs: dict[str, numpy.ndarray[Any, Any]] | None,
     listener: _Listener,
 ) -> str: ...
 def read_reports(path: str, bytes: bytes) -> list[Report]: ...

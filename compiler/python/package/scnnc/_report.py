@@ -1,6 +1,5 @@
 """Reports: what a run cost."""
 
-import html
 import json
 import os
 
@@ -58,6 +57,8 @@ class Report:
 
     def _repr_html_(self):
         """The table of the layers and the figures, for notebooks."""
+        import html
+
         figures = "".join(f"<div>{svg}</div>" for _, svg in self._native.figures())
         return f"<pre>{html.escape(str(self))}</pre>{figures}"
 
