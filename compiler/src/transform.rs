@@ -3,6 +3,7 @@
 pub mod absorb_flatten;
 pub mod absorb_pad;
 pub mod compose_functions;
+mod enlarged;
 pub mod fold_affine;
 pub mod fuse_layers;
 pub mod lower_functions;

@@ -207,6 +207,36 @@ impl Expression {
         }
     }
 
+    /// Whether operands are multiplied by one another, or by themselves: the range of the result is the product of theirs.
+    pub fn multiplies_operands(&self) -> bool {
+        let here = match self {
+            Self::Binary(Binary::Mul, of) => of.iter().all(Self::has_operands),
+            Self::Binary(Binary::Pow, of) => {
+                of[0].has_operands() && matches!(of[1], Self::Constant(power) if power > 1.0)
+            }
+            _ => false,
+        };
+        here || self.inner().iter().any(Self::multiplies_operands)
+    }
+
+    /// Whether it has a root, a logarithm or a quotient of operands, which rises ever more steeply towards 0: a small
+    /// difference between small values becomes a large one.
+    pub fn enlarges_small_values(&self) -> bool {
+        let here = match self {
+            Self::Unary(Unary::Sqrt | Unary::Log | Unary::Reciprocal, of) => of.has_operands(),
+            Self::Binary(Binary::Div, of) => of[1].has_operands(),
+            Self::Binary(Binary::Pow, of) => {
+                of[0].has_operands() && matches!(of[1], Self::Constant(power) if power < 1.0)
+            }
+            _ => false,
+        };
+        here || self.inner().iter().any(Self::enlarges_small_values)
+    }
+
+    fn has_operands(&self) -> bool {
+        matches!(self, Self::Operand(_)) || self.inner().iter().any(Self::has_operands)
+    }
+
     fn inner(&self) -> &[Self] {
         match self {
             Self::Operand(_) | Self::Constant(_) => &[],
@@ -292,6 +322,22 @@ mod tests {
         }
         assert_eq!((twice.uses(0), composed.uses(0)), (2, 2));
         assert_eq!((twice.parts(), composed.parts()), (4, 6));
+    }
+
+    #[test]
+    fn products_of_operands_and_what_enlarges_small_values_are_told_from_others() {
+        let x = || Expression::X;
+        let of = |binary, number| Expression::binary(binary, x(), Expression::Constant(number));
+        let square = Expression::binary(Binary::Mul, x(), x());
+        assert!(square.multiplies_operands() && of(Binary::Pow, 2.0).multiplies_operands());
+        assert!(!of(Binary::Mul, 2.0).multiplies_operands());
+        assert!(!of(Binary::Pow, 0.5).multiplies_operands());
+        let root = Expression::unary(Unary::Sqrt, of(Binary::Add, 1e-5));
+        assert!(root.enlarges_small_values() && of(Binary::Pow, -0.5).enlarges_small_values());
+        assert!(!of(Binary::Div, 3.0).enlarges_small_values());
+        assert!(!square.enlarges_small_values());
+        let of_constant = Expression::unary(Unary::Log, Expression::Constant(2.0));
+        assert!(!of_constant.enlarges_small_values());
     }
 
     #[test]

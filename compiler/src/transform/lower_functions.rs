@@ -1,8 +1,9 @@
 //! Takes elementwise operators to the machine: straight lines and bounds become affine stages and clamps, other functions
 //! of one operand slopes or tables, sums and products of two tensors operands of the PPU. What has no such form is work
 //! for the host, with the reason; and so is what stands between operators of the host, where it costs no transfer and no
-//! rounding.
+//! rounding, and what would lose too much by rounding ([`enlarged`](super::enlarged)).
 
+use super::enlarged::enlarged;
 use crate::graph::expression::line::{self, Line};
 use crate::graph::expression::{Binary, Expression};
 use crate::graph::{Affine, Curve, Function, Graph, HostOp, Layer, Map, Node, NodeId, Op, Operand};
@@ -17,12 +18,15 @@ use std::collections::BTreeSet;
 /// Runs the pass.
 pub fn run(graph: &mut Graph, machine: &Machine) -> usize {
     let mut changes = 0;
+    let enlarged = enlarged(graph);
     // Readers first, as where they run has a say.
     for id in graph.order().into_iter().rev() {
         let Op::Map(map) = &graph.dag[id].op else {
             continue;
         };
-        let layer = if between_hosts(graph, id) {
+        let layer = if enlarged.contains(&id) {
+            Err("it is part of a root, a logarithm or a quotient of products, whose small values 16 bits would lose".into())
+        } else if between_hosts(graph, id) {
             Err("what it reads or what reads it runs on the host too".to_owned())
         } else {
             lower(graph, id, map, machine)
@@ -45,18 +49,15 @@ pub fn run(graph: &mut Graph, machine: &Machine) -> usize {
     changes
 }
 
-/// Whether all that reads a map runs on the host, and the map itself gains nothing on the machine: its operands are there
-/// too, or it has one operand, as large as its result, and no layer that it could be a stage of.
+/// Whether all that reads a map runs on the host, and the map itself gains nothing on the machine: an operand comes from
+/// there too, or it has one operand, as large as its result, and no layer that it could be a stage of. A mask of -10000 that
+/// the host makes and that is added before its softmax would take all the bits of the sum.
 fn between_hosts(graph: &Graph, id: NodeId) -> bool {
-    let readers = graph.consumers(id);
-    let host = |&(reader, _): &(NodeId, u32)| matches!(graph.dag[reader].op, Op::Host(_));
-    if readers.is_empty() || graph.is_output(id) || !readers.iter().all(host) {
+    if graph.is_output(id) || !read_by_host_alone(graph, id) {
         return false;
     }
     let operands = graph.operands(id);
-    let from_host =
-        |&operand: &NodeId| matches!(graph.dag[operand].op, Op::Input | Op::HostOutput(_));
-    if operands.iter().all(from_host) {
+    if operands.iter().any(|&operand| is_from_host(graph, operand)) {
         return true;
     }
     let [operand] = operands[..] else {
@@ -65,6 +66,26 @@ fn between_hosts(graph: &Graph, id: NodeId) -> bool {
     match &graph.dag[operand].op {
         Op::Layer(layer) => layer.pool.is_some() || graph.consumers(operand).len() > 1,
         _ => true,
+    }
+}
+
+/// Whether there are readers, and the host runs all of them, directly or under other names.
+fn read_by_host_alone(graph: &Graph, id: NodeId) -> bool {
+    let readers = graph.consumers(id);
+    let on_host = |&(reader, _): &(NodeId, u32)| match graph.dag[reader].op {
+        Op::Host(_) => true,
+        Op::Rename => !graph.is_output(reader) && read_by_host_alone(graph, reader),
+        _ => false,
+    };
+    !readers.is_empty() && readers.iter().all(on_host)
+}
+
+/// Whether a value is the host's before it is the machine's.
+fn is_from_host(graph: &Graph, id: NodeId) -> bool {
+    match graph.dag[id].op {
+        Op::Input | Op::HostOutput(_) => true,
+        Op::Rename => is_from_host(graph, graph.operands(id)[0]),
+        _ => false,
     }
 }
 

@@ -97,3 +97,77 @@ fn the_offset_of_a_layer_without_convolution_is_finer_than_its_source() {
     let ratio = case.decibels(&[("x", &[1, 2, 4, 4], values)]);
     assert!(ratio > 70.0, "{ratio} dB");
 }
+
+/// Values that fall to a fiftieth, as those of a signal that becomes silent.
+fn fading(count: usize, seed: u64) -> Vec<f32> {
+    let values = noise(count, seed, 1.0).into_iter().enumerate();
+    let fade = |(i, value): (usize, f32)| if i * 4 < count { value } else { value / 50.0 };
+    values.map(fade).collect()
+}
+
+/// The magnitude of a spectrum, read by a convolution: the power of what is small is far below a unit of the largest.
+#[test]
+fn the_root_and_the_logarithm_of_a_sum_of_squares_are_as_precise_as_what_is_squared() {
+    for last in ["Sqrt", "Log"] {
+        let case = Case::new(
+            Model::new("magnitude")
+                .input("x", &[1, 1, 1, 256])
+                .floats("real", &[4, 1, 1, 8], &noise(32, 1, 1.0))
+                .floats("imaginary", &[4, 1, 1, 8], &noise(32, 2, 1.0))
+                .floats("two", &[], &[2.0])
+                .floats("least", &[], &[1e-9])
+                .floats("last", &[4, 4, 1, 1], &noise(16, 3, 1.0))
+                .node("Conv", &["x", "real"], "a", vec![])
+                .node("Conv", &["x", "imaginary"], "b", vec![])
+                .node("Pow", &["a", "two"], "a2", vec![])
+                .node("Mul", &["b", "b"], "b2", vec![])
+                .node("Add", &["a2", "b2"], "power", vec![])
+                .node("Max", &["power", "least"], "positive", vec![])
+                .node(last, &["positive"], "m", vec![])
+                .node("Conv", &["m", "last"], "y", vec![])
+                .output("y"),
+        );
+        let ratio = case.decibels(&[("x", &[1, 1, 1, 256], fading(256, 7))]);
+        assert!(ratio > 50.0, "{last}: {ratio} dB");
+    }
+}
+
+/// What a mask of -10000 is added to has no bits left in 16.
+#[test]
+fn a_mask_that_is_added_before_a_softmax_takes_no_bits() {
+    let mask: Vec<f32> = (0..128).map(|i| f32::from(u8::from(i % 3 != 0))).collect();
+    let case = Case::new(
+        Model::new("mask")
+            .input("x", &[1, 8, 4, 4])
+            .input("m", &[1, 8, 4, 4])
+            .floats("w", &[8, 8, 1, 1], &noise(64, 1, 1.0))
+            .floats("zero", &[], &[0.0])
+            .floats("low", &[], &[-1e4])
+            .node("Conv", &["x", "w"], "scores", vec![])
+            .node("Greater", &["m", "zero"], "seen", vec![])
+            .node("Where", &["seen", "zero", "low"], "mask", vec![])
+            .node("Add", &["scores", "mask"], "masked", vec![])
+            .node("Softmax", &["masked"], "y", vec![])
+            .output("y"),
+    );
+    let dims = &[1, 8, 4, 4];
+    let inputs = [("x", &dims[..], noise(128, 7, 1.0)), ("m", &dims[..], mask)];
+    let ratio = case.decibels(&inputs);
+    assert!(ratio > 70.0, "{ratio} dB");
+}
+
+/// A detector that sees nothing: the largest result is far below the 1 that a sigmoid could give.
+#[test]
+fn a_function_s_result_has_the_range_that_was_observed() {
+    let case = Case::new(
+        Model::new("small")
+            .input("x", &[1, 8, 6, 6])
+            .floats("w", &[4, 8, 1, 1], &noise(32, 1, 1.0))
+            .floats("b", &[4], &[-9.0; 4])
+            .node("Conv", &["x", "w", "b"], "c", vec![])
+            .node("Sigmoid", &["c"], "y", vec![])
+            .output("y"),
+    );
+    let ratio = case.decibels(&[("x", &[1, 8, 6, 6], noise(288, 7, 1.0))]);
+    assert!(ratio > 60.0, "{ratio} dB");
+}
