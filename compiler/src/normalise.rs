@@ -32,15 +32,18 @@ mod ml;
 mod names;
 mod operator_sets;
 mod optional;
+mod output_types;
 pub(crate) mod parts;
 mod print;
 pub(crate) mod proto;
 mod quantised;
 mod ranks;
+mod rename;
 mod single;
 mod sizes;
 mod softplus;
 mod sparse;
+mod squeezes;
 mod standard;
 mod sums;
 mod transposed;
@@ -103,24 +106,27 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "floats", about: "float16, bfloat16 and double become float32", run: floats::run },
     Pass { name: "microsoft", about: "fused operators of com.microsoft become operators of ONNX", run: microsoft::run },
     Pass { name: "ml", about: "arithmetic of ai.onnx.ml becomes that of ONNX", run: ml::run },
+    Pass { name: "output-types", about: "types of quantised results become zero points of that type", run: output_types::run },
     Pass { name: "quantised", about: "operators on integers become dequantise, compute, quantise", run: quantised::run },
     Pass { name: "integers", about: "products of integers become products of floats that hold them", run: integers::run },
     Pass { name: "optional", about: "operands that are not there have empty names, or none at the end", run: optional::run },
     Pass { name: "single", about: "what computes nothing of its one operand becomes an identity", run: single::run },
     Pass { name: "sums", about: "sums of many become sums of two", run: sums::run },
     Pass { name: "softplus", about: "the logarithm of an exponential becomes one that stays finite", run: softplus::run },
+    Pass { name: "squeezes", about: "axes of a Squeeze ascend", run: squeezes::run },
     Pass { name: "lp-pools", about: "pools of norms become averages of powers", run: lp_pools::run },
     Pass { name: "transposed", about: "transposed convolutions that keep their size get pads in numbers", run: transposed::run },
     Pass { name: "vectors", about: "products of two vectors become sums of products", run: vectors::run },
     Pass { name: "bindings", about: "inputs that are given a value become constants", run: bindings::run },
     Pass { name: "dimensions", about: "every dimension of every input gets a number", run: dimensions::run },
     Pass { name: "large", about: "data of large constants go beside the model", run: large::run },
+    Pass { name: "names", about: "every node gets a name of its own", run: names::run },
     Pass { name: "sizes", about: "constants beyond any memory are refused", run: sizes::run },
-    Pass { name: "control-flow", about: "an If of a constant condition becomes the branch that is taken", run: control_flow::run },
+    Pass { name: "control-flow", about: "branches that are taken, and loops that run a constant number of times, are written out", run: control_flow::run },
     Pass { name: "large-again", about: "data of large constants of branches go beside the model", run: large::run },
     Pass { name: "sizes-again", about: "constants of branches beyond any memory are refused", run: sizes::run },
     Pass { name: "unread", about: "results and nodes that nothing reads go", run: unread::run },
-    Pass { name: "names", about: "every node gets a name of its own", run: names::run },
+    Pass { name: "names-again", about: "so do those of branches", run: names::run },
 ];
 
 /// The value of a tensor that a model computes of its constants alone, if it has one. The large ones lie beside it.

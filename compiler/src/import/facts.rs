@@ -1,6 +1,7 @@
 //! Element type, shape and constant value of every tensor, from the initializers and from tract's typed model.
 
 use super::{ImportError, ImportErrors, Large};
+use crate::calibrate::datum_type;
 use crate::codes::Code;
 use crate::normalise::proto::onnx_type;
 use crate::normalise::{MOST_ERRORS, elements};
@@ -297,6 +298,15 @@ pub(super) fn typed(
         parsed.model.node_mut(outlet.node).op = Box::new(Const::new(Arc::clone(tensor))?);
         parsed.model.set_outlet_fact(outlet, fact.into())?;
         parsed.model.inputs.retain(|input| *input != outlet);
+    }
+    // An output that is an input has got the fact of an output, which is none.
+    for input in proto.graph.iter().flat_map(|graph| &graph.input) {
+        let outlet = parsed.outlets_by_name.get(&input.name);
+        let outlet = outlet.filter(|outlet| parsed.model.outputs.contains(outlet));
+        if let (Some(&outlet), Some((dtype, dims))) = (outlet, declared_type(input)) {
+            let fact = TypedFact::dt_shape(datum_type(dtype), dims.iter().map(|&dim| dim as usize));
+            parsed.model.set_outlet_fact(outlet, fact.into())?;
+        }
     }
     let outputs = parsed.model.outputs.len();
     let known: Vec<(&String, OutletId)> = names

@@ -5,23 +5,30 @@
 
 use crate::normalise::parts::{Parts, node_name};
 use crate::normalise::proto::{
-    float_of, has_operand, int, int_of, ints_of, is_standard, operand, result, text_of,
+    float_of, has_operand, int, int_of, int64_values, ints_of, is_standard, operand, result,
+    text_of,
 };
+use std::collections::BTreeMap;
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 /// Whether anything of a graph is rewritten for tract.
 pub(crate) fn is_rewritten(graph: &GraphProto) -> bool {
-    graph.node.iter().any(|node| rewriting(node).is_some())
+    let constants = constants(graph);
+    let nodes = &graph.node;
+    nodes
+        .iter()
+        .any(|node| rewriting(node, &constants).is_some())
 }
 
 /// Rewrites the nodes of a graph for tract; returns, for every node that there is now, the position of the one that it
 /// comes from.
 pub(crate) fn rewrite(graph: &mut GraphProto) -> Vec<usize> {
+    let constants = constants(graph);
     let (mut parts, mut origins) = (Parts::default(), Vec::new());
     for (position, node) in std::mem::take(&mut graph.node).into_iter().enumerate() {
         parts.origin = node_name(&node);
-        match rewriting(&node) {
-            Some(rewrite) => rewrite(&mut parts, &node),
+        match rewriting(&node, &constants) {
+            Some(rewrite) => rewrite(&mut parts, &node, &constants),
             None => parts.nodes.push(node),
         }
         origins.resize(parts.nodes.len(), position);
@@ -31,22 +38,39 @@ pub(crate) fn rewrite(graph: &mut GraphProto) -> Vec<usize> {
     origins
 }
 
+/// Short constants of 64-bit integers, by name: pads, axes.
+type Constants = BTreeMap<String, Vec<i64>>;
+
+fn constants(graph: &GraphProto) -> Constants {
+    let constants = graph.initializer.iter();
+    constants
+        .filter_map(|tensor| Some((tensor.name.clone(), int64_values(tensor)?)))
+        .collect()
+}
+
 /// What adds the parts of a node.
-type Rewrite = fn(&mut Parts, &NodeProto);
+type Rewrite = fn(&mut Parts, &NodeProto, &Constants);
 
 /// How a node is rewritten, if it is.
-fn rewriting(node: &NodeProto) -> Option<Rewrite> {
+fn rewriting(node: &NodeProto, constants: &Constants) -> Option<Rewrite> {
     if !is_standard(node) {
         return None;
     }
     match node.op_type.as_str() {
-        "Celu" => Some(Parts::celu),
-        "Mod" => Some(Parts::modulo),
-        "GatherND" => Some(Parts::gather_nd),
-        "MeanVarianceNormalization" => Some(Parts::mean_variance),
-        "LSTM" | "GRU" | "RNN" if is_reversed(node) => Some(Parts::reversed),
+        "Celu" => Some(|parts, node, _| parts.celu(node)),
+        "Mod" => Some(|parts, node, _| parts.modulo(node)),
+        "GatherND" => Some(|parts, node, _| parts.gather_nd(node)),
+        "MeanVarianceNormalization" => Some(|parts, node, _| parts.mean_variance(node)),
+        "LSTM" | "GRU" | "RNN" if is_reversed(node) => Some(|parts, node, _| parts.reversed(node)),
+        "Pad" if is_cropping(node, constants) => Some(Parts::cropped),
         _ => None,
     }
+}
+
+/// Whether a pad takes values away.
+fn is_cropping(node: &NodeProto, constants: &Constants) -> bool {
+    let pads = constants.get(&operand(node, 1));
+    pads.is_some_and(|pads| pads.iter().any(|&pad| pad < 0))
 }
 
 /// Whether a recurrence runs backwards over sequences of one length.
@@ -68,6 +92,37 @@ impl Parts {
         let scaled = self.node("Div", operands, format!("{y}.scaled"), &[]);
         let value = self.node("Elu", vec![scaled], format!("{y}.elu"), &[]);
         self.node("Mul", vec![value, alpha], y, &[]);
+    }
+
+    /// What is taken away goes first, then the rest is padded; tract pads by nothing where a pad is negative.
+    fn cropped(&mut self, node: &NodeProto, constants: &Constants) {
+        const AXES: usize = 3;
+        let y = result(node);
+        let part = |name: &str| format!("{y}.{name}");
+        let pads = &constants[&operand(node, 1)];
+        let (begins, ends) = pads.split_at(pads.len() / 2);
+        let from: Vec<i64> = begins.iter().map(|&begin| (-begin).max(0)).collect();
+        let to: Vec<i64> = ends
+            .iter()
+            .map(|&end| if end < 0 { end } else { i64::MAX })
+            .collect();
+        let axes = if has_operand(node, AXES) {
+            operand(node, AXES)
+        } else {
+            let all: Vec<i64> = (0..begins.len() as i64).collect();
+            self.integers(part("axes"), &all)
+        };
+        let bounds = [
+            self.integers(part("from"), &from),
+            self.integers(part("to"), &to),
+        ];
+        let operands = [operand(node, 0)].into_iter().chain(bounds).chain([axes]);
+        let kept = self.node("Slice", operands.collect(), part("kept"), &[]);
+        let added: Vec<i64> = pads.iter().map(|&pad| pad.max(0)).collect();
+        let mut operands = node.input.clone();
+        operands[0] = kept;
+        operands[1] = self.integers(part("pads"), &added);
+        self.node("Pad", operands, y, &node.attribute);
     }
 
     /// With operands of one shape; tract exchanges them where the first is broadcast.

@@ -7,6 +7,7 @@ use tract_onnx::pb::{
     AttributeProto, GraphProto, NodeProto, TensorProto, TensorShapeProto, TypeProto,
     ValueInfoProto, tensor_shape_proto, type_proto,
 };
+use tract_onnx::prelude::{DatumType, Tensor};
 
 /// Whether a node's operator is one of ONNX's own.
 pub(crate) fn is_standard(node: &NodeProto) -> bool {
@@ -102,6 +103,40 @@ pub(crate) fn integer_tensor(name: &str, dtype: Dtype, value: i64) -> TensorProt
         int32_data: vec![value as i32],
         ..TensorProto::default()
     }
+}
+
+/// Most values of a tensor that [`int64_values`] reads: two for each of more axes than models have.
+const MOST_VALUES: usize = 32;
+
+/// The values of a short tensor of 64-bit integers, if it has any.
+pub(crate) fn int64_values(tensor: &TensorProto) -> Option<Vec<i64>> {
+    let (words, _) = tensor.raw_data.as_chunks::<8>();
+    let count = words.len().max(tensor.int64_data.len());
+    if tensor.data_type != DataType::Int64 as i32 || count == 0 || count > MOST_VALUES {
+        return None;
+    }
+    let raw = words.iter().map(|&word| i64::from_le_bytes(word));
+    Some(raw.chain(tensor.int64_data.iter().copied()).collect())
+}
+
+/// A small constant as a message; none of a type that control flow is not computed with.
+pub(super) fn tensor_of(name: &str, value: &Tensor) -> Option<TensorProto> {
+    let (data_type, datum) = match value.datum_type() {
+        // tract computes shapes symbolically; whatever is concrete is a 64-bit integer.
+        DatumType::I64 | DatumType::TDim => (DataType::Int64, DatumType::I64),
+        DatumType::I32 => (DataType::Int32, DatumType::I32),
+        DatumType::Bool => (DataType::Bool, DatumType::Bool),
+        DatumType::F32 => (DataType::Float, DatumType::F32),
+        _ => return None,
+    };
+    let value = value.cast_to_dt(datum).ok()?;
+    Some(TensorProto {
+        name: name.to_owned(),
+        dims: value.shape().iter().map(|&dim| dim as i64).collect(),
+        data_type: data_type as i32,
+        raw_data: value.as_bytes().to_vec(),
+        ..TensorProto::default()
+    })
 }
 
 /// ONNX's number of an element type.

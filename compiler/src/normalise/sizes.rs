@@ -4,10 +4,10 @@
 use super::Draft;
 use super::error::ImportError;
 use super::limits::elements;
+use super::proto::int64_values;
 use crate::codes::Code;
 use std::collections::BTreeMap;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{GraphProto, TensorProto};
+use tract_onnx::pb::GraphProto;
 
 /// Runs the pass, which changes nothing.
 pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
@@ -25,12 +25,14 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
 fn sizes(graph: &GraphProto, errors: &mut Vec<ImportError>) {
     let mut values: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for tensor in &graph.initializer {
-        values.extend(integers(tensor).map(|value| (tensor.name.as_str(), value)));
+        values.extend(int64_values(tensor).map(|value| (tensor.name.as_str(), value)));
     }
     for node in graph.node.iter().filter(|node| node.op_type == "Constant") {
         if let (Some(name), Some(value)) = (
             node.output.first(),
-            node.attribute.iter().find_map(|a| integers(a.t.as_ref()?)),
+            node.attribute
+                .iter()
+                .find_map(|a| int64_values(a.t.as_ref()?)),
         ) {
             values.insert(name, value);
         }
@@ -59,17 +61,4 @@ fn sizes(graph: &GraphProto, errors: &mut Vec<ImportError>) {
             ));
         }
     }
-}
-
-/// The values of a short tensor of 64-bit integers, if it has any.
-fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
-    if tensor.data_type != DataType::Int64 as i32 || tensor.raw_data.len() > 64 {
-        return None;
-    }
-    let (words, _) = tensor.raw_data.as_chunks::<8>();
-    let raw = words.iter().map(|&word| i64::from_le_bytes(word));
-    let values: Vec<i64> = raw
-        .chain(tensor.int64_data.iter().copied().take(8))
-        .collect();
-    (!values.is_empty()).then_some(values)
 }

@@ -3,6 +3,7 @@
 //! that exists. All problems are found in one go, in branches, bodies and functions too.
 
 mod attributes;
+mod axes;
 mod names;
 mod operands;
 mod tensors;
@@ -11,6 +12,7 @@ use super::decode::Decoded;
 use super::error::ImportError;
 use super::limits::MOST_ERRORS;
 use super::proto::{is_standard, subgraphs};
+use super::standard;
 use crate::codes::Code;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -35,6 +37,8 @@ pub(super) fn validate(decoded: &Decoded, folder: &Path) -> Vec<ImportError> {
     for function in &decoded.model.functions {
         nodes(&function.node, &function.opset_import, folder, &mut errors);
     }
+    let version = standard::operator_set(&decoded.model);
+    axes::check(graph, version, &mut errors);
     names::check(graph, &BTreeSet::new(), &mut errors);
     if graph.output.is_empty() {
         errors.push(ImportError::model(

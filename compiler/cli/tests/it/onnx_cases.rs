@@ -1,5 +1,5 @@
-//! The cases of the `onnx` package's own suite, which `models/onnx_cases.py` collects in `models/onnx-cases.npz`:
-//! each compiles, the simulator equals the interpreter to the bit, and the outputs are those that the suite expects.
+//! The cases of the `onnx` package's own suite, which `models/onnx_cases.py` collects in `models/onnx-cases.npz`, and the forms
+//! in which files say the same, which `models/file_forms.py` writes to `models/file-forms.npz`: each compiles, the simulator equals the interpreter to the bit, and the outputs are those that are expected.
 
 use crate::agreement::{Sample, compiled, run_checked};
 use ndarray::{ArrayD, IxDyn, OwnedRepr};
@@ -26,8 +26,18 @@ const PART_OF_RANGE: f64 = 1.0 / 2048.0;
 
 #[test]
 fn every_case_of_the_onnx_suite_computes_what_it_expects() {
-    let cases = read();
-    assert!(cases.len() > 250, "{} cases", cases.len());
+    every_case_of("onnx-cases.npz", 250);
+}
+
+#[test]
+fn every_form_of_a_file_computes_what_onnx_runtime_does() {
+    every_case_of("file-forms.npz", 100);
+}
+
+/// Runs all cases of an archive, of which there are to be more than `least`.
+fn every_case_of(archive: &str, least: usize) {
+    let cases = read(archive);
+    assert!(cases.len() > least, "{} cases", cases.len());
     let folder = tempfile::tempdir().unwrap();
     let failures: Vec<String> = cases
         .par_iter()
@@ -89,8 +99,9 @@ fn doubles(tensor: &Tensor) -> Vec<f64> {
 }
 
 /// The cases by name. An entry of the archive is `CASE/model`, `CASE/atol`, `CASE/in/NAME` or `CASE/out/NAME`.
-fn read() -> BTreeMap<String, Case> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/onnx-cases.npz");
+fn read(archive: &str) -> BTreeMap<String, Case> {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
+    let file = models.join(archive);
     let mut archive = NpzReader::new(File::open(file).unwrap()).unwrap();
     let mut cases: BTreeMap<String, Case> = BTreeMap::new();
     for entry in archive.names().unwrap() {
