@@ -54,8 +54,10 @@ pub use invocation::Invocation;
 pub use memory::Counting;
 
 use args::{Arguments, Verb};
+use clap::error::{ContextKind, ContextValue};
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use failure::Failure;
+use std::path::Path;
 
 /// Exit status of a command that did what was asked.
 const DONE: u8 = 0;
@@ -66,7 +68,10 @@ pub fn run(invocation: &Invocation) -> u8 {
     interrupt::install();
     let matches = match Arguments::command().try_get_matches_from(invocation.words_for_clap()) {
         Ok(matches) => matches,
-        Err(error) if error.use_stderr() => error.exit(),
+        Err(error) if error.use_stderr() => match file_for_verb(&error) {
+            Some(failure) => return finish(Err(failure)),
+            None => error.exit(),
+        },
         // Help and version are results like others.
         Err(text) => {
             output::print_styled(&text.render().ansi().to_string());
@@ -80,6 +85,18 @@ pub fn run(invocation: &Invocation) -> u8 {
         output::discard();
     }
     internal::guard(&arguments, invocation, || run_verb(&arguments, &matches))
+}
+
+/// What to say to a file that stands where a verb should.
+fn file_for_verb(error: &clap::Error) -> Option<Failure> {
+    let ContextValue::String(word) = error.get(ContextKind::InvalidSubcommand)? else {
+        return None;
+    };
+    Path::new(word).is_file().then(|| {
+        Failure::usage(&format!(
+            "`{word}` is a file: say what to do with it, as in `scnnc run {word}`"
+        ))
+    })
 }
 
 fn run_verb(arguments: &Arguments, matches: &ArgMatches) -> u8 {

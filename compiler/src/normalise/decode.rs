@@ -54,7 +54,7 @@ enum Malformed {
 /// # Errors
 /// The bytes are no ONNX model with a graph.
 pub(super) fn decode(mut bytes: impl Buf) -> Result<Decoded, ImportError> {
-    let remedy = "give an .onnx file as an exporter writes it";
+    let remedy = remedy(bytes.chunk());
     if !bytes.has_remaining() {
         return Err(ImportError::model(
             Code::EmptyFile,
@@ -72,6 +72,27 @@ pub(super) fn decode(mut bytes: impl Buf) -> Result<Decoded, ImportError> {
         return Err(ImportError::model(Code::NotOnnx, message, remedy));
     }
     Ok(decoded)
+}
+
+/// How the model in a file becomes an ONNX file, by how the bytes of other formats begin.
+fn remedy(begin: &[u8]) -> &'static str {
+    match begin {
+        [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..] => {
+            "this looks like a checkpoint of PyTorch or a zip archive: load the model in Python and call \
+             `torch.onnx.export(model, example, \"model.onnx\")`"
+        }
+        [0x89, b'H', b'D', b'F', ..] => {
+            "this looks like HDF5, as Keras writes it: load the model in Python and call \
+             `model.export(\"model.onnx\", format=\"onnx\")`, or convert it with tf2onnx"
+        }
+        [_, _, _, _, b'T', b'F', b'L', ..] => {
+            "this looks like TensorFlow Lite: `python -m tf2onnx.convert --tflite FILE --output model.onnx`"
+        }
+        [_, _, _, _, _, _, 0, 0, b'{', ..] => {
+            "this looks like safetensors, weights without a graph: export the model that they belong to"
+        }
+        _ => "give an .onnx file as an exporter writes it",
+    }
 }
 
 fn model(bytes: &mut impl Buf) -> Result<Decoded, Malformed> {
@@ -192,6 +213,30 @@ mod tests {
                 ..GraphProto::default()
             }),
             ..ModelProto::default()
+        }
+    }
+
+    #[test]
+    fn files_of_other_tools_are_told_how_to_become_onnx() {
+        let files: [(&[u8], &str); 5] = [
+            (b"PK\x03\x04\x00\x00archive/data.pkl", "torch.onnx.export"),
+            (b"\x89HDF\r\n\x1a\n\x00\x00", "Keras"),
+            (b"\x1c\x00\x00\x00TFL3\x14\x00", "tf2onnx"),
+            (
+                b"\x60\x01\x00\x00\x00\x00\x00\x00{\"w\"",
+                "weights without a graph",
+            ),
+            (b"\x07not this", "as an exporter writes it"),
+        ];
+        for (bytes, expected) in files {
+            let Err(error) = decode(bytes) else {
+                panic!("{bytes:?} is read")
+            };
+            assert_eq!(error.code, Code::NotOnnx);
+            assert!(
+                error.to_string().contains(expected) || format!("{error:?}").contains(expected),
+                "{error:?}"
+            );
         }
     }
 

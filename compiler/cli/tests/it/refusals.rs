@@ -1,6 +1,6 @@
 //! Bad input: each gets a diagnostic with file, place, reason and remedy, its exit status, and writes nothing.
 
-use crate::binary::command;
+use crate::binary::{command, refused};
 use crate::onnx::{Model, graph, ints, noise, set_type};
 use std::path::Path;
 use tempfile::TempDir;
@@ -411,4 +411,13 @@ fn an_operand_of_operator_set_six_that_is_broadcast_from_an_unknown_place() {
         )
         .output("z");
     assert_refusal!("old-broadcast", compile_refused(old(model)));
+}
+
+#[test]
+fn a_file_in_the_place_of_a_verb() {
+    let folder = folder(&[("net.onnx", Vec::new())]);
+    let said = refused(folder.path(), &["net.onnx"], 2);
+    assert!(said.contains("scnnc run net.onnx"), "{said}");
+    let said = refused(folder.path(), &["rum"], 2);
+    assert!(said.contains("subcommand"), "{said}");
 }
