@@ -1,6 +1,8 @@
 """Long calls: progress, threads, interrupts; reports; types."""
 
 import os
+import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -164,6 +166,16 @@ def test_the_stubs_are_those_of_the_module():
     command = [sys.executable, "-m", "mypy.stubtest", "scnnc"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_first_lines_of_the_readme_run():
+    folder = pathlib.Path(__file__).parents[1]
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    lines = re.search(r"```python\n(.*?)```", text, re.S).group(1)
+    # Without pandas, as in a new environment.
+    code = "import sys; sys.modules['pandas'] = None\n" + lines
+    said = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=folder.parents[1])
+    assert said.startswith("0.99 (100, 10)\nlenet5 on scnn"), said
 
 
 def test_the_command_of_the_wheel_is_the_module(scnnc_command):
