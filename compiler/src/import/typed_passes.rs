@@ -1,9 +1,12 @@
 //! Passes that bring a model nearer to its canonical form once its shapes are known; what they add are nodes of the model,
 //! so that tract computes them too and calibration knows each by a name of its own.
 
+mod broadcasts;
 mod casts;
+mod channel_sums;
 mod differences;
 mod empty;
+mod extrema;
 mod minima;
 mod row_functions;
 mod rows;
@@ -31,8 +34,11 @@ pub(super) const TYPED_PASSES: &[TypedPass] = &[
     TypedPass { name: "empty", about: "operands of a concatenation that have no elements go", run: empty::run },
     TypedPass { name: "rows", about: "a product of many dimensions becomes one of rows", run: rows::run },
     TypedPass { name: "row-functions", about: "elementwise operators behind a product of rows are computed on the rows", run: row_functions::run },
+    TypedPass { name: "channel-sums", about: "a sum over channels of what the array computes becomes a convolution", run: channel_sums::run },
+    TypedPass { name: "broadcasts", about: "an operand that is broadcast along channels, rows or columns is repeated by the array", run: broadcasts::run },
     TypedPass { name: "minima", about: "a smallest value becomes the negative of a largest", run: minima::run },
     TypedPass { name: "differences", about: "a difference of two activations becomes a sum", run: differences::run },
+    TypedPass { name: "extrema", about: "the larger or smaller of two activations becomes a sum", run: extrema::run },
 ];
 
 /// Runs all passes; whether any changed anything.

@@ -10,6 +10,7 @@ mod differential;
 mod explain;
 mod fallback;
 mod faults;
+mod gates;
 mod grammar;
 mod guides;
 mod help;

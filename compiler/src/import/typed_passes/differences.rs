@@ -2,6 +2,7 @@
 
 use super::is_activation;
 use crate::import::Facts;
+use crate::import::facts::TensorFact;
 use crate::normalise::parts::replace_known;
 use crate::normalise::proto::{is_standard, result};
 use tract_onnx::pb::{GraphProto, NodeProto};
@@ -25,6 +26,13 @@ fn is_difference(node: &NodeProto, facts: &Facts) -> bool {
     let [Some(a), Some(b)] = operands else {
         return false;
     };
-    let planes = (2..=4).contains(&a.dims.len());
-    is_activation(a) && is_activation(b) && a.dims == b.dims && planes
+    let planes = matches!(a.dims.len(), 2..=4) && a.dims.len() == b.dims.len();
+    is_activation(a) && is_activation(b) && planes && (meets(a, b) || meets(b, a))
+}
+
+/// Whether the PPU adds `other`: of the shape of the values, or with one value for each image and channel.
+fn meets(values: &TensorFact, other: &TensorFact) -> bool {
+    let (images, plane) = other.dims.split_at(2);
+    let per_channel = values.dims.starts_with(images) && plane.iter().all(|&extent| extent == 1);
+    values.dims == other.dims || per_channel
 }
