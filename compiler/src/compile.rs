@@ -4,9 +4,11 @@
 
 mod error;
 pub mod fallback;
+mod front;
 mod unfit;
 
 pub use error::CompileError;
+pub use front::Front;
 
 use crate::calibrate::{self, Calibration, Method, sums};
 use crate::emit::emit;
@@ -412,22 +414,58 @@ fn integers_or_culprits(
         }
     }
     let occupancy = occupancy(&network);
+    let found = Found {
+        network: &network,
+        occupancy: &occupancy,
+        calibration,
+        hash,
+    };
+    let (mapped, program) = mapped_or_culprits(&found, options, observer)?;
+    Ok(Integers {
+        network,
+        occupancy,
+        mapped,
+        program,
+    })
+}
+
+/// What a mapping is found for.
+struct Found<'a> {
+    network: &'a Quantised,
+    occupancy: &'a Occupancy,
+    calibration: &'a Calibration,
+    /// Of the model's file.
+    hash: &'a str,
+}
+
+/// Maps and emits an integer network; a failure says which nodes it is because of.
+fn mapped_or_culprits(
+    found: &Found<'_>,
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<(Mapped, Program), Failed> {
+    let Found {
+        network,
+        occupancy,
+        calibration,
+        hash,
+    } = *found;
     observer.stage(Stage::Map);
     let provenance = Provenance {
         tool: concat!("scnnc ", env!("CARGO_PKG_VERSION")).to_owned(),
-        model: graph.name.clone(),
+        model: network.name.clone(),
         model_hash: hash.to_owned(),
         options: Vec::new(),
         ranges: options.quantise.ranges,
     };
     let mut mapped_and_emitted = || {
-        let (mapped, mapping) = map_network(&network, &occupancy, options)?;
+        let (mapped, mapping) = map_network(network, occupancy, options)?;
         observer.stage(Stage::Emit);
         let provenance = Provenance {
             options: describe(options, calibration, &mapping),
             ..provenance.clone()
         };
-        let program = emit(&network, &mapped, &options.machine, provenance);
+        let program = emit(network, &mapped, &options.machine, provenance);
         match verify(&program) {
             Ok(()) => Ok((mapped, program)),
             Err(problems) if options.mapping_file.is_some() => {
@@ -437,15 +475,10 @@ fn integers_or_culprits(
         }
     };
     let done = catch_unwind(AssertUnwindSafe(&mut mapped_and_emitted));
-    let culprits = || fallback::culprits(&network, &occupancy, options);
+    let culprits = || fallback::culprits(network, occupancy, options);
     match done {
-        Ok(Ok((mapped, program))) => Ok(Integers {
-            network,
-            occupancy,
-            mapped,
-            program,
-        }),
-        Ok(Err(CompileError::Map(error))) => Err(fallback::of_mapping(error, &network)),
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(CompileError::Map(error))) => Err(fallback::of_mapping(error, network)),
         Ok(Err(error @ CompileError::Invalid(_))) => Err(Failed::Because(culprits(), error)),
         Ok(Err(error)) => Err(Failed::Error(error)),
         Err(panic) => Err(Failed::Panic(culprits(), panic)),

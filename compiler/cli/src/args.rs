@@ -68,6 +68,8 @@ pub enum Verb {
     Compare(Compare),
     /// Study what pruning each layer (further) costs in accuracy and saves in cycles and energy.
     Sensitivity(Sensitivity),
+    /// Measure the points of a specification: many machines, mappings, widths and models.
+    Sweep(Sweep),
     /// Tell why each layer is mapped as it is, what bounds it, and what else there was.
     Explain(Explain),
     /// Print a program as assembly text.
@@ -504,6 +506,79 @@ pub struct Sensitivity {
     pub json: bool,
     #[command(flatten)]
     pub compilation: Compilation,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Sweep {
+    /// The specification: a YAML file with `models` and settings in `base`, `grid`, `list`, `sample` and `where`.
+    #[arg(required = true, value_name = "SPEC.yaml")]
+    pub spec: Option<PathBuf>,
+    /// Folder of the results: `points.csv`, `layers.csv`, and the finished points, which are not measured again.
+    #[arg(short, long, value_name = "DIR", required = true)]
+    pub output: Option<PathBuf>,
+    /// Measure only the I-th of N parts of the points, as in `2/8`; `sweep merge` joins them.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Print the points that there are, and measure none.
+    #[arg(long, conflicts_with = "shard")]
+    pub list: bool,
+    /// Say less: no progress.
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more: how long each stage took.
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// What is done with results.
+    #[command(subcommand)]
+    pub verb: Option<SweepVerb>,
+}
+
+impl Sweep {
+    /// How much to say beside the result.
+    pub fn loudness(&self) -> Loudness {
+        match (self.quiet, self.verbose) {
+            (true, _) => Loudness::Quiet,
+            (false, true) => Loudness::Verbose,
+            (false, false) => Loudness::Usual,
+        }
+    }
+}
+
+/// Verbs of the results of a sweep.
+#[derive(Debug, Subcommand)]
+pub enum SweepVerb {
+    /// Join the parts that `--shard` measured: the same bytes as of one run.
+    Merge {
+        /// Folders of the parts.
+        #[arg(required = true, value_name = "DIR")]
+        parts: Vec<PathBuf>,
+        /// Folder of the whole.
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+    },
+}
+
+/// A part of the points of a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which, from 1.
+    pub number: usize,
+    /// Of how many.
+    pub count: usize,
+}
+
+impl std::str::FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/');
+        let parts = parts.and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        match parts {
+            Some((number, count)) if (1..=count).contains(&number) => Ok(Self { number, count }),
+            _ => Err("give I/N with I from 1 to N, as in 2/8".to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 //! A result that lands on an input or on another result would destroy it, and a folder that cannot be written would be
 //! found out when all is computed.
 
-use super::args::{Compilation, Machine, Verb, Zoo};
+use super::args::{Compilation, Machine, SweepVerb, Verb, Zoo};
 use super::codes::Code;
 use super::failure::Failure;
 use super::view::View;
@@ -153,6 +153,13 @@ impl Files {
                 files.reads("the model", [&o.model]);
                 files.inputs(&o.input);
                 files.compilation(&o.compilation);
+            }
+            Verb::Sweep(o) => {
+                files.reads("the specification", &o.spec);
+                files.folders.extend(o.output.clone());
+                if let Some(SweepVerb::Merge { output, .. }) = &o.verb {
+                    files.folders.push(output.clone());
+                }
             }
             Verb::Disasm(o) => {
                 files.reads("the program", [&o.program]);

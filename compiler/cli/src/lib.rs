@@ -43,6 +43,7 @@ mod sensitivity;
 mod shell;
 mod snapshot;
 mod stages;
+mod sweep;
 mod table;
 mod tensors;
 mod trace;
@@ -126,6 +127,7 @@ fn run_verb(arguments: &Arguments, matches: &ArgMatches) -> u8 {
         Verb::Compare(options) => compare::compare(options),
         Verb::Explain(options) => explain::explain(options),
         Verb::Sensitivity(options) => sensitivity::sensitivity(options),
+        Verb::Sweep(options) => sweep::sweep(options),
         Verb::Disasm(options) => program::disasm(options),
         Verb::Asm(options) => program::asm(options),
         Verb::Verify(options) => program::verify(options),

@@ -37,6 +37,7 @@ mod error;
 mod outputs;
 mod run;
 mod samples;
+pub mod sweep;
 pub mod views;
 
 pub use check::Check;

@@ -8,6 +8,7 @@ use scnn_simulator::report::Report;
 use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Simulator};
 use scnnc::compile::{Compiled, Sample};
+use scnnc::map::Mapped;
 use scnnc::reference::accuracy::{Batch, correct};
 use scnnc::reference::original::Original;
 use scnnc::reference::segments::Segments;
@@ -120,7 +121,7 @@ pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Ru
     };
     let last = last.expect("a report is of one sample or more");
     if let Some(compiled) = options.compiled {
-        predict(&mut report, compiled);
+        predict(&mut report, &compiled.mapped);
     }
     tally.check.report(&mut report);
     Ok(Run {
@@ -141,16 +142,33 @@ pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Ru
 /// # Errors
 /// A program that does not run, or no samples.
 pub fn report(compiled: &Compiled, samples: &[Sample], timing: Timing) -> Result<Report, RunError> {
-    let simulator = Simulator::new(&compiled.program, &compiled.host)?;
+    let Compiled {
+        program,
+        mapped,
+        host,
+        ..
+    } = compiled;
+    report_of(program, mapped, host, samples, timing)
+}
+
+/// The same of a program and the mapping that it was made from.
+pub(crate) fn report_of(
+    program: &Program,
+    mapped: &Mapped,
+    host: &Host,
+    samples: &[Sample],
+    timing: Timing,
+) -> Result<Report, RunError> {
+    let simulator = Simulator::new(program, host)?;
     let options = scnn_simulator::Options { timing };
     let each = |_, _| Ok::<_, RunError>(());
     let mut report = simulator.measure(samples, &options, each)?;
-    predict(&mut report, compiled);
+    predict(&mut report, mapped);
     Ok(report)
 }
 
-fn predict(report: &mut Report, compiled: &Compiled) {
-    let predicted = compiled.mapped.predicted.iter();
+fn predict(report: &mut Report, mapped: &Mapped) {
+    let predicted = mapped.predicted.iter();
     report.predict(predicted.map(|cost| cost.map(|cost| cost.cycles)));
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// Codes without a file in `snapshots/diagnostics`, and why.
-const ELSEWHERE: [(CodeEntry, &str); 13] = [
+const ELSEWHERE: [(CodeEntry, &str); 15] = [
     (
         Code::CannotWrite.entry(),
         "names a temporary file; faults.rs",
@@ -24,6 +24,8 @@ const ELSEWHERE: [(CodeEntry, &str); 13] = [
     (SimulatorCode::Overflow.entry(), "calibration.rs"),
     (IsaCode::HostSegment.entry(), "tract's own words"),
     (DriverCode::NotBitExact.entry(), "a bug"),
+    (Code::SweepSpec.entry(), "sweep.rs"),
+    (Code::SweepParts.entry(), "sweep.rs"),
     (Code::SnapshotDiffers.entry(), "snapshot.rs"),
     (Code::ProgramsDiffer.entry(), "terminal.rs"),
     (SimulatorCode::SnapshotForm.entry(), "snapshot.rs"),

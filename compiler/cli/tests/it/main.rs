@@ -36,6 +36,7 @@ mod refusals;
 mod report_schema;
 mod rich;
 mod snapshot;
+mod sweep;
 mod terminal;
 mod trace;
 mod traffic;

@@ -1,0 +1,167 @@
+//! `sweep`: the points of a specification measured, kept, and joined from parts.
+//!
+//! ```text
+//! SPEC.yaml --points::resolve--> [Point] --store: which are there?--> scnnc_driver::sweep::compute --store--> tables
+//! ```
+
+mod points;
+mod store;
+mod subjects;
+
+use super::args::{Shard, Sweep, SweepVerb};
+use super::failure::Failure;
+use super::stages::Stages;
+use super::{grid, output};
+use crate::codes::Code;
+use points::{Point, Resolved};
+use scnn_isa::yaml::YamlError;
+use scnnc_driver::sweep::{Outcome, Spec, Task, compute, tables};
+use std::path::Path;
+use store::{Manifest, Store};
+
+/// `scnnc sweep`.
+pub fn sweep(options: &Sweep) -> Result<(), Failure> {
+    if let Some(SweepVerb::Merge { parts, output }) = &options.verb {
+        return merge(parts, output);
+    }
+    let (Some(spec), Some(folder)) = (&options.spec, &options.output) else {
+        return Err(Failure::usage("give a specification and `-o DIR`"));
+    };
+    let text = String::from_utf8_lossy(&output::read(spec)?).into_owned();
+    let read = |e: YamlError| Failure::yaml(Code::SweepSpec, spec, &text, &e);
+    let resolved = points::resolve(spec, &Spec::read(&text).map_err(read)?)?;
+    if options.list {
+        list(&resolved.points);
+        return Ok(());
+    }
+    let store = Store::open(folder)?;
+    let wanted: Vec<&Point> = resolved
+        .points
+        .iter()
+        .filter(|point| is_in(options.shard, point))
+        .collect();
+    let measured = measure(&resolved, &wanted, &store, options)?;
+    let manifest = Manifest::of(&resolved.points, options.shard);
+    store.write(&manifest)?;
+    let rows = tabulate(&manifest, &store, folder)?;
+    output::print(&summary(&rows, measured, folder));
+    Ok(())
+}
+
+fn is_in(shard: Option<Shard>, point: &Point) -> bool {
+    shard.is_none_or(|shard| (point.row.point - 1) % shard.count == shard.number - 1)
+}
+
+/// Measures the points that are not in the store; how many they are.
+fn measure(
+    resolved: &Resolved,
+    wanted: &[&Point],
+    store: &Store,
+    options: &Sweep,
+) -> Result<usize, Failure> {
+    let missing = wanted.iter().filter_map(|point| match &point.task {
+        Ok((key, task)) if store.get(key).is_none() => Some(task.clone()),
+        _ => None,
+    });
+    let missing: Vec<Task> = missing.collect();
+    if missing.is_empty() {
+        return Ok(0);
+    }
+    let stages = Stages::new(1, options.loudness());
+    stages.begin("measure points");
+    stages.length(missing.len());
+    let mut count = 0;
+    let keys: Vec<&str> = resolved.points.iter().map(Point::key).collect();
+    let mut done = |point: usize, outcome: Outcome| {
+        count += 1;
+        stages.reached(count);
+        store.put(keys[point], &outcome)
+    };
+    let load = |subject: usize| resolved.subjects[subject].load();
+    compute(&missing, rayon::current_num_threads(), &load, &mut done)?;
+    stages.finish();
+    Ok(missing.len())
+}
+
+/// Writes the tables of the points of a manifest that are in the store; whether each was measured.
+fn tabulate(manifest: &Manifest, store: &Store, folder: &Path) -> Result<Vec<bool>, Failure> {
+    let outcomes = manifest.outcomes(store)?;
+    let rows: Vec<(&tables::Row, &Outcome)> = outcomes.iter().map(|(r, o)| (*r, o)).collect();
+    output::write(&folder.join("points.csv"), tables::points(&rows).as_bytes())?;
+    output::write(&folder.join("layers.csv"), tables::layers(&rows).as_bytes())?;
+    let measured = rows
+        .iter()
+        .map(|(_, o)| matches!(o, Outcome::Measured { .. }));
+    Ok(measured.collect())
+}
+
+fn summary(rows: &[bool], measured: usize, folder: &Path) -> String {
+    let failed = rows.iter().filter(|measured| !**measured).count();
+    format!(
+        "{}: {} points, {measured} of them measured now, {failed} failed\n",
+        folder.join("points.csv").display(),
+        rows.len()
+    )
+}
+
+/// Joins parts into one folder.
+fn merge(parts: &[std::path::PathBuf], folder: &Path) -> Result<(), Failure> {
+    let mut whole: Option<Manifest> = None;
+    let store = Store::open(folder)?;
+    for path in parts {
+        let part = Store::existing(path)?;
+        let manifest = part.manifest()?;
+        match &whole {
+            Some(first) if !first.same_points(&manifest) => {
+                let reason = format!("it is not of the same points as {}", parts[0].display());
+                return Err(Failure::file(Code::SweepParts, path, &reason));
+            }
+            Some(_) => {}
+            None => whole = Some(manifest.clone().whole()),
+        }
+        for key in manifest.keys() {
+            if let Some(bytes) = part.bytes(key) {
+                store.put_bytes(key, &bytes)?;
+            }
+        }
+    }
+    let Some(manifest) = whole else {
+        return Err(Failure::usage("give the folders of the parts"));
+    };
+    let missing = manifest
+        .keys()
+        .filter(|key| store.get(key).is_none())
+        .count();
+    if missing > 0 {
+        let reason = format!(
+            "{missing} of {} points are in none of the parts",
+            manifest.len()
+        );
+        return Err(Failure::file(Code::SweepParts, folder, &reason));
+    }
+    store.write(&manifest)?;
+    let rows = tabulate(&manifest, &store, folder)?;
+    output::print(&summary(&rows, 0, folder));
+    Ok(())
+}
+
+/// Prints the points.
+fn list(points: &[Point]) {
+    let Some(first) = points.first() else {
+        output::print("no points\n");
+        return;
+    };
+    let axes = first.row.settings.iter().map(|(name, _)| name.as_str());
+    let names = ["point", "model"].into_iter().chain(axes);
+    let names = names.chain(["machine", "mapping", "objective", "fidelity"]);
+    let mut table = grid::plain(&names.collect::<Vec<_>>());
+    for Point { row, .. } in points {
+        let mut cells = vec![row.point.to_string(), row.model.clone()];
+        cells.extend(row.settings.iter().map(|(_, value)| value.clone()));
+        let rest = [&row.machine, &row.mapping, &row.objective, &row.fidelity];
+        cells.extend(rest.map(Clone::clone));
+        table.add_row(cells);
+    }
+    grid::right(&mut table, [0]);
+    output::print(&format!("{}\n", table.trim_fmt()));
+}
