@@ -55,7 +55,7 @@ operators! {
     "Abs" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Acos" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Acosh" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
-    "Add" 14 (2..=2 => 1..=1) "PPU" "two activations of one shape or with one value per image and channel, or a constant per channel" Machine(arithmetic::add);
+    "Add" 14 (2..=2 => 1..=1) "PPU" "two activations of the array that broadcast, or a constant per channel" Machine(arithmetic::add);
     "And" 7 (2..=2 => 1..=1) "PPU (table)" "constants of one value; as part of a function of one activation" Machine(elementwise::map);
     "Asin" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Asinh" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
@@ -102,11 +102,11 @@ operators! {
     "Log" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "LogSoftmax" 13 (1..=1 => 1..=1) "host" "" Host("exponentials across channels have no place on the array");
     "MatMul" 13 (2..=2 => 1..=1) "array" "by a constant matrix; more dimensions than two become rows" Machine(linear::matmul);
-    "Max" 13 (1..=MANY => 1..=1) "PPU" "with constants of one value; of two activations as part of a function of one" Machine(elementwise::map);
+    "Max" 13 (1..=MANY => 1..=1) "PPU" "with constants of one value; of two activations of the array" Machine(elementwise::map);
     "MaxPool" 22 (1..=1 => 1..=2) "PPU" "1-D and 2-D; any stride, padding, dilation, ceil_mode; indices unused" Machine(pooling::pool);
-    "Min" 13 (1..=MANY => 1..=1) "PPU" "with constants of one value; of two activations as part of a function of one" Machine(elementwise::map);
+    "Min" 13 (1..=MANY => 1..=1) "PPU" "with constants of one value; of two activations of the array" Machine(elementwise::map);
     "Mish" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
-    "Mul" 14 (2..=2 => 1..=1) "PPU" "two activations of one shape or with one value per image and channel (`ppu.multiply`), or a constant per channel" Machine(arithmetic::mul);
+    "Mul" 14 (2..=2 => 1..=1) "PPU" "two activations of the array that broadcast (`ppu.multiply`), or a constant per channel" Machine(arithmetic::mul);
     "Neg" 13 (1..=1 => 1..=1) "PPU" "" Machine(elementwise::map);
     "Not" 1 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Or" 7 (2..=2 => 1..=1) "PPU (table)" "constants of one value; as part of a function of one activation" Machine(elementwise::map);
@@ -118,9 +118,9 @@ operators! {
     "QuantizeLinear" 25 (2..=3 => 1..=1) "the tensor's own scale" "one constant scale; 8 bits, or 16 with zero point 0" Machine(quantised::quantise_linear);
     "Reciprocal" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "ReduceMax" 20 (1..=2 => 1..=1) "PPU" "over rows, columns or both" Machine(pooling::reduce);
-    "ReduceMean" 18 (1..=2 => 1..=1) "PPU" "over rows, columns or both" Machine(pooling::reduce);
+    "ReduceMean" 18 (1..=2 => 1..=1) "PPU" "over channels, rows, columns or several of them" Machine(pooling::reduce);
     "ReduceMin" 20 (1..=2 => 1..=1) "PPU" "over rows, columns or both" Host("it lacks an operand of floats");
-    "ReduceSum" 13 (1..=2 => 1..=1) "PPU" "over rows, columns or both" Machine(pooling::reduce);
+    "ReduceSum" 13 (1..=2 => 1..=1) "PPU" "over channels, rows, columns or several of them" Machine(pooling::reduce);
     "Relu" 14 (1..=1 => 1..=1) "PPU" "" Machine(elementwise::map);
     "Reshape" 25 (2..=2 => 1..=1) "renamed" "batch stays first" Machine(movement::rename);
     "Resize" 19 (1..=4 => 1..=1) "array" "nearest, by whole factors: a depthwise transposed convolution with ones" Machine(movement::resize);
@@ -140,7 +140,7 @@ operators! {
     "Split" 18 (1..=2 => 1..=MANY) "by addressing" "channels" Machine(movement::split);
     "Sqrt" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Squeeze" 25 (1..=2 => 1..=1) "renamed" "batch stays first" Machine(movement::rename);
-    "Sub" 14 (2..=2 => 1..=1) "PPU" "two activations of one shape or with one value per image and channel, or a constant per channel" Machine(arithmetic::sub);
+    "Sub" 14 (2..=2 => 1..=1) "PPU" "two activations of the array that broadcast, or a constant per channel" Machine(arithmetic::sub);
     "Sum" 13 (1..=MANY => 1..=1) "PPU" "as Add" Machine(arithmetic::sum);
     "Swish" 24 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Tan" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
