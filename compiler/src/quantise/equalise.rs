@@ -29,6 +29,7 @@ use crate::calibrate::{Calibration, Range};
 use crate::graph::{Affine, Conv, Function, Graph, Layer, NodeId, Op};
 use petgraph::unionfind::UnionFind;
 use scnn_isa::arith::{MAX_CHANNEL_SHIFT, channel_unit};
+use scnn_isa::ids::TensorId;
 use scnn_isa::layer::{OperandKind, PoolKind, View};
 use scnn_isa::plane::Span;
 use std::borrow::Cow;
@@ -307,64 +308,109 @@ fn gains(
     shifts: &[Vec<u8>],
     classes: &mut Classes,
 ) -> BTreeMap<usize, Gain> {
-    let mut gains: BTreeMap<usize, Gain> = BTreeMap::new();
-    let noise = |view: View, channel: usize| {
-        let tensor = &tensors[view.tensor.index()];
-        let shift = shifts[view.tensor.index()][view.channels.begin as usize + channel];
-        let unit = f64::from(tensor.scale);
+    let mut gains = Gains {
+        rounding: Rounding { tensors, shifts },
+        classes,
+        of_groups: BTreeMap::new(),
+    };
+    for id in graph.order() {
+        if let Op::Layer(layer) = &graph.dag[id].op {
+            let operands = graph.operands(id);
+            let destination = storage.own_view(id);
+            gains.read_by_layer(layer, storage.view(operands[0]), destination);
+            if let (Some(_), Some(&operand)) = (&layer.operand, operands.get(1)) {
+                gains.read_alike(storage.view(operand), destination);
+            }
+        }
+    }
+    for id in graph.dag.node_indices() {
+        // A channel range is copied for the host or into a concatenation.
+        for copy in storage.copies(id) {
+            gains.read_alike(copy.source, copy.destination);
+        }
+        let on_host = |&(reader, _): &(NodeId, u32)| matches!(graph.dag[reader].op, Op::Host(_));
+        let for_host = graph.is_output(id) || graph.consumers(id).iter().any(on_host);
+        if let Some(tensor) = storage.whole(id).filter(|_| for_host) {
+            gains.read_by_host(tensor);
+        }
+    }
+    gains.of_groups
+}
+
+/// The gains of groups of tensors, reader by reader.
+struct Gains<'a> {
+    rounding: Rounding<'a>,
+    classes: &'a mut Classes,
+    of_groups: BTreeMap<usize, Gain>,
+}
+
+impl Gains<'_> {
+    fn of(&mut self, view: View) -> &mut Gain {
+        let group = self.classes.group(view.tensor.index());
+        self.of_groups.entry(group).or_default()
+    }
+
+    fn add(&mut self, source: View, arriving: &[Noise], destination: View) {
+        let rounding = self.rounding;
+        let gain = self.of(source);
+        for (channel, arriving) in arriving.iter().enumerate() {
+            let own = rounding.noise(destination, channel);
+            gain.add(arriving.before + own.before, arriving.after + own.after);
+        }
+    }
+
+    fn read_by_layer(&mut self, layer: &Layer, source: View, destination: View) {
+        let rounding = self.rounding;
+        if rounding.is_shifted(source) {
+            let channels = source.channels.len() as usize;
+            let arriving = of_sums(layer, channels, &|c| rounding.noise(source, c));
+            self.add(source, &arriving, destination);
+        }
+    }
+
+    /// A reader that makes every channel of what it reads into one of `destination`.
+    fn read_alike(&mut self, source: View, destination: View) {
+        let rounding = self.rounding;
+        if rounding.is_shifted(source) {
+            let channels = 0..source.channels.len() as usize;
+            let arriving: Vec<Noise> = channels.map(|c| rounding.noise(source, c)).collect();
+            self.add(source, &arriving, destination);
+        }
+    }
+
+    /// The host reads values as they are.
+    fn read_by_host(&mut self, tensor: TensorId) {
+        let channels = Span::new(0, self.rounding.tensors[tensor.index()].shape[1]);
+        let view = View { tensor, channels };
+        for channel in 0..channels.len() as usize {
+            let noise = self.rounding.noise(view, channel);
+            self.of(view).add(noise.before, noise.after);
+        }
+    }
+}
+
+/// How tensors are rounded, with the shifts that are considered.
+#[derive(Clone, Copy)]
+struct Rounding<'a> {
+    tensors: &'a [Tensor],
+    shifts: &'a [Vec<u8>],
+}
+
+impl Rounding<'_> {
+    fn noise(self, view: View, channel: usize) -> Noise {
+        let shift = self.shifts[view.tensor.index()][view.channels.begin as usize + channel];
+        let unit = f64::from(self.tensors[view.tensor.index()].scale);
         Noise {
             before: unit * unit,
             after: unit * unit / 4f64.powi(shift.into()),
         }
-    };
-    let shifted = |view: View| {
-        let shifts = &shifts[view.tensor.index()];
+    }
+
+    fn is_shifted(self, view: View) -> bool {
         let channels = view.channels.begin as usize..view.channels.end as usize;
-        shifts[channels].iter().any(|&shift| shift > 0)
-    };
-    for id in graph.order() {
-        let Op::Layer(layer) = &graph.dag[id].op else {
-            continue;
-        };
-        let operands = graph.operands(id);
-        let (source, destination) = (storage.view(operands[0]), storage.own_view(id));
-        if shifted(source) {
-            let gain = gains
-                .entry(classes.group(source.tensor.index()))
-                .or_default();
-            let arriving = of_sums(layer, source.channels.len() as usize, &|c| noise(source, c));
-            for (channel, arriving) in arriving.into_iter().enumerate() {
-                let own = noise(destination, channel);
-                gain.add(arriving.before + own.before, arriving.after + own.after);
-            }
-        }
-        if let (Some(_), Some(&operand)) = (&layer.operand, operands.get(1)) {
-            let operand = storage.view(operand);
-            let gain = gains
-                .entry(classes.group(operand.tensor.index()))
-                .or_default();
-            for channel in 0..operand.channels.len() as usize {
-                let (arriving, own) = (noise(operand, channel), noise(destination, channel));
-                gain.add(arriving.before + own.before, arriving.after + own.after);
-            }
-        }
+        let shifts = &self.shifts[view.tensor.index()][channels];
+        shifts.iter().any(|&shift| shift > 0)
     }
-    // The host reads values as they are.
-    for id in graph.dag.node_indices() {
-        let Some(tensor) = storage.whole(id) else {
-            continue;
-        };
-        let on_host = |&(reader, _): &(NodeId, u32)| matches!(graph.dag[reader].op, Op::Host(_));
-        if graph.is_output(id) || graph.consumers(id).iter().any(on_host) {
-            let channels = Span::new(0, tensors[tensor.index()].shape[1]);
-            let gain = gains.entry(classes.group(tensor.index())).or_default();
-            for channel in 0..channels.len() as usize {
-                let noise = noise(View { tensor, channels }, channel);
-                gain.add(noise.before, noise.after);
-            }
-        }
-    }
-    gains
 }
 
 /// Mean squares of a rounding error, but for a factor, without channel shifts and with them.
@@ -567,6 +613,20 @@ mod tests {
         let all = observed.add(("all", 4), (64.0, 1.0), Op::Concat, &[large, small]);
         observed.output("all", all);
         assert_eq!(shifts(&observed, "all"), [0, 0, 5, 5]);
+    }
+
+    /// The host reads a range of channels, which is copied for it.
+    #[test]
+    fn a_copy_reads_what_it_copies() {
+        let mut observed = Observed::default();
+        let x = observed.add(("x", 3), SEEN, Op::Input, &[]);
+        let r = observed.add(("r", 3), SEEN, rectifier(), &[x]);
+        let y = observed.add(("y", 2), SEEN, Op::Slice(Span::new(1, 3)), &[r]);
+        observed.output("y", y);
+        octaves(&mut observed, "r", &[0, 5, 7]);
+        octaves(&mut observed, "y", &[5, 7]);
+        assert_eq!(shifts(&observed, "r"), [0, 4, 6]);
+        assert_eq!(shifts(&observed, "y"), [4, 6]);
     }
 
     #[test]
