@@ -34,15 +34,16 @@ pub(super) fn requantise_channel(unit: f64, scale: f64, offset: f64, target: f64
 }
 
 /// How far a layer without convolution shifts what it reads, in the `units` of its channels, so that its biases are not
-/// rounded to those: as far as they fit their fields. `inner` is what the integer 0 stands for behind them.
+/// rounded to those: as far as they fit their fields. `inner` is what the integer 0 stands for behind them. Where a channel
+/// is a constant, what it reads is not enlarged: it would not be small any more beside its bias ([`requantise_channel`]).
 pub(super) fn source_shift(layer: &Layer, units: impl Iterator<Item = f64>, inner: f64) -> u8 {
     let biases = units.enumerate().map(|(k, unit)| {
         let affine = layer.affine.as_ref();
         let (scale, offset) = affine.map_or((1.0, 0.0), |affine| {
             (f64::from(affine.scale[k]), f64::from(affine.offset[k]))
         });
-        // A channel of a constant has no need of what it reads.
-        if scale == 0.0 {
+        // Infinite in a channel of a constant.
+        if offset == inner {
             0.0
         } else {
             ((offset - inner) / (scale * unit)).abs()
@@ -236,8 +237,8 @@ pub(super) fn widen_average(layer: &mut IntLayer, factor: f64, from: &Tensor, to
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Curve;
     use crate::graph::expression::{Expression, Unary};
+    use crate::graph::{Affine, Curve};
     use crate::quantise::IntOperand;
     use scnn_isa::layer::{OperandKind, OperandShape};
 
@@ -249,6 +250,23 @@ mod tests {
             "{}",
             channel.apply(1000)
         );
+    }
+
+    #[test]
+    fn what_a_channel_of_a_constant_reads_is_not_enlarged() {
+        let shift_of = |scale: f32, offset: f32| {
+            let layer = Layer {
+                affine: Some(Affine {
+                    scale: vec![0.5, scale],
+                    offset: vec![0.25, offset],
+                }),
+                ..Layer::default()
+            };
+            source_shift(&layer, [1e-4, 1e-4].into_iter(), 0.0)
+        };
+        assert_eq!(shift_of(1.0, 0.5), MAX_SOURCE_SHIFT);
+        assert_eq!(shift_of(0.0, 0.5), 0);
+        assert_eq!(shift_of(0.0, 0.0), MAX_SOURCE_SHIFT);
     }
 
     fn tensor(scale: f32, range: [i16; 2]) -> Tensor {
