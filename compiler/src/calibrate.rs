@@ -18,6 +18,7 @@ use histogram::Histogram;
 use multiversion::multiversion;
 use rayon::prelude::*;
 use scnn_isa::layer::OperandKind;
+use scnn_isa::placement::Placement;
 use scnn_isa::program::Dtype;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -205,7 +206,7 @@ pub fn wanted(graph: &Graph) -> Vec<String> {
     let nodes = graph.dag.node_weights();
     let nodes = nodes.filter(|node| node.dtype == Dtype::F32 && !matches!(node.op, Op::Host(_)));
     let mut names: Vec<String> = nodes
-        .flat_map(|node| std::iter::once(&node.tensor).chain(steps(&node.op)))
+        .flat_map(|node| std::iter::once(node.observed_name()).chain(steps(&node.op)))
         .cloned()
         .collect();
     names.sort_unstable();
@@ -250,9 +251,9 @@ pub fn calibrate(
 ) -> Result<(Calibration, BTreeMap<String, Tensor>), FloatError> {
     // The channels of a rename are no channels of the machine's.
     let nodes = graph.dag.node_weights();
-    let shapes: BTreeMap<&str, [u32; 4]> = nodes
-        .filter(|node| !matches!(node.op, Op::Rename))
-        .filter_map(|node| Some((node.tensor.as_str(), node.shape()?)))
+    let placements: BTreeMap<&str, &Placement> = nodes
+        .filter(|node| !matches!(node.op, Op::Rename(_)))
+        .filter_map(|node| Some((node.tensor.as_str(), node.placement.as_ref()?)))
         .collect();
     let mut first = None;
     let histograms = method != Method::MinMax;
@@ -277,7 +278,7 @@ pub fn calibrate(
             }
             observed.par_iter_mut().for_each(|(name, observed)| {
                 if let Some(tensor) = value(name) {
-                    observed.add(tensor, shapes.get(name.as_str()).copied(), histograms);
+                    observed.add(tensor, placements.get(name.as_str()).copied(), histograms);
                 }
             });
             first.get_or_insert_with(|| values(results, sample));
@@ -358,13 +359,13 @@ impl Default for Observed {
 }
 
 impl Observed {
-    fn add(&mut self, tensor: &Tensor, shape: Option<[u32; 4]>, histogram: bool) {
+    fn add(&mut self, tensor: &Tensor, placement: Option<&Placement>, histogram: bool) {
         let Ok(view) = tensor.to_plain_array_view::<f32>() else {
             return;
         };
         let values = view.as_standard_layout();
         let values = values.as_slice().unwrap_or_default();
-        let extent = self.extent(values, shape);
+        let extent = self.extent(values, placement);
         self.min = self.min.min(extent.min);
         self.max = self.max.max(extent.max);
         if histogram {
@@ -379,12 +380,15 @@ impl Observed {
     }
 
     /// What is seen of the values, channel by channel where they have any.
-    fn extent(&mut self, values: &[f32], shape: Option<[u32; 4]>) -> Extent {
-        let sized =
-            |shape: &[u32; 4]| shape.iter().map(|&d| d as usize).product::<usize>() == values.len();
-        let Some([images, channels, rows, cols]) = shape.filter(sized) else {
+    fn extent(&mut self, values: &[f32], placement: Option<&Placement>) -> Extent {
+        let sized = |lies: &&Placement| lies.elements() == values.len() as u64;
+        let lies = placement.filter(sized);
+        let Some((lies, [images, channels, rows, cols])) = lies.and_then(|p| Some((p, p.shape()?)))
+        else {
             return extent(values);
         };
+        let stored = (!lies.is_row_major()).then(|| lies.to_machine(values));
+        let values = stored.as_deref().unwrap_or(values);
         self.channels.resize(channels as usize, 0.0);
         self.per_channel += u64::from(images) * u64::from(rows) * u64::from(cols);
         let mut whole = extent(&[]);
@@ -544,7 +548,8 @@ mod tests {
             let values: Vec<f32> = factors.into_iter().flat_map(plane).collect();
             let tensor = Tensor::from_shape(&[1, 3, 4, 8], &values).unwrap();
             let mut observed = Observed::default();
-            (0..samples).for_each(|_| observed.add(&tensor, Some([1, 3, 4, 8]), false));
+            (0..samples)
+                .for_each(|_| observed.add(&tensor, "3c 4y 8x".parse().ok().as_ref(), false));
             let range = observed.range(Method::MinMax, 16);
             observed.octaves(range).map(|octaves| octaves.0)
         };

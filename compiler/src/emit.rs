@@ -162,6 +162,7 @@ impl<'a> Emitter<'a> {
                 declared: value.declared,
                 shape: value.dims.clone(),
                 region,
+                placement: value.placement.clone(),
             });
         }
     }

@@ -16,6 +16,7 @@ pub mod check;
 pub mod coverage;
 pub mod drop_dead;
 pub mod expression;
+pub mod placement;
 mod print;
 pub mod weights;
 
@@ -24,6 +25,7 @@ use expression::Expression;
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
+use placement::Placement;
 use scnn_host::RuntimeName;
 use scnn_isa::layer::{OperandKind, OperandShape, PoolKind};
 use scnn_isa::legal::{Convolution, Form, Window};
@@ -58,12 +60,16 @@ pub struct Graph {
 pub struct Node {
     /// ONNX name of the result.
     pub tensor: String,
+    /// Name under which the float model knows the values, where that is another.
+    pub observed_as: Option<String>,
     /// ONNX nodes it stands for, in graph order; nameless ones are called after operator and result.
     pub onnx_nodes: Vec<String>,
     /// Element type of the result.
     pub dtype: Dtype,
     /// Extents of the result as ONNX has them.
     pub dims: Vec<u64>,
+    /// How the result lies on the machine, if it can.
+    pub placement: Option<Placement>,
     /// What the model itself rounds the result to, if it does.
     pub grid: Option<FixedScale>,
     /// The operator.
@@ -101,8 +107,9 @@ pub enum Op {
     Concat,
     /// A range of the operand's channels.
     Slice(Span),
-    /// The operand under another shape: the same values in the same row-major order.
-    Rename,
+    /// The operand under another shape or another order of its axes. It costs nothing where the result's placement is
+    /// the operand's, seen so ([`Graph::is_free`]).
+    Rename(Option<Transposition>),
     /// Work for the host; its result is never used directly.
     Host(Box<HostOp>),
     /// Result number `.0` of the host node that is the operand.
@@ -116,6 +123,31 @@ pub struct Map {
     pub expression: Expression,
     /// The ONNX nodes that compute it, should the host have to.
     pub host: HostOp,
+}
+
+/// Another order of a tensor's axes; without one its values stay in their row-major order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transposition {
+    /// Extents of the operand.
+    pub dims: Vec<u64>,
+    /// Axis `i` of the result is axis `order[i]` of the operand.
+    pub order: Vec<usize>,
+}
+
+impl Transposition {
+    /// The values, given in row-major order, in that of the result.
+    pub fn apply<T: Copy>(&self, values: &[T]) -> Vec<T> {
+        let stride = |axis: usize| self.dims[axis + 1..].iter().product::<u64>() as usize;
+        let mut places = vec![0usize];
+        for &axis in &self.order {
+            let steps = 0..self.dims[axis] as usize;
+            places = places
+                .into_iter()
+                .flat_map(|place| steps.clone().map(move |step| place + step * stride(axis)))
+                .collect();
+        }
+        places.into_iter().map(|place| values[place]).collect()
+    }
 }
 
 /// The stages of a layer; see the module's head for their order.
@@ -319,6 +351,51 @@ impl Graph {
         edges
     }
 
+    /// The node `id`, lying as wanted: itself, or a rename that moves its values.
+    pub fn placed(&mut self, id: NodeId, wanted: Placement) -> NodeId {
+        if self.dag[id].placement.as_ref() == Some(&wanted) {
+            return id;
+        }
+        let moves = |&(reader, _): &(NodeId, u32)| {
+            let reader = &self.dag[reader];
+            reader.observed_as.is_some() && reader.placement.as_ref() == Some(&wanted)
+        };
+        if let Some((known, _)) = self.consumers(id).into_iter().find(moves) {
+            return known;
+        }
+        let data = &self.dag[id];
+        let mut tensor = format!("{}.placed", data.tensor);
+        while self.dag.node_weights().any(|node| node.tensor == tensor) {
+            tensor.push('\'');
+        }
+        let moved = Node {
+            tensor,
+            observed_as: Some(data.observed_name().clone()),
+            onnx_nodes: Vec::new(),
+            placement: Some(wanted),
+            op: Op::Rename(None),
+            ..data.clone()
+        };
+        self.add(moved, &[id])
+    }
+
+    /// Whether a rename leaves every stored value in its place.
+    pub fn is_free(&self, id: NodeId) -> bool {
+        let Op::Rename(transposition) = &self.dag[id].op else {
+            return false;
+        };
+        let operand = self.operands(id).first().map(|&operand| &self.dag[operand]);
+        let before = operand.and_then(|operand| operand.placement.clone());
+        let seen = match (before, transposition) {
+            (Some(placement), None) => Some(placement),
+            (Some(before), Some(Transposition { dims, order })) => {
+                placement::transposed(&before, dims, order)
+            }
+            (None, _) => None,
+        };
+        seen.is_some() && seen == self.dag[id].placement
+    }
+
     /// Whether a node is a graph output.
     pub fn is_output(&self, id: NodeId) -> bool {
         self.outputs.iter().any(|(_, node)| *node == id)
@@ -330,7 +407,7 @@ impl Graph {
             .iter()
             .any(|&(consumer, _)| match self.dag[consumer].op {
                 Op::Layer(_) | Op::Concat | Op::Slice(_) => true,
-                Op::Rename => self.read_by_machine(consumer),
+                Op::Rename(_) => self.is_free(consumer) && self.read_by_machine(consumer),
                 Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => false,
             })
     }
@@ -404,14 +481,19 @@ impl Graph {
 }
 
 impl Node {
-    /// The shape `[N, C, H, W]` under which SCNN sees the result: rank 2 is a 1 x 1 plane, rank 3 a plane of one row.
+    /// The shape `[N, C, H, W]` in which SCNN holds the result, if it can.
     pub fn shape(&self) -> Option<[u32; 4]> {
-        let dim = |i: usize| u32::try_from(self.dims[i]).ok();
-        match self.dims.len() {
-            2 => Some([dim(0)?, dim(1)?, 1, 1]),
-            3 => Some([dim(0)?, dim(1)?, 1, dim(2)?]),
-            4 => Some([dim(0)?, dim(1)?, dim(2)?, dim(3)?]),
-            _ => None,
-        }
+        self.placement.as_ref().and_then(Placement::shape)
+    }
+
+    /// The name under which the float model knows the values.
+    pub fn observed_name(&self) -> &String {
+        self.observed_as.as_ref().unwrap_or(&self.tensor)
+    }
+
+    /// The placement, where the stored values are not in the model's order.
+    pub fn permuted(&self) -> Option<Placement> {
+        let placement = self.placement.clone();
+        placement.filter(|placement| !placement.is_row_major())
     }
 }

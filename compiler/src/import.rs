@@ -25,6 +25,7 @@ mod typed_passes;
 mod typing;
 mod wide_sums;
 mod window;
+mod wishes;
 
 pub(crate) use crate::normalise::Large;
 pub use crate::normalise::{ImportError, ImportErrors, ImportOptions};
@@ -33,7 +34,8 @@ pub use source::Source;
 pub use typed::Typed;
 pub(crate) use typed::{Chain, ChainError};
 
-use crate::graph::{Graph, HostOp, Node, NodeId, Op};
+use crate::graph::placement::{self, Placement};
+use crate::graph::{Graph, HostOp, Node, NodeId, Op, Transposition};
 use crate::normalise::closure;
 pub(crate) use crate::normalise::parts::node_name;
 pub(crate) use crate::normalise::proto::value_info;
@@ -143,6 +145,8 @@ pub(crate) struct Importer<'a> {
     dequantised: BTreeMap<&'a str, &'a NodeProto>,
     /// Nodes that run on the host in any case, and why.
     on_host: &'a BTreeMap<String, String>,
+    /// How inputs and results of the host are to lie, where their readers wish it.
+    wishes: BTreeMap<String, Placement>,
 }
 
 impl<'a> Importer<'a> {
@@ -182,6 +186,7 @@ impl<'a> Importer<'a> {
             twins: BTreeMap::new(),
             dequantised,
             on_host,
+            wishes: wishes::of(model, facts),
         }
     }
 
@@ -393,7 +398,8 @@ impl<'a> Importer<'a> {
         constant.or_else(|| self.facts.get(name).map(|fact| fact.dims.clone()))
     }
 
-    /// Adds a node whose result is the ONNX tensor `tensor`.
+    /// Adds a node whose result is the ONNX tensor `tensor`. A rename, and what changes no extent, leave it where the
+    /// operand lies.
     pub(crate) fn add(
         &mut self,
         tensor: &str,
@@ -401,25 +407,70 @@ impl<'a> Importer<'a> {
         op: Op,
         onnx_nodes: Vec<String>,
     ) -> NodeId {
+        let dims = self.facts.get(tensor).map(|fact| fact.dims.clone());
+        let dims = dims.unwrap_or_default();
+        let operand = operands.first().map(|&operand| &self.graph.dag[operand]);
+        let alike = || {
+            let nodes = operands.iter().map(|&operand| &self.graph.dag[operand]);
+            let mut alike = nodes.filter(|operand| operand.dims == dims);
+            alike.next().and_then(|operand| operand.placement.clone())
+        };
+        let placement = match (&op, operand) {
+            (Op::Rename(None), Some(operand)) => operand.placement.clone(),
+            (Op::Rename(Some(Transposition { dims, order })), Some(operand)) => {
+                let before = operand.placement.as_ref();
+                before.and_then(|before| placement::transposed(before, dims, order))
+            }
+            (Op::Layer(_) | Op::Map(_), _) => alike(),
+            _ => None,
+        };
+        let placement = placement
+            .or_else(|| self.wishes.get(tensor).cloned())
+            .or_else(|| placement::positional(&dims));
+        self.add_placed(tensor, operands, op, onnx_nodes, placement)
+    }
+
+    /// The same, with its placement.
+    pub(crate) fn add_placed(
+        &mut self,
+        tensor: &str,
+        operands: &[NodeId],
+        op: Op,
+        onnx_nodes: Vec<String>,
+        placement: Option<Placement>,
+    ) -> NodeId {
         let (dtype, dims) = self
             .facts
             .get(tensor)
             .map_or((Dtype::F32, Vec::new()), |f| (f.dtype, f.dims.clone()));
         // What only moves values leaves them on their grid.
-        let moves = matches!(op, Op::Rename | Op::Slice(_));
+        let moves = matches!(op, Op::Rename(_) | Op::Slice(_));
         let source = operands.first().filter(|_| moves);
         let grid = source.and_then(|&source| self.graph.dag[source].grid);
         self.graph.add(
             Node {
                 tensor: tensor.to_owned(),
+                observed_as: None,
                 onnx_nodes,
                 dtype,
                 dims,
+                placement,
                 grid,
                 op,
             },
             operands,
         )
+    }
+
+    /// The node that computes operand `index`, lying as a plane: axes 0 to 3 on images, channels, rows and columns.
+    pub(crate) fn plane(&mut self, node: &NodeProto, index: usize) -> Result<NodeId, String> {
+        let id = self.floats(node, index)?;
+        let dims = &self.graph.dag[id].dims;
+        let wanted = placement::positional(dims).filter(|_| dims.len() > 2);
+        let wanted = wanted.ok_or_else(|| no_form(&node.input[index], dims))?;
+        legal::tensor(wanted.shape().unwrap_or_default())
+            .map_err(|reason| format!("of `{}`: {reason}", node.input[index]))?;
+        Ok(self.graph.placed(id, wanted))
     }
 
     /// The node that computes operand `index`, if it is a float activation that the machine can hold.
@@ -433,6 +484,16 @@ impl<'a> Importer<'a> {
 
     /// The node that computes operand `index`, if it is of floats and has a form `[N, C, H, W]`, however large.
     pub(crate) fn value(&self, node: &NodeProto, index: usize) -> Result<NodeId, String> {
+        let id = self.floats(node, index)?;
+        let data = &self.graph.dag[id];
+        if data.shape().is_none() {
+            return Err(no_form(&node.input[index], &data.dims));
+        }
+        Ok(id)
+    }
+
+    /// The node that computes operand `index`, if it is of floats.
+    pub(crate) fn floats(&self, node: &NodeProto, index: usize) -> Result<NodeId, String> {
         let name = node.input.get(index).map_or("", |name| name);
         let twin = self.twins.get(name).map(|twin| twin.node);
         let Some(id) = self.results.get(name).copied().or(twin) else {
@@ -447,13 +508,21 @@ impl<'a> Importer<'a> {
                 data.dtype
             ));
         }
-        if data.shape().is_none() {
-            return Err(format!(
-                "`{name}` has shape {:?}; the array takes [N, C], [N, C, L] and [N, C, H, W]",
-                data.dims
-            ));
-        }
         Ok(id)
+    }
+
+    /// The factors of the axes of a node's result.
+    pub(crate) fn axes(&self, id: NodeId) -> Result<placement::Axes, String> {
+        let data = &self.graph.dag[id];
+        let placement = data.placement.as_ref();
+        placement
+            .and_then(|placement| placement::axes(placement, &data.dims))
+            .ok_or_else(|| {
+                format!(
+                    "its axes {:?} cut through those that `{}` lies with on the machine",
+                    data.dims, data.tensor
+                )
+            })
     }
 
     /// A name for a part of the result `tensor` that the model itself does not name.
@@ -479,6 +548,11 @@ impl<'a> Importer<'a> {
     }
 }
 
+/// Why a tensor cannot be on the machine.
+fn no_form(name: &str, dims: &[u64]) -> String {
+    format!("`{name}` has shape {dims:?}; the array takes [N, C], [N, C, L] and [N, C, H, W]")
+}
+
 /// Why a foreign node is on the host.
 const FOREIGN: &str = "only ONNX Runtime has it, or has it right";
 
@@ -488,6 +562,31 @@ pub(crate) fn reason_of(node: &NodeProto, reason: Reason) -> OnHost {
         node: node_name(node),
         operator: node.op_type.clone(),
         reason,
+    }
+}
+
+/// A `Transpose` node that gives the axes of `input` the order `order` under the name `output`.
+pub(crate) fn transpose_node(
+    input: &str,
+    output: &str,
+    name: Option<&String>,
+    order: &[usize],
+) -> NodeProto {
+    let order = tract_onnx::pb::AttributeProto {
+        name: "perm".to_owned(),
+        r#type: tract_onnx::pb::attribute_proto::AttributeType::Ints as i32,
+        ints: order.iter().map(|&axis| axis as i64).collect(),
+        ..tract_onnx::pb::AttributeProto::default()
+    };
+    NodeProto {
+        input: vec![input.to_owned()],
+        output: vec![output.to_owned()],
+        name: name
+            .cloned()
+            .unwrap_or_else(|| format!("{output}.transpose")),
+        op_type: "Transpose".to_owned(),
+        attribute: vec![order],
+        ..NodeProto::default()
     }
 }
 

@@ -31,6 +31,7 @@ use scnn_isa::arith::{self, Requantise, Rounding, Table};
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::{Approximation, PoolKind, View};
 use scnn_isa::machine::Machine;
+use scnn_isa::placement::Placement;
 use scnn_isa::plane::{Axis, Span};
 use scnn_isa::program::{Dtype, Ranges};
 use std::collections::{BTreeMap, BTreeSet};
@@ -176,6 +177,8 @@ pub struct Value {
     pub dims: Vec<u64>,
     /// The machine tensor that carries it.
     pub tensor: Option<TensorId>,
+    /// How its values lie in that tensor, where not in row-major order.
+    pub placement: Option<Placement>,
 }
 
 /// One step of the network.
@@ -213,6 +216,8 @@ pub struct IntLayer {
     pub onnx_nodes: Vec<String>,
     /// ONNX tensor that it computes.
     pub tensor: String,
+    /// How the values of that tensor lie in the destination, where not in row-major order.
+    pub placement: Option<Placement>,
     /// What is read.
     pub source: View,
     /// What is written.

@@ -1,6 +1,5 @@
 //! The passes between import and quantisation. Each changes how a graph is expressed and none what it computes.
 
-pub mod absorb_flatten;
 pub mod absorb_pad;
 pub mod compose_functions;
 mod enlarged;
@@ -30,9 +29,8 @@ pub struct Pass {
 pub const PASSES: &[Pass] = &[
     Pass { name: "compose-functions", about: "elementwise operators on one tensor become one function", run: |graph, _| compose_functions::run(graph) },
     Pass { name: "lower-functions", about: "functions become stages of layers, or work for the host", run: lower_functions::run },
-    Pass { name: "skip-renames", about: "use what a rename renames", run: |graph, _| skip_renames::run(graph) },
     Pass { name: "place-rounding", about: "a quantised model's rounding is done where values come from", run: |graph, _| place_rounding::run(graph) },
-    Pass { name: "absorb-flatten", about: "linear layers of a flattened plane become convolutions of the plane", run: |graph, _| absorb_flatten::run(graph) },
+    Pass { name: "skip-renames", about: "use what a rename renames", run: |graph, _| skip_renames::run(graph) },
     Pass { name: "absorb-pad", about: "zeros around a plane become the padding of convolutions", run: |graph, _| absorb_pad::run(graph) },
     Pass { name: "fuse-layers", about: "join layers with their only consumer", run: |graph, _| fuse_layers::run(graph) },
     Pass { name: "fold-affine", about: "multiply factors into weights", run: |graph, _| fold_affine::run(graph) },

@@ -9,6 +9,7 @@
 //! | [`machine`] | the machine description: one table of parameters; presets |
 //! | [`arith`] | the arithmetic to the bit: products, sums, requantisation, tables |
 //! | [`codec`] | the run-length code of weights and activations |
+//! | [`placement`] | where the axes of a model's tensor lie on the machine |
 //! | [`plane`], [`layout`], [`halo`] | positions, how a tensor is cut over the PEs, who owns which output |
 //! | [`layer`], [`section`] | descriptors: what a layer computes, and its packed constants |
 //! | [`instruction`] | the instruction set: one table; encoder, decoder, text and reference page follow from it |
@@ -62,6 +63,7 @@ pub mod layer;
 pub mod layout;
 pub mod legal;
 pub mod machine;
+pub mod placement;
 pub mod plane;
 pub mod program;
 pub mod section;

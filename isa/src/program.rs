@@ -12,6 +12,7 @@ use crate::instruction::Instruction;
 use crate::layer::Layer;
 use crate::layout::Layout;
 use crate::machine::Machine;
+use crate::placement::Placement;
 use crate::plane::{Rect, Span};
 use serde::{Deserialize, Serialize};
 
@@ -183,10 +184,12 @@ pub struct Value {
     pub declared: Option<Dtype>,
     /// Extents, any rank.
     pub shape: Vec<u64>,
-    /// The DRAM region of the machine tensor that carries it, element for element in row-major order;
-    /// absent when it never leaves the host.
+    /// The DRAM region of the machine tensor that carries it; absent when it never leaves the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<RegionId>,
+    /// How its values lie in that tensor; absent when they lie in row-major order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
 }
 
 /// Element types of host values.

@@ -8,6 +8,7 @@ use crate::layer::{
 };
 use crate::layout::{Grid, Layout, Tile};
 use crate::machine::Machine;
+use crate::placement::{Factor, Placement, Slot};
 use crate::plane::{Axis, Rect, Span};
 use crate::program::{
     Dtype, HostSegment, Memory, Program, Provenance, Ranges, Region, Runtime, Section, SectionKind,
@@ -101,6 +102,7 @@ pub(crate) fn to_message(program: &Program) -> Message {
                 declared: v.declared.map(Dtype::number),
                 shape: v.shape.clone(),
                 region: v.region.map(|r| r.0),
+                placement: v.placement.as_ref().map_or_else(Vec::new, factors),
             })
             .collect(),
         segments: program
@@ -124,6 +126,32 @@ pub(crate) fn to_message(program: &Program) -> Message {
             })
             .collect(),
     }
+}
+
+fn factors(placement: &Placement) -> Vec<proto::Factor> {
+    let factors = placement.factors().iter();
+    let factor = |factor: &Factor| proto::Factor {
+        extent: factor.extent,
+        slot: factor.slot as u32,
+        level: factor.level,
+    };
+    factors.map(factor).collect()
+}
+
+fn placement(factors: &[proto::Factor]) -> Checked<Option<Placement>> {
+    let factor = |factor: &proto::Factor| {
+        let slot = Slot::ALL.get(factor.slot as usize).copied();
+        Ok(Factor {
+            extent: factor.extent,
+            slot: slot.ok_or_else(|| format!("the slot {} does not exist", factor.slot))?,
+            level: factor.level,
+        })
+    };
+    if factors.is_empty() {
+        return Ok(None);
+    }
+    let factors = factors.iter().map(factor).collect::<Checked<_>>()?;
+    Placement::exactly(factors).map(Some)
 }
 
 fn ids(values: &[ValueId]) -> Vec<u32> {
@@ -321,6 +349,7 @@ pub(crate) fn from_message(message: Message, machine: Machine) -> Checked<Progra
                         .transpose()?,
                     shape: v.shape,
                     region: v.region.map(RegionId),
+                    placement: placement(&v.placement)?,
                 })
             })
             .collect::<Checked<_>>()?,

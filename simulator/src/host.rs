@@ -69,13 +69,18 @@ pub fn quantise(
             tensor.elements()
         )));
     }
-    let mut values = view.iter();
-    let mut integers = Vec::with_capacity(view.len());
-    for unit in units(tensor) {
-        let plane = values.by_ref().take(plane(tensor));
-        integers.extend(plane.map(|&value| arith::quantise(value, unit, tensor.range)));
-    }
-    Ok(integers)
+    let given: Vec<f32> = view.iter().copied().collect();
+    let stored = match &value.placement {
+        None => given,
+        Some(placement) => placement.to_machine(&given),
+    };
+    let planes = stored.chunks(plane(tensor)).zip(units(tensor));
+    Ok(planes
+        .flat_map(|(plane, unit)| {
+            let integers = plane.iter();
+            integers.map(move |&value| arith::quantise(value, unit, tensor.range))
+        })
+        .collect())
 }
 
 /// The host's form of a machine tensor.
@@ -96,6 +101,10 @@ pub fn dequantise(
                 .map(move |&value| arith::dequantise(value, unit))
         })
         .collect();
+    let floats = match &value.placement {
+        None => floats,
+        Some(placement) => placement.to_value(&floats),
+    };
     let dims: Vec<usize> = value.shape.iter().map(|&d| d as usize).collect();
     let tensor = HostTensor::from_shape(&dims, &floats).map_err(border)?;
     Ok(tensor

@@ -201,6 +201,7 @@ fn alone(network: &Quantised, index: usize, layer: &IntLayer) -> Quantised {
             declared: None,
             dims: data.shape.iter().map(|&extent| extent.into()).collect(),
             tensor: Some(tensor),
+            placement: None,
         }
     };
     Quantised {

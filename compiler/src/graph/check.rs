@@ -44,10 +44,7 @@ fn node(graph: &Graph, id: NodeId) -> Result<(), String> {
                 None => None,
             };
             let (from, to) = (shape(operands[0])?, shape(id)?);
-            // A linear layer of a flattened plane may have more channels than the machine, until `absorb-flatten`.
-            if legal::tensor(from).is_ok() {
-                legal::layer(&layer.form(from, operand, to))?;
-            }
+            legal::layer(&layer.form(from, operand, to))?;
             stages(layer, from[1], to[1])
         }
         Op::Map(map) => {
@@ -78,7 +75,7 @@ fn node(graph: &Graph, id: NodeId) -> Result<(), String> {
                 Err("the range is not one of the operand's channels".to_owned())
             }
         }
-        Op::Rename => {
+        Op::Rename(_) => {
             count(1)?;
             let elements = |id: NodeId| graph.dag[id].dims.iter().product::<u64>();
             if elements(operands[0]) == elements(id) {

@@ -34,7 +34,7 @@ impl Coverage {
                     coverage.machine_macs +=
                         layer.conv.as_ref().map_or(0, |conv| conv.macs(images));
                 }
-                Op::Concat | Op::Slice(_) | Op::Rename => machine.extend(&node.onnx_nodes),
+                Op::Concat | Op::Slice(_) | Op::Rename(_) => machine.extend(&node.onnx_nodes),
                 Op::Host(host) => {
                     host_nodes.extend(&node.onnx_nodes);
                     coverage.reasons.extend(host.reasons.iter().cloned());

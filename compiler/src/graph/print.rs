@@ -27,6 +27,9 @@ impl fmt::Display for Graph {
             if let Op::Layer(layer) = &node.op {
                 write!(f, "{layer}")?;
             }
+            if let Some(placement) = node.permuted() {
+                write!(f, " at {placement}")?;
+            }
             if let Some(grid) = node.grid {
                 let [low, high] = grid.range;
                 write!(f, " on {low}..{high} x {:e}", grid.scale)?;
@@ -49,7 +52,8 @@ fn word(op: &Op) -> String {
         Op::Layer(_) => "layer".to_owned(),
         Op::Concat => "concat".to_owned(),
         Op::Slice(range) => format!("channels {range} of "),
-        Op::Rename => "rename".to_owned(),
+        Op::Rename(None) => "rename".to_owned(),
+        Op::Rename(Some(transposition)) => format!("axes {:?} of ", transposition.order),
         Op::Map(map) => format!("map {}", map.expression),
         Op::Host(host) => {
             let names: Vec<&str> = host.nodes.iter().map(|n| n.op_type.as_str()).collect();

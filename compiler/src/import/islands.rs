@@ -47,7 +47,7 @@ pub(super) fn islands(graph: &Graph) -> BTreeMap<String, String> {
 fn needs_no_array(op: &Op) -> bool {
     match op {
         Op::Layer(layer) => layer.conv.is_none(),
-        Op::Map(_) | Op::Concat | Op::Slice(_) | Op::Rename => true,
+        Op::Map(_) | Op::Concat | Op::Slice(_) | Op::Rename(_) => true,
         Op::Input | Op::Host(_) | Op::HostOutput(_) => false,
     }
 }

@@ -6,10 +6,11 @@
 
 use super::attributes::{Attributes, outside};
 use super::nodes::constants::{bounds, integers};
-use super::nodes::{finish, or_host, output_shape, shape};
+use super::nodes::{finish, finish_placed, or_host, output_dims, output_shape, shape};
 use super::{Importer, Translated, node_name};
+use crate::graph::placement::{self, Slot};
 use crate::graph::weights::Weights;
-use crate::graph::{Conv, Layer, NodeId, Op};
+use crate::graph::{Conv, Layer, NodeId, Op, Transposition};
 use scnn_isa::legal;
 use scnn_isa::plane::{Axis, Span};
 use tract_onnx::pb::NodeProto;
@@ -27,29 +28,61 @@ pub(crate) fn concat(
     let Some(&first) = operands.first() else {
         return Translated::Host("it has no operands".into());
     };
-    let rank = importer.graph.dag[first].dims.len() as i64;
-    let axis = attributes.int("axis", 1);
-    if axis != 1 && axis + rank != 1 {
-        let remedy = "elsewhere the values would have to move in the activation RAMs";
-        return Translated::Host(outside("axis", axis, "1, along channels", remedy));
+    let out = or_host!(output_dims(importer, node)).clone();
+    let given = attributes.int("axis", 1);
+    let Some(axis) = axis_of(given, out.len()) else {
+        return Translated::Host(format!("it has no axis {given}").into());
+    };
+    let total = or_host!(u32::try_from(out[axis]).map_err(|_| "its result is too large"));
+    // How the result lies when it lies as one operand does; the first for which the axis is all of the channels.
+    let mut lies = None;
+    for &operand in &operands {
+        let axes = or_host!(importer.axes(operand));
+        if placement::is_all_of(&axes, axis, Slot::Channel) {
+            lies = Some(axes);
+            break;
+        }
     }
-    let out = or_host!(output_shape(importer, node));
-    or_host!(legal::tensor(out));
-    let total: u32 = operands
-        .iter()
-        .filter_map(|&o| importer.graph.dag[o].shape())
-        .map(|s| s[1])
-        .sum();
-    if total != out[1] {
-        return Translated::Host("its operands do not add up".into());
+    let axes = match (lies, placement::with_channels(&out, axis)) {
+        (Some(axes), _) => axes,
+        (None, Some(_)) if given != 1 && axis != 1 => {
+            let remedy = "elsewhere the values would have to move in the activation RAMs";
+            return Translated::Host(outside("axis", given, "1, along channels", remedy));
+        }
+        (None, _) => {
+            let dims = &importer.graph.dag[first].dims;
+            let lies = placement::positional(dims).and_then(|lies| placement::axes(&lies, dims));
+            or_host!(lies.ok_or("its operands have no form [N, C, H, W]"))
+        }
+    };
+    let with = |extent| {
+        let axes = placement::with_extent(&axes, axis, extent, Slot::Channel);
+        placement::of_axes(&axes)
+    };
+    let mut placed = Vec::new();
+    for operand in operands {
+        let extent = importer.graph.dag[operand].dims[axis] as u32;
+        placed.push(importer.graph.placed(operand, with(extent)));
     }
-    let id = importer.add(
+    let lies = with(total);
+    or_host!(legal::tensor(lies.shape().unwrap_or_default()));
+    Translated::Node(importer.add_placed(
         &node.output[0],
-        &operands,
+        &placed,
         Op::Concat,
         vec![node_name(node)],
-    );
-    Translated::Node(id)
+        Some(lies),
+    ))
+}
+
+/// An axis that may be counted from the end.
+fn axis_of(given: i64, rank: usize) -> Option<usize> {
+    let axis = if given < 0 {
+        given + rank as i64
+    } else {
+        given
+    };
+    usize::try_from(axis).ok().filter(|&axis| axis < rank)
 }
 
 /// A range of one or more axes: of channels by addressing, of rows and columns by a convolution that crops.
@@ -104,53 +137,89 @@ pub(crate) fn slice(
         };
         cuts[axis as usize] = (begin.clamp(0, extent) as u32, step);
     }
-    let out = or_host!(output_shape(importer, node));
-    let from = or_host!(shape(importer, input));
-    if out[0] != from[0] || cuts[0].1 != 1 {
-        return Translated::Host(outside(
-            "axes",
-            axes,
-            "channels, rows and columns",
-            "a program computes all images; choose among them afterwards",
-        ));
+    let out = or_host!(output_dims(importer, node)).clone();
+    let cut: Vec<usize> = (0..rank)
+        .filter(|&axis| out[axis] != dims[axis] || cuts[axis].1 != 1)
+        .collect();
+    let mut factors = or_host!(importer.axes(input));
+    let [_, _, h, w] = or_host!(shape(importer, input));
+    let mut plane = [(h, h, (0, 1)), (w, w, (0, 1))];
+    let mut channels = None;
+    for axis in cut {
+        let extent = out[axis] as u32;
+        let is = |slot| placement::is_all_of(&factors, axis, slot);
+        let slot = if is(Slot::Channel) {
+            if cuts[axis].1 != 1 {
+                let remedy = "a range of channels is addressing, every n-th one is not";
+                return Translated::Host(outside("steps", steps, "1 for channels", remedy));
+            }
+            channels = Some(Span::new(cuts[axis].0, cuts[axis].0 + extent));
+            Slot::Channel
+        } else if is(Slot::Row) {
+            (plane[0].1, plane[0].2) = (extent, cuts[axis]);
+            Slot::Row
+        } else if is(Slot::Column) {
+            (plane[1].1, plane[1].2) = (extent, cuts[axis]);
+            Slot::Column
+        } else {
+            return Translated::Host(outside(
+                "axes",
+                axes,
+                "channels, rows and columns",
+                "a program computes all images; choose among them afterwards",
+            ));
+        };
+        factors = placement::with_extent(&factors, axis, extent, slot);
     }
-    if cuts[1].1 != 1 {
-        let remedy = "a range of channels is addressing, every n-th one is not";
-        return Translated::Host(outside("steps", steps, "1 for channels", remedy));
-    }
-    let plane = |axis: usize| cuts.get(axis).copied().unwrap_or((0, 1));
-    let (rows, columns) = if rank == 3 {
-        ((0, 1), plane(2))
-    } else {
-        (plane(2), plane(3))
-    };
-    let cropped = [out[2], out[3]] != [from[2], from[3]];
-    if !cropped || out[1] != from[1] {
-        let range = Span::new(cuts[1].0, cuts[1].0 + out[1]);
-        let name = importer.part_name(&node.output[0], "channels");
-        let id = importer.add(
-            &node.output[0],
-            &[input],
-            Op::Slice(range),
-            vec![node_name(node)],
-        );
+    let lies = placement::of_axes(&factors);
+    let cropped = plane.iter().any(|(from, to, _)| from != to);
+    if !cropped || channels.is_some() {
+        let all = or_host!(shape(importer, input))[1];
+        let range = channels.unwrap_or(Span::new(0, all));
+        let op = Op::Slice(range);
+        let names = vec![node_name(node)];
         if !cropped {
+            let id = importer.add_placed(&node.output[0], &[input], op, names, Some(lies));
             return Translated::Node(id);
         }
         // The channels of the operand before they are cropped: a result that the model has no name for.
-        let part = &mut importer.graph.dag[id];
-        part.tensor = name;
-        part.dims = [&[dims[0], u64::from(out[1])], &dims[2..]].concat();
-        input = id;
+        input = part_of_channels(importer, node, input, range);
     }
-    let axis = |input: u32, output: u32, (begin, step): (u32, u32)| Axis {
+    let axis = |(input, output, (begin, step)): (u32, u32, (u32, u32))| Axis {
         output,
         stride: step,
         pad: [-(begin as i32), 0],
         ..Axis::identity(input)
     };
-    let (y, x) = (axis(from[2], out[2], rows), axis(from[3], out[3], columns));
-    finish(importer, node, &[input], ones(out[1], y, x))
+    let count = or_host!(shape(importer, input))[1];
+    let layer = ones(count, axis(plane[0]), axis(plane[1]));
+    finish_placed(importer, node, &[input], layer, lies)
+}
+
+/// A range of the channels of `input`, under a name of its own, as a part of what `node` computes.
+fn part_of_channels(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    input: NodeId,
+    range: Span,
+) -> NodeId {
+    let name = importer.part_name(&node.output[0], "channels");
+    let source = &importer.graph.dag[input];
+    let axes = importer.axes(input).unwrap_or_default();
+    let whole = (0..axes.len())
+        .find(|&axis| placement::is_all_of(&axes, axis, Slot::Channel) && !axes[axis].is_empty());
+    let mut dims = source.dims.clone();
+    let mut lies = source.placement.clone();
+    if let Some(axis) = whole {
+        dims[axis] = range.len().into();
+        let axes = placement::with_extent(&axes, axis, range.len(), Slot::Channel);
+        lies = Some(placement::of_axes(&axes));
+    }
+    let names = vec![node_name(node)];
+    let id = importer.add_placed(&node.output[0], &[input], Op::Slice(range), names, lies);
+    let part = &mut importer.graph.dag[id];
+    (part.tensor, part.dims) = (name, dims);
+    id
 }
 
 pub(crate) fn split(
@@ -159,42 +228,67 @@ pub(crate) fn split(
     attributes: &Attributes<'_>,
 ) -> Translated {
     let input = or_host!(importer.activation(node, 0));
-    let rank = importer.graph.dag[input].dims.len() as i64;
-    let axis = attributes.int("axis", 0);
-    if axis != 1 && axis + rank != 1 {
+    let given = attributes.int("axis", 0);
+    let factors = or_host!(importer.axes(input));
+    let axis = axis_of(given, factors.len());
+    let Some(axis) = axis.filter(|&axis| placement::is_all_of(&factors, axis, Slot::Channel))
+    else {
         let remedy = "cut rows and columns with Slice";
-        return Translated::Host(outside("axis", axis, "1, along channels", remedy));
-    }
+        return Translated::Host(outside("axis", given, "1, along channels", remedy));
+    };
     let mut begin = 0;
     let mut parts = Vec::new();
-    for output in &node.output {
+    for output in node.output.iter().filter(|output| !output.is_empty()) {
         let Some(fact) = importer.facts.get(output) else {
             return Translated::Host("a part has no shape".into());
         };
-        let channels = fact.dims[1] as u32;
-        let op = Op::Slice(Span::new(begin, begin + channels));
-        begin += channels;
-        parts.push(importer.add(output, &[input], op, vec![node_name(node)]));
+        let extent = fact.dims[axis] as u32;
+        let op = Op::Slice(Span::new(begin, begin + extent));
+        begin += extent;
+        let lies = placement::with_extent(&factors, axis, extent, Slot::Channel);
+        let lies = Some(placement::of_axes(&lies));
+        parts.push(importer.add_placed(output, &[input], op, vec![node_name(node)], lies));
     }
     Translated::Nodes(parts)
 }
 
-/// A change of shape that leaves every value in its place.
+/// A change of shape: every value stays in its place.
 pub(crate) fn rename(
     importer: &mut Importer<'_>,
     node: &NodeProto,
     _: &Attributes<'_>,
 ) -> Translated {
     let input = or_host!(importer.value(node, 0));
-    let out = or_host!(output_shape(importer, node));
-    let shape = or_host!(shape(importer, input));
-    if shape[0] != out[0] {
-        return Translated::Host(
-            format!("it changes the batch from {} to {}", shape[0], out[0]).into(),
-        );
-    }
-    let id = importer.add(&node.output[0], &[input], Op::Rename, vec![node_name(node)]);
+    let id = importer.add(
+        &node.output[0],
+        &[input],
+        Op::Rename(None),
+        vec![node_name(node)],
+    );
     Translated::Node(id)
+}
+
+/// Another order of the axes: they are read as they lie.
+pub(crate) fn transpose(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    attributes: &Attributes<'_>,
+) -> Translated {
+    let input = or_host!(importer.value(node, 0));
+    // Whether they can be read so is known here: an axis may cut through another.
+    or_host!(importer.axes(input));
+    let dims = importer.graph.dag[input].dims.clone();
+    let order: Vec<usize> = match attributes.ints("perm") {
+        Some(order) => order.iter().map(|&axis| axis as usize).collect(),
+        None => (0..dims.len()).rev().collect(),
+    };
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    if !sorted.into_iter().eq(0..dims.len()) {
+        return Translated::Host(format!("its `perm` is no order of {} axes", dims.len()).into());
+    }
+    let op = Op::Rename(Some(Transposition { dims, order }));
+    Translated::Node(importer.add(&node.output[0], &[input], op, vec![node_name(node)]))
 }
 
 pub(crate) fn identity(
@@ -208,7 +302,12 @@ pub(crate) fn identity(
         );
     }
     let input = or_host!(importer.value(node, 0));
-    let id = importer.add(&node.output[0], &[input], Op::Rename, vec![node_name(node)]);
+    let id = importer.add(
+        &node.output[0],
+        &[input],
+        Op::Rename(None),
+        vec![node_name(node)],
+    );
     Translated::Node(id)
 }
 
@@ -268,25 +367,36 @@ pub(crate) fn pad(
         };
         *pad = [given[i] as i32, given[i + axes.len()] as i32];
     }
-    if pads[..2] != [[0, 0]; 2] {
-        let remedy = "only rows and columns are padded";
-        return Translated::Host(outside("pads", given, "0 for images and channels", remedy));
-    }
+    let out = or_host!(output_dims(importer, node)).clone();
     let [_, channels, h, w] = or_host!(shape(importer, input));
-    let out = or_host!(output_shape(importer, node));
-    let plane = |axis: usize| pads.get(axis).copied().unwrap_or([0, 0]);
-    let (rows, columns) = if rank == 3 {
-        ([0, 0], plane(2))
-    } else {
-        (plane(2), plane(3))
-    };
-    let axis = |input: u32, output: u32, pad: [i32; 2]| Axis {
+    let mut factors = or_host!(importer.axes(input));
+    let mut plane = [(h, h, [0, 0]), (w, w, [0, 0])];
+    for axis in (0..rank).filter(|&axis| pads[axis] != [0, 0]) {
+        let extent = or_host!(u32::try_from(out[axis]).map_err(|_| "its result is too large"));
+        let slots = [Slot::Row, Slot::Column];
+        let at = slots
+            .iter()
+            .position(|&slot| placement::is_all_of(&factors, axis, slot));
+        let Some(at) = at else {
+            let remedy = "only rows and columns are padded";
+            return Translated::Host(outside("pads", given, "0 for images and channels", remedy));
+        };
+        (plane[at].1, plane[at].2) = (extent, pads[axis]);
+        factors = placement::with_extent(&factors, axis, extent, slots[at]);
+    }
+    let axis = |(input, output, pad): (u32, u32, [i32; 2])| Axis {
         output,
         pad,
         ..Axis::identity(input)
     };
-    let (y, x) = (axis(h, out[2], rows), axis(w, out[3], columns));
-    finish(importer, node, &[input], ones(channels, y, x))
+    let layer = ones(channels, axis(plane[0]), axis(plane[1]));
+    finish_placed(
+        importer,
+        node,
+        &[input],
+        layer,
+        placement::of_axes(&factors),
+    )
 }
 
 /// `Resize` and `Upsample` to the nearest value by whole factors: every value is repeated.
@@ -295,7 +405,7 @@ pub(crate) fn resize(
     node: &NodeProto,
     attributes: &Attributes<'_>,
 ) -> Translated {
-    let input = or_host!(importer.activation(node, 0));
+    let input = or_host!(importer.plane(node, 0));
     let mode = attributes.text("mode").unwrap_or_else(|| "nearest".into());
     if mode != "nearest" {
         let remedy = "to interpolate, follow a nearest one with a depthwise convolution";

@@ -14,6 +14,7 @@ pub(crate) mod pooling;
 
 use super::attributes::Attributes;
 use super::{Importer, Translated, node_name};
+use crate::graph::placement::{self, Placement};
 use crate::graph::{Layer, NodeId, Op};
 use scnn_isa::legal;
 use std::sync::Arc;
@@ -34,58 +35,76 @@ macro_rules! or_host {
 }
 pub(crate) use or_host;
 
-/// Adds the layer as the node's result, if it is legal on the machine.
+/// Adds the layer as the node's result, if it is legal on the machine. Without convolution and pooling the result lies as
+/// the operand does, else as a plane.
 pub(super) fn finish(
     importer: &mut Importer<'_>,
     node: &NodeProto,
     operands: &[NodeId],
     layer: Layer,
 ) -> Translated {
-    let out = or_host!(output_shape(importer, node));
-    let source = match operands {
-        [] => return Translated::Host("it has no operands".into()),
-        [first, ..] => or_host!(shape(importer, *first)),
+    let dims = or_host!(output_dims(importer, node));
+    let Some(&first) = operands.first() else {
+        return Translated::Host("it has no operands".into());
     };
-    let operand = match operands.get(1) {
-        Some(&second) => Some(or_host!(shape(importer, second))),
-        None => None,
+    let source = &importer.graph.dag[first];
+    let keeps = layer.conv.is_none() && layer.pool.is_none();
+    if keeps && source.dims != *dims {
+        return Translated::Host(
+            format!("its result is {dims:?}, its operand is {:?}", source.dims).into(),
+        );
+    }
+    let placement = if keeps {
+        source.placement.clone()
+    } else {
+        placement::positional(dims)
     };
-    or_host!(legal::layer(&layer.form(source, operand, out)));
-    add_layer(importer, node, operands, layer)
+    let no_form = || format!("its result {dims:?} has no form [N, C, H, W]");
+    let placement = or_host!(placement.ok_or_else(no_form));
+    finish_placed(importer, node, operands, layer, placement)
 }
 
-/// Adds a layer that is legal as the node's result.
-fn add_layer(
+/// Adds the layer as the node's result, which lies so, if it is legal on the machine.
+pub(super) fn finish_placed(
     importer: &mut Importer<'_>,
     node: &NodeProto,
     operands: &[NodeId],
     layer: Layer,
+    placement: Placement,
 ) -> Translated {
-    Translated::Node(importer.add(
+    let out = or_host!(placement.shape().ok_or("its result is too large"));
+    let mut shapes = Vec::new();
+    for &operand in operands {
+        shapes.push(or_host!(shape(importer, operand)));
+    }
+    let form = layer.form(shapes[0], shapes.get(1).copied(), out);
+    or_host!(legal::layer(&form));
+    Translated::Node(importer.add_placed(
         &node.output[0],
         operands,
         Op::Layer(Box::new(layer)),
         vec![node_name(node)],
+        Some(placement),
     ))
 }
 
-pub(super) fn output_shape(importer: &Importer<'_>, node: &NodeProto) -> Result<[u32; 4], String> {
+/// Extents of a node's result.
+pub(super) fn output_dims<'a>(
+    importer: &Importer<'a>,
+    node: &NodeProto,
+) -> Result<&'a Vec<u64>, String> {
     let name = node.output.first().ok_or("it has no result")?;
-    let fact = importer
-        .facts
-        .get(name)
-        .ok_or("the shape of its result is not known")?;
-    let dim =
-        |i: usize| u32::try_from(fact.dims[i]).map_err(|_| "its result is too large".to_owned());
-    match fact.dims.len() {
-        2 => Ok([dim(0)?, dim(1)?, 1, 1]),
-        3 => Ok([dim(0)?, dim(1)?, 1, dim(2)?]),
-        4 => Ok([dim(0)?, dim(1)?, dim(2)?, dim(3)?]),
-        _ => Err(format!(
-            "its result {:?} has no form [N, C, H, W]",
-            fact.dims
-        )),
-    }
+    let fact = importer.facts.get(name);
+    Ok(&fact.ok_or("the shape of its result is not known")?.dims)
+}
+
+/// `[N, C, H, W]` of a node's result, a plane.
+pub(super) fn output_shape(importer: &Importer<'_>, node: &NodeProto) -> Result<[u32; 4], String> {
+    let dims = output_dims(importer, node)?;
+    let placement = placement::positional(dims);
+    placement
+        .and_then(|placement| placement.shape())
+        .ok_or_else(|| format!("its result {dims:?} has no form [N, C, H, W]"))
 }
 
 pub(super) fn shape(importer: &Importer<'_>, id: NodeId) -> Result<[u32; 4], String> {

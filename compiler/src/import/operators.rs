@@ -81,7 +81,7 @@ operators! {
     "Equal" 19 (2..=2 => 1..=1) "PPU (table)" "constants of one value; as part of a function of one activation" Machine(elementwise::map);
     "Erf" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Exp" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
-    "Flatten" 25 (1..=1 => 1..=1) "renamed" "axis 1" Machine(movement::rename);
+    "Flatten" 25 (1..=1 => 1..=1) "by placement" "where its readers take the values as they lie" Machine(movement::rename);
     "Floor" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Gather" 13 (2..=2 => 1..=1) "folded" "of constants" Host("it picks values by an index");
     "Gelu" 20 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
@@ -122,7 +122,7 @@ operators! {
     "ReduceMin" 20 (1..=2 => 1..=1) "PPU" "over rows, columns or both" Host("it lacks an operand of floats");
     "ReduceSum" 13 (1..=2 => 1..=1) "PPU" "over channels, rows, columns or several of them" Machine(pooling::reduce);
     "Relu" 14 (1..=1 => 1..=1) "PPU" "" Machine(elementwise::map);
-    "Reshape" 25 (2..=2 => 1..=1) "renamed" "batch stays first" Machine(movement::rename);
+    "Reshape" 25 (2..=2 => 1..=1) "by placement" "where its readers take the values as they lie" Machine(movement::rename);
     "Resize" 19 (1..=4 => 1..=1) "array" "nearest, by whole factors: a depthwise transposed convolution with ones" Machine(movement::resize);
     "Round" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Selu" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
@@ -139,15 +139,15 @@ operators! {
     "SpaceToDepth" 13 (1..=1 => 1..=1) "host" "" Host("rows and columns would become channels, which the array could do only with products that nobody needs");
     "Split" 18 (1..=2 => 1..=MANY) "by addressing" "channels" Machine(movement::split);
     "Sqrt" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
-    "Squeeze" 25 (1..=2 => 1..=1) "renamed" "batch stays first" Machine(movement::rename);
+    "Squeeze" 25 (1..=2 => 1..=1) "by placement" "where its readers take the values as they lie" Machine(movement::rename);
     "Sub" 14 (2..=2 => 1..=1) "PPU" "two activations of the array that broadcast, or a constant per channel" Machine(arithmetic::sub);
     "Sum" 13 (1..=MANY => 1..=1) "PPU" "as Add" Machine(arithmetic::sum);
     "Swish" 24 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Tan" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Tanh" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "ThresholdedRelu" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
-    "Transpose" 25 (1..=1 => 1..=1) "host" "" Host("the order of values would have to change in the activation RAMs");
-    "Unsqueeze" 25 (1..=2 => 1..=1) "renamed" "batch stays first" Machine(movement::rename);
+    "Transpose" 25 (1..=1 => 1..=1) "by placement" "where its readers take the values as they lie" Machine(movement::transpose);
+    "Unsqueeze" 25 (1..=2 => 1..=1) "by placement" "where its readers take the values as they lie" Machine(movement::rename);
     "Upsample" 9 (1..=2 => 1..=1) "array" "nearest, by whole factors: a depthwise transposed convolution with ones" Machine(movement::resize);
     "Where" 16 (3..=3 => 1..=1) "PPU (table)" "constants of one value; as part of a function of one activation" Machine(elementwise::map);
     "Xor" 7 (2..=2 => 1..=1) "PPU (table)" "constants of one value; as part of a function of one activation" Machine(elementwise::map);

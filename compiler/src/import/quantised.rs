@@ -161,7 +161,7 @@ impl Importer<'_> {
     pub(super) fn is_from_outside(&self, id: NodeId) -> bool {
         match self.graph.dag[id].op {
             Op::Input | Op::HostOutput(_) => true,
-            Op::Rename => self.is_from_outside(self.graph.operands(id)[0]),
+            Op::Rename(_) => self.is_from_outside(self.graph.operands(id)[0]),
             Op::Layer(_) | Op::Map(_) | Op::Concat | Op::Slice(_) | Op::Host(_) => false,
         }
     }

@@ -10,6 +10,7 @@ use scnn_isa::arith;
 use scnn_isa::codec::Format;
 use scnn_isa::ids::TensorId;
 use scnn_isa::layout::{Grid, Layout, Tile};
+use scnn_isa::placement::Placement;
 use scnn_isa::plane::{Rect, Span};
 use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;
@@ -37,7 +38,7 @@ impl Occupancy {
             .par_iter()
             .map(|tensor| Bits::even(tensor.shape, tensor.density))
             .collect();
-        let mut fill = |id: TensorId, channels: Span, name: &str| {
+        let mut fill = |id: TensorId, channels: Span, name: &str, placement: Option<&Placement>| {
             let Some(data) = values.get(name) else { return };
             let Ok(plain) = data.try_as_plain_ram() else {
                 return;
@@ -46,6 +47,9 @@ impl Occupancy {
                 return;
             };
             let tensor = network.tensor(id);
+            let placement = placement.filter(|lies| lies.elements() == values.len() as u64);
+            let stored = placement.map(|placement| placement.to_machine(values));
+            let values = stored.as_deref().unwrap_or(values);
             let of_channel = |channel| NonZero::of(tensor.unit(channel), tensor.range);
             let nonzero: Vec<NonZero> = if tensor.channel_shifts.is_empty() {
                 vec![of_channel(0); channels.len() as usize]
@@ -57,7 +61,7 @@ impl Occupancy {
         for value in &network.values {
             if let Some(id) = value.tensor {
                 let channels = Span::new(0, network.tensor(id).shape[1]);
-                fill(id, channels, &value.name);
+                fill(id, channels, &value.name, value.placement.as_ref());
             }
         }
         for step in &network.steps {
@@ -66,6 +70,7 @@ impl Occupancy {
                     layer.destination.tensor,
                     layer.destination.channels,
                     &layer.tensor,
+                    layer.placement.as_ref(),
                 );
             }
         }

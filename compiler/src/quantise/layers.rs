@@ -87,8 +87,12 @@ impl Builder<'_> {
                     outputs,
                 })));
             }
-            Op::Input | Op::Map(_) | Op::Concat | Op::Slice(_) | Op::Rename | Op::HostOutput(_) => {
-            }
+            Op::Input
+            | Op::Map(_)
+            | Op::Concat
+            | Op::Slice(_)
+            | Op::Rename(_)
+            | Op::HostOutput(_) => {}
         }
         // A result that must also stand alone (host operand, second concatenation, copied input) is copied by the PPU.
         for copy in self.storage.copies(id) {
@@ -130,6 +134,7 @@ impl Builder<'_> {
             name,
             onnx_nodes: self.graph.dag[copy.on_behalf_of].onnx_nodes.clone(),
             tensor: self.graph.dag[id].tensor.clone(),
+            placement: self.graph.dag[id].permuted(),
             source,
             destination,
             conv: None,
@@ -285,6 +290,7 @@ impl Builder<'_> {
             name,
             onnx_nodes: node.onnx_nodes.clone(),
             tensor: node.tensor.clone(),
+            placement: node.permuted(),
             source,
             destination,
             conv,
@@ -373,12 +379,14 @@ impl Builder<'_> {
         }
         let data = &self.graph.dag[node];
         let index = self.network.values.len();
+        let tensor = self.storage.whole(node);
         self.network.values.push(Value {
             name: name.to_owned(),
             dtype: data.dtype,
             declared: self.graph.declared.get(name).copied(),
             dims: data.dims.clone(),
-            tensor: self.storage.whole(node),
+            tensor,
+            placement: tensor.and_then(|_| data.permuted()),
         });
         self.values.insert(name.to_owned(), index);
         index

@@ -2,7 +2,7 @@
 
 use super::{IntLayer, Options, QuantiseError, Quantised, Step, Tensor, quantise};
 use crate::calibrate::{Calibration, Range};
-use crate::graph::{Graph, Layer, Node, NodeId, Op};
+use crate::graph::{Graph, Layer, Node, NodeId, Op, placement};
 use scnn_isa::machine::Machine;
 use scnn_isa::program::Dtype;
 
@@ -27,9 +27,11 @@ impl Observed {
         self.calibration.ranges.insert(name.to_owned(), range);
         let node = Node {
             tensor: name.to_owned(),
+            observed_as: None,
             onnx_nodes: vec![format!("/{name}")],
             dtype: Dtype::F32,
             dims: vec![1, channels, 2, 2],
+            placement: placement::positional(&[1, channels, 2, 2]),
             grid: None,
             op,
         };

@@ -379,6 +379,7 @@ mod tests {
                 name: "a".to_owned(),
                 onnx_nodes: Vec::new(),
                 tensor: "y".to_owned(),
+                placement: None,
                 source: view,
                 destination: view,
                 conv: None,

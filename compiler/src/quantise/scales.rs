@@ -32,7 +32,7 @@ pub(super) fn scale_tensors(
         let limit = widths::magnitude(bits.unwrap_or(widths.of_network()));
         let (mut low, mut nonzero, mut total) = (0f32, 0f64, 0f64);
         for &node in &stored.writers {
-            let name = &graph.dag[node].tensor;
+            let name = graph.dag[node].observed_name();
             if let Some(FixedScale {
                 scale,
                 range: [least, most],
@@ -127,7 +127,7 @@ fn on_grid(
         rounding: Rounding::Even,
         density: calibration
             .ranges
-            .get(&graph.dag[first].tensor)
+            .get(graph.dag[first].observed_name())
             .map_or(1.0, |range| range.density),
     })
 }
@@ -159,7 +159,7 @@ fn lower_bound(graph: &Graph, node: NodeId) -> f32 {
             .iter()
             .map(|&o| lower_bound(graph, o))
             .fold(0.0, f32::min),
-        Op::Slice(_) | Op::Rename => graph
+        Op::Slice(_) | Op::Rename(_) => graph
             .operands(node)
             .first()
             .map_or(f32::NEG_INFINITY, |&o| lower_bound(graph, o)),

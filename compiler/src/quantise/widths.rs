@@ -172,7 +172,7 @@ impl Resolved {
         let readers = graph.consumers(node).into_iter();
         let asked = readers.filter_map(|(reader, _)| match graph.dag[reader].op {
             Op::Layer(_) => Some(self.of(reader).activations),
-            Op::Concat | Op::Slice(_) | Op::Rename => Some(self.activations(graph, reader)),
+            Op::Concat | Op::Slice(_) | Op::Rename(_) => Some(self.activations(graph, reader)),
             Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => None,
         });
         asked.max().unwrap_or(self.network.activations)

@@ -81,7 +81,7 @@ pub fn evaluate(graph: &Graph, inputs: &Values, runtimes: &Host) -> Result<Value
                 ]
             }
             Op::Map(map) => vec![elementwise(&map.expression, node, &operands).map_err(failed)?],
-            Op::Layer(_) | Op::Concat | Op::Slice(_) | Op::Rename => {
+            Op::Layer(_) | Op::Concat | Op::Slice(_) | Op::Rename(_) => {
                 let values = dense(graph, id, &operands).map_err(failed)?;
                 let dims: Vec<usize> = node.dims.iter().map(|&d| d as usize).collect();
                 vec![Tensor::from_shape(&dims, &values).map_err(|e| failed(e.to_string()))?]
@@ -96,7 +96,7 @@ pub fn evaluate(graph: &Graph, inputs: &Values, runtimes: &Host) -> Result<Value
         if let (Some(grid), Some(value)) = (node.grid, result.first_mut()) {
             *value = rounded(value, grid).map_err(failed)?;
         }
-        if let (Some(value), Op::Layer(_) | Op::Concat | Op::Slice(_) | Op::Rename) =
+        if let (Some(value), Op::Layer(_) | Op::Concat | Op::Slice(_) | Op::Rename(_)) =
             (result.first(), &node.op)
         {
             named.insert(node.tensor.clone(), value.clone());
@@ -190,23 +190,27 @@ impl Planes {
 fn dense(graph: &Graph, id: NodeId, operands: &[Tensor]) -> Result<Vec<f32>, String> {
     let node = &graph.dag[id];
     let producers = graph.operands(id);
-    if matches!(node.op, Op::Rename) {
-        return floats(operands.first().ok_or("there is no operand")?);
+    if let Op::Rename(transposition) = &node.op {
+        let values = floats(operands.first().ok_or("there is no operand")?)?;
+        return Ok(match transposition {
+            None => values,
+            Some(transposition) => transposition.apply(&values),
+        });
     }
     let planes: Vec<Planes> = producers
         .iter()
         .zip(operands)
         .map(|(&producer, operand)| {
-            let shape = graph.dag[producer]
-                .shape()
-                .ok_or("an operand is no plane")?;
+            let placement = graph.dag[producer].placement.as_ref();
+            let placement = placement.ok_or("an operand is no plane")?;
+            let shape = placement.shape().ok_or("an operand is no plane")?;
             let [n, c, h, w] = shape.map(|d| d as usize);
             let values = floats(operand)?;
             if values.len() != n * c * h * w {
                 return Err("an operand has another size than its node".to_owned());
             }
             Ok(Planes {
-                values,
+                values: placement.to_machine(&values),
                 n,
                 c,
                 plane: [h, w],
@@ -214,17 +218,19 @@ fn dense(graph: &Graph, id: NodeId, operands: &[Tensor]) -> Result<Vec<f32>, Str
         })
         .collect::<Result<_, String>>()?;
     let first = planes.first().ok_or("there is no operand")?;
-    match &node.op {
-        Op::Layer(layer) => Ok(of_layer(layer, first, planes.get(1))),
-        Op::Concat => Ok((0..first.n)
+    let stored = match &node.op {
+        Op::Layer(layer) => of_layer(layer, first, planes.get(1)),
+        Op::Concat => (0..first.n)
             .flat_map(|n| planes.iter().map(move |p| (n, p)))
             .flat_map(|(n, p)| (0..p.c).flat_map(move |c| p.channel(n, c).iter().copied()))
-            .collect()),
-        Op::Slice(channels) => Ok(slice(first, *channels)),
-        Op::Rename | Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => {
-            Err("it computes nothing itself".to_owned())
+            .collect(),
+        Op::Slice(channels) => slice(first, *channels),
+        Op::Rename(_) | Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => {
+            return Err("it computes nothing itself".to_owned());
         }
-    }
+    };
+    let placement = node.placement.as_ref().ok_or("it is no plane")?;
+    Ok(placement.to_value(&stored))
 }
 
 fn slice(planes: &Planes, channels: Span) -> Vec<f32> {

@@ -150,8 +150,13 @@ impl State<'_> {
                 slots.len()
             )));
         }
+        let given: Vec<f32> = view.iter().copied().collect();
+        let stored = match &data.placement {
+            None => given,
+            Some(placement) => placement.to_machine(&given),
+        };
         let [_, channels, rows, cols] = target.shape;
-        for (index, (slot, &value)) in slots.iter_mut().zip(view).enumerate() {
+        for (index, (slot, value)) in slots.iter_mut().zip(stored).enumerate() {
             let channel = index as u32 / (rows * cols) % channels;
             *slot = arith::quantise(value, target.unit(channel), target.range);
         }
@@ -179,6 +184,10 @@ impl State<'_> {
                 arith::dequantise(integer, source.unit(channel))
             })
             .collect();
+        let floats = match &data.placement {
+            None => floats,
+            Some(placement) => placement.to_value(&floats),
+        };
         let dims: Vec<usize> = data.dims.iter().map(|&d| d as usize).collect();
         let tensor = Tensor::from_shape(&dims, &floats).map_err(|e| border(e.to_string()))?;
         let cast = tensor

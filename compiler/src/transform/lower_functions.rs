@@ -6,6 +6,7 @@
 use super::enlarged::enlarged;
 use crate::graph::expression::line::{self, Line};
 use crate::graph::expression::{Binary, Expression};
+use crate::graph::placement::{self, Factor, Slot};
 use crate::graph::{Affine, Curve, Function, Graph, HostOp, Layer, Map, Node, NodeId, Op, Operand};
 use crate::import::nodes::activation::MAX_SLOPE;
 use crate::import::reason_of;
@@ -33,8 +34,14 @@ pub fn run(graph: &mut Graph, machine: &Machine) -> usize {
         };
         match layer {
             Ok((layer, operands)) => {
+                let lies = graph.dag[id].placement.clone().unwrap_or_default();
+                let over = match layer.operand.as_ref().map(|operand| operand.shape) {
+                    Some(OperandShape::PerChannel) => placement::without_plane(&lies),
+                    Some(OperandShape::Same) | None => lies.clone(),
+                };
                 graph.disconnect(id);
-                for (slot, operand) in operands.into_iter().enumerate() {
+                for (slot, (operand, lies)) in operands.into_iter().zip([lies, over]).enumerate() {
+                    let operand = graph.placed(operand, lies);
                     graph.dag.add_edge(operand, id, slot as u32);
                 }
                 graph.dag[id].op = Op::Layer(Box::new(layer));
@@ -74,7 +81,7 @@ fn read_by_host_alone(graph: &Graph, id: NodeId) -> bool {
     let readers = graph.consumers(id);
     let on_host = |&(reader, _): &(NodeId, u32)| match graph.dag[reader].op {
         Op::Host(_) => true,
-        Op::Rename => !graph.is_output(reader) && read_by_host_alone(graph, reader),
+        Op::Rename(_) => !graph.is_output(reader) && read_by_host_alone(graph, reader),
         _ => false,
     };
     !readers.is_empty() && readers.iter().all(on_host)
@@ -84,7 +91,7 @@ fn read_by_host_alone(graph: &Graph, id: NodeId) -> bool {
 fn is_from_host(graph: &Graph, id: NodeId) -> bool {
     match graph.dag[id].op {
         Op::Input | Op::HostOutput(_) => true,
-        Op::Rename => is_from_host(graph, graph.operands(id)[0]),
+        Op::Rename(_) => is_from_host(graph, graph.operands(id)[0]),
         _ => false,
     }
 }
@@ -159,7 +166,7 @@ fn observed_name(graph: &Graph, mut id: NodeId) -> String {
     while matches!(graph.dag[id].op, Op::Slice(_)) {
         id = graph.operands(id)[0];
     }
-    graph.dag[id].tensor.clone()
+    graph.dag[id].observed_name().clone()
 }
 
 /// A sum or product of two tensors.
@@ -182,18 +189,33 @@ fn of_two(
     };
     let shape = |id: NodeId| graph.dag[id].shape().ok_or("it has no form [N, C, H, W]");
     let [n, c, h, w] = shape(id)?;
-    let rank = graph.dag[id].dims.len();
     let whole = |operand: NodeId| graph.dag[operand].dims == graph.dag[id].dims;
-    let per_channel = |operand: NodeId| {
-        let same_rank = graph.dag[operand].dims.len() == rank;
-        same_rank && graph.dag[operand].shape() == Some([n, c, 1, 1])
+    let node = &graph.dag[id];
+    let axes = node
+        .placement
+        .as_ref()
+        .and_then(|lies| placement::axes(lies, &node.dims));
+    let axes = axes.ok_or("it has no form [N, C, H, W]")?;
+    // One value where an axis lies on rows and columns, all of them where it lies on images and channels.
+    let over_plane = |operand: NodeId| {
+        let dims = &graph.dag[operand].dims;
+        let over = |axis: usize| {
+            let of_plane = |f: &Factor| matches!(f.slot, Slot::Row | Slot::Column);
+            let extent = if axes[axis].iter().any(of_plane) {
+                1
+            } else {
+                node.dims[axis]
+            };
+            dims[axis] == extent && (extent != 1 || axes[axis].iter().all(of_plane))
+        };
+        dims.len() == node.dims.len() && (0..dims.len()).all(over)
     };
     let [a, b] = operands;
     let (values, other, lies) = if whole(a) && whole(b) {
         (a, b, OperandShape::Same)
-    } else if whole(a) && per_channel(b) {
+    } else if whole(a) && over_plane(b) {
         (a, b, OperandShape::PerChannel)
-    } else if whole(b) && per_channel(a) {
+    } else if whole(b) && over_plane(a) {
         (b, a, OperandShape::PerChannel)
     } else {
         let [a, b] = operands.map(|operand| &graph.dag[operand].dims);

@@ -1,25 +1,23 @@
-//! A rename that the machine cannot express becomes a `Reshape` on the host: one whose operand only the host has, or
-//! whose result the machine reads under another shape `[N, C, H, W]`. So does an output that is an input, or the result
-//! of the host under another name: nothing else would write it. And what the host reads of the host is called there as
-//! its producer calls it.
+//! A rename that the machine cannot express becomes nodes of the host: one whose operand only the host has, or whose result
+//! the machine reads under another placement than it is stored with ([`crate::graph::placement`]). So does an output that
+//! is an input, or the result of the host under another name: nothing else would write it. And what the host reads of the
+//! host is called there as its producer calls it.
 
-use crate::graph::{Graph, HostOp, Node, NodeId, Op};
+use crate::graph::{Graph, HostOp, Node, NodeId, Op, Transposition};
 use crate::import::reason::OnHost;
-use crate::import::reshape_node;
+use crate::import::{reshape_node, transpose_node};
 use scnn_host::RuntimeName;
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) -> usize {
     let mut changes = 0;
     for id in graph.order() {
-        if !matches!(graph.dag[id].op, Op::Rename) {
+        if !matches!(graph.dag[id].op, Op::Rename(_)) {
             continue;
         }
         let operand = graph.operands(id)[0];
-        let same = graph.dag[operand].shape() == graph.dag[id].shape();
-        let read = read_by_machine(graph, id);
-        let stored = on_machine(graph, operand) || (same && read);
-        if stored && (same || !read) {
+        let stored = on_machine(graph, operand) || graph.read_by_machine(id);
+        if stored && graph.is_free(id) {
             continue;
         }
         lower(graph, id, operand);
@@ -63,7 +61,7 @@ fn lower_outputs(graph: &mut Graph) -> usize {
         let renamed = Node {
             tensor: name,
             onnx_nodes: Vec::new(),
-            op: Op::Rename,
+            op: Op::Rename(None),
             ..node
         };
         let id = graph.add(renamed, &[id]);
@@ -78,29 +76,28 @@ fn lower_outputs(graph: &mut Graph) -> usize {
 fn on_machine(graph: &Graph, id: NodeId) -> bool {
     match graph.dag[id].op {
         Op::Layer(_) | Op::Concat | Op::Slice(_) => true,
-        Op::Rename => on_machine(graph, graph.operands(id)[0]),
+        Op::Rename(_) => on_machine(graph, graph.operands(id)[0]),
         Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => false,
     }
-}
-
-fn read_by_machine(graph: &Graph, id: NodeId) -> bool {
-    graph
-        .consumers(id)
-        .iter()
-        .any(|&(consumer, _)| match graph.dag[consumer].op {
-            Op::Layer(_) | Op::Concat | Op::Slice(_) => true,
-            Op::Rename => read_by_machine(graph, consumer),
-            Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => false,
-        })
 }
 
 fn lower(graph: &mut Graph, id: NodeId, operand: NodeId) {
     let node = graph.dag[id].clone();
     let input = graph.dag[operand].tensor.clone();
-    let (reshape, shape) = reshape_node(&input, &node.tensor, &node.dims);
+    let (name, mut initializers) = (node.onnx_nodes.first(), Vec::new());
+    let onnx = match &node.op {
+        Op::Rename(Some(Transposition { order, .. })) => {
+            transpose_node(&input, &node.tensor, name, order)
+        }
+        _ => {
+            let (reshape, shape) = reshape_node(&input, &node.tensor, &node.dims);
+            initializers.push(shape);
+            reshape
+        }
+    };
     let host = HostOp {
-        nodes: vec![reshape],
-        initializers: vec![shape],
+        nodes: vec![onnx],
+        initializers,
         inputs: vec![input],
         outputs: vec![(node.tensor.clone(), node.dtype, node.dims.clone())],
         runtime: RuntimeName::Tract,

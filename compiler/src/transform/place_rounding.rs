@@ -7,7 +7,8 @@
 //! ```
 //!
 //! All round once, and to the same integers: a value of the host would be rounded to the machine's 16 bits before, and a
-//! concatenation that holds parts of several scales could hold none of them exactly.
+//! concatenation that holds parts of several scales could hold none of them exactly. Changes of shape and orders of axes
+//! in between stay where they are, so this pass comes before those that read past them.
 
 use crate::graph::{FixedScale, Graph, HostOp, Layer, Node, NodeId, Op};
 use crate::import::reason::OnHost;
@@ -45,7 +46,7 @@ fn round_of_host(graph: &mut Graph, id: NodeId) -> bool {
     let mut places = graph.operands(id);
     while let Some(&place) = places.last() {
         match graph.dag[place].op {
-            Op::Rename => places.extend(graph.operands(place)),
+            Op::Rename(_) => places.extend(graph.operands(place)),
             Op::Input | Op::HostOutput(_) => break,
             Op::Layer(_) | Op::Map(_) | Op::Concat | Op::Slice(_) | Op::Host(_) => return false,
         }
@@ -138,7 +139,7 @@ fn only_machine_reads(graph: &Graph, id: NodeId) -> bool {
     let consumers = graph.consumers(id);
     let by_machine = |&(consumer, _): &(NodeId, u32)| match graph.dag[consumer].op {
         Op::Layer(_) | Op::Concat | Op::Slice(_) => true,
-        Op::Rename => only_machine_reads(graph, consumer),
+        Op::Rename(_) => only_machine_reads(graph, consumer),
         Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => false,
     };
     !consumers.is_empty() && !graph.is_output(id) && consumers.iter().all(by_machine)
@@ -149,6 +150,8 @@ struct RoundedConcat {
     concat: NodeId,
     /// The layer that bounds it before, if there is one, and the one that rounds it.
     layers: Vec<NodeId>,
+    /// Other shapes and orders of axes in between, the last first.
+    renames: Vec<NodeId>,
     clamp: Option<(f32, f32)>,
     grid: FixedScale,
 }
@@ -156,14 +159,21 @@ struct RoundedConcat {
 /// The concatenation that the layer `id` rounds, if that is what it does and nothing else reads what lies between.
 fn of_concat(graph: &Graph, id: NodeId) -> Option<RoundedConcat> {
     let grid = graph.dag[id].grid?;
-    let (mut layers, mut clamp, mut operand) = (vec![], None, id);
-    while let Op::Layer(layer) = &graph.dag[operand].op {
-        let bounds_alone = layer.is_clamp_alone() && clamp.is_none();
-        if !layer.is_empty() && !bounds_alone || layers.len() == 2 {
-            return None;
+    let (mut layers, mut renames, mut clamp, mut operand) = (vec![], vec![], None, id);
+    loop {
+        match &graph.dag[operand].op {
+            Op::Layer(layer) => {
+                let bounds_alone = layer.is_clamp_alone() && clamp.is_none();
+                if !layer.is_empty() && !bounds_alone || layers.len() == 2 {
+                    return None;
+                }
+                clamp = clamp.or(layer.clamp);
+                layers.push(operand);
+            }
+            Op::Rename(_) if !layers.is_empty() => renames.push(operand),
+            Op::Concat if !layers.is_empty() => break,
+            _ => return None,
         }
-        clamp = clamp.or(layer.clamp);
-        layers.push(operand);
         operand = *graph.operands(operand).first()?;
         if graph.consumers(operand).len() != 1 || graph.is_output(operand) {
             return None;
@@ -174,10 +184,10 @@ fn of_concat(graph: &Graph, id: NodeId) -> Option<RoundedConcat> {
         }
     }
     layers.reverse();
-    let rounds = !layers.is_empty() && matches!(graph.dag[operand].op, Op::Concat);
-    rounds.then_some(RoundedConcat {
+    Some(RoundedConcat {
         concat: operand,
         layers,
+        renames,
         clamp,
         grid,
     })
@@ -187,6 +197,7 @@ fn round_parts(graph: &mut Graph, rounding: &RoundedConcat) {
     let RoundedConcat {
         concat,
         layers,
+        renames,
         clamp,
         grid,
     } = rounding;
@@ -215,14 +226,19 @@ fn round_parts(graph: &mut Graph, rounding: &RoundedConcat) {
         let rounded = graph.add(node, &[part]);
         graph.redirect(*concat, slot as u32, rounded);
     }
-    let node = &mut graph.dag[*concat];
-    node.tensor = whole;
-    node.grid = Some(*grid);
-    node.onnx_nodes.extend(names);
-    graph.replace_uses(last, *concat);
     for &layer in layers {
+        let operand = graph.operands(layer)[0];
+        graph.replace_uses(layer, operand);
         graph.dag.remove_node(layer);
     }
+    for &place in renames.iter().chain([concat]) {
+        // What it was called was not rounded.
+        let name = unique(graph, &format!("{whole}.joined"));
+        (graph.dag[place].grid, graph.dag[place].tensor) = (Some(*grid), name);
+    }
+    let result = renames.first().unwrap_or(concat);
+    graph.dag[*result].tensor = whole;
+    graph.dag[*concat].onnx_nodes.extend(names);
 }
 
 /// The name, longer where another tensor has it.

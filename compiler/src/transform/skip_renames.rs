@@ -1,21 +1,24 @@
-//! Machine nodes that read a rename read its operand instead, where both have the same shape `[N, C, H, W]`; a rename
-//! of a rename becomes one.
+//! Machine nodes that read a rename read its operand instead, where it leaves every stored value in its place; a change of
+//! shape of a change of shape becomes one. A rename that nobody reads any more goes, so that its operand has one reader less.
 
 use crate::graph::{Graph, Op};
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) -> usize {
     let mut changes = 0;
-    for id in graph.order() {
-        if !matches!(graph.dag[id].op, Op::Rename) {
+    // The last first: who reads past one reads past the one before it as well.
+    for id in graph.order().into_iter().rev() {
+        let Op::Rename(transposition) = &graph.dag[id].op else {
             continue;
-        }
+        };
+        let reshapes = transposition.is_none();
         let operand = graph.operands(id)[0];
-        let same = graph.dag[operand].shape() == graph.dag[id].shape();
+        let is_free = graph.is_free(id);
         for (consumer, slot) in graph.consumers(id) {
             let skips = match graph.dag[consumer].op {
-                Op::Layer(_) | Op::Concat | Op::Slice(_) => same,
-                Op::Rename => true,
+                Op::Layer(_) | Op::Concat | Op::Slice(_) => is_free,
+                Op::Rename(None) => reshapes,
+                Op::Rename(Some(_)) => false,
                 Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => false,
             };
             if skips {
@@ -25,6 +28,9 @@ pub fn run(graph: &mut Graph) -> usize {
                 node.onnx_nodes.extend(names);
                 changes += 1;
             }
+        }
+        if graph.consumers(id).is_empty() && !graph.is_output(id) {
+            graph.dag.remove_node(id);
         }
     }
     changes

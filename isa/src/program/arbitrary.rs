@@ -13,6 +13,7 @@ use crate::layer::{
 };
 use crate::layout::{Grid, Layout, Tile};
 use crate::machine::Machine;
+use crate::placement::tests::placements;
 use crate::plane::{Axis, Rect, Span};
 use proptest::collection::vec;
 use proptest::option;
@@ -284,13 +285,15 @@ fn value() -> impl Strategy<Value = Value> {
     let dtype = select(vec![Dtype::F32, Dtype::I64, Dtype::Bool]);
     let declared = option::of(select(vec![Dtype::F16, Dtype::F64]));
     let region = option::of((0..ENTRIES).prop_map(RegionId));
-    let parts = (dtype, declared, vec(any::<u64>(), 0..5), region);
-    parts.prop_map(|(dtype, declared, shape, region)| Value {
+    let placement = option::of(placements());
+    let parts = (dtype, declared, vec(any::<u64>(), 0..5), region, placement);
+    parts.prop_map(|(dtype, declared, shape, region, placement)| Value {
         name: String::new(),
         dtype,
         declared,
         shape,
         region,
+        placement: placement.filter(|placement| !placement.factors().is_empty()),
     })
 }
 

@@ -365,6 +365,19 @@ fn values(program: &Program, problems: &mut Problems) {
         problems.require(whole, Code::BadValue, &place, || {
             "its region is not all of a tensor in DRAM".to_owned()
         });
+        if let Some(placement) = &value.placement {
+            problems.require(
+                placement.shape() == Some(tensor.shape),
+                Code::BadValue,
+                &place,
+                || {
+                    format!(
+                        "its placement {placement} is none of its tensor {:?}",
+                        tensor.shape
+                    )
+                },
+            );
+        }
         problems.require(
             elements == Some(tensor.elements()),
             Code::BadValue,

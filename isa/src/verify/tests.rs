@@ -67,6 +67,7 @@ pub(crate) fn sample() -> Program {
         declared: None,
         shape: vec![1, channels, 8, 8],
         region: Some(RegionId(region)),
+        placement: None,
     };
     Program {
         provenance: Provenance {

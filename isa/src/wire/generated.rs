@@ -284,6 +284,19 @@ pub struct Value {
     /// type of the program's input or output, where it is another
     #[prost(uint32, optional, tag = "5")]
     pub declared: ::core::option::Option<u32>,
+    /// in the order of the values; none: they lie in row-major order
+    #[prost(message, repeated, tag = "6")]
+    pub placement: ::prost::alloc::vec::Vec<Factor>,
+}
+/// A part of a value's row-major order: how many, on image (0), channel, row or column, and how deep in it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Factor {
+    #[prost(uint32, tag = "1")]
+    pub extent: u32,
+    #[prost(uint32, tag = "2")]
+    pub slot: u32,
+    #[prost(uint32, tag = "3")]
+    pub level: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Segment {

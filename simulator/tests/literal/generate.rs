@@ -638,6 +638,7 @@ impl Case {
             declared: None,
             shape: shape.iter().map(|&d| d.into()).collect(),
             region: Some(RegionId(region)),
+            placement: None,
         };
         let mut machine = self.machine.clone();
         (

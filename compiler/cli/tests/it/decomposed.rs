@@ -267,18 +267,11 @@ fn perceptron(read: bool) -> Model {
     }
 }
 
-/// On the host are the changes of shape around it, and none between the two products.
+/// The rows of three dimensions lie as those of two: nothing is on the host.
 #[test]
 fn functions_between_products_of_rows_are_on_the_machine() {
     let (compiled, sample, execution) = run(&perceptron(false).bytes(), &[2, 9, 6]);
-    let reasons = hosted(&compiled);
-    assert_eq!(reasons.len(), 2, "{reasons:?}");
-    assert!(
-        reasons
-            .iter()
-            .all(|reason| reason.contains("changes the batch")),
-        "{reasons:?}"
-    );
+    assert_eq!(hosted(&compiled), Vec::<String>::new());
     assert!(decibels(&compiled, &sample, &execution) > 60.0);
     let nodes = compiled.graph.dag.node_weights();
     let names: BTreeSet<&String> = nodes.flat_map(|node| &node.onnx_nodes).collect();

@@ -28,6 +28,7 @@ mod packages;
 mod page;
 mod paper;
 mod passes;
+mod placement;
 mod precision;
 mod prune;
 mod recount;

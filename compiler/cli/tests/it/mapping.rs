@@ -151,6 +151,7 @@ fn network(chain: &Chain) -> (Quantised, Vec<f32>) {
             name: format!("layer{number}"),
             onnx_nodes: vec![format!("node{number}")],
             tensor: format!("t{}", number + 1),
+            placement: None,
             source: view(number, c),
             destination: view(number + 1, shape.outputs),
             conv: Some(IntConv {
@@ -202,6 +203,7 @@ fn chained(tensors: Vec<Tensor>, steps: Vec<Step>) -> Quantised {
             .map(|&d| u64::from(d))
             .collect(),
         tensor: Some(TensorId(number as u32)),
+        placement: None,
     };
     let last = tensors.len() - 1;
     let values = if last == 0 {

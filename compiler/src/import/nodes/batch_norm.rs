@@ -1,11 +1,12 @@
 //! Batch normalisation as a factor and an addend per channel.
 
-use super::constants::floats;
-use super::{finish, or_host, shape};
+use super::constants::{floats, per_channel};
+use super::{finish, or_host};
 use crate::graph::{Affine, Layer};
 use crate::import::attributes::{Attributes, outside};
 use crate::import::{Importer, Translated};
 use tract_onnx::pb::NodeProto;
+use tract_onnx::prelude::Tensor;
 
 pub(crate) fn batch_normalization(
     importer: &mut Importer<'_>,
@@ -31,10 +32,11 @@ pub(crate) fn batch_normalization(
     };
     let (gamma, beta) = (or_host!(parameter(1)), or_host!(parameter(2)));
     let (mean, variance) = (or_host!(parameter(3)), or_host!(parameter(4)));
-    let [_, channels, ..] = or_host!(shape(importer, input));
+    let dims = importer.graph.dag[input].dims.clone();
+    let channels = dims.get(1).copied().unwrap_or(0);
     if [&gamma, &beta, &mean, &variance]
         .iter()
-        .any(|p| p.len() != channels as usize)
+        .any(|p| p.len() as u64 != channels)
     {
         return Translated::Host(
             format!(
@@ -54,6 +56,13 @@ pub(crate) fn batch_normalization(
         .zip(&scale)
         .map(|((b, m), s)| b - m * s)
         .collect();
+    // Of axis 1, whatever lies on the machine's channels.
+    let along = |values: &[f32]| -> Result<Vec<f32>, String> {
+        let mut shape = vec![1; dims.len() - 1];
+        shape[0] = values.len();
+        let constant = Tensor::from_shape(&shape, values).map_err(|e| e.to_string())?;
+        per_channel(importer, input, &constant)
+    };
     if scale.iter().chain(&offset).any(|v| !v.is_finite()) {
         return Translated::Host(outside(
             "epsilon",
@@ -62,6 +71,7 @@ pub(crate) fn batch_normalization(
             "give a larger one, or variances from 0",
         ));
     }
+    let (scale, offset) = (or_host!(along(&scale)), or_host!(along(&offset)));
     finish(
         importer,
         node,

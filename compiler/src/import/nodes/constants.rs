@@ -2,26 +2,31 @@
 
 use super::shape;
 use crate::graph::NodeId;
+use crate::graph::placement::{self, Factor, Slot};
 use crate::import::Importer;
 use rayon::prelude::*;
 use tract_onnx::prelude::Tensor;
 
-/// A constant that is broadcast along everything but channels, one value per channel.
+/// One value per channel of a constant that varies along nothing but what lies on channels.
 pub(super) fn per_channel(
     importer: &Importer<'_>,
     activation: NodeId,
     constant: &Tensor,
 ) -> Result<Vec<f32>, String> {
-    let node = &importer.graph.dag[activation];
+    let dims = &importer.graph.dag[activation].dims;
     let [_, channels, ..] = shape(importer, activation)?;
-    if constant.rank() > node.dims.len() {
+    let values = floats(constant)?;
+    if values.len() == 1 && constant.rank() <= dims.len() {
+        return Ok(vec![values[0]; channels as usize]);
+    }
+    let Some(missing) = dims.len().checked_sub(constant.rank()) else {
         return Err(format!(
             "its constant is {:?}, of more dimensions than its operand: export it as one value per channel",
             constant.shape()
         ));
-    }
-    finite(constant)?;
-    spread(constant, &node.dims, channels).ok_or_else(|| {
+    };
+    let shape = [vec![1; missing], constant.shape().to_vec()].concat();
+    spread(&values, &shape, dims, &importer.axes(activation)?).ok_or_else(|| {
         format!(
             "its constant is {:?}, the PPU takes one value, or one for each of {channels} channels",
             constant.shape()
@@ -29,20 +34,34 @@ pub(super) fn per_channel(
     })
 }
 
-pub(super) fn spread(constant: &Tensor, dims: &[u64], channels: u32) -> Option<Vec<f32>> {
+/// The values of a constant of extents `shape` at each channel of a tensor of extents `dims`.
+fn spread(values: &[f32], shape: &[usize], dims: &[u64], axes: &[Vec<Factor>]) -> Option<Vec<f32>> {
+    let on_channels = |axis: &Vec<Factor>| axis.iter().all(|f| f.slot == Slot::Channel);
+    let suits = (0..dims.len()).all(|axis| {
+        shape[axis] == 1 || (shape[axis] as u64 == dims[axis] && on_channels(&axes[axis]))
+    });
+    if !suits {
+        return None;
+    }
+    let at = |place: Vec<u64>| {
+        let along = shape.iter().zip(place);
+        let index = along.fold(0, |index, (&extent, place)| {
+            index * extent + if extent == 1 { 0 } else { place as usize }
+        });
+        values.get(index).copied()
+    };
+    let places = placement::coordinates(axes, Slot::Channel);
+    places.into_iter().map(at).collect()
+}
+
+/// One value per output of a matrix product, of a bias that is broadcast to `[.., k]`.
+pub(super) fn per_output(constant: &Tensor, k: usize) -> Option<Vec<f32>> {
     let values = floats(constant).ok()?;
     if values.len() == 1 {
-        return Some(vec![values[0]; channels as usize]);
+        return Some(vec![values[0]; k]);
     }
-    let missing = dims.len().checked_sub(constant.rank())?;
-    let only_channels = constant.shape().iter().enumerate().all(|(i, &d)| {
-        if i + missing == 1 {
-            d == channels as usize
-        } else {
-            d == 1
-        }
-    });
-    (only_channels && values.len() == channels as usize).then_some(values)
+    let last = constant.shape().last() == Some(&k);
+    (last && values.len() == k).then_some(values)
 }
 
 /// The values of a constant that goes into integers: infinities and not-a-numbers have none.

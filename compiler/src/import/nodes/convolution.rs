@@ -20,7 +20,7 @@ pub(crate) fn conv(
     node: &NodeProto,
     attributes: &Attributes<'_>,
 ) -> Translated {
-    let input = or_host!(importer.activation(node, 0));
+    let input = or_host!(importer.plane(node, 0));
     let weights = or_host!(weights_of(importer, node));
     let [_, c, h, w] = or_host!(shape(importer, input));
     let [k, per_group, r, s] = or_host!(kernel_shape(weights));
@@ -65,7 +65,7 @@ pub(crate) fn conv_transpose(
     node: &NodeProto,
     attributes: &Attributes<'_>,
 ) -> Translated {
-    let input = or_host!(importer.activation(node, 0));
+    let input = or_host!(importer.plane(node, 0));
     let weights = or_host!(weights_of(importer, node));
     let [_, c, h, w] = or_host!(shape(importer, input));
     // ConvTranspose has [C, K / groups, R, S].

@@ -5,7 +5,7 @@
 //! leaves to the host.
 
 use super::constants::floats;
-use super::{or_host, output_shape};
+use super::{or_host, output_dims, output_shape, shape};
 use crate::graph::expression::{Binary, Expression, Unary, library};
 use crate::graph::{HostOp, Map, NodeId, Op};
 use crate::import::attributes::{Attributes, outside};
@@ -23,7 +23,15 @@ pub(crate) fn map(
 ) -> Translated {
     let operands = or_host!(Operands::of(importer, node));
     let expression = or_host!(expression(node, attributes, &operands.expressions));
-    let out = or_host!(output_shape(importer, node));
+    let dims = or_host!(output_dims(importer, node));
+    let alike = operands
+        .nodes
+        .iter()
+        .find(|&&id| importer.graph.dag[id].dims == *dims);
+    let out = match alike {
+        Some(&operand) => or_host!(shape(importer, operand)),
+        None => or_host!(output_shape(importer, node)),
+    };
     or_host!(legal::tensor(out));
     let result = importer.facts.get(&node.output[0]);
     let dtype = result.map_or(Dtype::F32, |fact| fact.dtype);

@@ -1,12 +1,12 @@
-//! Linear layers: 1 x 1 convolutions of a 1 x 1 plane.
+//! Linear layers: convolutions of whatever lies on rows and columns.
 
-use super::constants::spread;
-use super::{add_layer, finish, or_host, output_shape, weight_units, weights_of};
+use super::constants::per_output;
+use super::{finish_placed, or_host, shape, weight_units, weights_of};
+use crate::graph::placement::{self, Factor, Slot};
 use crate::graph::weights::Weights;
-use crate::graph::{Affine, Conv, Layer, NodeId, Op};
+use crate::graph::{Affine, Conv, Layer, NodeId};
 use crate::import::attributes::{Attributes, outside};
 use crate::import::{Importer, Translated};
-use crate::transform::absorb_flatten::MOST_POSITIONS;
 use scnn_isa::legal;
 use scnn_isa::plane::Axis;
 use tract_onnx::pb::NodeProto;
@@ -56,7 +56,7 @@ pub(crate) fn matmul(
     linear(importer, node, false, 1.0, None)
 }
 
-/// A linear layer: a 1 x 1 convolution of a 1 x 1 plane.
+/// A linear layer over the last axis: a convolution whose kernel is what of that axis lies on rows and columns.
 fn linear(
     importer: &mut Importer<'_>,
     node: &NodeProto,
@@ -64,54 +64,62 @@ fn linear(
     alpha: f32,
     offset: Option<(Tensor, f32)>,
 ) -> Translated {
-    let input = or_host!(flattened(importer, node));
-    let dims = importer.graph.dag[input].dims.clone();
-    if dims.len() != 2 {
+    let id = or_host!(importer.floats(node, 0));
+    let dims = importer.graph.dag[id].dims.clone();
+    let Some((&inputs, leading)) = dims.split_last().filter(|_| dims.len() >= 2) else {
         return Translated::Host(format!("its first operand {dims:?} is no matrix").into());
-    }
+    };
     let weights = or_host!(weights_of(importer, node));
     if weights.rank() != 2 {
         return Translated::Host(format!("its weights {:?} are no matrix", weights.shape()).into());
     }
-    let values = or_host!(Weights::of(weights));
     let (rows, cols) = (weights.shape()[0], weights.shape()[1]);
     let (k, c) = if transposed {
         (rows, cols)
     } else {
         (cols, rows)
     };
-    if c as u64 != dims[1] {
+    if c as u64 != inputs {
         return Translated::Host(format!(
-            "its weights are {:?}, its first operand has {} channels: set `transB` as the weights lie",
+            "its weights are {:?}, its first operand has {inputs} channels: set `transB` as the weights lie",
             weights.shape(),
-            dims[1]
         ).into());
     }
-    let kc = if transposed && alpha == 1.0 {
+    let input = or_host!(for_product(importer, id));
+    let axes = or_host!(importer.axes(input));
+    let [_, channels, h, w] = or_host!(shape(importer, input));
+    let [over_rows, over_columns] = placement::product_kernel(&axes).unwrap_or_default();
+    let places = weight_places(&axes, [over_rows, over_columns]);
+    let values = or_host!(Weights::of(weights));
+    let in_order = places.iter().copied().eq(0..c);
+    let ordered = if transposed && alpha == 1.0 && in_order {
         values
     } else {
         let value = |ko, ci| values[if transposed { ko * c + ci } else { ci * k + ko }];
-        let rows = (0..k).flat_map(|ko| (0..c).map(move |ci| (ko, ci)));
+        let all = (0..k).flat_map(|ko| places.iter().map(move |&ci| (ko, ci)));
         Weights::from(
-            rows.map(|(ko, ci)| alpha * value(ko, ci))
+            all.map(|(ko, ci)| alpha * value(ko, ci))
                 .collect::<Vec<_>>(),
         )
     };
     let units = weight_units(importer, node, k as u32, i64::from(!transposed))
         .map(|units| units.into_iter().map(|unit| unit * alpha.abs()).collect());
-    let axis = Axis::identity(1);
+    let axis = |extent: u32, inside: bool| {
+        let identity = Axis::identity(extent);
+        if inside { whole(extent) } else { identity }
+    };
     let conv = Conv {
-        weights: kc.in_units(units),
+        weights: ordered.in_units(units),
         k: k as u32,
-        c: c as u32,
+        c: channels,
         groups: 1,
-        y: axis,
-        x: axis,
+        y: axis(h, over_rows),
+        x: axis(w, over_columns),
     };
     let affine = match offset {
         None => None,
         Some((tensor, beta)) => {
-            let Some(values) = spread(&tensor, &[dims[0], k as u64], k as u32) else {
+            let Some(values) = per_output(&tensor, k) else {
                 return Translated::Host(format!(
                     "its bias is {:?}, the array takes one value, or one for each of {k} outputs: add it with an Add node",
                     tensor.shape()
@@ -128,29 +136,64 @@ fn linear(
         affine,
         ..Layer::default()
     };
-    if importer.activation(node, 0).is_ok() {
-        return finish(importer, node, &[input], layer);
-    }
-    // More channels than the machine has: those of the plane that they were flattened from are legal.
-    or_host!(legal::tensor(or_host!(output_shape(importer, node))));
-    add_layer(importer, node, &[input], layer)
+    let mut out = axes;
+    out[leading.len()] = vec![Factor {
+        extent: k as u32,
+        slot: Slot::Channel,
+        level: 0,
+    }];
+    finish_placed(importer, node, &[input], layer, placement::of_axes(&out))
 }
 
-/// The first operand of a linear layer: it may be a plane that was flattened into more channels than the machine has,
-/// because the layer becomes a convolution of the plane (`absorb_flatten`).
-fn flattened(importer: &Importer<'_>, node: &NodeProto) -> Result<NodeId, String> {
-    let id = importer.value(node, 0)?;
-    let mut plane = id;
-    while matches!(importer.graph.dag[plane].op, Op::Rename) {
-        plane = importer.graph.operands(plane)[0];
+/// Positions of the largest plane that is a kernel. Each is a residue of its own, and what mapping and simulation do grows
+/// with the square of their number.
+const MOST_POSITIONS: u32 = 1 << 12;
+
+/// An axis that a kernel covers. Its stride is the kernel: the residues then split the plane into single positions, each of
+/// which meets exactly the one tap that it needs. Without this, the values would have to be reordered between the PEs.
+fn whole(extent: u32) -> Axis {
+    Axis {
+        input: extent,
+        output: 1,
+        kernel: extent,
+        stride: extent,
+        ..Axis::identity(extent)
     }
-    let absorbed = importer.graph.dag[plane].shape().is_some_and(|shape| {
-        let positions = shape[2].saturating_mul(shape[3]);
-        plane != id && legal::tensor(shape).is_ok() && (2..=MOST_POSITIONS).contains(&positions)
-    });
-    if absorbed {
-        Ok(id)
-    } else {
-        importer.activation(node, 0)
+}
+
+/// The operand of a matrix product, lying as one can read it.
+fn for_product(importer: &mut Importer<'_>, id: NodeId) -> Result<NodeId, String> {
+    if let (Ok(axes), Ok([_, _, h, w])) = (importer.axes(id), shape(importer, id))
+        && let Some([rows, columns]) = placement::product_kernel(&axes)
+    {
+        let kernel = if rows { h } else { 1 }.saturating_mul(if columns { w } else { 1 });
+        if kernel <= MOST_POSITIONS {
+            return Ok(id);
+        }
     }
+    let dims = &importer.graph.dag[id].dims;
+    let wanted =
+        placement::of_product(dims).and_then(|placement| Some((placement.shape()?, placement)));
+    let (extents, wanted) = wanted.ok_or("its first operand is too large")?;
+    legal::tensor(extents)?;
+    Ok(importer.graph.placed(id, wanted))
+}
+
+/// The place along the last axis of each weight of an output, in the order of the array: channel, row, column.
+fn weight_places(axes: &[Vec<Factor>], inside: [bool; 2]) -> Vec<usize> {
+    let last = axes.len() - 1;
+    let along = |slot: Slot, inside: bool| -> Vec<usize> {
+        let places = placement::coordinates(axes, slot).into_iter();
+        let places = places.map(|place| place[last] as usize).collect();
+        if inside { places } else { vec![0] }
+    };
+    let channels = along(Slot::Channel, true);
+    let (rows, columns) = (along(Slot::Row, inside[0]), along(Slot::Column, inside[1]));
+    let mut places = Vec::with_capacity(channels.len() * rows.len() * columns.len());
+    for channel in channels {
+        for row in &rows {
+            places.extend(columns.iter().map(|column| channel + row + column));
+        }
+    }
+    places
 }

@@ -1,7 +1,8 @@
 //! Pooling by windows and over the whole plane.
 
 use super::constants::integers;
-use super::{finish, or_host, output_shape, shape};
+use super::{finish, finish_placed, or_host, output_dims, output_shape, shape};
+use crate::graph::placement::{self, Factor, Placement, Slot};
 use crate::graph::{Affine, Layer, NodeId, Pool};
 use crate::import::attributes::{Attributes, outside};
 use crate::import::window::{Window, pair};
@@ -21,7 +22,7 @@ pub(crate) fn pool(
                 .into(),
         );
     }
-    let input = or_host!(importer.activation(node, 0));
+    let input = or_host!(importer.plane(node, 0));
     let [_, _, h, w] = or_host!(shape(importer, input));
     let rank = importer.graph.dag[input].dims.len();
     let Some(kernel) = attributes.ints("kernel_shape") else {
@@ -74,13 +75,15 @@ pub(crate) fn global_pool(
     node: &NodeProto,
     _: &Attributes<'_>,
 ) -> Translated {
-    let input = or_host!(importer.activation(node, 0));
+    let input = or_host!(importer.plane(node, 0));
     let kind = if node.op_type == "GlobalMaxPool" {
         PoolKind::Max
     } else {
         PoolKind::Average
     };
-    whole_plane(importer, node, input, kind)
+    let lies = or_host!(output_dims(importer, node).map(|dims| placement::positional(dims)));
+    let lies = or_host!(lies.ok_or("its result has no form [N, C, H, W]"));
+    whole_plane(importer, node, input, kind, lies)
 }
 
 /// A mean, a sum or a maximum over rows, columns or both.
@@ -102,23 +105,20 @@ pub(crate) fn reduce(
     };
     let from_first = |axis: &i64| if *axis < 0 { axis + rank } else { *axis };
     let axes: Vec<i64> = axes.iter().map(from_first).collect();
-    let inside = axes.iter().all(|axis| (2..rank).contains(axis));
-    if rank < 3 || axes.is_empty() || !inside {
+    let factors = or_host!(importer.axes(input));
+    let Some([rows, columns]) = reduced_slots(&factors, &axes).filter(|_| rank > 2) else {
         return Translated::Host(outside(
             "axes",
             axes,
             "some of the plane's, those behind channels",
             "the PPU reduces rows and columns",
         ));
-    }
-    // A plane of one row has columns alone.
-    let [rows, columns] = [rank - 2, rank - 1].map(|axis| axes.contains(&axis));
+    };
     let kind = match node.op_type.as_str() {
         "ReduceMax" => PoolKind::Max,
         _ => PoolKind::Average,
     };
     let [_, channels, h, w] = or_host!(shape(importer, input));
-    let rows = rows && rank == 4;
     let mut layer = over(kind, rows.then_some(h), columns.then_some(w), [h, w]);
     if node.op_type == "ReduceSum" {
         // A sum is a mean of as many times the values.
@@ -128,7 +128,29 @@ pub(crate) fn reduce(
             offset: vec![0.0; channels as usize],
         });
     }
-    finish(importer, node, &[input], layer)
+    let left = (0..factors.len()).filter(|&axis| !axes.contains(&(axis as i64)));
+    let left: Vec<Vec<Factor>> = left.map(|axis| factors[axis].clone()).collect();
+    finish_placed(importer, node, &[input], layer, placement::of_axes(&left))
+}
+
+/// Which of rows and columns a reduction over `axes` reduces, if it reduces those alone, and each of them whole.
+fn reduced_slots(factors: &[Vec<Factor>], axes: &[i64]) -> Option<[bool; 2]> {
+    let inside = |axis: usize| axes.contains(&(axis as i64));
+    let has = |slot: Slot, reduced: bool| {
+        let mut sides = factors.iter().enumerate();
+        sides.any(|(axis, factors)| {
+            inside(axis) == reduced && factors.iter().any(|factor| factor.slot == slot)
+        })
+    };
+    let others = has(Slot::Image, true) || has(Slot::Channel, true);
+    let plane = [Slot::Row, Slot::Column];
+    let cut = plane
+        .iter()
+        .any(|&slot| has(slot, true) && has(slot, false));
+    let known = axes
+        .iter()
+        .all(|axis| (0..factors.len() as i64).contains(axis));
+    (known && !axes.is_empty() && !others && !cut).then(|| plane.map(|slot| has(slot, true)))
 }
 
 /// The pooling of all rows, all columns or both of a plane of `h` x `w`.
@@ -156,8 +178,9 @@ fn whole_plane(
     node: &NodeProto,
     input: NodeId,
     kind: PoolKind,
+    lies: Placement,
 ) -> Translated {
     let [_, _, h, w] = or_host!(shape(importer, input));
     let layer = over(kind, Some(h), Some(w), [h, w]);
-    finish(importer, node, &[input], layer)
+    finish_placed(importer, node, &[input], layer, lies)
 }

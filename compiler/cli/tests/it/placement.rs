@@ -1,0 +1,163 @@
+//! Where axes lie: other orders and other shapes cost nothing where a placement absorbs them, values are right where none does.
+
+use crate::agreement::{Sample, compiled, decibels, run_checked};
+use crate::onnx::{Model, int, ints, noise};
+use scnn_isa::machine::Machine;
+use scnnc::compile::Compiled;
+use scnnc::graph::Op;
+use std::collections::BTreeMap;
+use tract_onnx::prelude::Tensor;
+
+/// The operators that the host runs, and the compiled network: it equals the interpreter's to the bit, and the float model.
+fn hosted(model: Model, dims: &[usize]) -> (Vec<String>, Compiled) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::write(&path, model.bytes()).unwrap();
+    let x = Tensor::from_shape(dims, &noise(dims.iter().product(), 5, 0.8)).unwrap();
+    let sample: Sample = BTreeMap::from([("x".to_owned(), x)]);
+    let compiled = compiled(&path, Machine::preset("scnn").unwrap(), &sample);
+    let execution = run_checked(&compiled, &sample);
+    let decibels = decibels(&compiled, &sample, &execution);
+    assert!(decibels > 55.0, "{decibels} dB");
+    assert!(compiled.fallbacks.is_empty(), "{:?}", compiled.fallbacks);
+    let operators = compiled.graph.dag.node_weights().flat_map(|node| {
+        let Op::Host(host) = &node.op else {
+            return Vec::new();
+        };
+        let operators = host.nodes.iter().map(|node| node.op_type.clone());
+        operators.collect()
+    });
+    (operators.collect(), compiled)
+}
+
+/// As Keras and TensorFlow are exported: the tensors have their channels last, and every convolution is between transposes.
+#[test]
+fn a_network_with_channels_last_moves_no_value() {
+    let to_planes = || vec![ints("perm", &[0, 3, 1, 2])];
+    let to_channels_last = || vec![ints("perm", &[0, 2, 3, 1])];
+    let model = Model::new("channels-last")
+        .input("x", &[2, 7, 9, 3])
+        .floats("w", &[6, 3, 3, 3], &noise(162, 1, 0.6))
+        .floats("v", &[5, 6, 3, 3], &noise(270, 2, 0.6))
+        .floats("scale", &[6], &[0.5, 1.5, 0.7, 1.2, 0.9, 1.1])
+        .floats("bias", &[6], &noise(6, 3, 0.5))
+        .integers("flat", &[2, -1])
+        .floats("dense", &[75, 4], &noise(300, 4, 0.6))
+        .node("Transpose", &["x"], "x.planes", to_planes())
+        .node("Conv", &["x.planes", "w"], "c.planes", vec![])
+        .node("Transpose", &["c.planes"], "c", to_channels_last())
+        .node("Mul", &["c", "scale"], "m", vec![])
+        .node("Add", &["m", "bias"], "a", vec![])
+        .node("Relu", &["a"], "r", vec![])
+        .node("Transpose", &["r"], "r.planes", to_planes())
+        .node("Conv", &["r.planes", "v"], "d.planes", vec![])
+        .node("Transpose", &["d.planes"], "d", to_channels_last())
+        .node("Reshape", &["d", "flat"], "f", vec![])
+        .node("MatMul", &["f", "dense"], "y", vec![])
+        .output("y");
+    let (hosted, compiled) = hosted(model, &[2, 7, 9, 3]);
+    assert_eq!(hosted, Vec::<String>::new());
+    assert_eq!(compiled.network.steps.len(), 3, "{}", compiled.graph);
+}
+
+/// `[batch, time, channels]`: the last axis of a matrix product is channels, also of a tensor of rank 3 and 4.
+#[test]
+fn matrix_products_of_a_sequence_move_no_value() {
+    let model = Model::new("sequence")
+        .input("x", &[2, 11, 12])
+        .floats("w", &[12, 20], &noise(240, 1, 0.6))
+        .floats("bias", &[20], &noise(20, 2, 0.6))
+        .floats("v", &[10, 7], &noise(70, 3, 0.6))
+        .integers("heads", &[2, 11, 2, 10])
+        .node("MatMul", &["x", "w"], "p", vec![])
+        .node("Add", &["p", "bias"], "a", vec![])
+        .node("Relu", &["a"], "r", vec![])
+        .node("Reshape", &["r", "heads"], "h", vec![])
+        .node("Relu", &["h"], "y", vec![])
+        .output("y");
+    let (hosted, _) = hosted(model, &[2, 11, 12]);
+    assert_eq!(hosted, Vec::<String>::new());
+}
+
+/// A shuffle of channels is another order of parts of an axis: nothing reads it as it lies, so it is moved by the host.
+#[test]
+fn a_shuffle_of_channels_that_a_convolution_reads_is_moved_once() {
+    let model = Model::new("shuffle")
+        .input("x", &[1, 6, 5, 7])
+        .floats("w", &[6, 6, 1, 1], &noise(36, 1, 0.6))
+        .floats("v", &[6, 6, 1, 1], &noise(36, 2, 0.6))
+        .integers("split", &[1, 2, 3, 5, 7])
+        .integers("whole", &[1, 6, 5, 7])
+        .node("Conv", &["x", "w"], "c", vec![])
+        .node("Reshape", &["c", "split"], "s", vec![])
+        .node(
+            "Transpose",
+            &["s"],
+            "t",
+            vec![ints("perm", &[0, 2, 1, 3, 4])],
+        )
+        .node("Reshape", &["t", "whole"], "u", vec![])
+        .node("Conv", &["u", "v"], "y", vec![])
+        .output("y");
+    let (hosted, _) = hosted(model, &[1, 6, 5, 7]);
+    assert_eq!(hosted, ["Reshape"]);
+}
+
+/// The transpose would be free, but the convolution reads it moved: it has no place of its own on the machine.
+#[test]
+fn another_order_of_a_host_result_that_is_moved_stays_on_the_host() {
+    let model = Model::new("moved")
+        .input("x", &[1, 5, 2, 5])
+        .floats("w", &[3, 2, 3, 3], &noise(54, 1, 0.6))
+        .node("Transpose", &["x"], "t", vec![ints("perm", &[0, 1, 3, 2])])
+        .node("MatMul", &["x", "t"], "m", vec![])
+        .node("Transpose", &["m"], "u", vec![ints("perm", &[0, 3, 1, 2])])
+        .node("Conv", &["u", "w"], "y", vec![ints("pads", &[1, 1, 1, 1])])
+        .output("m")
+        .output("y");
+    let (hosted, _) = hosted(model, &[1, 5, 2, 5]);
+    assert!(hosted.contains(&"MatMul".to_owned()), "{hosted:?}");
+}
+
+/// Values are flattened, rounded by the model and read by the host: it gets them flattened.
+#[test]
+fn what_is_rounded_on_the_host_has_the_shape_that_it_had() {
+    let model = Model::new("rounded")
+        .input("x", &[2, 3, 4, 5])
+        .integers("flat", &[24, 5])
+        .floats("scale", &[], &[0.0078125])
+        .bytes_of("zero", &[], &[0])
+        .floats("bounds", &[5], &[-0.5, -0.25, 0.0, 0.25, 0.5])
+        .node("Reshape", &["x", "flat"], "f", vec![])
+        .node("QuantizeLinear", &["f", "scale", "zero"], "q", vec![])
+        .node("DequantizeLinear", &["q", "scale", "zero"], "d", vec![])
+        .node("Max", &["d", "bounds"], "m", vec![])
+        .node("Mul", &["m", "d"], "y", vec![])
+        .output("y");
+    let (hosted, _) = hosted(model, &[2, 3, 4, 5]);
+    assert!(hosted.contains(&"Max".to_owned()), "{hosted:?}");
+}
+
+/// A concatenation is rounded under another shape: its parts are, each once, and the shape stays.
+#[test]
+fn a_concatenation_is_rounded_before_it_is_seen_otherwise() {
+    let model = Model::new("concatenation")
+        .input("x", &[1, 3, 4, 5])
+        .integers("flat", &[1, 9, 20])
+        .floats("scale", &[], &[0.015625])
+        .bytes_of("zero", &[], &[0])
+        .floats("w", &[6, 3, 1, 1], &noise(18, 1, 0.6))
+        .node("Conv", &["x", "w"], "c", vec![])
+        .node("Relu", &["x"], "r", vec![])
+        .node("Concat", &["c", "r"], "j", vec![int("axis", 1)])
+        .node("Reshape", &["j", "flat"], "f", vec![])
+        .node("QuantizeLinear", &["f", "scale", "zero"], "q", vec![])
+        .node("DequantizeLinear", &["q", "scale", "zero"], "d", vec![])
+        .node("Relu", &["d"], "y", vec![])
+        .output("y");
+    let (hosted, compiled) = hosted(model, &[1, 3, 4, 5]);
+    assert_eq!(hosted, Vec::<String>::new());
+    let concatenation = compiled.graph.dag.node_weights();
+    let mut concatenation = concatenation.filter(|node| matches!(node.op, Op::Concat));
+    assert!(concatenation.next().unwrap().grid.is_some());
+}
