@@ -9,6 +9,7 @@ use crate::normalise::proto::{
     text_of,
 };
 use std::collections::BTreeMap;
+use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 /// Whether anything of a graph is rewritten for tract.
@@ -38,14 +39,27 @@ pub(crate) fn rewrite(graph: &mut GraphProto) -> Vec<usize> {
     origins
 }
 
-/// Short constants of 64-bit integers, by name: pads, axes.
-type Constants = BTreeMap<String, Vec<i64>>;
+/// What a rewriting needs of a constant.
+struct Constant {
+    data_type: i32,
+    elements: i64,
+    /// The values, if they are few and 64-bit integers: pads, axes.
+    integers: Option<Vec<i64>>,
+}
+
+/// Constants by name.
+type Constants = BTreeMap<String, Constant>;
 
 fn constants(graph: &GraphProto) -> Constants {
-    let constants = graph.initializer.iter();
-    constants
-        .filter_map(|tensor| Some((tensor.name.clone(), int64_values(tensor)?)))
-        .collect()
+    let constants = graph.initializer.iter().map(|tensor| {
+        let constant = Constant {
+            data_type: tensor.data_type,
+            elements: tensor.dims.iter().product(),
+            integers: int64_values(tensor),
+        };
+        (tensor.name.clone(), constant)
+    });
+    constants.collect()
 }
 
 /// What adds the parts of a node.
@@ -62,15 +76,36 @@ fn rewriting(node: &NodeProto, constants: &Constants) -> Option<Rewrite> {
         "GatherND" => Some(|parts, node, _| parts.gather_nd(node)),
         "MeanVarianceNormalization" => Some(|parts, node, _| parts.mean_variance(node)),
         "LSTM" | "GRU" | "RNN" if is_reversed(node) => Some(|parts, node, _| parts.reversed(node)),
-        "Pad" if is_cropping(node, constants) => Some(Parts::cropped),
+        "Pad" if cropping(node, constants).is_some() => Some(Parts::cropped),
+        "QuantizeLinear" if quantised_to(node, constants).is_some() => Some(Parts::quantised),
         _ => None,
     }
 }
 
-/// Whether a pad takes values away.
-fn is_cropping(node: &NodeProto, constants: &Constants) -> bool {
-    let pads = constants.get(&operand(node, 1));
-    pads.is_some_and(|pads| pads.iter().any(|&pad| pad < 0))
+/// The pads of a node that takes values away.
+fn cropping<'a>(node: &NodeProto, constants: &'a Constants) -> Option<&'a [i64]> {
+    let pads = constants.get(&operand(node, 1))?.integers.as_deref()?;
+    pads.iter().any(|&pad| pad < 0).then_some(pads)
+}
+
+/// The integers of 8 bits to which a node quantises with one scale: their type, the lowest and the highest.
+fn quantised_to(node: &NodeProto, constants: &Constants) -> Option<(DataType, f32, f32)> {
+    const ZERO_POINT: usize = 2;
+    let single = |index: usize| {
+        let constant = constants.get(&operand(node, index));
+        constant.filter(|constant| constant.elements == 1)
+    };
+    single(1)?;
+    let data_type = if has_operand(node, ZERO_POINT) {
+        DataType::try_from(single(ZERO_POINT)?.data_type).ok()?
+    } else {
+        DataType::Uint8
+    };
+    match data_type {
+        DataType::Uint8 => Some((data_type, 0.0, 255.0)),
+        DataType::Int8 => Some((data_type, -128.0, 127.0)),
+        _ => None,
+    }
 }
 
 /// Whether a recurrence runs backwards over sequences of one length.
@@ -94,12 +129,40 @@ impl Parts {
         self.node("Mul", vec![value, alpha], y, &[]);
     }
 
+    /// `saturate(round(x / scale) + zero point)`; tract multiplies by the reciprocal of the scale, whose rounding decides
+    /// where a value is between two integers.
+    fn quantised(&mut self, node: &NodeProto, constants: &Constants) {
+        let Some((data_type, low, high)) = quantised_to(node, constants) else {
+            return self.nodes.push(node.clone());
+        };
+        let y = result(node);
+        // Zero points of earlier passes are called `.zero`.
+        let part = |name: &str| format!("{y}:{name}");
+        let operands = vec![operand(node, 0), operand(node, 1)];
+        let units = self.node("Div", operands, part("units"), &[]);
+        let mut value = self.node("Round", vec![units], part("rounded"), &[]);
+        if has_operand(node, 2) {
+            let to_float = [int("to", DataType::Float as i64)];
+            let zero = vec![operand(node, 2)];
+            let zero = self.node("Cast", zero, part("zero"), &to_float);
+            value = self.node("Add", vec![value, zero], part("shifted"), &[]);
+        }
+        let bounds = [
+            self.number(part("low"), low),
+            self.number(part("high"), high),
+        ];
+        let operands = [value].into_iter().chain(bounds).collect();
+        let saturated = self.node("Clip", operands, part("saturated"), &[]);
+        let to = [int("to", data_type as i64)];
+        self.node("Cast", vec![saturated], y, &to);
+    }
+
     /// What is taken away goes first, then the rest is padded; tract pads by nothing where a pad is negative.
     fn cropped(&mut self, node: &NodeProto, constants: &Constants) {
         const AXES: usize = 3;
         let y = result(node);
         let part = |name: &str| format!("{y}.{name}");
-        let pads = &constants[&operand(node, 1)];
+        let pads = cropping(node, constants).unwrap_or_default();
         let (begins, ends) = pads.split_at(pads.len() / 2);
         let from: Vec<i64> = begins.iter().map(|&begin| (-begin).max(0)).collect();
         let to: Vec<i64> = ends
