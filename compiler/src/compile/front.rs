@@ -105,6 +105,7 @@ mod tests {
             "12",
             "64",
             "1000",
+            "4096",
             "true",
             "false",
             "modulo",
