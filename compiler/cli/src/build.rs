@@ -93,7 +93,7 @@ pub fn extents(
 pub fn import(
     model: &Model,
     compilation: &Compilation,
-    arrays: impl FnOnce() -> Result<BTreeMap<String, Vec<u64>>, Failure>,
+    arrays: impl Fn() -> Result<BTreeMap<String, Vec<u64>>, Failure>,
     stages: &Stages,
 ) -> Result<Imported, Failure> {
     stages.begin("import");
@@ -104,6 +104,10 @@ pub fn import(
         Some(_) => Some(&mut observe),
         None => None,
     };
+    // A name may stand for two sizes, of which `--dim` says one.
+    if !options.dims.is_empty() {
+        options.arrays = arrays()?;
+    }
     let mut imported = model.import(&options, observe);
     let open = |errors: &ImportErrors| {
         errors
@@ -111,7 +115,7 @@ pub fn import(
             .iter()
             .any(|e| e.code == CompilerCode::UnboundDimension)
     };
-    if imported.as_ref().is_err_and(open) {
+    if options.arrays.is_empty() && imported.as_ref().is_err_and(open) {
         options.arrays = arrays()?;
         imported = model.import(&options, None);
     }

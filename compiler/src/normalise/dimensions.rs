@@ -3,6 +3,7 @@
 //! A dimension is open if the file gives it a name, -1, 0 or nothing. `--shape x=1,3,48,192` gives all of an input,
 //! `--dim NAME=8` those of a name and `--dim x[2]=8` one of an input. What is still open is 1 if it is the first of an
 //! input, the batch, or has the name of one; anything else is as in the array that is to be the input, or has to be given.
+//! A name that stands for two sizes, as exporters write `?` for each, has at each place the size of the array there.
 
 use super::Draft;
 use super::bindings::open_inputs;
@@ -29,7 +30,7 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
             .filter(|input| open.contains(&input.name))
     };
     let batches: BTreeSet<String> = inputs().filter_map(first_name).collect();
-    let by_array = by_arrays(&open, draft.options, inputs());
+    let seen = Seen::of(&open, draft.options, inputs());
     let mut unbound = BTreeMap::new();
     for input in graph
         .input
@@ -39,7 +40,7 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
         let given = draft.options.shapes.get(&input.name);
         let bound = match given {
             Some(shape) => set_shape(input, shape),
-            None => set_dimensions(input, draft.options, &batches, &by_array, &mut unbound),
+            None => set_dimensions(input, draft.options, &batches, &seen, &mut unbound),
         };
         errors.extend(bound.err());
     }
@@ -171,7 +172,7 @@ fn set_dimensions(
     input: &mut ValueInfoProto,
     options: &super::ImportOptions,
     batches: &BTreeSet<String>,
-    by_array: &BTreeMap<String, u64>,
+    seen: &Seen,
     unbound: &mut BTreeMap<String, Vec<String>>,
 ) -> Result<(), ImportError> {
     let name = input.name.clone();
@@ -196,13 +197,15 @@ fn set_dimensions(
             || symbol
                 .as_ref()
                 .is_some_and(|symbol| batches.contains(symbol));
+        let name = symbol.as_ref().unwrap_or(&place);
         let value = options
             .dims
             .get(&place)
+            .or_else(|| seen.of_several(name, &place, named))
             .or(named)
             .copied()
             .or(batch.then_some(1))
-            .or_else(|| by_array.get(symbol.as_ref().unwrap_or(&place)).copied());
+            .or_else(|| seen.only(name));
         match value {
             Some(value) => *dim = fixed(value),
             None => unbound
@@ -214,34 +217,57 @@ fn set_dimensions(
     Ok(())
 }
 
-/// What the given arrays say of open dimensions, by their names or places; nothing of one for which two arrays differ.
-fn by_arrays<'a>(
-    open: &BTreeSet<String>,
-    options: &super::ImportOptions,
-    inputs: impl Iterator<Item = &'a ValueInfoProto>,
-) -> BTreeMap<String, u64> {
-    let mut said: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-    for input in inputs {
-        let only = (open.len() == 1).then(|| options.arrays.get("")).flatten();
-        let extents = options.arrays.get(&input.name).or(only);
-        let shape = tensor_type(input).and_then(|tensor| tensor.shape.as_ref());
-        let (Some(extents), Some(shape)) = (extents, shape) else {
-            continue;
-        };
-        if extents.len() != shape.dim.len() {
-            continue;
+/// What the given arrays say of open dimensions, but inputs' first.
+#[derive(Default)]
+struct Seen {
+    /// By place, `input[index]`.
+    places: BTreeMap<String, u64>,
+    /// By name, or place of those without.
+    names: BTreeMap<String, BTreeSet<u64>>,
+}
+
+impl Seen {
+    fn of<'a>(
+        open: &BTreeSet<String>,
+        options: &super::ImportOptions,
+        inputs: impl Iterator<Item = &'a ValueInfoProto>,
+    ) -> Self {
+        let mut seen = Self::default();
+        for input in inputs {
+            let only = (open.len() == 1).then(|| options.arrays.get("")).flatten();
+            let extents = options.arrays.get(&input.name).or(only);
+            let shape = tensor_type(input).and_then(|tensor| tensor.shape.as_ref());
+            let (Some(extents), Some(shape)) = (extents, shape) else {
+                continue;
+            };
+            if extents.len() != shape.dim.len() {
+                continue;
+            }
+            let dims = shape.dim.iter().zip(extents).enumerate().skip(1);
+            for (index, (dim, &extent)) in
+                dims.filter(|(_, (dim, size))| is_open(dim) && **size > 0)
+            {
+                let place = format!("{}[{index}]", input.name);
+                let name = name_of(dim).map_or_else(|| place.clone(), str::to_owned);
+                seen.names.entry(name).or_default().insert(extent);
+                seen.places.insert(place, extent);
+            }
         }
-        let dims = shape.dim.iter().zip(extents).enumerate().skip(1);
-        for (index, (dim, &extent)) in dims.filter(|(_, (dim, _))| is_open(dim)) {
-            let place = || format!("{}[{index}]", input.name);
-            let name = name_of(dim).map_or_else(place, str::to_owned);
-            said.entry(name).or_default().insert(extent);
-        }
+        seen
     }
-    said.into_iter()
-        .filter(|(_, extents)| extents.len() == 1 && !extents.contains(&0))
-        .filter_map(|(name, extents)| Some((name, extents.into_iter().next()?)))
-        .collect()
+
+    /// The size at a place whose name has several sizes, `given` among them if it is given.
+    fn of_several(&self, name: &str, place: &str, given: Option<&u64>) -> Option<&u64> {
+        let sizes = self.names.get(name).filter(|sizes| sizes.len() > 1)?;
+        let fits = given.is_none_or(|given| sizes.contains(given));
+        self.places.get(place).filter(|_| fits)
+    }
+
+    /// The size of a name that has one.
+    fn only(&self, name: &str) -> Option<u64> {
+        let sizes = self.names.get(name).filter(|sizes| sizes.len() == 1)?;
+        sizes.first().copied()
+    }
 }
 
 /// One line with every name that has no value.

@@ -525,14 +525,18 @@ fn a_dense_machine_multiplies_each_input_of_a_transposed_convolution_with_each_t
 
 #[test]
 fn what_a_file_leaves_open_is_as_in_the_arrays() {
-    let mut model = Model::new("open")
-        .input("x", &[1, 2, 8, 8])
-        .floats("w", &[3, 2, 3, 3], &noise(54, 1, 0.5))
-        .node("Conv", &["x", "w"], "y", vec![ints("pads", &[1, 1, 1, 1])])
-        .output("y");
-    let names = [(0, "images"), (2, "height"), (3, "width")];
-    name_dims(&mut model.graph.input[0], &names);
-    let folder = folder(&[("net.onnx", model.bytes())]);
+    let model = |names: &[(usize, &str)]| {
+        let mut model = Model::new("open")
+            .input("x", &[1, 2, 8, 8])
+            .floats("w", &[3, 2, 3, 3], &noise(54, 1, 0.5))
+            .node("Conv", &["x", "w"], "y", vec![ints("pads", &[1, 1, 1, 1])])
+            .output("y");
+        name_dims(&mut model.graph.input[0], names);
+        model.bytes()
+    };
+    let named = model(&[(0, "images"), (2, "height"), (3, "width")]);
+    let twice = model(&[(0, "images"), (2, "?"), (3, "?")]);
+    let folder = folder(&[("net.onnx", named), ("twice.onnx", twice)]);
     let path = folder.path();
     let write = |name: &str, shape: (usize, usize, usize, usize)| {
         let values = noise(shape.0 * shape.1 * shape.2 * shape.3, 2, 1.0);
@@ -553,6 +557,11 @@ fn what_a_file_leaves_open_is_as_in_the_arrays() {
     let mut arrays = NpzReader::new(Cursor::new(bytes)).unwrap();
     let y: ArrayD<f32> = arrays.by_name("y").unwrap();
     assert_eq!(y.shape(), [2, 3, 5, 7]);
+    // A name for two sizes: the array says which is where.
+    for more in [&[][..], &["--dim", "?=5"]] {
+        let run = ["run", "twice.onnx", "--input", "x.npy", "-q"];
+        printed(path, &[&run, more].concat());
+    }
     // Said beats seen, and what is seen may still not fit.
     let dims = [
         "run", "net.onnx", "--input", "x.npy", "--dim", "height=6", "-q",
