@@ -88,7 +88,11 @@ pub fn resolve(path: &Path, spec: &Spec) -> Result<Resolved, Failure> {
                 objective: choice.mapping.objective.name().to_owned(),
                 fidelity: word(choice.fidelity),
                 samples: choice.samples,
-                area_mm2: choice.machine.as_ref().ok().map(|m| (Area::of(m).total() * 1e6).round() / 1e6),
+                area_mm2: choice
+                    .machine
+                    .as_ref()
+                    .ok()
+                    .map(|m| (Area::of(m).total() * 1e6).round() / 1e6),
                 settings: Row::values(&axes, settings),
             };
             let task = resolver.task(points.len(), subject, choice)?;
