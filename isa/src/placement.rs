@@ -130,7 +130,7 @@ impl Placement {
         let strides = strides(self.0.iter().map(|factor| factor.extent));
         let order = self.stored_order();
         let axes = order.iter().map(|&i| (self.0[i].extent, strides[i]));
-        gathered(values, axes.collect())
+        gathered(values, &axes.collect::<Vec<_>>())
     }
 
     /// The values, given in the order in which the machine stores them, in the model's.
@@ -141,7 +141,7 @@ impl Placement {
         for (&index, stride) in order.iter().zip(strides) {
             axes[index] = (self.0[index].extent, stride);
         }
-        gathered(stored, axes)
+        gathered(stored, &axes)
     }
 }
 
@@ -176,7 +176,7 @@ fn strides(extents: impl DoubleEndedIterator<Item = u32>) -> Vec<usize> {
 }
 
 /// The values of a list under axes of (extent, stride), in row-major order of the axes.
-fn gathered<T: Copy>(values: &[T], axes: Vec<(u32, usize)>) -> Vec<T> {
+fn gathered<T: Copy>(values: &[T], axes: &[(u32, usize)]) -> Vec<T> {
     let mut result = Vec::with_capacity(values.len());
     let mut offsets = vec![0usize];
     for &(extent, stride) in axes.iter().take(axes.len().saturating_sub(1)) {

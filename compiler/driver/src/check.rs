@@ -60,15 +60,12 @@ impl Check {
         }
         let layers = network.steps.iter();
         self.tensors += layers.filter(|s| matches!(s, Step::Layer(_))).count() as u64;
-        let float = match original {
-            Some(original) => {
-                self.reference = format!("{} on the file itself", original.runtime);
-                original.run(sample)?
-            }
-            None => {
-                "the float model".clone_into(&mut self.reference);
-                compiled.float.run(sample)?
-            }
+        let float = if let Some(original) = original {
+            self.reference = format!("{} on the file itself", original.runtime);
+            original.run(sample)?
+        } else {
+            "the float model".clone_into(&mut self.reference);
+            compiled.float.run(sample)?
         };
         self.compare_layers(network, execution, &float);
         for (name, ours) in &execution.outputs {

@@ -75,11 +75,10 @@ impl RunError {
             Self::Interpret(InterpretError::Host {
                 source: HostError::NoOnnxRuntime(_),
                 ..
-            }) => IsaCode::RuntimeMissing.into(),
-            Self::Original(HostError::NoOnnxRuntime(_)) => IsaCode::RuntimeMissing.into(),
-            Self::Original(_) => CompilerCode::FloatModel.into(),
+            })
+            | Self::Original(HostError::NoOnnxRuntime(_)) => IsaCode::RuntimeMissing.into(),
             Self::Interpret(_) => IsaCode::HostSegment.into(),
-            Self::Float(_) => CompilerCode::FloatModel.into(),
+            Self::Original(_) | Self::Float(_) => CompilerCode::FloatModel.into(),
             Self::NotBitExact(_) => Code::NotBitExact.into(),
             Self::Labels { .. } => Code::LabelCount.into(),
             Self::NoNoise(_) => IsaCode::InputMissing.into(),

@@ -1,7 +1,7 @@
 //! Against what each operator of the host is verified, and what tract computes otherwise than ONNX says.
 //!
 //! `models/host_operators.py` runs every operator of ONNX's own cases, and many with random attributes, on tract and on ONNX
-//! Runtime. What agrees is kept in a table; what does not is rewritten for tract ([`super::for_tract`]) or not given to it.
+//! Runtime. What agrees is kept in a table; what does not is rewritten for tract (`for_tract.rs`) or not given to it.
 
 use super::for_tract::SEQUENCE_LENGTHS;
 use crate::graph::{Graph, Op};

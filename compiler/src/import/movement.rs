@@ -85,6 +85,15 @@ fn axis_of(given: i64, rank: usize) -> Option<usize> {
     usize::try_from(axis).ok().filter(|&axis| axis < rank)
 }
 
+/// A position that counts from the end where it is negative.
+fn from_begin(position: i64, extent: i64) -> i64 {
+    if position < 0 {
+        position + extent
+    } else {
+        position
+    }
+}
+
 /// A range of one or more axes: of channels by addressing, of rows and columns by a convolution that crops.
 pub(crate) fn slice(
     importer: &mut Importer<'_>,
@@ -130,11 +139,7 @@ pub(crate) fn slice(
             return Translated::Host(outside("steps", steps, "1 to 65535", remedy));
         };
         let extent = *extent as i64;
-        let begin = if starts[i] < 0 {
-            starts[i] + extent
-        } else {
-            starts[i]
-        };
+        let begin = from_begin(starts[i], extent);
         cuts[axis as usize] = (begin.clamp(0, extent) as u32, step);
     }
     let out = or_host!(output_dims(importer, node)).clone();

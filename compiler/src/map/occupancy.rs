@@ -197,7 +197,7 @@ impl NonZero {
         }
     }
 
-    fn holds(&self, value: f32) -> bool {
+    fn holds(self, value: f32) -> bool {
         value >= self.above || value <= self.below
     }
 }

@@ -54,7 +54,7 @@ fn control_flow(model: &ModelProto, next: usize) -> Option<usize> {
 fn value_before(draft: &Draft<'_>, position: usize, name: &str) -> Option<Arc<Tensor>> {
     let graph = draft.model.graph.as_ref()?;
     let nodes = needed(&graph.node[..position], &[name.to_owned()]);
-    evaluate(draft, nodes, Vec::new(), name)
+    evaluate(draft, &nodes, &[], name)
 }
 
 /// The nodes that some tensors depend on.
@@ -74,8 +74,8 @@ fn needed(nodes: &[NodeProto], names: &[String]) -> Vec<NodeProto> {
 /// The value of a tensor that nodes compute of the model's inputs and constants, and of others that it has not.
 fn evaluate(
     draft: &Draft<'_>,
-    nodes: Vec<NodeProto>,
-    others: Vec<tract_onnx::pb::TensorProto>,
+    nodes: &[NodeProto],
+    others: &[tract_onnx::pb::TensorProto],
     name: &str,
 ) -> Option<Arc<Tensor>> {
     let graph = draft.model.graph.as_ref()?;
@@ -92,7 +92,7 @@ fn evaluate(
         graph: Some(GraphProto {
             input: inputs.cloned().collect(),
             initializer,
-            node: nodes.clone(),
+            node: nodes.to_vec(),
             ..GraphProto::default()
         }),
         ir_version: draft.model.ir_version,

@@ -539,7 +539,7 @@ mod tests {
             }));
         });
         let mut observed = chain(7, tanh);
-        let y = observed.graph.dag.node_indices().last().unwrap();
+        let y = observed.graph.dag.node_indices().next_back().unwrap();
         let z = observed.add(("z", 2), SEEN, enlarge([1.0, 128.0]), &[y]);
         observed.output("z", z);
         octaves(&mut observed, "y", &[0, 7]);

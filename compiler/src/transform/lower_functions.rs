@@ -1,7 +1,7 @@
 //! Takes elementwise operators to the machine: straight lines and bounds become affine stages and clamps, other functions
 //! of one operand slopes or tables, sums and products of two tensors operands of the PPU. What has no such form is work
 //! for the host, with the reason; and so is what stands between operators of the host, where it costs no transfer and no
-//! rounding, and what would lose too much by rounding ([`enlarged`](super::enlarged)).
+//! rounding, and what would lose too much by rounding (`enlarged.rs`).
 
 use super::enlarged::enlarged;
 use crate::graph::expression::line::{self, Line};

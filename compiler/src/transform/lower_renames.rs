@@ -85,15 +85,12 @@ fn lower(graph: &mut Graph, id: NodeId, operand: NodeId) {
     let node = graph.dag[id].clone();
     let input = graph.dag[operand].tensor.clone();
     let (name, mut initializers) = (node.onnx_nodes.first(), Vec::new());
-    let onnx = match &node.op {
-        Op::Rename(Some(Transposition { order, .. })) => {
-            transpose_node(&input, &node.tensor, name, order)
-        }
-        _ => {
-            let (reshape, shape) = reshape_node(&input, &node.tensor, &node.dims);
-            initializers.push(shape);
-            reshape
-        }
+    let onnx = if let Op::Rename(Some(Transposition { order, .. })) = &node.op {
+        transpose_node(&input, &node.tensor, name, order)
+    } else {
+        let (reshape, shape) = reshape_node(&input, &node.tensor, &node.dims);
+        initializers.push(shape);
+        reshape
     };
     let host = HostOp {
         nodes: vec![onnx],

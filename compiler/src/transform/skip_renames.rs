@@ -18,8 +18,9 @@ pub fn run(graph: &mut Graph) -> usize {
             let skips = match graph.dag[consumer].op {
                 Op::Layer(_) | Op::Concat | Op::Slice(_) => is_free,
                 Op::Rename(None) => reshapes,
-                Op::Rename(Some(_)) => false,
-                Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => false,
+                Op::Rename(Some(_)) | Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => {
+                    false
+                }
             };
             if skips {
                 graph.redirect(consumer, slot, operand);

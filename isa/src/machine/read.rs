@@ -255,17 +255,15 @@ fn near_path(path: &str, parameters: &[Parameter]) -> String {
         paths().find(|path| last(path) == word)
     };
     let section = path.split('.').next().unwrap_or_default();
-    match yaml::nearest(path, paths()).or_else(by_last_word) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => {
-            let inside = paths().filter(|p| p.split('.').next() == Some(section));
-            let inside: Vec<&str> = inside.collect();
-            if inside.is_empty() {
-                "`scnnc machine show scnn` lists them".to_owned()
-            } else {
-                format!("the parameters there are {}", inside.join(", "))
-            }
-        }
+    if let Some(near) = yaml::nearest(path, paths()).or_else(by_last_word) {
+        return format!("did you mean `{near}`?");
+    }
+    let inside = paths().filter(|p| p.split('.').next() == Some(section));
+    let inside: Vec<&str> = inside.collect();
+    if inside.is_empty() {
+        "`scnnc machine show scnn` lists them".to_owned()
+    } else {
+        format!("the parameters there are {}", inside.join(", "))
     }
 }
 

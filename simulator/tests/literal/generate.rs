@@ -397,6 +397,49 @@ impl Case {
         channel_groups
     }
 
+    /// The first channels of a tensor.
+    fn view(tensor: u32, channels: u32) -> View {
+        View {
+            tensor: TensorId(tensor),
+            channels: Span::new(0, channels),
+        }
+    }
+
+    fn ppu(&self) -> PpuStage {
+        PpuStage {
+            requantise: SectionId(1),
+            source_shift: 0,
+            rounding: Rounding::Away,
+            divisor: 1.0,
+            operand: self.second.as_ref().map(|second| Operand {
+                view: Self::view(2, self.outputs),
+                kind: if second.multiply {
+                    OperandKind::Multiply
+                } else {
+                    OperandKind::Add
+                },
+                shape: if second.per_channel {
+                    OperandShape::PerChannel
+                } else {
+                    OperandShape::Same
+                },
+                multiplier: 5,
+                shift: if second.multiply { 6 } else { 2 },
+            }),
+            function: self.function.as_ref().map(|function| match function {
+                Function::Leaky(..) => layer::Function::Leaky(SectionId(2)),
+                Function::Table(_) => layer::Function::Table(SectionId(2)),
+            }),
+            slope_exponent: match &self.function {
+                Some(Function::Leaky(_, exponent)) => *exponent,
+                _ => 0,
+            },
+            approximates: None,
+            clamp: [-32767, 32767],
+            pool: None,
+        }
+    }
+
     fn layer(&self) -> (Layer, Vec<Tile>) {
         let pes = self.machine.pes();
         let group_pes = Grid::new(
@@ -457,14 +500,10 @@ impl Case {
                 }
             }
         }
-        let view = |tensor, channels| View {
-            tensor: TensorId(tensor),
-            channels: Span::new(0, channels),
-        };
         let layer = Layer {
             name: "layer".into(),
-            source: view(0, self.inputs),
-            destination: view(1, self.outputs),
+            source: Self::view(0, self.inputs),
+            destination: Self::view(1, self.outputs),
             array: Some(ArrayStage {
                 groups: self.groups,
                 y: self.y,
@@ -475,38 +514,7 @@ impl Case {
                 weights: SectionId(0),
                 product_shift: 3,
             }),
-            ppu: PpuStage {
-                requantise: SectionId(1),
-                source_shift: 0,
-                rounding: Rounding::Away,
-                divisor: 1.0,
-                operand: self.second.as_ref().map(|second| Operand {
-                    view: view(2, self.outputs),
-                    kind: if second.multiply {
-                        OperandKind::Multiply
-                    } else {
-                        OperandKind::Add
-                    },
-                    shape: if second.per_channel {
-                        OperandShape::PerChannel
-                    } else {
-                        OperandShape::Same
-                    },
-                    multiplier: 5,
-                    shift: if second.multiply { 6 } else { 2 },
-                }),
-                function: self.function.as_ref().map(|function| match function {
-                    Function::Leaky(..) => layer::Function::Leaky(SectionId(2)),
-                    Function::Table(_) => layer::Function::Table(SectionId(2)),
-                }),
-                slope_exponent: match &self.function {
-                    Some(Function::Leaky(_, exponent)) => *exponent,
-                    _ => 0,
-                },
-                approximates: None,
-                clamp: [-32767, 32767],
-                pool: None,
-            },
+            ppu: self.ppu(),
             passes,
         };
         (layer, tiles)
@@ -564,9 +572,12 @@ impl Case {
             region("out.dram", 1, Span::new(0, 1), Memory::Dram, large, large),
             region("out.b", 1, Span::new(0, 1), Memory::B, 0, self.room),
         ];
-        let other_shape = self.second.as_ref().map(|second| match second.per_channel {
-            true => [self.images, self.outputs, 1, 1],
-            false => output_shape,
+        let other_shape = self.second.as_ref().map(|second| {
+            if second.per_channel {
+                [self.images, self.outputs, 1, 1]
+            } else {
+                output_shape
+            }
         });
         if other_shape.is_some() {
             let base = 2 * large;

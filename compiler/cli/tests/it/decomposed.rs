@@ -261,9 +261,10 @@ fn perceptron(read: bool) -> Model {
         .node("MatMul", &["g", "w2"], "n", vec![])
         .node("Add", &["n", "b2"], "y", vec![])
         .output("y");
-    match read {
-        false => model,
-        true => model.node("Softmax", &["hidden"], "s", vec![]).output("s"),
+    if read {
+        model.node("Softmax", &["hidden"], "s", vec![]).output("s")
+    } else {
+        model
     }
 }
 

@@ -50,7 +50,9 @@ fn channels_behind(activation: &str) -> Case {
     let gains: Vec<f32> = (0..8).map(|k| 2000f32.powf(k as f32 / 7.0)).collect();
     let mut weights = noise(8 * 27, 1, 1.0);
     for (weights, gain) in weights.chunks_mut(27).zip(&gains) {
-        weights.iter_mut().for_each(|weight| *weight /= gain);
+        for weight in weights {
+            *weight /= gain;
+        }
     }
     let pads = || vec![ints("pads", &[1; 4])];
     Case::new(

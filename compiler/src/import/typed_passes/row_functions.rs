@@ -55,7 +55,7 @@ enum Operand {
     /// The rows of an activation.
     Rows(String),
     /// A constant of too many dimensions, under a name and with dimensions of its own.
-    Constant(TensorProto),
+    Constant(Box<TensorProto>),
 }
 
 impl Rows<'_> {
@@ -112,7 +112,7 @@ impl Rows<'_> {
             let mut tensor = to_proto(name, constant).filter(|_| inner)?;
             tensor.name = format!("{}.operand{index}", result(node));
             tensor.dims.drain(..fact.dims.len() - 1);
-            Some(Operand::Constant(tensor))
+            Some(Operand::Constant(Box::new(tensor)))
         });
         let operands: Vec<Operand> = operands.collect::<Option<_>>()?;
         let varies = operands
@@ -128,7 +128,7 @@ impl Rows<'_> {
             Operand::Same(name) | Operand::Rows(name) => name,
             Operand::Constant(tensor) => {
                 let name = tensor.name.clone();
-                parts.initializers.push(tensor);
+                parts.initializers.push(*tensor);
                 name
             }
         });

@@ -19,11 +19,11 @@ pub(super) fn taken(draft: &Draft<'_>, position: usize) -> Option<GraphProto> {
     };
     let branch = attribute(node, name)?.g.clone()?;
     let fits = branch.output.len() == node.output.len();
-    fits.then(|| splice(branch, &node.output, names_of(graph)))
+    fits.then(|| splice(branch, &node.output, &names_of(graph)))
 }
 
 /// A branch whose results have the names `results`, and whose own names are none of `taken`.
-fn splice(mut branch: GraphProto, results: &[String], taken: BTreeSet<String>) -> GraphProto {
+fn splice(mut branch: GraphProto, results: &[String], taken: &BTreeSet<String>) -> GraphProto {
     let computed = branch.node.iter().flat_map(|node| node.output.clone());
     let computed: BTreeSet<String> = computed.filter(|name| !name.is_empty()).collect();
     let constants = branch.initializer.iter().map(|tensor| tensor.name.clone());
@@ -39,7 +39,7 @@ fn splice(mut branch: GraphProto, results: &[String], taken: BTreeSet<String>) -
         }
     }
     let mut used: BTreeSet<String> = taken.union(&own).cloned().collect();
-    for name in own.intersection(&taken) {
+    for name in own.intersection(taken) {
         if !names.contains_key(name) {
             names.insert(name.clone(), fresh(format!("{name}.branch"), &mut used));
         }

@@ -250,7 +250,7 @@ impl<'a> Control<'a> {
         for (&i, value) in &self.carried {
             others.push(tensor_of(&self.body.input[i + 2].name, value)?);
         }
-        let value = |name: &str| evaluate(draft, self.nodes.clone(), others.clone(), name);
+        let value = |name: &str| evaluate(draft, &self.nodes, &others, name);
         let going = truth(&*value(&self.body.output[0].name)?)?;
         if going {
             let next = self
