@@ -214,14 +214,16 @@ pub(super) fn widen_average(layer: &mut IntLayer, factor: f64, from: &Tensor, to
     if pool.kind == PoolKind::Max || !alone || !alike || !taken || !bounded {
         return;
     }
-    // Runtimes add the integers of a whole plane, and the real values of a window.
+    // Runtimes add the integers of a whole plane, and the real values of a window. Where the unit stays the same, that it
+    // divides what it has multiplied would only move halves off their even side.
     let whole_plane = pool.y.output == 1 && pool.x.output == 1;
+    let of_integers = whole_plane || from.scale.to_bits() == to.scale.to_bits();
     let (multiplier, shift) = match layer.rounding {
         Rounding::Away => {
             let unit = f64::from(from.scale) / f64::from(to.scale);
             arith::multiplier_for(unit * factor)
         }
-        Rounding::Even if whole_plane => {
+        Rounding::Even if of_integers => {
             layer.divisor = 1.0;
             arith::multiplier_of(from.scale / to.scale)
         }
