@@ -251,13 +251,16 @@ impl Candidate<'_> {
             (by_tile, all.max(1))
         });
         let read = f64::from(self.layer.source.channels.len());
+        let written = self.written(self.traffic.unwritten_bytes);
         let of_pass = |pass: &Pass| {
             let tile = pass.source_tile as usize;
             let at_home = shares.as_ref().map_or(0.0, |(by_tile, all)| {
                 self.traffic.spilled_bytes as f64 * by_tile[tile] as f64 / *all as f64
             });
-            let channels = f64::from(self.contents.tiles[tile].channels.max(1));
-            ((at_home + self.exceeds(*pass) as f64) * read / channels).round() as u64
+            // Those that later layers write hold nothing yet.
+            let channels = f64::from(self.contents.tiles[tile].channels) * written;
+            let share = (read / channels.max(1.0)).min(1.0);
+            ((at_home + self.exceeds(*pass) as f64) * share).round() as u64
         };
         passes.iter().map(of_pass).collect()
     }
