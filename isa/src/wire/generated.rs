@@ -270,7 +270,7 @@ pub struct Section {
     pub kind: u32,
 }
 /// A tensor that the host sees.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Value {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
