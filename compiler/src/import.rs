@@ -19,6 +19,7 @@ pub mod operators;
 pub(crate) mod quantised;
 pub mod reason;
 mod source;
+mod statistics;
 pub mod survey;
 mod typed;
 mod typed_passes;

@@ -361,7 +361,7 @@ fn without_zero(meaning: Meaning) -> String {
 }
 
 /// The value of a constant of one number.
-fn scalar(tensor: &Tensor) -> Option<f64> {
+pub(super) fn scalar(tensor: &Tensor) -> Option<f64> {
     let cast = tensor.cast_to::<f64>().ok()?;
     let view = cast.to_plain_array_view::<f64>().ok()?;
     (view.len() == 1).then(|| view.iter().next().copied())?

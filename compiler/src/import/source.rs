@@ -2,6 +2,7 @@
 
 use super::Large;
 use super::islands::islands;
+use super::statistics::statistics;
 use super::{ImportErrors, Imported, Importer, typed_passes, typing, value_info};
 use crate::normalise::Normalised;
 use scnn_host::Host;
@@ -52,11 +53,14 @@ impl Source {
         }
         let internal = &typing.internal;
         typing.facts.require_shapes(&self.model, internal)?;
-        let importer = Importer::new(&self.model, &typing.facts, &self.stem, &self.on_host);
+        let graph = self.model.graph.iter();
+        let statistics = graph.flat_map(|graph| statistics(graph, &typing.facts));
+        let on_host: BTreeMap<String, String> = statistics.chain(self.on_host.clone()).collect();
+        let importer = Importer::new(&self.model, &typing.facts, &self.stem, &on_host);
         let mut graph = importer.run(&typing.schedule);
         let islands = islands(&graph);
         if !islands.is_empty() {
-            let on_host = islands.into_iter().chain(self.on_host.clone()).collect();
+            let on_host = islands.into_iter().chain(on_host).collect();
             let importer = Importer::new(&self.model, &typing.facts, &self.stem, &on_host);
             graph = importer.run(&typing.schedule);
         }

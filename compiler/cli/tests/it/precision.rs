@@ -173,3 +173,34 @@ fn a_function_s_result_has_the_range_that_was_observed() {
     let ratio = case.decibels(&[("x", &[1, 8, 6, 6], noise(288, 7, 1.0))]);
     assert!(ratio > 60.0, "{ratio} dB");
 }
+
+/// A normalisation as exporters write it, of channels whose values differ in scale.
+#[test]
+fn a_normalisation_in_parts_is_as_precise_as_one_operator() {
+    let axes = || vec![ints("axes", &[2, 3])];
+    let mut values = noise(8 * 256, 7, 1.0);
+    for (channel, values) in values.chunks_mut(256).enumerate() {
+        let factor = 10f32.powf(-(channel as f32) * 3.0 / 7.0);
+        for value in values {
+            *value *= factor;
+        }
+    }
+    let identity: Vec<f32> = (0..64).map(|i| f32::from(u8::from(i % 9 == 0))).collect();
+    let case = Case::new(
+        Model::new("normal")
+            .input("x", &[1, 8, 16, 16])
+            .floats("w", &[8, 8, 1, 1], &identity)
+            .floats("least", &[], &[1e-9])
+            .node("Conv", &["x", "w"], "c", vec![])
+            .node("ReduceMean", &["c"], "mean", axes())
+            .node("Sub", &["c", "mean"], "d", vec![])
+            .node("Mul", &["d", "d"], "d2", vec![])
+            .node("ReduceMean", &["d2"], "variance", axes())
+            .node("Add", &["variance", "least"], "positive", vec![])
+            .node("Sqrt", &["positive"], "s", vec![])
+            .node("Div", &["d", "s"], "y", vec![])
+            .output("y"),
+    );
+    let ratio = case.decibels(&[("x", &[1, 8, 16, 16], values)]);
+    assert!(ratio > 55.0, "{ratio} dB");
+}

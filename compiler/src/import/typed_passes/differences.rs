@@ -1,15 +1,23 @@
 //! The difference of two activations becomes a sum with the negative of one.
+//!
+//! What is squared is left as it is: it is the distance from a mean, which belongs to the [statistics](crate::import) of a
+//! normalisation.
 
 use super::is_activation;
 use crate::import::Facts;
 use crate::import::facts::TensorFact;
+use crate::import::statistics::squared;
 use crate::normalise::parts::replace_known;
 use crate::normalise::proto::{is_standard, result};
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 /// Runs the pass.
 pub(super) fn run(graph: &mut GraphProto, facts: &Facts) -> bool {
-    let wanted = |node: &NodeProto| is_difference(node, facts).then_some(());
+    let squared = squared(graph, facts);
+    let wanted = |node: &NodeProto| {
+        let taken = is_difference(node, facts) && !squared.contains(&result(node));
+        taken.then_some(())
+    };
     replace_known(graph, wanted, |node, (), parts| {
         let y = result(node);
         let negative = vec![node.input[1].clone()];
