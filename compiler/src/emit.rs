@@ -30,6 +30,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use weights::Weights;
 
+/// Tensor, place and tiles of a region.
+type RegionKey = (TensorId, Slot, Span);
+
 /// Emits the program of a mapped network.
 pub fn emit(
     network: &Quantised,
@@ -86,7 +89,8 @@ struct Emitter<'a> {
     sections: BTreeMap<(SectionKind, Vec<u8>), SectionId>,
     /// The next free byte of DRAM.
     dram: u64,
-    regions: BTreeMap<(TensorId, Memory, u64, Span), RegionId>,
+    /// Regions by what they hold and where: places of two layers may begin at one address and differ in size.
+    regions: BTreeMap<RegionKey, RegionId>,
     /// The step after which a tensor is complete.
     last_write: BTreeMap<TensorId, usize>,
     /// The accumulator half of the next round.
@@ -273,7 +277,7 @@ impl<'a> Emitter<'a> {
     }
 
     fn ram_region(&mut self, tensor: TensorId, slot: Slot, tiles: Span) -> RegionId {
-        let key = (tensor, slot.memory, slot.base, tiles);
+        let key = (tensor, slot, tiles);
         if let Some(&id) = self.regions.get(&key) {
             return id;
         }
@@ -298,7 +302,12 @@ impl<'a> Emitter<'a> {
     fn dram_region(&mut self, tensor: TensorId) -> RegionId {
         let data = &self.program.tensors[tensor.index()];
         let tiles = Span::new(0, data.layout.tiles.len() as u32);
-        let key = (tensor, Memory::Dram, 0, tiles);
+        let slot = Slot {
+            memory: Memory::Dram,
+            base: 0,
+            size: 0,
+        };
+        let key = (tensor, slot, tiles);
         if let Some(&id) = self.regions.get(&key) {
             return id;
         }
@@ -315,7 +324,7 @@ impl<'a> Emitter<'a> {
         self.add_region(key, region)
     }
 
-    fn add_region(&mut self, key: (TensorId, Memory, u64, Span), mut region: Region) -> RegionId {
+    fn add_region(&mut self, key: RegionKey, mut region: Region) -> RegionId {
         let id = RegionId(self.program.regions.len() as u32);
         let taken = |name: &str| {
             self.program

@@ -42,7 +42,7 @@ pub struct Residency {
 }
 
 /// A place in an activation RAM of every PE.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slot {
     /// A or B.
     pub memory: Memory,
