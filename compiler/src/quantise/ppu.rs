@@ -4,7 +4,7 @@ use super::table::Target;
 use super::{IntFunction, IntLayer, Tensor};
 use crate::graph::{Function, Layer};
 use scnn_isa::arith::{self, MAX_SOURCE_SHIFT, Requantise, Rounding, Table};
-use scnn_isa::layer::{Approximation, PoolKind};
+use scnn_isa::layer::{Approximation, OperandKind, PoolKind};
 
 /// Values of an operand for each of which a table has a segment.
 const FEW: i32 = 256;
@@ -98,6 +98,10 @@ pub(super) fn function_stage(
                 scale: plain.unit,
                 bounds: clamp_bounds(layer.clamp, to),
                 span: [low, high],
+                centred: layer
+                    .operand
+                    .as_ref()
+                    .is_some_and(|with| with.kind == OperandKind::Multiply),
                 segments: segments as usize,
             };
             let fitted = target.fit();

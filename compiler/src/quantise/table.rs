@@ -29,6 +29,8 @@ pub(super) struct Target<'a> {
     pub(super) bounds: [i16; 2],
     /// Smallest and largest argument.
     pub(super) span: [f64; 2],
+    /// Whether input 0 stands for 0, as for a product, to which no offset is added.
+    pub(super) centred: bool,
     /// Segments that the PPU has.
     pub(super) segments: usize,
 }
@@ -96,6 +98,16 @@ impl Target<'_> {
         }
         if low > 0.0 && low < near && least <= 0.0 {
             low = 0.0;
+        }
+        if self.centred {
+            let reach = low.abs().max(high.abs());
+            let zero = TABLE_INPUTS / 2;
+            return Input {
+                unit: reach / f64::from(zero),
+                offset: 0.0,
+                zero: Some(zero),
+                span: [-reach, reach],
+            };
         }
         if low > 0.0 || high < 0.0 {
             let unit = (high - low) / f64::from(TABLE_INPUTS - 1);
@@ -349,6 +361,10 @@ mod tests {
 
     /// A table of `expression` between two arguments, whose output is as wide as it gets there.
     fn fit(expression: &Expression, span: [f64; 2], units: i16) -> (Fitted, f64) {
+        fitted(expression, span, units, false)
+    }
+
+    fn fitted(expression: &Expression, span: [f64; 2], units: i16, centred: bool) -> (Fitted, f64) {
         let function = |x: f64| expression.at(&[x]);
         let values = points(span[0], span[1]).into_iter().map(function);
         let scale = values.map(f64::abs).fold(1e-30, f64::max) / f64::from(units);
@@ -357,6 +373,7 @@ mod tests {
             scale,
             bounds: [-units, units],
             span,
+            centred,
             segments: 256,
         };
         (target.fit(), scale)
@@ -440,6 +457,24 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_a_product_has_no_offset() {
+        for expression in functions() {
+            for span in [[-1.0, 3.0], [0.0, 9.0], [5.0, 10.0], [-7.0, -2.0]] {
+                let (fitted, scale) = fitted(&expression, span, 32767, true);
+                assert_eq!(fitted.offset, 0.0);
+                for x in points(span[0], span[1]) {
+                    let error = (at(&fitted, x) - expression.at(&[x]) / scale).abs();
+                    // Rounding to the output's units comes on top.
+                    assert!(
+                        error <= fitted.largest_error + 0.5,
+                        "{expression} at {x}: {error}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
     fn few_segments_are_kept_to() {
         let function = |x: f64| x.tanh();
         for segments in [1, 2, 7, 64] {
@@ -448,6 +483,7 @@ mod tests {
                 scale: 1.0 / 32767.0,
                 bounds: [-32767, 32767],
                 span: [-4.0, 4.0],
+                centred: false,
                 segments,
             };
             assert_eq!(target.fit().table.segments(), segments);

@@ -128,3 +128,18 @@ fn what_the_host_computes_is_broadcast_by_the_host() {
         .node("Mul", &["t", "s"], "y", vec![]);
     assert_eq!(hosted(model), ["Softmax", "Softmax", "Mul"]);
 }
+
+/// What a product is multiplied into has no offset: the table of the function behind it begins where its argument does not.
+#[test]
+fn a_function_behind_a_gate_is_of_the_product() {
+    for gate in ["Sigmoid", "Relu"] {
+        for function in ["Sigmoid", "Tanh", "Erf", "HardSwish"] {
+            let model = convolutions()
+                .node("GlobalAveragePool", &["d"], "m", vec![])
+                .node(gate, &["m"], "g", vec![])
+                .node("Mul", &["c", "g"], "a", vec![])
+                .node(function, &["a"], "y", vec![]);
+            assert_eq!(hosted(model), NONE, "{gate} {function}");
+        }
+    }
+}
