@@ -502,3 +502,33 @@ fn worst_case_bytes(machine: &Machine, layout: &Layout, channels: u32) -> u64 {
         })
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::{Options, compile};
+    use std::path::Path;
+
+    #[test]
+    fn places_at_one_address_have_a_region_for_each_size() {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tiny.onnx");
+        let machine = Machine::preset("scnn").unwrap();
+        let compiled = compile(&model, &Options::new(machine.clone()), &mut |_, _| {}).unwrap();
+        let (network, mapped) = (&compiled.network, &compiled.mapped);
+        let mut emitter = Emitter::new(network, mapped, &machine, Provenance::default());
+        let mut region = |size| {
+            let slot = Slot {
+                memory: Memory::A,
+                base: 0,
+                size,
+            };
+            emitter.ram_region(TensorId(0), slot, Span::new(0, 1))
+        };
+        let [small, large, again] = [8, 16, 8].map(&mut region);
+        assert_eq!(small, again);
+        assert_ne!(small, large);
+        let regions = &emitter.program.regions;
+        assert_eq!(regions[large.index()].size, 16);
+        assert_ne!(regions[small.index()].name, regions[large.index()].name);
+    }
+}
