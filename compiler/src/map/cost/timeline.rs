@@ -136,6 +136,7 @@ impl<'a> TimeLine<'a> {
                 })
             })
             .collect();
+        let (results, kept) = sampled_results(candidate, passes);
         let blocks = Blocks {
             sizes,
             rounds: items.iter().map(|item| item.round).collect(),
@@ -186,8 +187,8 @@ impl<'a> TimeLine<'a> {
             step_cycles: measured.step_cycles(candidate),
             spilled: candidate.spilled(passes),
             spilled_before: candidate.spilled_before(passes),
-            results: sampled_results(candidate, passes),
-            kept: kept(candidate),
+            results,
+            kept,
         }
     }
 
@@ -537,19 +538,19 @@ impl<'a> TimeLine<'a> {
     }
 }
 
-/// What those passes of a candidate complete that are counted.
-fn sampled_results(candidate: &Candidate<'_>, counted: &[Pass]) -> Vec<Vec<ResultPart>> {
-    let all = candidate.passes.iter().zip(candidate.result_parts());
-    let counted = all.filter(|(pass, _)| counted.contains(pass));
-    counted.map(|(_, parts)| parts).collect()
-}
-
-/// The part of the results for which each of the PEs that hold some has a place.
-fn kept(candidate: &Candidate<'_>) -> f64 {
+/// What the passes that are counted complete of the results, and the part of these for which each of the PEs that hold some
+/// has a place; nothing of either where no results go to DRAM.
+fn sampled_results(candidate: &Candidate<'_>, counted: &[Pass]) -> (Vec<Vec<ResultPart>>, f64) {
     let (kept, excess) = (candidate.traffic.kept_bytes, candidate.traffic.result_bytes);
+    if excess == 0 {
+        return (Vec::new(), 0.0);
+    }
     let parts = candidate.result_parts();
     let pes = parts.iter().flatten().filter(|part| part.before == 0.0);
-    kept as f64 / (kept + excess).max(1) as f64 / pes.count().max(1) as f64
+    let kept = kept as f64 / (kept + excess) as f64 / pes.count().max(1) as f64;
+    let all = candidate.passes.iter().zip(parts);
+    let counted = all.filter(|(pass, _)| counted.contains(pass));
+    (counted.map(|(_, parts)| parts).collect(), kept)
 }
 
 /// Pieces in which a tile of so many columns is loaded.
