@@ -529,7 +529,7 @@ pub struct Sweep {
     /// Say more: how long each stage took.
     #[arg(short, long)]
     pub verbose: bool,
-    /// What is done with results.
+    /// A verb about the results of sweeps, instead of a sweep.
     #[command(subcommand)]
     pub verb: Option<SweepVerb>,
 }

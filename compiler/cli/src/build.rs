@@ -29,7 +29,7 @@ pub use scnnc::compile::Sample;
 /// `scnnc compile`.
 pub fn compile(options: &Compile) -> Result<(), Failure> {
     let stages = stages(&options.compilation, 0).with_data(options.json);
-    let imported = open(&options.model, &options.compilation, &[], &stages)?;
+    let imported = open(&options.model, &options.compilation, &stages)?;
     let compiled = build(&options.model, imported, &options.compilation, &[], &stages)?;
     stages.finish();
     let bytes = compiled.program.to_bytes();
@@ -66,14 +66,25 @@ pub fn stages(compilation: &Compilation, more: usize) -> Stages {
 }
 
 /// Imports the model in a file.
-pub fn open(
+pub fn open(path: &Path, compilation: &Compilation, stages: &Stages) -> Result<Imported, Failure> {
+    Ok(open_with(path, compilation, &[], stages)?.0)
+}
+
+/// Imports the model in a file and reads `inputs` as its samples, none if none are given.
+pub fn open_with(
     path: &Path,
     compilation: &Compilation,
     inputs: &[String],
     stages: &Stages,
-) -> Result<Imported, Failure> {
+) -> Result<(Imported, Vec<Sample>), Failure> {
     let model = Model::File(path.to_owned());
-    import(&model, compilation, || extents(inputs, compilation), stages)
+    let imported = import(&model, compilation, || extents(inputs, compilation), stages)?;
+    let samples = if inputs.is_empty() {
+        Vec::new()
+    } else {
+        read_samples(inputs, &inputs_of(&imported))?
+    };
+    Ok((imported, samples))
 }
 
 /// The extents of the arrays of `inputs`, or of those to calibrate on.

@@ -279,7 +279,7 @@ impl Refusal {
         })
     }
 
-    /// What is said beside the errors, for people.
+    /// Text of the survey, printed above the errors: coverage, and the nodes of the host.
     fn words(&self) -> String {
         let (on_machine, on_host) = (self.survey.machine_nodes, self.survey.host.len());
         if on_machine + on_host == 0 {

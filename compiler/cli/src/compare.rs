@@ -31,19 +31,9 @@ pub fn compare(options: &Compare) -> Result<(), Failure> {
     let pruning = usize::from(options.compilation.pruning.says_how_much());
     let count = 1 + pruning + MACHINES * (Stage::ALL.len() + 1);
     let stages = Stages::new(count, options.compilation.loudness()).with_data(options.json);
-    let imported = build::open(
-        &options.model,
-        &options.compilation,
-        &options.input,
-        &stages,
-    )?;
-    let mut samples = Vec::new();
-    if !options.input.is_empty() {
-        let inputs = build::inputs_of(&imported);
-        samples = build::read_samples(&options.input, &inputs)?;
-        samples.truncate(options.samples);
-    }
     let (model, compilation) = (&options.model, &options.compilation);
+    let (imported, mut samples) = build::open_with(model, compilation, &options.input, &stages)?;
+    samples.truncate(options.samples);
     let imported = build::pruned(model, imported, compilation, &samples, &base, &stages)?;
     let sparse_a = without_weight_zeros(base.clone());
     let sparse_w = without_activation_zeros(base.clone());

@@ -37,24 +37,14 @@ struct Explained<'a> {
 /// `scnnc explain`.
 pub fn explain(options: &Explain) -> Result<(), Failure> {
     let stages = build::stages(&options.compilation, 2).with_data(options.json);
-    let imported = build::open(
-        &options.model,
-        &options.compilation,
-        &options.input,
-        &stages,
-    )?;
+    let compilation = &options.compilation;
+    let (imported, given) = build::open_with(&options.model, compilation, &options.input, &stages)?;
     let inputs = build::inputs_of(&imported);
-    let given = if options.input.is_empty() {
-        Vec::new()
-    } else {
-        build::read_samples(&options.input, &inputs)?
-    };
     // What the mapper counts on is what is simulated.
-    let counted = match &options.compilation.calibrate {
+    let counted = match &compilation.calibrate {
         Some(file) => samples::read_spread(&[file.display().to_string()], &inputs, 1)?,
         None => given.clone(),
     };
-    let compilation = &options.compilation;
     let compiled = build::build(&options.model, imported, compilation, &given, &stages)?;
     let layers = wanted(&compiled, options.layer.as_deref())?;
     stages.begin("simulate");

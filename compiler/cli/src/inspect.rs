@@ -196,7 +196,7 @@ fn steps(program: &Program) -> Vec<String> {
     names.collect()
 }
 
-/// The layers of a program in the order of execution; with `wanted`, those of these names.
+/// The layers of a program in the order of execution. `wanted` selects layers by name; all without it.
 pub fn layers(program: &Program, wanted: Option<&[&str]>) -> Vec<Layer> {
     let mut layers = Vec::new();
     for (begin, instruction) in program.code.iter().enumerate() {

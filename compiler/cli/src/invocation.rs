@@ -6,7 +6,7 @@ use std::process::Command;
 /// A call of the command line.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// The words before those of the user: a program, and what it takes to become `scnnc`, as in `python -m scnnc`.
+    /// The program and its fixed arguments, in front of the user's: `scnnc`, or `python -m scnnc`.
     pub program: Vec<OsString>,
     /// The words of the user: a verb and its options.
     pub words: Vec<OsString>,

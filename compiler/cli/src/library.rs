@@ -1,8 +1,8 @@
 //! What the command line does, as functions: for bindings of other languages, which have tensors instead of files and
 //! exceptions instead of a terminal.
 //!
-//! Options are the command line's own words (`--prune 0.4`), so that a binding knows every option, with its meaning and
-//! its errors, without a list of its own. Results are those of the same command to the byte.
+//! Options are the command line's own words (`--prune 0.4`). A binding therefore needs no list of options: names, meanings
+//! and errors are the command line's. Results equal the same command's to the byte.
 
 pub use crate::failure::Failure;
 pub use crate::model::Model;
@@ -263,7 +263,7 @@ pub fn load_file(path: &Path) -> Result<Program, Failure> {
     program::read(path)
 }
 
-/// The outputs of a run, those of several samples stacked along the first dimension.
+/// The outputs of a run; outputs of several samples are stacked along the first dimension.
 ///
 /// # Errors
 /// Outputs of other extents in each sample.

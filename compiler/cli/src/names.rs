@@ -4,7 +4,7 @@ use super::failure::Failure;
 use crate::codes::IsaCode;
 use scnnc::names::{NameError, resolve};
 
-/// A layer, or a host segment, with the names that it goes by: its own, and those of its ONNX nodes.
+/// A layer or a host segment, with all names that select it: its own name and the names of its ONNX nodes.
 pub struct Known<'a> {
     pub name: &'a str,
     pub nodes: &'a [String],

@@ -155,12 +155,8 @@ fn open(options: &Run) -> Result<Prepared, Failure> {
 }
 
 fn compile(options: &Run, stages: &Stages) -> Result<Prepared, Failure> {
-    let imported = build::open(&options.model, &options.compilation, &options.input, stages)?;
-    let mut samples = Vec::new();
-    if !options.input.is_empty() {
-        let inputs = build::inputs_of(&imported);
-        samples = build::read_samples(&options.input, &inputs)?;
-    }
+    let (imported, samples) =
+        build::open_with(&options.model, &options.compilation, &options.input, stages)?;
     let given = samples.len().max(1);
     let samples = limited(samples, options);
     let compiled = build::build(

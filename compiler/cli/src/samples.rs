@@ -147,7 +147,8 @@ pub fn extents_of(array: &Tensor) -> Vec<u64> {
     array.shape().iter().map(|&extent| extent as u64).collect()
 }
 
-/// The files of the first sample: a file itself, those of an ONNX test set, the first in a folder.
+/// The files that hold the first sample: the path itself if it is a file, all inputs of an ONNX test set, the first file of
+/// any other folder.
 fn first_files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if is_test_set(path) {
         let is_input = |path: &PathBuf| {

@@ -93,7 +93,7 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
     let stages = stages(options).with_data(options.json);
     let machine = machine::of_model(&options.compilation.machine)?;
     let path = &options.model;
-    let imported = build::open(path, &options.compilation, &[], &stages)?;
+    let imported = build::open(path, &options.compilation, &stages)?;
     let study = study(path, imported, options, machine, &[], &stages)?;
     if options.json {
         output::print_json(&study);

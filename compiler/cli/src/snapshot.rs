@@ -137,12 +137,9 @@ fn open(options: &Snapshot) -> Result<(Program, Vec<Sample>), Failure> {
 }
 
 fn compile(options: &Snapshot, stages: &Stages) -> Result<(Program, Vec<Sample>), Failure> {
-    let imported = build::open(&options.model, &options.compilation, &options.input, stages)?;
-    let mut samples = Vec::new();
-    if !options.input.is_empty() {
-        let inputs = build::inputs_of(&imported);
-        samples = limited(build::read_samples(&options.input, &inputs)?, options);
-    }
+    let (imported, samples) =
+        build::open_with(&options.model, &options.compilation, &options.input, stages)?;
+    let samples = limited(samples, options);
     let compiled = build::build(
         &options.model,
         imported,
