@@ -12,12 +12,14 @@
 pub mod columns;
 mod headline;
 mod memory;
+mod provenance;
 mod read;
 mod schema;
 mod step;
 
 pub use headline::Operands;
 pub use memory::{Occupancy, occupancy};
+pub use provenance::{Provenance, StageTime, tensors_hash};
 pub use read::ReadError;
 pub use schema::schema;
 
@@ -32,7 +34,7 @@ use scnn_isa::program::{Memory, Program};
 use serde::{Deserialize, Serialize};
 
 /// Version of the schema; it grows when the form changes, or the meaning of a field.
-pub const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 5;
 
 described! {
     /// A report.
@@ -76,6 +78,10 @@ described! {
         pub layers: Vec<Layer>,
         /// Which tensor lies where, from which layer to which.
         pub occupancy: Vec<Occupancy>,
+        /// What the report was made of: hashes, and the command that makes it again.
+        pub provenance: Provenance,
+        /// How long each stage of the command took; only of a command with `--verbose`, as it is never the same twice.
+        pub stage_times: Vec<StageTime>,
     }
 }
 
@@ -127,6 +133,8 @@ described! {
         pub instructions: [u32; 2],
         /// Those instructions as text.
         pub code: Vec<String>,
+        /// Hash of its constants: weights, biases, multipliers, tables; of the sub-model of a host segment.
+        pub constants_blake3: String,
     }
 }
 
@@ -337,6 +345,8 @@ impl Report {
             totals: Costs::default(),
             layers: step::layers(program, execution),
             occupancy: memory::occupancy(program),
+            provenance: Provenance::default(),
+            stage_times: Vec::new(),
         };
         report.sum();
         report
@@ -492,6 +502,7 @@ pub(crate) mod tests {
             costs: Costs::default(),
             instructions: [0, 2],
             code: vec!["  cfg layer=conv".to_owned()],
+            constants_blake3: String::new(),
         };
         let costs = &mut layer.costs;
         costs.cycles = CycleCounts {
@@ -541,6 +552,8 @@ pub(crate) mod tests {
             totals: Costs::default(),
             layers: vec![layer(); layers],
             occupancy: Vec::new(),
+            provenance: Provenance::default(),
+            stage_times: Vec::new(),
         };
         report.sum();
         report

@@ -84,6 +84,8 @@ pub enum Verb {
     Diff(Diff),
     /// Make a page, CSV, figures or a table of reports.
     Report(Report),
+    /// Run the command of a report again, and say whether the report still holds.
+    Replay(Replay),
     /// List, show or check machine descriptions.
     #[command(subcommand)]
     Machine(Machine),
@@ -699,6 +701,28 @@ pub struct Report {
     /// Print the JSON schema of a report and stop.
     #[arg(long, exclusive = true)]
     pub schema: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// A report of `run --report`.
+    #[arg(value_name = "R.json")]
+    pub report: PathBuf,
+    /// The ONNX file or program, if it is not where it was: from here, or from the report's folder.
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<PathBuf>,
+    /// Other inputs than the command of the report names, as for `run`.
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub input: Vec<String>,
+    /// Write the report of the new run.
+    #[arg(short, long, value_name = "NEW.json")]
+    pub output: Option<PathBuf>,
+    /// Print everything that differs as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Say less: no progress.
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 /// Verbs of machines.

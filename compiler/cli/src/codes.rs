@@ -11,9 +11,11 @@ scnn_isa::codes! {
     NotANumber "E0114" "an input is not a number" "Integers have no form of not-a-number, so a result would depend on what is put in its place. The message has how many values they are.";
     SweepSpec "E0115" "a sweep is not specified so that it can be measured" "A specification is a YAML file with `models` and the settings `base`, `grid`, `list`, `sample` and `where`. A setting is a parameter of the machine (`scnnc machine show scnn`), `dim.NAME`, or one of machine, mapping, objective, bits, prune, samples, fidelity.";
     SweepParts "E0116" "parts of a sweep do not make a whole" "Parts are joined that measured the same points, with the same version of scnnc, models and inputs, and together all of them.";
+    NotReplayable "E0117" "a report cannot be run again" "A report holds the command that made it, if `scnnc run --report` did. The message says what is missing." remedy "give a report of `scnnc run --report`";
     SnapshotDiffers "E0803" "a snapshot does not hold" "What is compiled now differs from the accepted snapshot; the diff shows where. If the change is meant, `--update` accepts it.";
     MemoryLimit "E0805" "more memory is needed than the limit allows" "The model, its data or the program need more memory than `--limit-memory` allows; without it the limit is three quarters of the machine's memory.";
     ProgramsDiffer "E0807" "two programs differ" "`scnnc diff` shows what differs: per layer the kind of thing, and the instructions. Where only the provenance differs (tool, model, options) the programs are the same.";
+    ReportDiffers "E0808" "a report does not hold" "The command of the report gives other results now; the message names the first, by layer and field, and what it is made of that is not the same. `scnnc replay --json` lists all.";
 }
 
 /// Every code of every crate, ascending.

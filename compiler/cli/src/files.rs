@@ -181,6 +181,12 @@ impl Files {
                 files.views(&o.view);
                 files.folders.extend(o.svg.clone());
             }
+            Verb::Replay(o) => {
+                files.reads("the report", [&o.report]);
+                files.reads("the model", &o.model);
+                files.inputs(&o.input);
+                files.writes("--output", &o.output);
+            }
             Verb::Zoo(Zoo::Make(o)) => files.folders.push(o.output.clone()),
             Verb::Paper(o) => files.folders.extend(o.output.clone()),
             Verb::Man { output } => files.folders.push(output.clone()),

@@ -36,6 +36,7 @@ mod paper;
 mod program;
 mod prune;
 mod reduce;
+mod replay;
 mod report;
 mod run;
 mod samples;
@@ -123,7 +124,7 @@ fn run_verb(arguments: &Arguments, matches: &ArgMatches) -> u8 {
     }
     finish(match verb {
         Verb::Compile(options) => build::compile(options),
-        Verb::Run(options) => run::run(options),
+        Verb::Run(options) => run::run(options, replay::words(matches)),
         Verb::Compare(options) => compare::compare(options),
         Verb::Explain(options) => explain::explain(options),
         Verb::Sensitivity(options) => sensitivity::sensitivity(options),
@@ -134,6 +135,7 @@ fn run_verb(arguments: &Arguments, matches: &ArgMatches) -> u8 {
         Verb::Inspect(options) => inspect::inspect(options),
         Verb::Diff(options) => diff::diff(options),
         Verb::Report(options) => report::report(options),
+        Verb::Replay(options) => replay::replay(options),
         Verb::Machine(verb) => machine::machine(verb),
         Verb::Ops(options) => {
             operators::ops(options);

@@ -18,45 +18,60 @@ use scnnc::reference::accuracy::{floats, top1};
 use scnnc::reference::original::Original;
 use scnnc_driver::{Accuracy, Check, Options, Outputs, RunError, batch_of};
 use std::fmt::Write;
+use std::path::Path;
 
-/// `scnnc run`.
-pub fn run(options: &Run) -> Result<(), Failure> {
+/// `scnnc run`; `command` are the words that repeat it.
+pub fn run(options: &Run, command: Vec<String>) -> Result<(), Failure> {
+    let stages = stages(options);
+    let expected = options.expect.as_deref().map(tensors::read).transpose()?;
+    let Done { program, mut run } = execute(options, &stages)?;
+    run.report.provenance.command = command;
+    run.report.stage_times = stages.times();
+    present(options, &program, &run, &stages)?;
+    match expected {
+        Some(expected) => expect(options, &run.outputs, &expected, &stages),
+        None => Ok(()),
+    }
+}
+
+/// The stages of a run.
+pub fn stages(options: &Run) -> Stages {
     let stages = if is_program(&options.model) {
         Stages::new(2, options.compilation.loudness())
     } else {
         build::stages(&options.compilation, 1)
     };
-    let stages = stages.with_data(options.json);
+    stages.with_data(options.json)
+}
+
+/// A run that has come to its end.
+pub struct Done {
+    /// What ran.
+    pub program: Program,
+    /// What it computed and cost.
+    pub run: scnnc_driver::Run,
+}
+
+/// Compiles the model, or reads the program, and runs it on the samples.
+pub fn execute(options: &Run, stages: &Stages) -> Result<Done, Failure> {
     let timing: Timing = options.timing.into();
     if options.trace.is_some() && timing != Timing::Exact {
         return Err(Failure::usage("`--trace` needs `--timing exact`"));
     }
-    let model = (!is_program(&options.model)).then_some(options.model.as_path());
-    view::check(&options.view, model)?;
-    let prepared = if model.is_none() {
+    view::check(&options.view, model_of(options))?;
+    let prepared = if is_program(&options.model) {
         stages.begin("read");
         open(options)?
     } else {
-        compile(options, &stages)?
+        compile(options, stages)?
     };
+    let labels = labels(options, &prepared)?;
     let Prepared {
         program,
         compiled,
         samples,
-        given,
+        ..
     } = prepared;
-    let images = batch_of(&program).images();
-    let labels = match &options.labels {
-        None => None,
-        Some(path) => {
-            let mut labels = samples::read_labels(path, given * images)?;
-            // Those of the samples that run.
-            labels.truncate(samples.len() * images);
-            Some(labels)
-        }
-    };
-    let expected = options.expect.as_deref().map(tensors::read).transpose()?;
-
     let mut trace = match &options.trace {
         None => None,
         Some(path) => Some(Trace::create(&program, path, &options.trace_layer)?),
@@ -89,8 +104,33 @@ pub fn run(options: &Run) -> Result<(), Failure> {
     if let (Some(trace), Some(path)) = (trace, &options.trace) {
         trace.finish(path)?;
     }
+    Ok(Done { program, run })
+}
 
-    let summary = summary(&run);
+/// The ONNX file of a run, if it is not one of a program.
+fn model_of(options: &Run) -> Option<&Path> {
+    (!is_program(&options.model)).then_some(options.model.as_path())
+}
+
+/// The classes of the images that run.
+fn labels(options: &Run, prepared: &Prepared) -> Result<Option<Vec<usize>>, Failure> {
+    let Some(path) = &options.labels else {
+        return Ok(None);
+    };
+    let images = batch_of(&prepared.program).images();
+    let mut labels = samples::read_labels(path, prepared.given * images)?;
+    labels.truncate(prepared.samples.len() * images);
+    Ok(Some(labels))
+}
+
+/// Prints the result, and writes the files that were asked for.
+fn present(
+    options: &Run,
+    program: &Program,
+    run: &scnnc_driver::Run,
+    stages: &Stages,
+) -> Result<(), Failure> {
+    let summary = summary(run);
     if options.json {
         output::print_json(&run.report);
     } else {
@@ -104,19 +144,16 @@ pub fn run(options: &Run) -> Result<(), Failure> {
             .map_err(|e| Failure::file(Code::CannotWrite, path, &e.to_string()))?;
         output::write(path, &json)?;
     }
-    view::write(&options.view, &run.report, model)?;
+    view::write(&options.view, &run.report, model_of(options))?;
     if let Some(path) = &options.output {
         let outputs = run.outputs.stacked();
         let outputs = outputs.map_err(|e| Failure::run(&options.model, &e))?;
         tensors::write_npz(path, &outputs)?;
     }
     if let Some(folder) = &options.dump {
-        dump::write(folder, &program, &run.last, &run.report)?;
+        dump::write(folder, program, &run.last, &run.report)?;
     }
-    match expected {
-        Some(expected) => expect(options, &run.outputs, &expected, &stages),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// What is run.

@@ -7,6 +7,7 @@
 
 use super::{memory, output};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use scnn_simulator::report::StageTime;
 use std::cell::RefCell;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -154,6 +155,20 @@ impl Stages {
         }
     }
 
+    /// How long each stage took, with `-v`: times are never the same twice, so nothing holds them that is to be compared.
+    pub fn times(&self) -> Vec<StageTime> {
+        if self.loudness != Loudness::Verbose {
+            return Vec::new();
+        }
+        let state = self.state.borrow();
+        let sums = sums(&state.done).into_iter();
+        sums.map(|(stage, time)| StageTime {
+            stage: stage.to_owned(),
+            seconds: time.as_secs_f64(),
+        })
+        .collect()
+    }
+
     fn end(&self) {
         let mut state = self.state.borrow_mut();
         if let Some((name, begin)) = state.current.take() {
@@ -180,7 +195,7 @@ impl Drop for Stages {
 }
 
 /// How long the stages took; one that came several times is summed.
-fn times(done: &[(String, Duration)]) -> String {
+fn sums(done: &[(String, Duration)]) -> Vec<(&str, Duration)> {
     let mut sums: Vec<(&str, Duration)> = Vec::new();
     for (name, time) in done {
         match sums.iter_mut().find(|(known, _)| known == name) {
@@ -188,6 +203,12 @@ fn times(done: &[(String, Duration)]) -> String {
             None => sums.push((name, *time)),
         }
     }
+    sums
+}
+
+/// The line of these times.
+fn times(done: &[(String, Duration)]) -> String {
+    let sums = sums(done);
     let all: Duration = sums.iter().map(|(_, time)| *time).sum();
     let mut text = "time      ".to_owned();
     for (index, (name, time)) in sums.iter().enumerate() {

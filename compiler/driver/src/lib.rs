@@ -35,6 +35,8 @@ mod check;
 pub mod codes;
 mod error;
 mod outputs;
+pub mod replay;
+pub mod rules;
 mod run;
 mod samples;
 pub mod sweep;

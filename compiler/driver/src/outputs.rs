@@ -2,6 +2,7 @@
 
 use crate::RunError;
 use scnn_simulator::Execution;
+use scnn_simulator::report::tensors_hash;
 use scnnc::compile::Sample;
 use scnnc::reference::accuracy::floats;
 use tract_onnx::prelude::{Tensor, TractResult};
@@ -42,6 +43,15 @@ impl Outputs {
         for (name, samples) in &mut self.0 {
             samples.extend(execution.outputs.get(name).cloned());
         }
+    }
+
+    /// The hash of all outputs of all samples.
+    pub fn hash(&self) -> String {
+        let outputs = self.0.iter();
+        tensors_hash(
+            outputs
+                .flat_map(|(name, samples)| samples.iter().map(|sample| (name.as_str(), sample))),
+        )
     }
 
     /// Names and tensors, one for each sample.

@@ -4,7 +4,7 @@ use crate::{Check, Outputs, RunError, batch_of};
 use scnn_host::Host;
 use scnn_isa::program::Program;
 use scnn_simulator::observe::Observer;
-use scnn_simulator::report::Report;
+use scnn_simulator::report::{Report, tensors_hash};
 use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Simulator};
 use scnnc::compile::{Compiled, Sample};
@@ -124,6 +124,8 @@ pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Ru
         predict(&mut report, &compiled.mapped);
     }
     tally.check.report(&mut report);
+    let outputs = tally.outputs.hash();
+    identify(&mut report, program, samples, outputs, options.compiled);
     Ok(Run {
         report,
         outputs: tally.outputs,
@@ -148,7 +150,9 @@ pub fn report(compiled: &Compiled, samples: &[Sample], timing: Timing) -> Result
         host,
         ..
     } = compiled;
-    report_of(program, mapped, host, samples, timing)
+    let mut report = report_of(program, mapped, host, samples, timing)?;
+    report.provenance.calibration_blake3 = calibration(compiled);
+    Ok(report)
 }
 
 /// The same of a program and the mapping that it was made from.
@@ -161,10 +165,39 @@ pub(crate) fn report_of(
 ) -> Result<Report, RunError> {
     let simulator = Simulator::new(program, host)?;
     let options = scnn_simulator::Options { timing };
-    let each = |_, _| Ok::<_, RunError>(());
+    let names = program.outputs.iter();
+    let mut outputs = Outputs::new(names.map(|&id| program.value(id).name.as_str()));
+    let each = |_, execution: Execution| {
+        outputs.add(&execution);
+        Ok::<_, RunError>(())
+    };
     let mut report = simulator.measure(samples, &options, each)?;
     predict(&mut report, mapped);
+    identify(&mut report, program, samples, outputs.hash(), None);
     Ok(report)
+}
+
+/// Says in a report what it was made of.
+fn identify(
+    report: &mut Report,
+    program: &Program,
+    samples: &[Sample],
+    outputs: String,
+    compiled: Option<&Compiled>,
+) {
+    let inputs = samples.iter().flatten();
+    let inputs = tensors_hash(inputs.map(|(name, tensor)| (name.as_str(), tensor)));
+    report.identify(program, inputs, outputs);
+    report.provenance.rules = crate::rules::newest();
+    report.provenance.calibration_blake3 = compiled.and_then(calibration);
+}
+
+/// The hash of the calibrated ranges; where they come from is no part of it.
+fn calibration(compiled: &Compiled) -> Option<String> {
+    let mut calibration = compiled.calibration.clone();
+    calibration.source.clear();
+    let text = calibration.to_yaml().ok()?;
+    Some(blake3::hash(text.as_bytes()).to_hex().to_string())
 }
 
 fn predict(report: &mut Report, mapped: &Mapped) {

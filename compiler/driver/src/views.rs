@@ -94,17 +94,17 @@ impl Node<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use scnn_isa::machine::Machine;
     use scnnc::compile::{Options, compile};
     use std::path::{Path, PathBuf};
 
-    pub(super) fn lenet() -> PathBuf {
+    pub(crate) fn lenet() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/lenet5.onnx")
     }
 
-    pub(super) fn report() -> Report {
+    pub(crate) fn report() -> Report {
         let options = Options::new(Machine::preset("scnn").unwrap());
         let compiled = compile(&lenet(), &options, &mut |_, _| {}).unwrap();
         let samples = crate::samples_or_noise(&compiled, Vec::new(), 1);

@@ -89,6 +89,7 @@ fn layer(program: &Program, index: u32, step: &StepCounts, range: Span) -> Layer
             .iter()
             .map(|instruction| asm::instruction(program, instruction))
             .collect(),
+        constants_blake3: String::new(),
     }
 }
 

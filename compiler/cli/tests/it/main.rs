@@ -34,6 +34,7 @@ mod prune;
 mod recount;
 mod reductions;
 mod refusals;
+mod replay;
 mod report_schema;
 mod rich;
 mod snapshot;
