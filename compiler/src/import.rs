@@ -29,7 +29,7 @@ mod window;
 mod wishes;
 
 pub(crate) use crate::normalise::Large;
-pub use crate::normalise::{ImportError, ImportErrors, ImportOptions};
+pub use crate::normalise::{Given, ImportError, ImportErrors, ImportOptions};
 pub use facts::{Facts, TensorFact};
 pub use source::Source;
 pub use typed::Typed;
@@ -40,7 +40,7 @@ use crate::graph::{Graph, HostOp, Node, NodeId, Op, Transposition};
 use crate::normalise::closure;
 pub(crate) use crate::normalise::parts::node_name;
 pub(crate) use crate::normalise::proto::value_info;
-use crate::normalise::{self, Opened};
+use crate::normalise::{self, Opened, Undecided};
 use attributes::Attributes;
 use multiplications::multiplications;
 use operators::Place;
@@ -146,6 +146,8 @@ pub(crate) struct Importer<'a> {
     dequantised: BTreeMap<&'a str, &'a NodeProto>,
     /// Nodes that run on the host in any case, and why.
     on_host: &'a BTreeMap<String, String>,
+    /// Nodes with branches of which an input decides.
+    undecided: &'a BTreeMap<String, Undecided>,
     /// How inputs and results of the host are to lie, where their readers wish it.
     wishes: BTreeMap<String, Placement>,
 }
@@ -156,6 +158,7 @@ impl<'a> Importer<'a> {
         facts: &'a Facts,
         stem: &str,
         on_host: &'a BTreeMap<String, String>,
+        undecided: &'a BTreeMap<String, Undecided>,
     ) -> Self {
         let name = model.graph.as_ref().map_or("", |graph| &graph.name);
         let generic = name.is_empty()
@@ -187,6 +190,7 @@ impl<'a> Importer<'a> {
             twins: BTreeMap::new(),
             dequantised,
             on_host,
+            undecided,
             wishes: wishes::of(model, facts),
         }
     }
@@ -294,9 +298,22 @@ impl<'a> Importer<'a> {
                 return;
             }
         }
-        let reasons = nodes.iter().map(|node| reason_of(node, FOREIGN.into()));
+        let reasons = nodes
+            .iter()
+            .map(|node| reason_of(node, self.reason_of_foreign(node)));
         let reasons = reasons.collect();
         self.host_nodes(nodes, reasons, RuntimeName::OnnxRuntime);
+    }
+
+    /// Why a foreign node is on the host.
+    fn reason_of_foreign(&self, node: &NodeProto) -> Reason {
+        match self.undecided.get(&node_name(node)) {
+            None => FOREIGN.into(),
+            Some(undecided) => Reason {
+                remedy: Some(undecided.remedy.clone()),
+                ..undecided.reason.clone().into()
+            },
+        }
     }
 
     /// Adds a host node for `node` and one node for each of its results.

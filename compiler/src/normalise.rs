@@ -33,6 +33,7 @@ mod names;
 mod operator_sets;
 mod optional;
 mod output_types;
+mod outputs;
 pub(crate) mod parts;
 mod print;
 pub(crate) mod proto;
@@ -77,13 +78,31 @@ pub struct ImportOptions {
     pub dims: BTreeMap<String, u64>,
     /// All extents of inputs.
     pub shapes: BTreeMap<String, Vec<u64>>,
-    /// Extents of arrays that are to be inputs, the empty name for the only one: they are the values of open dimensions that
-    /// have no other, all but an input's first, along which an array may hold many samples.
-    pub arrays: BTreeMap<String, Vec<u64>>,
+    /// Arrays that are to be inputs, the empty name for the only one: their extents are the values of open dimensions that
+    /// have no other, all but an input's first, along which an array may hold many samples; their values decide branches.
+    pub arrays: BTreeMap<String, Given>,
     /// Values of inputs that are to be constants, with commas between them.
     pub values: BTreeMap<String, String>,
     /// The runtimes of the host.
     pub host: Host,
+}
+
+/// What is known of an array that is to be an input.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// Its extents.
+    pub extents: Vec<u64>,
+    /// The integer or truth that all of it is, if it is short and all of it is one.
+    pub value: Option<String>,
+}
+
+/// A node whose branch an input decides.
+#[derive(Clone, Debug)]
+pub(crate) struct Undecided {
+    /// Which input, in words that follow the node's name.
+    pub reason: String,
+    /// What to do about it.
+    pub remedy: String,
 }
 
 /// A pass: its name, what it does, and the function.
@@ -106,6 +125,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "floats", about: "float16, bfloat16 and double become float32", run: floats::run },
     Pass { name: "microsoft", about: "fused operators of com.microsoft become operators of ONNX", run: microsoft::run },
     Pass { name: "ml", about: "arithmetic of ai.onnx.ml becomes that of ONNX", run: ml::run },
+    Pass { name: "outputs", about: "outputs that are no tensors of numbers are left out", run: outputs::run },
     Pass { name: "output-types", about: "types of quantised results become zero points of that type", run: output_types::run },
     Pass { name: "quantised", about: "operators on integers become dequantise, compute, quantise", run: quantised::run },
     Pass { name: "integers", about: "products of integers become products of floats that hold them", run: integers::run },
@@ -144,6 +164,12 @@ pub(crate) struct Draft<'a> {
     defaults: Vec<Vec<AttributeProto>>,
     /// The types that inputs and outputs are declared with, where they are not what is computed.
     declared: BTreeMap<String, Dtype>,
+    /// What a person should know of the rewriting.
+    notes: Vec<String>,
+    /// Inputs that have become constants, and their values as `--input-value` writes them.
+    bound: BTreeMap<String, String>,
+    /// Nodes with branches of which an input decides.
+    undecided: BTreeMap<String, Undecided>,
     options: &'a ImportOptions,
     /// Where external data are looked for.
     folder: &'a Path,
@@ -186,6 +212,12 @@ pub(crate) struct Normalised {
     pub large: Large,
     /// The types that inputs and outputs are declared with, where they are not what is computed.
     pub declared: BTreeMap<String, Dtype>,
+    /// What a person should know of the rewriting, in sentences.
+    pub notes: Vec<String>,
+    /// Inputs that have become constants, and their values as `--input-value` writes them.
+    pub bound: BTreeMap<String, String>,
+    /// Nodes with branches of which an input decides.
+    pub undecided: BTreeMap<String, Undecided>,
 }
 
 /// A model as its file has it, and the hash of the file.
@@ -247,6 +279,9 @@ pub(crate) fn as_written(path: &Path, options: &ImportOptions) -> Result<ModelPr
         large: Large::new(),
         defaults,
         declared: BTreeMap::new(),
+        notes: Vec::new(),
+        bound: BTreeMap::new(),
+        undecided: BTreeMap::new(),
         options,
         folder: folder.unwrap_or(Path::new(".")),
         evaluate: |_, _, _| None,
@@ -279,6 +314,9 @@ pub(crate) fn normalise(
         large: Large::new(),
         defaults: decoded.defaults,
         declared: BTreeMap::new(),
+        notes: Vec::new(),
+        bound: BTreeMap::new(),
+        undecided: BTreeMap::new(),
         options,
         folder,
         evaluate,
@@ -288,6 +326,9 @@ pub(crate) fn normalise(
         model: draft.model,
         large: draft.large,
         declared: draft.declared,
+        notes: draft.notes,
+        bound: draft.bound,
+        undecided: draft.undecided,
     })
 }
 

@@ -13,10 +13,10 @@ use scnnc::calibrate::{Calibration, synthetic};
 use scnnc::compile::fallback::Fallback;
 use scnnc::compile::{self, CompileError, Compiled, Observer, Options, Samples, Stage};
 use scnnc::graph::Graph;
-use scnnc::import::Imported;
 use scnnc::import::host_operators::unverified;
+use scnnc::import::{Given, ImportError, Imported};
 use scnnc::map::{self, Strategy};
-use scnnc::normalise::{self, ImportErrors};
+use scnnc::normalise;
 use scnnc::prune::budget::Budget;
 use scnnc::quantise;
 use scnnc::reference::pass_check::PassCheck;
@@ -78,7 +78,7 @@ pub fn open_with(
     stages: &Stages,
 ) -> Result<(Imported, Vec<Sample>), Failure> {
     let model = Model::File(path.to_owned());
-    let imported = import(&model, compilation, || extents(inputs, compilation), stages)?;
+    let imported = import(&model, compilation, || given(inputs, compilation), stages)?;
     let samples = if inputs.is_empty() {
         Vec::new()
     } else {
@@ -87,24 +87,24 @@ pub fn open_with(
     Ok((imported, samples))
 }
 
-/// The extents of the arrays of `inputs`, or of those to calibrate on.
-pub fn extents(
+/// What is known of the arrays of `inputs`, or of those to calibrate on.
+pub fn given(
     inputs: &[String],
     compilation: &Compilation,
-) -> Result<BTreeMap<String, Vec<u64>>, Failure> {
+) -> Result<BTreeMap<String, Given>, Failure> {
     let calibrate = compilation.calibrate.as_ref();
     let calibrate: Vec<String> = calibrate.iter().map(|p| p.display().to_string()).collect();
     let arrays = [inputs, &calibrate]
         .into_iter()
         .find(|words| !words.is_empty());
-    samples::extents(arrays.unwrap_or_default())
+    samples::given(arrays.unwrap_or_default())
 }
 
-/// Imports a model. Dimensions that it leaves open are as in `arrays`, the extents of arrays by their names.
+/// Imports a model. Dimensions that it leaves open are as in `arrays`, and so are inputs that decide branches.
 pub fn import(
     model: &Model,
     compilation: &Compilation,
-    arrays: impl Fn() -> Result<BTreeMap<String, Vec<u64>>, Failure>,
+    arrays: impl Fn() -> Result<BTreeMap<String, Given>, Failure>,
     stages: &Stages,
 ) -> Result<Imported, Failure> {
     stages.begin("import");
@@ -120,21 +120,31 @@ pub fn import(
         options.arrays = arrays()?;
     }
     let mut imported = model.import(&options, observe);
-    let open = |errors: &ImportErrors| {
-        errors
-            .0
-            .iter()
-            .any(|e| e.code == CompilerCode::UnboundDimension)
+    let open = match &imported {
+        Ok(imported) => imported.source.is_undecided(),
+        Err(errors) => errors.0.iter().any(is_open),
     };
-    if options.arrays.is_empty() && imported.as_ref().is_err_and(open) {
+    if options.arrays.is_empty() && open {
         options.arrays = arrays()?;
-        imported = model.import(&options, None);
+        if !options.arrays.is_empty() {
+            imported = model.import(&options, None);
+        }
     }
     if let Some(failure) = dump.failure {
         return Err(failure);
     }
     let file = || model.path().display().to_string();
-    imported.map_err(|errors| Failure::Refused(errors.diagnostics(&file())))
+    let imported = imported.map_err(|errors| Failure::Refused(errors.diagnostics(&file())))?;
+    for note in imported.source.notes().iter().filter(|_| !stages.quiet()) {
+        stages.tell(&format!("warning: {note}"));
+    }
+    Ok(imported)
+}
+
+/// Whether an array could say what a model leaves open: a dimension, or which branch is taken.
+fn is_open(error: &ImportError) -> bool {
+    let operator = error.node.as_ref().map(|(_, operator)| operator.as_str());
+    error.code == CompilerCode::UnboundDimension || operator == Some("If")
 }
 
 /// Compiles an imported model; without calibration data of its own it is calibrated on `samples`.
@@ -338,7 +348,8 @@ pub fn options(
     given: &[Sample],
     machine: Machine,
 ) -> Result<(Options, Option<Vec<usize>>), Failure> {
-    let import = bindings::import_options(&compilation.bindings, &compilation.host)?;
+    let mut import = bindings::import_options(&compilation.bindings, &compilation.host)?;
+    import.values.clone_from(imported.source.bound());
     let labelled = matches!(compilation.pruning.prune_budget, Some(Budget::Top1(_)));
     let usual = if labelled { usize::MAX } else { 16 };
     let limit = compilation.calibration_samples.unwrap_or(usual).max(1);

@@ -116,15 +116,15 @@ fn import(
     inputs: Option<Arrays>,
     stages: &Stages,
 ) -> Result<(Imported, Vec<Sample>), Failure> {
-    let extents = || match &inputs {
-        None => build::extents(&[], compilation),
+    let given = || match &inputs {
+        None => build::given(&[], compilation),
         Some(arrays) => {
             let arrays = arrays.iter();
-            let extents = arrays.map(|(name, array)| (name.clone(), samples::extents_of(array)));
-            Ok(extents.collect())
+            let given = arrays.map(|(name, array)| (name.clone(), samples::known_of(array)));
+            Ok(given.collect())
         }
     };
-    let imported = build::import(model, compilation, extents, stages)?;
+    let imported = build::import(model, compilation, given, stages)?;
     let samples = match inputs {
         None => Vec::new(),
         Some(arrays) => samples::of_arrays(arrays, &build::inputs_of(&imported))?,

@@ -7,13 +7,13 @@ use super::tensors;
 use crate::codes::{Code, CompilerCode, DriverCode, IsaCode};
 use scnn_isa::program::Program;
 use scnn_isa::yaml::nearest;
-use scnnc::import::Imported;
+use scnnc::import::{Given, Imported};
 use scnnc::reference::accuracy::{Batch, floats};
 use scnnc_driver::RunError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use tract_onnx::prelude::Tensor;
+use tract_onnx::prelude::{Datum, Tensor};
 
 /// An input of a model: name, element type, extents.
 #[derive(Clone, Debug)]
@@ -23,40 +23,64 @@ pub struct Input {
     pub dims: Vec<u64>,
 }
 
+/// The inputs of a model or a program.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    open: Vec<Input>,
+    /// What were inputs of the file and have become constants, with their values as `--input-value` writes them.
+    bound: BTreeMap<String, String>,
+}
+
+impl std::ops::Deref for Inputs {
+    type Target = [Input];
+
+    fn deref(&self) -> &[Input] {
+        &self.open
+    }
+}
+
 /// The inputs of a model.
-pub fn inputs_of(imported: &Imported) -> Vec<Input> {
+pub fn inputs_of(imported: &Imported) -> Inputs {
     let graph = &imported.graph;
     let inputs = graph.inputs.iter().map(|&id| &graph.dag[id]);
-    inputs
-        .map(|node| Input {
-            name: node.tensor.clone(),
-            dtype: scnnc::calibrate::datum_type(node.dtype),
-            dims: node.dims.clone(),
-        })
-        .collect()
+    let open = inputs.map(|node| Input {
+        name: node.tensor.clone(),
+        dtype: scnnc::calibrate::datum_type(node.dtype),
+        dims: node.dims.clone(),
+    });
+    Inputs {
+        open: open.collect(),
+        bound: imported.source.bound().clone(),
+    }
 }
 
 /// The inputs of a program.
-pub fn inputs_of_program(program: &Program) -> Vec<Input> {
+pub fn inputs_of_program(program: &Program) -> Inputs {
     let inputs = program.inputs.iter().map(|&id| program.value(id));
-    inputs
-        .map(|value| Input {
-            name: value.name.clone(),
-            dtype: scnnc::calibrate::datum_type(value.dtype),
-            dims: value.shape.clone(),
-        })
-        .collect()
+    let open = inputs.map(|value| Input {
+        name: value.name.clone(),
+        dtype: scnnc::calibrate::datum_type(value.dtype),
+        dims: value.shape.clone(),
+    });
+    let options = program.provenance.options.iter();
+    let bound = options.filter_map(|option| {
+        let pair = option.strip_prefix(BOUND)?.trim_start();
+        let (name, value) = pair.rsplit_once('=')?;
+        Some((name.to_owned(), value.to_owned()))
+    });
+    Inputs {
+        open: open.collect(),
+        bound: bound.collect(),
+    }
 }
 
 /// Reads `[NAME=]FILE` inputs and cuts them into samples.
-pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, Failure> {
+pub fn read_samples(words: &[String], inputs: &Inputs) -> Result<Vec<Sample>, Failure> {
     let mut found: BTreeMap<String, Vec<Tensor>> = BTreeMap::new();
     let mut left: Vec<String> = Vec::new();
     for word in words {
         let (name, file) = match word.split_once('=') {
-            Some((name, file)) if inputs.iter().any(|input| input.name == name) => {
-                (Some(name), file)
-            }
+            Some((name, file)) if inputs.knows(name) => (Some(name), file),
             Some((name, _)) if !Path::new(word).exists() => return Err(unknown(name, inputs)),
             _ => (None, word.as_str()),
         };
@@ -65,7 +89,8 @@ pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, F
             return folder(path, inputs, usize::MAX);
         }
         let mut arrays = tensors::read(path)?;
-        for input in inputs {
+        inputs.check_bound(name, &mut arrays)?;
+        for input in inputs.iter() {
             let array = match name {
                 Some(name) if name != input.name => None,
                 // Whatever the one array of the file is called, its name is said here.
@@ -91,9 +116,10 @@ pub fn read_samples(words: &[String], inputs: &[Input]) -> Result<Vec<Sample>, F
 /// Cuts arrays of the caller's into samples; the array of a model's only input may have the empty name.
 pub fn of_arrays(
     mut arrays: BTreeMap<String, Tensor>,
-    inputs: &[Input],
+    inputs: &Inputs,
 ) -> Result<Vec<Sample>, Failure> {
-    if let [input] = inputs
+    inputs.check_bound(None, &mut arrays)?;
+    if let [input] = &**inputs
         && let Some(array) = arrays.remove("")
     {
         arrays.insert(input.name.clone(), array);
@@ -113,6 +139,61 @@ pub fn of_arrays(
     in_step(&found)
 }
 
+impl Inputs {
+    /// Whether a file may be given for that name.
+    fn knows(&self, name: &str) -> bool {
+        self.bound.contains_key(name) || self.open.iter().any(|input| input.name == name)
+    }
+
+    /// Takes the arrays of inputs that have become constants away; refused if they hold another value. The file is meant
+    /// for `name`, if for one.
+    fn check_bound(
+        &self,
+        name: Option<&str>,
+        arrays: &mut BTreeMap<String, Tensor>,
+    ) -> Result<(), Failure> {
+        for (input, value) in &self.bound {
+            let array = match name {
+                Some(name) if name != input => None,
+                Some(_) if arrays.len() == 1 => arrays.pop_first().map(|(_, array)| array),
+                Some(_) | None => arrays.remove(input),
+            };
+            if array.is_some_and(|array| !holds(&array, value)) {
+                return Err(Failure::input(
+                    IsaCode::InputShape,
+                    &format!(
+                        "the input `{input}` is {value} in this program, and something else in the array"
+                    ),
+                    &format!(
+                        "compile the model with `--input-value {input}=VALUE` for the value that is meant"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a program's provenance says before a name and a value that the input of that name has in it.
+const BOUND: &str = "input-value";
+
+/// Whether an array holds values with commas between them, any number of times.
+fn holds(array: &Tensor, values: &str) -> bool {
+    let number = |word: &str| match word.trim() {
+        "true" => Some(1.0),
+        "false" => Some(0.0),
+        word => word.parse::<f64>().ok(),
+    };
+    let wanted: Option<Vec<f64>> = values.split(',').map(number).collect();
+    let (Some(wanted), Ok(array)) = (wanted, array.cast_to::<f64>()) else {
+        return false;
+    };
+    let Ok(view) = array.to_plain_array_view::<f64>() else {
+        return false;
+    };
+    view.iter().zip(wanted.iter().cycle()).all(|(a, b)| a == b)
+}
+
 /// The samples of inputs; refused where one input has more of them than another.
 fn in_step(found: &BTreeMap<String, Vec<Tensor>>) -> Result<Vec<Sample>, Failure> {
     refuse_unequal(found)?;
@@ -127,24 +208,46 @@ fn in_step(found: &BTreeMap<String, Vec<Tensor>>) -> Result<Vec<Sample>, Failure
         .collect())
 }
 
-/// The extents of the arrays in `[NAME=]FILE` inputs, by their names; of a folder, of its first sample.
-pub fn extents(words: &[String]) -> Result<BTreeMap<String, Vec<u64>>, Failure> {
-    let mut extents = BTreeMap::new();
+/// What is known of the arrays in `[NAME=]FILE` inputs, by their names; of a folder, of its first sample.
+pub fn given(words: &[String]) -> Result<BTreeMap<String, Given>, Failure> {
+    let mut all = BTreeMap::new();
     for word in words {
         let named = word.split_once('=').filter(|_| !Path::new(word).exists());
         let (name, file) = named.map_or((None, word.as_str()), |(name, file)| (Some(name), file));
         for path in first_files(Path::new(file))? {
             for (own, array) in tensors::read(&path)? {
-                extents.insert(name.unwrap_or(&own).to_owned(), extents_of(&array));
+                all.insert(name.unwrap_or(&own).to_owned(), known_of(&array));
             }
         }
     }
-    Ok(extents)
+    Ok(all)
 }
 
-/// The extents of an array.
-pub fn extents_of(array: &Tensor) -> Vec<u64> {
-    array.shape().iter().map(|&extent| extent as u64).collect()
+/// What is known of an array before it is cut into samples.
+pub fn known_of(array: &Tensor) -> Given {
+    Given {
+        extents: array.shape().iter().map(|&extent| extent as u64).collect(),
+        value: only_value(array),
+    }
+}
+
+/// The one integer or truth that all of an array is.
+fn only_value(array: &Tensor) -> Option<String> {
+    let kind = array.datum_type();
+    let truth = kind == bool::datum_type();
+    if !(kind.is_integer() || truth) {
+        return None;
+    }
+    let array = array.cast_to::<i64>().ok()?;
+    let view = array.to_plain_array_view::<i64>().ok()?;
+    let mut values = view.iter();
+    let first = *values.next()?;
+    values
+        .all(|&value| value == first)
+        .then(|| match (truth, first) {
+            (false, value) => value.to_string(),
+            (true, value) => (value != 0).to_string(),
+        })
 }
 
 /// The files that hold the first sample: the path itself if it is a file, all inputs of an ONNX test set, the first file of
@@ -229,7 +332,7 @@ pub fn spread(all: &[Sample], limit: usize) -> Vec<Sample> {
 /// Reads at most `limit` samples; of a folder, only the files that are needed for them.
 pub fn read_spread(
     words: &[String],
-    inputs: &[Input],
+    inputs: &Inputs,
     limit: usize,
 ) -> Result<Vec<Sample>, Failure> {
     match words {
@@ -249,7 +352,7 @@ pub struct Labelled {
 pub fn labelled(
     file: &Path,
     options: &Pruning,
-    inputs: &[Input],
+    inputs: &Inputs,
     limit: usize,
 ) -> Result<Labelled, Failure> {
     let all = read_samples(&[file.display().to_string()], inputs)?;
@@ -313,7 +416,7 @@ pub fn read_labels(path: &Path, images: usize) -> Result<Vec<usize>, Failure> {
 
 /// The samples in a folder, in the natural order of its names: files of arrays with one sample or more each, or ONNX
 /// test sets (`input_0.pb`, `input_1.pb`, ...) in it or in folders in it.
-fn folder(folder: &Path, inputs: &[Input], limit: usize) -> Result<Vec<Sample>, Failure> {
+fn folder(folder: &Path, inputs: &Inputs, limit: usize) -> Result<Vec<Sample>, Failure> {
     let mut sources = if is_test_set(folder) {
         vec![folder.to_owned()]
     } else {
@@ -349,7 +452,7 @@ fn is_array_file(path: &Path) -> bool {
 }
 
 /// The inputs of one ONNX test set: by the names in the tensors, or by number where these are no inputs.
-fn test_set(folder: &Path, inputs: &[Input]) -> Result<Vec<Sample>, Failure> {
+fn test_set(folder: &Path, inputs: &Inputs) -> Result<Vec<Sample>, Failure> {
     let mut words = Vec::new();
     for (number, input) in inputs.iter().enumerate() {
         let path = folder.join(format!("input_{number}.pb"));

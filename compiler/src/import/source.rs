@@ -4,7 +4,7 @@ use super::Large;
 use super::islands::islands;
 use super::statistics::statistics;
 use super::{ImportErrors, Imported, Importer, typed_passes, typing, value_info};
-use crate::normalise::Normalised;
+use crate::normalise::{Normalised, Undecided};
 use scnn_host::Host;
 use scnn_isa::program::Dtype;
 use std::collections::BTreeMap;
@@ -20,6 +20,12 @@ pub struct Source {
     large: Large,
     /// The types that inputs and outputs are declared with, where they are not what is computed.
     declared: BTreeMap<String, Dtype>,
+    /// What a person should know of how the file was rewritten, in sentences.
+    notes: Vec<String>,
+    /// Inputs that have become constants, and their values as `--input-value` writes them.
+    bound: BTreeMap<String, String>,
+    /// Nodes with branches of which an input decides.
+    undecided: BTreeMap<String, Undecided>,
     stem: String,
     host: Host,
     /// Nodes that run on the host whatever the machine could do, and why.
@@ -39,6 +45,9 @@ impl Source {
             model: normalised.model,
             large: normalised.large,
             declared: normalised.declared,
+            notes: normalised.notes,
+            bound: normalised.bound,
+            undecided: normalised.undecided,
             stem: stem.to_owned(),
             host,
             on_host: BTreeMap::new(),
@@ -46,22 +55,39 @@ impl Source {
         }
     }
 
+    fn typing(&self) -> Result<typing::Typing, ImportErrors> {
+        typing::infer(&self.model, &self.large, &self.host, &self.given_away)
+            .map_err(|errors| self.with_choices(errors))
+    }
+
     pub(super) fn import(mut self, hash: String) -> Result<Imported, ImportErrors> {
-        let mut typing = typing::infer(&self.model, &self.large, &self.host, &self.given_away)?;
+        let mut typing = self.typing()?;
         while typed_passes::run_all(&mut self.model, &typing.facts, &mut |_, _| {}) {
-            typing = typing::infer(&self.model, &self.large, &self.host, &self.given_away)?;
+            typing = self.typing()?;
         }
         let internal = &typing.internal;
         typing.facts.require_shapes(&self.model, internal)?;
         let graph = self.model.graph.iter();
         let statistics = graph.flat_map(|graph| statistics(graph, &typing.facts));
         let on_host: BTreeMap<String, String> = statistics.chain(self.on_host.clone()).collect();
-        let importer = Importer::new(&self.model, &typing.facts, &self.stem, &on_host);
+        let importer = Importer::new(
+            &self.model,
+            &typing.facts,
+            &self.stem,
+            &on_host,
+            &self.undecided,
+        );
         let mut graph = importer.run(&typing.schedule);
         let islands = islands(&graph);
         if !islands.is_empty() {
             let on_host = islands.into_iter().chain(on_host).collect();
-            let importer = Importer::new(&self.model, &typing.facts, &self.stem, &on_host);
+            let importer = Importer::new(
+                &self.model,
+                &typing.facts,
+                &self.stem,
+                &on_host,
+                &self.undecided,
+            );
             graph = importer.run(&typing.schedule);
         }
         graph.declared.clone_from(&self.declared);
@@ -71,6 +97,33 @@ impl Source {
             hash,
             source: Arc::new(self),
         })
+    }
+
+    /// What a person should know of how the file was rewritten, in sentences.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Inputs that have become constants, and their values as `--input-value` writes them.
+    pub fn bound(&self) -> &BTreeMap<String, String> {
+        &self.bound
+    }
+
+    /// Whether an input decides which branch of a node is taken, and has no value.
+    pub fn is_undecided(&self) -> bool {
+        !self.undecided.is_empty()
+    }
+
+    /// Adds to errors about nodes with branches which input decides of them.
+    fn with_choices(&self, mut errors: ImportErrors) -> ImportErrors {
+        for error in &mut errors.0 {
+            let node = error.node.as_ref().map(|(name, _)| name);
+            if let Some(undecided) = node.and_then(|name| self.undecided.get(name)) {
+                error.message = format!("{}; {}", undecided.reason, error.message);
+                error.remedy = Some(undecided.remedy.clone());
+            }
+        }
+        errors
     }
 
     /// The nodes of the model.

@@ -38,7 +38,7 @@ fn survey_opened(opened: Opened) -> Option<Survey> {
                     continue;
                 }
             },
-            None => format!("the operator {} is not known", node.op_type),
+            None => "its operator alone gives it no place on the array".to_owned(),
         };
         survey.host.push(OnHost {
             node: node_name(node),

@@ -15,23 +15,24 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     };
     let mut errors = Vec::new();
     for (name, values) in &draft.options.values {
-        let input = open_inputs(graph).find(|input| input.name == *name);
-        match input
-            .ok_or_else(|| unknown(graph, name))
-            .and_then(|input| constant(input, values))
-        {
-            Ok(tensor) => {
-                graph.input.retain(|input| input.name != *name);
-                graph.initializer.push(tensor);
-            }
-            Err(error) => errors.push(error),
-        }
+        errors.extend(bind(graph, name, values).err());
+        draft.bound.insert(name.clone(), values.clone());
     }
     if errors.is_empty() {
         Ok(())
     } else {
         Err(errors)
     }
+}
+
+/// Makes an input the constant that `values` says.
+pub(super) fn bind(graph: &mut GraphProto, name: &str, values: &str) -> Result<(), ImportError> {
+    let input = open_inputs(graph).find(|input| input.name == name);
+    let input = input.ok_or_else(|| unknown(graph, name))?;
+    let tensor = constant(input, values)?;
+    graph.input.retain(|input| input.name != name);
+    graph.initializer.push(tensor);
+    Ok(())
 }
 
 /// The inputs of a graph that are no constants.

@@ -3,34 +3,42 @@
 //!
 //! A condition may be constant only once shapes are known: `PyTorch`'s `squeeze` asks for an extent, compares it and branches;
 //! TensorFlow counts to one. So what stands before a node is evaluated as far as its condition needs it, the nodes that
-//! replace it are put in its place, and the search goes on behind it. Other control flow stays: a host runtime has it.
+//! replace it are put in its place, and the search goes on behind it. An input that alone decides a condition gets the value
+//! that it has in the arrays that are given, if it has one there. Other control flow stays: a host runtime has it.
 
 mod branches;
+mod choices;
 mod loops;
 
-use super::Draft;
 use super::closure::reads;
 use super::error::ImportError;
 use super::names::make_unique;
+use super::parts::node_name;
 use super::proto::is_standard;
+use super::{Draft, Undecided, bindings};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 use tract_onnx::prelude::Tensor;
 
 /// Runs the pass.
-#[expect(clippy::unnecessary_wraps)] // A pass may refuse.
 pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     let mut next = 0;
     while let Some(position) = control_flow(&draft.model, next) {
         let Some(graph) = &draft.model.graph else {
             return Ok(());
         };
-        let replacement = match graph.node[position].op_type.as_str() {
-            "If" => branches::taken(draft, position),
-            _ => loops::unrolled(draft, position),
+        let branches = graph.node[position].op_type == "If";
+        let replacement = if branches {
+            branches::taken(draft, position)
+        } else {
+            loops::unrolled(draft, position)
         };
         next = position + 1;
+        if branches && replacement.is_none() && decide(draft, position)? {
+            next = position;
+            continue;
+        }
         if let (Some(replacement), Some(graph)) = (replacement, &mut draft.model.graph) {
             graph.initializer.extend(replacement.initializer);
             graph.node.splice(position..=position, replacement.node);
@@ -40,6 +48,36 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
         }
     }
     Ok(())
+}
+
+/// Binds the inputs that decide the `If` at `position` to what the given arrays hold; whether it did. Notes which inputs
+/// they are where the arrays say nothing of them.
+fn decide(draft: &mut Draft<'_>, position: usize) -> Result<bool, Vec<ImportError>> {
+    let choice = choices::choice(draft, position);
+    let (Some(choice), Some(graph)) = (choice, &mut draft.model.graph) else {
+        return Ok(false);
+    };
+    let node = node_name(&graph.node[position]);
+    let arrays = &draft.options.arrays;
+    let value = |name: &String| arrays.get(name)?.value.clone();
+    let values: Option<Vec<String>> = choice.inputs.iter().map(value).collect();
+    let Some(values) = values else {
+        let undecided = Undecided {
+            reason: choice.reason(),
+            remedy: choice.remedy(),
+        };
+        draft.undecided.insert(node, undecided);
+        return Ok(false);
+    };
+    for (name, value) in choice.inputs.into_iter().zip(values) {
+        bindings::bind(graph, &name, &value).map_err(|error| vec![error])?;
+        draft.notes.push(format!(
+            "`{node}` has a branch for each value of the input `{name}`: compiled for {value}, as in the arrays that are \
+             given; `--input-value {name}=VALUE` compiles for another"
+        ));
+        draft.bound.insert(name, value);
+    }
+    Ok(true)
 }
 
 /// The position of the first node with control flow from `next` on.

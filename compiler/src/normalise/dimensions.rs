@@ -237,7 +237,7 @@ impl Seen {
             let only = (open.len() == 1).then(|| options.arrays.get("")).flatten();
             let extents = options.arrays.get(&input.name).or(only);
             let shape = tensor_type(input).and_then(|tensor| tensor.shape.as_ref());
-            let (Some(extents), Some(shape)) = (extents, shape) else {
+            let (Some(extents), Some(shape)) = (extents.map(|given| &given.extents), shape) else {
                 continue;
             };
             if extents.len() != shape.dim.len() {

@@ -151,7 +151,9 @@ impl Subject {
         let image = Tensor::from_shape(&[1, c, h, w], &values)
             .expect("the image has the extents of its plan");
         let inputs = samples::inputs_of(&imported);
-        let sample = inputs.into_iter().map(|input| (input.name, image.clone()));
+        let sample = inputs
+            .iter()
+            .map(|input| (input.name.clone(), image.clone()));
         Ok(Self {
             sample: sample.collect(),
             imported,

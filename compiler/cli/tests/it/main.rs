@@ -2,6 +2,7 @@
 
 mod agreement;
 mod binary;
+mod branches;
 mod calibration;
 mod corpus;
 mod decomposed;
