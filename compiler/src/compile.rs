@@ -576,6 +576,18 @@ fn observe_sums(
     Ok(sums::observe(&network, samples, &segments)?)
 }
 
+/// The mapping of an integer network, and nothing emitted of it.
+///
+/// # Errors
+/// A layer that does not fit the machine, or a mapping file that does not fit the network.
+pub fn mapping(
+    network: &Quantised,
+    occupancy: &Occupancy,
+    options: &Options,
+) -> Result<Mapped, CompileError> {
+    map_network(network, occupancy, options).map(|(mapped, _)| mapped)
+}
+
 /// The mapping, and how it was found, as the program says.
 fn map_network(
     network: &Quantised,

@@ -45,6 +45,7 @@ impl Arguments {
             Verb::Compare(options) => &options.model,
             Verb::Snapshot(options) => &options.model,
             Verb::Sensitivity(options) => &options.model,
+            Verb::Advise(options) => options.models.first()?,
             Verb::Check(options) => &options.model,
             Verb::Disasm(options) => &options.program,
             Verb::Verify(options) => &options.program,
@@ -70,6 +71,8 @@ pub enum Verb {
     Sensitivity(Sensitivity),
     /// Measure the points of a specification: many machines, mappings, widths and models.
     Sweep(Sweep),
+    /// Tell what one step up and one step down of every parameter of the machine would gain or cost.
+    Advise(Advise),
     /// Tell why each layer is mapped as it is, what bounds it, and what else there was.
     Explain(Explain),
     /// Print a program as assembly text.
@@ -581,6 +584,31 @@ impl std::str::FromStr for Shard {
             _ => Err("give I/N with I from 1 to N, as in 2/8".to_owned()),
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub struct Advise {
+    /// The ONNX files; several are judged together, each with the same weight.
+    #[arg(required = true, value_name = "MODEL.onnx")]
+    pub models: Vec<PathBuf>,
+    /// Inputs, as for `run`, of a single model. Without them: seeded noise.
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub input: Vec<String>,
+    /// Use at most this many samples.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one())]
+    pub samples: usize,
+    /// Run every step, and show how far the predictions are off: minutes instead of seconds. Small networks are run in any
+    /// case.
+    #[arg(long)]
+    pub measure: bool,
+    /// Only parameters whose path begins so, as in `pe.`; may be repeated.
+    #[arg(long, value_name = "PATH")]
+    pub only: Vec<String>,
+    /// Print as JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub compilation: Compilation,
 }
 
 #[derive(Debug, Args)]

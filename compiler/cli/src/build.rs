@@ -265,6 +265,15 @@ pub fn build_on(
     Ok(compiled)
 }
 
+/// Tells of the stages of a compilation, and of nothing else.
+pub struct Told<'a>(pub &'a Stages);
+
+impl Observer for Told<'_> {
+    fn stage(&mut self, stage: Stage) {
+        self.0.begin(stage.name());
+    }
+}
+
 /// What is done while a model is compiled.
 struct Watch<'a> {
     compilation: &'a Compilation,
@@ -379,17 +388,7 @@ pub fn options(
     };
     let options = Options {
         machine,
-        mapping: map::Options {
-            strategy: match compilation.mapping {
-                Mapping::Paper => Strategy::Paper,
-                Mapping::Search => Strategy::Search,
-            },
-            objective: match compilation.objective {
-                Objective::Cycles => map::Objective::Cycles,
-                Objective::Energy => map::Objective::Energy,
-                Objective::Edp => map::Objective::EnergyDelay,
-            },
-        },
+        mapping: mapping_options(compilation),
         mapping_file: match &compilation.mapping_file {
             None => None,
             Some(file) => Some(String::from_utf8_lossy(&output::read(file)?).into_owned()),
@@ -411,6 +410,21 @@ pub fn options(
         host: compilation.host.runtimes(),
     };
     Ok((options, labels))
+}
+
+/// How mappings are found.
+pub fn mapping_options(compilation: &Compilation) -> map::Options {
+    map::Options {
+        strategy: match compilation.mapping {
+            Mapping::Paper => Strategy::Paper,
+            Mapping::Search => Strategy::Search,
+        },
+        objective: match compilation.objective {
+            Objective::Cycles => map::Objective::Cycles,
+            Objective::Energy => map::Objective::Energy,
+            Objective::Edp => map::Objective::EnergyDelay,
+        },
+    }
 }
 
 /// A factor has to be positive.

@@ -149,6 +149,11 @@ impl Files {
                 files.writes("--output", &o.output);
                 files.compilation(&o.compilation);
             }
+            Verb::Advise(o) => {
+                files.reads("a model", &o.models);
+                files.inputs(&o.input);
+                files.compilation(&o.compilation);
+            }
             Verb::Explain(o) => {
                 files.reads("the model", [&o.model]);
                 files.inputs(&o.input);

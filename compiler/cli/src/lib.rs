@@ -6,6 +6,7 @@
 //! 2 the command line was wrong, 3 a check that was asked for did not hold, 4 nothing of a model that is checked would run on
 //! the machine, 101 an internal error, 130 interrupted.
 
+mod advise;
 mod args;
 mod bindings;
 mod build;
@@ -126,6 +127,7 @@ fn run_verb(arguments: &Arguments, matches: &ArgMatches) -> u8 {
         Verb::Compile(options) => build::compile(options),
         Verb::Run(options) => run::run(options, replay::words(matches)),
         Verb::Compare(options) => compare::compare(options),
+        Verb::Advise(options) => advise::advise(options),
         Verb::Explain(options) => explain::explain(options),
         Verb::Sensitivity(options) => sensitivity::sensitivity(options),
         Verb::Sweep(options) => sweep::sweep(options),

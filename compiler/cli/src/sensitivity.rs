@@ -15,7 +15,7 @@ use scnn_isa::machine::Machine;
 use scnn_simulator::report::Report;
 use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Options, SimulateError, Simulator};
-use scnnc::compile::{self, Observer, Stage};
+use scnnc::compile;
 use scnnc::import::Imported;
 use scnnc::names::resolve;
 use scnnc::prune::densities::is_density;
@@ -134,7 +134,7 @@ pub fn study(
     }
     let (mut choices, _) = build::options(&imported, compilation, given, machine)?;
     choices.pruning = pruning;
-    let base = compile::compile_imported(imported.clone(), &choices, &mut Told(stages))
+    let base = compile::compile_imported(imported.clone(), &choices, &mut build::Told(stages))
         .map_err(|e| Failure::compile(path, &e))?;
     build::warn_of_noise(&choices, stages);
     let mut samples = choices.samples.inputs.clone();
@@ -209,15 +209,6 @@ pub fn study(
         unpruned,
         points,
     })
-}
-
-/// Tells of the stages of a compilation.
-struct Told<'a>(&'a Stages);
-
-impl Observer for Told<'_> {
-    fn stage(&mut self, stage: Stage) {
-        self.0.begin(stage.name());
-    }
 }
 
 /// What every point is measured with.

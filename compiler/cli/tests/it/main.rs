@@ -1,5 +1,6 @@
 //! Tests of the compiler as a whole, and of the binary, as one program: they link tract, which takes its time.
 
+mod advise;
 mod agreement;
 mod binary;
 mod branches;

@@ -1,0 +1,235 @@
+//! The adviser: what one step of each parameter of a machine would gain or cost.
+//!
+//! ```text
+//! Machine --steps--> [Step]
+//! Baseline { Compiled, Report }, Step --Baseline::predict--> Prediction
+//! ```
+//!
+//! Nothing is executed for a prediction. The compiled model has what decides time: the sizes of its weight blocks and
+//! where activations are not zero. What a step may change decides how it is predicted:
+//!
+//! | parameter | prediction |
+//! |---|---|
+//! | `area.*` | the area alone |
+//! | `energy.*` | the counted events at the new price (where energy decides no mapping) |
+//! | `host_link.*` | host segments at the new bandwidth |
+//! | widths, `ppu.multiply`, `ppu.table_segments` | none: the network is quantised anew, so it needs a run |
+//! | all others | mapped anew; each layer by the cost model, times what the model was off by on the base machine |
+//!
+//! Tests measure the predictions: they are within 1 % of a run.
+
+mod steps;
+
+use scnn_isa::machine::{Machine, Scope};
+use scnn_simulator::area::Area;
+use scnn_simulator::energy::Energy;
+use scnn_simulator::report::{Layer, Report};
+use scnnc::compile::{self, Compiled, Front};
+use scnnc::map::{self, Mapped, Objective};
+use serde::Serialize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+pub use steps::{Direction, Step, steps};
+
+/// What a model costs on a machine: means of one inference.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Costs {
+    /// Cycles.
+    pub cycles: f64,
+    /// Energy, pJ.
+    pub energy_pj: f64,
+}
+
+impl Costs {
+    /// Of a report.
+    pub fn of(report: &Report) -> Self {
+        let samples = f64::from(report.samples);
+        Self {
+            cycles: report.totals.cycles.total as f64 / samples,
+            energy_pj: report.totals.energy_pj.total / samples,
+        }
+    }
+}
+
+/// What a step would come to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prediction {
+    /// These costs.
+    Costs(Costs),
+    /// Nothing short of a run tells, for this reason.
+    NeedsRun(String),
+}
+
+/// A model that was compiled and measured on the base machine.
+pub struct Baseline<'a> {
+    /// The model.
+    pub compiled: &'a Compiled,
+    /// The choices that it was compiled with.
+    pub options: &'a compile::Options,
+    /// What it costs, with exact timing.
+    pub report: &'a Report,
+}
+
+/// What a parameter may change.
+enum Reach {
+    /// The area.
+    Area,
+    /// Prices of events.
+    Prices,
+    /// The time of host segments.
+    HostLink,
+    /// The integers themselves.
+    Network,
+    /// The mapping.
+    Mapping,
+}
+
+impl Reach {
+    fn of(step: &Step, base: &Machine, objective: Objective) -> Self {
+        let section = step.parameter.split('.').next().unwrap_or_default();
+        match section {
+            "area" => Self::Area,
+            "energy" if objective == Objective::Cycles => Self::Prices,
+            "host_link" => Self::HostLink,
+            _ if Front::depends_on(base) != Front::depends_on(&step.machine) => Self::Network,
+            _ => Self::Mapping,
+        }
+    }
+}
+
+impl Baseline<'_> {
+    /// What the model costs on the base machine.
+    pub fn costs(&self) -> Costs {
+        Costs::of(self.report)
+    }
+
+    /// What a step would come to.
+    pub fn predict(&self, step: &Step) -> Prediction {
+        let base = &self.options.machine;
+        match Reach::of(step, base, self.options.mapping.objective) {
+            Reach::Area => Prediction::Costs(self.costs()),
+            Reach::Prices => Prediction::Costs(Costs {
+                energy_pj: self.events_pj(&step.machine),
+                ..self.costs()
+            }),
+            Reach::HostLink => {
+                let cycles = self.report.layers.iter().map(|layer| {
+                    self.link_cycles(layer, &step.machine)
+                        .unwrap_or_else(|| self.cycles(layer))
+                });
+                Prediction::Costs(Costs {
+                    cycles: cycles.sum(),
+                    ..self.costs()
+                })
+            }
+            Reach::Network => {
+                Prediction::NeedsRun("the network would be quantised anew".to_owned())
+            }
+            Reach::Mapping if !self.compiled.fallbacks.is_empty() && self.may_fall_back(step) => {
+                let reason = "another part of the model might fall back to the host";
+                Prediction::NeedsRun(reason.to_owned())
+            }
+            Reach::Mapping => self.predict_mapped(&step.machine),
+        }
+    }
+
+    /// Whether a step may change what is done where and when, and not only prices.
+    pub fn moves_work(&self, step: &Step) -> bool {
+        let objective = self.options.mapping.objective;
+        let reach = Reach::of(step, &self.options.machine, objective);
+        matches!(reach, Reach::Mapping | Reach::Network)
+    }
+
+    /// Whether a machine may send other parts of the model to the host.
+    fn may_fall_back(&self, step: &Step) -> bool {
+        let parameters = self.options.machine.parameters();
+        let stepped = parameters.iter().find(|p| p.path == step.parameter);
+        stepped.is_none_or(|parameter| parameter.scope == Scope::Program)
+    }
+
+    fn predict_mapped(&self, machine: &Machine) -> Prediction {
+        let options = compile::Options {
+            machine: machine.clone(),
+            ..self.options.clone()
+        };
+        let Compiled {
+            network, occupancy, ..
+        } = self.compiled;
+        let mapped = catch_unwind(AssertUnwindSafe(|| {
+            compile::mapping(network, occupancy, &options)
+        }));
+        match mapped {
+            Ok(Ok(mapped)) => Prediction::Costs(Costs {
+                cycles: self.cycles_of(&mapped, machine),
+                energy_pj: self.energy_of(&mapped, machine),
+            }),
+            Ok(Err(error)) => Prediction::NeedsRun(format!("mapped as it is, {error}")),
+            Err(_) => Prediction::NeedsRun("its mapping fails".to_owned()),
+        }
+    }
+
+    /// Each layer as the model says, times what the model was off by on the base machine.
+    fn cycles_of(&self, mapped: &Mapped, machine: &Machine) -> f64 {
+        let before = &self.compiled.mapped.predicted;
+        let steps = self.report.layers.iter().zip(before).zip(&mapped.predicted);
+        let cycles = steps.map(|((layer, before), after)| {
+            let measured = self.cycles(layer);
+            match (before, after) {
+                (Some(before), Some(after)) if before.cycles > 0 => {
+                    measured * after.cycles as f64 / before.cycles as f64
+                }
+                _ => self.link_cycles(layer, machine).unwrap_or(measured),
+            }
+        });
+        cycles.sum()
+    }
+
+    /// The counted events at the machine's prices, and what the model says that another mapping changes of them.
+    fn energy_of(&self, mapped: &Mapped, machine: &Machine) -> f64 {
+        let base = &self.options.machine;
+        let total = |costs: &[Option<map::cost::Cost>]| -> f64 {
+            costs.iter().flatten().map(|cost| cost.energy_pj).sum()
+        };
+        let before = if machine.energy == base.energy {
+            total(&self.compiled.mapped.predicted)
+        } else {
+            let priced = Machine {
+                energy: machine.energy.clone(),
+                ..base.clone()
+            };
+            let Compiled {
+                network,
+                occupancy,
+                mapped,
+                ..
+            } = self.compiled;
+            total(&map::predict(network, &priced, occupancy, mapped))
+        };
+        self.events_pj(machine) + total(&mapped.predicted) - before
+    }
+
+    /// The energy of the counted events at the machine's prices, of one inference.
+    fn events_pj(&self, machine: &Machine) -> f64 {
+        let counters = &self.report.totals.counters;
+        Energy::of(counters, machine).total() / f64::from(self.report.samples)
+    }
+
+    fn cycles(&self, layer: &Layer) -> f64 {
+        layer.costs.cycles.total as f64 / f64::from(self.report.samples)
+    }
+
+    /// Cycles of a host segment's tensors over a machine's link; none for layers of the array.
+    fn link_cycles(&self, layer: &Layer, machine: &Machine) -> Option<f64> {
+        if layer.mapping.is_some() {
+            return None;
+        }
+        let bytes = layer.costs.counters.host_bytes as f64 / f64::from(self.report.samples);
+        let bytes_per_cycle = machine.host_link.gigabytes_per_second / machine.clock.gigahertz;
+        Some((bytes / bytes_per_cycle).ceil())
+    }
+}
+
+/// Area of a machine, mm2, to a square micrometre.
+pub fn area_mm2(machine: &Machine) -> f64 {
+    (Area::of(machine).total() * 1e6).round() / 1e6
+}
