@@ -38,7 +38,7 @@ counters! {
     crossbar_transfers;
     /// Output coordinates computed, one for each multiplication.
     coordinates;
-    /// Weight vectors written into FIFOs, one for each receiving PE.
+    /// Weight vectors written into FIFOs, one for each PE of the group that has a tile.
     fifo_writes;
     /// Weight vectors read from FIFOs.
     fifo_reads;

@@ -90,6 +90,12 @@ impl ActivationBlocks {
         self.stored[(pe * self.residues + residue) as usize]
     }
 
+    /// PEs of the group that have a tile: those that a vector of weights reaches.
+    pub fn pes_with_tile(&self) -> u64 {
+        let has_tile = |&pe: &u32| (0..self.residues).any(|residue| self.stores(pe, residue));
+        (0..self.pes.count()).filter(has_tile).count() as u64
+    }
+
     /// Elements of a PE.
     pub fn elements_of_pe(&self, pe: u32) -> u64 {
         self.of_pe(pe).iter().map(|b| u64::from(b.elements)).sum()
@@ -129,9 +135,6 @@ impl ActivationBlocks {
             sums: Vec::with_capacity(per_pe),
             pes: Vec::new(),
             starts: vec![0],
-            occupied: (0..self.pes.count())
-                .filter(|&pe| self.of_pe(pe).iter().any(|b| b.elements > 0))
-                .count() as u64,
         };
         for column in 0..per_pe {
             let mut sums = [0u64; 3];
@@ -198,7 +201,6 @@ pub struct Columns {
     pes: Vec<(u32, u32)>,
     /// First of `pes` by column, with the end behind.
     starts: Vec<u32>,
-    occupied: u64,
 }
 
 impl Columns {
@@ -212,11 +214,6 @@ impl Columns {
             vectors,
             pes: &self.pes[self.starts[index] as usize..self.starts[index + 1] as usize],
         }
-    }
-
-    /// PEs that hold anything at all.
-    pub fn occupied_pes(&self) -> u64 {
-        self.occupied
     }
 }
 
@@ -404,8 +401,6 @@ mod tests {
                 let some: Vec<(u32, u32)> = some.map(|(pe, block)| (*pe, vectors(block))).collect();
                 prop_assert_eq!(column.pes, some);
             }
-            let occupied = (0..3).filter(|&pe| blocks.elements_of_pe(pe) > 0).count() as u64;
-            prop_assert_eq!(columns.occupied_pes(), occupied);
             prop_assert_eq!(blocks.vectors(width), (0..4).map(|index| columns.column(index).vectors).sum::<u64>());
             prop_assert_eq!(blocks.vectors_per_pe(width).iter().sum::<u64>(), blocks.vectors(width));
         }

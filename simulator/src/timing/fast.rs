@@ -134,7 +134,7 @@ pub fn count(
     let (fifo, format) = (machine.fifo_elements(), machine.weight_format());
     let (group_pes, pe_groups) = (activations.pes, array.pe_groups);
     let columns = activations.columns(i);
-    let occupied = columns.occupied_pes();
+    let receivers = activations.pes_with_tile();
 
     let per_round: Vec<(Vec<u64>, Slots, Counters)> = rounds
         .iter()
@@ -171,7 +171,7 @@ pub fn count(
                     } else {
                         weights.elements.div_ceil(f)
                     });
-                    counters.fifo_writes += vectors * occupied;
+                    counters.fifo_writes += vectors * receivers;
                     let column = columns.column(begin + index);
                     if column.vectors == 0 {
                         continue;

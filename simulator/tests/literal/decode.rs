@@ -396,8 +396,10 @@ impl<'a> Layer<'a> {
                         carried += bytes - sent;
                     }
                 }
-                if parts.is_empty() {
-                    parts.push(part(number, item.channels.begin, 0, Vec::new(), carried));
+                // Those behind the last part travel with it.
+                match parts.last_mut() {
+                    Some(last) => last.bytes += carried,
+                    None => parts.push(part(number, item.channels.begin, 0, Vec::new(), carried)),
                 }
                 parts.first_mut().unwrap().first = true;
                 parts.last_mut().unwrap().last = true;

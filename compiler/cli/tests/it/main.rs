@@ -39,6 +39,7 @@ mod refusals;
 mod replay;
 mod report_schema;
 mod rich;
+mod rules;
 mod snapshot;
 mod sweep;
 mod terminal;

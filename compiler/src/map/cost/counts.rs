@@ -9,6 +9,7 @@ use crate::map::contents::{Columns, LANES};
 use crate::map::weights::BlockSizes;
 use multiversion::multiversion;
 use scnn_isa::halo::Exchange;
+use scnn_isa::layer::Pass;
 
 /// What is counted of the whole layer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,6 +56,9 @@ impl Counts {
         let mut by_column = vec![Column::default(); columns];
         // Counts below 2^53, as floats.
         let mut steps_of_pe = vec![[0.0; LANES]; pes.div_ceil(LANES)];
+        // PEs of a group that have a tile, over all passes: those that a vector of weights reaches.
+        let receivers = |pass: &Pass| candidate.pes_with_tile(*pass);
+        let receivers = sampled.passes.iter().map(receivers).sum::<u64>();
         for group in 0..groups {
             by_column.fill(Column::default());
             steps_of_pe.fill([0.0; LANES]);
@@ -66,14 +70,15 @@ impl Counts {
                 let held = &candidate.tile(*pass).columns;
                 counts.add_pass(&by_column, held, &mut steps_of_pe);
             }
-            counts.bus_vectors += by_column.iter().map(|c| c.vectors).sum::<u64>();
+            let streamed = by_column.iter().map(|c| c.vectors).sum::<u64>();
+            counts.bus_vectors += streamed;
+            counts.fifo_writes += streamed * receivers;
             let busiest = steps_of_pe.iter().flatten().copied();
             counts.busiest = busiest.fold(counts.busiest, f64::max);
         }
         let passes = sampled.passes.len() as u64;
         counts.weight_bytes *= passes;
         counts.bus_vectors *= passes;
-        counts.fifo_writes = counts.bus_vectors * pes as u64;
         counts.count_drains(candidate, sampled);
         counts.scale(sampled.scale);
         let rounds = 0..sizes.groups.len() / groups;
@@ -193,6 +198,14 @@ fn add_steps(steps_of_pe: &mut [[f64; LANES]], streamed: f64, held: &[[f32; LANE
 }
 
 impl Candidate<'_> {
+    /// PEs of a group that have a part of the tile of a pass.
+    fn pes_with_tile(&self, pass: Pass) -> u64 {
+        let tile = &self.layout.tiles[pass.source_tile as usize];
+        let pes = tile.pes();
+        let has_tile = |&pe: &u32| !tile.pe_rect(pe / pes.cols, pe % pes.cols).is_empty();
+        (0..pes.count()).filter(has_tile).count() as u64
+    }
+
     /// The first column of the blocks of a group whose first input channel is `first` of the source view.
     pub(super) fn first_column(&self, first: u32, residues: usize) -> usize {
         (self.layer.source.channels.begin + first) as usize * residues

@@ -21,7 +21,7 @@ pub(super) struct Part {
     pub column: Option<usize>,
     /// Weight vectors.
     pub vectors: u64,
-    /// Encoded bytes, with those of empty blocks before it.
+    /// Encoded bytes, with those of empty blocks before it, and of the last part with those behind it.
     pub bytes: u64,
     /// Whether it is the first of its round.
     pub first: bool,
@@ -236,6 +236,10 @@ impl Cursor {
         if self.delivered == elements {
             part.last = self.block == last;
             self.block += 1;
+            let behind = blocks.len() - self.block;
+            if part.last {
+                part.bytes += behind as u64 * source.format.block_bytes(0);
+            }
             self.delivered = 0;
         }
         if part.last {

@@ -84,7 +84,7 @@ struct Cursor {
     column: u32,
     /// First element of the next part, in its block.
     element: u32,
-    /// Bytes of empty blocks, which travel with the next part.
+    /// Bytes of empty blocks, which travel with the next part, those behind the last part with it.
     carried: u64,
     first: bool,
 }
@@ -112,13 +112,16 @@ impl Cursor {
             let [begin, count, all] = [begin, end - begin, elements].map(u64::from);
             share(bytes, begin, count, all)
         };
-        let bytes = bytes + std::mem::take(&mut self.carried);
+        let mut bytes = bytes + std::mem::take(&mut self.carried);
         self.element = end;
         if end == elements {
             self.element = 0;
             self.block += 1;
             self.column += 1;
             self.skip_empty(source);
+        }
+        if self.block == self.end {
+            bytes += std::mem::take(&mut self.carried);
         }
         Part {
             item: self.item,
