@@ -8,9 +8,13 @@ use scnn_simulator::report::{Costs, Report};
 use serde_json::{Value, json};
 
 const TEMPLATE: &str = include_str!("page/page.html");
+/// The style of all pages.
 const STYLE: &str = include_str!("page/style.css");
+/// What the scripts of all pages build on.
+pub const SHARED: &str = include_str!("page/shared.js");
 /// In the order in which they build on each other.
-const SCRIPTS: [&str; 5] = [
+const SCRIPTS: [&str; 6] = [
+    SHARED,
     include_str!("page/data.js"),
     include_str!("page/charts.js"),
     include_str!("page/table.js"),
@@ -24,19 +28,25 @@ const LICENCE: &str = include_str!("../../vendor/LICENSE-plot");
 /// The page of some reports, side by side when there are several.
 pub fn html(reports: &[Report]) -> String {
     let names: Vec<&str> = reports.iter().map(|report| report.model.as_str()).collect();
+    let title = format!("scnnc: {}", names.join(", "));
+    filled(TEMPLATE, &title, "", &data(reports), &SCRIPTS.concat())
+}
+
+/// A page: its template with the style of all pages and its own, the charting libraries, its data and its script.
+pub fn filled(template: &str, title: &str, style: &str, data: &Value, script: &str) -> String {
     let parts = [
-        ("title", escaped(&format!("scnnc: {}", names.join(", ")))),
+        ("title", escaped(title)),
         ("colours", colours::css()),
-        ("style", STYLE.to_owned()),
-        ("data", embedded(&data(reports))),
+        ("style", format!("{STYLE}{style}")),
+        ("data", embedded(data)),
         ("licence", LICENCE.to_owned()),
         ("d3", D3.to_owned()),
         ("plot", PLOT.to_owned()),
-        ("script", SCRIPTS.concat()),
+        ("script", script.to_owned()),
     ];
     // In one walk over the template: what is put in is not searched again.
     let mut page = String::new();
-    let mut rest = TEMPLATE;
+    let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {
         page.push_str(before);
         let (name, after) = after.split_once("}}").unwrap_or((after, ""));

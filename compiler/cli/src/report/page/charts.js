@@ -1,20 +1,5 @@
 // Charts. Every mark carries its numbers as a title, which becomes the tip, the accessible name, and what tests read.
 
-const FONT = { fontSize: "12px", fontFamily: "inherit", background: "none" };
-
-// Puts a chart into its place; titles become tips.
-function place(id, chart) {
-  const host = document.getElementById(id);
-  for (const note of chart.querySelectorAll("title")) {
-    const mark = note.parentElement;
-    mark.setAttribute("data-tip", note.textContent);
-    mark.setAttribute("aria-label", note.textContent);
-    note.remove();
-  }
-  for (const link of chart.querySelectorAll("a")) link.setAttribute("tabindex", "-1");
-  host.replaceChildren(chart);
-}
-
 function swatch(name) {
   return element("i", [], { class: "swatch", style: `background:${colour(name)}` });
 }

@@ -1,26 +1,7 @@
 // The reports and what is derived from them. Counts in a report sum over its samples; here everything is for one inference.
 
-const DATA = JSON.parse(document.getElementById("data").textContent);
-
 const CAUSES = Object.keys(DATA.reports[0].report.totals.cycles.slots);
 const COMPONENTS = DATA.components;
-
-const words = (name) => name.replaceAll("_", " ").replace(/\b(fifo|dram|ppu|dcnn|rams|kc)\b/g, (word) => ({ kc: "Kc", rams: "RAMs" })[word] ?? word.toUpperCase());
-const colour = (name) => `var(--${name})`;
-const sum = (values) => values.reduce((a, b) => a + b, 0);
-
-// Three figures and a prefix, as the terminal says it.
-function si(value, unit = "") {
-  if (!value) return `0 ${unit}`.trim();
-  const prefixes = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""], [1e-3, "m"], [1e-6, "u"], [1e-9, "n"], [1e-12, "p"]];
-  const [factor, prefix] = prefixes.find(([factor]) => Math.abs(value) >= factor) ?? [1e-12, "p"];
-  const scaled = value / factor;
-  const digits = scaled >= 100 || (factor === 1 && !unit && Number.isInteger(value)) ? 0 : scaled >= 10 ? 1 : 2;
-  return `${scaled.toFixed(digits)} ${prefix}${unit}`.trim();
-}
-const exactly = (value) => Math.round(value).toLocaleString("en").replaceAll(",", "\u202f");
-const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)}\u00a0%`;
-const times = (ratio) => `${ratio.toFixed(2)}x`;
 
 // One report, per inference.
 function inference(entry, index) {

@@ -1,12 +1,5 @@
 // One layer: extents, mapping, where its time and energy went, its tiling, its instructions.
 
-function element(tag, content, attributes = {}) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...[content].flat().filter((part) => part !== null && part !== undefined));
-  return made;
-}
-
 function facts(pairs) {
   return element("dl", pairs.filter(([, value]) => value).flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
 }

@@ -126,29 +126,6 @@ function chooseFromAddress(scrolls) {
   if (scrolls) document.getElementById("layer").scrollIntoView({ block: "start" });
 }
 
-function tips() {
-  const tip = document.getElementById("tip");
-  const show = (event) => {
-    const mark = event.target.closest?.("[data-tip]");
-    tip.hidden = !mark;
-    if (!mark) return;
-    tip.textContent = mark.dataset.tip;
-    const { clientX = mark.getBoundingClientRect().x, clientY = mark.getBoundingClientRect().y } = event;
-    const { width, height } = tip.getBoundingClientRect();
-    tip.style.left = `${Math.max(4, Math.min(clientX + 14, innerWidth - width - 8))}px`;
-    tip.style.top = `${clientY + 18 + height > innerHeight ? clientY - height - 10 : clientY + 18}px`;
-  };
-  document.addEventListener("pointermove", show);
-  document.addEventListener("focusin", show);
-}
-
-function theme() {
-  const wanted = /[?&]theme=(light|dark)/.exec(location.search)?.[1];
-  const dark = wanted ? wanted === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  document.documentElement.classList.toggle("dark", dark);
-  document.getElementById("theme").onclick = () => document.documentElement.classList.toggle("dark");
-}
-
 function keys() {
   const click = (id) => document.getElementById(id)?.click();
   const press = { "/": () => document.getElementById("search").focus(), j: () => click("next"), k: () => click("previous"), t: () => click("theme") };
