@@ -232,6 +232,40 @@ fn steps(op: &Op) -> impl Iterator<Item = &String> {
     curve.into_iter().chain(product)
 }
 
+/// What is observed, by the name under which it is kept.
+struct Sources<'a>(BTreeMap<String, Source<'a>>);
+
+/// The values that a tensor has, and how the machine stores them.
+struct Source<'a> {
+    /// The name under which the float model knows them.
+    values: &'a String,
+    placement: Option<&'a Placement>,
+}
+
+impl<'a> Sources<'a> {
+    /// The tensors `wanted`, and those that hold the same values in other channels.
+    fn of(graph: &'a Graph, wanted: &'a [String]) -> Self {
+        let wanted = wanted.iter().map(|values| {
+            let source = Source {
+                values,
+                placement: None,
+            };
+            (values.clone(), source)
+        });
+        let mut sources: BTreeMap<String, Source<'a>> = wanted.collect();
+        // The channels of a rename are no channels of the machine's.
+        let nodes = graph.dag.node_weights();
+        for node in nodes.filter(|node| !matches!(node.op, Op::Rename(_))) {
+            let (values, placement) = (node.observed_name(), node.placement.as_ref());
+            if sources.contains_key(values) {
+                let source = Source { values, placement };
+                sources.insert(node.tensor.clone(), source);
+            }
+        }
+        Self(sources)
+    }
+}
+
 /// Samples that are run at the same time; each holds all activations of a network.
 const TOGETHER: usize = 2;
 
@@ -249,12 +283,7 @@ pub fn calibrate(
     widths: &Resolved,
     samples: impl IntoIterator<Item = BTreeMap<String, Tensor>>,
 ) -> Result<(Calibration, BTreeMap<String, Tensor>), FloatError> {
-    // The channels of a rename are no channels of the machine's.
-    let nodes = graph.dag.node_weights();
-    let placements: BTreeMap<&str, &Placement> = nodes
-        .filter(|node| !matches!(node.op, Op::Rename(_)))
-        .filter_map(|node| Some((node.tensor.as_str(), node.placement.as_ref()?)))
-        .collect();
+    let sources = Sources::of(graph, wanted);
     let mut first = None;
     let histograms = method != Method::MinMax;
     let mut observed: BTreeMap<String, Observed> = BTreeMap::new();
@@ -273,12 +302,15 @@ pub fn calibrate(
             let results = results?;
             count += 1;
             let value = |name: &String| results.get(name).or_else(|| sample.get(name));
-            for name in wanted.iter().filter(|name| value(name).is_some()) {
-                observed.entry(name.clone()).or_default();
+            for (name, source) in &sources.0 {
+                if value(source.values).is_some() {
+                    observed.entry(name.clone()).or_default();
+                }
             }
             observed.par_iter_mut().for_each(|(name, observed)| {
-                if let Some(tensor) = value(name) {
-                    observed.add(tensor, placements.get(name.as_str()).copied(), histograms);
+                let source = &sources.0[name];
+                if let Some(tensor) = value(source.values) {
+                    observed.add(tensor, source.placement, histograms);
                 }
             });
             first.get_or_insert_with(|| values(results, sample));
@@ -296,7 +328,10 @@ pub fn calibrate(
         if let Some(octaves) = observed.octaves(range) {
             channels.insert(name.clone(), octaves);
         }
-        ranges.insert(name, range);
+        // A tensor that lies otherwise has the range of what it is.
+        if *sources.0[&name].values == name {
+            ranges.insert(name, range);
+        }
     }
     let calibration = Calibration {
         source: source.to_owned(),

@@ -121,7 +121,7 @@ fn limits(graph: &Graph, calibration: &Calibration, writer: NodeId, reach: f32) 
         .shape()
         .map_or(0, |[_, channels, ..]| channels as usize);
     let none = vec![0; channels];
-    let Some(range) = calibration.ranges.get(&node.tensor) else {
+    let Some(range) = calibration.ranges.get(node.observed_name()) else {
         return none;
     };
     let bound = match &node.op {

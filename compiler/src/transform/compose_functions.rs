@@ -7,17 +7,20 @@
 //!   function of that tensor, the nearest there is. Maps in between that others read too stay for these.
 //! - **A chain shortens.** The only operand of a map is a map that nothing else reads: the two become one.
 //!
-//! So a value that is used several times is computed once and stored, and never again only because it could be.
+//! So a value that is used several times is computed once and stored, and never again only because it could be. Another
+//! name for the same values, which some exporters give to every result, is a map that changes nothing.
 
 use crate::graph::expression::{Expression, MAX_PARTS};
 use crate::graph::{Graph, HostOp, Map, NodeId, Op};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use tract_onnx::pb::NodeProto;
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) -> usize {
     let mut changes = 0;
     for id in graph.order() {
-        if map(graph, id).is_none() {
+        if !matches!(graph.dag.node_weight(id), Some(node) if matches!(node.op, Op::Map(_))) {
             continue;
         }
         while let Some(joined) = diamond(graph, id).or_else(|| chain(graph, id)) {
@@ -28,11 +31,32 @@ pub fn run(graph: &mut Graph) -> usize {
     changes
 }
 
-fn map(graph: &Graph, id: NodeId) -> Option<&Map> {
+fn map(graph: &Graph, id: NodeId) -> Option<Cow<'_, Map>> {
     match &graph.dag.node_weight(id)?.op {
-        Op::Map(map) => Some(map),
+        Op::Map(map) => Some(Cow::Borrowed(map)),
+        Op::Rename(None) => identity(graph, id).map(Cow::Owned),
         _ => None,
     }
+}
+
+/// A rename that changes neither the shape of its operand nor where that lies, as a map.
+fn identity(graph: &Graph, id: NodeId) -> Option<Map> {
+    let node = &graph.dag[id];
+    let operand = &graph.dag[*graph.operands(id).first()?];
+    let same = node.dims == operand.dims && node.dtype == operand.dtype && graph.is_free(id);
+    let host = HostOp {
+        nodes: vec![NodeProto {
+            op_type: "Identity".to_owned(),
+            input: vec![operand.tensor.clone()],
+            output: vec![node.tensor.clone()],
+            ..NodeProto::default()
+        }],
+        inputs: vec![operand.tensor.clone()],
+        outputs: vec![(node.tensor.clone(), node.dtype, node.dims.clone())],
+        ..HostOp::default()
+    };
+    let expression = Expression::X;
+    same.then_some(Map { expression, host })
 }
 
 /// A map that takes the place of another.
@@ -148,7 +172,8 @@ fn join(
         return None;
     }
     let maps = taken.iter().filter_map(|&node| map(graph, node));
-    let host = join_hosts(maps.chain([own]).map(|map| &map.host));
+    let maps: Vec<Cow<'_, Map>> = maps.chain([own]).collect();
+    let host = join_hosts(maps.iter().map(|map| &map.host));
     Some(Joined {
         map: Map { expression, host },
         operand,

@@ -290,3 +290,28 @@ fn functions_of_rows_have_readers_of_the_other_shape() {
         assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-3, "{row:?}");
     }
 }
+
+/// Some exporters give every result another name by Identity: what is between a convolution and the next is one function.
+#[test]
+fn names_for_parts_of_a_function_do_not_part_it() {
+    let model = Model::new("names")
+        .input("x", &[1, 3, 6, 6])
+        .floats("w", &[4, 3, 3, 3], &noise(108, 1, 1.0))
+        .floats("v", &[2, 4, 3, 3], &noise(72, 2, 1.0))
+        .floats("scale", &[1], &[0.2])
+        .floats("offset", &[1], &[-0.1])
+        .node("Conv", &["x", "w"], "c", vec![])
+        .node("Identity", &["c"], "c.name", vec![])
+        .node("HardSigmoid", &["c.name"], "s", vec![])
+        .node("Mul", &["s", "c.name"], "h", vec![])
+        .node("Identity", &["h"], "h.name", vec![])
+        .node("Mul", &["scale", "h.name"], "m", vec![])
+        .node("Identity", &["m"], "m.name", vec![])
+        .node("Add", &["m.name", "offset"], "a", vec![])
+        .node("Identity", &["a"], "a.name", vec![])
+        .node("Conv", &["a.name", "v"], "y", vec![])
+        .output("y");
+    let (compiled, sample, execution) = run(&model.bytes(), &[1, 3, 6, 6]);
+    assert_eq!(compiled.network.steps.len(), 2, "{}", compiled.graph);
+    assert!(decibels(&compiled, &sample, &execution) > 65.0);
+}

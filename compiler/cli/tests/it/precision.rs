@@ -1,6 +1,6 @@
 //! Sixteen bits are enough for networks whose channels or intermediate values differ much in range.
 
-use crate::onnx::{Model, ints, noise};
+use crate::onnx::{Model, int, ints, noise};
 use assert_cmd::Command;
 use ndarray_npy::NpzWriter;
 use std::fs::File;
@@ -203,4 +203,40 @@ fn a_normalisation_in_parts_is_as_precise_as_one_operator() {
     );
     let ratio = case.decibels(&[("x", &[1, 8, 16, 16], values)]);
     assert!(ratio > 55.0, "{ratio} dB");
+}
+
+/// Rows of an embedding, which the host looks up and the machine stores channels last, beside values a hundred times as large:
+/// an affine layer makes them alike.
+#[test]
+fn a_small_part_of_a_concatenation_of_rows_keeps_its_bits() {
+    let gains: Vec<f32> = (0..9).map(|k| if k < 4 { 0.02 } else { 2.0 }).collect();
+    let scaled = |count, seed, scale: f32| {
+        let values = noise(count, seed, 1.0).into_iter();
+        values.map(|value| scale * value).collect::<Vec<f32>>()
+    };
+    let case = Case::new(
+        Model::new("embedding")
+            .input("x", &[8, 21, 6])
+            .input("e", &[8, 21, 5])
+            .floats("w", &[6, 4], &scaled(24, 1, 40.0))
+            .floats("gain", &[9], &gains)
+            .floats("offset", &[9], &noise(9, 2, 1.0))
+            .floats("last", &[189, 3], &noise(567, 3, 1.0))
+            .integers("axis", &[0])
+            .integers("flat", &[8, 189])
+            .node("MatMul", &["x", "w"], "large", vec![])
+            .node("CumSum", &["e", "axis"], "small", vec![])
+            .node("Concat", &["large", "small"], "all", vec![int("axis", 2)])
+            .node("Mul", &["all", "gain"], "m", vec![])
+            .node("Add", &["m", "offset"], "a", vec![])
+            .node("Reshape", &["a", "flat"], "f", vec![])
+            .node("MatMul", &["f", "last"], "y", vec![])
+            .output("y"),
+    );
+    let inputs = [
+        ("x", &[8, 21, 6][..], noise(1008, 7, 1.0)),
+        ("e", &[8, 21, 5][..], scaled(840, 8, 0.05)),
+    ];
+    let ratio = case.decibels(&inputs);
+    assert!(ratio > 65.0, "{ratio} dB");
 }
