@@ -34,7 +34,8 @@ pub const FORMAT_VERSION: u16 = 3;
 /// Version of the instruction set.
 pub const ISA_VERSION: u16 = 1;
 
-const MAGIC: [u8; 4] = *b"SCNN";
+/// First bytes of a program file.
+pub const MAGIC: [u8; 4] = *b"SCNN";
 const FIXED: usize = 12;
 const ENTRY: usize = 12;
 

@@ -1,11 +1,12 @@
 //! A program and one run of it as a short text that is the same wherever it is made: for snapshots in anyone's repository.
 //!
 //! The text says what the compiler decided and what the machine did (layers, mapping, sizes, instruction mix, cycles
-//! and where they went, hashes of instruction words and weights), one fact a line, so that a change shows as the few
-//! lines that it is about. It holds no time, no path and no float that a processor could round otherwise.
+//! and where they went, energy, hashes of instruction words and weights), one fact a line, so that a change shows as the few
+//! lines that it is about. It holds no time and no path; energies are whole picojoules of sums in a fixed order, which every
+//! processor rounds alike.
 //!
 //! ```text
-//! scnnc-snapshot 1
+//! scnnc-snapshot 2
 //! model      lenet5, blake3 1f0c...
 //! machine    scnn, 8 x 8 PEs of 16 multipliers
 //! ...
@@ -14,14 +15,14 @@
 //!   mapping    tile 4x4, Kc 8, PE groups 1, temporal tiles 1, phases 1, dram -> b
 //! ```
 
-use crate::report::{Layer, Mapping, Report, Shape};
+use crate::report::{Costs, Layer, Mapping, Report, Shape};
 use scnn_isa::ids::LayerId;
 use scnn_isa::instruction::{DESCRIPTIONS, Instruction};
 use scnn_isa::program::{Memory, Program, SectionKind};
 use std::fmt::Write;
 
 /// Version of the text's form, in its first line; it grows when a line changes its meaning.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The text of a verified program and of the report of running it.
 pub fn text(program: &Program, report: &Report) -> String {
@@ -104,12 +105,7 @@ fn head(out: &mut String, program: &Program, report: &Report) -> std::fmt::Resul
         report.samples,
         if report.samples == 1 { "" } else { "s" }
     )?;
-    cycles(
-        out,
-        "",
-        report.totals.cycles.total,
-        &report.totals.cycles.slots,
-    )
+    costs(out, "", &report.totals)
 }
 
 fn body(out: &mut String, program: &Program, layer: &Layer) -> std::fmt::Result {
@@ -142,33 +138,34 @@ fn body(out: &mut String, program: &Program, layer: &Layer) -> std::fmt::Result 
             )?;
         }
     }
-    cycles(
-        out,
-        "  ",
-        layer.costs.cycles.total,
-        &layer.costs.cycles.slots,
-    )
+    costs(out, "  ", &layer.costs)
 }
 
-/// Cycles, and the slots that went somewhere, largest first.
-fn cycles(
-    out: &mut String,
-    indent: &str,
-    cycles: u64,
-    slots: &crate::timing::Slots,
-) -> std::fmt::Result {
-    let mut entries = slots.entries();
+/// Cycles, the slots that went somewhere, largest first, and the energy, its components in the order of the table.
+fn costs(out: &mut String, indent: &str, costs: &Costs) -> std::fmt::Result {
+    writeln!(out, "{indent}cycles     {}", costs.cycles.total)?;
+    let mut entries = costs.cycles.slots.entries();
     entries.retain(|(_, count)| *count > 0);
     entries.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let entries: Vec<String> = entries
         .into_iter()
         .map(|(name, count)| format!("{name} {count}"))
         .collect();
-    writeln!(out, "{indent}cycles     {cycles}")?;
-    if entries.is_empty() {
-        return Ok(());
+    if !entries.is_empty() {
+        writeln!(out, "{indent}slots      {}", entries.join(", "))?;
     }
-    writeln!(out, "{indent}slots      {}", entries.join(", "))
+    let components = costs.energy_pj.components.components();
+    let components = components.into_iter().filter(|(_, pj)| *pj >= 0.5);
+    let components: Vec<String> = components
+        .map(|(name, pj)| format!("{name} {pj:.0}"))
+        .collect();
+    let colon = if components.is_empty() { "" } else { ": " };
+    writeln!(
+        out,
+        "{indent}energy     {:.0} pJ{colon}{}",
+        costs.energy_pj.total,
+        components.join(", ")
+    )
 }
 
 fn shape(s: &Shape) -> String {

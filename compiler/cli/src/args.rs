@@ -24,10 +24,10 @@ pub struct Arguments {
     #[arg(long, value_name = "WORD")]
     pub explain: Option<String>,
     /// Threads to use; the results do not depend on it.
-    #[arg(long, global = true, value_name = "N", value_parser = at_least_one())]
+    #[arg(help_heading = "Process", long, global = true, value_name = "N", value_parser = at_least_one())]
     pub threads: Option<usize>,
     /// Most memory to use, as in `4GB`; three quarters of the machine's otherwise.
-    #[arg(long, global = true, value_name = "SIZE", value_parser = super::memory::parse)]
+    #[arg(help_heading = "Process", long, global = true, value_name = "SIZE", value_parser = super::memory::parse)]
     pub limit_memory: Option<u64>,
     /// Repeat a failing command: write no files, and of an internal error only its place.
     #[arg(long, global = true, hide = true)]
@@ -118,6 +118,7 @@ pub enum Verb {
 
 /// What a file leaves open of its inputs.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
 pub struct Bindings {
     /// Value of an open dimension, by its name or as INPUT[INDEX]; may be repeated.
     #[arg(long = "dim", value_name = "NAME=VALUE")]
@@ -132,6 +133,7 @@ pub struct Bindings {
 
 /// The machine of a command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Machine")]
 pub struct MachineChoice {
     /// Machine: the name of a preset or a YAML file; `scnn` for a model, a program's own for a program.
     #[arg(long = "machine", value_name = "PRESET|FILE")]
@@ -148,72 +150,82 @@ pub struct Compilation {
     #[command(flatten)]
     pub machine: MachineChoice,
     /// How mappings are found.
-    #[arg(long, value_enum, default_value_t = Mapping::Search)]
+    #[arg(help_heading = "Mapping", long, value_enum, default_value_t = Mapping::Search)]
     pub mapping: Mapping,
     /// Objective of the mapping search.
-    #[arg(long, value_enum, default_value_t = Objective::Cycles)]
+    #[arg(help_heading = "Mapping", long, value_enum, default_value_t = Objective::Cycles)]
     pub objective: Objective,
     /// Take the mapping from a file that `--save-mapping` wrote, edited or not.
-    #[arg(long, value_name = "M.yaml", conflicts_with_all = ["mapping", "objective"])]
+    #[arg(help_heading = "Mapping", long, value_name = "M.yaml", conflicts_with_all = ["mapping", "objective"])]
     pub mapping_file: Option<PathBuf>,
     /// Write the mapping as YAML.
-    #[arg(long, value_name = "M.yaml")]
+    #[arg(help_heading = "Mapping", long, value_name = "M.yaml")]
     pub save_mapping: Option<PathBuf>,
     #[command(flatten)]
     pub bindings: Bindings,
     /// Inputs to calibrate activation ranges on: .npz, .npy, .pb, .csv, .raw (32-bit floats), or a folder of them.
-    #[arg(long, value_name = "FILE|DIR")]
+    #[arg(help_heading = "Quantisation", long, value_name = "FILE|DIR")]
     pub calibrate: Option<PathBuf>,
     /// How many samples to calibrate on at most, evenly spread; 16, or all for a budget of top-1 accuracy.
-    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    #[arg(help_heading = "Quantisation", long, value_name = "N", value_parser = at_least_one())]
     pub calibration_samples: Option<usize>,
     /// How ranges are made of what is observed: min-max, percentile=99.99, entropy.
-    #[arg(long, value_name = "METHOD", default_value_t = Method::MinMax)]
+    #[arg(help_heading = "Quantisation", long, value_name = "METHOD", default_value_t = Method::MinMax)]
     pub calibration_method: Method,
     /// Read activation ranges from a YAML file instead of observing them.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["calibrate", "calibration_method"])]
+    #[arg(help_heading = "Quantisation", long, value_name = "FILE", conflicts_with_all = ["calibrate", "calibration_method"])]
     pub calibration: Option<PathBuf>,
     /// Write the observed activation ranges as YAML.
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Quantisation", long, value_name = "FILE")]
     pub save_calibration: Option<PathBuf>,
     /// Bits of operands, weights and activations: 16, w8a16; of one layer: conv1=8; or a YAML file with `network` and
     /// `layers`. May be repeated. Those of the machine unless given.
-    #[arg(long, value_name = "[LAYER=]N|FILE")]
+    #[arg(help_heading = "Quantisation", long, value_name = "[LAYER=]N|FILE")]
     pub bits: Vec<String>,
     /// Factor on calibrated activation ranges; 1.5 for min-max, 1 for the other methods.
-    #[arg(long, value_name = "X")]
+    #[arg(help_heading = "Quantisation", long, value_name = "X")]
     pub headroom: Option<f32>,
     /// Sums in the accumulators: proven never to overflow, or as observed in calibration times a margin, which keeps
     /// more bits and stops the simulator should one overflow.
-    #[arg(long, value_enum, default_value_t = Ranges::Proven)]
+    #[arg(help_heading = "Quantisation", long, value_enum, default_value_t = Ranges::Proven)]
     pub ranges: Ranges,
     /// Factor on the observed sums with --ranges calibrated
-    #[arg(long, value_name = "X", default_value_t = 2.0)]
+    #[arg(
+        help_heading = "Quantisation",
+        long,
+        value_name = "X",
+        default_value_t = 2.0
+    )]
     pub sum_margin: f32,
     #[command(flatten)]
     pub pruning: Pruning,
     /// Seed of the noise that is calibrated on when there is no data.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(
+        help_heading = "Quantisation",
+        long,
+        value_name = "N",
+        default_value_t = 1
+    )]
     pub seed: u64,
     /// Compile even when nothing would run on the array.
-    #[arg(long)]
+    #[arg(help_heading = "Host", long)]
     pub allow_host_only: bool,
     /// Refuse a model of which anything would run on the host, and name each such node.
-    #[arg(long, conflicts_with = "allow_host_only")]
+    #[arg(help_heading = "Host", long, conflicts_with = "allow_host_only")]
     pub no_host: bool,
     #[command(flatten)]
     pub host: HostChoice,
     /// Write the graph after import and after every transform into a folder, numbered.
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = "Transforms", long, value_name = "DIR")]
     pub dump_ir: Option<PathBuf>,
     /// Compute the network before and after every transform, and fail at the first that changes a value.
-    #[arg(long)]
+    #[arg(help_heading = "Transforms", long)]
     pub verify_passes: bool,
     /// Say less: neither progress nor warnings.
-    #[arg(short, long, conflicts_with = "verbose")]
+    #[arg(help_heading = "Messages", short, long, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Say more: how long each stage took.
-    #[arg(short, long)]
+    #[arg(help_heading = "Messages", short, long)]
     pub verbose: bool,
     /// Fail with an internal error if a transform's result holds this ONNX node: tries the report of such errors.
     #[arg(long, value_name = "NODE", hide = true)]
@@ -222,6 +234,7 @@ pub struct Compilation {
 
 /// What runs the host segments.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Host")]
 pub struct HostChoice {
     /// Runtime of what the array cannot do: tract, which is built in; onnxruntime, where its library is found; auto: tract
     /// what it computes right, ONNX Runtime the rest.
@@ -279,6 +292,7 @@ impl Compilation {
 
 /// How a model is pruned before it is calibrated.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Pruning")]
 pub struct Pruning {
     /// Prune every layer by magnitude to this density, the share of weights that are not zero.
     #[arg(long, value_name = "DENSITY", group = "pruned")]
@@ -370,49 +384,54 @@ pub struct Run {
     pub model: PathBuf,
     /// Inputs: .npz with arrays named as the inputs, .npy, .pb, .csv, .raw, a folder; NAME=FILE for one of several. The
     /// first dimension may hold any number of samples. Without it: seeded noise.
-    #[arg(long, value_name = "[NAME=]FILE")]
+    #[arg(help_heading = "Inputs", long, value_name = "[NAME=]FILE")]
     pub input: Vec<String>,
     /// Write the outputs.
-    #[arg(long, value_name = "FILE.npz")]
+    #[arg(help_heading = "Results", long, value_name = "FILE.npz")]
     pub output: Option<PathBuf>,
     /// Class of each sample (.npy, or .npz with an array `labels`): prints the accuracy.
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Checks", long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
     /// Expected outputs (.npz, .npy, .pb): prints the largest difference and fails when it exceeds 2^-11 of the range.
-    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Checks", long, value_name = "FILE")]
     pub expect: Option<PathBuf>,
     /// Compare every tensor with the integer interpreter bit for bit, and the outputs with the float model.
-    #[arg(long)]
+    #[arg(help_heading = "Checks", long)]
     pub check: bool,
     /// What --check compares the outputs and layers with, beside the integer interpreter: the float model, or ONNX Runtime
     /// on the file itself.
-    #[arg(long, value_enum, default_value_t = FloatReference::Model, requires = "check")]
+    #[arg(help_heading = "Checks", long, value_enum, default_value_t = FloatReference::Model, requires = "check")]
     pub reference: FloatReference,
     /// Use at most this many samples.
-    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    #[arg(help_heading = "Inputs", long, value_name = "N", value_parser = at_least_one())]
     pub samples: Option<usize>,
     /// What is counted in cycles.
     #[arg(long, value_enum, default_value_t = Timing::Exact)]
     pub timing: Timing,
     /// Write the report as JSON.
-    #[arg(long, value_name = "R.json")]
+    #[arg(help_heading = "Results", long, value_name = "R.json")]
     pub report: Option<PathBuf>,
     /// Put the run's numbers on the nodes of the graph, for another viewer: `netron` (a side file to drop on the open
     /// model), `onnx` (the model with `metadata_props`), `model-explorer` (node data), `folded` (stacks of a flame graph);
     /// may be repeated.
-    #[arg(long, value_name = VIEW)]
+    #[arg(help_heading = "Results", long, value_name = VIEW)]
     pub view: Vec<View>,
     /// Print the report as JSON instead of a table; what follows the table otherwise goes to standard error.
-    #[arg(long)]
+    #[arg(help_heading = "Results", long)]
     pub json: bool,
     /// Write every layer's integer input, weights, output and a layer.json into a folder.
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = "Results", long, value_name = "DIR")]
     pub dump: Option<PathBuf>,
     /// Write what the units did in the first sample, cycle by cycle, as a Chrome trace (ui.perfetto.dev opens it).
-    #[arg(long, value_name = "T.json")]
+    #[arg(help_heading = "Results", long, value_name = "T.json")]
     pub trace: Option<PathBuf>,
     /// Show only this layer's units in the trace; may be repeated.
-    #[arg(long, value_name = "NAME", requires = "trace")]
+    #[arg(
+        help_heading = "Results",
+        long,
+        value_name = "NAME",
+        requires = "trace"
+    )]
     pub trace_layer: Vec<String>,
     #[command(flatten)]
     pub compilation: Compilation,

@@ -77,7 +77,7 @@ pub fn open_with(
     inputs: &[String],
     stages: &Stages,
 ) -> Result<(Imported, Vec<Sample>), Failure> {
-    let model = Model::File(path.to_owned());
+    let model = Model::at(path)?;
     let imported = import(&model, compilation, || given(inputs, compilation), stages)?;
     let samples = if inputs.is_empty() {
         Vec::new()

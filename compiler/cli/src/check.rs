@@ -26,7 +26,7 @@ const REMEDY: &str = "`scnnc ops` lists what runs where, and within which limits
 /// `scnnc check`.
 pub fn check(options: &Check) -> Result<(), Failure> {
     let file = options.model.display().to_string();
-    let model = Model::File(options.model.clone());
+    let model = Model::at(&options.model)?;
     match judge(&model, options, machine(options)?)? {
         Judgement::Verdict(verdict) if options.json => {
             output::print_json(&verdict.json());

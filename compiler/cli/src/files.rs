@@ -6,6 +6,7 @@
 use super::args::{Compilation, Machine, SweepVerb, Verb, Zoo};
 use super::codes::Code;
 use super::failure::Failure;
+use super::output;
 use super::view::View;
 use std::path::{Path, PathBuf};
 
@@ -28,10 +29,11 @@ struct Files {
 pub fn check(verb: &Verb) -> Result<(), Failure> {
     let files = Files::of(verb);
     let mut seen: Vec<(PathBuf, &Named)> = Vec::new();
+    standard_streams(&files)?;
     let reads: Vec<(PathBuf, &Named)> = files.reads.iter().map(|f| (real(&f.path), f)).collect();
     for file in &files.writes {
         let real = real(&file.path);
-        if is_device(&real) {
+        if is_device(&real) || output::is_standard(&file.path) {
             continue;
         }
         let same = |(other, _): &&(PathBuf, &Named)| *other == real;
@@ -69,6 +71,29 @@ pub fn check(verb: &Verb) -> Result<(), Failure> {
             return Err(cannot_write(folder, "a file is in the place of the folder"));
         }
         try_folder(existing, folder)?;
+    }
+    Ok(())
+}
+
+/// Refuses a command that reads standard input twice, or writes two files to standard output.
+fn standard_streams(files: &Files) -> Result<(), Failure> {
+    let standard = |all: &[Named]| -> Vec<&'static str> {
+        let named = all.iter().filter(|file| output::is_standard(&file.path));
+        named.map(|file| file.what).collect()
+    };
+    let (reads, writes) = (standard(&files.reads), standard(&files.writes));
+    if let [first, second, ..] = reads[..] {
+        return Err(Failure::usage(&format!(
+            "{first} and {second} are both `-`, and standard input holds one of them: give a path for the other"
+        )));
+    }
+    if let [first, second, ..] = writes[..] {
+        return Err(Failure::usage(&format!(
+            "`{first}` and `{second}` are both `-`, and standard output holds one of them: give a path for the other"
+        )));
+    }
+    if !writes.is_empty() {
+        output::take_standard_output();
     }
     Ok(())
 }
@@ -195,16 +220,19 @@ impl Files {
             Verb::Zoo(Zoo::Make(o)) => files.folders.push(o.output.clone()),
             Verb::Paper(o) => files.folders.extend(o.output.clone()),
             Verb::Man { output } => files.folders.push(output.clone()),
-            Verb::Verify(_)
-            | Verb::Diff(_)
-            | Verb::Machine(
+            Verb::Verify(o) => files.reads("the program", [&o.program]),
+            Verb::Check(o) => files.reads("the model", [&o.model]),
+            Verb::Diff(o) => {
+                files.reads("the program", [&o.before, &o.after]);
+                files.inputs(&o.input);
+            }
+            Verb::Machine(
                 Machine::List { .. }
                 | Machine::Show { .. }
                 | Machine::Diff { .. }
                 | Machine::Check { .. },
             )
             | Verb::Ops(_)
-            | Verb::Check(_)
             | Verb::Zoo(Zoo::List { .. })
             | Verb::Completions { .. } => {}
         }

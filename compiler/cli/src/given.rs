@@ -2,8 +2,10 @@
 
 use super::args::{Compilation, Verb};
 use super::failure::Failure;
+use super::output;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command};
+use scnn_isa::file::MAGIC;
 use std::path::Path;
 
 /// Refuses options of a compilation where a program is given instead of a model.
@@ -52,8 +54,11 @@ pub fn reject_unused_options(verb: &Verb, matches: &ArgMatches) -> Result<(), Fa
     )))
 }
 
-/// Whether a file is a program, by its name.
+/// Whether a file is a program: by its name, or, of standard input and pipes, by its first bytes.
 pub fn is_program(path: &Path) -> bool {
+    if output::is_stream(path) {
+        return output::read(path).is_ok_and(|bytes| bytes.starts_with(&MAGIC));
+    }
     path.extension()
         .is_some_and(|extension| extension == "scnn")
 }

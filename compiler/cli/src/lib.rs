@@ -95,9 +95,22 @@ fn file_for_verb(error: &clap::Error) -> Option<Failure> {
     let ContextValue::String(word) = error.get(ContextKind::InvalidSubcommand)? else {
         return None;
     };
-    Path::new(word).is_file().then(|| {
+    let path = Path::new(word);
+    if path.is_file() {
+        let verb = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => "report",
+            Some("s") => "asm",
+            Some("yaml" | "yml") => "sweep",
+            _ => "run",
+        };
+        return Some(Failure::usage(&format!(
+            "`{word}` is a file: say what to do with it, as in `scnnc {verb} {word}`"
+        )));
+    }
+    let is_model = path.extension().is_some_and(|e| e == "onnx" || e == "scnn");
+    is_model.then(|| {
         Failure::usage(&format!(
-            "`{word}` is a file: say what to do with it, as in `scnnc run {word}`"
+            "say what to do, as in `scnnc run {word}`; but there is no file `{word}`"
         ))
     })
 }

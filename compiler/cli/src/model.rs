@@ -1,5 +1,7 @@
 //! An ONNX model: in a file, or in memory as bindings hand it over.
 
+use super::failure::Failure;
+use super::output;
 use scnnc::import::survey::{Survey, survey, survey_bytes};
 use scnnc::import::{ImportOptions, Imported, import_bytes, import_observed};
 use scnnc::normalise::{ImportErrors, Observer};
@@ -20,6 +22,20 @@ pub enum Model {
 }
 
 impl Model {
+    /// The model at a path; standard input and pipes are read here.
+    ///
+    /// # Errors
+    /// A stream that cannot be read.
+    pub(crate) fn at(path: &Path) -> Result<Self, Failure> {
+        if !output::is_stream(path) {
+            return Ok(Self::File(path.to_owned()));
+        }
+        Ok(Self::Bytes {
+            name: path.to_owned(),
+            bytes: output::read(path)?,
+        })
+    }
+
     /// The file, or what stands for it.
     pub fn path(&self) -> &Path {
         match self {
@@ -37,7 +53,11 @@ impl Model {
         match self {
             Self::File(path) => import_observed(path, options, observe),
             Self::Bytes { name, bytes } => {
-                let stem = name.file_stem().unwrap_or_default().to_string_lossy();
+                let stem = if output::is_standard(name) {
+                    "model".into()
+                } else {
+                    name.file_stem().unwrap_or_default().to_string_lossy()
+                };
                 import_bytes(&stem, bytes, Path::new("."), options)
             }
         }

@@ -1,11 +1,13 @@
-//! Files that are written whole or not at all, and standard output that may be closed.
+//! Files that are written whole or not at all, and standard output that may be closed. `-` is standard input and output.
 
 use super::failure::Failure;
 use super::interrupt;
 use crate::codes::{Code, CompilerCode};
-use std::io::Write;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Writes a file: to a temporary beside it, then renamed.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
@@ -20,6 +22,9 @@ pub fn write_with<T, E: std::fmt::Display + From<std::io::Error>>(
     let failed = |e: E| Failure::file(Code::CannotWrite, path, &format!("cannot be written: {e}"));
     if DISCARD.load(Ordering::Relaxed) {
         return pieces(&mut std::io::sink()).map_err(failed);
+    }
+    if is_standard(path) {
+        return write_to_standard_output(pieces).map_err(failed);
     }
     let attempt = || -> Result<T, E> {
         let folder = path
@@ -50,15 +55,39 @@ pub fn write_with<T, E: std::fmt::Display + From<std::io::Error>>(
     attempt().map_err(failed)
 }
 
+fn write_to_standard_output<T, E: From<std::io::Error>>(
+    pieces: impl FnOnce(&mut dyn Write) -> Result<T, E>,
+) -> Result<T, E> {
+    let mut out = std::io::stdout().lock();
+    let written = pieces(&mut out)?;
+    out.flush()?;
+    Ok(written)
+}
+
+/// Whether a path is the word for standard input and output.
+pub fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Whether what is read at a path can be read once only: standard input, a pipe.
+pub fn is_stream(path: &Path) -> bool {
+    is_standard(path) || (path.exists() && !path.is_file() && !path.is_dir())
+}
+
 /// Creates a folder and its parents.
 pub fn folder(path: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(path)
         .map_err(|e| Failure::file(Code::CannotWrite, path, &format!("cannot be created: {e}")))
 }
 
-/// Reads a file.
+/// Reads a file; what can be read once only is kept for whoever asks again.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|e| {
+    let bytes = if is_stream(path) {
+        read_stream(path)
+    } else {
+        std::fs::read(path)
+    };
+    bytes.map_err(|e| {
         Failure::file(
             CompilerCode::CannotRead,
             path,
@@ -67,9 +96,40 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// Prints to standard output. A reader that went away (`| head`) is no failure; a full disk is one.
+/// What was read of streams.
+static STREAMS: Mutex<BTreeMap<PathBuf, Vec<u8>>> = Mutex::new(BTreeMap::new());
+
+fn read_stream(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(bytes) = streams.get(path) {
+        return Ok(bytes.clone());
+    }
+    let mut bytes = Vec::new();
+    if is_standard(path) {
+        std::io::stdin().read_to_end(&mut bytes)?;
+    } else {
+        bytes = std::fs::read(path)?;
+    }
+    streams.insert(path.to_owned(), bytes.clone());
+    Ok(bytes)
+}
+
+/// Prints to standard output, or beside a file that is written there. A reader that went away (`| head`) is no failure; a
+/// full disk is one.
 pub fn print(text: &str) {
-    print_to(&mut std::io::stdout().lock(), text);
+    if TAKEN.load(Ordering::Relaxed) {
+        print_to(&mut std::io::stderr().lock(), text);
+    } else {
+        print_to(&mut std::io::stdout().lock(), text);
+    }
+}
+
+/// Whether a file is written to standard output.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// A file will be written to standard output: what is said beside it goes to standard error from now on.
+pub fn take_standard_output() {
+    TAKEN.store(true, Ordering::Relaxed);
 }
 
 /// Prints text with colours: to a terminal as it is, elsewhere and under `NO_COLOR` without them.

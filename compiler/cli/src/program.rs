@@ -4,7 +4,7 @@ use super::args::{self, MachineChoice};
 use super::failure::Failure;
 use super::names::{self, Known};
 use super::{codes, highlight, machine, memory, output};
-use crate::codes::{CompilerCode, IsaCode};
+use crate::codes::IsaCode;
 use scnn_isa::asm;
 use scnn_isa::codec::positions;
 use scnn_isa::diagnostic::{Diagnostic, Location, Place};
@@ -17,7 +17,6 @@ use scnn_isa::program::Program;
 use scnn_isa::section::{WeightBlocks, group_channels, residue_taps};
 use scnn_isa::{verify, yaml};
 use serde_json::json;
-use std::io::Read;
 use std::path::Path;
 
 /// Reads a program file; it is verified.
@@ -155,19 +154,7 @@ fn parse_range(word: &str) -> Result<Span, Failure> {
 
 /// `scnnc asm`.
 pub fn asm(options: &args::Asm) -> Result<(), Failure> {
-    let bytes = if options.text.as_os_str() == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin().read_to_end(&mut bytes).map_err(|e| {
-            Failure::file(
-                CompilerCode::CannotRead,
-                &options.text,
-                &format!("cannot be read: {e}"),
-            )
-        })?;
-        bytes
-    } else {
-        output::read(&options.text)?
-    };
+    let bytes = output::read(&options.text)?;
     let text = String::from_utf8(bytes).map_err(|_| {
         Failure::file(
             IsaCode::AssemblySyntax,

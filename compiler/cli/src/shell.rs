@@ -14,15 +14,22 @@ pub fn completions(shell: clap_complete::Shell) {
     output::print(&String::from_utf8_lossy(&text));
 }
 
-/// `scnnc man`: a page for the command, and one for each verb.
+/// `scnnc man`: a page for the command, for each verb, and for the verbs of verbs.
 pub fn manual(folder: &Path) -> Result<(), Failure> {
     output::folder(folder)?;
     let mut command = Arguments::command();
     command.build();
-    page(folder, "scnnc", &command)?;
-    for verb in command.get_subcommands() {
-        let name = format!("scnnc-{}", verb.get_name());
-        page(folder, &name, verb)?;
+    pages(folder, "scnnc", &command)
+}
+
+fn pages(folder: &Path, name: &str, command: &clap::Command) -> Result<(), Failure> {
+    page(folder, name, command)?;
+    // Each `help` has a page of every verb beside it, which says nothing of its own.
+    let verbs = command
+        .get_subcommands()
+        .filter(|verb| verb.get_name() != "help");
+    for verb in verbs {
+        pages(folder, &format!("{name}-{}", verb.get_name()), verb)?;
     }
     Ok(())
 }

@@ -23,11 +23,7 @@ pub const EXTENSIONS: [&str; 6] = ["npz", "npy", "pb", "csv", "raw", "bin"];
 pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, Failure> {
     let bytes = output::read(path)?;
     let bad = |reason: &str| Failure::file(Code::BadArray, path, reason);
-    let extension = path
-        .extension()
-        .and_then(|e| e.to_str())
-        .unwrap_or_default();
-    match extension {
+    match kind(path, &bytes) {
         "npz" => {
             let mut archive =
                 NpzReader::new(Cursor::new(&bytes)).map_err(|e| bad(&e.to_string()))?;
@@ -70,11 +66,53 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, Failure> {
             let tensor = tensor.map_err(|e| bad(&e.to_string()))?;
             Ok(BTreeMap::from([(String::new(), tensor)]))
         }
+        extension if PICTURES.contains(&extension.to_lowercase().as_str()) => Err(picture(path)),
         _ => Err(bad(&format!(
             "arrays are read from {} files",
             EXTENSIONS.map(|e| format!(".{e}")).join(", ")
         ))),
     }
+}
+
+/// The kind of a file of arrays: its extension, or, of standard input and pipes, what the first bytes say.
+fn kind<'a>(path: &'a Path, bytes: &[u8]) -> &'a str {
+    if !output::is_stream(path) {
+        let extension = path.extension().and_then(|e| e.to_str());
+        return extension.unwrap_or_default();
+    }
+    if bytes.starts_with(b"\x93NUMPY") {
+        "npy"
+    } else if bytes.starts_with(b"PK") {
+        "npz"
+    } else if std::str::from_utf8(bytes).is_ok_and(|text| csv(text).is_ok()) {
+        "csv"
+    } else {
+        "pb"
+    }
+}
+
+/// Extensions of pictures, which are no arrays before somebody says how large and how scaled.
+const PICTURES: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff"];
+
+/// How a picture becomes an input: only who trained the network knows size, order of channels and scale.
+fn picture(path: &Path) -> Failure {
+    let mut failure = Failure::file(
+        Code::BadArray,
+        path,
+        "this is a picture, and a model takes arrays that are cut, scaled and ordered as in its training",
+    );
+    if let Failure::Refused(diagnostics) = &mut failure
+        && let Some(first) = diagnostics.first_mut()
+    {
+        let script = format!(
+            "with Pillow and numpy: `x = numpy.asarray(PIL.Image.open('{}').convert('RGB').resize((224, 224)), 'float32') / 255; \
+             x = (x - [.485, .456, .406]) / [.229, .224, .225]; numpy.save('x.npy', x.transpose(2, 0, 1)[None].astype('float32'))`, \
+             with the size, mean and deviation of its training; `scnnc check MODEL` shows the shape",
+            path.display()
+        );
+        first.help = Some(script);
+    }
+    failure
 }
 
 /// Writes named arrays as `.npz`, each of its own element type.

@@ -26,6 +26,8 @@ const ELSEWHERE: [(CodeEntry, &str); 15] = [
     (DriverCode::NotBitExact.entry(), "a bug"),
     (Code::SweepSpec.entry(), "sweep.rs"),
     (Code::SweepParts.entry(), "sweep.rs"),
+    (Code::NotReplayable.entry(), "replay.rs"),
+    (Code::ReportDiffers.entry(), "replay.rs"),
     (Code::SnapshotDiffers.entry(), "snapshot.rs"),
     (Code::ProgramsDiffer.entry(), "terminal.rs"),
     (SimulatorCode::SnapshotForm.entry(), "snapshot.rs"),

@@ -20,6 +20,7 @@ mod hostile;
 mod imports;
 mod layers;
 mod machine;
+mod manners;
 mod mapping;
 mod models;
 mod mutator;

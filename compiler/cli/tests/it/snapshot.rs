@@ -27,7 +27,7 @@ fn a_model_and_its_program_have_the_same_snapshot_for_any_number_of_threads() {
         status, out: model, ..
     } = said(at, ["snapshot", "a.onnx", "-q"]);
     assert_eq!(status, 0);
-    assert!(model.starts_with("scnnc-snapshot 1\n"), "{model}");
+    assert!(model.starts_with("scnnc-snapshot 2\n"), "{model}");
     let Said { out: program, .. } = said(at, ["snapshot", "a.scnn", "--threads", "1"]);
     assert_eq!(model, program);
 }
