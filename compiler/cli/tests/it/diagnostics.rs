@@ -10,7 +10,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// Codes without a file in `snapshots/diagnostics`, and why.
-const ELSEWHERE: [(CodeEntry, &str); 15] = [
+const ELSEWHERE: [(CodeEntry, &str); 17] = [
     (
         Code::CannotWrite.entry(),
         "names a temporary file; faults.rs",
