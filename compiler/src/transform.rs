@@ -5,6 +5,7 @@ pub mod compose_functions;
 mod enlarged;
 pub mod fold_affine;
 pub mod fuse_layers;
+pub mod keep_grids;
 pub mod lower_functions;
 pub mod lower_renames;
 pub mod partition_host;
@@ -35,6 +36,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "fuse-layers", about: "join layers with their only consumer", run: |graph, _| fuse_layers::run(graph) },
     Pass { name: "fold-affine", about: "multiply factors into weights", run: |graph, _| fold_affine::run(graph) },
     Pass { name: "drop-dead", about: "remove what no output needs", run: |graph, _| drop_dead::run(graph) },
+    Pass { name: "keep-grids", about: "what only chooses among rounded values is rounded as they are", run: |graph, _| keep_grids::run(graph) },
     Pass { name: "lower-renames", about: "renames that move values run on the host", run: |graph, _| lower_renames::run(graph) },
     Pass { name: "partition-host", about: "join host nodes into maximal segments", run: |graph, _| partition_host::run(graph) },
     Pass { name: "drop-dead-again", about: "remove results that no one reads any more", run: |graph, _| drop_dead::run(graph) },

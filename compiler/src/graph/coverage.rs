@@ -23,13 +23,18 @@ impl Coverage {
     /// Counts a transformed graph.
     pub fn of(graph: &Graph) -> Self {
         let mut coverage = Self::default();
-        // A node of which any part runs on the host is one of the host's.
-        let (mut machine, mut host_nodes) = (BTreeSet::new(), BTreeSet::new());
+        // A node whose products the array computes is the machine's, though the host may round its operands or put its
+        // sums together; of all others one part on the host makes them the host's.
+        let (mut machine, mut multiplied) = (BTreeSet::new(), BTreeSet::new());
+        let mut host_nodes = BTreeSet::new();
         for id in graph.order() {
             let node = &graph.dag[id];
             match &node.op {
                 Op::Layer(layer) => {
                     machine.extend(&node.onnx_nodes);
+                    if let (Some(_), Some(name)) = (&layer.conv, node.onnx_nodes.first()) {
+                        multiplied.insert(name);
+                    }
                     let images = node.shape().map_or(1, |shape| shape[0]);
                     coverage.machine_macs +=
                         layer.conv.as_ref().map_or(0, |conv| conv.macs(images));
@@ -43,8 +48,8 @@ impl Coverage {
                 Op::Input | Op::Map(_) | Op::HostOutput(_) => {}
             }
         }
-        coverage.host_nodes = host_nodes.len();
-        coverage.machine_nodes = machine.difference(&host_nodes).count();
+        coverage.host_nodes = host_nodes.difference(&multiplied).count();
+        coverage.machine_nodes = machine.union(&host_nodes).count() - coverage.host_nodes;
         coverage
     }
 

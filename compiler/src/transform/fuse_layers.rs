@@ -3,6 +3,7 @@
 //! Besides stages that follow each other: two affine stages are one, two clamps are one, and a clamp behind a maximum
 //! may stand before it. An average keeps a layer of its own, because the values under it need a scale of their own.
 
+use super::keep_grids::chooses;
 use crate::graph::{Affine, FixedScale, Function, Graph, Layer, NodeId, Op, Operand};
 use scnn_isa::layer::{OperandShape, PoolKind};
 
@@ -45,22 +46,8 @@ fn keeps_grid(graph: &Graph, id: NodeId, consumer: NodeId) -> bool {
     let (Some(grid), Op::Layer(second)) = (graph.dag[id].grid, &graph.dag[consumer].op) else {
         return true;
     };
-    let monotone = match stages(second) {
-        [false, false, false, false, clamp, pool] => {
-            let bounds = second.clamp.unwrap_or((0.0, f32::INFINITY));
-            let on_grid = [bounds.0, bounds.1]
-                .iter()
-                .all(|b| *b == 0.0 || b.is_infinite());
-            let maximum = second
-                .pool
-                .as_ref()
-                .is_none_or(|pool| pool.kind == PoolKind::Max);
-            (!clamp || on_grid) && (!pool || maximum)
-        }
-        _ => false,
-    };
     // A narrower grid of the same scale saturates what the first would.
-    monotone
+    chooses(second)
         && graph.dag[consumer]
             .grid
             .is_none_or(|other| other.lies_on(grid))

@@ -123,6 +123,8 @@ fn join(graph: &mut Graph, members: &[NodeId]) {
     let Some(&last) = members.last() else { return };
     let node = Node {
         onnx_nodes,
+        // Its results have theirs.
+        grid: None,
         op: Op::Host(Box::new(joined)),
         ..graph.dag[last].clone()
     };

@@ -74,6 +74,7 @@ fn round_on_host(graph: &mut Graph, id: NodeId, grid: FixedScale) {
     let node = graph.dag[id].clone();
     let host = rounding(&graph.dag[operand].tensor, &node, grid);
     let host = Node {
+        grid: None,
         op: Op::Host(Box::new(host)),
         ..node.clone()
     };

@@ -7,6 +7,7 @@ pub(super) const PRESETS: &[(&str, &str)] = &[
         "scnn-multicast",
         include_str!("../../machines/scnn-multicast.yaml"),
     ),
+    ("scnn-int8", include_str!("../../machines/scnn-int8.yaml")),
     ("scnn-4pe", include_str!("../../machines/scnn-4pe.yaml")),
     ("scnn-16pe", include_str!("../../machines/scnn-16pe.yaml")),
     (

@@ -34,6 +34,7 @@ mod passes;
 mod placement;
 mod precision;
 mod prune;
+mod quantised;
 mod recount;
 mod reductions;
 mod refusals;
