@@ -422,8 +422,9 @@ pub struct Run {
     /// Write every layer's integer input, weights, output and a layer.json into a folder.
     #[arg(help_heading = "Results", long, value_name = "DIR")]
     pub dump: Option<PathBuf>,
-    /// Write what the units did in the first sample, cycle by cycle, as a Chrome trace (ui.perfetto.dev opens it).
-    #[arg(help_heading = "Results", long, value_name = "T.json")]
+    /// Write what the units did in the first sample, cycle by cycle, for ui.perfetto.dev: as its own protobuf, or as a Chrome
+    /// trace in JSON where the file ends in `.json`.
+    #[arg(help_heading = "Results", long, value_name = "T.pftrace")]
     pub trace: Option<PathBuf>,
     /// Show only this layer's units in the trace; may be repeated.
     #[arg(

@@ -27,10 +27,7 @@ pub fn write_with<T, E: std::fmt::Display + From<std::io::Error>>(
         return write_to_standard_output(pieces).map_err(failed);
     }
     let attempt = || -> Result<T, E> {
-        let folder = path
-            .parent()
-            .filter(|p| !p.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let folder = folder_of(path);
         // A device or a pipe cannot be replaced by a file.
         if path.exists() && !path.is_file() {
             let mut device = std::fs::File::options().write(true).open(path)?;
@@ -72,6 +69,105 @@ pub fn is_standard(path: &Path) -> bool {
 /// Whether what is read at a path can be read once only: standard input, a pipe.
 pub fn is_stream(path: &Path) -> bool {
     is_standard(path) || (path.exists() && !path.is_file() && !path.is_dir())
+}
+
+/// A file that is written piece by piece by someone who does other things meanwhile; whole or not at all.
+pub struct Pending {
+    path: PathBuf,
+    to: Target,
+}
+
+enum Target {
+    Nowhere,
+    StandardOutput,
+    Device(std::fs::File),
+    Temporary(tempfile::NamedTempFile),
+}
+
+impl Pending {
+    /// Begins to write the file at a path.
+    pub fn begin(path: &Path) -> Result<Self, Failure> {
+        let open = || {
+            Ok(if DISCARD.load(Ordering::Relaxed) {
+                Target::Nowhere
+            } else if is_standard(path) {
+                Target::StandardOutput
+            } else if is_stream(path) {
+                Target::Device(std::fs::File::options().write(true).open(path)?)
+            } else {
+                let file = temporary_in(folder_of(path))?;
+                interrupt::writing(file.path());
+                Target::Temporary(file)
+            })
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            to: open().map_err(|error| unwritable(path, &error))?,
+        })
+    }
+
+    /// Ends it.
+    pub fn finish(mut self) -> Result<(), Failure> {
+        let Self { path, to } = &mut self;
+        match std::mem::replace(to, Target::Nowhere) {
+            Target::Temporary(file) => {
+                let temporary = file.path().to_owned();
+                let kept = file.persist(&*path);
+                interrupt::done(&temporary);
+                kept.map(|_| ())
+                    .map_err(|error| unwritable(path, &error.error))
+            }
+            Target::Nowhere | Target::StandardOutput | Target::Device(_) => Ok(()),
+        }
+    }
+
+    /// Why it cannot be written.
+    pub fn failed(&self, error: &std::io::Error) -> Failure {
+        unwritable(&self.path, error)
+    }
+}
+
+impl Write for Pending {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match &mut self.to {
+            Target::Nowhere => Ok(bytes.len()),
+            Target::StandardOutput => std::io::stdout().write(bytes),
+            Target::Device(file) => file.write(bytes),
+            Target::Temporary(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match &mut self.to {
+            Target::Nowhere => Ok(()),
+            Target::StandardOutput => std::io::stdout().flush(),
+            Target::Device(file) => file.flush(),
+            Target::Temporary(file) => file.flush(),
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Target::Temporary(file) = &self.to {
+            interrupt::done(file.path());
+        }
+    }
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::file(
+        Code::CannotWrite,
+        path,
+        &format!("cannot be written: {error}"),
+    )
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
 }
 
 /// Creates a folder and its parents.

@@ -101,8 +101,8 @@ pub fn execute(options: &Run, stages: &Stages) -> Result<Done, Failure> {
     let run = scnnc_driver::run(&program, &samples, choices);
     let run = run.map_err(|e| Failure::run(&options.model, &e))?;
     stages.finish();
-    if let (Some(trace), Some(path)) = (trace, &options.trace) {
-        trace.finish(path)?;
+    if let Some(trace) = trace {
+        trace.finish()?;
     }
     Ok(Done { program, run })
 }

@@ -196,3 +196,119 @@ fn a_trace_of_one_layer_shows_its_units_alone() {
         .sum();
     assert_eq!(cycles, number(&report["totals"]["cycles"]["total"]));
 }
+
+/// No two slices of a track overlap without one lying in the other.
+fn assert_nests(trace: &[Value]) {
+    for (track, slices) in tracks(trace) {
+        let mut spans: Vec<(u64, u64)> = slices
+            .iter()
+            .map(|slice| (number(&slice["ts"]), number(&slice["dur"])))
+            .map(|(at, long)| (at, at + long))
+            .collect();
+        spans.sort_by_key(|&(begin, end)| (begin, std::cmp::Reverse(end)));
+        let mut open: Vec<u64> = Vec::new();
+        for (begin, end) in spans {
+            open.retain(|&other| other > begin);
+            assert!(
+                open.iter().all(|&other| end <= other),
+                "{track}: {begin}..{end}"
+            );
+            open.push(end);
+        }
+    }
+}
+
+#[test]
+fn slices_of_a_track_nest_on_every_machine() {
+    let mut lanes = 0;
+    for model in ["lenet5", "tiny"] {
+        let model = format!("{}/../../models/{model}.onnx", env!("CARGO_MANIFEST_DIR"));
+        for machine in ["scnn", "scnn-multicast", "scnn-16pe"] {
+            let folder = tempfile::tempdir().unwrap();
+            let run = [
+                "run",
+                &model,
+                "--machine",
+                machine,
+                "--quiet",
+                "--trace",
+                "t.json",
+            ];
+            command(folder.path()).args(run).assert().success();
+            let trace = std::fs::read(folder.path().join("t.json")).unwrap();
+            let trace: Value = serde_json::from_slice(&trace).unwrap();
+            let events = trace["traceEvents"].as_array().unwrap();
+            assert_nests(events);
+            lanes += tracks(events)
+                .keys()
+                .filter(|name| name.ends_with("(2)"))
+                .count();
+        }
+    }
+    // Otherwise nothing that overlaps would have been seen.
+    assert!(lanes > 0, "units overlap with themselves");
+}
+
+#[test]
+fn queries_of_the_trace_processor_give_the_totals_of_the_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = ["run", LENET, "--input", DIGITS, "--samples", "1", "--quiet"];
+    let files = [
+        "--trace",
+        "t.pftrace",
+        "--report",
+        "r.json",
+        "--machine",
+        "scnn-multicast",
+    ];
+    command(folder.path())
+        .args(run.iter().chain(&files))
+        .assert()
+        .success();
+    let report: Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("r.json")).unwrap()).unwrap();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let queries =
+        ["cycles", "slots", "energy"].map(|name| format!("{root}/simulator/queries/{name}.sql"));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/trace_queries.py");
+    let python = std::process::Command::new("python3")
+        .arg(script)
+        .arg(folder.path().join("t.pftrace"))
+        .args(&queries)
+        .output();
+    let Ok(python) = python else {
+        eprintln!("skipped: there is no python3");
+        return;
+    };
+    assert!(
+        python.status.success(),
+        "{}",
+        String::from_utf8_lossy(&python.stderr)
+    );
+    let found: Value = serde_json::from_slice(&python.stdout).unwrap();
+    let rows = |query: usize| found["rows"][query].as_array().unwrap();
+    let column =
+        |query: usize, column: usize| rows(query).iter().map(move |row| row[column].clone());
+    let totals = &report["totals"];
+    let layers = report["layers"].as_array().unwrap();
+    assert!(column(0, 0).eq(layers.iter().map(|layer| layer["name"].clone())));
+    assert!(column(0, 1).eq(layers.iter().map(|layer| layer["cycles"]["total"].clone())));
+    let slots = totals["cycles"]["slots"].as_object().unwrap();
+    assert_eq!(rows(1).len(), slots.len());
+    for row in rows(1) {
+        assert_eq!(row[1], slots[row[0].as_str().unwrap()], "{row}");
+    }
+    let energy: f64 = column(2, 1).map(|pj| pj.as_f64().unwrap()).sum();
+    let total = totals["energy_pj"]["total"].as_f64().unwrap();
+    assert!(
+        (energy / total - 1.0).abs() < 1e-12,
+        "{energy} pJ, {total} pJ"
+    );
+    let bytes: u64 = column(2, 2).map(|bytes| number(&bytes)).sum();
+    let dram = totals["dram_bytes"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(number);
+    assert_eq!(bytes, dram.sum::<u64>());
+}
