@@ -5,6 +5,7 @@
 mod error;
 pub mod fallback;
 mod front;
+mod powers;
 mod unfit;
 
 pub use error::CompileError;
@@ -238,6 +239,7 @@ pub fn check(
     let mut options = options.clone();
     options.mapping.strategy = Strategy::Paper;
     with_fallbacks(imported, observer, &mut |imported, observer| {
+        fallback::of_powers(powers::summed(&imported.graph))?;
         let graph = transformed(imported.graph, &options, observer);
         let wanted = calibrate::wanted(&graph);
         FloatModel::new(imported.typed, &wanted)?;
@@ -324,6 +326,7 @@ fn attempt(
     let Imported {
         graph, typed, hash, ..
     } = imported;
+    fallback::of_powers(powers::summed(&graph))?;
     let graph = transformed(graph, options, observer);
     refuse_host(&graph, options)?;
     observer.stage(Stage::Calibrate);

@@ -132,6 +132,14 @@ pub(super) fn of_quantisation(error: QuantiseError, options: &Options) -> Failed
     Failed::Because(vec![fallback], error.into())
 }
 
+/// Fails if anything runs on the host for the sake of its precision.
+pub(super) fn of_powers(found: Vec<Fallback>) -> Result<(), Failed> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(of_functions(found))
+}
+
 /// Functions that no table comes near, and what runs on the host for them.
 pub(super) fn of_functions(found: Vec<Fallback>) -> Failed {
     let first = found.first();

@@ -240,3 +240,51 @@ fn a_small_part_of_a_concatenation_of_rows_keeps_its_bits() {
     let ratio = case.decibels(&inputs);
     assert!(ratio > 65.0, "{ratio} dB");
 }
+
+/// The bands of a spectrum's power, summed by a nearly empty matrix before their logarithm: with a transpose, a slice and
+/// a root on the way, as exporters have it.
+#[test]
+fn the_logarithm_of_summed_powers_is_as_precise_as_the_spectrum() {
+    let bands: Vec<f32> = (0..96)
+        .map(|i| f32::from(u8::from(i / 4 / 8 == i % 4 && i / 4 != 23)))
+        .collect();
+    for root in [false, true] {
+        let summed = if root { "m" } else { "part" };
+        let case = Case::new(
+            Model::new("mel")
+                .input("x", &[1, 1, 2048])
+                .floats("real", &[32, 1, 64], &noise(2048, 1, 1.0))
+                .floats("imaginary", &[32, 1, 64], &noise(2048, 2, 1.0))
+                .floats("two", &[], &[2.0])
+                .floats("least", &[], &[1e-9])
+                .floats("bands", &[24, 4], &bands)
+                .integers("begin", &[4])
+                .integers("end", &[28])
+                .integers("axis", &[2])
+                .node("Conv", &["x", "real"], "a", vec![ints("strides", &[32])])
+                .node(
+                    "Conv",
+                    &["x", "imaginary"],
+                    "b",
+                    vec![ints("strides", &[32])],
+                )
+                .node("Pow", &["a", "two"], "a2", vec![])
+                .node("Mul", &["b", "b"], "b2", vec![])
+                .node("Add", &["a2", "b2"], "power", vec![])
+                .node(
+                    "Transpose",
+                    &["power"],
+                    "frames",
+                    vec![ints("perm", &[0, 2, 1])],
+                )
+                .node("Slice", &["frames", "begin", "end", "axis"], "part", vec![])
+                .node("Sqrt", &["part"], "m", vec![])
+                .node("MatMul", &[summed, "bands"], "mel", vec![])
+                .node("Max", &["mel", "least"], "positive", vec![])
+                .node("Log", &["positive"], "y", vec![])
+                .output("y"),
+        );
+        let ratio = case.decibels(&[("x", &[1, 1, 2048], fading(2048, 7))]);
+        assert!(ratio > 55.0, "{root}: {ratio} dB");
+    }
+}

@@ -1,0 +1,197 @@
+//! Powers that a linear layer sums before their logarithm: what of the network runs on the host for the sake of their precision.
+//!
+//! The front end of an audio network weights the power of a spectrum by bands and takes the logarithm, or roots on the way:
+//!
+//! ```text
+//! spectrum -> square -> sum of squares -> product with a matrix of bands -> log
+//! ```
+//!
+//! A square needs twice the bits of what is squared. In 16 bits for the whole of a tensor the power of quiet bands is zero,
+//! and the logarithm shows it, as [`enlarged`](crate::transform) has it for elementwise operators. So the whole chain runs on
+//! the host in floats, the linear layers in it too; what crosses is the spectrum. That is worth it where these layers are
+//! a small part of the network's work ([`MOST_OF_WORK`]): a matrix of bands is, for it is nearly empty.
+
+use super::fallback::Fallback;
+use crate::graph::{Graph, Layer, NodeId, Op};
+use std::collections::BTreeSet;
+
+/// Largest share of the network's multiplications by weights other than zero that moves to the host.
+const MOST_OF_WORK: f64 = 0.25;
+
+/// What runs on the host for each root or logarithm behind a linear layer of squares. `graph` is an imported one.
+pub(super) fn summed(graph: &Graph) -> Vec<Fallback> {
+    let order = graph.order();
+    let of_network: f64 = order.iter().map(|&id| work(graph, id)).sum();
+    let steep = order.iter().filter(|&&id| is_steep(graph, id));
+    steep
+        .filter_map(|&id| {
+            let chain = behind_squares(graph, &order, &computed_for(graph, id));
+            let layers = || chain.iter().filter(|&&of| convolution(graph, of).is_some());
+            let work: f64 = layers().map(|&of| work(graph, of)).sum();
+            let first = *layers().next()?;
+            (work <= MOST_OF_WORK * of_network).then(|| Fallback {
+                nodes: chain
+                    .iter()
+                    .flat_map(|&of| graph.dag[of].onnx_nodes.clone())
+                    .collect(),
+                reason: format!(
+                    "`{}` sums squares before a root or a logarithm, and 16 bits would lose the small ones",
+                    graph.dag[first].onnx_nodes.first().unwrap_or(&graph.dag[first].tensor)
+                ),
+                is_fault: false,
+            })
+        })
+        .collect()
+}
+
+/// The convolution or matrix product of a node.
+fn convolution(graph: &Graph, id: NodeId) -> Option<&Layer> {
+    match &graph.dag[id].op {
+        Op::Layer(layer) if layer.conv.is_some() => Some(layer),
+        _ => None,
+    }
+}
+
+/// Multiplications of a node by weights other than zero.
+fn work(graph: &Graph, id: NodeId) -> f64 {
+    let images = graph.dag[id].shape().map_or(1, |shape| shape[0]);
+    let conv = convolution(graph, id).and_then(|layer| layer.conv.as_ref());
+    conv.map_or(0.0, |conv| {
+        let nonzero = conv.weights.iter().filter(|&&weight| weight != 0.0).count();
+        conv.macs(images) as f64 * nonzero as f64 / conv.weights.len().max(1) as f64
+    })
+}
+
+/// Whether a node is a root or a logarithm of one tensor.
+fn is_steep(graph: &Graph, id: NodeId) -> bool {
+    match &graph.dag[id].op {
+        Op::Map(map) => graph.operands(id).len() == 1 && map.expression.enlarges_small_values(),
+        Op::Host(host) => {
+            matches!(&host.nodes[..], [node] if matches!(&*node.op_type, "Log" | "Sqrt"))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a node squares what it reads.
+fn squares(graph: &Graph, id: NodeId) -> bool {
+    match &graph.dag[id].op {
+        Op::Map(map) => graph.operands(id).len() == 1 && map.expression.multiplies_operands(),
+        Op::Host(host) => host.nodes.iter().any(|node| match &*node.op_type {
+            "Mul" => matches!(&node.input[..], [a, b] if a == b),
+            "Pow" | "ReduceSumSquare" => true,
+            _ => false,
+        }),
+        _ => false,
+    }
+}
+
+/// A node, and those whose results nothing else reads, directly or through one another: functions, linear layers, and
+/// whatever is on the host or only moves values.
+fn computed_for(graph: &Graph, id: NodeId) -> BTreeSet<NodeId> {
+    let mut taken = BTreeSet::from([id]);
+    let mut open = graph.operands(id);
+    while let Some(operand) = open.pop() {
+        let node = &graph.dag[operand];
+        let passes = match &node.op {
+            Op::Layer(layer) => layer.pool.is_none() && layer.operand.is_none(),
+            Op::Input => false,
+            Op::Map(_)
+            | Op::Host(_)
+            | Op::HostOutput(_)
+            | Op::Rename(_)
+            | Op::Concat
+            | Op::Slice(_) => true,
+        };
+        let readers = graph.consumers(operand);
+        let alone = readers.iter().all(|(reader, _)| taken.contains(reader));
+        let kept = graph.is_output(operand) || node.grid.is_some();
+        if passes && alone && !kept && taken.insert(operand) {
+            open.extend(graph.operands(operand));
+        }
+    }
+    taken
+}
+
+/// What of `taken` is the machine's and squares reach, and the squares, in order.
+fn behind_squares(graph: &Graph, order: &[NodeId], taken: &BTreeSet<NodeId>) -> Vec<NodeId> {
+    let mut reached = BTreeSet::new();
+    for &id in order.iter().filter(|id| taken.contains(id)) {
+        let operands = graph.operands(id);
+        if squares(graph, id) || operands.iter().any(|operand| reached.contains(operand)) {
+            reached.insert(id);
+        }
+    }
+    let of_host = |id: NodeId| matches!(graph.dag[id].op, Op::Host(_) | Op::HostOutput(_));
+    let in_order = order.iter().copied();
+    in_order
+        .filter(|id| reached.contains(id) && !of_host(*id))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::expression::{Binary, Expression, Unary};
+    use crate::graph::weights::Weights;
+    use crate::graph::{Conv, HostOp, Map};
+    use crate::quantise::observed::{Observed, layer};
+    use scnn_isa::plane::Axis;
+
+    const SEEN: (f32, f64) = (1.0, 1.0);
+
+    fn map(expression: Expression) -> Op {
+        Op::Map(Box::new(Map {
+            expression,
+            host: HostOp::default(),
+        }))
+    }
+
+    fn product(weights: &[f32]) -> Op {
+        layer(|layer| {
+            layer.conv = Some(Conv {
+                weights: Weights::from(weights.to_vec()),
+                k: 2,
+                c: 2,
+                groups: 1,
+                y: Axis::identity(2),
+                x: Axis::identity(2),
+            });
+        })
+    }
+
+    /// The nodes on the host of `last(bands(first(spectrum(x))))`.
+    fn hosted(first: Expression, bands: &[f32], last: Unary) -> Vec<String> {
+        let mut observed = Observed::default();
+        let x = observed.add(("x", 2), SEEN, Op::Input, &[]);
+        let a = observed.add(("a", 2), SEEN, product(&[1.0; 4]), &[x]);
+        let s = observed.add(("s", 2), SEEN, product(&[1.0; 4]), &[a]);
+        let p = observed.add(("p", 2), SEEN, map(first), &[s]);
+        let r = observed.add(("r", 2), SEEN, Op::Rename(None), &[p]);
+        let b = observed.add(("b", 2), SEEN, product(bands), &[r]);
+        let y = Expression::unary(last, Expression::X);
+        let y = observed.add(("y", 2), SEEN, map(y), &[b]);
+        observed.output("y", y);
+        let found = summed(&observed.graph).into_iter();
+        found.flat_map(|fallback| fallback.nodes).collect()
+    }
+
+    #[test]
+    fn squares_that_a_small_layer_sums_before_a_logarithm_are_the_host_s_with_it() {
+        let square = || Expression::binary(Binary::Mul, Expression::X, Expression::X);
+        let bands = [1.0, 0.0, 0.0, 1.0];
+        assert_eq!(
+            hosted(square(), &bands, Unary::Log),
+            ["/p", "/r", "/b", "/y"]
+        );
+        assert_eq!(
+            hosted(square(), &bands, Unary::Sqrt),
+            ["/p", "/r", "/b", "/y"]
+        );
+        let none: [&str; 0] = [];
+        assert_eq!(hosted(square(), &[1.0; 4], Unary::Log), none);
+        assert_eq!(hosted(square(), &bands, Unary::Sigmoid), none);
+        let rise = Expression::unary(Unary::Exp, Expression::X);
+        assert_eq!(hosted(rise, &bands, Unary::Log), none);
+    }
+}
