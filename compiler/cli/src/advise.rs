@@ -181,6 +181,7 @@ fn on_model(
         imported,
         options: choices.clone(),
         samples: given,
+        labels: None,
     };
     let measured = measure(&subject, steps, &wanted, stages);
     let model = Model {

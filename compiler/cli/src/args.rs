@@ -582,6 +582,24 @@ pub enum SweepVerb {
         #[arg(short, long, value_name = "DIR")]
         output: PathBuf,
     },
+    /// Show a sweep: fronts, main effects, parallel coordinates and a table on one page; figures for papers.
+    Report(SweepReport),
+}
+
+#[derive(Debug, Args)]
+pub struct SweepReport {
+    /// Folder of the sweep.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// Write a page: one file of HTML that needs no network.
+    #[arg(short, long, value_name = "S.html", required_unless_present = "svg")]
+    pub output: Option<PathBuf>,
+    /// Write figures for papers as SVG: the fronts, and the machines beside each other for every network.
+    #[arg(long, value_name = "DIR")]
+    pub svg: Option<PathBuf>,
+    /// Title of the figures; none otherwise.
+    #[arg(long, value_name = "TEXT", requires = "svg")]
+    pub title: Option<String>,
 }
 
 /// A part of the points of a sweep.

@@ -187,8 +187,13 @@ impl Files {
             Verb::Sweep(o) => {
                 files.reads("the specification", &o.spec);
                 files.folders.extend(o.output.clone());
-                if let Some(SweepVerb::Merge { output, .. }) = &o.verb {
-                    files.folders.push(output.clone());
+                match &o.verb {
+                    Some(SweepVerb::Merge { output, .. }) => files.folders.push(output.clone()),
+                    Some(SweepVerb::Report(o)) => {
+                        files.writes("--output", &o.output);
+                        files.folders.extend(o.svg.clone());
+                    }
+                    None => {}
                 }
             }
             Verb::Disasm(o) => {

@@ -3,7 +3,7 @@
 mod colours;
 pub mod figures;
 pub mod page;
-mod svg;
+pub mod svg;
 
 use super::failure::Failure;
 use super::{args, output, table, view};

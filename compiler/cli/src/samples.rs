@@ -140,6 +140,11 @@ pub fn of_arrays(
 }
 
 impl Inputs {
+    /// Images that one inference takes.
+    pub fn batch(&self) -> Batch {
+        Batch::of(self.open.iter().map(|input| input.dims.as_slice()))
+    }
+
     /// Whether a file may be given for that name.
     fn knows(&self, name: &str) -> bool {
         self.bound.contains_key(name) || self.open.iter().any(|input| input.name == name)

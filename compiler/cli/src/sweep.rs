@@ -4,11 +4,13 @@
 //! SPEC.yaml --points::resolve--> [Point] --store: which are there?--> scnnc_driver::sweep::compute --store--> tables
 //! ```
 
+mod figures;
+mod page;
 mod points;
 mod store;
 mod subjects;
 
-use super::args::{Shard, Sweep, SweepVerb};
+use super::args::{Shard, Sweep, SweepReport, SweepVerb};
 use super::failure::Failure;
 use super::stages::Stages;
 use super::{grid, output};
@@ -21,8 +23,10 @@ use store::{Manifest, Store};
 
 /// `scnnc sweep`.
 pub fn sweep(options: &Sweep) -> Result<(), Failure> {
-    if let Some(SweepVerb::Merge { parts, output }) = &options.verb {
-        return merge(parts, output);
+    match &options.verb {
+        Some(SweepVerb::Merge { parts, output }) => return merge(parts, output),
+        Some(SweepVerb::Report(options)) => return report(options),
+        None => {}
     }
     let (Some(spec), Some(folder)) = (&options.spec, &options.output) else {
         return Err(Failure::usage("give a specification and `-o DIR`"));
@@ -142,6 +146,24 @@ fn merge(parts: &[std::path::PathBuf], folder: &Path) -> Result<(), Failure> {
     store.write(&manifest)?;
     let rows = tabulate(&manifest, &store, folder)?;
     output::print(&summary(&rows, 0, folder));
+    Ok(())
+}
+
+/// Shows the points of a folder.
+fn report(options: &SweepReport) -> Result<(), Failure> {
+    let store = Store::existing(&options.folder)?;
+    let manifest = store.manifest()?;
+    let outcomes = manifest.outcomes(&store)?;
+    if outcomes.is_empty() {
+        let reason = "there are no points in it";
+        return Err(Failure::file(Code::SweepParts, &options.folder, reason));
+    }
+    if let Some(path) = &options.output {
+        output::write(path, page::html(&outcomes).as_bytes())?;
+    }
+    if let Some(folder) = &options.svg {
+        figures::write(folder, options.title.as_deref(), &outcomes)?;
+    }
     Ok(())
 }
 

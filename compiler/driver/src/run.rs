@@ -150,31 +150,43 @@ pub fn report(compiled: &Compiled, samples: &[Sample], timing: Timing) -> Result
         host,
         ..
     } = compiled;
-    let mut report = report_of(program, mapped, host, samples, timing)?;
+    let (mut report, _) = report_of(program, mapped, host, samples, None, timing)?;
     report.provenance.calibration_blake3 = calibration(compiled);
     Ok(report)
 }
 
-/// The same of a program and the mapping that it was made from.
+/// The same of a program and the mapping that it was made from; where there are labels, the share of images that are
+/// classified as they say.
 pub(crate) fn report_of(
     program: &Program,
     mapped: &Mapped,
     host: &Host,
     samples: &[Sample],
+    labels: Option<&[usize]>,
     timing: Timing,
-) -> Result<Report, RunError> {
+) -> Result<(Report, Option<f64>), RunError> {
     let simulator = Simulator::new(program, host)?;
     let options = scnn_simulator::Options { timing };
     let names = program.outputs.iter();
-    let mut outputs = Outputs::new(names.map(|&id| program.value(id).name.as_str()));
-    let each = |_, execution: Execution| {
+    let names = names.map(|&id| program.value(id).name.as_str());
+    let (batch, first) = (batch_of(program), names.clone().next());
+    let mut outputs = Outputs::new(names);
+    let mut hits = 0;
+    let each = |number: usize, execution: Execution| {
+        let output = first.and_then(|name| execution.outputs.get(name));
+        if let (Some(output), Some(labels)) = (output, labels) {
+            let of_sample = labels.chunks(batch.images()).nth(number);
+            hits += correct(output, batch, of_sample.unwrap_or_default());
+        }
         outputs.add(&execution);
         Ok::<_, RunError>(())
     };
     let mut report = simulator.measure(samples, &options, each)?;
     predict(&mut report, mapped);
     identify(&mut report, program, samples, outputs.hash(), None);
-    Ok(report)
+    let images = samples.len() * batch.images();
+    let top1 = labels.map(|_| hits as f64 / images.max(1) as f64);
+    Ok((report, top1))
 }
 
 /// Says in a report what it was made of.

@@ -26,6 +26,7 @@ pub struct SubjectKey {
     model: PathBuf,
     input: Option<PathBuf>,
     calibrate: Option<PathBuf>,
+    labels: Option<PathBuf>,
     dims: BTreeMap<String, u64>,
     samples: usize,
     density: Option<f64>,
@@ -56,6 +57,7 @@ impl SubjectKey {
                 .unwrap_or_else(|| model.file.clone()),
             input: model.input.as_ref().map(|file| folder.join(file)),
             calibrate: model.calibrate.as_ref().map(|file| folder.join(file)),
+            labels: model.labels.as_ref().map(|file| folder.join(file)),
             model: path,
             dims: dims.collect(),
             samples,
@@ -71,6 +73,7 @@ impl SubjectKey {
             "model": hash(&Some(self.model.clone()))?,
             "input": hash(&self.input)?,
             "calibrate": hash(&self.calibrate)?,
+            "labels": hash(&self.labels)?,
             "dims": self.dims,
             "samples": self.samples,
             "prune": self.density,
@@ -96,6 +99,16 @@ impl SubjectKey {
             None => Vec::new(),
             Some(path) => read_samples(&word(path), &inputs).map_err(failed)?,
         };
+        let images = inputs.batch().images();
+        let labels = match &self.labels {
+            None => None,
+            Some(path) => {
+                let read = samples::read_labels(path, given.len() * images);
+                let mut labels = read.map_err(failed)?;
+                labels.truncate(self.samples * images);
+                Some(labels)
+            }
+        };
         given.truncate(self.samples);
         let mut options =
             compile::Options::new(Machine::preset("scnn").expect("a preset is there"));
@@ -117,6 +130,7 @@ impl SubjectKey {
             imported,
             options,
             samples: given,
+            labels,
         };
         if let Some(density) = self.density {
             prune_subject(&mut subject, density)?;

@@ -44,6 +44,7 @@ mod rich;
 mod rules;
 mod snapshot;
 mod sweep;
+mod sweep_page;
 mod terminal;
 mod trace;
 mod traffic;

@@ -11,7 +11,8 @@ const DRIVER: &str = include_str!("page/driver.js");
 /// The same for the page of two.
 const TWO: &str = include_str!("page/two.js");
 
-fn chromium() -> Option<PathBuf> {
+/// The browser, if there is one.
+pub fn chromium() -> Option<PathBuf> {
     ["chromium", "chromium-browser", "google-chrome"]
         .iter()
         .flat_map(|name| {
@@ -28,7 +29,7 @@ fn scnnc(arguments: &[&str]) {
 }
 
 /// What the driver saw on the page; the page must not have said anything on the console.
-fn open(chromium: &Path, folder: &Path, page: &Path, driver: &str) -> Value {
+pub fn open(chromium: &Path, folder: &Path, page: &Path, driver: &str) -> Value {
     let text = std::fs::read_to_string(page).unwrap();
     let driven = folder.join("driven.html");
     let driver = format!("<script>{driver}</script></body>");

@@ -61,6 +61,8 @@ pub struct Subject {
     pub options: compile::Options,
     /// The samples to run; seeded noise without any.
     pub samples: Vec<Sample>,
+    /// The class of every image of the samples, one after the other, if that is known.
+    pub labels: Option<Vec<usize>>,
 }
 
 /// Stack of a thread that compiles: as much as the main thread has.
@@ -189,7 +191,14 @@ fn from_the_beginning(subject: &Subject, task: &Task) -> (Outcome, Option<Front>
         ..
     } = &compiled;
     let samples = crate::samples_or_noise(&compiled, subject.samples.clone(), options.seed);
-    let outcome = measured(network, mapped, program, host, &samples, task.fidelity);
+    let found = (network, mapped, program);
+    let outcome = measured(
+        found,
+        host,
+        &samples,
+        subject.labels.as_deref(),
+        task.fidelity,
+    );
     (outcome, Front::of(compiled))
 }
 
@@ -206,18 +215,18 @@ fn from_front(subject: &Subject, front: &Front, task: &Task) -> Outcome {
     match samples {
         Err(error) => Outcome::Failed(Failed::run(&error)),
         Ok(samples) => {
-            let (network, host) = (front.network(), &options.host);
-            measured(network, &mapped, &program, host, &samples, task.fidelity)
+            let found = (front.network(), &mapped, &program);
+            let labels = subject.labels.as_deref();
+            measured(found, &options.host, &samples, labels, task.fidelity)
         }
     }
 }
 
 fn measured(
-    network: &Quantised,
-    mapped: &Mapped,
-    program: &Program,
+    (network, mapped, program): (&Quantised, &Mapped, &Program),
     host: &Host,
     samples: &[Sample],
+    labels: Option<&[usize]>,
     fidelity: Fidelity,
 ) -> Outcome {
     let timing = match fidelity {
@@ -225,8 +234,8 @@ fn measured(
         Fidelity::Fast => Timing::Fast,
         Fidelity::Exact => Timing::Exact,
     };
-    match report_of(program, mapped, host, samples, timing) {
-        Ok(report) => Outcome::of_report(&report),
+    match report_of(program, mapped, host, samples, labels, timing) {
+        Ok((report, top1)) => Outcome::of_report(&report, top1),
         Err(error) => Outcome::Failed(Failed::run(&error)),
     }
 }

@@ -49,6 +49,9 @@ pub struct Measures {
     pub host_link_bytes: Option<f64>,
     /// Bytes to and from DRAM.
     pub dram_bytes: Option<f64>,
+    /// Share of the images whose largest output is that of their label, of a network that was executed on labelled inputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top1: Option<f64>,
 }
 
 /// A layer or host segment.
@@ -68,7 +71,7 @@ pub struct LayerRow {
 
 impl Outcome {
     /// Of a run.
-    pub(crate) fn of_report(report: &Report) -> Self {
+    pub(crate) fn of_report(report: &Report, top1: Option<f64>) -> Self {
         let samples = f64::from(report.samples);
         let layer = |layer: &Layer| LayerRow {
             name: layer.name.clone(),
@@ -81,7 +84,10 @@ impl Outcome {
             measures: Measures::of(&layer.costs, samples),
         };
         Self::Measured {
-            network: Measures::of(&report.totals, samples),
+            network: Measures {
+                top1,
+                ..Measures::of(&report.totals, samples)
+            },
             layers: report.layers.iter().map(layer).collect(),
         }
     }
@@ -131,6 +137,7 @@ impl Measures {
             host_link_share: Some(slots.host_link as f64 / slots.total().max(1) as f64),
             host_link_bytes: Some(mean(costs.counters.host_bytes)),
             dram_bytes: Some(mean(costs.dram_bytes.total())),
+            top1: None,
         }
     }
 }

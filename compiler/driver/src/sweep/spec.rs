@@ -159,6 +159,8 @@ pub struct ModelSpec {
     pub input: Option<String>,
     /// Inputs to calibrate on, if not on those.
     pub calibrate: Option<String>,
+    /// The class of every image of `input`, as of `scnnc run --labels`: points that are executed have their accuracy.
+    pub labels: Option<String>,
 }
 
 /// A specification.

@@ -74,29 +74,31 @@ fn measures(measures: Option<&Measures>) -> Vec<(String, Cell)> {
         cell("host_link_ratio", &|m| m.host_link_share),
         cell("host_link_bytes", &|m| m.host_link_bytes),
         cell("dram_bytes", &|m| m.dram_bytes),
+        cell("top1_ratio", &|m| m.top1),
     ]
 }
 
 /// A row a point.
 pub fn points(rows: &[(&Row, &Outcome)]) -> String {
-    let row = |(row, outcome): &(&Row, &Outcome)| {
-        let (network, failed) = match outcome {
-            Outcome::Measured { network, .. } => (Some(network), None),
-            Outcome::Failed(failed) => (None, Some(failed)),
-        };
-        let text =
-            |text: Option<&String>| text.map_or(Cell::Empty, |text| Cell::Text(text.clone()));
-        let mut cells = row.cells();
-        cells.extend(measures(network));
-        cells.push((
-            "area_mm2".to_owned(),
-            row.area_mm2.map_or(Cell::Empty, Cell::Number),
-        ));
-        cells.push(("error".to_owned(), text(failed.map(|f| &f.code))));
-        cells.push(("message".to_owned(), text(failed.map(|f| &f.message))));
-        cells
+    csv(rows.iter().map(|(row, outcome)| point(row, outcome)))
+}
+
+/// The row of a point, by column.
+pub fn point(row: &Row, outcome: &Outcome) -> Vec<(String, Cell)> {
+    let (network, failed) = match outcome {
+        Outcome::Measured { network, .. } => (Some(network), None),
+        Outcome::Failed(failed) => (None, Some(failed)),
     };
-    csv(rows.iter().map(row))
+    let text = |text: Option<&String>| text.map_or(Cell::Empty, |text| Cell::Text(text.clone()));
+    let mut cells = row.cells();
+    cells.extend(measures(network));
+    cells.push((
+        "area_mm2".to_owned(),
+        row.area_mm2.map_or(Cell::Empty, Cell::Number),
+    ));
+    cells.push(("error".to_owned(), text(failed.map(|f| &f.code))));
+    cells.push(("message".to_owned(), text(failed.map(|f| &f.message))));
+    cells
 }
 
 /// A row a layer of every point that was measured.
@@ -189,9 +191,9 @@ mod tests {
         assert_eq!(
             points(&[(&row, &failed), (&row, &measured)]),
             "point,model,pe.banks,machine,mapping,objective,fidelity,samples,total_cycles,predicted_cycles,total_energy_pj,\
-             utilisation_ratio,host_link_ratio,host_link_bytes,dram_bytes,area_mm2,error,message\n\
-             3,\"a, b\",64,scnn,search,cycles,exact,1,,,,,,,,,E0205,\"no \"\"such\"\" thing\"\n\
-             3,\"a, b\",64,scnn,search,cycles,exact,1,12.5,,0,,,,,,,\n"
+             utilisation_ratio,host_link_ratio,host_link_bytes,dram_bytes,top1_ratio,area_mm2,error,message\n\
+             3,\"a, b\",64,scnn,search,cycles,exact,1,,,,,,,,,,E0205,\"no \"\"such\"\" thing\"\n\
+             3,\"a, b\",64,scnn,search,cycles,exact,1,12.5,,0,,,,,,,,\n"
         );
         assert_eq!(layers(&[(&row, &failed)]), "");
     }

@@ -1,0 +1,91 @@
+//! The page of a sweep: its points, in the form of a report's page.
+
+use crate::report::page::{SHARED, filled};
+use scnn_simulator::report::columns::Cell;
+use scnnc_driver::sweep::Outcome;
+use scnnc_driver::sweep::tables::{self, Row};
+use serde_json::{Map, Value, json};
+
+const TEMPLATE: &str = include_str!("page/page.html");
+const STYLE: &str = include_str!("page/style.css");
+/// In the order in which they build on each other.
+const SCRIPTS: [&str; 4] = [
+    SHARED,
+    include_str!("page/data.js"),
+    include_str!("page/charts.js"),
+    include_str!("page/main.js"),
+];
+
+/// What a point has beside its row: the machine without its settings.
+const BASE: &str = "base machine";
+
+/// The page of some points.
+pub fn html(points: &[(&Row, Outcome)]) -> String {
+    let mut models: Vec<&str> = Vec::new();
+    for (row, _) in points {
+        if !models.contains(&row.model.as_str()) {
+            models.push(&row.model);
+        }
+    }
+    let title = format!("scnnc: sweep of {}", models.join(", "));
+    filled(TEMPLATE, &title, STYLE, &data(points), &SCRIPTS.concat())
+}
+
+/// The points in the columns of `points.csv`, and what varies.
+fn data(points: &[(&Row, Outcome)]) -> Value {
+    let cells: Vec<Vec<(String, Cell)>> = points
+        .iter()
+        .map(|(row, outcome)| tables::point(row, outcome))
+        .collect();
+    let columns = cells.first().map_or_else(Vec::new, |cells| {
+        cells.iter().map(|(name, _)| name.clone()).collect()
+    });
+    let object = |(cells, (row, _)): (Vec<(String, Cell)>, &(&Row, Outcome))| {
+        let cells = cells.into_iter();
+        let mut object: Map<String, Value> = cells.map(|(name, c)| (name, value(c))).collect();
+        object.insert(BASE.to_owned(), base(row).into());
+        object
+    };
+    let objects = cells.into_iter().zip(points).map(object);
+    json!({
+        "tool": concat!("scnnc ", env!("CARGO_PKG_VERSION")),
+        "axes": axes(points),
+        "columns": columns,
+        "points": objects.collect::<Vec<_>>(),
+    })
+}
+
+/// The machine's name without the settings behind it.
+fn base(row: &Row) -> &str {
+    row.machine.split('+').next().unwrap_or_default()
+}
+
+/// The settings that have several values; what every table has a column for is one where it varies.
+fn axes(points: &[(&Row, Outcome)]) -> Vec<String> {
+    let Some((first, _)) = points.first() else {
+        return Vec::new();
+    };
+    let settings = first.settings.iter().map(|(name, _)| name.clone());
+    let mut axes: Vec<String> = settings.collect();
+    let fixed: [(&str, fn(&Row) -> &str); 4] = [
+        (BASE, base),
+        ("mapping", |row| &row.mapping),
+        ("objective", |row| &row.objective),
+        ("fidelity", |row| &row.fidelity),
+    ];
+    for (name, pick) in fixed {
+        if points.iter().any(|(row, _)| pick(row) != pick(first)) {
+            axes.push(name.to_owned());
+        }
+    }
+    axes
+}
+
+fn value(cell: Cell) -> Value {
+    match cell {
+        Cell::Text(text) => text.into(),
+        Cell::Count(count) => count.into(),
+        Cell::Number(number) => number.into(),
+        Cell::Empty => Value::Null,
+    }
+}

@@ -1,0 +1,44 @@
+// Drives the page of a sweep and leaves what it saw in an element of its own; `../sweep_page.rs` reads that.
+{
+const marks = (id) => [...document.querySelectorAll(`#${id} [data-tip]`)];
+const column = (name) => [...document.querySelectorAll(`#table tbody td[data-column="${name}"]`)].map((cell) => cell.textContent);
+const numbers = (name) => column(name).map(Number);
+const seen = {};
+seen.models = [...document.querySelectorAll("#runs button")].map((button) => button.textContent);
+seen.headline = document.getElementById("headline").textContent;
+seen.pairs = [...document.querySelectorAll("#front-charts h3")].map((heading) => heading.textContent);
+seen.dots = marks("front-total_cycles-area_mm2").length;
+seen.names = [...document.querySelectorAll("#front-total_cycles-area_mm2 text")].map((text) => text.textContent).filter((text) => text.startsWith("#"));
+seen.tip = marks("front-total_cycles-area_mm2")[0].dataset.tip;
+seen.effects = [...document.querySelectorAll("#effect-charts figure")].map((figure) => figure.querySelectorAll("[data-tip]").length);
+seen.lines = marks("parallel").length;
+seen.across = marks("across").length;
+seen.best = [...document.querySelectorAll("#best tbody td[data-column=point]")].map((cell) => Number(cell.textContent));
+seen.rows = numbers("point");
+const sort = (name) => document.querySelector(`#table button[data-column="${name}"]`).click();
+sort("total_cycles");
+seen.byCycles = numbers("point");
+sort("total_cycles");
+seen.byCyclesDown = numbers("point");
+const search = document.getElementById("search");
+search.value = "E0";
+search.dispatchEvent(new Event("input"));
+seen.failed = numbers("point");
+search.value = "";
+search.dispatchEvent(new Event("input"));
+document.querySelector("#table tbody tr").click();
+seen.chosen = document.getElementById("chosen").textContent;
+seen.marked = document.querySelectorAll("tr.chosen").length;
+state.kept = { total_cycles: [0, d3.min(DATA.points.filter((point) => point.model === MODELS[0] && measured(point)), (point) => point.total_cycles)] };
+pointsChanged();
+seen.fastest = numbers("point");
+document.getElementById("all-again").click();
+document.querySelectorAll("#runs button")[1].click();
+seen.second = numbers("point");
+document.dispatchEvent(new KeyboardEvent("keydown", { key: "t", bubbles: true }));
+const done = document.createElement("script");
+done.type = "application/json";
+done.id = "seen";
+done.textContent = JSON.stringify(seen).replaceAll("<", "\\u003c");
+document.body.append(done);
+}
