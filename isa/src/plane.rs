@@ -216,6 +216,21 @@ impl Axis {
             .filter(|&o| o < self.output)
     }
 
+    /// Of the pairs of a position in `span` and a tap, where positions meet the taps of their residue of `residues` alone, the
+    /// share whose output lies in `within`; 0 where none meet.
+    pub fn landing(&self, span: Span, within: Span, residues: u32) -> f64 {
+        let residues = i64::from(residues.max(1));
+        let (mut meet, mut land) = (0_u64, 0_u64);
+        for position in span.iter() {
+            for tap in 0..self.kernel {
+                meet += u64::from(self.numerator(position, tap) % residues == 0);
+                let output = self.output(position, tap);
+                land += u64::from(output.is_some_and(|at| within.begin <= at && at < within.end));
+            }
+        }
+        land as f64 / meet.max(1) as f64
+    }
+
     /// The input position under `tap` of the window at `output`, if there is one inside the plane.
     pub fn input(&self, output: u32, tap: u32) -> Option<u32> {
         let scaled = i64::from(output) * i64::from(self.stride) - i64::from(self.pad[0])

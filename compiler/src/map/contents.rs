@@ -53,6 +53,8 @@ pub struct Columns {
     stride: usize,
     /// Vectors by (column, PE). Counts, as floats: that is what they are multiplied by.
     vectors: Vec<f32>,
+    /// Elements likewise.
+    held: Vec<f32>,
     /// Vectors of each column over all PEs.
     sums: Vec<u32>,
     /// Elements of each column over all PEs.
@@ -249,6 +251,7 @@ impl Columns {
         let mut columns = Self {
             stride,
             vectors: vec![0.0; stride * count.columns()],
+            held: vec![0.0; stride * count.columns()],
             sums: Vec::with_capacity(count.columns()),
             elements: Vec::with_capacity(count.columns()),
         };
@@ -263,6 +266,7 @@ impl Columns {
                     None => held.div_ceil(width),
                 };
                 columns.vectors[index * stride + at] = vectors as f32;
+                columns.held[index * stride + at] = held as f32;
                 sum += vectors;
                 elements += held;
             }
@@ -275,6 +279,12 @@ impl Columns {
     /// Vectors of a column by PE; PEs behind the last one given hold none.
     pub fn column(&self, column: usize) -> &[[f32; LANES]] {
         let of_column = &self.vectors[column * self.stride..(column + 1) * self.stride];
+        of_column.as_chunks().0
+    }
+
+    /// Elements of a column by PE, likewise.
+    pub fn elements_by_pe(&self, column: usize) -> &[[f32; LANES]] {
+        let of_column = &self.held[column * self.stride..(column + 1) * self.stride];
         of_column.as_chunks().0
     }
 

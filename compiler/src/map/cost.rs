@@ -31,7 +31,7 @@ use super::occupancy::Occupancy;
 use super::weights::BlockSizes;
 use crate::quantise::IntLayer;
 use crate::quantise::nonzeros::SparseWeights;
-use banks::step_cycles;
+use banks::{StepCost, step_costs};
 use counts::Counts;
 use sampled_rounds::SampledRounds;
 use scnn_isa::layer::{Pass, WeightOrder, completing_passes};
@@ -130,8 +130,8 @@ pub struct Measured {
     sizes: Arc<BlockSizes>,
     sampled: SampledRounds,
     counts: Counts,
-    /// By pass that is counted: cycles that a step takes, stalls included.
-    step_cycles: OnceLock<Vec<f64>>,
+    /// By pass that is counted: what products cost.
+    step_costs: OnceLock<Vec<StepCost>>,
 }
 
 /// A candidate of which everything is counted, but no time line told yet.
@@ -159,9 +159,9 @@ impl Bounded<'_> {
 }
 
 impl Measured {
-    fn step_cycles(&self, candidate: &Candidate<'_>) -> &[f64] {
-        self.step_cycles
-            .get_or_init(|| step_cycles(candidate, &self.sampled))
+    fn step_costs(&self, candidate: &Candidate<'_>) -> &[StepCost] {
+        self.step_costs
+            .get_or_init(|| step_costs(candidate, &self.sampled))
     }
 }
 
@@ -173,7 +173,7 @@ impl Candidate<'_> {
             counts: Counts::of(self, &sizes, &sampled),
             sampled,
             sizes,
-            step_cycles: OnceLock::new(),
+            step_costs: OnceLock::new(),
         }
     }
 

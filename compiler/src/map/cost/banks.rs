@@ -3,11 +3,11 @@
 //! Which banks the products of a step meet is decided by the shape of the accumulator tile and by where the non-zeros
 //! are: with an area that is a multiple of the banks, all output channels of a group fall into the same few; and where
 //! an image is not zero, it is not zero in the next row either. So a few blocks of the layer are taken as they are, and
-//! a queue of the machine's depth stands before each bank, as in the machine. A PE that waits for weights lets its
-//! queues empty, which is left out.
+//! a queue of the machine's depth stands before each bank, as in the machine.
 
 use super::sampled_rounds::{SampledRounds, spread};
 use super::{Candidate, Positions};
+use crate::map::contents::LANES;
 use crate::map::tiling::{accumulator_tile, inner};
 use crate::map::weights::taps_of_residues;
 use crate::quantise::IntConv;
@@ -22,22 +22,95 @@ const SAMPLED_PES_AND_STEPS: [(usize, usize); 2] = [(12, 400), (4, 64)];
 /// Passes that are looked at.
 const PASSES: usize = 2;
 
-/// Channels that are looked at for one PE.
+/// Channels that are looked at for one PE in a round.
 const CHANNELS: usize = 32;
 
-/// Cycles that a step takes, stalls included, by pass that is counted.
-pub(super) fn step_cycles(candidate: &Candidate<'_>, sampled: &SampledRounds) -> Vec<f64> {
+/// Rounds that are looked at: where the accumulators hold few output channels, a round alone has hardly a block.
+const ROUNDS: usize = 8;
+
+/// What products cost a PE, on average over what is looked at.
+#[derive(Clone, Debug)]
+pub(super) struct StepCost {
+    /// Cycles for every step. Without conflicts, one.
+    pub of_step: f64,
+    /// By PE: cycles for every pair of stored elements that are multiplied. A full step meets more conflicts than one of few
+    /// products, and where a tile ends fewer of them land; none where no PE meets conflicts.
+    pub of_pair: Vec<[f32; LANES]>,
+    /// Of a part's cycles, those that a PE saves which has waited for it as long: what came before has left the queues.
+    pub saved: f32,
+    /// Cycles from the last step of a round to the retirement of its last product, for which the drain waits.
+    pub tail: f64,
+}
+
+impl Default for StepCost {
+    fn default() -> Self {
+        Self {
+            of_step: 1.0,
+            of_pair: Vec::new(),
+            saved: 0.0,
+            tail: 0.0,
+        }
+    }
+}
+
+/// What products cost, by pass that is counted.
+pub(super) fn step_costs(candidate: &Candidate<'_>, sampled: &SampledRounds) -> Vec<StepCost> {
     let passes = sampled.passes.len();
     let (Some(conv), Some(positions)) = (&candidate.layer.conv, candidate.positions) else {
-        return vec![1.0; passes];
+        return vec![StepCost::default(); passes];
     };
-    let seen: Vec<f64> = spread(passes, PASSES)
+    let fitted: Vec<Fitted> = spread(passes, PASSES)
         .into_iter()
         .map(|pass| of_pass(candidate, conv, positions, sampled, sampled.passes[pass]))
         .collect();
-    (0..passes)
-        .map(|pass| seen[pass * seen.len() / passes])
-        .collect()
+    let of_pass = |pass: usize| {
+        let fitted = fitted[pass * fitted.len() / passes];
+        let of_pair = if fitted.of_product > 0.0 {
+            of_pair(candidate, conv, sampled.passes[pass], fitted.of_product)
+        } else {
+            Vec::new()
+        };
+        StepCost {
+            of_step: fitted.of_step,
+            of_pair,
+            saved: (fitted.carried + f64::from(candidate.machine.pe.queue_depth)) as f32,
+            tail: fitted.tail,
+        }
+    };
+    (0..passes).map(of_pass).collect()
+}
+
+/// By PE, cycles for a pair of elements, of which so many are for a product that lands.
+fn of_pair(
+    candidate: &Candidate<'_>,
+    conv: &IntConv,
+    pass: Pass,
+    of_product: f64,
+) -> Vec<[f32; LANES]> {
+    let tile = &candidate.layout.tiles[pass.source_tile as usize];
+    let inner = inner(candidate.layer, pass.output);
+    let (pes, residues) = (tile.pes(), candidate.layout.residues);
+    let mut of_pair = vec![[0.0; LANES]; pes.count().div_ceil(LANES as u32) as usize];
+    for pe in 0..pes.count() {
+        let rect = tile.pe_rect(pe / pes.cols, pe % pes.cols);
+        let landing = conv.y.landing(rect.y, inner.y, residues.rows)
+            * conv.x.landing(rect.x, inner.x, residues.cols);
+        of_pair.as_flattened_mut()[pe as usize] = (of_product * landing) as f32;
+    }
+    of_pair
+}
+
+/// What steps and products take, fitted to what is looked at.
+#[derive(Clone, Copy)]
+struct Fitted {
+    /// Cycles for every step, and for every product that lands.
+    of_step: f64,
+    /// See `of_step`.
+    of_product: f64,
+    /// Cycles in which the first step of a block waits for what came before it.
+    carried: f64,
+    /// See [`StepCost`].
+    tail: f64,
 }
 
 fn of_pass(
@@ -46,21 +119,73 @@ fn of_pass(
     positions: Positions<'_>,
     sampled: &SampledRounds,
     pass: Pass,
-) -> f64 {
+) -> Fitted {
     let tile = Tile::of(candidate, conv, positions, sampled, pass);
     let held = &candidate.tile(pass).held.elements;
     let holding: Vec<usize> = (0..held.len()).filter(|&pe| held[pe] > 0).collect();
     let (pes, steps) = SAMPLED_PES_AND_STEPS[usize::from(!sampled.whole)];
-    let (mut cycles, mut all) = (0, 0);
+    let mut seen = Seen::default();
     for at in spread(holding.len(), pes) {
-        let queues = tile.run(holding[at], steps);
-        cycles += queues.now;
-        all += queues.steps;
+        tile.run(holding[at], steps, &mut seen);
     }
-    if all == 0 {
-        1.0
-    } else {
-        cycles as f64 / all as f64
+    seen.fit()
+}
+
+/// Sums over the blocks that have been looked at, by which cycles are fitted to steps and products.
+#[derive(Default)]
+struct Seen {
+    cycles: f64,
+    steps: f64,
+    products: f64,
+    /// Of products of two of a block's sums.
+    steps_steps: f64,
+    steps_products: f64,
+    products_products: f64,
+    steps_cycles: f64,
+    products_cycles: f64,
+    blocks: f64,
+    /// Cycles that their first steps waited.
+    carried: f64,
+    /// Cycles to empty the queues at the ends of rounds.
+    tails: f64,
+    rounds: f64,
+}
+
+impl Seen {
+    /// A block of so many steps and products took so many cycles.
+    fn block(&mut self, steps: f64, products: f64, cycles: f64) {
+        self.blocks += 1.0;
+        self.steps += steps;
+        self.products += products;
+        self.cycles += cycles;
+        self.steps_steps += steps * steps;
+        self.steps_products += steps * products;
+        self.products_products += products * products;
+        self.steps_cycles += steps * cycles;
+        self.products_cycles += products * cycles;
+    }
+
+    /// Least squares over the blocks, such that all of them together take what they took.
+    fn fit(&self) -> Fitted {
+        let tail = self.tails / self.rounds.max(1.0);
+        let (steps, products) = (self.steps_steps, self.products_products);
+        let determinant = steps * products - self.steps_products * self.steps_products;
+        // Where every step has as many products, nothing tells the two apart.
+        let told_apart = determinant > 1e-6 * steps * products;
+        let of_step = if self.cycles > self.steps && told_apart {
+            let numerator =
+                self.steps_cycles * products - self.products_cycles * self.steps_products;
+            (numerator / determinant).clamp(0.0, 1.0)
+        } else {
+            1.0
+        };
+        let rest = (self.cycles - of_step * self.steps).max(0.0);
+        Fitted {
+            of_step,
+            of_product: rest / self.products.max(1.0),
+            carried: self.carried / self.blocks.max(1.0),
+            tail,
+        }
     }
 }
 
@@ -71,8 +196,8 @@ struct Tile<'a> {
     positions: Positions<'a>,
     source: &'a scnn_isa::layout::Tile,
     inner: Rect,
-    /// The output channels of a group that are looked at.
-    k: Span,
+    /// The output channels of the groups that are looked at, of one PE group each.
+    of_rounds: Vec<Span>,
     taps: Vec<Vec<u32>>,
     /// Images, rows and columns of the accumulator tile.
     images: i64,
@@ -119,6 +244,13 @@ impl Reach {
     }
 }
 
+/// What a PE holds of a tile, and where the taps take its positions.
+struct Held {
+    rect: Rect,
+    rows: Reach,
+    cols: Reach,
+}
+
 /// An activation: what its image adds to an address, and by tap, what its row and column do.
 struct Activation<'a> {
     image: i64,
@@ -145,18 +277,19 @@ impl<'a> Tile<'a> {
         let inner = inner(candidate.layer, pass.output);
         let [images, rows, cols] =
             accumulator_tile(conv, tile, inner).map(|extent| extent.max(1) as i64);
-        // A group of a round in the middle stands for all.
-        let groups = candidate.layout.groups.count() as usize;
-        let round = sampled.rounds[sampled.rounds.len() / 2];
-        let of_round = &candidate.channel_groups[round * groups..(round + 1) * groups];
-        let k = of_round.iter().find(|k| !k.is_empty());
+        let of_round = |at: usize| {
+            let groups = candidate.of_round(sampled.rounds[at]);
+            let filled = groups.iter().filter(|k| !k.is_empty());
+            filled.copied().next()
+        };
+        let rounds = spread(sampled.rounds.len(), ROUNDS);
         Self {
             candidate,
             conv,
             positions,
             source: tile,
             inner,
-            k: k.copied().unwrap_or_default(),
+            of_rounds: rounds.into_iter().filter_map(of_round).collect(),
             taps: taps_of_residues(conv, candidate.layout.residues),
             images,
             rows,
@@ -164,60 +297,93 @@ impl<'a> Tile<'a> {
         }
     }
 
-    /// Runs up to `most` steps of a PE.
-    fn run(&self, pe: usize, most: usize) -> Queues {
-        let candidate = self.candidate;
+    /// Runs up to `most` steps of a PE, as many in each round.
+    fn run(&self, pe: usize, most: usize, seen: &mut Seen) {
         let pes = self.source.pes();
         let rect = self
             .source
             .pe_rect(pe as u32 / pes.cols, pe as u32 % pes.cols);
-        let area = self.rows * self.cols;
         let rows = Reach::of(&self.conv.y, rect.y, self.inner.y, self.cols);
         let cols = Reach::of(&self.conv.x, rect.x, self.inner.x, 1);
+        let held = Held { rect, rows, cols };
+        let mut queues = Queues::new(self.candidate.machine);
+        for (number, &k) in self.of_rounds.iter().enumerate() {
+            let most = most * (number + 1) / self.of_rounds.len();
+            let before = queues.steps;
+            self.round(&mut queues, seen, (pe, &held), k, most);
+            if queues.steps > before {
+                seen.tails += queues.tail() as f64;
+                seen.rounds += 1.0;
+            }
+        }
+    }
+
+    /// Runs blocks of the output channels `k` on the part of the tile that a PE holds, as long as its queues have had fewer
+    /// than `most` steps.
+    fn round(
+        &self,
+        queues: &mut Queues,
+        seen: &mut Seen,
+        (pe, held): (usize, &Held),
+        k: Span,
+        most: usize,
+    ) {
+        let candidate = self.candidate;
+        let area = self.rows * self.cols;
         let residues = candidate.layout.residues;
-        let inputs = self.positions.weights.inputs(self.k);
-        let mut queues = Queues::new(candidate.machine);
-        for (number, at) in spread(inputs.len() as usize, CHANNELS)
-            .into_iter()
-            .enumerate()
-        {
+        let inputs = self.positions.weights.inputs(k);
+        let (channels, count) = (inputs.len() as usize, residues.count() as usize);
+        // All blocks, or one of each of some channels, of all residues in turn.
+        let blocks = if channels * count <= CHANNELS {
+            (0..channels * count).map(|at| (at / count, at)).collect()
+        } else {
+            let channels = spread(channels, CHANNELS).into_iter().zip(0..);
+            channels.collect::<Vec<(usize, usize)>>()
+        };
+        for (at, number) in blocks {
+            if queues.steps >= most {
+                return;
+            }
             // Other channels in every PE, so that together they see most of them.
             let channel = inputs.begin + (at as u32 + pe as u32) % inputs.len();
-            let residue = number as u32 % residues.count();
+            let residue = (number % count) as u32;
+            let weights = self.weights(channel, residue as usize, k);
+            if weights.is_empty() {
+                continue;
+            }
             let activations = self.positions.occupancy.positions(
                 candidate.layer.source.tensor,
                 candidate.layer.source.channels.begin + channel,
-                rect,
+                held.rect,
                 (residues, residue),
             );
             let activations: Vec<Activation<'_>> = activations
                 .into_iter()
                 .map(|(n, y, x)| Activation {
-                    image: i64::from(n - rect.n.begin) * area,
-                    rows: rows.by_tap(y),
-                    cols: cols.by_tap(x),
+                    image: i64::from(n - held.rect.n.begin) * area,
+                    rows: held.rows.by_tap(y),
+                    cols: held.cols.by_tap(x),
                 })
                 .collect();
-            let weights = self.weights(channel, residue as usize);
-            queues.block(&activations, &weights, most);
-            if queues.steps >= most {
-                break;
-            }
+            let before = (queues.steps, queues.products, queues.now);
+            seen.carried += queues.block(&activations, &weights, most) as f64;
+            let steps = (queues.steps - before.0) as f64;
+            let products = (queues.products - before.1) as f64;
+            seen.block(steps, products, (queues.now - before.2) as f64);
         }
-        queues
     }
 
-    /// The weights of a block, in its order.
-    fn weights(&self, channel: u32, residue: usize) -> Vec<Weight> {
+    /// The weights of a block of the output channels `k`, in its order.
+    fn weights(&self, channel: u32, residue: usize, k: Span) -> Vec<Weight> {
         let taps = &self.taps[residue];
         let pitch = self.images * self.rows * self.cols;
         let mut weights: Vec<Weight> = self
             .positions
             .weights
-            .of(channel, self.k)
+            .of(channel, k)
             .filter(|(_, tap, _)| taps.len() == self.taps_in_all() || taps.contains(tap))
-            .map(|(k, tap, _)| Weight {
-                channel: i64::from(k - self.k.begin) * pitch,
+            .map(|(output, tap, _)| Weight {
+                channel: i64::from(output - k.begin) * pitch,
                 tap: tap as usize,
             })
             .collect();
@@ -247,6 +413,8 @@ struct Queues {
     /// By activation of the present vector and tap: what its position adds to an address.
     places: Vec<i64>,
     steps: usize,
+    /// Products that landed.
+    products: u64,
 }
 
 impl Queues {
@@ -267,11 +435,13 @@ impl Queues {
             met: vec![0; banks.div_ceil(64)],
             places: Vec::new(),
             steps: 0,
+            products: 0,
         }
     }
 
-    /// Runs the steps of a block, as long as there are fewer than `most` in all.
-    fn block(&mut self, activations: &[Activation<'_>], weights: &[Weight], most: usize) {
+    /// Runs the steps of a block, as long as there are fewer than `most` in all; cycles that the first one waited.
+    fn block(&mut self, activations: &[Activation<'_>], weights: &[Weight], most: usize) -> u64 {
+        let mut carried = None;
         for activations in activations.chunks(self.widths.0) {
             self.places.clear();
             for activation in activations {
@@ -284,7 +454,7 @@ impl Queues {
             let taps = self.places.len() / activations.len();
             for weights in weights.chunks(self.widths.1) {
                 if self.steps >= most {
-                    return;
+                    return carried.unwrap_or(0);
                 }
                 for of_activation in self.places.chunks_exact(taps) {
                     for weight in weights {
@@ -292,13 +462,22 @@ impl Queues {
                         if let Ok(address) = u64::try_from(address) {
                             let bank = self.bank(address);
                             self.arriving[bank] += 1;
+                            self.products += 1;
                             self.met[bank / 64] |= 1 << (bank % 64);
                         }
                     }
                 }
-                self.step();
+                let waited = self.step();
+                carried.get_or_insert(waited);
             }
         }
+        carried.unwrap_or(0)
+    }
+
+    /// Cycles until all banks have retired what waits before them.
+    fn tail(&self) -> u64 {
+        let last = self.empty.iter().max().copied().unwrap_or(0);
+        last.saturating_sub(self.now)
     }
 
     fn bank(&self, address: u64) -> usize {
@@ -316,7 +495,8 @@ impl Queues {
         bank as usize
     }
 
-    fn step(&mut self) {
+    /// Takes the step's products, when there is room for them; cycles that it waited.
+    fn step(&mut self) -> u64 {
         let waiting = |bank: usize| {
             let (waiting, arriving) = (
                 self.empty[bank].saturating_sub(self.now),
@@ -328,7 +508,8 @@ impl Queues {
                 (waiting + arriving).saturating_sub(self.depth)
             }
         };
-        self.now += met(&self.met).map(waiting).max().unwrap_or(0);
+        let waited = met(&self.met).map(waiting).max().unwrap_or(0);
+        self.now += waited;
         for bank in met(&self.met) {
             self.empty[bank] =
                 self.empty[bank].max(self.now) + std::mem::take(&mut self.arriving[bank]);
@@ -336,6 +517,7 @@ impl Queues {
         self.met.fill(0);
         self.now += 1;
         self.steps += 1;
+        waited
     }
 }
 

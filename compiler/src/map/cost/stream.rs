@@ -1,6 +1,7 @@
 //! The weight stream of one PE group, its FIFOs and its PEs.
 
-use crate::map::contents::LANES;
+use super::banks::StepCost;
+use crate::map::contents::{Columns, LANES};
 use crate::map::weights::BlockSizes;
 use multiversion::multiversion;
 use scnn_isa::codec::Format;
@@ -19,7 +20,9 @@ pub(super) struct Part {
     pub item: usize,
     /// Column of the source tile; none when the round has no weights.
     pub column: Option<usize>,
-    /// Weight vectors.
+    /// Weights, and vectors of them.
+    pub elements: u64,
+    /// See `elements`.
     pub vectors: u64,
     /// Encoded bytes, with those of empty blocks before it, and of the last part with those behind it.
     pub bytes: u64,
@@ -147,9 +150,28 @@ impl Stream {
         self.busiest = self.busiest.max(time);
     }
 
-    /// Runs a part that arrived, on PEs of which each holds so many vectors and needs `cycles` for each.
-    pub(super) fn run(&mut self, arrival: u64, column: &[[f32; LANES]], cycles: f64) {
-        let last = run_column(&mut self.finish, arrival as f64, column, cycles);
+    /// Runs a part that arrived on what the PEs hold of its column.
+    pub(super) fn run(
+        &mut self,
+        arrival: u64,
+        (part, column): (&Part, usize),
+        held: &Columns,
+        cost: &StepCost,
+    ) {
+        let arrival = arrival as f64;
+        let of_vector = part.vectors as f64 * cost.of_step;
+        let (finish, vectors) = (&mut self.finish, held.column(column));
+        let last = if cost.of_pair.is_empty() {
+            run_column(finish, arrival, vectors, of_vector)
+        } else {
+            let pairs = Pairs {
+                weights: [part.elements as f32, part.vectors as f32],
+                activations: held.elements_by_pe(column),
+                cycles: &cost.of_pair,
+                saved: cost.saved,
+            };
+            run_stalling_column(finish, arrival, vectors, of_vector, &pairs)
+        };
         self.busiest = self.busiest.max(last);
     }
 
@@ -188,6 +210,48 @@ fn run_column(
     busiest.into_iter().fold(arrival, later)
 }
 
+/// The pairs of elements of a part, and the cycles that each takes beside its step.
+struct Pairs<'a> {
+    /// Weights of the part, and vectors of them.
+    weights: [f32; 2],
+    /// By PE.
+    activations: &'a [[f32; LANES]],
+    /// By PE.
+    cycles: &'a [[f32; LANES]],
+    /// Cycles that a PE saves which has waited as long.
+    saved: f32,
+}
+
+/// The same where pairs take cycles as well.
+#[multiversion(targets("x86_64+avx2"))]
+fn run_stalling_column(
+    finish: &mut [[f64; LANES]],
+    arrival: f64,
+    vectors: &[[f32; LANES]],
+    of_vector: f64,
+    pairs: &Pairs<'_>,
+) -> f64 {
+    let later = |a: f64, b: f64| if a > b { a } else { b };
+    let [weights, weight_vectors] = pairs.weights;
+    let most_saved = f64::from(pairs.saved);
+    let mut busiest = [arrival; LANES];
+    let of_pes = vectors.iter().zip(pairs.activations).zip(pairs.cycles);
+    for (finish, ((vectors, activations), cycles)) in finish.iter_mut().zip(of_pes) {
+        for lane in 0..LANES {
+            let begin = later(finish[lane], arrival);
+            let idle = begin - finish[lane];
+            let saved = if idle < most_saved { idle } else { most_saved };
+            let stalls = f64::from(weights * activations[lane] * cycles[lane]);
+            let cycles = f64::from(vectors[lane]) * of_vector + stalls;
+            let steps = f64::from(vectors[lane] * weight_vectors);
+            let end = begin + later(cycles - saved, steps);
+            finish[lane] = end;
+            busiest[lane] = later(busiest[lane], end);
+        }
+    }
+    busiest.into_iter().fold(arrival, later)
+}
+
 impl Cursor {
     /// The next part of a stream; none at its end.
     fn advance(&mut self, group: usize, source: &Blocks<'_>) -> Option<Part> {
@@ -209,6 +273,7 @@ impl Cursor {
             return Some(Part {
                 item,
                 column: None,
+                elements: 0,
                 vectors: 0,
                 bytes: blocks.len() as u64 * source.format.block_bytes(0),
                 first,
@@ -220,13 +285,15 @@ impl Cursor {
             self.block += 1;
         }
         let elements = blocks[self.block];
-        if self.delivered == 0 {
-            self.bytes += source.format.block_bytes(u64::from(elements));
-        }
         let of_part = (elements - self.delivered).min(source.fifo);
+        // A part that is not a whole block has its share of the bytes.
+        let of_block = source.format.block_bytes(u64::from(elements));
+        let until = |element: u32| of_block * u64::from(element) / u64::from(elements);
+        self.bytes += until(self.delivered + of_part) - until(self.delivered);
         let mut part = Part {
             item,
             column: Some(source.first_columns[index] + self.block),
+            elements: u64::from(of_part),
             vectors: u64::from(of_part.div_ceil(source.width)),
             bytes: std::mem::take(&mut self.bytes),
             first,

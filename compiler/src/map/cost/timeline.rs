@@ -1,4 +1,4 @@
-//! The time line of an array layer: weight streams, PEs, drains, loads and DRAM; bank queues as a factor on steps.
+//! The time line of an array layer: weight streams, PEs, drains, loads and DRAM; bank queues as cycles for every product.
 //!
 //! A smaller telling of the machine's rules than the simulator's, written from the rules and not from its code. Parts
 //! of the weight streams are delivered in the order of the time at which they can be asked for, and overtake in DRAM
@@ -9,6 +9,7 @@
 //! drains -> results to DRAM
 //! ```
 
+use super::banks::StepCost;
 use super::sampled_rounds::SampledRounds;
 use super::stream::{Blocks, Part, Stream, ceil_cycles};
 use super::{Candidate, Measured, ResultPart};
@@ -103,8 +104,8 @@ pub(super) struct TimeLine<'a> {
     latest: u64,
     /// Outputs of the whole layer, by which results are shared among the drains.
     outputs: u64,
-    /// By pass: cycles that a step takes, stalls included.
-    step_cycles: &'a [f64],
+    /// By pass: what products cost.
+    step_costs: &'a [StepCost],
     /// By pass: bytes of the source that have no place.
     spilled: Vec<u64>,
     /// By pass: where in its channels those lie.
@@ -184,7 +185,7 @@ impl<'a> TimeLine<'a> {
                 .map(|pass| pass.output.positions())
                 .sum::<u64>()
                 * u64::from(candidate.layer.destination.channels.len()),
-            step_cycles: measured.step_cycles(candidate),
+            step_costs: measured.step_costs(candidate),
             spilled: candidate.spilled(passes),
             spilled_before: candidate.spilled_before(passes),
             results,
@@ -378,8 +379,8 @@ impl<'a> TimeLine<'a> {
         stream.arrived.pop_front();
         if let Some(column) = part.column {
             let pass = self.items[part.item].pass;
-            let held = self.columns[pass].column(column);
-            stream.run(arrival, held, part.vectors as f64 * self.step_cycles[pass]);
+            let columns = self.columns[pass];
+            stream.run(arrival, (&part, column), columns, &self.step_costs[pass]);
         }
         stream.finish_part(arrival);
         if part.last {
@@ -426,7 +427,8 @@ impl<'a> TimeLine<'a> {
         let cycles = candidate.drain_cycles(&self.sampled.exchanges[pass], outputs);
         let positions = self.sampled.passes[pass].output.positions();
         let share = (outputs * positions) as f64 / self.outputs.max(1) as f64;
-        let begin = self.ppus_free[group].max(finished);
+        let retired = finished + self.step_costs[pass].tail.round() as u64;
+        let begin = self.ppus_free[group].max(retired);
         let operand = self.ask_bulk(begin, candidate.traffic.operand_bytes as f64 * share);
         let end = (begin + cycles).max(operand);
         self.ppus_free[group] = end;
