@@ -67,6 +67,9 @@ pub enum Objective {
 }
 
 impl Objective {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Cycles, Self::Energy, Self::EnergyDelay];
+
     /// Name on the command line and in reports.
     pub const fn name(self) -> &'static str {
         match self {

@@ -2,9 +2,9 @@
 
 use super::choice::{Choice, Place};
 use super::{CostCache, Draft, Mapped, ORDER, OTHER_ORDER, Search, total};
-use crate::map::LayerMapping;
 use crate::map::cost::{Cost, Traffic, readings};
 use crate::map::residency::{Residency, lifetimes};
+use crate::map::{LayerMapping, Objective};
 use crate::quantise::{Quantised, Step};
 use scnn_isa::ids::TensorId;
 
@@ -56,23 +56,51 @@ struct State {
 
 impl Problem<'_> {
     /// The best mapping found; none when every one has a layer that is slower than under the paper's.
+    ///
+    /// A tensor's best choice alone need not be the network's, and each step takes what is better at once. So there is a start
+    /// from the best choices by every objective; all are improved by the search's own.
     pub fn solve(&self) -> Option<Mapped> {
         let mut known = self.known();
-        let (mut state, places) = match self.start(&mut known) {
-            Some(start) => start,
-            None => self.paper_state(&mut known)?,
-        };
-        if self.choices.len() <= MOST_SWEPT {
-            let tensors: Vec<usize> = (0..self.choices.len()).collect();
-            self.improve(&mut state, &places, &tensors, &mut known);
+        let mut best: Option<State> = None;
+        let mut starts: Vec<Chosen> = Vec::new();
+        for objective in Objective::ALL {
+            let Some((mut state, places)) = self.start(objective, &mut known) else {
+                continue;
+            };
+            if starts.contains(&state.chosen) {
+                continue;
+            }
+            starts.push(state.chosen.clone());
+            self.finish(&mut state, &places, &mut known);
+            if best.as_ref().is_none_or(|best| state.score < best.score) {
+                best = Some(state);
+            }
         }
-        self.spill(&mut state, &places, &mut known);
-        self.search.take_free_room(&mut state.draft);
-        let keys = self.search.keys(&state.draft, &state.chosen);
-        let mut costs = self.search.predict_known(&state.draft, &keys, &mut known);
-        let State { mut draft, .. } = state;
+        let best = match best {
+            Some(best) => best,
+            None => {
+                let (mut state, places) = self.paper_state(&mut known)?;
+                self.finish(&mut state, &places, &mut known);
+                state
+            }
+        };
+        let State {
+            mut draft, chosen, ..
+        } = best;
+        self.search.take_free_room(&mut draft);
+        let keys = self.search.keys(&draft, &chosen);
+        let mut costs = self.search.predict_known(&draft, &keys, &mut known);
         self.reorder(&mut draft, &mut costs);
         Some(draft.mapped(costs))
+    }
+
+    /// Improves a start, and lets tensors spill.
+    fn finish(&self, state: &mut State, places: &[Place], known: &mut CostCache) {
+        if self.choices.len() <= MOST_SWEPT {
+            let tensors: Vec<usize> = (0..self.choices.len()).collect();
+            self.improve(state, places, &tensors, known);
+        }
+        self.spill(state, places, known);
     }
 
     /// The costs that the choices were found by: of layers that move nothing.
@@ -116,15 +144,15 @@ impl Problem<'_> {
         }
     }
 
-    /// The best choice of every tensor for its place, without those that make layers slower.
-    fn start(&self, known: &mut CostCache) -> Option<(State, Vec<Place>)> {
+    /// The best choice of every tensor for its place by an objective, without those that make layers slower.
+    fn start(&self, objective: Objective, known: &mut CostCache) -> Option<(State, Vec<Place>)> {
         let mut selection = Selection {
             places: vec![Place::Resident; self.choices.len()],
             banned: self.choices.iter().map(|c| vec![false; c.len()]).collect(),
         };
         let may_spill = vec![false; self.choices.len()];
         loop {
-            let chosen = self.greedy(&selection);
+            let chosen = self.greedy(&selection, objective);
             let draft = self.compose(&chosen, &may_spill);
             if selection.stream(&draft.residency) {
                 continue;
@@ -161,8 +189,7 @@ impl Problem<'_> {
         Some((state, places))
     }
 
-    fn greedy(&self, selection: &Selection) -> Chosen {
-        let objective = self.search.objective;
+    fn greedy(&self, selection: &Selection, objective: Objective) -> Chosen {
         self.choices
             .iter()
             .enumerate()
