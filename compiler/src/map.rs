@@ -79,6 +79,17 @@ impl Objective {
         }
     }
 
+    /// The objectives whose mappings are found and compared by this one, the first one where they are alike. Tensors choose
+    /// alone at first, which misses mappings that make a network's energy small, and finds those that make it fast: so the
+    /// first objective, for which most people wait, has no other.
+    pub const fn searched(self) -> &'static [Self] {
+        match self {
+            Self::Cycles => &[Self::Cycles],
+            Self::Energy => &[Self::Energy, Self::EnergyDelay, Self::Cycles],
+            Self::EnergyDelay => &[Self::EnergyDelay, Self::Cycles, Self::Energy],
+        }
+    }
+
     /// The number that is made small.
     pub fn score(self, cost: &Cost) -> f64 {
         let cycles = cost.cycles as f64;

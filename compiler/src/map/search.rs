@@ -135,31 +135,51 @@ impl<'a> Search<'a> {
     /// # Errors
     /// See [`Search::paper`].
     pub fn run(mut self) -> Result<Mapped, MapError> {
+        let objective = self.objective;
         let mut paper = self.paper_draft()?;
         let paper_costs = self.predict(&paper.view());
         self.paper = Some(paper.clone());
-        let chooser = Chooser::new(&self);
-        let choices: Vec<Vec<Choice>> = (0..self.network.tensors.len() as u32)
-            .into_par_iter()
-            .map(|index| chooser.choices(TensorId(index), choices::WHOLE))
-            .collect();
-        let problem = Problem {
-            search: &self,
-            paper: &paper,
-            paper_costs: &paper_costs,
-            choices: &choices,
-            strict: self.objective == Objective::Cycles
-                && self.machine.weights.delivery == Delivery::Broadcast,
-        };
-        let mapped = problem.solve();
-        let score = |costs: &[Option<Cost>]| self.objective.score(&total(costs));
-        Ok(match mapped {
+        let score = |costs: &[Option<Cost>]| objective.score(&total(costs));
+        let mut best: Option<Mapped> = None;
+        for &other in objective.searched() {
+            self.objective = other;
+            let Some(mapped) = self.solved(&paper, &paper_costs) else {
+                continue;
+            };
+            let found = score(&mapped.predicted);
+            if best
+                .as_ref()
+                .is_none_or(|best| found < score(&best.predicted))
+            {
+                best = Some(mapped);
+            }
+        }
+        Ok(match best {
             Some(mapped) if score(&mapped.predicted) <= score(&paper_costs) => mapped,
             _ => {
                 self.take_free_room(&mut paper);
                 paper.mapped(paper_costs)
             }
         })
+    }
+
+    /// The best mapping found by the present objective; none when every one has a layer that must not be slower than under
+    /// the paper's and is.
+    fn solved(&self, paper: &Draft, paper_costs: &[Option<Cost>]) -> Option<Mapped> {
+        let chooser = Chooser::new(self);
+        let choices: Vec<Vec<Choice>> = (0..self.network.tensors.len() as u32)
+            .into_par_iter()
+            .map(|index| chooser.choices(TensorId(index), choices::WHOLE))
+            .collect();
+        let problem = Problem {
+            search: self,
+            paper,
+            paper_costs,
+            choices: &choices,
+            strict: self.objective == Objective::Cycles
+                && self.machine.weights.delivery == Delivery::Broadcast,
+        };
+        problem.solve()
     }
 
     fn paper_draft(&self) -> Result<Draft, MapError> {
