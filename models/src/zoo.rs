@@ -10,6 +10,7 @@ mod generate;
 mod onnx;
 mod plan;
 mod random;
+pub mod table;
 
 pub use generate::{Layer, Made, MakeError, Options, make};
 

@@ -411,9 +411,10 @@ pub struct Run {
     /// Write the report as JSON.
     #[arg(help_heading = "Results", long, value_name = "R.json")]
     pub report: Option<PathBuf>,
-    /// Put the run's numbers on the nodes of the graph, for another viewer: `netron` (a side file to drop on the open
-    /// model), `onnx` (the model with `metadata_props`), `model-explorer` (node data), `folded` (stacks of a flame graph);
-    /// may be repeated.
+    /// The run's numbers for other viewers: `netron` (a side file to drop on the open model), `onnx` (the model with
+    /// `metadata_props`), `model-explorer` (node data), `folded` (stacks of a flame graph); and for other tools: `accelergy`
+    /// (ERT, ART and action counts), `timeloop` (a folder of problems), `scale-sim` (a topology), `line` (a flat JSON record
+    /// for experiment trackers). May be repeated.
     #[arg(help_heading = "Results", long, value_name = VIEW)]
     pub view: Vec<View>,
     /// Print the report as JSON instead of a table; what follows the table otherwise goes to standard error.
@@ -810,10 +811,15 @@ pub enum Machine {
         /// Print a complete machine file instead.
         #[arg(long)]
         yaml: bool,
-        /// As JSON.
+        /// Print its energies and areas as Accelergy's tables (ERT, ART) instead.
         #[arg(long, conflicts_with = "yaml")]
+        accelergy: bool,
+        /// As JSON.
+        #[arg(long, conflicts_with_all = ["yaml", "accelergy"])]
         json: bool,
     },
+    /// Make a machine file of Accelergy's tables of energies (ERT) and areas (ART).
+    Import(MachineImport),
     /// Show the parameters in which two machines differ.
     Diff {
         /// Name of a preset, or a YAML file.
@@ -829,6 +835,23 @@ pub enum Machine {
         /// The YAML file.
         file: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct MachineImport {
+    /// YAML files with `ERT:`, `ART:` or both.
+    #[arg(required = true, value_name = "ERT.yaml")]
+    pub tables: Vec<PathBuf>,
+    /// Which entry is which parameter, where names are not ours, as in `energy.multiply=LMAC.mac` or `area.multipliers=LMAC`;
+    /// `machine show` lists the parameters. May be repeated.
+    #[arg(long = "map", value_name = "PARAMETER=ENTRY")]
+    pub map: Vec<String>,
+    /// The preset that has all other parameters.
+    #[arg(long, value_name = "PRESET", default_value = "scnn")]
+    pub extends: String,
+    /// Where to write the machine file; standard output otherwise.
+    #[arg(short, long, value_name = "M.yaml")]
+    pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -870,6 +893,10 @@ pub enum Zoo {
 pub struct ZooMake {
     /// Names from `zoo list`; none for all.
     pub names: Vec<String>,
+    /// Make a network of a table of layers instead: a SCALE-Sim topology (.csv), or Timeloop problems (.yaml), which are one
+    /// network; weights and inputs are drawn from the seed. May be repeated.
+    #[arg(long = "table", value_name = "T.csv|P.yaml", conflicts_with = "names")]
+    pub tables: Vec<PathBuf>,
     /// Folder to write `NAME.onnx` and `NAME.npy` to.
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub output: PathBuf,

@@ -222,7 +222,14 @@ impl Files {
                 files.inputs(&o.input);
                 files.writes("--output", &o.output);
             }
-            Verb::Zoo(Zoo::Make(o)) => files.folders.push(o.output.clone()),
+            Verb::Zoo(Zoo::Make(o)) => {
+                files.reads("a table", &o.tables);
+                files.folders.push(o.output.clone());
+            }
+            Verb::Machine(Machine::Import(o)) => {
+                files.reads("a table", &o.tables);
+                files.writes("--output", &o.output);
+            }
             Verb::Paper(o) => files.folders.extend(o.output.clone()),
             Verb::Man { output } => files.folders.push(output.clone()),
             Verb::Verify(o) => files.reads("the program", [&o.program]),
@@ -286,11 +293,15 @@ impl Files {
     }
 
     fn views(&mut self, views: &[View]) {
-        let named = views.iter().map(|view| Named {
-            what: "--view",
-            path: view.path.clone(),
-        });
-        self.writes.extend(named);
+        for view in views {
+            let path = view.path.clone();
+            if view.is_folder() {
+                self.folders.push(path);
+            } else {
+                let what = "--view";
+                self.writes.push(Named { what, path });
+            }
+        }
     }
 
     #[expect(clippy::ref_option)] // The options are fields of the command line.

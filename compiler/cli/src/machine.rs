@@ -1,11 +1,15 @@
 //! `machine list | show | diff | check`, and the options `--machine` and `--set`.
 
+mod import;
+
 use super::args::{self, MachineChoice};
 use super::failure::Failure;
 use super::{grid, output};
 use crate::codes::IsaCode;
 use scnn_isa::machine::{Machine, MachineError, MachineFile, Origin, Read, Scope};
 use scnn_simulator::area::Area;
+use scnn_simulator::report::Parameter;
+use scnnc_driver::formats::accelergy;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +23,18 @@ pub fn machine(verb: &args::Machine) -> Result<(), Failure> {
             yaml: true,
             ..
         } => output::print(&set(read(machine)?, settings)?.machine.to_yaml()),
+        args::Machine::Show {
+            machine,
+            settings,
+            accelergy: true,
+            ..
+        } => {
+            let machine = set(read(machine)?, settings)?.machine;
+            let parameters = Parameter::all(&machine);
+            let tables = accelergy::tables(&parameters, machine.pe_count().into());
+            output::print(&tables);
+        }
+        args::Machine::Import(options) => import::import(options)?,
         args::Machine::Show {
             machine,
             settings,

@@ -1,9 +1,11 @@
-//! `--view KIND=FILE`: a report's numbers for other viewers; what they hold is in [`scnnc_driver::views`].
+//! `--view KIND=FILE`: a report's numbers for other viewers and tools; what they hold is in [`scnnc_driver::views`] and
+//! [`scnnc_driver::formats`].
 
 use super::codes::CompilerCode;
 use super::failure::Failure;
 use super::output;
 use scnn_simulator::report::Report;
+use scnnc_driver::formats::{accelergy, line, scale_sim, timeloop};
 use scnnc_driver::views::{NotOnnx, annotate, folded, model_explorer, netron};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -27,14 +29,22 @@ enum Kind {
     Onnx,
     ModelExplorer,
     Folded,
+    Accelergy,
+    Timeloop,
+    ScaleSim,
+    Line,
 }
 
 /// The names of the views.
-const KINDS: [(&str, Kind); 4] = [
+const KINDS: [(&str, Kind); 8] = [
     ("netron", Kind::Netron),
     ("onnx", Kind::Onnx),
     ("model-explorer", Kind::ModelExplorer),
     ("folded", Kind::Folded),
+    ("accelergy", Kind::Accelergy),
+    ("timeloop", Kind::Timeloop),
+    ("scale-sim", Kind::ScaleSim),
+    ("line", Kind::Line),
 ];
 
 impl FromStr for View {
@@ -60,6 +70,11 @@ impl View {
     /// Whether it is made of the model as well as of the report.
     fn needs_model(&self) -> bool {
         matches!(self.kind, Kind::Onnx | Kind::ModelExplorer)
+    }
+
+    /// Whether it is a folder of files.
+    pub fn is_folder(&self) -> bool {
+        self.kind == Kind::Timeloop
     }
 }
 
@@ -93,6 +108,16 @@ pub fn write(views: &[View], report: &Report, model: Option<&Path>) -> Result<()
             Kind::Onnx => annotate(report, &bytes).map_err(not_onnx)?,
             Kind::ModelExplorer => json(&model_explorer(report, &bytes).map_err(not_onnx)?),
             Kind::Folded => folded(report).into_bytes(),
+            Kind::Accelergy => accelergy::write(report).into_bytes(),
+            Kind::ScaleSim => scale_sim::write(report).into_bytes(),
+            Kind::Line => format!("{}\n", Value::Object(line(report))).into_bytes(),
+            Kind::Timeloop => {
+                output::folder(&view.path)?;
+                for (name, problem) in timeloop::write(report) {
+                    output::write(&view.path.join(name), problem.as_bytes())?;
+                }
+                continue;
+            }
         };
         output::write(&view.path, &content)?;
     }

@@ -1,5 +1,7 @@
 //! `zoo`: lists and makes the networks.
 
+mod tables;
+
 use super::args::{Zoo, ZooMake};
 use super::failure::Failure;
 use super::{grid, output, table};
@@ -22,6 +24,7 @@ pub fn zoo(verb: &Zoo) -> Result<(), Failure> {
             output::print_json(&NETWORKS.iter().map(entry).collect::<Vec<_>>());
             Ok(())
         }
+        Zoo::Make(options) if !options.tables.is_empty() => tables::make(options),
         Zoo::Make(options) => make_all(options),
     }
 }

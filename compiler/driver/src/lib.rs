@@ -35,6 +35,7 @@ pub mod advise;
 mod check;
 pub mod codes;
 mod error;
+pub mod formats;
 mod outputs;
 pub mod replay;
 pub mod rules;

@@ -62,6 +62,23 @@ fn node(
     }
 }
 
+/// A convolution without padding: kernel, strides and dilations, each along rows and columns.
+pub fn convolution(
+    name: &str,
+    inputs: [String; 2],
+    output: &str,
+    [kernel, strides, dilations]: [&[usize; 2]; 3],
+    groups: usize,
+) -> NodeProto {
+    let attributes = vec![
+        ints("kernel_shape", kernel),
+        ints("strides", strides),
+        ints("dilations", dilations),
+        int("group", groups),
+    ];
+    node(name, "Conv", &inputs, output, attributes)
+}
+
 /// A tensor of floats.
 pub fn floats(name: &str, dims: &[usize], values: &[f32]) -> TensorProto {
     TensorProto {
@@ -83,7 +100,8 @@ fn integers(name: &str, values: &[usize]) -> TensorProto {
     }
 }
 
-fn value_info(name: &str, dims: &[usize]) -> ValueInfoProto {
+/// A tensor of floats that a graph takes or gives.
+pub fn value_info(name: &str, dims: &[usize]) -> ValueInfoProto {
     let dim = |&extent: &usize| tensor_shape_proto::Dimension {
         value: Some(tensor_shape_proto::dimension::Value::DimValue(
             extent as i64,

@@ -10,7 +10,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// Codes without a file in `snapshots/diagnostics`, and why.
-const ELSEWHERE: [(CodeEntry, &str); 17] = [
+const ELSEWHERE: [(CodeEntry, &str); 18] = [
     (
         Code::CannotWrite.entry(),
         "names a temporary file; faults.rs",
@@ -26,6 +26,7 @@ const ELSEWHERE: [(CodeEntry, &str); 17] = [
     (DriverCode::NotBitExact.entry(), "a bug"),
     (Code::SweepSpec.entry(), "sweep.rs"),
     (Code::SweepParts.entry(), "sweep.rs"),
+    (Code::LayerTable.entry(), "formats.rs"),
     (Code::NotReplayable.entry(), "replay.rs"),
     (Code::ReportDiffers.entry(), "replay.rs"),
     (Code::SnapshotDiffers.entry(), "snapshot.rs"),

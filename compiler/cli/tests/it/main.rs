@@ -12,6 +12,7 @@ mod differential;
 mod explain;
 mod fallback;
 mod faults;
+mod formats;
 mod gates;
 mod grammar;
 mod guides;

@@ -1,0 +1,24 @@
+//! Files of other tools of this field: what they measure of a machine or a layer, read and written.
+//!
+//! | format | out | in |
+//! | --- | --- | --- |
+//! | [`accelergy`] | a machine's energies and areas (ERT, ART), a run's action counts | ERT and ART as a machine file |
+//! | [`timeloop`] | a problem for each layer, with measured densities | layer shapes |
+//! | [`scale_sim`] | a topology: a line a layer | topologies |
+//! | [`line`](fn@line) | one flat record of a run, for experiment trackers | |
+//!
+//! What is read is a [`Table`] of layers without weights; the models' crate makes networks of it.
+
+pub mod accelergy;
+mod line;
+mod row;
+pub mod scale_sim;
+pub mod timeloop;
+
+pub use line::line;
+pub use row::{BadTable, Row, Table};
+
+/// A text as a YAML scalar: JSON's form is YAML's, too.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,240 @@
+//! SCALE-Sim's topology: a CSV line for each layer, `Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width,
+//! Channels, Num Filter, Strides, [Sparsity N:M]`.
+//!
+//! The format has neither padding, dilation nor groups. Out go extents of the input with its padding, the filter that
+//! dilated taps span, and a line for each group: the multiplications are the layer's, but for the zeros between dilated
+//! taps. In comes whatever the lines say; a second stride, as some files have it, is of the columns.
+
+use super::row::{BadTable, Row, Table};
+use scnn_simulator::report::{Report, Shape};
+use std::fmt::Write;
+
+/// The head of a topology.
+const HEAD: &str = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,";
+
+/// The layers of the array in a report as a topology.
+pub fn write(report: &Report) -> String {
+    let mut text = format!("{HEAD}\n");
+    for layer in report.array_layers() {
+        let Some(shape) = &layer.shape else { continue };
+        // Commas and line ends would begin another cell.
+        let name: String = layer.name.replace([',', '\n', '\r', '"'], "_");
+        for group in 0..shape.groups {
+            let suffix = if shape.groups == 1 {
+                String::new()
+            } else {
+                format!("_group{group}")
+            };
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{name}{suffix}, {}", cells(shape));
+        }
+    }
+    text
+}
+
+fn cells(shape: &Shape) -> String {
+    let [height, width] = [0, 1].map(|axis| span(shape, axis));
+    let [h, w] = [0, 1].map(|axis| padded(shape, axis));
+    let (c, k) = (shape.c / shape.groups, shape.k / shape.groups);
+    let [sy, sx] = shape.stride;
+    let second = if sy == sx {
+        String::new()
+    } else {
+        format!(" {sx},")
+    };
+    format!("{h}, {w}, {height}, {width}, {c}, {k}, {sy},{second}")
+}
+
+/// Positions from the first to the last tap.
+fn span(shape: &Shape, axis: usize) -> u32 {
+    shape.dilation[axis] * ([shape.r, shape.s][axis] - 1) + 1
+}
+
+/// The extent of the input that is read: with its padding, and without what no filter reaches.
+fn padded(shape: &Shape, axis: usize) -> u32 {
+    let outputs = [shape.out_h, shape.out_w][axis];
+    (outputs - 1) * shape.stride[axis] + span(shape, axis)
+}
+
+/// Reads a topology.
+///
+/// # Errors
+/// Lines that are no layers, and layers that are impossible.
+pub fn read(text: &str) -> Result<Table, BadTable> {
+    let mut lines = text
+        .lines()
+        .zip(1..)
+        .filter(|(line, _)| !line.trim().is_empty());
+    let bad = |line, reason: String| BadTable {
+        line: Some(line),
+        reason,
+    };
+    let Some((head, _)) = lines.next() else {
+        return Err(BadTable {
+            line: None,
+            reason: "the file is empty".to_owned(),
+        });
+    };
+    let columns = Columns::of(head).map_err(|reason| bad(1, reason))?;
+    let mut table = Table::new();
+    for (line, number) in lines {
+        let row = columns.row(line).map_err(|reason| bad(number, reason))?;
+        row.check()
+            .map_err(|reason| bad(number, format!("layer `{}`: {reason}", row.name)))?;
+        table.push(row);
+    }
+    if table.is_empty() {
+        return Err(bad(1, "there are no layers behind the head".to_owned()));
+    }
+    Ok(table)
+}
+
+/// Where the cells of a line are.
+struct Columns {
+    sparsity: Option<usize>,
+}
+
+impl Columns {
+    /// By the head: its first eight names are what all versions write, and another may be called sparsity.
+    fn of(head: &str) -> Result<Self, String> {
+        let names: Vec<String> = head
+            .split(',')
+            .map(|name| name.trim().to_lowercase())
+            .collect();
+        let expected = [
+            "layer", "ifmap", "ifmap", "filter", "filter", "channel", "num", "stride",
+        ];
+        let known = expected
+            .iter()
+            .zip(&names)
+            .all(|(word, name)| name.contains(word));
+        if names.len() < expected.len() || !known {
+            return Err(format!("the head is not `{HEAD}`"));
+        }
+        let sparsity = names.iter().position(|name| name.contains("sparsity"));
+        Ok(Self { sparsity })
+    }
+
+    fn row(&self, line: &str) -> Result<Row, String> {
+        let cells: Vec<&str> = line.split(',').map(str::trim).collect();
+        let number = |at: usize| -> Result<u32, String> {
+            let cell = cells.get(at).copied().unwrap_or_default();
+            cell.parse()
+                .map_err(|_| format!("`{cell}` in cell {} is no whole number", at + 1))
+        };
+        let [h, w, r, s, c, k, stride] = {
+            let mut values = [0; 7];
+            for (at, value) in values.iter_mut().enumerate() {
+                *value = number(at + 1)?;
+            }
+            values
+        };
+        // Where the ninth cell has no other meaning, a number in it is the stride of the columns.
+        let second = (self.sparsity != Some(8)).then(|| number(8).ok()).flatten();
+        let sparsity = self
+            .sparsity
+            .and_then(|at| cells.get(at))
+            .filter(|cell| !cell.is_empty());
+        Ok(Row {
+            name: cells[0].to_owned(),
+            input: [1, c, h, w],
+            outputs: k,
+            kernel: [r, s],
+            stride: [stride, second.unwrap_or(stride)],
+            dilation: [1, 1],
+            groups: 1,
+            weights: sparsity.map(|cell| ratio(cell)).transpose()?,
+            activations: None,
+        })
+    }
+}
+
+/// `N:M`: N of M weights are not zero.
+fn ratio(cell: &str) -> Result<f64, String> {
+    let parts = cell
+        .split_once(':')
+        .and_then(|(n, m)| Some((n.trim().parse::<u32>().ok()?, m.trim().parse::<u32>().ok()?)));
+    match parts {
+        Some((n, m)) if m > 0 && n <= m => Ok(f64::from(n) / f64::from(m)),
+        _ => Err(format!("`{cell}` is no sparsity: give N:M, as in 2:4")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::views::tests::report;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let report = report();
+        let table = read(&write(&report)).unwrap();
+        let products: u64 = table.iter().map(|row| row.check().unwrap()).sum();
+        assert_eq!(products, report.totals.multiplies.dense);
+        assert_eq!(table.len(), report.array_layers().count());
+    }
+
+    #[test]
+    fn groups_and_paddings_keep_the_multiplications() {
+        let mut report = report();
+        let shape = report.layers[0].shape.as_mut().unwrap();
+        (shape.c, shape.k, shape.groups) = (6, 20, 2);
+        (shape.h, shape.w, shape.pad) = (24, 24, [2, 2, 2, 2]);
+        let table = read(&write(&report)).unwrap();
+        assert_eq!(table[0].name, "/conv1/Conv_group0");
+        assert_eq!((table[0].input, table[0].outputs), ([1, 3, 28, 28], 10));
+        assert_eq!(
+            table[0],
+            Row {
+                name: table[0].name.clone(),
+                ..table[1].clone()
+            }
+        );
+    }
+
+    #[test]
+    fn files_as_people_write_them_are_read() {
+        let text = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides, Sparsity,\n\
+                    Conv1,224,224,7,7,3,64,2,2:4,\n\n FC , 1, 1, 1, 1, 512, 1000, 1,,\n\n";
+        let table = read(text).unwrap();
+        assert_eq!((table[0].weights, table[1].weights), (Some(0.5), None));
+        assert_eq!(
+            (table[1].name.as_str(), table[1].input),
+            ("FC", [1, 512, 1, 1])
+        );
+        let text = format!("{HEAD}\nConv2D_1, 96, 96, 3, 3, 3, 8, 2, 1\n");
+        assert_eq!(read(&text).unwrap()[0].stride, [2, 1]);
+    }
+
+    #[test]
+    fn lines_that_are_no_layers_are_named() {
+        let wrong = [
+            ("", "the file is empty"),
+            ("a,b,c\n", "line 1: the head is not"),
+            (HEAD, "line 1: there are no layers"),
+        ];
+        for (text, reason) in wrong {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+        for (line, reason) in [
+            ("a, 8, 8, 3, x, 3, 4, 1,", "`x` in cell 5"),
+            (
+                "a, 8, 8, 9, 9, 3, 4, 1,",
+                "a filter of 9 does not fit into an input of 8",
+            ),
+            ("a, 8, 8, 3, 3, 3, 0, 1,", "an extent is zero"),
+            ("a, 8, 8", "cell 4"),
+            (
+                "a, 4294967295, 4294967295, 1, 1, 4294967295, 4294967295, 1",
+                "more than 2^64",
+            ),
+        ] {
+            let error = read(&format!("{HEAD}\n{line}\n")).unwrap_err().to_string();
+            assert!(
+                error.starts_with("line 2: ") && error.contains(reason),
+                "{error}"
+            );
+        }
+    }
+}
