@@ -4,6 +4,8 @@
 //! a wrong type or a value outside its range is refused with line, column and the allowed range. The presets are
 //! such files themselves (`isa/machines/*.yaml`), where each number stands beside its source.
 
+mod area;
+mod energy;
 mod parameter;
 mod presets;
 mod read;
@@ -13,20 +15,12 @@ mod tests;
 use crate::codec::Format;
 use crate::layout::Grid;
 use crate::program::Memory;
+pub use area::{PeArea, Sizes};
+pub use energy::{Follows, Law, OutsideFit, Picojoules};
 pub(crate) use parameter::ParameterValue;
 use parameter::{Keyed, named_values};
 pub use read::{MachineError, MachineFile, Origin, Read};
 use serde::{Deserialize, Serialize};
-
-/// A number with its source.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Picojoules {
-    /// Energy of one event, pJ.
-    pub pj: f64,
-    /// Where the number comes from.
-    pub source: String,
-}
 
 /// An area with its source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -196,7 +190,7 @@ macro_rules! machine_parameters {
                 if !missing.is_empty() {
                     return Err(missing);
                 }
-                Ok(Machine {
+                let machine = Machine {
                     name: self.name.or_else(|| base.map(|b| b.name.clone())).unwrap_or_else(|| "unnamed".to_owned()),
                     $($section: $Section {
                         $($field: match (self.$section.$field, base) {
@@ -205,7 +199,8 @@ macro_rules! machine_parameters {
                             (None, None) => return Err(vec![stringify!($field)]),
                         },)*
                     },)*
-                })
+                };
+                Ok(machine.with_energies())
             }
 
             /// Whether the file states the parameter at `path`.

@@ -1,49 +1,17 @@
 //! Static area: the machine's parameters times its table of areas.
 //!
-//! The table (`area:` in the machine file) holds the areas of one PE of the paper's machine. Each component grows with
-//! what it is made of, from the paper's sizes (`PAPER`) on:
-//!
-//! | component | grows with |
-//! |---|---|
-//! | activation RAMs | their bytes |
-//! | weight FIFO | its bits: vectors x F x (operand + index) |
-//! | multipliers | F x I x operand bits squared |
-//! | crossbar | its cross points and width: F x I x banks x accumulator bits |
-//! | accumulators | their bits, both halves: banks x entries x accumulator bits |
-//! | other (coordinates, PPU, control) | F x I |
+//! A PE's area by component is [`Machine::pe_area`]; the sparse machine has as much of each in every PE.
 //!
 //! A dense machine is given as a whole. Of that, the multipliers and the activation SRAM are what the table's densities
 //! say of them, and grow likewise; the rest (operand delivery, sums, control) grows with the multipliers.
 
 use crate::schema::described;
-use scnn_isa::machine::{Dataflow, Machine};
+use scnn_isa::machine::{Dataflow, Machine, Sizes};
 use serde::{Deserialize, Serialize};
 
-/// Sizes that the areas of the table belong to: the paper's.
-struct Sizes {
-    pes: f64,
-    ram_bytes: f64,
-    fifo_bits: f64,
-    multipliers: f64,
-    operand_bits: f64,
-    banks: f64,
-    entries: f64,
-    accumulator_bits: f64,
-    sram_bytes: f64,
-}
-
-/// SCNN table 2 and section 4.
-const PAPER: Sizes = Sizes {
-    pes: 64.0,
-    ram_bytes: 20480.0,
-    fifo_bits: 50.0 * 4.0 * 20.0,
-    multipliers: 16.0,
-    operand_bits: 16.0,
-    banks: 32.0,
-    entries: 32.0,
-    accumulator_bits: 24.0,
-    sram_bytes: 2_097_152.0,
-};
+/// PEs of the paper's machine, and bytes of its dense baselines' SRAM (SCNN section 4).
+const PAPER_PES: f64 = 64.0;
+const PAPER_SRAM_BYTES: f64 = 2_097_152.0;
 
 described! {
     /// Area by component over all PEs, mm2.
@@ -74,37 +42,27 @@ impl Area {
     }
 
     fn sparse(machine: &Machine) -> Self {
-        let (table, pe) = (&machine.area, &machine.pe);
-        let element_bits = pe.operand_bits + machine.encoding.index_bits;
-        let ram_bytes =
-            f64::from(machine.activation_ram.a_bytes) + f64::from(machine.activation_ram.b_bytes);
-        let fifo_bits = f64::from(machine.fifo_elements()) * f64::from(element_bits);
-        let products = f64::from(machine.multipliers_per_pe()) / PAPER.multipliers;
-        let banks = f64::from(pe.banks) / PAPER.banks;
-        let width = f64::from(pe.accumulator_bits) / PAPER.accumulator_bits;
-        let entries = f64::from(pe.entries_per_bank) / PAPER.entries;
-        let pes = f64::from(machine.pe_count());
+        let (of_pe, pes) = (machine.pe_area(), f64::from(machine.pe_count()));
         Self {
-            activation_rams: pes * table.activation_rams.mm2 * ram_bytes / PAPER.ram_bytes,
-            weight_fifo: pes * table.weight_fifo.mm2 * fifo_bits / PAPER.fifo_bits,
-            multipliers: pes * table.multipliers.mm2 * products * operand_factor(machine),
-            crossbar: pes * table.crossbar.mm2 * products * banks * width,
-            accumulators: pes * table.accumulators.mm2 * banks * entries * width,
-            other: pes * table.other.mm2 * products,
+            activation_rams: pes * of_pe.activation_rams,
+            weight_fifo: pes * of_pe.weight_fifo,
+            multipliers: pes * of_pe.multipliers,
+            crossbar: pes * of_pe.crossbar,
+            accumulators: pes * of_pe.accumulators,
+            other: pes * of_pe.other,
         }
     }
 
     fn dense(machine: &Machine) -> Self {
-        let table = &machine.area;
-        let multipliers = PAPER.pes * table.multipliers.mm2;
-        let sram = table.activation_rams.mm2 * PAPER.sram_bytes / PAPER.ram_bytes;
+        let (table, here) = (&machine.area, Sizes::of(machine));
+        let multipliers = PAPER_PES * table.multipliers.mm2;
+        let sram = table.activation_rams.mm2 * PAPER_SRAM_BYTES / Sizes::PAPER.ram_bytes;
         let rest = (table.dense_total.mm2 - multipliers - sram).max(0.0);
-        let products = f64::from(machine.pe_count()) * f64::from(machine.multipliers_per_pe())
-            / (PAPER.pes * PAPER.multipliers);
+        let pes = f64::from(machine.pe_count()) / PAPER_PES;
         Self {
-            activation_rams: sram * f64::from(machine.dataflow.sram_bytes) / PAPER.sram_bytes,
-            multipliers: multipliers * products * operand_factor(machine),
-            other: rest * products,
+            activation_rams: sram * f64::from(machine.dataflow.sram_bytes) / PAPER_SRAM_BYTES,
+            multipliers: multipliers * pes * here.multiplier_growth(),
+            other: rest * pes * here.multipliers / Sizes::PAPER.multipliers,
             ..Self::default()
         }
     }
@@ -125,11 +83,6 @@ impl Area {
     pub fn total(&self) -> f64 {
         self.components().iter().map(|(_, mm2)| mm2).sum()
     }
-}
-
-/// A multiplier grows with the square of its operands' width.
-fn operand_factor(machine: &Machine) -> f64 {
-    (f64::from(machine.pe.operand_bits) / PAPER.operand_bits).powi(2)
 }
 
 #[cfg(test)]

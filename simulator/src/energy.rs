@@ -2,7 +2,7 @@
 
 use crate::counters::Counters;
 use crate::schema::described;
-use scnn_isa::machine::Machine;
+use scnn_isa::machine::{Machine, Picojoules};
 use serde::{Deserialize, Serialize};
 
 described! {
@@ -35,21 +35,34 @@ described! {
 impl Energy {
     /// The energy of `counters` on `machine`.
     pub fn of(counters: &Counters, machine: &Machine) -> Self {
+        Self::priced(counters, machine, |entry| entry.pj)
+    }
+
+    /// The least and the most energy, as far as the table has bands; equal where it has none.
+    pub fn band(counters: &Counters, machine: &Machine) -> [f64; 2] {
+        [0, 1].map(|end| {
+            let price = |entry: &Picojoules| entry.band.map_or(entry.pj, |band| band[end]);
+            Self::priced(counters, machine, price).total()
+        })
+    }
+
+    fn priced(counters: &Counters, machine: &Machine, price: impl Fn(&Picojoules) -> f64) -> Self {
         let table = &machine.energy;
-        let times = |count: u64, pj: f64| count as f64 * pj;
+        let times = |count: u64, entry: &Picojoules| count as f64 * price(entry);
+        let accumulation = price(&table.accumulate) + price(&table.add);
         Self {
-            multipliers: times(counters.multiplies, table.multiply.pj),
-            coordinates: times(counters.coordinates, table.coordinate.pj),
-            crossbar: times(counters.crossbar_transfers, table.crossbar_transfer.pj),
-            accumulators: times(counters.accumulations, table.accumulate.pj + table.add.pj),
-            weight_fifo: times(counters.fifo_reads, table.fifo_read_vector.pj)
-                + times(counters.fifo_writes, table.fifo_write_vector.pj),
-            activation_rams: times(counters.iaram_reads, table.iaram_read_vector.pj)
-                + times(counters.oaram_writes, table.oaram_write_vector.pj),
-            ppu: times(counters.ppu_elements, table.ppu_element.pj),
-            halo: times(counters.halo_hops, table.halo_sum.pj),
-            dram: times(counters.dram_bytes() * 8, table.dram_bit.pj),
-            host_link: times(counters.host_bytes * 8, table.host_bit.pj),
+            multipliers: times(counters.multiplies, &table.multiply),
+            coordinates: times(counters.coordinates, &table.coordinate),
+            crossbar: times(counters.crossbar_transfers, &table.crossbar_transfer),
+            accumulators: counters.accumulations as f64 * accumulation,
+            weight_fifo: times(counters.fifo_reads, &table.fifo_read_vector)
+                + times(counters.fifo_writes, &table.fifo_write_vector),
+            activation_rams: times(counters.iaram_reads, &table.iaram_read_vector)
+                + times(counters.oaram_writes, &table.oaram_write_vector),
+            ppu: times(counters.ppu_elements, &table.ppu_element),
+            halo: times(counters.halo_hops, &table.halo_sum),
+            dram: times(counters.dram_bytes() * 8, &table.dram_bit),
+            host_link: times(counters.host_bytes * 8, &table.host_bit),
         }
     }
 

@@ -66,6 +66,8 @@ described! {
         pub multipliers: u64,
         /// Static area of the machine by component, mm2.
         pub area_mm2: crate::area::Area,
+        /// Energies of the table whose law is used beyond what it was fitted to, a sentence each.
+        pub energy_outside_fit: Vec<String>,
         /// Bandwidth of the DRAM, GB/s.
         pub dram_gigabytes_per_second: f64,
         /// Bandwidth of the host link, GB/s.
@@ -194,6 +196,8 @@ described! {
         pub components: Energy,
         /// The sum of the components.
         pub total: f64,
+        /// Least and most that it can be, as far as entries of the energy table have bands.
+        pub band: [f64; 2],
         /// DCNN on the array's layers.
         pub dcnn: f64,
         /// DCNN-opt on them.
@@ -342,6 +346,11 @@ impl Report {
             host_link_gigabytes_per_second: machine.host_link.gigabytes_per_second,
             ram_elements: [Memory::A, Memory::B].map(|ram| machine.ram_elements(ram)),
             area_mm2: crate::area::Area::of(machine),
+            energy_outside_fit: machine
+                .outside_fit()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             totals: Costs::default(),
             layers: step::layers(program, execution),
             occupancy: memory::occupancy(program),
@@ -450,6 +459,9 @@ impl Costs {
         self.baselines.add(&other.baselines);
         self.energy_pj.components.add(&other.energy_pj.components);
         self.energy_pj.total = self.energy_pj.components.total();
+        for (ours, theirs) in self.energy_pj.band.iter_mut().zip(other.energy_pj.band) {
+            *ours += theirs;
+        }
         self.energy_pj.dcnn = self.baselines.dcnn_pj.total();
         self.energy_pj.dcnn_opt = self.baselines.dcnn_opt_pj.total();
         self.dram_bytes.weights += other.dram_bytes.weights;
@@ -549,6 +561,7 @@ pub(crate) mod tests {
             host_link_gigabytes_per_second: 16.0,
             ram_elements: [4096; 2],
             area_mm2: crate::area::Area::default(),
+            energy_outside_fit: Vec::new(),
             totals: Costs::default(),
             layers: vec![layer(); layers],
             occupancy: Vec::new(),

@@ -271,13 +271,20 @@ fn show(name: &str, read: &Read, as_json: bool) {
         table.add_row(cells);
     }
     let area = Area::of(&read.machine);
+    let outside = read.machine.outside_fit();
+    let outside: Vec<String> = outside.iter().map(ToString::to_string).collect();
     if as_json {
         output::print_json(&json!({
             "machine": read.machine.name, "parameters": entries, "area_mm2": area,
+            "energies": energies_json(&read.machine), "energy_outside_fit": outside,
         }));
         return;
     }
     output::print(&format!("{}\n", grid::wrapped(table, &[4, 3])));
+    output::print(&format!("\n{}\n", energies(&read.machine)));
+    for sentence in outside {
+        output::print(&format!("{sentence}\n"));
+    }
     let parts = area.components().into_iter().filter(|(_, mm2)| *mm2 > 0.0);
     let parts: Vec<String> = parts
         .map(|(name, mm2)| format!("{name} {mm2:.2}"))
@@ -287,4 +294,52 @@ fn show(name: &str, read: &Read, as_json: bool) {
         area.total(),
         parts.join(", ")
     ));
+}
+
+/// A number of picojoules, as far as it is known.
+fn picojoules(pj: f64) -> String {
+    let text = format!("{pj:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The energies of events: what each is here and on the paper's machine, and the law between the two.
+fn energies(machine: &Machine) -> String {
+    let mut table = grid::plain(&["energy", "pJ", "band", "paper's", "grows with", "sources"]);
+    for (name, energy) in machine.energy.entries() {
+        let band = energy
+            .band
+            .map_or_else(String::new, |band| band.map(picojoules).join(" to "));
+        let (paper, formula, law_source) = match energy.law {
+            Some(follows) => (
+                picojoules(follows.paper_pj),
+                follows.law.formula(),
+                format!("; {}", follows.law.source()),
+            ),
+            None => (String::new(), "", String::new()),
+        };
+        table.add_row([
+            name.to_owned(),
+            picojoules(energy.pj),
+            band,
+            paper,
+            formula.to_owned(),
+            format!("{}{law_source}", energy.source),
+        ]);
+    }
+    grid::right(&mut table, [1, 3]);
+    grid::wrapped(table, &[5, 4]).to_string()
+}
+
+fn energies_json(machine: &Machine) -> Vec<serde_json::Value> {
+    let entries = machine.energy.entries().into_iter();
+    let entries = entries.map(|(name, energy)| {
+        json!({
+            "energy": name, "pj": energy.pj, "band": energy.band, "source": energy.source,
+            "law": energy.law.map(|follows| json!({
+                "name": follows.law, "paper_pj": follows.paper_pj, "grows_with": follows.law.formula(),
+                "source": follows.law.source(), "ratio": follows.law.ratio(machine),
+            })),
+        })
+    });
+    entries.collect()
 }

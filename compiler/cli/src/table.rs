@@ -63,6 +63,19 @@ fn summary(report: &Report) -> String {
         si(joules, "J"),
         100.0 * totals.utilisation
     );
+    let [least, most] = totals
+        .energy_pj
+        .band
+        .map(|pj| si(pj / samples * 1e-12, "J"));
+    if totals.energy_pj.band[0] < totals.energy_pj.band[1] {
+        let _ = writeln!(
+            text,
+            "energy    {least} to {most} by the band of a crossbar transfer, for which no figure is published"
+        );
+    }
+    for sentence in &report.energy_outside_fit {
+        let _ = writeln!(text, "energy    {sentence}");
+    }
     if totals.cycles.total > 0 {
         let images = report
             .layers

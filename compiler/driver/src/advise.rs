@@ -72,9 +72,7 @@ pub struct Baseline<'a> {
 
 /// What a parameter may change.
 enum Reach {
-    /// The area.
-    Area,
-    /// Prices of events.
+    /// Prices of events: those stated, and those of wires as long as a PE.
     Prices,
     /// The time of host segments.
     HostLink,
@@ -88,8 +86,7 @@ impl Reach {
     fn of(step: &Step, base: &Machine, objective: Objective) -> Self {
         let section = step.parameter.split('.').next().unwrap_or_default();
         match section {
-            "area" => Self::Area,
-            "energy" if objective == Objective::Cycles => Self::Prices,
+            "area" | "energy" if objective == Objective::Cycles => Self::Prices,
             "host_link" => Self::HostLink,
             _ if Front::depends_on(base) != Front::depends_on(&step.machine) => Self::Network,
             _ => Self::Mapping,
@@ -107,7 +104,6 @@ impl Baseline<'_> {
     pub fn predict(&self, step: &Step) -> Prediction {
         let base = &self.options.machine;
         match Reach::of(step, base, self.options.mapping.objective) {
-            Reach::Area => Prediction::Costs(self.costs()),
             Reach::Prices => Prediction::Costs(Costs {
                 energy_pj: self.events_pj(&step.machine),
                 ..self.costs()

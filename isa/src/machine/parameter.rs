@@ -132,7 +132,7 @@ sourced!(SquareMillimetres, mm2, "mm2");
 macro_rules! named_values {
     ($( $(#[doc = $doc:literal])* $name:ident { $($variant:ident $word:literal),* } )*) => {$(
         $(#[doc = $doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum $name {
             $(
                 #[doc = concat!("`", $word, "` in a machine file.")]

@@ -241,6 +241,7 @@ proptest! {
         machine.pe.banks = banks;
         machine.activation_ram.a_bytes = ram;
         machine.dram.gigabytes_per_second = rate;
+        let machine = machine.with_energies();
         prop_assert_eq!(Machine::from_yaml(&machine.to_yaml()).unwrap(), machine);
     }
 

@@ -95,6 +95,8 @@ pub fn costs(costs: &Costs) -> Vec<Entry> {
     row.extend(components.map(|(name, pj)| number(format!("{name}_energy_pj"), pj)));
     row.extend([
         number("total_energy_pj".to_owned(), energy.total),
+        number("least_energy_pj".to_owned(), energy.band[0]),
+        number("most_energy_pj".to_owned(), energy.band[1]),
         number("dcnn_energy_pj".to_owned(), energy.dcnn),
         number("dcnn_opt_energy_pj".to_owned(), energy.dcnn_opt),
         count("dram_weights_bytes", dram.weights),

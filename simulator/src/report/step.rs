@@ -4,6 +4,7 @@ use super::{
     Costs, CycleCounts, Density, DramBytes, EnergyByMachine, Layer, Mapping, Multiplies, Shape,
     TileCuts, lost_to, utilisation,
 };
+use crate::energy::Energy;
 use crate::execute::Execution;
 use crate::steps::{StepCounts, StepId};
 use crate::timing::Cause;
@@ -83,7 +84,7 @@ fn layer(program: &Program, index: u32, step: &StepCounts, range: Span) -> Layer
         accuracy: None,
         bound: Cause::of(&step.slots),
         lost_to: lost_to(&step.slots),
-        costs: costs(step),
+        costs: costs(program, step),
         instructions: [range.begin, range.end],
         code: code
             .iter()
@@ -93,7 +94,7 @@ fn layer(program: &Program, index: u32, step: &StepCounts, range: Span) -> Layer
     }
 }
 
-fn costs(step: &StepCounts) -> Costs {
+fn costs(program: &Program, step: &StepCounts) -> Costs {
     let counters = step.counters;
     Costs {
         cycles: CycleCounts {
@@ -111,6 +112,7 @@ fn costs(step: &StepCounts) -> Costs {
         energy_pj: EnergyByMachine {
             components: step.energy,
             total: step.energy.total(),
+            band: Energy::band(&counters, &program.machine),
             dcnn: step.baselines.dcnn_pj.total(),
             dcnn_opt: step.baselines.dcnn_opt_pj.total(),
         },

@@ -31,8 +31,9 @@ DRAM = ("weight", "read", "write", "spill")
 class Twin:
     """What a program does on inputs of which the tensors of every layer were dumped."""
 
-    def __init__(self, program: text.Program, dumps: Path, change: Change = NONE, log: list | None = None):
+    def __init__(self, program: text.Program, dumps: Path, prices: dict, change: Change = NONE, log: list | None = None):
         self.program, self.machine, self.change, self.log = program, program.machine, change, log
+        self.prices = prices
         self.memory = Memory(program, change)
         self.dumps = dumps_by_layer(dumps)
 
@@ -60,7 +61,7 @@ class Twin:
         lanes = self.machine["pe"]["weights_per_vector"] * self.machine["pe"]["activations_per_vector"]
         exact = Exact(self.machine, work, self.memory, self.change, self.log).run()
         timings = {"exact": exact, "fast": fast.time(self.machine, work, self.change)}
-        figures = figures_of(work.counters, self.machine)
+        figures = figures_of(work.counters, self.prices)
         for timing, (cycles, waits) in timings.items():
             figures[f"{timing} cycles"] = cycles
             slots = work.slots + Counter({cause: count * lanes for cause, count in waits.items()})
@@ -72,7 +73,7 @@ class Twin:
         cycles = ceil(host_bytes / (machine["host_link"]["gigabytes_per_second"] / machine["clock"]["gigahertz"]))
         lanes = prod(machine["array"][key] for key in ("rows", "cols"))
         lanes *= prod(machine["pe"][f"{kind}_per_vector"] for kind in ("weights", "activations"))
-        figures = figures_of(Counter(host_bytes=host_bytes), machine)
+        figures = figures_of(Counter(host_bytes=host_bytes), self.prices)
         for timing, of_timing in (("exact", cycles), ("fast", 0)):
             figures[f"{timing} cycles"] = of_timing
             figures |= {f"{timing} slots of {cause}": 0 for cause in SLOTS}
@@ -116,10 +117,9 @@ def dumps_by_layer(folder: Path) -> dict:
     return found
 
 
-def figures_of(counters: Counter, machine: dict) -> dict:
-    """Counters and energies by the names that the comparison prints."""
+def figures_of(counters: Counter, table: dict) -> dict:
+    """Counters and energies by the names that the comparison prints; `table` are the machine's energies of events, pJ."""
     figures = {name: counters[name] for name in COUNTERS}
-    table = {name: entry["pj"] for name, entry in machine["energy"].items()}
     for component, terms in ENERGY.items():
         figures[f"energy of {component}"] = sum(counters[name] * sum(table[e] for e in entries) for name, entries in terms.items())
     figures["energy of dram"] = sum(counters[f"dram_{kind}_bytes"] for kind in DRAM) * 8 * table["dram_bit"]
