@@ -138,7 +138,9 @@ impl Baselines {
         );
         let energy = |busy: f64, activation_bits: u64| {
             let table = &machine.energy;
-            let vector = table.dense_operand_vector_read.pj + table.fifo_read_vector.pj;
+            // A FIFO's vector is as long as the sparse machine's.
+            let of_fifo = VECTOR as f64 / f64::from(machine.pe.weights_per_vector);
+            let vector = table.dense_operand_vector_read.pj + table.fifo_read_vector.pj * of_fifo;
             DenseEnergy {
                 multipliers: busy * macs as f64 * (table.multiply.pj + table.dense_add.pj),
                 operands: busy * macs as f64 / VECTOR as f64 * vector,

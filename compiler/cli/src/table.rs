@@ -73,8 +73,9 @@ fn summary(report: &Report) -> String {
             "energy    {least} to {most} by the band of a crossbar transfer, for which no figure is published"
         );
     }
-    for sentence in &report.energy_outside_fit {
-        let _ = writeln!(text, "energy    {sentence}");
+    if !report.energy_outside_fit.is_empty() {
+        let sentences = report.energy_outside_fit.join("; ");
+        let _ = writeln!(text, "energy    less certain: {sentences}");
     }
     if totals.cycles.total > 0 {
         let images = report

@@ -189,6 +189,9 @@ const FIFO_WRITE_MEMORY: f64 = 0.6;
 /// Share of a post-processed value at the paper's sizes that is its multiplication: .12 of .2 pJ.
 const PPU_MULTIPLIER: f64 = 0.6;
 
+/// Operands of a vector of the dense machines.
+const DENSE_VECTOR: f64 = 4.0;
+
 /// An array multiplier, relative to one bit: .2 pJ at 8 and 3.1 pJ at 32 bits.
 fn multiplier(bits: f64) -> f64 {
     bits.powf(1.977)
@@ -244,7 +247,7 @@ impl Structure {
             },
             dense: Sram {
                 bytes: f64::from(machine.dataflow.sram_bytes) / f64::from(machine.pe_count()),
-                bits: activations * f64::from(pe.operand_bits),
+                bits: DENSE_VECTOR * f64::from(pe.operand_bits),
             },
             pitch: machine.pe_area().total().sqrt(),
             cols: f64::from(machine.array.cols),
@@ -298,8 +301,8 @@ impl Law {
             Self::RamWrite => "SRAM write of (a_bytes + b_bytes) / 2, I x element bits wide",
             Self::Ppu => ".6 of multiplier, .4 of adder",
             Self::HaloLink => "accumulator_bits x PE side",
-            Self::DenseRead => "SRAM read of sram_bytes / PEs, I x operand_bits wide",
-            Self::DenseWrite => "SRAM write of sram_bytes / PEs, I x operand_bits wide",
+            Self::DenseRead => "SRAM read of sram_bytes / PEs, four operands wide",
+            Self::DenseWrite => "SRAM write of sram_bytes / PEs, four operands wide",
         }
     }
 

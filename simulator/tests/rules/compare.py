@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import textwrap
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -46,11 +47,14 @@ class Tally:
     def __init__(self):
         self.layers = self.segments = self.skipped = 0
         self.wrong: list = []
+        self.met: Counter = Counter()
 
     def add(self, where: str, report: dict, found):
         if found is None:
             self.skipped += 1
             return
+        self.met.update({line.split()[0] for line in report["code"]})
+        self.met.update(name for name, count in report["counters"].items() if count)
         self.layers += report["engine"] == "scnn"
         self.segments += report["engine"] != "scnn"
         if found:
@@ -97,54 +101,86 @@ def run_model(options, folder: Path, model: Path, inputs: tuple, machine, mappin
     return Run.of(listing, dumps, *reports)
 
 
-def random_layers(options) -> int:
-    random, tally, refused, runs, machines = Random(options.seed), Tally(), 0, [], 0
-    with tempfile.TemporaryDirectory() as scratch:
-        while tally.layers < options.layers or machines < options.machines:
-            machines += 1
-            machine = Path(scratch) / f"machine{machines}.yaml"
-            generate.write_machine(generate.machine(random), machine)
-            of_machine = tally.layers
-            for number in range(200):
-                if tally.layers - of_machine >= options.layers / options.machines:
+class Session:
+    """Random models on random machines, as many as are asked for."""
+
+    def __init__(self, options, scratch: Path):
+        self.options, self.scratch = options, scratch
+        self.random, self.tally = Random(options.seed), Tally()
+        self.machines = self.refused = 0
+        self.runs: list = []
+
+    def draw(self, layers: int, machines: int):
+        """So many layers on so many machines more."""
+        last, wanted = self.machines + machines, self.tally.layers + layers
+        while self.machines < last or self.tally.layers < wanted:
+            self.machines += 1
+            machine = self.scratch / f"machine{self.machines}.yaml"
+            generate.write_machine(generate.machine(self.random), machine)
+            enough = self.tally.layers + layers / machines
+            for number in range(MOST_MODELS):
+                if self.tally.layers >= enough:
                     break
-                folder = Path(scratch) / f"{machines}-{number}"
-                folder.mkdir()
-                model = folder / "model.onnx"
-                inputs = generate.model(random, model)
-                mapping = random.choice(["search", "paper"])
-                run = run_model(options, folder, model, inputs, machine, mapping)
-                if run is None:
-                    refused += 1
-                    continue
-                before = len(tally.wrong)
-                for report, found in run.compare():
-                    tally.add(f"seed {options.seed}, machine {machines}, model {number}, {mapping} mapping", report, found)
-                if len(tally.wrong) > before and options.keep:
-                    kept = Path(options.keep) / folder.name
-                    shutil.copytree(folder, kept, dirs_exist_ok=True)
-                    shutil.copy(machine, kept)
-                if len(runs) < 60:
-                    runs.append(run)
-                else:
-                    shutil.rmtree(folder)
-        print(f"{machines} machines, {refused} models refused; {tally}")
-        missed = sabotages(runs) if not tally.wrong else []
+                self.compare(machine, number)
+
+    def compare(self, machine: Path, number: int):
+        folder = self.scratch / f"{self.machines}-{number}"
+        folder.mkdir()
+        inputs = generate.model(self.random, folder / "model.onnx")
+        mapping = self.random.choice(["search", "paper"])
+        run = run_model(self.options, folder, folder / "model.onnx", inputs, machine, mapping)
+        if run is None:
+            self.refused += 1
+            return
+        before = len(self.tally.wrong)
+        where = f"seed {self.options.seed}, machine {self.machines}, model {number}, {mapping} mapping"
+        for report, found in run.compare():
+            self.tally.add(where, report, found)
+        if len(self.tally.wrong) > before and self.options.keep:
+            kept = Path(self.options.keep) / folder.name
+            shutil.copytree(folder, kept, dirs_exist_ok=True)
+            shutil.copy(machine, kept)
+        self.runs.append(run)
+
+
+MOST_MODELS = 200
+"""Models on one machine, if their layers stay fewer than are asked for."""
+
+ROUNDS_OF_SABOTAGE = 4
+"""How often more layers are drawn for sabotages that none has noticed."""
+
+
+def random_layers(options) -> int:
+    with tempfile.TemporaryDirectory() as scratch:
+        session = Session(options, Path(scratch))
+        session.draw(options.layers, options.machines)
+        tally, missed, looked = session.tally, NAMES, 0
+        print(f"{session.machines} machines, {session.refused} models refused; {tally}")
+        print("steps with " + ", ".join(f"{name} {count}" for name, count in sorted(tally.met.items())))
+        if tally.wrong:
+            return 1
+        for _ in range(ROUNDS_OF_SABOTAGE):
+            missed = sabotages(session.runs[looked:], missed)
+            if not missed:
+                break
+            looked = len(session.runs)
+            session.draw(100, 20)
+        for name in missed:
+            print(f"MISSED sabotage {name}: no layer notices it")
+        print(f"{len(NAMES) - len(missed)} of {len(NAMES)} sabotages caught")
     return bool(tally.wrong or missed)
 
 
-def sabotages(runs: list) -> list:
+def sabotages(runs: list, names: list) -> list:
     """Breaks one rule after the other; those that no layer notices."""
     missed = []
-    for name in NAMES:
+    for name in names:
         noticed = next(notices(runs, Change(**{name: 1})), None)
         if noticed is None:
             missed.append(name)
-            print(f"MISSED sabotage {name}: no layer notices it")
         else:
             report, (figure, theirs, ours) = noticed
             print(f"caught sabotage {name}: {report['name']} has {figure} {theirs}, with it {ours}")
-    print(f"{len(NAMES) - len(missed)} of {len(NAMES)} sabotages caught")
     return missed
 
 

@@ -30,7 +30,7 @@ def machine(random: Random) -> dict:
             "compress_weights": random.random() < 0.85,
             "compress_activations": random.random() < 0.85,
         },
-        "activation_ram": {key: either([64, 100, 200, 400, 1000, 10240]) for key in ("a_bytes", "b_bytes")},
+        "activation_ram": {key: either([64, 64, 100, 200, 1000, 10240]) for key in ("a_bytes", "b_bytes")},
         "weights": {
             "fifo_vectors": either([1, 2, 3, 5, 10, 50, 200]),
             "delivery": either(["broadcast", "multicast"]),
@@ -76,7 +76,7 @@ class Model:
         return values
 
     def density(self) -> float:
-        return self.random.choice([0.02, 0.1, 0.3, 0.5, 0.8, 1.0])
+        return self.random.choice([0.05, 0.2, 0.4, 0.6, 0.8, 1.0])
 
     def conv(self, source: str) -> str:
         """A convolution of any kind that fits its source, and a ReLU or none."""
@@ -128,6 +128,13 @@ class Model:
         other = self.add("Conv", [source, weights], (n, c, h, w), kernel_shape=[1, 1])
         return self.relu(self.add(self.random.choice(["Add", "Add", "Mul"]), [other, source], (n, c, h, w)))
 
+    def gate(self, source: str) -> str:
+        """One value for each image and channel, from a mean over the plane, times the source."""
+        n, c, _, _ = self.shapes[source]
+        mean = self.add("GlobalAveragePool", [source], (n, c, 1, 1))
+        values = self.add("Conv", [mean, self.constant((c, c, 1, 1), self.density())], (n, c, 1, 1), kernel_shape=[1, 1])
+        return self.add("Mul", [source, self.add("Sigmoid", [values], (n, c, 1, 1))], self.shapes[source])
+
     def branches(self, source: str) -> str:
         """Two convolutions of one source, side by side."""
         n, c, h, w = self.shapes[source]
@@ -167,12 +174,12 @@ def model(random: Random, path: Path) -> tuple:
     reserved does not suffice; returns the paths of the inputs."""
     built = Model(random)
     shape = (
-        random.choice([1, 1, 1, 2, 3]), random.choice([1, 2, 3, 4, 7]),
+        random.choice([1, 1, 1, 2, 3]), random.choice([2, 3, 4, 7]),
         random.choice([1, 3, 4, 6, 9, 12]), random.choice([1, 3, 4, 5, 8, 13]),
     )
     built.shapes["x"] = shape
     end = "x"
-    kinds = [built.conv] * 6 + [built.residual] * 2 + [built.pool, built.branches, built.transposed]
+    kinds = [built.conv] * 5 + [built.residual] * 3 + [built.pool] * 2 + [built.branches, built.transposed, built.gate]
     end = built.conv(end)
     for _ in range(random.choice([0, 1, 2, 3])):
         n, c, h, w = built.shapes[end]
@@ -180,6 +187,9 @@ def model(random: Random, path: Path) -> tuple:
             end = random.choice(kinds)(end)
     if random.random() < 0.25:
         end = built.dense(end)
+    if random.random() < 0.15:
+        # The host's.
+        end = built.add("Softmax", [end], built.shapes[end], axis=1)
     info = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
     graph = helper.make_graph(built.nodes, "random", [info("x", shape)], [info(end, built.shapes[end])], built.constants)
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
