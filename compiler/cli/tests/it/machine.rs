@@ -234,7 +234,12 @@ fn two_machines_differ_in_what_one_states() {
         .cloned()
         .partition(|it| it["parameter"].as_str().unwrap().starts_with("energy."));
     assert_eq!(Value::from(stated), expected);
-    let dense = |it: &Value| it["parameter"].as_str().unwrap().starts_with("energy.dense_");
+    let dense = |it: &Value| {
+        it["parameter"]
+            .as_str()
+            .unwrap()
+            .starts_with("energy.dense_")
+    };
     assert!(follow.len() == 3 && follow.iter().all(dense), "{follow:?}");
     let same = printed(folder.path(), &["machine", "diff", "scnn", "scnn"]);
     assert_eq!(same, "scnn and scnn have the same parameters\n");
