@@ -2,7 +2,9 @@
 //!
 //! One such node would have its operands sent to the machine and its result sent back, each rounded to the machine's
 //! integers, for a few operations a value. A node is one of an island if what it reads and what reads it are the host's or
-//! of the island; a convolution never is, and what the model begins or ends with is left where it is.
+//! of the island. A convolution is one if it multiplies no more often than values would be sent, as the expectation of a
+//! distribution over distances does; any other is what the array is for. An output of the model is one as long as
+//! anything is left to the array.
 
 use crate::graph::{Graph, NodeId, Op};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,23 +14,16 @@ const REASON: &str = "what it reads and what reads it are on the host";
 
 /// The ONNX nodes of all islands, and the reason.
 pub(super) fn islands(graph: &Graph) -> BTreeMap<String, String> {
-    let mut members: BTreeSet<NodeId> = graph
-        .dag
-        .node_indices()
-        .filter(|&id| needs_no_array(&graph.dag[id].op))
-        .collect();
-    loop {
-        let leaves: Vec<NodeId> = members
-            .iter()
-            .copied()
-            .filter(|&id| !is_surrounded(graph, &members, id))
-            .collect();
-        if leaves.is_empty() {
-            break;
-        }
-        for id in leaves {
-            members.remove(&id);
-        }
+    let mut members = surrounded(graph, |_| true);
+    let is_left = |&id: &NodeId| {
+        !matches!(
+            graph.dag[id].op,
+            Op::Input | Op::Host(_) | Op::HostOutput(_)
+        )
+    };
+    let mut left = graph.dag.node_indices().filter(is_left);
+    if left.all(|id| members.contains(&id)) {
+        members = surrounded(graph, |id| !graph.is_output(id));
     }
     // A node of the file may have become several, of which one alone cannot be told to go.
     let elsewhere: BTreeSet<&String> = graph
@@ -44,9 +39,37 @@ pub(super) fn islands(graph: &Graph) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn needs_no_array(op: &Op) -> bool {
-    match op {
-        Op::Layer(layer) => layer.conv.is_none(),
+/// The nodes among those that `may` with the host or others of them on all sides.
+fn surrounded(graph: &Graph, may: impl Fn(NodeId) -> bool) -> BTreeSet<NodeId> {
+    let mut members: BTreeSet<NodeId> = graph
+        .dag
+        .node_indices()
+        .filter(|&id| may(id) && needs_no_array(graph, id))
+        .collect();
+    loop {
+        let leaves: Vec<NodeId> = members
+            .iter()
+            .copied()
+            .filter(|&id| !is_surrounded(graph, &members, id))
+            .collect();
+        if leaves.is_empty() {
+            return members;
+        }
+        for id in leaves {
+            members.remove(&id);
+        }
+    }
+}
+
+fn needs_no_array(graph: &Graph, id: NodeId) -> bool {
+    let node = &graph.dag[id];
+    match &node.op {
+        Op::Layer(layer) => layer.conv.as_ref().is_none_or(|conv| {
+            let values = |id: NodeId| graph.dag[id].dims.iter().product::<u64>();
+            let results = values(id);
+            let sent = graph.operands(id).into_iter().map(values).sum::<u64>();
+            results.saturating_mul(conv.weights_per_output() as u64) <= sent + results
+        }),
         Op::Map(_) | Op::Concat | Op::Slice(_) | Op::Rename(_) => true,
         Op::Input | Op::Host(_) | Op::HostOutput(_) => false,
     }
@@ -60,6 +83,5 @@ fn is_surrounded(graph: &Graph, members: &BTreeSet<NodeId>, id: NodeId) -> bool 
         |id: &NodeId| members.contains(id) || matches!(graph.dag[*id].op, Op::HostOutput(_));
     let takes =
         |(id, _): &(NodeId, u32)| members.contains(id) || matches!(graph.dag[*id].op, Op::Host(_));
-    let read = !consumers.is_empty() && !graph.is_output(id);
-    read && operands.iter().all(gives) && consumers.iter().all(takes)
+    operands.iter().all(gives) && consumers.iter().all(takes)
 }

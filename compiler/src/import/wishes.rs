@@ -3,8 +3,9 @@
 //! Everything else has its placement from what computes it ([`crate::graph::placement`]). An operator that asks for a
 //! placement is followed backwards, through changes of shape, orders of axes and operators of one value, to where its
 //! operand comes from. If that is an input or a result of the host, the operator has a vote: for the placement that the
-//! tensor has by the position of its axes if that suits it, else for the one that it asks for. Most votes win; by position
-//! where they are even.
+//! tensor has by the position of its axes if that suits it, else for that of the operand from which the host made it, else
+//! for the one that it asks for. Most votes win; by position where they are even. So what a normalisation of channels-last
+//! values gives lies where they lay, and meets them again in a sum without being moved.
 
 use super::attributes::Attributes;
 use super::facts::Facts;
@@ -189,18 +190,17 @@ impl Votes<'_> {
             return None;
         }
         let dims = self.dims(&name)?;
-        let natural = placement::positional(dims);
-        let seen = natural.clone().and_then(|natural| {
-            let mut orders = orders.iter().rev();
-            orders.try_fold(natural, |lies, (dims, order)| {
-                placement::transposed(&lies, dims, order)
-            })
-        });
         let target = self.dims(tensor)?;
-        let chosen = match (seen, natural) {
-            (Some(seen), Some(natural)) if suits(&seen, target) => natural,
-            _ => wanted,
+        let suits_readers = |lies: &Placement| {
+            let mut orders = orders.iter().rev();
+            let seen = orders.try_fold(lies.clone(), |lies, (dims, order)| {
+                placement::transposed(&lies, dims, order)
+            });
+            seen.is_some_and(|seen| suits(&seen, target))
         };
+        let own = [placement::positional(dims), self.kept(&name)];
+        let own = own.into_iter().flatten().find(suits_readers);
+        let chosen = own.unwrap_or(wanted);
         *self
             .counts
             .entry(name)
@@ -208,6 +208,46 @@ impl Votes<'_> {
             .entry(chosen)
             .or_default() += 1;
         Some(())
+    }
+
+    /// How the operand lies from which the host makes `result` of the same extents.
+    fn kept(&self, result: &str) -> Option<Placement> {
+        let node = self.producers.get(result)?;
+        let dims = self.dims(result)?;
+        let same = |name: &&String| !self.is_constant(name) && self.dims(name) == Some(dims);
+        self.lies(node.input.iter().find(same)?)
+    }
+
+    /// How a tensor lies that an operator of planes made, and others only reordered since.
+    fn lies(&self, tensor: &str) -> Option<Placement> {
+        // Orders of axes on the way, the last first.
+        let mut orders: Vec<(Vec<u64>, Vec<usize>)> = Vec::new();
+        let mut name = tensor;
+        loop {
+            let node = *self.producers.get(name)?;
+            let dims = self.dims(name)?;
+            let operator = node.op_type.as_str();
+            if PLANES.contains(&operator) {
+                let planes = placement::positional(dims)?;
+                return orders.iter().rev().try_fold(planes, |lies, (dims, order)| {
+                    placement::transposed(&lies, dims, order)
+                });
+            }
+            name = if operator == "Transpose" {
+                let source = node.input.first()?;
+                let before = self.dims(source)?.clone();
+                orders.push((before, order(node, dims.len())?));
+                source
+            } else if SHAPES.contains(&operator) {
+                node.input.first()?
+            } else if OF_ONE_VALUE.contains(&operator) {
+                let same =
+                    |input: &&String| !self.is_constant(input) && self.dims(input) == Some(dims);
+                node.input.iter().find(same)?
+            } else {
+                return None;
+            };
+        }
     }
 
     /// What most ask for, where that is not by position.
