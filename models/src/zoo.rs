@@ -6,6 +6,7 @@
 //! published for it. The networks recognise nothing; their cost is that of trained ones.
 
 mod architectures;
+mod composites;
 mod generate;
 mod onnx;
 mod plan;

@@ -139,8 +139,8 @@ fn densities(options: &ZooMake) -> Result<Option<(f64, f64)>, Failure> {
 }
 
 fn write_image(path: &std::path::Path, made: &Made) -> Result<(), Failure> {
-    let ([c, h, w], values) = &made.image;
-    let array = ArrayD::from_shape_vec(IxDyn(&[1, *c, *h, *w]), values.clone())
+    let (extents, values) = &made.image;
+    let array = ArrayD::from_shape_vec(IxDyn(extents), values.clone())
         .expect("the image has the extents of its plan");
     let mut bytes = Vec::new();
     array

@@ -28,8 +28,8 @@ fn program(network: &str) -> (Program, BTreeMap<String, Tensor>) {
     let mut file = std::fs::File::create(&path).unwrap();
     let network = Network::find(network).unwrap();
     let made = make(network, &choices, &mut file, &mut |_| ()).unwrap();
-    let ([c, h, w], values) = made.image;
-    let image = Tensor::from_shape(&[1, c, h, w], &values).unwrap();
+    let (extents, values) = made.image;
+    let image = Tensor::from_shape(&extents, &values).unwrap();
     let sample = BTreeMap::from([("data".to_owned(), image)]);
     let options = Options {
         samples: Samples::new("image", vec![sample.clone()]),

@@ -93,7 +93,7 @@ fn zoo_list() -> String {
     library::zoo_list().to_string()
 }
 
-/// A network of the zoo: the bytes of its ONNX file, and its image `[1, C, H, W]`.
+/// A network of the zoo: the bytes of its ONNX file, and its image `[1, C, H, W]`, or its sound `[1, C, W]`.
 #[pyfunction]
 fn zoo_make<'py>(
     py: Python<'py>,
@@ -105,7 +105,7 @@ fn zoo_make<'py>(
     let (bytes, made) = call::long(py, listener, move |_| {
         library::zoo_make(&name, seed, density)
     })?;
-    let ([channels, height, width], values) = made.image;
-    let image = tensor::array(py, &[1, channels, height, width], values)?;
+    let (extents, values) = made.image;
+    let image = tensor::array(py, &extents, values)?;
     Ok((PyBytes::new(py, &bytes), image))
 }

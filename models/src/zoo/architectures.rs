@@ -1,4 +1,6 @@
-//! The networks' architectures, one function each.
+//! The networks' architectures, one function each; those with gates, attention or decoded boxes are in [`today`].
+
+mod today;
 
 use super::Network;
 use super::plan::{Conv, Id, Op, Plan, Window};
@@ -54,6 +56,41 @@ pub const NETWORKS: &[Network] = &[
         source: "Tan and Le, ICML 2019; the lite variant of 2020",
         plan: efficientnet_lite0,
     },
+    Network {
+        name: "mobilenetv3-small",
+        source: "Howard et al., ICCV 2019",
+        plan: today::mobilenetv3_small,
+    },
+    Network {
+        name: "efficientnet-b0",
+        source: "Tan and Le, ICML 2019",
+        plan: today::efficientnet_b0,
+    },
+    Network {
+        name: "convnext-tiny",
+        source: "Liu et al., CVPR 2022",
+        plan: today::convnext_tiny,
+    },
+    Network {
+        name: "yolov8n",
+        source: "Jocher et al., Ultralytics, 2023, on 320 x 320 pixels, up to decoded boxes",
+        plan: today::yolov8n,
+    },
+    Network {
+        name: "unet-small",
+        source: "Ronneberger et al., MICCAI 2015, a quarter of the channels, on 128 x 128 pixels",
+        plan: today::unet_small,
+    },
+    Network {
+        name: "m5",
+        source: "Dai et al., ICASSP 2017, on 32,000 samples of sound",
+        plan: today::m5,
+    },
+    Network {
+        name: "vit-tiny",
+        source: "Dosovitskiy et al., ICLR 2021, in the size of Touvron et al., ICML 2021, patches of 16",
+        plan: today::vit_tiny,
+    },
 ];
 
 fn fully_connected(plan: &mut Plan, name: &str, outputs: usize, from: Id) -> Id {
@@ -61,7 +98,7 @@ fn fully_connected(plan: &mut Plan, name: &str, outputs: usize, from: Id) -> Id 
 }
 
 fn alexnet() -> Plan {
-    let mut p = Plan::new("alexnet", [3, 227, 227]);
+    let mut p = Plan::new("alexnet", &[3, 227, 227]);
     let pool = Op::MaxPool(Window::new(3, 2));
     let x = p.conv_relu("conv1", Conv::new(96, 11, 4, 0), 0);
     let x = p.add("norm1", Op::Lrn, &[x]);
@@ -88,7 +125,7 @@ fn classifier(p: &mut Plan, from: Id) {
 }
 
 fn vgg16() -> Plan {
-    let mut p = Plan::new("vgg16", [3, 224, 224]);
+    let mut p = Plan::new("vgg16", &[3, 224, 224]);
     let mut x = 0;
     let stages = [(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)];
     for (stage, (convs, channels)) in stages.into_iter().enumerate() {
@@ -104,7 +141,7 @@ fn vgg16() -> Plan {
 }
 
 fn googlenet() -> Plan {
-    let mut p = Plan::new("googlenet", [3, 224, 224]);
+    let mut p = Plan::new("googlenet", &[3, 224, 224]);
     let pool = Op::MaxPool(Window::new(3, 2).ceil());
     let x = p.conv_relu("conv1/7x7_s2", Conv::new(64, 7, 2, 3), 0);
     let x = p.add("pool1/3x3_s2", pool, &[x]);
@@ -152,7 +189,7 @@ fn inception(p: &mut Plan, module: &str, [a, b, c, d, e, f]: [usize; 6], from: I
 }
 
 fn resnet18() -> Plan {
-    let mut p = Plan::new("resnet18", [3, 224, 224]);
+    let mut p = Plan::new("resnet18", &[3, 224, 224]);
     let mut x = resnet_stem(&mut p);
     for (stage, width) in [64, 128, 256, 512].into_iter().enumerate() {
         for block in 0..2 {
@@ -175,7 +212,7 @@ fn resnet18() -> Plan {
 }
 
 fn resnet50() -> Plan {
-    let mut p = Plan::new("resnet50", [3, 224, 224]);
+    let mut p = Plan::new("resnet50", &[3, 224, 224]);
     let mut x = resnet_stem(&mut p);
     let stages = [(64, 3), (128, 4), (256, 6), (512, 3)];
     for (stage, (width, blocks)) in stages.into_iter().enumerate() {
@@ -210,7 +247,7 @@ fn pooled_classifier(p: &mut Plan, from: Id) {
 }
 
 fn mobilenetv2() -> Plan {
-    let mut p = Plan::new("mobilenetv2", [3, 224, 224]);
+    let mut p = Plan::new("mobilenetv2", &[3, 224, 224]);
     let x = p.conv_bn_act("features.0", Conv::new(32, 3, 2, 1), Op::Relu6, 0);
     let stages = [
         (1, 16, 1, 1, 3),
@@ -228,7 +265,7 @@ fn mobilenetv2() -> Plan {
 }
 
 fn efficientnet_lite0() -> Plan {
-    let mut p = Plan::new("efficientnet-lite0", [3, 224, 224]);
+    let mut p = Plan::new("efficientnet-lite0", &[3, 224, 224]);
     let x = p.conv_bn_act("stem", Conv::new(32, 3, 2, 1), Op::Relu6, 0);
     let stages = [
         (1, 16, 1, 1, 3),
@@ -278,7 +315,7 @@ fn inverted_residuals(
 }
 
 fn squeezenet() -> Plan {
-    let mut p = Plan::new("squeezenet", [3, 227, 227]);
+    let mut p = Plan::new("squeezenet", &[3, 227, 227]);
     let pool = Op::MaxPool(Window::new(3, 2).ceil());
     let mut x = p.conv_relu("conv1", Conv::new(96, 7, 2, 0), 0);
     x = p.add("pool1", pool, &[x]);
@@ -310,7 +347,7 @@ fn squeezenet() -> Plan {
 
 fn densenet121() -> Plan {
     const GROWTH: usize = 32;
-    let mut p = Plan::new("densenet121", [3, 224, 224]);
+    let mut p = Plan::new("densenet121", &[3, 224, 224]);
     let mut x = resnet_stem(&mut p);
     for (stage, layers) in [6, 12, 24, 16].into_iter().enumerate() {
         for layer in 0..layers {
@@ -346,7 +383,7 @@ fn densenet121() -> Plan {
 
 fn shufflenet() -> Plan {
     const GROUPS: usize = 3;
-    let mut p = Plan::new("shufflenet", [3, 224, 224]);
+    let mut p = Plan::new("shufflenet", &[3, 224, 224]);
     let x = p.conv_bn_act("conv1", Conv::new(24, 3, 2, 1), Op::Relu, 0);
     let mut x = p.add("maxpool", Op::MaxPool(Window::new(3, 2).pad(1)), &[x]);
     for (stage, (channels, blocks)) in [(240, 4), (480, 8), (960, 4)].into_iter().enumerate() {

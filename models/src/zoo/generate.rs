@@ -11,6 +11,12 @@ use tract_onnx::pb::TensorProto;
 /// What a batch normalisation takes of the mean that a channel has on the image: a trained one takes the mean over
 /// many images, and each image keeps something of its own. It is also what keeps errors small beside the signal.
 const MEAN_REMOVED: f32 = 0.25;
+/// The same in a network with gates, whose products hand on the errors of both operands; not nothing, so that what
+/// channels make of zeros differs.
+const MEAN_REMOVED_BESIDE_GATES: f32 = 0.02;
+
+/// Deviation of the factors and biases of normalisations over the last axis.
+const SPREAD_OF_CONSTANTS: f32 = 0.1;
 
 /// Choices of a generated network.
 #[derive(Clone, Debug)]
@@ -28,8 +34,8 @@ pub struct Options {
 /// What was generated.
 #[derive(Clone, Debug)]
 pub struct Made {
-    /// The image: extents `[C, H, W]` and values.
-    pub image: ([usize; 3], Vec<f32>),
+    /// The image, or the sound: extents `[1, C, H, W]` or `[1, C, W]`, and values.
+    pub image: (Vec<usize>, Vec<f32>),
     /// Convolutions and fully connected layers.
     pub layers: Vec<Layer>,
 }
@@ -93,8 +99,8 @@ pub fn make(
     maker.write_biases()?;
     Ok(Made {
         image: (
-            plan.nodes[0].shape,
-            image(plan.nodes[0].shape, options.seed),
+            [&[1], plan.nodes[0].shape.as_slice()].concat(),
+            image(&plan.nodes[0].shape, options.seed),
         ),
         layers: maker.layers,
     })
@@ -200,9 +206,13 @@ impl Maker<'_> {
     fn node(&mut self, id: Id) -> Result<(), MakeError> {
         let node = &self.plan.nodes[id];
         self.values[id] = match node.op {
-            Op::Input => image(node.shape, self.options.seed),
-            Op::Conv(_) | Op::Gemm { .. } => self.weighted(id)?,
+            Op::Input => image(&node.shape, self.options.seed),
+            Op::Conv(_) | Op::ConvTranspose { .. } | Op::Gemm { .. } | Op::Linear { .. } => {
+                self.weighted(id)?
+            }
             Op::BatchNorm => self.batch_norm(id)?,
+            Op::LayerNorm => self.last_axis(id, &["scale", "bias"])?,
+            Op::LayerScale => self.last_axis(id, &["scale"])?,
             Op::Relu | Op::Relu6 => self.activate(id)?,
             _ => {
                 let operands: Vec<&[f32]> = node
@@ -238,11 +248,12 @@ impl Maker<'_> {
         let node = &self.plan.nodes[id];
         let (name, count) = (&node.name, self.plan.weights(id));
         let wanted = wanted(self.network, name, self.options);
-        let seed = name.bytes().fold(self.options.seed, |seed, byte| {
-            (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let seed = seed_of(name, self.options.seed);
         let mut weights = pruned_weights(count, wanted.weights, seed);
-        let outputs = node.shape[0];
+        let outputs = match node.op {
+            Op::Linear { outputs } => outputs,
+            _ => node.shape[0],
+        };
         // So that the sums have the variance of the inputs (He et al., ICCV 2015), were the inputs independent.
         let fan_in = (count / outputs) as f64 * wanted.weights;
         scale(&mut weights, (2.0 / fan_in).sqrt() as f32);
@@ -257,14 +268,8 @@ impl Maker<'_> {
             },
         });
 
-        let (dims, has_bias) = match node.op {
-            Op::Conv(conv) => {
-                let [c, ..] = self.plan.nodes[node.operands[0]].shape;
-                let dims = vec![outputs, c / conv.groups, conv.kernel, conv.kernel];
-                (dims, conv.bias)
-            }
-            _ => (vec![outputs, count / outputs], true),
-        };
+        let dims = self.weight_dims(id);
+        let has_bias = !matches!(node.op, Op::Conv(conv) if !conv.bias);
         let mut sums = if let Op::Gemm { .. } = node.op {
             let rows = weights.chunks(count / outputs);
             rows.map(|row| row.iter().zip(input).map(|(w, x)| w * x).sum())
@@ -287,6 +292,39 @@ impl Maker<'_> {
         self.writer
             .weight(&format!("{name}.weight"), &dims, &weights)?;
         Ok(sums)
+    }
+
+    /// Extents of a layer's weights, as its ONNX operator has them.
+    fn weight_dims(&self, id: Id) -> Vec<usize> {
+        let node = &self.plan.nodes[id];
+        let from = &self.plan.nodes[node.operands[0]].shape;
+        match node.op {
+            Op::Conv(conv) => {
+                let window = vec![conv.kernel; from.len() - 1];
+                [vec![conv.outputs, from[0] / conv.groups], window].concat()
+            }
+            Op::ConvTranspose { outputs, factor } => vec![from[0], outputs, factor, factor],
+            Op::Linear { outputs } => vec![from[from.len() - 1], outputs],
+            _ => vec![node.shape[0], from.iter().product()],
+        }
+    }
+
+    /// An operator with constants of the last axis: factors around one, which trained ones are, and biases around zero.
+    fn last_axis(&mut self, id: Id, parameters: &[&str]) -> Result<Vec<f32>, MakeError> {
+        let node = &self.plan.nodes[id];
+        let width = node.shape[node.shape.len() - 1];
+        let mut constants = Vec::new();
+        for parameter in parameters {
+            let name = format!("{}.{parameter}", node.name);
+            let middle = if *parameter == "scale" { 1.0 } else { 0.0 };
+            let mut values = pruned_weights(width, 1.0, seed_of(&name, self.options.seed));
+            for value in &mut values {
+                *value = middle + SPREAD_OF_CONSTANTS * *value;
+            }
+            self.writer.weight(&name, &[width], &values)?;
+            constants.push(floats(&name, &[width], &values));
+        }
+        self.evaluate_with(id, constants)
     }
 
     /// Whether the density of a layer's input is published, or decided by `ReLU`s that can be shifted.
@@ -314,12 +352,15 @@ impl Maker<'_> {
     fn batch_norm(&mut self, id: Id) -> Result<Vec<f32>, MakeError> {
         let node = &self.plan.nodes[id];
         let channels = node.shape[0];
-        let plane = node.shape[1] * node.shape[2];
+        let plane: usize = node.shape[1..].iter().product();
         let mut values = self.values[node.operands[0]].clone();
-        let means: Vec<f32> = values
-            .chunks(plane)
-            .map(|c| MEAN_REMOVED * mean(c))
-            .collect();
+        let gated = self.plan.nodes.iter().any(|node| node.op == Op::Mul);
+        let removed = if gated {
+            MEAN_REMOVED_BESIDE_GATES
+        } else {
+            MEAN_REMOVED
+        };
+        let means: Vec<f32> = values.chunks(plane).map(|c| removed * mean(c)).collect();
         let deviations: Vec<f32> = values.chunks(plane).map(deviation).collect();
         let variances: Vec<f32> = deviations.iter().map(|d| (d * d).max(1e-3)).collect();
         // A channel that says little is not made louder than the others, as a trained scale would see to.
@@ -370,7 +411,7 @@ impl Maker<'_> {
             };
             let shifted = self.biases[site].len();
             let shifts = self.shifts(id, &values, &targets, shifted)?;
-            let plane = node.shape[1] * node.shape[2];
+            let plane: usize = node.shape[1..].iter().product();
             for ((bias, shift), channel) in self.biases[site]
                 .iter_mut()
                 .zip(shifts)
@@ -402,15 +443,15 @@ impl Maker<'_> {
         targets: &[Target],
         shifted: usize,
     ) -> Result<Vec<f32>, MakeError> {
-        let shape = self.plan.nodes[id].shape;
-        let plane = shape[1] * shape[2];
+        let shape = &self.plan.nodes[id].shape;
+        let plane: usize = shape[1..].iter().product();
         let pooled = |target: &Target| -> Result<Vec<Vec<f32>>, MakeError> {
-            let (mut values, mut shape) = (values.to_vec(), shape);
+            let (mut values, mut shape) = (values.to_vec(), shape.clone());
             for &pool in &target.pools {
-                (values, shape) = evaluate_pool(self.plan, pool, shape, &values)
+                (values, shape) = evaluate_pool(self.plan, pool, &shape, &values)
                     .map_err(|e| self.failed(pool, &e))?;
             }
-            let plane = shape[1] * shape[2];
+            let plane = shape[1..].iter().product();
             Ok(values
                 .chunks(plane)
                 .take(shifted)
@@ -558,6 +599,13 @@ fn own_threshold(
     };
     let found = alive.iter().filter_map(lowered);
     found.max_by(|a, b| a.1.total_cmp(&b.1))
+}
+
+/// A seed of its own for each name.
+fn seed_of(name: &str, seed: u64) -> u64 {
+    name.bytes().fold(seed, |seed, byte| {
+        (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn scale(values: &mut [f32], factor: f32) {

@@ -1,5 +1,6 @@
 //! Plan nodes as ONNX nodes, and their evaluation by tract.
 
+use super::composites::{self, Nodes};
 use super::plan::{Id, Node, Op, Plan, Window};
 use prost::Message;
 use std::io::{self, Write};
@@ -16,7 +17,7 @@ const FLOAT: i32 = 1;
 const INT64: i32 = 7;
 pub const EPSILON: f32 = 1e-5;
 
-fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
+pub fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
     AttributeProto {
         name: name.to_owned(),
         r#type: kind as i32,
@@ -24,28 +25,28 @@ fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
     }
 }
 
-fn int(name: &str, value: usize) -> AttributeProto {
+pub fn int(name: &str, value: usize) -> AttributeProto {
     AttributeProto {
         i: value as i64,
         ..attribute(name, AttributeType::Int)
     }
 }
 
-fn ints(name: &str, values: &[usize]) -> AttributeProto {
+pub fn ints(name: &str, values: &[usize]) -> AttributeProto {
     AttributeProto {
         ints: values.iter().map(|&v| v as i64).collect(),
         ..attribute(name, AttributeType::Ints)
     }
 }
 
-fn float(name: &str, value: f32) -> AttributeProto {
+pub fn float(name: &str, value: f32) -> AttributeProto {
     AttributeProto {
         f: value,
         ..attribute(name, AttributeType::Float)
     }
 }
 
-fn node(
+pub fn node(
     name: &str,
     operator: &str,
     inputs: &[String],
@@ -90,7 +91,7 @@ pub fn floats(name: &str, dims: &[usize], values: &[f32]) -> TensorProto {
     }
 }
 
-fn integers(name: &str, values: &[usize]) -> TensorProto {
+pub fn integers(name: &str, values: &[usize]) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
         dims: vec![values.len() as i64],
@@ -139,7 +140,7 @@ fn batched(name: &str, dims: &[usize]) -> ValueInfoProto {
 }
 
 /// The ONNX nodes of a plan node, and the constants among their inputs that are not weights.
-pub fn nodes(plan: &Plan, id: Id) -> (Vec<NodeProto>, Vec<TensorProto>) {
+pub fn nodes(plan: &Plan, id: Id) -> Nodes {
     let Node {
         name,
         op,
@@ -150,20 +151,13 @@ pub fn nodes(plan: &Plan, id: Id) -> (Vec<NodeProto>, Vec<TensorProto>) {
         .iter()
         .map(|&operand| plan.nodes[operand].name.clone())
         .collect();
+    let shapes: Vec<&[usize]> = operands
+        .iter()
+        .map(|&operand| plan.nodes[operand].shape.as_slice())
+        .collect();
     let with = |parameters: &[&str]| -> Vec<String> {
         let parameters = parameters.iter().map(|p| format!("{name}.{p}"));
         inputs.iter().cloned().chain(parameters).collect()
-    };
-    let window = |window: &Window| {
-        let mut attributes = vec![
-            ints("kernel_shape", &[window.kernel; 2]),
-            ints("strides", &[window.stride; 2]),
-            ints("pads", &[window.pad; 4]),
-        ];
-        if window.ceil {
-            attributes.push(int("ceil_mode", 1));
-        }
-        attributes
     };
     let one = |operator: &str, inputs: &[String], attributes| {
         (
@@ -171,35 +165,30 @@ pub fn nodes(plan: &Plan, id: Id) -> (Vec<NodeProto>, Vec<TensorProto>) {
             Vec::new(),
         )
     };
-    match op {
-        Op::Input => (Vec::new(), Vec::new()),
+    let plain = |operator: &str| one(operator, &inputs, Vec::new());
+    match *op {
+        Op::Input => Nodes::default(),
         Op::Conv(conv) => {
             let parameters: &[&str] = if conv.bias {
                 &["weight", "bias"]
             } else {
                 &["weight"]
             };
+            let rank = shape.len() - 1;
             let attributes = vec![
-                ints("kernel_shape", &[conv.kernel; 2]),
-                ints("strides", &[conv.stride; 2]),
-                ints("pads", &[conv.pad; 4]),
+                ints("kernel_shape", &vec![conv.kernel; rank]),
+                ints("strides", &vec![conv.stride; rank]),
+                ints("pads", &vec![conv.pad; 2 * rank]),
                 int("group", conv.groups),
             ];
             one("Conv", &with(parameters), attributes)
         }
-        Op::Gemm { .. } => {
-            let flat = format!("{name}/flatten");
-            let weights = [
-                flat.clone(),
-                format!("{name}.weight"),
-                format!("{name}.bias"),
-            ];
-            let nodes = vec![
-                node(&flat, "Flatten", &inputs, &flat, vec![int("axis", 1)]),
-                node(name, "Gemm", &weights, name, vec![int("transB", 1)]),
-            ];
-            (nodes, Vec::new())
+        Op::ConvTranspose { factor, .. } => {
+            let window = ["kernel_shape", "strides"].map(|name| ints(name, &[factor; 2]));
+            one("ConvTranspose", &with(&["weight", "bias"]), window.to_vec())
         }
+        Op::Gemm { .. } => gemm(name, &inputs),
+        Op::Linear { .. } => composites::linear(name, &inputs[0]),
         Op::BatchNorm => {
             let inputs = with(&["scale", "bias", "mean", "var"]);
             one(
@@ -208,21 +197,25 @@ pub fn nodes(plan: &Plan, id: Id) -> (Vec<NodeProto>, Vec<TensorProto>) {
                 vec![float("epsilon", EPSILON)],
             )
         }
-        Op::Relu => one("Relu", &inputs, Vec::new()),
-        Op::Relu6 => {
-            let inputs = with(&["min", "max"]);
-            let constants = vec![
-                floats(&inputs[1], &[], &[0.0]),
-                floats(&inputs[2], &[], &[6.0]),
-            ];
-            (
-                vec![node(name, "Clip", &inputs, name, Vec::new())],
-                constants,
-            )
+        Op::LayerNorm => {
+            let inputs = with(&["scale", "bias"]);
+            let norm = composites::layer_norm(name, &inputs, EPSILON);
+            (vec![norm], Vec::new())
         }
-        Op::MaxPool(w) => one("MaxPool", &inputs, window(w)),
-        Op::AveragePool(w) => one("AveragePool", &inputs, window(w)),
-        Op::GlobalAveragePool => one("GlobalAveragePool", &inputs, Vec::new()),
+        Op::LayerScale => one("Mul", &with(&["scale"]), Vec::new()),
+        Op::Relu => plain("Relu"),
+        Op::Relu6 => relu6(name, with(&["min", "max"])),
+        Op::HardSigmoid => {
+            let slope = [float("alpha", 1.0 / 6.0), float("beta", 0.5)];
+            one("HardSigmoid", &inputs, slope.to_vec())
+        }
+        Op::HardSwish => plain("HardSwish"),
+        Op::Sigmoid => plain("Sigmoid"),
+        Op::Silu => composites::silu(name, &inputs[0]),
+        Op::Gelu => composites::gelu(name, &inputs[0]),
+        Op::MaxPool(w) => one("MaxPool", &inputs, window(w, shape.len() - 1)),
+        Op::AveragePool(w) => one("AveragePool", &inputs, window(w, shape.len() - 1)),
+        Op::GlobalAveragePool => plain("GlobalAveragePool"),
         Op::Lrn => one(
             "LRN",
             &inputs,
@@ -234,71 +227,88 @@ pub fn nodes(plan: &Plan, id: Id) -> (Vec<NodeProto>, Vec<TensorProto>) {
             ],
         ),
         Op::Concat => one("Concat", &inputs, vec![int("axis", 1)]),
-        Op::Add => one("Add", &inputs, Vec::new()),
-        Op::Shuffle { groups } => shuffle(name, &inputs[0], *groups, *shape),
+        Op::Slice { from, to } => composites::slice(name, &inputs[0], [from, to]),
+        Op::Add => plain("Add"),
+        Op::Mul => plain("Mul"),
+        Op::Upsample => composites::upsample(name, &inputs[0]),
+        Op::ChannelsLast => one("Transpose", &inputs, vec![ints("perm", &[0, 2, 3, 1])]),
+        Op::ChannelsFirst => one("Transpose", &inputs, vec![ints("perm", &[0, 3, 1, 2])]),
+        Op::Flatten => one("Flatten", &inputs, vec![int("axis", 1)]),
+        Op::Embed => composites::embed(name, &inputs[0], [shape[1], shape[0] - 1]),
+        Op::Attention { heads } => {
+            composites::attention(name, &inputs[0], heads, [shape[0], shape[1]])
+        }
+        Op::ClassToken => composites::class_token(name, &inputs[0]),
+        Op::Anchors => composites::anchors(name, &inputs, &shapes),
+        Op::Boxes { image } => composites::boxes(name, &inputs[0], image),
+        Op::Shuffle { groups } => composites::shuffle(name, &inputs[0], groups, shape),
         Op::Softmax => one("Softmax", &inputs, vec![int("axis", 1)]),
     }
 }
 
-/// A channel shuffle: to groups, the two axes exchanged, and back.
-fn shuffle(
-    name: &str,
-    input: &str,
-    groups: usize,
-    [c, h, w]: [usize; 3],
-) -> (Vec<NodeProto>, Vec<TensorProto>) {
-    let part = |part: &str| format!("{name}/{part}");
-    let (split, swapped) = (part("split"), part("swap"));
-    let shapes = [part("split_shape"), part("join_shape")];
-    let reshape = |name: &str, input: &str, shape: &String| {
-        let inputs = [input.to_owned(), shape.clone()];
-        node(name, "Reshape", &inputs, name, Vec::new())
-    };
-    let transpose = vec![ints("perm", &[0, 2, 1, 3, 4])];
-    let nodes = vec![
-        reshape(&split, input, &shapes[0]),
-        node(
-            &swapped,
-            "Transpose",
-            std::slice::from_ref(&split),
-            &swapped,
-            transpose,
-        ),
-        reshape(name, &swapped, &shapes[1]),
+fn window(window: Window, rank: usize) -> Vec<AttributeProto> {
+    let mut attributes = vec![
+        ints("kernel_shape", &vec![window.kernel; rank]),
+        ints("strides", &vec![window.stride; rank]),
+        ints("pads", &vec![window.pad; 2 * rank]),
     ];
-    // A 0 stands for the operand's own extent: the number of images.
-    let constants = vec![
-        integers(&shapes[0], &[0, groups, c / groups, h, w]),
-        integers(&shapes[1], &[0, c, h, w]),
-    ];
-    (nodes, constants)
+    if window.ceil {
+        attributes.push(int("ceil_mode", 1));
+    }
+    attributes
 }
 
-fn model(graph: GraphProto) -> ModelProto {
+fn gemm(name: &str, inputs: &[String]) -> Nodes {
+    let flat = format!("{name}/flatten");
+    let weights = [
+        flat.clone(),
+        format!("{name}.weight"),
+        format!("{name}.bias"),
+    ];
+    let nodes = vec![
+        node(&flat, "Flatten", inputs, &flat, vec![int("axis", 1)]),
+        node(name, "Gemm", &weights, name, vec![int("transB", 1)]),
+    ];
+    (nodes, Vec::new())
+}
+
+fn relu6(name: &str, inputs: Vec<String>) -> Nodes {
+    let constants = vec![
+        floats(&inputs[1], &[], &[0.0]),
+        floats(&inputs[2], &[], &[6.0]),
+    ];
+    (
+        vec![node(name, "Clip", &inputs, name, Vec::new())],
+        constants,
+    )
+}
+
+/// The oldest operator set that has all operators of a plan, 13 at least.
+fn operator_set(plan: &Plan) -> i64 {
+    let needs = plan.nodes.iter().map(|node| match node.op {
+        Op::LayerNorm => 17,
+        Op::HardSwish => 14,
+        _ => 13,
+    });
+    needs.max().unwrap_or(13)
+}
+
+fn model(operator_set: i64, graph: GraphProto) -> ModelProto {
     ModelProto {
         ir_version: 8,
         producer_name: "scnnc zoo".to_owned(),
         opset_import: vec![OperatorSetIdProto {
             domain: String::new(),
-            version: 13,
+            version: operator_set,
         }],
         graph: Some(graph),
         ..ModelProto::default()
     }
 }
 
-/// `[1, C, H, W]` of a node, or `[1, C]` behind a fully connected layer.
+/// The extents of a node's result, with those of one image.
 fn dims(plan: &Plan, id: Id) -> Vec<usize> {
-    let [c, h, w] = plan.nodes[id].shape;
-    let mut at = id;
-    while matches!(plan.nodes[at].op, Op::Relu | Op::Softmax) {
-        at = plan.nodes[at].operands[0];
-    }
-    if matches!(plan.nodes[at].op, Op::Gemm { .. }) {
-        vec![1, c]
-    } else {
-        vec![1, c, h, w]
-    }
+    [&[1], plan.nodes[id].shape.as_slice()].concat()
 }
 
 /// Writes a model piece by piece. A protobuf message may be cut into several that are read as one: fields are merged
@@ -322,7 +332,7 @@ impl<'a> Writer<'a> {
             graph.node.extend(nodes);
             graph.initializer.extend(constants);
         }
-        out.write_all(&model(graph).encode_to_vec())?;
+        out.write_all(&model(operator_set(plan), graph).encode_to_vec())?;
         Ok(Self { out })
     }
 
@@ -362,7 +372,7 @@ pub fn evaluate(
         ..GraphProto::default()
     };
     let plan_of_node = tract_onnx::onnx()
-        .model_for_proto_model(&model(graph))?
+        .model_for_proto_model(&model(operator_set(plan), graph))?
         .into_optimized()?
         .into_runnable()?;
     let inputs = names
@@ -385,13 +395,13 @@ pub fn evaluate(
 pub fn evaluate_pool(
     plan: &Plan,
     pool: Id,
-    shape: [usize; 3],
+    shape: &[usize],
     values: &[f32],
-) -> TractResult<(Vec<f32>, [usize; 3])> {
+) -> TractResult<(Vec<f32>, Vec<usize>)> {
     let mut small = Plan::new("pool", shape);
     let id = small.add("pool", plan.nodes[pool].op, &[0]);
     Ok((
         evaluate(&small, id, &[values], Vec::new())?,
-        small.nodes[id].shape,
+        small.nodes.swap_remove(id).shape,
     ))
 }

@@ -32,7 +32,14 @@ pub fn pruned_weights(count: usize, density: f64, seed: u64) -> Vec<f32> {
 
 /// An image `[C, H, W]` with values in 0..=255 minus their mean, as the networks of the time take it: smooth noise of
 /// several scales, so that neighbours are alike.
-pub fn image([channels, height, width]: [usize; 3], seed: u64) -> Vec<f32> {
+///
+/// A sound, `[C, W]`, is an image of one row.
+pub fn image(shape: &[usize], seed: u64) -> Vec<f32> {
+    let (channels, height, width) = match *shape {
+        [channels, height, width] => (channels, height, width),
+        [channels, width] => (channels, 1, width),
+        _ => (1, 1, shape.iter().product()),
+    };
     let mut random = XorShiftRng::seed_from_u64(seed ^ 0x5eed_1a6e);
     let mut values = vec![0f32; channels * height * width];
     for scale in [4usize, 9, 23, 61] {

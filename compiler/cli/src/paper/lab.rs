@@ -147,9 +147,9 @@ impl Subject {
         let made = output::write_with(&path, |file| make(network, &options, file, &mut |_| ()))?;
         let imported = import(&path, &ImportOptions::default())
             .map_err(|errors| Failure::Refused(errors.diagnostics(&path.display().to_string())))?;
-        let ([c, h, w], values) = made.image;
-        let image = Tensor::from_shape(&[1, c, h, w], &values)
-            .expect("the image has the extents of its plan");
+        let (extents, values) = made.image;
+        let image =
+            Tensor::from_shape(&extents, &values).expect("the image has the extents of its plan");
         let inputs = samples::inputs_of(&imported);
         let sample = inputs
             .iter()

@@ -161,3 +161,49 @@ fn a_concatenation_is_rounded_before_it_is_seen_otherwise() {
     let mut concatenation = concatenation.filter(|node| matches!(node.op, Op::Concat));
     assert!(concatenation.next().unwrap().grid.is_some());
 }
+
+/// As ConvNeXt's blocks: what the host normalises lies as the plane lay, and meets the residual where it lies.
+#[test]
+fn a_normalisation_with_channels_last_goes_back_to_its_plane() {
+    let model = Model::new("block")
+        .input("x", &[1, 6, 9, 10])
+        .floats("w", &[6, 1, 3, 3], &noise(54, 1, 0.6))
+        .floats("scale", &[6], &[0.5, 1.5, 0.7, 1.2, 0.9, 1.1])
+        .floats("bias", &[6], &noise(6, 3, 0.5))
+        .floats("dense", &[6, 6], &noise(36, 4, 0.6))
+        .node(
+            "Conv",
+            &["x", "w"],
+            "c",
+            vec![int("group", 6), ints("pads", &[1, 1, 1, 1])],
+        )
+        .node("Transpose", &["c"], "l", vec![ints("perm", &[0, 2, 3, 1])])
+        .node("LayerNormalization", &["l", "scale", "bias"], "n", vec![])
+        .node("MatMul", &["n", "dense"], "m", vec![])
+        .node("Transpose", &["m"], "p", vec![ints("perm", &[0, 3, 1, 2])])
+        .node("Add", &["p", "x"], "y", vec![])
+        .output("y");
+    let (hosted, _) = hosted(model, &[1, 6, 9, 10]);
+    assert_eq!(hosted, ["LayerNormalization"]);
+}
+
+/// As the boxes of a detector: the expectation of a distribution, and what the model ends with, stay with the host.
+#[test]
+fn what_multiplies_less_than_it_moves_stays_between_the_host() {
+    let model = Model::new("boxes")
+        .input("x", &[1, 8, 5, 5])
+        .floats("w", &[32, 8, 3, 3], &noise(2304, 1, 0.4))
+        .floats("distances", &[1, 16, 1, 1], &noise(16, 2, 0.9))
+        .integers("sides", &[1, 2, 16, 9])
+        .integers("boxes", &[1, 2, 9])
+        .node("Conv", &["x", "w"], "c", vec![])
+        .node("Reshape", &["c", "sides"], "s", vec![])
+        .node("Transpose", &["s"], "t", vec![ints("perm", &[0, 2, 1, 3])])
+        .node("Softmax", &["t"], "p", vec![int("axis", 1)])
+        .node("Conv", &["p", "distances"], "e", vec![])
+        .node("Reshape", &["e", "boxes"], "y", vec![])
+        .output("y");
+    let (hosted, compiled) = hosted(model, &[1, 8, 5, 5]);
+    assert!(hosted.contains(&"Conv".to_owned()), "{hosted:?}");
+    assert_eq!(compiled.network.steps.len(), 2, "{}", compiled.graph);
+}

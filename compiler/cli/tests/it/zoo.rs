@@ -6,12 +6,13 @@ use scnn_models::zoo::{DENSITIES, Densities, Density, Made, NETWORKS, Network, O
 use scnn_simulator::report::Report;
 use scnnc::import::{ImportOptions, import};
 use scnnc::reference::float::FloatModel;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 use tempfile::tempdir;
+use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::Tensor;
 
 fn options() -> Options {
@@ -118,7 +119,8 @@ fn layers_hold_and_read_what_is_published_within_half_a_point() {
         assert_eq!(measured.len(), made.layers.len());
         writeln!(table, "\n{}", network.name).unwrap();
         for layer in &made.layers {
-            let Density { weights, input } = measured[&layer.name];
+            let Measured { density, counts } = measured[&layer.name];
+            let Density { weights, input } = density;
             let wanted = layer.wanted_input;
             let (wanted_weights, wanted_input) = (
                 format!("({:.3})", layer.wanted_weights),
@@ -130,8 +132,14 @@ fn layers_hold_and_read_what_is_published_within_half_a_point() {
                 layer.name
             );
             let near = |reached: f64, wanted: f64| (reached - wanted).abs() <= 0.005;
+            // Of few values no share is reached more nearly than by half a value.
+            let as_near_as_can_be = |reached: f64, wanted: f64, count: usize| {
+                (reached - wanted).abs() <= (0.5 / count as f64).max(0.005)
+            };
+            let [held, read] = counts;
             assert!(
-                near(weights, layer.wanted_weights) && wanted.is_none_or(|d| near(input, d)),
+                as_near_as_can_be(weights, layer.wanted_weights, held)
+                    && wanted.is_none_or(|wanted| as_near_as_can_be(input, wanted, read)),
                 "{}: {line}",
                 network.name
             );
@@ -149,13 +157,31 @@ fn layers_hold_and_read_what_is_published_within_half_a_point() {
     }, { insta::assert_snapshot!("densities", table) });
 }
 
+/// Densities of a layer, and how many weights it holds and values it reads.
+struct Measured {
+    density: Density,
+    counts: [usize; 2],
+}
+
 /// By layer: the densities of the model in a file on the image that was made with it.
-fn measured(path: &Path, made: &Made) -> BTreeMap<String, Density> {
+fn measured(path: &Path, made: &Made) -> BTreeMap<String, Measured> {
     let imported = import(path, &ImportOptions::default()).unwrap();
     let nodes = imported.source.nodes().iter();
-    let layers = nodes.filter(|node| ["Conv", "Gemm"].contains(&node.op_type.as_str()));
-    let ([c, h, w], pixels) = &made.image;
-    let image = Tensor::from_shape(&[1, *c, *h, *w], pixels).unwrap();
+    let made_names: BTreeSet<&str> = made.layers.iter().map(|l| l.name.as_str()).collect();
+    // A matrix product over the last axis is one of rows after import, named after its result.
+    let layer_of = |name: &str| {
+        let layer = name
+            .split_once(".product.")
+            .map_or(name, |(layer, _)| layer);
+        layer.to_owned()
+    };
+    let is_layer = |node: &&NodeProto| {
+        let product = ["Conv", "ConvTranspose", "Gemm", "MatMul"].contains(&node.op_type.as_str());
+        product && made_names.contains(layer_of(&node.name).as_str())
+    };
+    let layers = nodes.filter(is_layer);
+    let (extents, pixels) = &made.image;
+    let image = Tensor::from_shape(extents, pixels).unwrap();
     let name = imported.graph.dag[imported.graph.inputs[0]].tensor.clone();
     let read: Vec<String> = layers.clone().map(|node| node.input[0].clone()).collect();
     let float = FloatModel::new(imported.typed, &read).unwrap();
@@ -166,11 +192,15 @@ fn measured(path: &Path, made: &Made) -> BTreeMap<String, Density> {
     layers
         .map(|node| {
             let weights = imported.source.tensor(&node.input[1]).unwrap();
-            let densities = Density {
-                weights: density(&weights),
-                input: density(&tensors[&node.input[0]]),
+            let input = &tensors[&node.input[0]];
+            let measured = Measured {
+                density: Density {
+                    weights: density(&weights),
+                    input: density(input),
+                },
+                counts: [weights.len(), input.len()],
             };
-            (node.name.clone(), densities)
+            (layer_of(&node.name), measured)
         })
         .collect()
 }

@@ -10,7 +10,7 @@ use scnn_simulator::timing::Cause;
 use scnn_simulator::timing::Slots;
 use scnnc::map::Strategy;
 
-const NETWORKS: [&str; 7] = [
+const NETWORKS: [&str; 14] = [
     "resnet18",
     "resnet50",
     "mobilenetv2",
@@ -18,6 +18,13 @@ const NETWORKS: [&str; 7] = [
     "densenet121",
     "shufflenet",
     "efficientnet-lite0",
+    "mobilenetv3-small",
+    "efficientnet-b0",
+    "convnext-tiny",
+    "yolov8n",
+    "unet-small",
+    "m5",
+    "vit-tiny",
 ];
 /// Machines and mappings. The paper's mapping has one PE group, which multicast does nothing for.
 const COLUMNS: [(&str, Strategy); 3] = [
