@@ -583,6 +583,30 @@ pub enum SweepVerb {
         #[arg(short, long, value_name = "DIR")]
         output: PathBuf,
     },
+    /// Measure points as they are asked for, a JSON object a line: for tuners, whose proposals depend on what was measured.
+    Serve {
+        /// The specification: what does not vary is in `base`, what may in `grid` or `sample`.
+        #[arg(value_name = "SPEC.yaml")]
+        spec: PathBuf,
+        /// Folder to keep measured points in, which are not measured again.
+        #[arg(short, long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
+    /// Write a workflow of jobs for an engine that runs them on a cluster.
+    Export {
+        /// The specification.
+        #[arg(value_name = "SPEC.yaml")]
+        spec: PathBuf,
+        /// A Snakefile: a job for each part, and one that joins them.
+        #[arg(long, required = true)]
+        snakemake: bool,
+        /// Parts.
+        #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one())]
+        shards: usize,
+        /// Where to write it; standard output otherwise.
+        #[arg(short, long, value_name = "Snakefile")]
+        output: Option<PathBuf>,
+    },
     /// Show a sweep: fronts, main effects, parallel coordinates and a table on one page; figures for papers.
     Report(SweepReport),
 }

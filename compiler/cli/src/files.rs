@@ -189,6 +189,14 @@ impl Files {
                 files.folders.extend(o.output.clone());
                 match &o.verb {
                     Some(SweepVerb::Merge { output, .. }) => files.folders.push(output.clone()),
+                    Some(SweepVerb::Serve { spec, output }) => {
+                        files.reads("the specification", [spec]);
+                        files.folders.extend(output.clone());
+                    }
+                    Some(SweepVerb::Export { spec, output, .. }) => {
+                        files.reads("the specification", [spec]);
+                        files.writes("--output", output);
+                    }
                     Some(SweepVerb::Report(o)) => {
                         files.writes("--output", &o.output);
                         files.folders.extend(o.svg.clone());

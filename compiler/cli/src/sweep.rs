@@ -4,9 +4,11 @@
 //! SPEC.yaml --points::resolve--> [Point] --store: which are there?--> scnnc_driver::sweep::compute --store--> tables
 //! ```
 
+mod export;
 mod figures;
 mod page;
 mod points;
+mod serve;
 mod store;
 mod subjects;
 
@@ -26,14 +28,19 @@ pub fn sweep(options: &Sweep) -> Result<(), Failure> {
     match &options.verb {
         Some(SweepVerb::Merge { parts, output }) => return merge(parts, output),
         Some(SweepVerb::Report(options)) => return report(options),
+        Some(SweepVerb::Serve { spec, output }) => return serve::serve(spec, output.as_deref()),
+        Some(SweepVerb::Export {
+            spec,
+            shards,
+            output,
+            ..
+        }) => return export::snakemake(spec, *shards, output.as_deref()),
         None => {}
     }
     let (Some(spec), Some(folder)) = (&options.spec, &options.output) else {
         return Err(Failure::usage("give a specification and `-o DIR`"));
     };
-    let text = String::from_utf8_lossy(&output::read(spec)?).into_owned();
-    let read = |e: YamlError| Failure::yaml(Code::SweepSpec, spec, &text, &e);
-    let resolved = points::resolve(spec, &Spec::read(&text).map_err(read)?)?;
+    let resolved = points::resolve(spec, &read(spec)?)?;
     if options.list {
         list(&resolved.points);
         return Ok(());
@@ -50,6 +57,13 @@ pub fn sweep(options: &Sweep) -> Result<(), Failure> {
     let rows = tabulate(&manifest, &store, folder)?;
     output::print(&summary(&rows, measured, folder));
     Ok(())
+}
+
+/// The specification in a file.
+fn read(path: &Path) -> Result<Spec, Failure> {
+    let text = String::from_utf8_lossy(&output::read(path)?).into_owned();
+    let refused = |e: YamlError| Failure::yaml(Code::SweepSpec, path, &text, &e);
+    Spec::read(&text).map_err(refused)
 }
 
 fn is_in(shard: Option<Shard>, point: &Point) -> bool {

@@ -18,7 +18,7 @@ mod sampling;
 mod spec;
 pub mod tables;
 
-pub use compute::{Fidelity, Subject, Task, compute};
+pub use compute::{Fidelity, Session, Subject, Task, compute};
 pub use constraint::{Constraint, ConstraintError};
 pub use outcome::{Failed, LayerRow, Measures, Outcome};
 pub use sampling::{Method, Sampling};

@@ -7,13 +7,13 @@ use crate::failure::Failure;
 use crate::machine;
 use scnn_isa::machine::{Machine, MachineError, Read};
 use scnn_isa::yaml;
-use scnn_simulator::area::Area;
 use scnnc::map::{self, Objective, Strategy};
 use scnnc::prune::densities::is_density;
 use scnnc::quantise::widths::Widths;
+use scnnc_driver::advise::area_mm2;
 use scnnc_driver::sweep::tables::Row;
 use scnnc_driver::sweep::{
-    Constraint, DIMENSION, Failed, Fidelity, OPTIONS, Settings, Spec, Task, Value,
+    Constraint, DIMENSION, Failed, Fidelity, ModelSpec, OPTIONS, Settings, Spec, Task, Value,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -41,62 +41,13 @@ pub struct Resolved {
 
 /// The points of the specification in the file `path`.
 pub fn resolve(path: &Path, spec: &Spec) -> Result<Resolved, Failure> {
-    let refused = |reason: &str| Failure::file(Code::SweepSpec, path, reason);
-    if spec.models.is_empty() {
-        return Err(refused("`models` is empty"));
-    }
-    let parameters = Machine::preset(machine::DEFAULT).map_or_else(Vec::new, |m| m.parameters());
-    let parameters: Vec<&str> = parameters.iter().map(|p| p.path.as_str()).collect();
-    known(path, spec, &parameters)?;
-    let constraints = spec.constraints.iter().map(|text| Constraint::parse(text));
-    let constraints: Vec<Constraint> = constraints
-        .collect::<Result<_, _>>()
-        .map_err(|e| refused(&e.to_string()))?;
-    let settings = spec.settings().map_err(|reason| refused(&reason))?;
-    let mut resolver = Resolver {
-        path,
-        folder: path.parent().unwrap_or(Path::new("")).to_owned(),
-        bases: BTreeMap::new(),
-        files: Files::new()?,
-        subjects: Vec::new(),
-    };
-    let axes = spec.axes();
+    let settings = spec.settings();
+    let settings = settings.map_err(|reason| Failure::file(Code::SweepSpec, path, &reason))?;
+    let mut resolver = Resolver::new(path, spec)?;
     let mut points = Vec::new();
     for model in &spec.models {
         for settings in &settings {
-            let choice = resolver.choice(settings)?;
-            if !keeps(&constraints, settings, choice.machine.as_ref().ok())
-                .map_err(|reason| refused(&reason))?
-            {
-                continue;
-            }
-            let subject = SubjectKey::of(
-                &resolver.folder,
-                model,
-                settings,
-                choice.samples,
-                choice.density,
-            );
-            let row = Row {
-                point: points.len() + 1,
-                model: subject.name.clone(),
-                machine: choice
-                    .machine
-                    .as_ref()
-                    .map_or_else(|_| String::new(), |m| m.name.clone()),
-                mapping: choice.mapping.strategy.name().to_owned(),
-                objective: choice.mapping.objective.name().to_owned(),
-                fidelity: word(choice.fidelity),
-                samples: choice.samples,
-                area_mm2: choice
-                    .machine
-                    .as_ref()
-                    .ok()
-                    .map(|m| (Area::of(m).total() * 1e6).round() / 1e6),
-                settings: Row::values(&axes, settings),
-            };
-            let task = resolver.task(points.len(), subject, choice)?;
-            points.push(Point { row, task });
+            points.extend(resolver.point(points.len(), model, settings)?);
         }
     }
     Ok(Resolved {
@@ -106,9 +57,11 @@ pub fn resolve(path: &Path, spec: &Spec) -> Result<Resolved, Failure> {
 }
 
 /// Refuses settings that there are none of.
-fn known(path: &Path, spec: &Spec, parameters: &[&str]) -> Result<(), Failure> {
+fn known<'a>(path: &Path, names: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
+    let parameters = Machine::preset(machine::DEFAULT).map_or_else(Vec::new, |m| m.parameters());
+    let parameters: Vec<&str> = parameters.iter().map(|p| p.path.as_str()).collect();
     let all = || OPTIONS.iter().copied().chain(parameters.iter().copied());
-    for name in spec.names() {
+    for name in names {
         if name.starts_with(DIMENSION) || all().any(|known| known == name) {
             continue;
         }
@@ -169,16 +122,73 @@ struct Choice {
     density: Option<f64>,
 }
 
-struct Resolver<'a> {
+/// What makes points of settings.
+pub struct Resolver<'a> {
     path: &'a Path,
     folder: PathBuf,
+    /// The settings that have a column.
+    axes: Vec<String>,
+    constraints: Vec<Constraint>,
     /// Machines by the word that names them.
     bases: BTreeMap<String, Read>,
     files: Files,
-    subjects: Vec<SubjectKey>,
+    /// What the points so far are measured on.
+    pub subjects: Vec<SubjectKey>,
 }
 
-impl Resolver<'_> {
+impl<'a> Resolver<'a> {
+    /// Of the specification in the file `path`.
+    pub fn new(path: &'a Path, spec: &Spec) -> Result<Self, Failure> {
+        let refused = |reason: &str| Failure::file(Code::SweepSpec, path, reason);
+        if spec.models.is_empty() {
+            return Err(refused("`models` is empty"));
+        }
+        known(path, spec.names())?;
+        let constraints = spec.constraints.iter().map(|text| Constraint::parse(text));
+        Ok(Self {
+            path,
+            folder: path.parent().unwrap_or(Path::new("")).to_owned(),
+            axes: spec.axes().into_iter().map(str::to_owned).collect(),
+            constraints: constraints
+                .collect::<Result<_, _>>()
+                .map_err(|e| refused(&e.to_string()))?,
+            bases: BTreeMap::new(),
+            files: Files::new()?,
+            subjects: Vec::new(),
+        })
+    }
+
+    /// The point of a model with some settings, at a position of the sweep; none where a constraint does not hold.
+    pub fn point(
+        &mut self,
+        position: usize,
+        model: &ModelSpec,
+        settings: &Settings,
+    ) -> Result<Option<Point>, Failure> {
+        let choice = self.choice(settings)?;
+        let machine = choice.machine.as_ref().ok();
+        let kept = keeps(&self.constraints, settings, machine);
+        if !kept.map_err(|reason| Failure::file(Code::SweepSpec, self.path, &reason))? {
+            return Ok(None);
+        }
+        let (samples, density) = (choice.samples, choice.density);
+        let subject = SubjectKey::of(&self.folder, model, settings, samples, density);
+        let axes: Vec<&str> = self.axes.iter().map(String::as_str).collect();
+        let row = Row {
+            point: position + 1,
+            model: subject.name.clone(),
+            machine: machine.map_or_else(String::new, |machine| machine.name.clone()),
+            mapping: choice.mapping.strategy.name().to_owned(),
+            objective: choice.mapping.objective.name().to_owned(),
+            fidelity: word(choice.fidelity),
+            samples,
+            area_mm2: machine.map(area_mm2),
+            settings: Row::values(&axes, settings),
+        };
+        let task = self.task(position, subject, choice)?;
+        Ok(Some(Point { row, task }))
+    }
+
     fn choice(&mut self, settings: &Settings) -> Result<Choice, Failure> {
         let mut choice = Choice {
             machine: Err(MachineError::Missing { paths: Vec::new() }),

@@ -32,6 +32,14 @@ pub struct SubjectKey {
     density: Option<f64>,
 }
 
+/// The name of a model in tables.
+pub fn name_of(model: &ModelSpec) -> String {
+    let stem = Path::new(&model.file).file_stem();
+    let stem = stem.map(|stem| stem.to_string_lossy().into_owned());
+    let name = model.name.clone().or(stem);
+    name.unwrap_or_else(|| model.file.clone())
+}
+
 impl SubjectKey {
     /// Of a model of the specification in `folder`, at a point.
     pub fn of(
@@ -42,19 +50,12 @@ impl SubjectKey {
         density: Option<f64>,
     ) -> Self {
         let path = folder.join(&model.file);
-        let stem = path
-            .file_stem()
-            .map(|stem| stem.to_string_lossy().into_owned());
         let dims = settings.0.iter().filter_map(|(name, value)| {
             let name = name.strip_prefix(DIMENSION)?;
             Some((name.to_owned(), value.to_string().parse().ok()?))
         });
         Self {
-            name: model
-                .name
-                .clone()
-                .or(stem)
-                .unwrap_or_else(|| model.file.clone()),
+            name: name_of(model),
             input: model.input.as_ref().map(|file| folder.join(file)),
             calibrate: model.calibrate.as_ref().map(|file| folder.join(file)),
             labels: model.labels.as_ref().map(|file| folder.join(file)),
@@ -157,7 +158,7 @@ fn prune_subject(subject: &mut Subject, density: f64) -> Result<(), Failed> {
 }
 
 /// A failure of reading, as the outcome of every point that needs what was read.
-fn failed(failure: Failure) -> Failed {
+pub fn failed(failure: Failure) -> Failed {
     match failure {
         Failure::Refused(diagnostics) => Failed::first(&diagnostics),
         Failure::Check(diagnostic) | Failure::Nothing(diagnostic) => Failed::first(&[*diagnostic]),

@@ -45,6 +45,7 @@ mod rich;
 mod rules;
 mod snapshot;
 mod sweep;
+mod sweep_engines;
 mod sweep_page;
 mod terminal;
 mod trace;

@@ -17,6 +17,7 @@ use scnnc::map::{self, Mapped};
 use scnnc::quantise::Quantised;
 use scnnc::quantise::widths::Widths;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -158,6 +159,50 @@ fn measure_sharing<E>(
         }
         Ok(())
     })
+}
+
+/// Measures points one after the other as they are asked for, and keeps what they share.
+#[derive(Default)]
+pub struct Session {
+    subjects: BTreeMap<usize, Result<Subject, Failed>>,
+    /// By subject and what a front depends on, the last used ones first.
+    fronts: Vec<(FrontKey, Front)>,
+}
+
+/// The subject of a front, the machine's values that it depends on, and the widths.
+type FrontKey = (usize, Vec<String>, Widths);
+
+/// Fronts that a session keeps: each holds a network's weights.
+const MOST_FRONTS: usize = 4;
+
+impl Session {
+    /// Measures a task; `load` gives its subject when it first comes.
+    pub fn measure(
+        &mut self,
+        task: &Task,
+        load: &dyn Fn(usize) -> Result<Subject, Failed>,
+    ) -> Outcome {
+        let loaded = self.subjects.entry(task.subject);
+        let subject = match loaded.or_insert_with(|| load(task.subject)) {
+            Ok(subject) => subject,
+            Err(failed) => return Outcome::Failed(failed.clone()),
+        };
+        let parameters = Front::depends_on(&task.machine);
+        let key = (task.subject, parameters, task.widths.clone());
+        if let Some(at) = self.fronts.iter().position(|(known, _)| *known == key) {
+            let kept = self.fronts.remove(at);
+            self.fronts.insert(0, kept);
+            let front = &self.fronts[0].1;
+            return guarded(|| from_front(subject, front, task)).unwrap_or_else(Outcome::Failed);
+        }
+        let measured = guarded(|| from_the_beginning(subject, task));
+        let (outcome, front) = measured.unwrap_or_else(|failed| (Outcome::Failed(failed), None));
+        if let Some(front) = front {
+            self.fronts.insert(0, (key, front));
+            self.fronts.truncate(MOST_FRONTS);
+        }
+        outcome
+    }
 }
 
 /// A panic is a fault of ours and ends the point, not the sweep.

@@ -1,0 +1,215 @@
+//! Sweeps by the engines of others: a tuner that asks for points, and a workflow whose jobs are shards. What a tuner is told is
+//! what a sweep measures, and a workflow of which a job was killed gives the bytes of one run. The scripts themselves run where
+//! Optuna and Snakemake are; elsewhere they are skipped, and that is said.
+
+use crate::binary::{command, printed};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::{TempDir, tempdir};
+
+const SPEC: &str = "
+models: [{file: m.onnx, input: d.npz}]
+grid: {pe.banks: [16, 32], array.rows: [2, 4, 8]}
+where: [pe.banks * array.rows <= 128]
+";
+
+fn folder() -> TempDir {
+    let folder = tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    std::fs::copy(scnn_models::lenet5(), file("m.onnx")).unwrap();
+    std::fs::copy(scnn_models::lenet5_digits(), file("d.npz")).unwrap();
+    std::fs::write(file("s.yaml"), SPEC).unwrap();
+    folder
+}
+
+/// What `sweep serve` answers to some lines.
+fn served(folder: &Path, words: &[&str], lines: &[Value]) -> Vec<Value> {
+    let asked: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let output = command(folder)
+        .args(["sweep", "serve", "s.yaml"])
+        .args(words)
+        .write_stdin(asked)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let answers = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    answers.collect()
+}
+
+#[test]
+fn what_is_asked_for_is_the_row_of_a_sweep_and_is_kept() {
+    let folder = folder();
+    let path = folder.path();
+    printed(path, &["sweep", "s.yaml", "-o", "out", "-q"]);
+    let csv = std::fs::read_to_string(path.join("out/points.csv")).unwrap();
+    let names: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
+    let asked = |banks: u32, rows: u32| json!({"settings": {"pe.banks": banks, "array.rows": rows}, "id": rows});
+    let mut lines = vec![asked(16, 2), asked(16, 4), asked(16, 8), asked(32, 2)];
+    lines.push(asked(32, 8));
+    let answers = served(path, &["-o", "kept"], &lines);
+    assert_eq!(answers[0]["axes"]["array.rows"], json!([2, 4, 8]));
+    for (row, answer) in csv.lines().skip(1).zip(&answers[1..5]) {
+        for (name, cell) in names.iter().zip(row.split(',')) {
+            let same = match &answer[*name] {
+                Value::Null => cell.is_empty(),
+                Value::String(text) => text == cell,
+                number => number.as_f64() == cell.parse().ok(),
+            };
+            assert!(same, "{name}: {cell} {answer}");
+        }
+    }
+    assert_eq!(answers[5], json!({"excluded": true, "id": 8}));
+    // A point that is kept has the name of its content, whoever measured it.
+    for entry in std::fs::read_dir(path.join("kept/points")).unwrap() {
+        let name = entry.unwrap().file_name();
+        let [kept, swept] =
+            ["kept", "out"].map(|of| std::fs::read(path.join(of).join("points").join(&name)));
+        assert_eq!(kept.unwrap(), swept.unwrap());
+    }
+}
+
+#[test]
+fn a_question_that_is_none_is_answered_and_others_go_on() {
+    let folder = folder();
+    let lines = [
+        json!("nonsense"),
+        json!({"settings": {"pe.bank": 16}}),
+        json!({"settings": {"pe.banks": [16]}}),
+        json!({"model": "other"}),
+        json!({"settings": {"fidelity": "fast"}, "fidelity": "nearly"}),
+        json!({"settings": {"pe.banks": 16, "array.rows": 2}, "fidelity": "model"}),
+    ];
+    let answers = served(folder.path(), &[], &lines);
+    let message = |at: usize| answers[at]["message"].as_str().unwrap_or_default();
+    for (at, said) in [
+        (1, "invalid type"),
+        (2, "no parameter `pe.bank`"),
+        (3, "`pe.banks` is no number"),
+        (4, "there is no such model, but m"),
+        (5, "`fidelity: nearly` is not possible"),
+    ] {
+        assert!(message(at).contains(said), "{at}: {}", answers[at]);
+        assert!(answers[at]["error"].is_string());
+    }
+    assert!(answers[6]["total_cycles"].is_number());
+}
+
+/// A Python that has a module, if there is one.
+fn python_with(module: &str) -> Option<PathBuf> {
+    let import = format!("import {module}");
+    let found = Command::new("python3").args(["-c", &import]).output();
+    let found = found.is_ok_and(|output| output.status.success());
+    if !found {
+        eprintln!("skipped: python3 has no {module}");
+    }
+    found.then(|| PathBuf::from("python3"))
+}
+
+/// `PATH` with the binary's folder first.
+fn path_with_binary() -> std::ffi::OsString {
+    let binary = PathBuf::from(env!("CARGO_BIN_EXE_scnnc"));
+    let old = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(binary.parent().unwrap().to_path_buf());
+    std::env::join_paths(folders.chain(std::env::split_paths(&old))).unwrap()
+}
+
+#[test]
+fn a_tuner_finds_the_best_machines_by_predictions_and_few_runs() {
+    let Some(python) = python_with("optuna") else {
+        return;
+    };
+    let folder = folder();
+    let path = folder.path();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/tune.py");
+    let output = Command::new(python)
+        .args([script, "s.yaml", "kept", "30"])
+        .current_dir(path)
+        .env("PATH", path_with_binary())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let found: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!((1..=5).contains(&found.len()), "{text}");
+    printed(path, &["sweep", "s.yaml", "-o", "out", "-q"]);
+    let csv = std::fs::read_to_string(path.join("out/points.csv")).unwrap();
+    let cycles = csv.lines().next().unwrap().split(',');
+    let cycles = cycles
+        .clone()
+        .position(|name| name == "total_cycles")
+        .unwrap();
+    let all = csv.lines().skip(1);
+    let all = all.map(|line| line.split(',').nth(cycles).unwrap().parse::<f64>().unwrap());
+    let least = all.fold(f64::INFINITY, f64::min);
+    let best = found
+        .iter()
+        .map(|point| point["exact"][0].as_f64().unwrap());
+    assert_eq!(best.fold(f64::INFINITY, f64::min), least);
+}
+
+/// A binary that is killed in the middle of its first run of the first part.
+const KILLED_ONCE: &str = r#"#!/bin/bash
+if [[ " $* " == *" 1/2 "* && ! -e killed ]]; then
+  touch killed
+  scnnc "$@" &
+  while [ -z "$(ls parts/1/points/*.json 2>/dev/null)" ]; do sleep 0.01; done
+  kill -9 $!
+  exit 137
+fi
+exec scnnc "$@"
+"#;
+
+#[cfg(unix)]
+#[test]
+fn a_workflow_of_which_a_job_was_killed_gives_the_bytes_of_one_run() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(python) = python_with("snakemake") else {
+        return;
+    };
+    let folder = folder();
+    let path = folder.path();
+    let export = "sweep export s.yaml --snakemake --shards 2 -o Snakefile";
+    printed(path, &export.split(' ').collect::<Vec<_>>());
+    let wrapper = path.join("killed-once.sh");
+    std::fs::write(&wrapper, KILLED_ONCE).unwrap();
+    std::fs::set_permissions(&wrapper, PermissionsExt::from_mode(0o755)).unwrap();
+    let output = Command::new(python)
+        .args([
+            "-m",
+            "snakemake",
+            "--cores",
+            "2",
+            "--config",
+            "scnnc=./killed-once.sh",
+        ])
+        .current_dir(path)
+        .env("PATH", path_with_binary())
+        .env("HOME", path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(path.join("killed").exists());
+    printed(path, &["sweep", "s.yaml", "-o", "one", "-q"]);
+    for name in ["points.csv", "layers.csv", "sweep.json"] {
+        let read = |folder: &str| std::fs::read(path.join(folder).join(name)).unwrap();
+        assert!(read("sweep") == read("one"), "{name}");
+    }
+}
+
+#[test]
+fn a_workflow_has_a_job_for_each_part_and_no_more_than_points() {
+    let folder = folder();
+    let words = ["sweep", "export", "s.yaml", "--snakemake", "--shards", "64"];
+    let text = printed(folder.path(), &words);
+    assert!(text.contains("SHARDS = range(1, 5 + 1)"), "{text}");
+    let spec = folder.path().join("s.yaml");
+    assert!(
+        text.contains(&format!("SPEC = \"{}\"", spec.display())),
+        "{text}"
+    );
+}
