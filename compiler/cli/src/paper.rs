@@ -1,8 +1,10 @@
 //! `paper`: the paper's evaluation, run again, every published figure beside ours.
 //!
 //! [`published`] is the one table of the paper's figures. [`section`]s say what they need measured, [`lab`] measures it
-//! once, under the [`reading`]s of what the paper leaves open, and each section makes findings, tables and charts of it.
+//! once, under the [`reading`]s of what the paper leaves open about time, [`accounting`]s price its events, and each section
+//! makes findings, tables and charts of it.
 
+mod accounting;
 mod chart;
 mod finding;
 mod lab;

@@ -1,6 +1,7 @@
 //! The sections of the evaluation, in the paper's order: what each needs measured, and what it makes of it.
 
 mod ablation;
+mod accounting;
 mod area;
 mod energy;
 mod granularity;
@@ -72,6 +73,11 @@ pub const PLANS: &[Plan] = &[
         name: "energy",
         needs: energy::needs,
         evaluate: energy::evaluate,
+    },
+    Plan {
+        name: "accounting",
+        needs: accounting::needs,
+        evaluate: accounting::evaluate,
     },
     Plan {
         name: "sensitivity",

@@ -76,13 +76,12 @@ impl Problem<'_> {
                 best = Some(state);
             }
         }
-        let best = match best {
-            Some(best) => best,
-            None => {
-                let (mut state, places) = self.paper_state(&mut known)?;
-                self.finish(&mut state, &places, &mut known);
-                state
-            }
+        let best = if let Some(best) = best {
+            best
+        } else {
+            let (mut state, places) = self.paper_state(&mut known)?;
+            self.finish(&mut state, &places, &mut known);
+            state
         };
         let State {
             mut draft, chosen, ..

@@ -1,9 +1,11 @@
 //! SCNN beside the machines that skip zeros of one operand alone.
 
 use super::{Scope, names, whole};
+use crate::paper::accounting::{Accounting, HEADLINE as ACCOUNTING};
 use crate::paper::finding::{Finding, Section, Table};
 use crate::paper::lab::{Need, Results, Workload};
 use crate::paper::reading::HEADLINE;
+use crate::paper::sums::Sums;
 
 const PRESETS: [&str; 3] = ["scnn", "scnn-sparse-w", "scnn-sparse-a"];
 
@@ -19,8 +21,25 @@ pub fn needs(_: Scope) -> Vec<Need> {
     PRESETS.map(need).to_vec()
 }
 
+/// The machines' sums in an accounting.
+fn sums(results: &Results, accounting: &Accounting) -> [Sums; 3] {
+    PRESETS.map(need).map(|need| {
+        let report = accounting.report(&need, results.get(&need));
+        whole("googlenet", &report)
+    })
+}
+
+/// The published figures of energy in an accounting.
+pub fn energy_findings(results: &Results, accounting: &Accounting) -> Vec<Finding> {
+    let [scnn, weights, activations] = sums(results, accounting).map(|s| s.energy_pj.total());
+    vec![
+        Finding::new("ablation.energy_w", weights / scnn),
+        Finding::new("ablation.energy_a", activations / scnn),
+    ]
+}
+
 pub fn evaluate(_: Scope, results: &Results) -> Section {
-    let sums = PRESETS.map(|preset| whole("googlenet", &results.get(&need(preset)).report));
+    let sums = sums(results, &ACCOUNTING);
     let [scnn, weights, activations] = &sums;
     let rows = PRESETS.iter().zip(&sums).map(|(&preset, sums)| {
         vec![
@@ -36,10 +55,10 @@ pub fn evaluate(_: Scope, results: &Results) -> Section {
         name: "ablation",
         title: "One operand's zeros alone",
         convention: format!(
-            "GoogLeNet's 54 convolutions at density .4 of weights and activations; what is not skipped is stored densely; reading `{}`",
-            HEADLINE.name
+            "GoogLeNet's 54 convolutions at density .4 of weights and activations; what is not skipped is stored densely; reading `{}`, accounting `{}`",
+            HEADLINE.name, ACCOUNTING.name
         ),
-        findings: vec![
+        findings: [
             Finding::new(
                 "ablation.speed_w",
                 weights.cycles as f64 / scnn.cycles as f64,
@@ -48,15 +67,10 @@ pub fn evaluate(_: Scope, results: &Results) -> Section {
                 "ablation.speed_a",
                 activations.cycles as f64 / scnn.cycles as f64,
             ),
-            Finding::new(
-                "ablation.energy_w",
-                weights.energy_pj.total() / scnn.energy_pj.total(),
-            ),
-            Finding::new(
-                "ablation.energy_a",
-                activations.energy_pj.total() / scnn.energy_pj.total(),
-            ),
-        ],
+        ]
+        .into_iter()
+        .chain(energy_findings(results, &ACCOUNTING))
+        .collect(),
         tables: vec![Table {
             name: "ablation",
             title: "SCNN, SCNN-SparseW, SCNN-SparseA".to_owned(),

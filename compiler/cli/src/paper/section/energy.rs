@@ -1,6 +1,7 @@
 //! Energy of the three networks against the dense machines (the paper's figure 10).
 
 use super::{NETWORKS, Scope, bars, names, whole};
+use crate::paper::accounting::{Accounting, HEADLINE as HEADLINE_ACCOUNTING};
 use crate::paper::chart::{Chart, Stacks};
 use crate::paper::finding::{Cell, Finding, Section, Table};
 use crate::paper::lab::{Need, Results, Workload};
@@ -9,6 +10,7 @@ use crate::paper::sums::{Sums, counted_layers, mean};
 use scnn_isa::machine::Machine;
 use scnn_simulator::baseline::DenseEnergy;
 use scnn_simulator::energy::Energy;
+use scnn_simulator::report::Report;
 
 pub fn needs(scope: Scope) -> Vec<Need> {
     scope.networks().iter().copied().map(need).collect()
@@ -18,18 +20,31 @@ fn need(network: &'static str) -> Need {
     Need::new(Workload::published(network), "scnn", HEADLINE)
 }
 
-pub fn evaluate(scope: Scope, results: &Results) -> Section {
-    let report = |network| &results.get(&need(network)).report;
-    let wholes: Vec<Sums> = scope
-        .networks()
-        .iter()
-        .map(|n| whole(n, report(n)))
-        .collect();
-    let gains = scope.networks().iter().flat_map(|&network| {
-        counted_layers(network, report(network)).map(|layer| Sums::of([layer]).energy_gain())
+/// The networks' reports in an accounting.
+fn reports(
+    scope: Scope,
+    results: &Results,
+    accounting: &Accounting,
+) -> Vec<(&'static str, Report)> {
+    let networks = scope.networks().iter();
+    networks
+        .map(|&network| {
+            let need = need(network);
+            (network, accounting.report(&need, results.get(&need)))
+        })
+        .collect()
+}
+
+/// The published figures in an accounting.
+pub fn findings(scope: Scope, results: &Results, accounting: &Accounting) -> Vec<Finding> {
+    let reports = reports(scope, results, accounting);
+    let wholes: Vec<Sums> = reports.iter().map(|(n, report)| whole(n, report)).collect();
+    let gains = reports.iter().flat_map(|(network, report)| {
+        counted_layers(network, report).map(|layer| Sums::of([layer]).energy_gain())
     });
     let gains: Vec<f64> = gains.collect();
-    let iaram_pj = Machine::preset("scnn").map_or(0.0, |m| m.energy.iaram_read_vector.pj);
+    let machine = Machine::preset("scnn").expect("a preset");
+    let iaram_pj = accounting.priced(&machine).energy.iaram_read_vector.pj;
     let share = |part: &dyn Fn(&Sums) -> f64| {
         mean(
             &wholes
@@ -52,6 +67,12 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
         findings.insert(0, Finding::new("energy.scnn", mean_of(Sums::energy_gain)));
         findings.insert(0, Finding::new("energy.opt", mean_of(Sums::opt_gain)));
     }
+    findings
+}
+
+pub fn evaluate(scope: Scope, results: &Results) -> Section {
+    let reports = reports(scope, results, &HEADLINE_ACCOUNTING);
+    let wholes: Vec<Sums> = reports.iter().map(|(n, report)| whole(n, report)).collect();
     let mut by_bar = Table {
         name: "figure10",
         title: "energy by layer, GoogLeNet's by module (figure 10)".to_owned(),
@@ -68,8 +89,8 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
         rows: Vec::new(),
     };
     let mut charts = Vec::new();
-    for &network in scope.networks() {
-        let bars = bars(network, report(network));
+    for &(network, ref report) in &reports {
+        let bars = bars(network, report);
         for (label, sums) in &bars {
             by_bar.rows.push(vec![
                 network.into(),
@@ -86,10 +107,12 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
     Section {
         name: "energy",
         title: "Energy against DCNN",
-        convention: "the same layers; means over the three networks of DCNN's energy over the other's; one table of energies \
-                     (`scnnc machine show scnn`) for all machines and networks; the same under every reading"
-            .to_owned(),
-        findings,
+        convention: format!(
+            "the same layers; means over the three networks of DCNN's energy over the other's; one table of energies for all machines \
+             and networks; the same under every reading of time; accounting `{}` (`--only accounting` has the others)",
+            HEADLINE_ACCOUNTING.name
+        ),
+        findings: findings(scope, results, &HEADLINE_ACCOUNTING),
         tables: vec![by_bar, components(scope, &wholes)],
         charts,
     }

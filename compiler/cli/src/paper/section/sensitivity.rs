@@ -4,37 +4,13 @@
 //! are priced anew.
 
 use super::{Scope, energy, names, sweep, whole};
+use crate::paper::accounting::{ENTRIES, HEADLINE, dense_energy};
 use crate::paper::finding::{Section, Table};
 use crate::paper::lab::{Need, Results};
 use crate::paper::sums::{Sums, mean};
-use scnn_isa::machine::{Energy as Prices, Machine, Picojoules};
+use scnn_isa::machine::Machine;
 use scnn_simulator::baseline::DenseEnergy;
 use scnn_simulator::energy::Energy;
-
-/// An entry of the table, to be changed.
-type Entry = (&'static str, fn(&mut Prices) -> &mut Picojoules);
-
-const ENTRIES: [Entry; 15] = [
-    ("multiply", |e| &mut e.multiply),
-    ("add", |e| &mut e.add),
-    ("accumulate", |e| &mut e.accumulate),
-    ("crossbar_transfer", |e| &mut e.crossbar_transfer),
-    ("coordinate", |e| &mut e.coordinate),
-    ("fifo_read_vector", |e| &mut e.fifo_read_vector),
-    ("fifo_write_vector", |e| &mut e.fifo_write_vector),
-    ("iaram_read_vector", |e| &mut e.iaram_read_vector),
-    ("oaram_write_vector", |e| &mut e.oaram_write_vector),
-    ("ppu_element", |e| &mut e.ppu_element),
-    ("halo_sum", |e| &mut e.halo_sum),
-    ("dram_bit", |e| &mut e.dram_bit),
-    ("dense_operand_vector_read", |e| {
-        &mut e.dense_operand_vector_read
-    }),
-    ("dense_add", |e| &mut e.dense_add),
-    ("dense_sram_write_vector", |e| {
-        &mut e.dense_sram_write_vector
-    }),
-];
 
 /// Factors that each entry is multiplied by.
 const FACTORS: [f64; 2] = [0.8, 1.25];
@@ -46,7 +22,10 @@ pub fn needs(scope: Scope) -> Vec<Need> {
 }
 
 pub fn evaluate(scope: Scope, results: &Results) -> Section {
-    let sums = |need: &Need| whole(need.workload.network, &results.get(need).report);
+    let sums = |need: &Need| {
+        let report = HEADLINE.report(need, results.get(need));
+        whole(need.workload.network, &report)
+    };
     let networks: Vec<Sums> = energy::needs(scope).iter().map(sums).collect();
     let sweep: Vec<(f64, Sums)> = sweep::headline_needs(scope)
         .iter()
@@ -57,7 +36,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
             )
         })
         .collect();
-    let machine = Machine::preset("scnn").expect("a preset");
+    let machine = HEADLINE.priced(&Machine::preset("scnn").expect("a preset"));
     let mut rows = Vec::new();
     let mut row = |name: &str, factor: f64, changed: &Machine| {
         let price = |sums: &Sums| Priced::of(sums, &machine, changed);
@@ -103,8 +82,9 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
         name: "sensitivity",
         title: "Sensitivity of the energy ratios",
         convention: format!(
-            "each entry of the energy table times {} and {}, all others as they are; means over {} networks; ratios of the density \
+            "accounting `{}`; each entry of its energy table times {} and {}, all others as they are; means over {} networks; ratios of the density \
              sweep as in figure 7b",
+            HEADLINE.name,
             FACTORS[0],
             FACTORS[1],
             networks.len()
@@ -142,16 +122,7 @@ impl Priced {
     fn of(sums: &Sums, machine: &Machine, changed: &Machine) -> Self {
         let mut scnn = Energy::of(&sums.counters, changed);
         scnn.host_link = 0.0;
-        let dense = |energy: &DenseEnergy| {
-            let times = |of: fn(&Prices) -> f64| of(&changed.energy) / of(&machine.energy);
-            DenseEnergy {
-                multipliers: energy.multipliers * times(|e| e.multiply.pj + e.dense_add.pj),
-                operands: energy.operands
-                    * times(|e| e.dense_operand_vector_read.pj + e.fifo_read_vector.pj),
-                results: energy.results * times(|e| e.dense_sram_write_vector.pj),
-                dram: energy.dram * times(|e| e.dram_bit.pj),
-            }
-        };
+        let dense = |energy: &DenseEnergy| dense_energy(energy, machine, changed);
         Self {
             scnn,
             dcnn: dense(&sums.baselines.dcnn_pj),

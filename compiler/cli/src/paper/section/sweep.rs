@@ -1,6 +1,7 @@
 //! `GoogLeNet` with both densities swept together (the paper's figure 7).
 
 use super::{Scope, names, whole};
+use crate::paper::accounting::{Accounting, HEADLINE as ACCOUNTING};
 use crate::paper::chart::{Chart, Lines};
 use crate::paper::finding::{Finding, Section, Table};
 use crate::paper::lab::{Need, Results, Workload};
@@ -44,16 +45,44 @@ pub fn headline_needs(scope: Scope) -> Vec<Need> {
         .collect()
 }
 
+/// The published figures of energy in an accounting.
+pub fn energy_findings(scope: Scope, results: &Results, accounting: &Accounting) -> Vec<Finding> {
+    let of = |&tenths: &u32| {
+        let need = need(tenths, HEADLINE);
+        let sums = whole("googlenet", &accounting.report(&need, results.get(&need)));
+        (f64::from(tenths) / 10.0, sums)
+    };
+    let sums: Vec<(f64, Sums)> = points(scope).iter().map(of).collect();
+    let curve = |of: fn(&Sums) -> f64| -> Vec<(f64, f64)> {
+        sums.iter()
+            .map(|(density, sums)| (*density, of(sums)))
+            .collect()
+    };
+    let energy = curve(|s| 1.0 / s.energy_gain());
+    let over_opt = curve(|s| s.opt_gain() / s.energy_gain());
+    vec![
+        Finding::new("sweep.dense_energy", energy.last().map(|(_, dense)| *dense)),
+        Finding::new("sweep.energy_crossover", crossover(&energy)),
+        Finding::new("sweep.opt_crossover", crossover(&over_opt)),
+        Finding::new(
+            "sweep.tenth_energy",
+            energy.first().map(|(_, tenth)| *tenth),
+        ),
+    ]
+}
+
 pub fn evaluate(scope: Scope, results: &Results) -> Section {
     let points = points(scope);
-    let sums = |tenths, reading| whole("googlenet", &results.get(&need(tenths, reading)).report);
+    let sums = |tenths, reading| {
+        let need = need(tenths, reading);
+        whole("googlenet", &ACCOUNTING.report(&need, results.get(&need)))
+    };
     let curve = |of: &dyn Fn(&Sums) -> f64| -> Vec<(f64, f64)> {
         let at = |&tenths: &u32| (f64::from(tenths) / 10.0, of(&sums(tenths, HEADLINE)));
         points.iter().map(at).collect()
     };
     let slower = curve(&|s| 1.0 / s.speed());
     let energy = curve(&|s| 1.0 / s.energy_gain());
-    let over_opt = curve(&|s| s.opt_gain() / s.energy_gain());
     let (dense, tenth) = (sums(10, HEADLINE), sums(1, HEADLINE));
     let rows = points.iter().flat_map(|&tenths| {
         readings()
@@ -108,18 +137,17 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
         title: "GoogLeNet at swept densities",
         convention: format!(
             "the 54 convolutions; the zoo's weights and image, biases set so that every layer reads that density; crossovers \
-             interpolated between points; reading `{}`",
-            HEADLINE.name
+             interpolated between points; reading `{}`, accounting `{}`",
+            HEADLINE.name, ACCOUNTING.name
         ),
-        findings: vec![
+        findings: [
             Finding::new("sweep.dense_speed", dense.speed()),
-            Finding::new("sweep.dense_energy", 1.0 / dense.energy_gain()),
             Finding::new("sweep.speed_crossover", crossover(&slower)),
-            Finding::new("sweep.energy_crossover", crossover(&energy)),
-            Finding::new("sweep.opt_crossover", crossover(&over_opt)),
             Finding::new("sweep.tenth_speed", tenth.speed()),
-            Finding::new("sweep.tenth_energy", 1.0 / tenth.energy_gain()),
-        ],
+        ]
+        .into_iter()
+        .chain(energy_findings(scope, results, &ACCOUNTING))
+        .collect(),
         tables: vec![table],
         charts: vec![
             lines(
