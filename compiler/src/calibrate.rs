@@ -21,7 +21,7 @@ use scnn_isa::layer::OperandKind;
 use scnn_isa::placement::Placement;
 use scnn_isa::program::Dtype;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use tract_onnx::prelude::{DatumType, Tensor};
@@ -45,6 +45,9 @@ pub struct Calibration {
     /// Largest magnitude of a sum as a share of the proven bound, by layer; see [`sums`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sums: BTreeMap<String, f64>,
+    /// Nodes that the host runs because what it computes of their results loses too much when these are rounded.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub on_host: BTreeSet<String>,
 }
 
 impl Calibration {
@@ -340,6 +343,7 @@ pub fn calibrate(
         ranges,
         channels,
         sums: BTreeMap::new(),
+        on_host: BTreeSet::new(),
     };
     Ok((calibration, first.unwrap_or_default()))
 }

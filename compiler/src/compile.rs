@@ -2,6 +2,7 @@
 //!
 //! A layer that cannot be compiled runs on the host, and the model is compiled anew ([`fallback`]).
 
+mod borders;
 mod error;
 pub mod fallback;
 mod front;
@@ -239,19 +240,18 @@ pub fn check(
     let mut options = options.clone();
     options.mapping.strategy = Strategy::Paper;
     with_fallbacks(imported, observer, &mut |imported, observer| {
-        fallback::of_powers(powers::summed(&imported.graph))?;
+        fallback::of_precision(powers::summed(&imported.graph))?;
         let graph = transformed(imported.graph, &options, observer);
         let wanted = calibrate::wanted(&graph);
         FloatModel::new(imported.typed, &wanted)?;
         let calibration = Calibration::made_up(wanted);
-        let even = |network: &Quantised| Occupancy::of(network, &BTreeMap::new());
+        let even = |network: &Quantised| Ok(Occupancy::of(network, &BTreeMap::new()));
         integers_or_culprits(
             &graph,
             &calibration,
             &imported.hash,
             &options,
             even,
-            None,
             observer,
         )?;
         Ok(graph)
@@ -314,6 +314,38 @@ struct Before {
     wanted: BTreeSet<String>,
     /// Nodes that were sent to the host because no table comes near their function; they are sent once.
     unfit: BTreeSet<String>,
+    /// What was sent there because of what the host makes of its results.
+    borders: borders::Moved,
+}
+
+impl Before {
+    /// Fails if a part of the network should run on the host for the sake of its precision.
+    fn judge(
+        &mut self,
+        graph: &Graph,
+        network: &Quantised,
+        (calibration, observed): (&Calibration, &Sample),
+        options: &Options,
+    ) -> Result<(), Failed> {
+        let found = unfit::unfit(graph, network).into_iter();
+        let found = found.filter(|of| of.nodes.iter().any(|node| !self.unfit.contains(node)));
+        let found: Vec<Fallback> = found.collect();
+        self.unfit
+            .extend(found.iter().flat_map(|of| of.nodes.clone()));
+        fallback::of_precision(found)?;
+        // With a calibration of before it has been found already.
+        if options.calibration.is_some() {
+            return Ok(());
+        }
+        let segments = borders::Segments {
+            graph,
+            network,
+            observed,
+            calibration,
+            host: &options.host,
+        };
+        fallback::of_precision(self.borders.more(&segments))
+    }
 }
 
 /// Compiles a model once.
@@ -326,15 +358,19 @@ fn attempt(
     let Imported {
         graph, typed, hash, ..
     } = imported;
-    fallback::of_powers(powers::summed(&graph))?;
+    fallback::of_precision(powers::summed(&graph))?;
+    if let Some(calibration) = &options.calibration {
+        fallback::of_precision(before.borders.known(&calibration.on_host))?;
+    }
     let graph = transformed(graph, options, observer);
     refuse_host(&graph, options)?;
     observer.stage(Stage::Calibrate);
     before.wanted.extend(calibrate::wanted(&graph));
     let wanted: Vec<String> = before.wanted.iter().cloned().collect();
-    let (float, calibration, observed) = calibrated(&graph, typed, &wanted, options)
+    let (float, mut calibration, observed) = calibrated(&graph, typed, &wanted, options)
         .map_err(|error| fallback::of_float(error, &options.host))?;
     float.release_plan();
+    calibration.on_host.clone_from(before.borders.nodes());
     let Integers {
         network,
         occupancy,
@@ -346,8 +382,11 @@ fn attempt(
         &hash,
         options,
         // All activations of a sample are let go as soon as it is known where they are not zero.
-        move |network| Occupancy::of(network, &observed),
-        Some(&mut before.unfit),
+        |network| {
+            let observed = observed;
+            before.judge(&graph, network, (&calibration, &observed), options)?;
+            Ok(Occupancy::of(network, &observed))
+        },
         observer,
     )?;
     Ok(Compiled {
@@ -389,34 +428,25 @@ pub fn integers(
     occupancy: impl FnOnce(&Quantised) -> Occupancy,
     observer: &mut dyn Observer,
 ) -> Result<Integers, CompileError> {
-    integers_or_culprits(graph, calibration, hash, options, occupancy, None, observer)
+    let occupancy = |network: &Quantised| Ok(occupancy(network));
+    integers_or_culprits(graph, calibration, hash, options, occupancy, observer)
         .map_err(Failed::give_up)
 }
 
-/// The same; a failure says which nodes it is because of. Functions that no table comes near are one, but for those in
-/// `unfit`, which it adds to.
+/// The same; a failure says which nodes it is because of. `occupancy` is the first to see the integer network, and may refuse
+/// it.
 fn integers_or_culprits(
     graph: &Graph,
     calibration: &Calibration,
     hash: &str,
     options: &Options,
-    occupancy: impl FnOnce(&Quantised) -> Occupancy,
-    unfit: Option<&mut BTreeSet<String>>,
+    occupancy: impl FnOnce(&Quantised) -> Result<Occupancy, Failed>,
     observer: &mut dyn Observer,
 ) -> Result<Integers, Failed> {
     observer.stage(Stage::Quantise);
     let network = quantise::quantise(graph, calibration, &options.machine, &options.quantise)
         .map_err(|error| fallback::of_quantisation(error, options))?;
-    if let Some(sent) = unfit {
-        let found = unfit::unfit(graph, &network).into_iter();
-        let found = found.filter(|of| of.nodes.iter().any(|node| !sent.contains(node)));
-        let found: Vec<Fallback> = found.collect();
-        sent.extend(found.iter().flat_map(|of| of.nodes.clone()));
-        if !found.is_empty() {
-            return Err(fallback::of_functions(found));
-        }
-    }
-    let occupancy = occupancy(&network);
+    let occupancy = occupancy(&network)?;
     let found = Found {
         network: &network,
         occupancy: &occupancy,

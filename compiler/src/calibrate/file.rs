@@ -9,6 +9,7 @@ const HEAD: &str = "\
 # magnitude of the two, times `--headroom`. `density` is the share of values that are not zero, 1 when left out.
 # `channels` says, for tensors whose channels differ, how many octaves the largest magnitude of each lies below the tensor's.
 # `sums`, if there, is the largest sum of every layer as a share of what its weights allow, for `--ranges calibrated`.
+# `on_host`, if there, names nodes that the host runs because rounding their results loses too much of what it makes of them.
 ";
 
 impl Calibration {
@@ -70,7 +71,7 @@ fn wrong(text: &str, name: &str, reason: &str) -> YamlError {
 mod tests {
     use super::super::{Method, Octaves};
     use super::*;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn calibration() -> Calibration {
         let range = |min, max| Range {
@@ -88,6 +89,7 @@ mod tests {
             ]),
             channels: BTreeMap::from([("y".into(), Octaves(vec![0, 12, 3]))]),
             sums: BTreeMap::from([("conv".into(), 0.125)]),
+            on_host: BTreeSet::from(["conv".into()]),
         }
     }
 

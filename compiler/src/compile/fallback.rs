@@ -132,23 +132,16 @@ pub(super) fn of_quantisation(error: QuantiseError, options: &Options) -> Failed
     Failed::Because(vec![fallback], error.into())
 }
 
-/// Fails if anything runs on the host for the sake of its precision.
-pub(super) fn of_powers(found: Vec<Fallback>) -> Result<(), Failed> {
-    if found.is_empty() {
+/// Fails if anything runs on the host for the sake of its precision, because of that.
+pub(super) fn of_precision(found: Vec<Fallback>) -> Result<(), Failed> {
+    let Some(first) = found.first() else {
         return Ok(());
-    }
-    Err(of_functions(found))
-}
-
-/// Functions that no table comes near, and what runs on the host for them.
-pub(super) fn of_functions(found: Vec<Fallback>) -> Failed {
-    let first = found.first();
-    let node = first.and_then(|of| of.nodes.last()).cloned();
-    let error = QuantiseError::Unstorable {
-        node: node.unwrap_or_default(),
-        reason: first.map_or_else(String::new, |of| of.reason.clone()),
     };
-    Failed::Because(found, error.into())
+    let error = QuantiseError::Unstorable {
+        node: first.nodes.last().cloned().unwrap_or_default(),
+        reason: first.reason.clone(),
+    };
+    Err(Failed::Because(found, error.into()))
 }
 
 /// An error of mapping, and the layer that runs on the host for it.

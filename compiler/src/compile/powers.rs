@@ -16,7 +16,7 @@ use crate::graph::{Graph, Layer, NodeId, Op};
 use std::collections::BTreeSet;
 
 /// Largest share of the network's multiplications by weights other than zero that moves to the host.
-const MOST_OF_WORK: f64 = 0.25;
+pub(super) const MOST_OF_WORK: f64 = 0.25;
 
 /// What runs on the host for each root or logarithm behind a linear layer of squares. `graph` is an imported one.
 pub(super) fn summed(graph: &Graph) -> Vec<Fallback> {
@@ -45,7 +45,7 @@ pub(super) fn summed(graph: &Graph) -> Vec<Fallback> {
 }
 
 /// The convolution or matrix product of a node.
-fn convolution(graph: &Graph, id: NodeId) -> Option<&Layer> {
+pub(super) fn convolution(graph: &Graph, id: NodeId) -> Option<&Layer> {
     match &graph.dag[id].op {
         Op::Layer(layer) if layer.conv.is_some() => Some(layer),
         _ => None,
@@ -53,7 +53,7 @@ fn convolution(graph: &Graph, id: NodeId) -> Option<&Layer> {
 }
 
 /// Multiplications of a node by weights other than zero.
-fn work(graph: &Graph, id: NodeId) -> f64 {
+pub(super) fn work(graph: &Graph, id: NodeId) -> f64 {
     let images = graph.dag[id].shape().map_or(1, |shape| shape[0]);
     let conv = convolution(graph, id).and_then(|layer| layer.conv.as_ref());
     conv.map_or(0.0, |conv| {

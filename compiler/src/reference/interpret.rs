@@ -119,6 +119,82 @@ fn cast(value: &Value, data: &Tensor, dtype: Dtype) -> Result<Tensor, InterpretE
     Ok(cast.into_owned())
 }
 
+fn border(value: &Value, reason: String) -> InterpretError {
+    InterpretError::Border {
+        name: value.name.clone(),
+        reason,
+    }
+}
+
+/// What the host knows of a value once the machine has stored it. Values that stay on the host are as they were.
+pub(crate) fn rounded(
+    network: &Quantised,
+    value: &Value,
+    tensor: &Tensor,
+) -> Result<Tensor, InterpretError> {
+    let Some(id) = value.tensor else {
+        return Ok(tensor.clone());
+    };
+    let target = network.tensor(id);
+    let stored = stored(value, target, tensor);
+    let offered = stored.and_then(|stored| offered(value, target, &stored));
+    offered.map_err(|reason| border(value, reason))
+}
+
+/// The integers of a value, in the order in which the machine stores them.
+fn stored(
+    value: &Value,
+    target: &crate::quantise::Tensor,
+    tensor: &Tensor,
+) -> Result<Vec<i16>, String> {
+    let floats = tensor.cast_to::<f32>().map_err(|e| e.to_string())?;
+    let view = floats
+        .to_plain_array_view::<f32>()
+        .map_err(|e| e.to_string())?;
+    let declared = target.shape.iter().map(|&d| d as usize).product::<usize>();
+    if view.len() != declared {
+        let given = view.len();
+        return Err(format!("{given} values where {declared} are declared"));
+    }
+    let given: Vec<f32> = view.iter().copied().collect();
+    let placed = match &value.placement {
+        None => given,
+        Some(placement) => placement.to_machine(&given),
+    };
+    let [_, channels, rows, cols] = target.shape;
+    let integers = placed.into_iter().enumerate().map(|(index, value)| {
+        let channel = index as u32 / (rows * cols) % channels;
+        arith::quantise(value, target.unit(channel), target.range)
+    });
+    Ok(integers.collect())
+}
+
+/// The value that stored integers stand for.
+fn offered(
+    value: &Value,
+    source: &crate::quantise::Tensor,
+    integers: &[i16],
+) -> Result<Tensor, String> {
+    let [_, channels, rows, cols] = source.shape;
+    let integers = integers.iter().enumerate();
+    let floats: Vec<f32> = integers
+        .map(|(index, &integer)| {
+            let channel = index as u32 / (rows * cols) % channels;
+            arith::dequantise(integer, source.unit(channel))
+        })
+        .collect();
+    let floats = match &value.placement {
+        None => floats,
+        Some(placement) => placement.to_value(&floats),
+    };
+    let dims: Vec<usize> = value.dims.iter().map(|&d| d as usize).collect();
+    let tensor = Tensor::from_shape(&dims, &floats).map_err(|e| e.to_string())?;
+    let cast = tensor
+        .cast_to_dt(crate::calibrate::datum_type(value.dtype))
+        .map_err(|e| e.to_string())?;
+    Ok(cast.into_owned())
+}
+
 struct State<'a> {
     network: &'a Quantised,
     tensors: Vec<Vec<i16>>,
@@ -133,67 +209,21 @@ impl State<'_> {
             self.host_values[value] = Some(tensor);
             return Ok(());
         };
-        let target = self.network.tensor(id);
-        let border = |reason: String| InterpretError::Border {
-            name: data.name.clone(),
-            reason,
-        };
-        let floats = tensor.cast_to::<f32>().map_err(|e| border(e.to_string()))?;
-        let view = floats
-            .to_plain_array_view::<f32>()
-            .map_err(|e| border(e.to_string()))?;
-        let slots = &mut self.tensors[id.index()];
-        if view.len() != slots.len() {
-            return Err(border(format!(
-                "{} values where {} are declared",
-                view.len(),
-                slots.len()
-            )));
-        }
-        let given: Vec<f32> = view.iter().copied().collect();
-        let stored = match &data.placement {
-            None => given,
-            Some(placement) => placement.to_machine(&given),
-        };
-        let [_, channels, rows, cols] = target.shape;
-        for (index, (slot, value)) in slots.iter_mut().zip(stored).enumerate() {
-            let channel = index as u32 / (rows * cols) % channels;
-            *slot = arith::quantise(value, target.unit(channel), target.range);
-        }
+        let stored = stored(data, self.network.tensor(id), &tensor);
+        self.tensors[id.index()] = stored.map_err(|reason| border(data, reason))?;
         Ok(())
     }
 
     /// Gives a value to the host.
     fn offer(&self, value: usize) -> Result<Tensor, InterpretError> {
         let data = &self.network.values[value];
-        let border = |reason: String| InterpretError::Border {
-            name: data.name.clone(),
-            reason,
-        };
         let Some(id) = data.tensor else {
             return self.host_values[value]
                 .clone()
-                .ok_or_else(|| border("it was never computed".into()));
+                .ok_or_else(|| border(data, "it was never computed".into()));
         };
-        let source = self.network.tensor(id);
-        let [_, channels, rows, cols] = source.shape;
-        let integers = self.tensors[id.index()].iter().enumerate();
-        let floats: Vec<f32> = integers
-            .map(|(index, &integer)| {
-                let channel = index as u32 / (rows * cols) % channels;
-                arith::dequantise(integer, source.unit(channel))
-            })
-            .collect();
-        let floats = match &data.placement {
-            None => floats,
-            Some(placement) => placement.to_value(&floats),
-        };
-        let dims: Vec<usize> = data.dims.iter().map(|&d| d as usize).collect();
-        let tensor = Tensor::from_shape(&dims, &floats).map_err(|e| border(e.to_string()))?;
-        let cast = tensor
-            .cast_to_dt(crate::calibrate::datum_type(data.dtype))
-            .map_err(|e| border(e.to_string()))?;
-        Ok(cast.into_owned())
+        let offered = offered(data, self.network.tensor(id), &self.tensors[id.index()]);
+        offered.map_err(|reason| border(data, reason))
     }
 
     /// Executes a layer; the largest magnitude of its sums.

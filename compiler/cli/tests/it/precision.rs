@@ -288,3 +288,71 @@ fn the_logarithm_of_summed_powers_is_as_precise_as_the_spectrum() {
         assert!(ratio > 55.0, "{root}: {ratio} dB");
     }
 }
+
+/// The logarithm of what a small product computes of a signal that becomes silent, in front of a network of convolutions.
+fn logarithm_of_a_product() -> Case {
+    let pads = || vec![ints("pads", &[1; 4])];
+    Case::new(
+        Model::new("silence")
+            .input("x", &[64, 16])
+            .floats("w", &[16, 16], &noise(256, 1, 1.0))
+            .floats("least", &[], &[1e-6])
+            .integers("plane", &[1, 1, 64, 16])
+            .floats("first", &[16, 1, 3, 3], &noise(144, 2, 1.0))
+            .floats("second", &[8, 16, 3, 3], &noise(1152, 3, 1.0))
+            .node("MatMul", &["x", "w"], "p", vec![])
+            .node("Abs", &["p"], "a", vec![])
+            .node("Add", &["a", "least"], "positive", vec![])
+            .node("Log", &["positive"], "l", vec![])
+            .node("Reshape", &["l", "plane"], "r", vec![])
+            .node("Conv", &["r", "first"], "c", pads())
+            .node("Relu", &["c"], "d", vec![])
+            .node("Conv", &["d", "second"], "y", pads())
+            .output("y"),
+    )
+}
+
+/// Values that fall by a factor of 3 from row to row.
+fn falling(rows: usize, columns: usize) -> Vec<f32> {
+    let values = noise(rows * columns, 7, 1.0).into_iter().enumerate();
+    let fall = |(i, value): (usize, f32)| value * 3f32.powi(-((i / columns) as i32) % 9);
+    values.map(fall).collect()
+}
+
+#[test]
+fn what_the_host_enlarges_is_not_rounded_before() {
+    let x = falling(64, 16);
+    let ratio = logarithm_of_a_product().decibels(&[("x", &[64, 16], x)]);
+    assert!(ratio > 60.0, "{ratio} dB");
+}
+
+/// What was moved to the host stands in the calibration, from which alone the same program comes.
+#[test]
+fn a_calibration_knows_what_runs_on_the_host_for_its_sake() {
+    let case = logarithm_of_a_product();
+    case.decibels(&[("x", &[64, 16], falling(64, 16))]);
+    let scnnc = |arguments: &str| {
+        let output = Command::cargo_bin("scnnc")
+            .unwrap()
+            .current_dir(case.folder.path())
+            .args(arguments.split(' '))
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{error}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // All but the provenance.
+    let program = |arguments: &str| {
+        scnnc(&format!(
+            "compile m.onnx --quiet --output p.scnn {arguments}"
+        ));
+        let text = scnnc("disasm p.scnn --code");
+        text[text.find(".inputs").unwrap()..].to_owned()
+    };
+    let first = program("--calibrate x.npz --save-calibration c.yaml");
+    let text = std::fs::read_to_string(case.folder.path().join("c.yaml")).unwrap();
+    let known = text.split_once("on_host:").unwrap().1;
+    assert!(known.contains("- /p/MatMul"), "{known}");
+    assert_eq!(program("--calibration c.yaml"), first);
+}
