@@ -57,6 +57,8 @@ class Change:
     """Waiting for the bus is charged before waiting for loads (section 10)."""
     fast_barrier: int = 0
     """Fast has a barrier after every round (section 11)."""
+    priced_bank: int = 0
+    """Energies are those of a crossbar with one bank more (isa/MACHINE.md)."""
     receivers: int = 0
     """FIFO writes count PEs with elements only (section 12)."""
 

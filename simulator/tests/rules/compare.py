@@ -24,18 +24,15 @@ class Run:
     dumps: Path
     exact: list
     fast: list
-    prices: dict  # energies of events, pJ
 
     @staticmethod
     def of(program, dumps, report, fast) -> "Run":
-        exact, fast = (json.loads(Path(path).read_text()) for path in (report, fast))
-        energies = (it for it in exact["parameters"] if it["path"].startswith("energy."))
-        prices = {it["path"].removeprefix("energy."): float(it["value"]) for it in energies}
-        return Run(text.read(Path(program).read_text()), Path(dumps), exact["layers"], fast["layers"], prices)
+        layers = lambda path: json.loads(Path(path).read_text())["layers"]
+        return Run(text.read(Path(program).read_text()), Path(dumps), layers(report), layers(fast))
 
     def compare(self, change: Change = Change(), log: list | None = None):
         """For each step its report and what differs; None where a tensor is not in the dumps."""
-        twin = Twin(self.program, self.dumps, self.prices, change, log)
+        twin = Twin(self.program, self.dumps, change, log)
         for (report, ours), fast in zip(twin.layers(self.exact), self.fast):
             theirs = reported_figures(report, fast)
             yield report, None if ours is None else differences(theirs, ours)

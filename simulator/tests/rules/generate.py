@@ -180,7 +180,7 @@ def model(random: Random, path: Path) -> tuple:
     built.shapes["x"] = shape
     end = "x"
     kinds = [built.conv] * 5 + [built.residual] * 3 + [built.pool] * 2 + [built.branches, built.transposed, built.gate]
-    end = built.conv(end)
+    end = random.choice([built.conv, built.conv, built.residual])(end)
     for _ in range(random.choice([0, 1, 2, 3])):
         n, c, h, w = built.shapes[end]
         if n * c * h * w <= 4000:

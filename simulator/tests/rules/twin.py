@@ -12,6 +12,7 @@ import program as text
 from change import NONE, Change
 from exact import Exact
 from layer import LayerReader, Memory, Unknown
+from prices import prices
 
 ENERGY = {
     "multipliers": {"multiplies": ["multiply"]},
@@ -31,9 +32,9 @@ DRAM = ("weight", "read", "write", "spill")
 class Twin:
     """What a program does on inputs of which the tensors of every layer were dumped."""
 
-    def __init__(self, program: text.Program, dumps: Path, prices: dict, change: Change = NONE, log: list | None = None):
+    def __init__(self, program: text.Program, dumps: Path, change: Change = NONE, log: list | None = None):
         self.program, self.machine, self.change, self.log = program, program.machine, change, log
-        self.prices = prices
+        self.prices = prices(program.machine, change)
         self.memory = Memory(program, change)
         self.dumps = dumps_by_layer(dumps)
 
