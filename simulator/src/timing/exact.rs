@@ -1,42 +1,14 @@
 //! Timing `exact`: every step, every queue, every transfer.
 //!
-//! The rules, all times in cycles from the layer's begin:
+//! The rules are sections 4 to 10 of `isa/RULES.md`; all times are cycles from the layer's begin. How they are computed:
 //!
-//! - **DRAM** has two queues, each first come, first served: weights, and what moves in bulk (loads and stores, spilled
-//!   elements, operands, results; at the same time in this order, and for lower PE groups first). Weights come first: a
-//!   bulk transfer has the rate that they leave over, also when it is under way.
-//! - **Weights.** Each PE group has a stream of weight blocks, over all rounds and passes of the layer, in parts of at
-//!   most a full FIFO. A part is requested when the one before it has been, every PE of the group that has a tile has
-//!   room for it, and the activations of its column, that is (channel, residue), are loaded: weights that could not be
-//!   used yet do not take DRAM from the loads, however much a FIFO holds; at the same time the stream that has requested fewer parts comes first, then the lower PE group.
-//!   The bus carries requested parts one after the other, a fixed number of vectors a cycle in all; parts of several
-//!   groups share a cycle. A part is there when the bus and DRAM have carried it. A block without weights costs no
-//!   cycle. The room of a part is free when every PE of the group has finished it.
-//! - **PEs** run the parts in order, each as a whole once it has arrived: for every activation vector of the column all weight vectors of the part, one step
-//!   a cycle unless a bank queue is full (`timing::queues`). Queues empty while a PE waits. A PE without activations for
-//!   a part finishes it when it could have begun. The part of a round without weights waits for the first column of the
-//!   `mac`.
-//! - **Rounds.** A PE begins a round when the half that it fills has been drained (its group's round before the last),
-//!   with drift `group` also not before all PEs of the array have finished the round before. What exceeds the region of
-//!   the source has spilled to DRAM; each round reads from there what it needs of it, which is in the source tile of its
-//!   pass and the channels of its weights, requested when the first PE begins it, and no PE finishes the round before it
-//!   has arrived.
-//! - **Drains** of a PE group run one after the other, and beside those of other groups, with which they exchange
-//!   nothing. The drain of a round begins when the last product of the round has left its queue in every PE of the group;
-//!   it takes the cycles of the busiest halo link and then those of the PE with most outputs, and not less than its
-//!   residual operand takes from DRAM. When it has ended, the blocks that it completes go to DRAM, if that is where the
-//!   results go, or those of their elements that exceed the region: a block is complete with the last pass that has
-//!   outputs in it.
-//! - **The mover** executes `lda` and `sta` in order. A load begins when no earlier instruction reads the region any
-//!   more, a store when the drains before it have ended; each takes as long as DRAM, and at least a cycle for every
-//!   vector of the fullest PE. A load brings column after column, of all tiles of the region, until the region is full;
-//!   what exceeds it stays in DRAM. A column is there when DRAM has carried it and those before it, and as many cycles
-//!   have passed as the PE that has most vectors of them holds. All columns have the place of the load in DRAM's queue.
-//!   The PPUs wait for the whole load of their source or residual operand.
-//! - The layer ends when every unit is idle.
-//!
-//! Waiting is divided by what is waited for, in this order: for other PEs, for PPUs and links, for activations
-//! from DRAM, for the weight bus, for weights from DRAM.
+//! - `stream`: the weight blocks of a PE group, cut into parts, and the room in its FIFOs. `pes`: how far each PE is, and what
+//!   waits before its banks. `units`: the mover, the PPUs, and what they and the array ask of DRAM. `timing::dram`: the channel.
+//! - A part runs on all its PEs as soon as it has its time of arrival: that time may lie ahead, as nothing that is not known
+//!   yet can change it. What other units must order, the requests for DRAM and the bus, happens in the order of time:
+//!   `Engine::next` takes the earliest of a bulk transfer that begins or ends and a part that is requested, and
+//!   `Engine::progress` does everything whose time is known then.
+//! - Waiting is charged where a PE is made to wait (`pes::wait`), what is left when the layer ends in `Engine::finish`.
 
 mod pes;
 mod stream;
