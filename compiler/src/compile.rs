@@ -66,6 +66,8 @@ pub struct Options {
     pub mapping: map::Options,
     /// A mapping to take instead, as [`map::file`] writes it.
     pub mapping_file: Option<String>,
+    /// Names of optional transforms to leave out.
+    pub skipped: BTreeSet<String>,
     /// Number formats.
     pub quantise: quantise::Options,
     /// Sizes and values of inputs.
@@ -95,6 +97,7 @@ impl Options {
             machine,
             mapping: map::Options::default(),
             mapping_file: None,
+            skipped: BTreeSet::new(),
             quantise: quantise::Options::default(),
             import: ImportOptions::default(),
             samples: Samples::default(),
@@ -301,9 +304,14 @@ fn with_fallbacks<T>(
 fn transformed(mut graph: Graph, options: &Options, observer: &mut dyn Observer) -> Graph {
     observer.stage(Stage::Transform);
     observer.graph("import", &graph);
-    transform::run_all(&mut graph, &options.machine, &mut |pass, graph| {
-        observer.graph(pass, graph);
-    });
+    transform::run_all(
+        &mut graph,
+        &options.machine,
+        &options.skipped,
+        &mut |pass, graph| {
+            observer.graph(pass, graph);
+        },
+    );
     graph
 }
 
@@ -527,7 +535,12 @@ pub fn interpret_samples(
     options: &Options,
 ) -> Result<Vec<BTreeMap<String, Tensor>>, CompileError> {
     let mut graph = imported.graph;
-    transform::run_all(&mut graph, &options.machine, &mut |_, _| {});
+    transform::run_all(
+        &mut graph,
+        &options.machine,
+        &options.skipped,
+        &mut |_, _| {},
+    );
     let wanted = calibrate::wanted(&graph);
     let (_, calibration, _) = calibrated(&graph, imported.typed, &wanted, options)?;
     let network = quantise::quantise(&graph, &calibration, &options.machine, &options.quantise)?;
@@ -704,6 +717,8 @@ fn describe(options: &Options, calibration: &Calibration, mapping: &str) -> Vec<
             options.quantise.sum_margin
         ));
     }
+    let skipped = options.skipped.iter();
+    words.extend(skipped.map(|pass| format!("skip-pass={pass}")));
     words.extend(options.pruning.clone());
     if options.samples.inputs.is_empty() {
         words.push(format!("seed={}", options.seed));

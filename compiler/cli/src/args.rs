@@ -2,7 +2,7 @@
 
 use super::stages::Loudness;
 use super::view::{VIEW, View};
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use scnn_host::{Host, Library, Policy};
 use scnnc::calibrate::Method;
@@ -221,6 +221,9 @@ pub struct Compilation {
     /// Compute the network before and after every transform, and fail at the first that changes a value.
     #[arg(help_heading = "Transforms", long)]
     pub verify_passes: bool,
+    /// Leave out a transform that no other needs, for who looks for the one at fault. May be given several times.
+    #[arg(help_heading = "Transforms", long, value_name = "NAME", value_parser = optional_transforms())]
+    pub skip_pass: Vec<String>,
     /// Say less: neither progress nor warnings.
     #[arg(help_heading = "Messages", short, long, conflicts_with = "verbose")]
     pub quiet: bool,
@@ -959,4 +962,11 @@ pub struct Paper {
     /// Say less: no progress.
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// The names that `--skip-pass` takes.
+fn optional_transforms() -> PossibleValuesParser {
+    let optional = scnnc::transform::PASSES.iter().filter(|pass| pass.optional);
+    let value = |pass: &scnnc::transform::Pass| PossibleValue::new(pass.name).help(pass.about);
+    optional.map(value).collect::<Vec<_>>().into()
 }

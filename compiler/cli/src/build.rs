@@ -393,6 +393,7 @@ pub fn options(
             None => None,
             Some(file) => Some(String::from_utf8_lossy(&output::read(file)?).into_owned()),
         },
+        skipped: compilation.skip_pass.iter().cloned().collect(),
         quantise: quantise::Options {
             widths: widths::read(&compilation.bits)?,
             headroom: positive("--headroom", compilation.headroom)?,

@@ -166,7 +166,12 @@ pub fn study(
             }
             reached.push(density.to_bits());
             let mut graph = pruned.imported.graph;
-            transform::run_all(&mut graph, &choices.machine, &mut |_, _| {});
+            transform::run_all(
+                &mut graph,
+                &choices.machine,
+                &choices.skipped,
+                &mut |_, _| {},
+            );
             let integers = compile::integers(
                 &graph,
                 &base.calibration,

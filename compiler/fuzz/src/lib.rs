@@ -32,11 +32,16 @@ pub fn onnx(bytes: &[u8]) {
     if let Ok(imported) = import_bytes("fuzz", bytes, nowhere, &ImportOptions::default()) {
         let mut graph = imported.graph;
         let machine = Machine::preset("scnn").expect("a preset");
-        scnnc::transform::run_all(&mut graph, &machine, &mut |pass, graph| {
-            if let Err(error) = scnnc::graph::check::check(graph) {
-                panic!("after {pass}: {error}");
-            }
-        });
+        scnnc::transform::run_all(
+            &mut graph,
+            &machine,
+            &Default::default(),
+            &mut |pass, graph| {
+                if let Err(error) = scnnc::graph::check::check(graph) {
+                    panic!("after {pass}: {error}");
+                }
+            },
+        );
     }
 }
 

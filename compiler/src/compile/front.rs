@@ -83,12 +83,13 @@ mod tests {
     use crate::import::{ImportOptions, Imported, import};
     use crate::{quantise, transform};
     use scnn_isa::machine::Read;
+    use std::collections::BTreeSet;
     use std::path::Path;
 
     /// What a machine makes of a model before anything is mapped.
     fn front(imported: &Imported, machine: &Machine) -> String {
         let mut graph = imported.graph.clone();
-        transform::run_all(&mut graph, machine, &mut |_, _| {});
+        transform::run_all(&mut graph, machine, &BTreeSet::new(), &mut |_, _| {});
         let calibration = Calibration::made_up(calibrate::wanted(&graph));
         let options = quantise::Options::default();
         let network = quantise::quantise(&graph, &calibration, machine, &options).unwrap();

@@ -154,3 +154,35 @@ fn the_command_line_verifies_passes() {
         "{said}"
     );
 }
+
+#[test]
+fn any_optional_pass_may_be_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("net.onnx"), bytes()).unwrap();
+    let run = |more: &[&str]| {
+        let arguments = ["run", "net.onnx", "--check", "--json"];
+        let mut command = command(folder.path());
+        command.args(arguments).args(more).output().unwrap()
+    };
+    for pass in transform::PASSES.iter().filter(|pass| pass.optional) {
+        let output = run(&["--skip-pass", pass.name]);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let options = report["options"].to_string();
+        assert!(
+            output.status.success() && options.contains(&format!("skip-pass={}", pass.name)),
+            "{options} {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    let layers = |more: &[&str]| {
+        let report: serde_json::Value = serde_json::from_slice(&run(more).stdout).unwrap();
+        report["layers"].as_array().unwrap().len()
+    };
+    assert!(layers(&["--skip-pass", "fuse-layers"]) > layers(&[]));
+    let refused = run(&["--skip-pass", "partition-host"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        refused.status.code() == Some(2) && said.contains("fuse-layers"),
+        "{said}"
+    );
+}
