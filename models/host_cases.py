@@ -112,6 +112,11 @@ def booleans(operator):
     return binary(operator, lambda d, shape: d.rng.random(shape) < 0.5)
 
 
+def negated(d):
+    d.input(d.rng.random(d.dims(1, 4)) < 0.5)
+    return d.model("Not")
+
+
 def along(operator, **attributes):
     def make(d):
         shape = d.dims(1, 4)
@@ -579,7 +584,7 @@ CASES = {
     "Div": binary("Div", positive), "Pow": binary("Pow", positive),
     "Mod": same_integers("Mod", 1, 9),
     "Max": many("Max"), "Min": many("Min"), "Mean": many("Mean"), "Sum": many("Sum"),
-    "And": booleans("And"), "Or": booleans("Or"), "Xor": booleans("Xor"),
+    "And": booleans("And"), "Or": booleans("Or"), "Xor": booleans("Xor"), "Not": negated,
     "Equal": same_integers("Equal", 0, 3),
     **{name: binary(name, lambda d, s: np.round(d.floats(s))) for name in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")},
     "BitwiseAnd": same_integers("BitwiseAnd", 0, 100), "BitwiseOr": same_integers("BitwiseOr", 0, 100),

@@ -18,6 +18,7 @@ pub(crate) mod nodes;
 pub mod operators;
 pub(crate) mod quantised;
 pub mod reason;
+mod shapeless;
 mod source;
 mod statistics;
 pub mod survey;

@@ -2,6 +2,7 @@
 
 use super::Large;
 use super::islands::islands;
+use super::shapeless;
 use super::statistics::statistics;
 use super::{ImportErrors, Imported, Importer, typed_passes, typing, value_info};
 use crate::normalise::{Normalised, Undecided};
@@ -65,8 +66,12 @@ impl Source {
         while typed_passes::run_all(&mut self.model, &typing.facts, &mut |_, _| {}) {
             typing = self.typing()?;
         }
-        let internal = &typing.internal;
-        typing.facts.require_shapes(&self.model, internal)?;
+        while let Err(errors) = typing.facts.require_shapes(&self.model, &typing.internal) {
+            if !self.give_away_shapeless(&typing) {
+                return Err(errors);
+            }
+            typing = self.typing()?;
+        }
         let graph = self.model.graph.iter();
         let statistics = graph.flat_map(|graph| statistics(graph, &typing.facts));
         let on_host: BTreeMap<String, String> = statistics.chain(self.on_host.clone()).collect();
@@ -124,6 +129,23 @@ impl Source {
             }
         }
         errors
+    }
+
+    /// Gives what lies between results whose shapes depend on data to the second runtime, together, so that such results
+    /// stay inside; whether anything was new in that.
+    fn give_away_shapeless(&mut self, typing: &typing::Typing) -> bool {
+        if self.host.second().is_none() {
+            return false;
+        }
+        let nodes = shapeless::nodes(&self.model, typing);
+        // A node need not have a name; a result has one.
+        let names = nodes.into_iter().filter_map(|node| node.output.first());
+        let names: Vec<String> = names.filter(|name| !name.is_empty()).cloned().collect();
+        let mut new = false;
+        for name in names {
+            new |= self.give_away(name, shapeless::REASON.to_owned());
+        }
+        new
     }
 
     /// The nodes of the model.

@@ -345,7 +345,7 @@ impl<'a> Cut<'a> {
             return Ok(());
         }
         let mut known = session.results();
-        if known.iter().any(|result| concrete(result).is_none()) {
+        if !known.iter().all(is_told) {
             known = self.observed(&group, runtime, &inputs, &*session)?;
         }
         let mut computed = Vec::new();
@@ -514,8 +514,34 @@ impl<'a> Cut<'a> {
                 shape(before),
                 shape(after)
             ),
-            "export the model with fixed shapes, or cut it before this node",
+            self.cut_before(group),
         )))
+    }
+
+    /// How a person gets the model without some nodes.
+    fn cut_before(&self, group: &[usize]) -> String {
+        let members: Vec<NodeProto> = group
+            .iter()
+            .map(|&i| nodes(self.model)[i].clone())
+            .collect();
+        let open = |name: &String| {
+            self.facts
+                .get(name)
+                .is_some_and(|fact| fact.constant.is_none())
+        };
+        let inputs = self.model.graph.iter().flat_map(|graph| &graph.input);
+        let inputs = inputs.map(|input| &input.name).filter(|name| open(name));
+        let wanted = outside(&members);
+        let list = |names: Vec<&String>| {
+            let names: Vec<String> = names.into_iter().map(|name| format!("{name:?}")).collect();
+            format!("[{}]", names.join(", "))
+        };
+        format!(
+            "cut the model before that, and do the rest where its results are read: \
+             `onnx.utils.extract_model(MODEL, CUT, {}, {})`",
+            list(inputs.collect()),
+            list(wanted.iter().filter(|name| open(name)).collect())
+        )
     }
 
     /// The other runtime does not have foreign nodes either.
@@ -561,6 +587,11 @@ fn outside(members: &[NodeProto]) -> Vec<String> {
         }
     }
     names
+}
+
+/// Whether a runtime says which extents a result has. It says of a scalar what it says where it knows nothing: none.
+fn is_told(result: &ResultType) -> bool {
+    concrete(result).is_some_and(|dims| !dims.is_empty())
 }
 
 /// Extents, if all of them are known.

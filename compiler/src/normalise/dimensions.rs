@@ -11,6 +11,7 @@ use super::error::ImportError;
 use super::proto::{tensor_type, tensor_type_mut};
 use crate::codes::Code;
 use std::collections::{BTreeMap, BTreeSet};
+use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::Dimension;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value;
 use tract_onnx::pb::{GraphProto, TensorShapeProto, ValueInfoProto};
@@ -22,6 +23,14 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     };
     let mut errors = Vec::new();
     unknown_names(graph, draft.options, &mut errors);
+    let words = open_inputs(graph).filter(|input| {
+        let tensor = tensor_type(input);
+        tensor.is_some_and(|tensor| tensor.elem_type == DataType::String as i32)
+    });
+    errors.extend(words.map(of_words));
+    if !errors.is_empty() {
+        return Err(errors);
+    }
     let open: BTreeSet<String> = open_inputs(graph).map(|input| input.name.clone()).collect();
     let inputs = || {
         graph
@@ -157,6 +166,18 @@ fn fixed(extent: u64) -> Dimension {
         value: Some(Value::DimValue(extent as i64)),
         ..Dimension::default()
     }
+}
+
+/// An input of words, which no program reads.
+fn of_words(input: &ValueInfoProto) -> ImportError {
+    ImportError::model(
+        Code::BadTensor,
+        format!(
+            "the input `{}` is of words, and a program computes numbers",
+            input.name
+        ),
+        "cut the model behind what makes numbers of words (onnx.utils.extract_model), or export it without that",
+    )
 }
 
 fn no_tensor(name: &str) -> ImportError {

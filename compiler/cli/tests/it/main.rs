@@ -43,6 +43,7 @@ mod replay;
 mod report_schema;
 mod rich;
 mod rules;
+mod shapeless;
 mod snapshot;
 mod sweep;
 mod sweep_engines;

@@ -99,6 +99,16 @@ fn a_file_that_is_not_there() {
 
 /// tract has no `Loop`, and no other runtime is found.
 #[test]
+fn an_input_of_words() {
+    let mut proto = convolution().input("label", &[1]).proto();
+    set_type(&mut proto.graph.as_mut().unwrap().input[1], 8);
+    assert_refusal!(
+        "input-of-words",
+        compile_refused(prost::Message::encode_to_vec(&proto))
+    );
+}
+
+#[test]
 fn control_flow() {
     let mut body = Model::new("body")
         .input("i", &[])
