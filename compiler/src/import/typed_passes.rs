@@ -10,6 +10,7 @@ mod extrema;
 mod minima;
 mod row_functions;
 mod rows;
+mod stacks;
 
 use super::Facts;
 use super::facts::TensorFact;
@@ -32,6 +33,7 @@ pub(super) struct TypedPass {
 pub(super) const TYPED_PASSES: &[TypedPass] = &[
     TypedPass { name: "casts", about: "a cast to the type that a tensor has becomes an identity", run: casts::run },
     TypedPass { name: "empty", about: "operands of a concatenation that have no elements go", run: empty::run },
+    TypedPass { name: "stacks", about: "a reduction over an axis that activations were stacked along becomes an operator of those", run: stacks::run },
     TypedPass { name: "rows", about: "a product of many dimensions becomes one of rows", run: rows::run },
     TypedPass { name: "row-functions", about: "elementwise operators behind a product of rows are computed on the rows", run: row_functions::run },
     TypedPass { name: "channel-sums", about: "a sum over channels of what the array computes becomes a convolution", run: channel_sums::run },

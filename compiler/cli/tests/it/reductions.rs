@@ -119,3 +119,40 @@ fn a_maximum_is_a_stage_of_the_convolution_before_it() {
     let (layers, hosted, ..) = run(model, &DIMS);
     assert_eq!((layers, hosted), (vec!["y".to_owned()], vec![]));
 }
+
+/// As a maximum over filters of several widths is exported: the results are stacked on a new last axis, and reduced.
+#[test]
+fn a_stack_of_activations_is_reduced_by_operators_of_those() {
+    for operator in OPERATORS {
+        for keeps in [false, true] {
+            let mut model = Model::new("stack").input("x", &[1, 3, 9]);
+            let mut pieces = Vec::new();
+            for (index, width) in [1, 3, 5].into_iter().enumerate() {
+                let [w, c, t, u] = ["w", "c", "t", "u"].map(|name| format!("{name}{index}"));
+                let pad = width as i64 / 2;
+                model = model
+                    .floats(
+                        &w,
+                        &[4, 3, width as i64],
+                        &noise(12 * width, 7 + index as u64, 0.5),
+                    )
+                    .integers(&format!("{u}.axes"), &[3])
+                    .node("Conv", &["x", &w], &c, vec![ints("pads", &[pad, pad])])
+                    .node("Transpose", &[&c], &t, vec![ints("perm", &[0, 2, 1])])
+                    .node("Unsqueeze", &[&t, &format!("{u}.axes")], &u, vec![]);
+                pieces.push(u);
+            }
+            let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+            model = model.node("Concat", &pieces, "s", vec![int("axis", -1)]);
+            let kept = int("keepdims", keeps.into());
+            let model = if operator == "ReduceSum" {
+                let model = model.integers("axes", &[-1]);
+                model.node(operator, &["s", "axes"], "y", vec![kept])
+            } else {
+                model.node(operator, &["s"], "y", vec![ints("axes", &[-1]), kept])
+            };
+            let (_, hosted, _, _) = run(model.output("y"), &[1, 3, 9]);
+            assert_eq!(hosted, Vec::<String>::new(), "{operator}, keepdims {keeps}");
+        }
+    }
+}

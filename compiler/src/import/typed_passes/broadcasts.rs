@@ -54,33 +54,36 @@ pub(super) struct Producers<'a> {
     expanded: BTreeMap<String, String>,
     /// Results of layers of the array, and of functions of these.
     of_array: BTreeSet<String>,
+    /// These, and what other orders and shapes of them make.
+    from_array: BTreeSet<String>,
 }
 
 impl<'a> Producers<'a> {
     pub(super) fn of(graph: &GraphProto, facts: &'a Facts) -> Self {
-        let (mut expanded, mut of_array) = (BTreeMap::new(), BTreeSet::new());
-        for node in graph.node.iter().filter(|node| is_standard(node)) {
-            if node.op_type == "Expand" {
-                expanded.insert(result(node), node.input[0].clone());
-            }
-            let from_array = || node.input.iter().any(|name| of_array.contains(name));
-            let of_plane =
-                reduced_axes(node, facts).is_some_and(|axes| axes.iter().all(|&a| a > 1));
-            let follows = is_movement(&node.op_type) || is_elementwise(node) || of_plane;
-            if is_layer(&node.op_type) || (follows && from_array()) {
-                of_array.extend(node.output.iter().cloned());
-            }
-        }
+        let expansions = graph
+            .node
+            .iter()
+            .filter(|node| is_standard(node) && node.op_type == "Expand");
         Self {
             facts,
-            expanded,
-            of_array,
+            expanded: expansions
+                .map(|node| (result(node), node.input[0].clone()))
+                .collect(),
+            of_array: reached(graph, facts, is_movement),
+            from_array: reached(graph, facts, |operator| {
+                is_movement(operator) || is_reordering(operator)
+            }),
         }
     }
 
     /// Whether the tensor `name` is computed by the array or is a function of what is.
     pub(super) fn are_of_array(&self, name: &str) -> bool {
         self.of_array.contains(name)
+    }
+
+    /// The same of a tensor whose values may have been given other orders or shapes on the way.
+    pub(super) fn come_from_array(&self, name: &str) -> bool {
+        self.from_array.contains(name)
     }
 
     fn replacement(&self, node: &NodeProto) -> Option<Replacement> {
@@ -126,6 +129,25 @@ fn is_layer(operator: &str) -> bool {
 fn is_movement(operator: &str) -> bool {
     let along = ["Concat", "Identity", "Pad", "Resize", "Slice", "Split"];
     along.contains(&operator)
+}
+
+/// Results of layers of the array, and of what follows: elementwise operators, reductions of planes, movements.
+fn reached(graph: &GraphProto, facts: &Facts, moves: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let mut reached = BTreeSet::new();
+    for node in graph.node.iter().filter(|node| is_standard(node)) {
+        let is_reached = || node.input.iter().any(|name| reached.contains(name));
+        let of_plane = reduced_axes(node, facts).is_some_and(|axes| axes.iter().all(|&a| a > 1));
+        let follows = moves(&node.op_type) || is_elementwise(node) || of_plane;
+        if is_layer(&node.op_type) || (follows && is_reached()) {
+            reached.extend(node.output.iter().cloned());
+        }
+    }
+    reached
+}
+
+fn is_reordering(operator: &str) -> bool {
+    let orders = ["Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"];
+    orders.contains(&operator)
 }
 
 /// Whether planes of the extents `from` have to be repeated to meet planes of the extents `to`.

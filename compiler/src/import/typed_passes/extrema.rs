@@ -12,7 +12,10 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 pub(super) fn run(graph: &mut GraphProto, facts: &Facts) -> bool {
     let producers = Producers::of(graph, facts);
     let wanted = |node: &NodeProto| {
-        let of_array = node.input.iter().all(|name| producers.are_of_array(name));
+        let of_array = node
+            .input
+            .iter()
+            .all(|name| producers.come_from_array(name));
         (of_array && is_extremum(node, facts)).then_some(())
     };
     replace_known(graph, wanted, |node, (), parts| {
