@@ -6,6 +6,7 @@ mod borders;
 mod error;
 pub mod fallback;
 mod front;
+mod moves;
 mod powers;
 mod unfit;
 
@@ -242,9 +243,11 @@ pub fn check(
 ) -> Result<(Graph, Vec<Fallback>), CompileError> {
     let mut options = options.clone();
     options.mapping.strategy = Strategy::Paper;
+    let mut before = Before::default();
     with_fallbacks(imported, observer, &mut |imported, observer| {
-        fallback::of_precision(powers::summed(&imported.graph))?;
+        before.send(powers::summed(&imported.graph))?;
         let graph = transformed(imported.graph, &options, observer);
+        before.send(moves::for_host(&graph))?;
         let wanted = calibrate::wanted(&graph);
         FloatModel::new(imported.typed, &wanted)?;
         let calibration = Calibration::made_up(wanted);
@@ -320,14 +323,23 @@ fn transformed(mut graph: Graph, options: &Options, observer: &mut dyn Observer)
 struct Before {
     /// Tensors whose ranges they asked for. They are kept, so that a calibration that is saved leads to the same program.
     wanted: BTreeSet<String>,
-    /// Nodes that were sent to the host because no table comes near their function; they are sent once.
-    unfit: BTreeSet<String>,
+    /// Nodes that were sent to the host for the sake of their precision; they are sent once.
+    sent: BTreeSet<String>,
     /// What was sent there because of what the host makes of its results.
     borders: borders::Moved,
 }
 
 impl Before {
-    /// Fails if a part of the network should run on the host for the sake of its precision.
+    /// Fails if any nodes of `found` have not been sent to the host yet.
+    fn send(&mut self, found: Vec<Fallback>) -> Result<(), Failed> {
+        let new = |of: &Fallback| of.nodes.iter().any(|node| !self.sent.contains(node));
+        let found: Vec<Fallback> = found.into_iter().filter(new).collect();
+        self.sent
+            .extend(found.iter().flat_map(|of| of.nodes.clone()));
+        fallback::of_precision(found)
+    }
+
+    /// Fails if a part of the network should run on the host for what its values lose.
     fn judge(
         &mut self,
         graph: &Graph,
@@ -335,12 +347,7 @@ impl Before {
         (calibration, observed): (&Calibration, &Sample),
         options: &Options,
     ) -> Result<(), Failed> {
-        let found = unfit::unfit(graph, network).into_iter();
-        let found = found.filter(|of| of.nodes.iter().any(|node| !self.unfit.contains(node)));
-        let found: Vec<Fallback> = found.collect();
-        self.unfit
-            .extend(found.iter().flat_map(|of| of.nodes.clone()));
-        fallback::of_precision(found)?;
+        self.send(unfit::unfit(graph, network))?;
         // With a calibration of before it has been found already.
         if options.calibration.is_some() {
             return Ok(());
@@ -352,7 +359,8 @@ impl Before {
             calibration,
             host: &options.host,
         };
-        fallback::of_precision(self.borders.more(&segments))
+        let found = self.borders.more(&segments);
+        self.send(found)
     }
 }
 
@@ -366,11 +374,13 @@ fn attempt(
     let Imported {
         graph, typed, hash, ..
     } = imported;
-    fallback::of_precision(powers::summed(&graph))?;
+    before.send(powers::summed(&graph))?;
     if let Some(calibration) = &options.calibration {
-        fallback::of_precision(before.borders.known(&calibration.on_host))?;
+        let known = before.borders.known(&calibration.on_host);
+        before.send(known)?;
     }
     let graph = transformed(graph, options, observer);
+    before.send(moves::for_host(&graph))?;
     refuse_host(&graph, options)?;
     observer.stage(Stage::Calibrate);
     before.wanted.extend(calibrate::wanted(&graph));

@@ -315,3 +315,25 @@ fn names_for_parts_of_a_function_do_not_part_it() {
     assert_eq!(compiled.network.steps.len(), 2, "{}", compiled.graph);
     assert!(decibels(&compiled, &sample, &execution) > 65.0);
 }
+
+/// The host cuts what it reads out of the whole tensor, where that is most of it; the array does where it is little.
+#[test]
+fn a_crop_for_the_host_alone_is_the_host_s_unless_it_leaves_little() {
+    let steps = |begin: i64| {
+        let model = Model::new("crop")
+            .input("x", &[1, 3, 8, 8])
+            .floats("w", &[4, 3, 1, 1], &noise(12, 1, 1.0))
+            .integers("begin", &[begin])
+            .integers("end", &[8])
+            .integers("axes", &[3])
+            .node("Conv", &["x", "w"], "c", vec![])
+            .node("Slice", &["c", "begin", "end", "axes"], "s", vec![])
+            .node("Softmax", &["s"], "y", vec![int("axis", 3)])
+            .output("y");
+        let (compiled, sample, execution) = run(&model.bytes(), &[1, 3, 8, 8]);
+        assert!(decibels(&compiled, &sample, &execution) > 60.0);
+        compiled.network.steps.len()
+    };
+    assert_eq!(steps(1), 2);
+    assert_eq!(steps(6), 3);
+}
