@@ -93,14 +93,22 @@ impl Moved {
         let most = MOST_OF_WORK * (self.work + left);
         let mut found = Vec::new();
         let operands = segments.lossy().into_iter();
-        let operands = operands.map(|(tensor, decibels)| {
-            let moved = segments.computed_for_host(&tensor);
-            let reason = format!(
+        let operands = operands.map(|(tensor, decibels)| Candidate {
+            decibels,
+            nodes: segments.computed_for_host(&tensor),
+            reason: format!(
                 "rounding `{tensor}` to 16 bits leaves {decibels:.1} dB of what the host computes of it"
-            );
-            (moved, reason)
+            ),
         });
-        for (moved, reason) in operands.chain(segments.blunt()) {
+        let mut candidates: Vec<Candidate> = operands.chain(segments.blunt()).collect();
+        // What loses most comes first.
+        candidates.sort_by(|a, b| a.decibels.total_cmp(&b.decibels));
+        for Candidate {
+            nodes: moved,
+            reason,
+            ..
+        } in candidates
+        {
             let nodes = moved
                 .iter()
                 .flat_map(|&id| graph.dag[id].onnx_nodes.clone());
@@ -119,6 +127,14 @@ impl Moved {
         }
         found
     }
+}
+
+/// What would move to the host.
+struct Candidate {
+    /// What is left of what is computed of its result.
+    decibels: f64,
+    nodes: BTreeSet<NodeId>,
+    reason: String,
 }
 
 /// A network with its host segments, and what is known of its values.
@@ -175,7 +191,7 @@ impl Segments<'_> {
     }
 
     /// The layers whose function is too steep for how its argument is rounded, and why.
-    fn blunt(&self) -> Vec<(BTreeSet<NodeId>, String)> {
+    fn blunt(&self) -> Vec<Candidate> {
         let layers = self.network.steps.iter().filter_map(|step| match step {
             Step::Layer(layer) => Some(&**layer),
             Step::Host(_) => None,
@@ -197,7 +213,11 @@ impl Segments<'_> {
                 "the rounding of its argument leaves {decibels:.1} dB of `{}`",
                 curve.expression
             );
-            (decibels < FLOOR_DB).then(|| (BTreeSet::from([id]), reason))
+            (decibels < FLOOR_DB).then(|| Candidate {
+                decibels,
+                nodes: BTreeSet::from([id]),
+                reason,
+            })
         };
         self.graph.dag.node_indices().filter_map(of).collect()
     }
