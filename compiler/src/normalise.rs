@@ -65,7 +65,7 @@ use large::LargeData;
 use proto::visit_graphs;
 use scnn_host::Host;
 use scnn_isa::program::Dtype;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto};
@@ -290,6 +290,16 @@ pub(crate) fn as_written(path: &Path, options: &ImportOptions) -> Result<ModelPr
         pass(&mut draft).map_err(ImportErrors)?;
     }
     Ok(draft.model)
+}
+
+/// The files beside a model's that hold some of its data, relative to its folder.
+///
+/// # Errors
+/// A file that is no model.
+pub fn external_files(path: &Path) -> Result<BTreeSet<String>, ImportErrors> {
+    let opened = open(path)?;
+    let graph = opened.decoded.model.graph.as_ref();
+    Ok(graph.map_or_else(BTreeSet::new, external::locations))
 }
 
 /// Validates a model and brings it into canonical form; external data is looked for in `folder`.

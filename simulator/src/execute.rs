@@ -97,6 +97,28 @@ impl<'a> Simulator<'a> {
         self.execute(inputs, Timing::Exact, Some(observer))
     }
 
+    /// By step, cycles that no input of the program exceeds: from its weights and its mapping alone.
+    ///
+    /// # Errors
+    /// None of a verified program.
+    pub fn ceilings(&self, timing: Timing) -> Result<Vec<u64>, SimulateError> {
+        let mut state = State::new(self);
+        state.dense = true;
+        for &value in &self.program.inputs {
+            state.accept_dense(value);
+        }
+        for (at, instruction) in self.program.code.iter().enumerate() {
+            state.at = at as u32;
+            state.execute(instruction)?;
+        }
+        state.close_layer();
+        for &value in &self.program.outputs {
+            state.stream(value);
+        }
+        state.close_host();
+        Ok(state.ceilings(timing))
+    }
+
     fn execute<'s>(
         &'s self,
         inputs: &BTreeMap<String, HostTensor>,

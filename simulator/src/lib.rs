@@ -57,6 +57,7 @@
 
 pub mod area;
 pub mod baseline;
+mod ceiling;
 pub mod codes;
 mod convolve;
 pub mod counters;

@@ -6,6 +6,7 @@
 
 mod addresses;
 pub mod blocks;
+mod conflicts;
 mod dram;
 pub mod exact;
 pub mod fast;
@@ -18,6 +19,7 @@ pub mod watch;
 mod weights;
 mod work;
 
+pub(crate) use conflicts::stalls_of_step;
 pub use slots::{Cause, Slots};
 pub use weights::WeightStream;
 pub use work::{

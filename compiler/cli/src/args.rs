@@ -65,7 +65,7 @@ pub enum Verb {
     Compile(Compile),
     /// Run a model or a program in the simulator.
     Run(Run),
-    /// Compare a model's cycles and energy with dense machines, the oracle and one-sided sparsity.
+    /// Compare a model's cycles and energy with dense machines, the oracle and one-sided sparsity, or between machines.
     Compare(Compare),
     /// Study what pruning each layer (further) costs in accuracy and saves in cycles and energy.
     Sensitivity(Sensitivity),
@@ -135,9 +135,10 @@ pub struct Bindings {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Machine")]
 pub struct MachineChoice {
-    /// Machine: the name of a preset or a YAML file; `scnn` for a model, a program's own for a program.
+    /// Machine: the name of a preset or a YAML file; `scnn` for a model, a program's own for a program. `compare` takes
+    /// several.
     #[arg(long = "machine", value_name = "PRESET|FILE")]
-    pub name: Option<String>,
+    pub names: Vec<String>,
     /// Set a parameter of that machine, as in `pe.banks=64`; `machine show` lists them. May be repeated.
     #[arg(long = "set", value_name = "PARAMETER=VALUE")]
     pub settings: Vec<String>,
@@ -411,6 +412,9 @@ pub struct Run {
     /// What is counted in cycles.
     #[arg(long, value_enum, default_value_t = Timing::Exact)]
     pub timing: Timing,
+    /// Write how the cycles of the network and of each layer are distributed over the samples, as CSV or JSON.
+    #[arg(long, value_name = "L.csv|L.json")]
+    pub latency: Option<PathBuf>,
     /// Write the report as JSON.
     #[arg(help_heading = "Results", long, value_name = "R.json")]
     pub report: Option<PathBuf>,
@@ -473,7 +477,7 @@ pub struct Compare {
     /// What is counted in cycles.
     #[arg(long, value_enum, default_value_t = Timing::Exact)]
     pub timing: Timing,
-    /// Write the three machines' reports as JSON.
+    /// Write the machines' reports as JSON.
     #[arg(long, value_name = "R.json")]
     pub report: Option<PathBuf>,
     /// Print them as JSON instead of tables.
@@ -524,9 +528,12 @@ pub struct Sensitivity {
     /// Only this layer; may be repeated.
     #[arg(long = "layer", value_name = "NAME")]
     pub layers: Vec<String>,
-    /// How many of the calibration samples to execute at every point.
+    /// How many of the calibration samples to execute at every point, evenly spread; noise without any.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one())]
     pub samples: usize,
+    /// What is counted in cycles.
+    #[arg(long, value_enum, default_value_t = Timing::Exact)]
+    pub timing: Timing,
     /// Write the points as CSV or JSON.
     #[arg(short, long, value_name = "S.csv|S.json")]
     pub output: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! `compare`: a model on SCNN beside the dense machines, the oracle and the one-sided ablations.
+//! `compare`: a model on SCNN beside the dense machines, the oracle and the one-sided ablations; or on several machines.
 
 use super::args::Compare;
 use super::build::{self, Sample};
@@ -27,6 +27,9 @@ struct Comparison {
 
 /// `scnnc compare`.
 pub fn compare(options: &Compare) -> Result<(), Failure> {
+    if options.compilation.machine.names.len() > 1 {
+        return between(options);
+    }
     let base = machine::of_model(&options.compilation.machine)?;
     let pruning = usize::from(options.compilation.pruning.says_how_much());
     let count = 1 + pruning + MACHINES * (Stage::ALL.len() + 1);
@@ -56,6 +59,81 @@ pub fn compare(options: &Compare) -> Result<(), Failure> {
         output::write(path, &json)?;
     }
     Ok(())
+}
+
+/// A model on several machines, beside the first.
+fn between(options: &Compare) -> Result<(), Failure> {
+    let machines = machine::several(&options.compilation.machine)?;
+    let pruning = usize::from(options.compilation.pruning.says_how_much());
+    let count = 1 + pruning + machines.len() * (Stage::ALL.len() + 1);
+    let stages = Stages::new(count, options.compilation.loudness()).with_data(options.json);
+    let (model, compilation) = (&options.model, &options.compilation);
+    let (imported, mut samples) = build::open_with(model, compilation, &options.input, &stages)?;
+    samples.truncate(options.samples);
+    let first = &machines[0];
+    let imported = build::pruned(model, imported, compilation, &samples, first, &stages)?;
+    let on = |machine| report(options, &imported, machine, &mut samples, &stages);
+    let reports: Vec<Report> = machines.into_iter().map(on).collect::<Result<_, _>>()?;
+    stages.finish();
+    if options.json {
+        output::print_json(&reports);
+    } else {
+        output::print(&beside(&reports));
+    }
+    if let Some(path) = &options.report {
+        let json = serde_json::to_vec_pretty(&reports)
+            .map_err(|e| Failure::file(Code::CannotWrite, path, &e.to_string()))?;
+        output::write(path, &json)?;
+    }
+    Ok(())
+}
+
+/// Cycles, energy and area of every machine, as factors of the first's, and cycles layer by layer.
+fn beside(reports: &[Report]) -> String {
+    let first = &reports[0];
+    let cycles = |report: &Report| report.totals.cycles.total as f64 / f64::from(report.samples);
+    let energy = |report: &Report| report.totals.energy_pj.total / f64::from(report.samples);
+    let area = |report: &Report| report.area_mm2.total();
+    let mut machines = grid::plain(&["machine", "cycles", "", "energy", "", "area", ""]);
+    for report in reports {
+        let factor = |pick: &dyn Fn(&Report) -> f64| table::times(pick(report) / pick(first));
+        machines.add_row([
+            report.machine.clone(),
+            table::si(cycles(report), ""),
+            factor(&cycles),
+            table::si(energy(report) * 1e-12, "J"),
+            factor(&energy),
+            format!("{:.3} mm2", area(report)),
+            factor(&area),
+        ]);
+    }
+    grid::right(&mut machines, 1..7);
+    let names = reports.iter().map(|report| report.machine.as_str());
+    let header: Vec<&str> = ["layer"].into_iter().chain(names).collect();
+    let mut layers = grid::plain(&header);
+    for (at, layer) in first.layers.iter().enumerate() {
+        // Part of a model that falls back to the host is another layer there.
+        let cycles = reports.iter().map(|report| {
+            let same = report
+                .layers
+                .get(at)
+                .filter(|other| other.name == layer.name);
+            let of_layer =
+                |other: &Layer| other.costs.cycles.total as f64 / f64::from(report.samples);
+            same.map_or_else(String::new, |other| table::si(of_layer(other), ""))
+        });
+        layers.add_row([layer.name.clone()].into_iter().chain(cycles));
+    }
+    grid::right(&mut layers, 1..=reports.len());
+    let yields: Vec<usize> = (2..=reports.len()).rev().collect();
+    format!(
+        "{} on {} machines (timing {}), and how many times the first's\n\n{}\n\ncycles\n\n{}\n",
+        first.model,
+        reports.len(),
+        first.timing,
+        grid::fitted(machines, &[]),
+        grid::fitted(layers, &yields)
+    )
 }
 
 /// SCNN-SparseA: skips zero activations only.

@@ -150,6 +150,7 @@ impl Files {
                 files.reads("the file of expected outputs", &o.expect);
                 files.writes("--output", &o.output);
                 files.writes("--report", &o.report);
+                files.writes("--latency", &o.latency);
                 files.writes("--trace", &o.trace);
                 files.views(&o.view);
                 files.folders.extend(o.dump.clone());
@@ -265,14 +266,9 @@ impl Files {
         self.reads("the calibration", &o.calibration);
         self.reads("the file of densities", &o.pruning.prune_file);
         self.reads("the file of labels", &o.pruning.calibration_labels);
-        if let Some(machine) = o
-            .machine
-            .name
-            .as_ref()
-            .map(Path::new)
-            .filter(|p| p.is_file())
-        {
-            self.reads("the machine file", [&machine.to_owned()]);
+        let machines = o.machine.names.iter().map(PathBuf::from);
+        for machine in machines.filter(|path| path.is_file()) {
+            self.reads("the machine file", [&machine]);
         }
         self.writes("--save-mapping", &o.save_mapping);
         self.writes("--save-calibration", &o.save_calibration);

@@ -13,7 +13,7 @@ pub fn reject_unused_options(verb: &Verb, matches: &ArgMatches) -> Result<(), Fa
     // A machine may price a program otherwise, and its host segments run on this host. A snapshot without inputs is of
     // noise, which has a seed.
     let meant = [
-        "name",
+        "names",
         "settings",
         "quiet",
         "verbose",

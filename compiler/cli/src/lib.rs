@@ -25,6 +25,7 @@ mod inspect;
 mod internal;
 mod interrupt;
 mod invocation;
+mod latency;
 pub mod library;
 mod machine;
 mod markup;

@@ -208,6 +208,7 @@ pub fn run(
         check: options.check,
         original: None,
         labels: options.labels.as_deref(),
+        ceilings: false,
         observer: None,
         host,
         progress: Some(&mut |done| stages.reached(done)),

@@ -63,7 +63,26 @@ pub const DEFAULT: &str = "scnn";
 
 /// The machine that a model is compiled for.
 pub fn of_model(choice: &MachineChoice) -> Result<Machine, Failure> {
-    with_settings(choice.name.as_deref().unwrap_or(DEFAULT), &choice.settings)
+    with_settings(one(choice)?.unwrap_or(DEFAULT), &choice.settings)
+}
+
+/// The machines that a model is compiled for, one after the other, each with all settings.
+pub fn several(choice: &MachineChoice) -> Result<Vec<Machine>, Failure> {
+    let names = choice.names.iter();
+    let machines = names.map(|name| with_settings(name, &choice.settings));
+    machines.collect()
+}
+
+/// The one machine that is named, if any is.
+fn one(choice: &MachineChoice) -> Result<Option<&str>, Failure> {
+    match choice.names.as_slice() {
+        [] => Ok(None),
+        [name] => Ok(Some(name)),
+        several => Err(Failure::usage(&format!(
+            "`--machine` names {} machines, and this is about one: `scnnc compare` takes several, `scnnc sweep` many",
+            several.len()
+        ))),
+    }
 }
 
 /// The machine of a name with some parameters set, `PATH=VALUE` each.
@@ -73,7 +92,7 @@ pub fn with_settings(name: &str, settings: &[String]) -> Result<Machine, Failure
 
 /// The machine that a program runs on, where it is not to be its own alone.
 pub fn of_program(choice: &MachineChoice, own: &Machine) -> Result<Option<Machine>, Failure> {
-    let base = match &choice.name {
+    let base = match one(choice)? {
         Some(name) => read(name)?,
         None if choice.settings.is_empty() => return Ok(None),
         None => Read::of(own.clone()),

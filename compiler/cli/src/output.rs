@@ -271,9 +271,13 @@ pub fn discard() {
     DISCARD.store(true, Ordering::Relaxed);
 }
 
+/// What the name of a temporary file begins with.
+pub const TEMPORARY: &str = ".tmp";
+
 /// Temporary files are private; what a user asks for is as readable as the user's other files.
 fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -250,7 +250,8 @@ fn check_machine(
 
 /// The options of a machine as they were given.
 fn words(choice: &MachineChoice) -> String {
-    let name = choice.name.iter().map(|name| format!("--machine {name}"));
+    let name = choice.names.iter();
+    let name = name.map(|name| format!("--machine {name}"));
     let settings = choice.settings.iter().map(|word| format!("--set {word}"));
     name.chain(settings).collect::<Vec<_>>().join(" ")
 }

@@ -151,7 +151,7 @@ fn again(options: &args::Replay, was: &Report) -> Result<Run, Failure> {
         .input
         .iter_mut()
         .chain(&mut run.compilation.bits)
-        .chain(&mut run.compilation.machine.name)
+        .chain(&mut run.compilation.machine.names)
     {
         *word = located_word(word, folder);
     }
@@ -177,6 +177,7 @@ fn first_line(error: &clap::Error) -> String {
 fn without_side_effects(run: &mut Run) {
     run.output = None;
     run.report = None;
+    run.latency = None;
     run.dump = None;
     run.trace = None;
     run.expect = None;

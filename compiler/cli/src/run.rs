@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::given::is_program;
 use super::stages::Stages;
 use super::trace::Trace;
-use super::{dump, grid, output, program, samples, table, tensors, view};
+use super::{dump, grid, latency, output, program, samples, table, tensors, view};
 use crate::codes::{Code, DriverCode, IsaCode};
 use scnn_isa::program::Program;
 use scnn_simulator::observe::Observer;
@@ -94,6 +94,7 @@ pub fn execute(options: &Run, stages: &Stages) -> Result<Done, Failure> {
         check: options.check,
         original: original.as_ref(),
         labels: labels.as_deref(),
+        ceilings: samples.len() > 1 || options.latency.is_some(),
         observer: trace.as_mut().map(|trace| trace as &mut dyn Observer),
         host: options.compilation.host.runtimes(),
         progress: Some(&mut |done| stages.reached(done)),
@@ -130,7 +131,12 @@ fn present(
     run: &scnnc_driver::Run,
     stages: &Stages,
 ) -> Result<(), Failure> {
-    let summary = summary(run);
+    let distributions = run.latency.distributions(&run.report);
+    if let Some(path) = &options.latency {
+        latency::write(path, &distributions)?;
+    }
+    let mut summary = summary(run);
+    summary.push_str(&latency::line(&distributions));
     if options.json {
         output::print_json(&run.report);
     } else {

@@ -1,32 +1,37 @@
 //! `sensitivity`: what pruning a layer costs in accuracy and saves in cycles and energy.
 //!
 //! For every layer and density, that layer alone is pruned, the network compiled with the ranges of the unpruned one,
-//! and executed. Counted are steps and barriers (timing `fast`). A point is on the front of its layer, or of the whole
-//! network, when no other point is at least as good in accuracy, cycles and energy, and better in one.
+//! and executed on the samples asked for. A point is on the front of its layer, or of the whole network, when no other
+//! point is at least as good in accuracy, cycles and energy, and better in one. What to prune next is the point of each layer
+//! that saves most with no image classified otherwise, most first.
 
 use super::args::Sensitivity;
 use super::build::{self, Sample};
 use super::failure::Failure;
 use super::stages::Stages;
-use super::{grid, machine, output, table};
+use super::{grid, machine, output, samples, table};
 use crate::codes::{Code, CompilerCode, IsaCode};
 use scnn_host::Host;
 use scnn_isa::machine::Machine;
 use scnn_simulator::report::Report;
 use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Options, SimulateError, Simulator};
+use scnnc::calibrate::synthetic;
 use scnnc::compile;
 use scnnc::import::Imported;
 use scnnc::names::resolve;
 use scnnc::prune::densities::is_density;
 use scnnc::prune::{self, Pattern};
-use scnnc::reference::accuracy::Comparison;
+use scnnc::reference::accuracy::{Comparison, correct};
 use scnnc::reference::float::FloatModel;
 use scnnc::transform;
-use scnnc_driver::{batch_of, samples_or_noise};
+use scnnc_driver::batch_of;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::Path;
+
+/// Layers to prune next that are printed.
+const MOST_NEXT: usize = 5;
 
 /// The file that `-o` writes.
 #[derive(Serialize)]
@@ -39,6 +44,20 @@ pub struct Study {
     /// The network as it is.
     unpruned: Whole,
     points: Vec<Point>,
+    /// What to prune next, best first: one density of each layer.
+    next: Vec<Next>,
+}
+
+/// A layer to prune next.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Next {
+    layer: String,
+    density: f64,
+    /// Share of the network's cycles that it saves.
+    cycles_saved: f64,
+    /// Share of the network's energy that it saves.
+    energy_saved: f64,
+    sqnr_db: Option<f64>,
 }
 
 /// The network at one point, means over samples.
@@ -46,6 +65,10 @@ pub struct Study {
 struct Whole {
     /// Of the outputs against the unpruned float model; absent when nothing differs.
     sqnr_db: Option<f64>,
+    /// Share of images whose class is that of the unpruned float model, of a network that classifies.
+    top1_agreement: Option<f64>,
+    /// Share of images whose class is their label's, where there are labels.
+    top1_accuracy: Option<f64>,
     network_cycles: f64,
     network_energy_pj: f64,
 }
@@ -137,14 +160,14 @@ pub fn study(
     let base = compile::compile_imported(imported.clone(), &choices, &mut build::Told(stages))
         .map_err(|e| Failure::compile(path, &e))?;
     build::warn_of_noise(&choices, stages);
-    let mut samples = choices.samples.inputs.clone();
-    samples.truncate(options.samples);
-    let samples = samples_or_noise(&base, samples, choices.seed);
+    let (samples, labels) = executed(&imported, options, &choices)?;
     let trial = Trial {
         path,
         reference: outputs(&base.float, &samples)?,
         samples: &samples,
+        labels: labels.as_deref(),
         host: &base.host,
+        timing: options.timing.into(),
     };
     let (unpruned, _) = trial.measure(&base.program)?;
     let layers = chosen(&imported, &options.layers)?;
@@ -205,24 +228,50 @@ pub fn study(
     }
     stages.finish();
     mark(&mut points);
+    let next = next(&unpruned, &points);
     Ok(Study {
         model: base.program.provenance.model.clone(),
         machine: base.program.machine.name.clone(),
         pattern,
-        timing: Timing::Fast.name(),
+        timing: trial.timing.name(),
         samples: samples.len(),
         unpruned,
         points,
+        next,
     })
+}
+
+/// The samples to execute, as many as were asked for: of the calibration data, with their classes if these are known, or of
+/// what the caller calibrates on; else seeded noise.
+fn executed(
+    imported: &Imported,
+    options: &Sensitivity,
+    choices: &compile::Options,
+) -> Result<(Vec<Sample>, Option<Vec<usize>>), Failure> {
+    if let Some(file) = &options.compilation.calibrate {
+        let (inputs, pruning) = (build::inputs_of(imported), &options.compilation.pruning);
+        let read = samples::labelled(file, pruning, &inputs, options.samples)?;
+        return Ok((read.samples, read.labels));
+    }
+    let mut given = choices.samples.inputs.clone();
+    given.truncate(options.samples);
+    if given.is_empty() {
+        let seeds = (0..options.samples as u64).map(|number| choices.seed.wrapping_add(number));
+        given = seeds.map(|seed| synthetic(&imported.graph, seed)).collect();
+    }
+    Ok((given, None))
 }
 
 /// What every point is measured with.
 struct Trial<'a> {
     path: &'a Path,
     samples: &'a [Sample],
+    /// The class of every image of the samples.
+    labels: Option<&'a [usize]>,
     /// Outputs of the unpruned float model.
     reference: Vec<Sample>,
     host: &'a Host,
+    timing: Timing,
 }
 
 impl Trial<'_> {
@@ -232,9 +281,18 @@ impl Trial<'_> {
         let batch = batch_of(program);
         let mut comparison = Comparison::default();
         let options = Options {
-            timing: Timing::Fast,
+            timing: self.timing,
         };
+        let first = program.outputs.first().map(|&id| &program.value(id).name);
+        let mut hits = 0;
         let each = |number: usize, execution: Execution| -> Result<(), SimulateError> {
+            let output = first.and_then(|name| execution.outputs.get(name));
+            let labels = self
+                .labels
+                .and_then(|l| l.chunks(batch.images()).nth(number));
+            if let (Some(output), Some(labels)) = (output, labels) {
+                hits += correct(output, batch, labels);
+            }
             for (name, theirs) in &self.reference[number] {
                 if let Some(ours) = execution.outputs.get(name) {
                     comparison.add_output(ours, theirs, batch);
@@ -246,8 +304,12 @@ impl Trial<'_> {
         let report = report.map_err(failed)?;
         let ratio = comparison.sqnr_db();
         let count = f64::from(report.samples);
+        let (agreeing, images) = comparison.agreement();
+        let all = (self.samples.len() * batch.images()).max(1) as f64;
         let network = Whole {
             sqnr_db: ratio.is_finite().then_some(ratio),
+            top1_agreement: (images > 0).then(|| f64::from(agreeing) / f64::from(images)),
+            top1_accuracy: self.labels.map(|_| hits as f64 / all),
             network_cycles: report.totals.cycles.total as f64 / count,
             network_energy_pj: report.totals.energy_pj.total / count,
         };
@@ -311,6 +373,37 @@ fn mark(points: &mut [Point]) {
     }
 }
 
+/// What to prune next: of each layer the density that saves most, as long as no image is classified otherwise; most first.
+fn next(unpruned: &Whole, points: &[Point]) -> Vec<Next> {
+    let keeps = |network: &Whole| {
+        let kept = |after: Option<f64>, before: Option<f64>| after >= before;
+        kept(network.top1_accuracy, unpruned.top1_accuracy)
+            && kept(network.top1_agreement, unpruned.top1_agreement)
+    };
+    let saved = |after: f64, before: f64| 1.0 - after / before;
+    let mut next: Vec<Next> = Vec::new();
+    for point in points.iter().filter(|point| keeps(&point.network)) {
+        let network = &point.network;
+        let found = Next {
+            layer: point.layer.clone(),
+            density: point.density,
+            cycles_saved: saved(network.network_cycles, unpruned.network_cycles),
+            energy_saved: saved(network.network_energy_pj, unpruned.network_energy_pj),
+            sqnr_db: network.sqnr_db,
+        };
+        if found.cycles_saved <= 0.0 {
+            continue;
+        }
+        match next.iter_mut().find(|known| known.layer == found.layer) {
+            Some(known) if known.cycles_saved < found.cycles_saved => *known = found,
+            Some(_) => {}
+            None => next.push(found),
+        }
+    }
+    next.sort_by(|a, b| b.cycles_saved.total_cmp(&a.cycles_saved));
+    next
+}
+
 /// At least as good in all, and better in one.
 fn better(a: &[f64; 3], b: &[f64; 3]) -> bool {
     a.iter().zip(b).all(|(a, b)| a <= b) && a.iter().zip(b).any(|(a, b)| a < b)
@@ -320,10 +413,15 @@ fn text(study: &Study) -> String {
     let decibels = |ratio: Option<f64>| {
         ratio.map_or_else(|| "exact".to_owned(), |ratio| format!("{ratio:.1} dB"))
     };
+    let top1 = |network: &Whole| {
+        let share = network.top1_accuracy.or(network.top1_agreement);
+        share.map_or_else(String::new, |share| format!("{:.1} %", 100.0 * share))
+    };
     let mut table = grid::plain(&[
         "layer",
         "density",
         "SQNR",
+        "top-1",
         "layer cycles",
         "energy",
         "network cycles",
@@ -340,6 +438,7 @@ fn text(study: &Study) -> String {
             point.layer.clone(),
             format!("{:.3}", point.density),
             decibels(point.network.sqnr_db),
+            top1(&point.network),
             table::si(point.layer_cycles, ""),
             table::si(point.layer_energy_pj * 1e-12, "J"),
             table::si(point.network.network_cycles, ""),
@@ -347,24 +446,29 @@ fn text(study: &Study) -> String {
             best.to_owned(),
         ]);
     }
-    grid::right(&mut table, 1..7);
+    grid::right(&mut table, 1..8);
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = writeln!(
         text,
-        "{} on {}: one layer pruned at a time, {}, timing {} (steps and barriers, a lower bound), {} sample{}\n\n{}\n",
+        "{} on {}: one layer pruned at a time, {}, timing {}, {} sample{}; top-1: {}\n\n{}\n",
         study.model,
         study.machine,
         study.pattern,
         study.timing,
         study.samples,
         if study.samples == 1 { "" } else { "s" },
-        grid::fitted(table, &[4, 6, 3])
+        match study.unpruned.top1_accuracy {
+            Some(_) => "classified as labelled",
+            None => "classified as by the unpruned float model",
+        },
+        grid::fitted(table, &[5, 7, 4])
     );
     let _ = writeln!(
         text,
-        "unpruned  {} at the outputs, {} cycles, {}",
+        "unpruned  {} at the outputs, top-1 {}, {} cycles, {}",
         decibels(study.unpruned.sqnr_db),
+        top1(&study.unpruned),
         table::si(study.unpruned.network_cycles, ""),
         table::si(study.unpruned.network_energy_pj * 1e-12, "J")
     );
@@ -374,6 +478,29 @@ fn text(study: &Study) -> String {
         "best      {front} of {} points have no other that is at least as good in SQNR, cycles and energy of the network",
         study.points.len()
     );
+    let mut label = "next";
+    for Next {
+        layer,
+        density,
+        cycles_saved,
+        energy_saved,
+        sqnr_db,
+    } in study.next.iter().take(MOST_NEXT)
+    {
+        let _ = writeln!(
+            text,
+            "{label:<10}{layer} to {density:.3}: {:.1} % fewer cycles, {:.1} % less energy, {}, no image classified otherwise",
+            100.0 * cycles_saved,
+            100.0 * energy_saved,
+            decibels(*sqnr_db)
+        );
+        label = "";
+    }
+    if study.next.is_empty() {
+        text.push_str(
+            "next      nothing: every point that saves cycles classifies an image otherwise\n",
+        );
+    }
     text
 }
 
@@ -410,7 +537,45 @@ fn write(path: &Path, study: &Study) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::better;
+    use super::*;
+
+    fn point(layer: &str, density: f64, cycles: f64, top1: f64) -> Point {
+        Point {
+            layer: layer.to_owned(),
+            density_unpruned: 1.0,
+            density,
+            layer_cycles: cycles,
+            layer_energy_pj: 1.0,
+            network: whole(cycles, top1),
+            best_of_layer: false,
+            best_of_network: false,
+        }
+    }
+
+    fn whole(cycles: f64, top1: f64) -> Whole {
+        Whole {
+            sqnr_db: Some(50.0),
+            top1_agreement: Some(top1),
+            top1_accuracy: None,
+            network_cycles: cycles,
+            network_energy_pj: cycles,
+        }
+    }
+
+    #[test]
+    fn next_is_what_saves_most_of_each_layer_with_all_images_classified_alike() {
+        let points = [
+            point("a", 0.5, 90.0, 1.0),
+            point("a", 0.3, 80.0, 1.0),
+            point("a", 0.1, 50.0, 0.9),
+            point("b", 0.5, 60.0, 1.0),
+            point("c", 0.5, 101.0, 1.0),
+        ];
+        let next = next(&whole(100.0, 1.0), &points);
+        let found: Vec<(&str, f64)> = next.iter().map(|n| (n.layer.as_str(), n.density)).collect();
+        assert_eq!(found, [("b", 0.5), ("a", 0.3)]);
+        assert!((next[0].cycles_saved - 0.4).abs() < 1e-12);
+    }
 
     #[test]
     fn better_is_at_least_as_good_in_all_and_better_in_one() {

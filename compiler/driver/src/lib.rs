@@ -36,6 +36,7 @@ mod check;
 pub mod codes;
 mod error;
 pub mod formats;
+pub mod latency;
 mod outputs;
 pub mod replay;
 pub mod rules;

@@ -1,5 +1,6 @@
 //! A run: a program on samples, with whatever it is to be compared with.
 
+use crate::latency::Latency;
 use crate::{Check, Outputs, RunError, batch_of};
 use scnn_host::Host;
 use scnn_isa::program::Program;
@@ -27,6 +28,8 @@ pub struct Options<'a> {
     pub original: Option<&'a Original>,
     /// The class of every image of the samples, one after the other.
     pub labels: Option<&'a [usize]>,
+    /// Whether to find what no input exceeds.
+    pub ceilings: bool,
     /// Sees the units in the first sample.
     pub observer: Option<&'a mut dyn Observer>,
     /// The runtimes of host segments.
@@ -40,6 +43,8 @@ pub struct Options<'a> {
 pub struct Run {
     /// What it cost, summed over the samples.
     pub report: Report,
+    /// What every sample took.
+    pub latency: Latency,
     /// The outputs of every sample.
     pub outputs: Outputs,
     /// The execution of the last sample.
@@ -92,11 +97,17 @@ pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Ru
         }
     };
     let checked = reference.is_some();
+    let ceilings = match &options.observer {
+        _ if !options.ceilings => None,
+        Some(_) => Some(simulator.ceilings(Timing::Exact)?),
+        None => Some(simulator.ceilings(options.timing)?),
+    };
     let mut tally = Tally {
         program,
         batch,
         reference,
         labels: options.labels,
+        latency: Latency::new(ceilings),
         outputs: Outputs::new(names),
         check: Check::default(),
         correct: 0,
@@ -128,6 +139,7 @@ pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Ru
     identify(&mut report, program, samples, outputs, options.compiled);
     Ok(Run {
         report,
+        latency: tally.latency,
         outputs: tally.outputs,
         last,
         images,
@@ -233,6 +245,7 @@ struct Tally<'a> {
     batch: Batch,
     reference: Option<Reference<'a>>,
     labels: Option<&'a [usize]>,
+    latency: Latency,
     outputs: Outputs,
     check: Check,
     correct: usize,
@@ -263,6 +276,7 @@ impl Tally<'_> {
             let float = check.add(self.program, reference, sample, execution, self.batch)?;
             self.float_correct += hits(&float);
         }
+        self.latency.add(execution);
         self.outputs.add(execution);
         Ok(())
     }

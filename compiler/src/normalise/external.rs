@@ -3,10 +3,11 @@
 use super::Draft;
 use super::error::ImportError;
 use crate::codes::Code;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path};
-use tract_onnx::pb::TensorProto;
+use tract_onnx::pb::{GraphProto, TensorProto};
 
 /// Runs the pass.
 pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
@@ -23,6 +24,20 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
             Err(errors)
         }
     })
+}
+
+/// The files that the constants of a graph name, relative to the model's folder; those of its subgraphs, too.
+pub(super) fn locations(graph: &GraphProto) -> BTreeSet<String> {
+    let attributes = || graph.node.iter().flat_map(|node| &node.attribute);
+    let constants = attributes().flat_map(|a| a.t.iter().chain(&a.tensors));
+    let external = graph.initializer.iter().chain(constants);
+    let external = external.flat_map(|tensor| &tensor.external_data);
+    let named = external.filter(|entry| entry.key == "location");
+    let mut found: BTreeSet<String> = named.map(|entry| entry.value.clone()).collect();
+    for inner in attributes().flat_map(|a| a.g.iter().chain(&a.graphs)) {
+        found.extend(locations(inner));
+    }
+    found
 }
 
 /// Puts the data of a tensor in the place of the words that say where they are.

@@ -15,14 +15,23 @@ impl State<'_> {
     pub(super) fn host(&mut self, id: SegmentId) -> Result<(), SimulateError> {
         self.close_layer();
         let segment = self.program.segment(id);
-        let operands = segment
-            .inputs
-            .iter()
-            .map(|&value| self.offer(value))
-            .collect::<Result<_, _>>()?;
-        let results = self.simulator.segments[id.index()].run(segment, operands)?;
-        for (&value, result) in segment.outputs.iter().zip(results) {
-            self.accept(value, result)?;
+        if self.dense {
+            for &value in &segment.inputs {
+                self.stream(value);
+            }
+            for &value in &segment.outputs {
+                self.accept_dense(value);
+            }
+        } else {
+            let operands = segment
+                .inputs
+                .iter()
+                .map(|&value| self.offer(value))
+                .collect::<Result<_, _>>()?;
+            let results = self.simulator.segments[id.index()].run(segment, operands)?;
+            for (&value, result) in segment.outputs.iter().zip(results) {
+                self.accept(value, result)?;
+            }
         }
         let counters = Counters {
             host_bytes: std::mem::take(&mut self.streamed),
@@ -63,9 +72,25 @@ impl State<'_> {
         let tensor = self.program.region(region).tensor;
         let quantised = host::quantise(value, self.program.tensor(tensor), &data)?;
         *self.values_mut(tensor) = quantised;
-        self.streamed +=
-            self.program.tensor(tensor).elements() * u64::from(self.machine.pe.operand_bits) / 8;
+        self.stream(id);
         Ok(())
+    }
+
+    /// Takes a value of which every element is a non-zero.
+    pub(super) fn accept_dense(&mut self, id: ValueId) {
+        if let Some(region) = self.program.value(id).region {
+            let tensor = self.program.region(region).tensor;
+            self.values_mut(tensor).fill(1);
+            self.stream(id);
+        }
+    }
+
+    /// Counts a value over the host link, if it is one of the machine's.
+    pub(super) fn stream(&mut self, id: ValueId) {
+        if let Some(region) = self.program.value(id).region {
+            let tensor = self.program.tensor(self.program.region(region).tensor);
+            self.streamed += tensor.elements() * u64::from(self.machine.pe.operand_bits) / 8;
+        }
     }
 
     pub(super) fn offer(&mut self, id: ValueId) -> Result<HostTensor, SimulateError> {
@@ -78,8 +103,7 @@ impl State<'_> {
             return self.values[id.index()].clone().ok_or_else(missing);
         };
         let tensor = self.program.region(region).tensor;
-        self.streamed +=
-            self.program.tensor(tensor).elements() * u64::from(self.machine.pe.operand_bits) / 8;
+        self.stream(id);
         host::dequantise(
             value,
             self.program.tensor(tensor),

@@ -4,6 +4,7 @@ use super::Simulator;
 use super::regions::{Content, add_by_pe};
 use super::traffic::Results;
 use crate::baseline::{Baselines, Operands};
+use crate::ceiling::{self, Moved};
 use crate::counters::Counters;
 use crate::energy::Energy;
 use crate::error::SimulateError;
@@ -41,6 +42,8 @@ pub(super) struct State<'a> {
     pub streamed: u64,
     /// The instruction under way.
     pub at: u32,
+    /// Whether every activation is taken for a non-zero, and nothing is computed.
+    pub dense: bool,
 }
 
 /// What is known of tensors, until they change.
@@ -114,6 +117,7 @@ impl<'a> State<'a> {
             contents: BTreeMap::new(),
             streamed: 0,
             at: 0,
+            dense: false,
         }
     }
 }
@@ -285,6 +289,28 @@ impl State<'_> {
             observer.end(&self.steps[step], begin);
             begin += self.steps[step].cycles;
         }
+    }
+
+    /// By step, cycles that no input exceeds, after a walk in which every activation was a non-zero.
+    pub(super) fn ceilings(&mut self, timing: Timing) -> Vec<u64> {
+        let machine = self.machine;
+        let mut ceilings = vec![0; self.steps.len()];
+        for (step, work) in std::mem::take(&mut self.works) {
+            let counters = &self.steps[step].counters;
+            let moved = Moved {
+                dram_bytes: counters.dram_bytes(),
+            };
+            ceilings[step] = match timing {
+                Timing::Fast => timing.of(machine, &work).cycles,
+                Timing::Exact => ceiling::exact(machine, &work, &moved),
+            };
+        }
+        for (ceiling, counts) in ceilings.iter_mut().zip(&self.steps) {
+            if timing == Timing::Exact && matches!(counts.id, StepId::Segment(_)) {
+                *ceiling = link_cycles(machine, counts.counters.host_bytes);
+            }
+        }
+        ceilings
     }
 
     /// Takes a layer's time into its counts.

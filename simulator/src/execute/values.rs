@@ -56,6 +56,10 @@ impl State<'_> {
                 n,
                 inner,
             };
+            if self.dense {
+                self.fill(&image);
+                continue;
+            }
             let values = match &layer.array {
                 Some(array) => self.sums(&image, array, pass)?,
                 None => self.copies(&image),
@@ -72,6 +76,16 @@ impl State<'_> {
             self.write_result(to, layer);
         }
         Ok(operand_bytes)
+    }
+
+    /// Makes every value of the destination a non-zero.
+    fn fill(&mut self, image: &Image) {
+        let channels = image.layer.destination.channels;
+        let tensor = image.layer.destination.tensor;
+        let shape = self.program.tensor(tensor).shape;
+        let plane = shape[2] as usize * shape[3] as usize;
+        let first = (image.n * shape[1] + channels.begin) as usize * plane;
+        self.values_mut(tensor)[first..first + channels.len() as usize * plane].fill(1);
     }
 
     /// Pools the values of every output channel, if the layer pools, and puts them in their places.

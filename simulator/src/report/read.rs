@@ -47,6 +47,7 @@ impl Report {
             Value::Object(fields) if several => {
                 fields.into_iter().map(|(_, value)| value).collect()
             }
+            Value::Array(reports) => reports,
             value => vec![value],
         };
         values.into_iter().map(Self::from_json).collect()

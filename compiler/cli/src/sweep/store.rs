@@ -16,6 +16,7 @@ use crate::output;
 use scnnc_driver::sweep::tables::Row;
 use scnnc_driver::sweep::{Failed, Outcome};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Version of the folder's form; it is a part of every hash.
@@ -24,14 +25,18 @@ pub const FORMAT: u32 = 2;
 /// The folder of a sweep.
 pub struct Store {
     folder: PathBuf,
+    /// Held while this process may write there.
+    _lock: Option<File>,
 }
 
 impl Store {
-    /// The folder, which is made if it is not there.
+    /// The folder, which is made if it is not there. What processes that were killed have left half written goes, unless
+    /// another process is writing there.
     pub fn open(folder: &Path) -> Result<Self, Failure> {
         output::folder(&folder.join("points"))?;
         Ok(Self {
             folder: folder.to_owned(),
+            _lock: lock_and_clean(folder),
         })
     }
 
@@ -43,6 +48,7 @@ impl Store {
         }
         Ok(Self {
             folder: folder.to_owned(),
+            _lock: None,
         })
     }
 
@@ -81,6 +87,28 @@ impl Store {
         let manifest = serde_json::from_slice(&output::read(&path)?);
         manifest.map_err(|e| Failure::file(Code::SweepParts, &path, &e.to_string()))
     }
+}
+
+/// A shared lock of the folder of points; before it is taken, a process that is alone there removes the temporary files. None on a system without locks.
+fn lock_and_clean(folder: &Path) -> Option<File> {
+    let lock = File::open(folder.join("points")).ok()?;
+    if lock.try_lock().is_ok() {
+        for within in [folder.to_owned(), folder.join("points")] {
+            let entries = std::fs::read_dir(within).ok()?;
+            let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+            let temporary = |path: &PathBuf| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.starts_with(output::TEMPORARY) && path.is_file()
+            };
+            for path in paths.filter(temporary) {
+                // One that cannot be removed does no harm.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        lock.unlock().ok()?;
+    }
+    lock.lock_shared().ok()?;
+    Some(lock)
 }
 
 /// A value as JSON and a line's end.

@@ -8,11 +8,12 @@ use crate::{output, prune, samples};
 use scnn_isa::machine::Machine;
 use scnnc::compile::{self, Samples};
 use scnnc::import::{ImportOptions, import};
+use scnnc::normalise::external_files;
 use scnnc::prune::budget::Judge;
 use scnnc::prune::{self as pruning, Pattern, Target};
 use scnnc_driver::sweep::{DIMENSION, Failed, ModelSpec, Settings, Subject};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Samples to calibrate on at most, as for `run`.
@@ -68,10 +69,11 @@ impl SubjectKey {
 
     /// What of it decides an outcome: contents, not names.
     pub fn decides(&self, files: &mut Files) -> Result<Value, Failure> {
+        let model = files.hash_model(&self.model)?;
         let mut hash =
             |path: &Option<PathBuf>| path.as_ref().map(|path| files.hash(path)).transpose();
         Ok(json!({
-            "model": hash(&Some(self.model.clone()))?,
+            "model": model,
             "input": hash(&self.input)?,
             "calibrate": hash(&self.calibrate)?,
             "labels": hash(&self.labels)?,
@@ -174,6 +176,8 @@ pub struct Files {
     /// Version of scnnc, and the hash of the binary: who changes the compiler measures anew.
     pub version: String,
     hashes: BTreeMap<PathBuf, String>,
+    /// By model, the files that it names.
+    external: BTreeMap<PathBuf, BTreeSet<String>>,
 }
 
 impl Files {
@@ -181,6 +185,7 @@ impl Files {
         let mut files = Self {
             version: String::new(),
             hashes: BTreeMap::new(),
+            external: BTreeMap::new(),
         };
         let binary = match std::env::current_exe() {
             Ok(path) => files.hash(&path)?,
@@ -189,6 +194,20 @@ impl Files {
         };
         files.version = format!("scnnc {} {binary}", env!("CARGO_PKG_VERSION"));
         Ok(files)
+    }
+
+    /// The hashes of a model's file and of the files that it names; one that cannot be read is no part of it, because its
+    /// import says so.
+    fn hash_model(&mut self, path: &Path) -> Result<Vec<String>, Failure> {
+        let mut hashes = vec![self.hash(path)?];
+        let known = self.external.get(path).cloned();
+        let external = known.unwrap_or_else(|| external_files(path).unwrap_or_default());
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for name in &external {
+            hashes.extend(self.hash(&folder.join(name)).ok());
+        }
+        self.external.insert(path.to_owned(), external);
+        Ok(hashes)
     }
 
     /// The hash of a file, or of a folder's files with their names.

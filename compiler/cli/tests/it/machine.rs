@@ -244,3 +244,39 @@ fn two_machines_differ_in_what_one_states() {
     let same = printed(folder.path(), &["machine", "diff", "scnn", "scnn"]);
     assert_eq!(same, "scnn and scnn have the same parameters\n");
 }
+
+#[test]
+fn several_machines_are_compared_and_each_is_its_single_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    std::fs::copy(scnn_models::lenet5(), path.join("m.onnx")).unwrap();
+    std::fs::copy(scnn_models::lenet5_digits(), path.join("d.npz")).unwrap();
+    let machines = "--machine scnn --machine scnn-multicast --set pe.banks=16";
+    let words = format!("compare m.onnx --input d.npz {machines} --report r.json -q");
+    let text = printed(path, &words.split(' ').collect::<Vec<_>>());
+    assert!(text.contains("on 2 machines"), "{text}");
+    let read = std::fs::read(path.join("r.json")).unwrap();
+    let reports: serde_json::Value = serde_json::from_slice(&read).unwrap();
+    for (at, name) in ["scnn", "scnn-multicast"].into_iter().enumerate() {
+        let words = format!(
+            "run m.onnx --input d.npz --samples 1 --machine {name} --set pe.banks=16 --json -q"
+        );
+        let run = printed(path, &words.split(' ').collect::<Vec<_>>());
+        let run: serde_json::Value = serde_json::from_str(&run).unwrap();
+        assert_eq!(reports[at]["machine"], format!("{name}+pe.banks=16"));
+        assert_eq!(reports[at]["totals"]["cycles"], run["totals"]["cycles"]);
+    }
+    // The file is one of reports.
+    let text = printed(path, &["report", "r.json"]);
+    assert!(text.contains("scnn-multicast+pe.banks=16"), "{text}");
+    let two = [
+        "run",
+        "m.onnx",
+        "--machine",
+        "scnn",
+        "--machine",
+        "scnn-4pe",
+    ];
+    let said = crate::binary::refused(path, &two, 2);
+    assert!(said.contains("`scnnc compare` takes several"), "{said}");
+}

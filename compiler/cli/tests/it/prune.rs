@@ -413,7 +413,7 @@ fn weights_that_are_integers_are_pruned_and_written_back_as_integers() {
 fn study(path: &Path) -> serde_json::Value {
     // The search goes by the activations, which are the unpruned network's in the study.
     let arguments = "sensitivity m.onnx --calibrate d.npz --layer conv1 --layer fc1 --densities 0.5,0.05 \
-                     --mapping paper -o s.json -q";
+                     --mapping paper --timing fast -o s.json -q";
     let text = printed(path, &arguments.split_whitespace().collect::<Vec<_>>());
     assert!(text.contains("best"), "{text}");
     serde_json::from_slice(&std::fs::read(path.join("s.json")).unwrap()).unwrap()
@@ -505,6 +505,42 @@ fn the_study_of_a_layer_is_what_compiling_it_so_gives() {
         "{csv}"
     );
     assert_eq!(csv.lines().count(), 2);
+}
+
+#[test]
+fn a_study_has_the_samples_that_were_asked_for_their_classes_and_what_to_prune_next() {
+    let folder = lenet5();
+    let path = folder.path();
+    // More samples than are calibrated on; the digits' file has their classes.
+    let words = "sensitivity m.onnx --calibrate d.npz --calibration-samples 2 --layer conv2 --densities 0.5,0.02 --samples 6 -o s.json";
+    let text = printed(path, &words.split_whitespace().collect::<Vec<_>>());
+    let study: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(path.join("s.json")).unwrap()).unwrap();
+    assert_eq!(study["samples"], 6);
+    assert_eq!(study["timing"], "exact");
+    let accuracy = |of: &serde_json::Value| of["top1_accuracy"].as_f64().unwrap();
+    assert!(accuracy(&study["unpruned"]) > 0.8, "{study}");
+    let points = study["points"].as_array().unwrap();
+    let kept = |point: &&serde_json::Value| {
+        let enough = |name: &str| point[name].as_f64() >= study["unpruned"][name].as_f64();
+        enough("top1_accuracy") && enough("top1_agreement")
+    };
+    let kept: Vec<f64> = points
+        .iter()
+        .filter(kept)
+        .map(|point| point["network_cycles"].as_f64().unwrap())
+        .collect();
+    let least = kept.iter().copied().fold(f64::INFINITY, f64::min);
+    let before = study["unpruned"]["network_cycles"].as_f64().unwrap();
+    match study["next"].as_array().unwrap().as_slice() {
+        [] => assert!(least >= before),
+        [next] => {
+            let saved = next["cycles_saved"].as_f64().unwrap();
+            assert!((saved - (1.0 - least / before)).abs() < 1e-12, "{study}");
+            assert!(text.contains("next      /conv2/Conv to "), "{text}");
+        }
+        more => panic!("one layer was studied: {more:?}"),
+    }
 }
 
 #[test]

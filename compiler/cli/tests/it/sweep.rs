@@ -2,10 +2,12 @@
 
 use crate::binary::{command, printed, refused, said};
 use crate::refusals::refusal;
+use prost::Message;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 use tempfile::{TempDir, tempdir};
+use tract_onnx::pb::{ModelProto, StringStringEntryProto};
 
 /// A folder with a model `m.onnx`, its digits `d.npz`, and a specification `s.yaml` with those as its model.
 fn folder(settings: &str) -> TempDir {
@@ -157,6 +159,63 @@ fn what_is_kept_is_not_measured_again_and_the_bytes_do_not_depend_on_it_or_on_th
     write(", input: d.npz", "");
     let said = sweep(folder.path(), "s.yaml -o one -q");
     assert!(said.contains("12 of them measured now"), "{said}");
+}
+
+/// The LeNet-5 with its largest constant in a file of its own, `w.bin`.
+fn with_external_data(folder: &Path) {
+    let bytes = std::fs::read(scnn_models::lenet5()).unwrap();
+    let mut model = ModelProto::decode(bytes.as_slice()).unwrap();
+    let constants = &mut model.graph.as_mut().unwrap().initializer;
+    let largest = constants
+        .iter_mut()
+        .max_by_key(|tensor| tensor.raw_data.len());
+    let largest = largest.unwrap();
+    std::fs::write(folder.join("w.bin"), &largest.raw_data).unwrap();
+    largest.raw_data.clear();
+    largest.data_location = Some(1);
+    largest.external_data.push(StringStringEntryProto {
+        key: "location".to_owned(),
+        value: "w.bin".to_owned(),
+    });
+    std::fs::write(folder.join("m.onnx"), model.encode_to_vec()).unwrap();
+}
+
+#[test]
+fn data_of_a_model_in_another_file_decide_its_points_too() {
+    let folder = folder("base: {fidelity: fast}\n");
+    let path = folder.path();
+    with_external_data(path);
+    sweep(path, "s.yaml -o out -q");
+    let before = table(path, "out/points.csv");
+    let said = sweep(path, "s.yaml -o out -q");
+    assert!(said.contains("0 of them measured now"), "{said}");
+    let weights = std::fs::read(path.join("w.bin")).unwrap();
+    std::fs::write(path.join("w.bin"), vec![0; weights.len()]).unwrap();
+    let said = sweep(path, "s.yaml -o out -q");
+    assert!(said.contains("1 of them measured now"), "{said}");
+    let after = table(path, "out/points.csv");
+    assert_ne!(before[0]["total_cycles"], after[0]["total_cycles"]);
+}
+
+#[test]
+fn what_a_killed_process_left_half_written_goes_unless_another_writes_there() {
+    let folder = folder("base: {fidelity: fast}\n");
+    let path = folder.path();
+    sweep(path, "s.yaml -o out -q");
+    let left = [".tmpAbCdEf", "points/.tmp123456"].map(|name| path.join("out").join(name));
+    let leave = || {
+        for file in &left {
+            std::fs::write(file, "half of").unwrap();
+        }
+    };
+    leave();
+    let other = std::fs::File::open(path.join("out/points")).unwrap();
+    other.lock_shared().unwrap();
+    sweep(path, "s.yaml -o out -q");
+    assert!(left.iter().all(|file| file.exists()), "another is at work");
+    other.unlock().unwrap();
+    sweep(path, "s.yaml -o out -q");
+    assert!(left.iter().all(|file| !file.exists()));
 }
 
 #[test]
