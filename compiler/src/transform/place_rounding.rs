@@ -57,6 +57,10 @@ fn round_of_host(graph: &mut Graph, id: NodeId) -> bool {
         read_once && there.is_none_or(|there| grid.lies_on(there))
     };
     if !places.iter().all(ours) || !only_machine_reads(graph, id) {
+        // The host has values as they are, and not as they were rounded on their way to the machine.
+        if places.iter().any(|&place| graph.dag[place].grid.is_some()) {
+            return false;
+        }
         round_on_host(graph, id, grid);
         return true;
     }

@@ -129,6 +129,23 @@ fn halves_go_to_even_in_the_order_of_onnx() {
     }
 }
 
+/// The second time where the first left off, though nothing else is between an input and both.
+#[test]
+fn what_is_rounded_twice_is_rounded_twice() {
+    let (first, second) = (signed(0.03, 0), signed(0.037, 3));
+    let model = Quantised::new(&[1, 1, 16, 16])
+        .round("x", "a", first)
+        .round("a", "y", second);
+    let x: Vec<f32> = noise(256, 12, 1.0).iter().map(|v| v * 3.0).collect();
+    let (found, _) = model.run(&x, &[1, 1, 16, 16]);
+    let wanted = x.iter().map(|&v| second.round(first.round(v)));
+    assert_eq!(found, wanted.collect::<Vec<f32>>());
+    assert!(
+        x.iter()
+            .any(|&v| second.round(first.round(v)) != second.round(v))
+    );
+}
+
 #[test]
 fn a_sum_of_two_is_rounded_once() {
     let (a, b, sum) = (signed(0.02, 0), signed(0.03, -128), signed(0.05, 7));
