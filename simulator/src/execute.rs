@@ -15,7 +15,7 @@ use crate::error::SimulateError;
 use crate::host::{self, Segment};
 use crate::observe::Observer;
 use crate::steps::StepCounts;
-use crate::timing::Timing;
+use crate::timing::{Timing, uniform};
 use constants::LayerConstants;
 use scnn_host::Host;
 use scnn_isa::program::{Program, Value};
@@ -136,8 +136,9 @@ impl<'a> Simulator<'a> {
                     let timed = &timed;
                     scope.spawn(move |_| {
                         let time = timing.of(&program.machine, &work);
+                        let model = uniform::model(&program.machine, &work);
                         let mut timed = timed.lock().unwrap_or_else(PoisonError::into_inner);
-                        timed.push((step, time));
+                        timed.push((step, time, model));
                     });
                 }
             };

@@ -28,7 +28,7 @@ use crate::counters::Counters;
 use crate::energy::Energy;
 use crate::execute::Execution;
 use crate::schema::described;
-use crate::timing::{Cause, Slots, Timing};
+use crate::timing::{Cause, DensityModel, Slots, Timing};
 use scnn_isa::machine::Machine;
 use scnn_isa::program::{Memory, Program};
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,8 @@ described! {
         pub mapping: Option<Mapping>,
         /// Shares of non-zeros, 0..=1, mean over samples.
         pub density: Density,
+        /// What the densities alone would have predicted; only of the array's layers.
+        pub density_model: Option<DensityModel>,
         /// Against the float model, where that was asked for.
         pub accuracy: Option<Accuracy>,
         /// What most of the multipliers' time went to; absent where the array had nothing to do.
@@ -369,6 +371,9 @@ impl Report {
             layer.density.input = mean(layer.density.input, more.density.input);
             layer.density.output = mean(layer.density.output, more.density.output);
             layer.costs.add(&more.costs);
+            if let (Some(model), Some(more)) = (&mut layer.density_model, &more.density_model) {
+                model.add(more);
+            }
             layer.bound = Cause::of(&layer.costs.cycles.slots);
             layer.lost_to = lost_to(&layer.costs.cycles.slots);
         }
@@ -398,6 +403,18 @@ impl Report {
             .collect();
         errors.sort_by(|a, b| a.0.abs().total_cmp(&b.0.abs()));
         errors
+    }
+
+    /// The density model of all layers together, and of each.
+    pub fn density_models(&self) -> (DensityModel, Vec<(&str, &DensityModel)>) {
+        let layers = self.layers.iter();
+        let models = layers.filter_map(|l| Some((l.name.as_str(), l.density_model.as_ref()?)));
+        let models: Vec<_> = models.collect();
+        let mut sum = DensityModel::default();
+        for (_, model) in &models {
+            sum.add(model);
+        }
+        (sum, models)
     }
 
     /// Layers of the array: those with a dense baseline.
@@ -508,6 +525,7 @@ pub(crate) mod tests {
                 input: 0.5,
                 output: 0.75,
             },
+            density_model: None,
             accuracy: None,
             bound: Some(Cause::Barrier),
             lost_to: Some(Cause::Barrier),

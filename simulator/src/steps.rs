@@ -3,7 +3,7 @@
 use crate::baseline::Baselines;
 use crate::counters::Counters;
 use crate::energy::Energy;
-use crate::timing::Slots;
+use crate::timing::{DensityModel, Slots};
 use scnn_isa::ids::{LayerId, SegmentId};
 
 /// What a step was.
@@ -42,4 +42,6 @@ pub struct StepCounts {
     pub input_density: f64,
     /// Share of non-zeros in what was written.
     pub output_density: f64,
+    /// What the densities alone would have predicted, of a layer of the array.
+    pub density_model: Option<DensityModel>,
 }

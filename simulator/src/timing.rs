@@ -14,6 +14,7 @@ pub mod nonzeros;
 mod queues;
 mod slots;
 mod table;
+pub mod uniform;
 mod vectors;
 pub mod watch;
 mod weights;
@@ -21,6 +22,7 @@ mod work;
 
 pub(crate) use conflicts::stalls_of_step;
 pub use slots::{Cause, Slots};
+pub use uniform::DensityModel;
 pub use weights::WeightStream;
 pub use work::{
     Drain, LayerWork, Load, LoadedColumn, Multiply, Place, Process, RoundDrain, Store, Task,

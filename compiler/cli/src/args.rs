@@ -799,6 +799,9 @@ pub struct Report {
     /// The ONNX file that the report is about, for views that are made of it (`onnx`, `model-explorer`).
     #[arg(long, value_name = "M.onnx", requires = "view")]
     pub model: Option<PathBuf>,
+    /// Print what uniform-random zeros of the same densities would have given, beside what the real ones gave.
+    #[arg(long)]
+    pub density_model: bool,
     /// Print the JSON schema of a report and stop.
     #[arg(long, exclusive = true)]
     pub schema: bool,

@@ -1,6 +1,7 @@
 //! `report`: reports as a page, as CSV, as figures, as a table; and their schema.
 
 mod colours;
+mod density;
 pub mod figures;
 pub mod page;
 pub mod svg;
@@ -45,7 +46,9 @@ pub fn report(options: &args::Report) -> Result<(), Failure> {
         }
     }
     let shown = options.output.is_some() || options.csv.is_some() || options.svg.is_some();
-    if !shown && options.view.is_empty() {
+    if options.density_model {
+        output::print(&density::text(&reports));
+    } else if !shown && options.view.is_empty() {
         for report in &reports {
             output::print(&table::report(report));
         }

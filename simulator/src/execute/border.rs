@@ -50,6 +50,7 @@ impl State<'_> {
             weight_density: 1.0,
             input_density: 1.0,
             output_density: 1.0,
+            density_model: None,
         });
         Ok(())
     }

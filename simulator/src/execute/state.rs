@@ -13,7 +13,7 @@ use crate::steps::{StepCounts, StepId};
 use crate::tensor::density;
 use crate::timing::blocks::ActivationBlocks;
 use crate::timing::nonzeros::Nonzeros;
-use crate::timing::{LayerWork, Slots, Task, Timed, Timing, exact};
+use crate::timing::{DensityModel, LayerWork, Slots, Task, Timed, Timing, exact, uniform};
 use scnn_isa::ids::{LayerId, RegionId, TensorId};
 use scnn_isa::instruction::Instruction;
 use scnn_isa::layer::Layer;
@@ -192,6 +192,7 @@ impl State<'_> {
                     layer.source.channels,
                 ),
                 output_density: 0.0,
+                density_model: None,
             },
         });
     }
@@ -244,6 +245,8 @@ impl State<'_> {
             weights: weights.as_ref().map(|weights| &weights.stream),
             source_layout: &source.layout,
             has_tile: current.has_tile,
+            densities: [current.counts.weight_density, current.counts.input_density],
+            useful: current.counts.slots.useful,
             tasks: current.tasks,
             instructions: current.instructions,
         };
@@ -253,9 +256,13 @@ impl State<'_> {
 
     /// Takes the times of all layers into their counts; none waits for another, as each begins when the one before it
     /// has ended.
-    pub(super) fn close_times(&mut self, timing: Timing, timed: Vec<(usize, Timed)>) {
-        for (step, timed) in timed {
-            self.close_time(step, timed);
+    pub(super) fn close_times(
+        &mut self,
+        timing: Timing,
+        timed: Vec<(usize, Timed, Option<DensityModel>)>,
+    ) {
+        for (step, timed, model) in timed {
+            self.close_time(step, timed, model);
         }
         if timing == Timing::Exact {
             for step in 0..self.steps.len() {
@@ -283,7 +290,8 @@ impl State<'_> {
                 } else {
                     exact::time(machine, &work)
                 };
-                self.close_time(step, timed);
+                let model = uniform::model(machine, &work);
+                self.close_time(step, timed, model);
             }
             self.time_link(step);
             observer.end(&self.steps[step], begin);
@@ -314,9 +322,10 @@ impl State<'_> {
     }
 
     /// Takes a layer's time into its counts.
-    fn close_time(&mut self, step: usize, timed: Timed) {
+    fn close_time(&mut self, step: usize, timed: Timed, model: Option<DensityModel>) {
         let lanes = self.lanes();
         let counts = &mut self.steps[step];
+        counts.density_model = model;
         counts.cycles = timed.cycles;
         counts.slots += timed.waits;
         assert_eq!(

@@ -4,6 +4,7 @@
 //! with the same name in the totals.
 
 use super::{Costs, Layer, Report};
+use crate::timing::DensityModel;
 use std::fmt;
 
 /// What stands in a cell.
@@ -62,6 +63,7 @@ pub fn row(layer: &Layer) -> Vec<Entry> {
     row.extend(shape(layer));
     row.extend(mapping(layer));
     row.extend(densities(layer));
+    row.extend(density_model(layer));
     row.extend(costs(&layer.costs));
     row
 }
@@ -199,6 +201,27 @@ fn densities(layer: &Layer) -> Vec<Entry> {
         accuracy("largest_error_value", |a| Some(a.largest_error)),
         accuracy("mean_error_value", |a| Some(a.mean_error)),
         accuracy("saturated_ratio", |a| Some(a.saturated)),
+    ]
+}
+
+/// What the densities alone would have predicted, beside what the zeros gave.
+fn density_model(layer: &Layer) -> Vec<Entry> {
+    let number = |name: &str, pick: fn(&DensityModel) -> f64| {
+        let value = layer.density_model.as_ref().map(pick);
+        (name.to_owned(), value.map_or(Cell::Empty, Cell::Number))
+    };
+    let count = |name: &str, pick: fn(&DensityModel) -> u64| {
+        let value = layer.density_model.as_ref().map(pick);
+        (name.to_owned(), value.map_or(Cell::Empty, Cell::Count))
+    };
+    vec![
+        number("density_model_useful_multiplies", |m| m.predicted_products),
+        number("density_model_fullest_pe_cycles", |m| {
+            m.predicted_fullest_pe_steps
+        }),
+        count("fullest_pe_cycles", |m| m.fullest_pe_steps),
+        number("density_model_array_cycles", |m| m.predicted_cycles),
+        count("array_cycles", |m| m.cycles),
     ]
 }
 

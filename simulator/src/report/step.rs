@@ -81,6 +81,7 @@ fn layer(program: &Program, index: u32, step: &StepCounts, range: Span) -> Layer
             input: step.input_density,
             output: step.output_density,
         },
+        density_model: step.density_model,
         accuracy: None,
         bound: Cause::of(&step.slots),
         lost_to: lost_to(&step.slots),

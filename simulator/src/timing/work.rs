@@ -18,6 +18,10 @@ pub struct LayerWork<'a> {
     pub source_layout: &'a Layout,
     /// Whether each PE of the array holds a part of any tile.
     pub has_tile: Vec<bool>,
+    /// Shares of non-zeros of its weights and of its source.
+    pub densities: [f64; 2],
+    /// Useful products.
+    pub useful: u64,
     /// What is asked of the units.
     pub tasks: Vec<Task>,
     /// The instruction of each task.

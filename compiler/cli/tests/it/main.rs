@@ -8,6 +8,7 @@ mod calibration;
 mod ceilings;
 mod corpus;
 mod decomposed;
+mod density;
 mod diagnostics;
 mod differential;
 mod explain;

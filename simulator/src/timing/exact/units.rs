@@ -564,6 +564,8 @@ mod tests {
             layer: &layer,
             weights: None,
             source_layout: &Layout::whole(Rect::plane(1, 8, 8), machine.pes()),
+            densities: [1.0; 2],
+            useful: 0,
             has_tile: vec![true; machine.pe_count() as usize],
             instructions: (0..tasks.len() as u32).collect(),
             tasks,
