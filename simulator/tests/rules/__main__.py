@@ -16,7 +16,9 @@ import compare
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="rules", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="rules", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     verbs = parser.add_subparsers(required=True)
     check = verbs.add_parser("check")
     for name in ("program", "dumps", "report", "fast"):

@@ -158,7 +158,11 @@ def weight_blocks(code: Code, array: dict, weights: np.ndarray, inputs: int, lay
         channels = range(first, first + per_in) if begin < end else range(0)
         groups.append(
             [
-                WeightBlock(channel, residue, ordered(code, array["order"], weights, (begin, end), channel - first, of_residue))
+                WeightBlock(
+                    channel,
+                    residue,
+                    ordered(code, array["order"], weights, (begin, end), channel - first, of_residue),
+                )
                 for channel in channels
                 for residue, of_residue in enumerate(taps)
             ]

@@ -88,7 +88,9 @@ def scnnc(options, *arguments) -> bool:
 def run_model(options, folder: Path, model: Path, inputs: tuple, machine, mapping: str):
     """Compiles and runs a model; what the tool wrote, or None if it refused."""
     program, listing, dumps = folder / "p.scnn", folder / "p.s", folder / "dump"
-    if not scnnc(options, "compile", model, "--calibrate", inputs[1], "--machine", machine, "--mapping", mapping, "-o", program):
+    if not scnnc(
+        options, "compile", model, "--calibrate", inputs[1], "--machine", machine, "--mapping", mapping, "-o", program
+    ):
         return None
     scnnc(options, "disasm", program, "-o", listing)
     reports = [folder / f"{timing}.json" for timing in ("exact", "fast")]

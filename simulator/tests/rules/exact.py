@@ -90,7 +90,9 @@ class Exact:
         self.closing = {item.ordinal: number for number, item in enumerate(self.items)}
         groups = work.groups[0] * work.groups[1]
         grid = Tile.of(work.layout["tiles"][0]).grid()
-        pes = [[pe_of_array(machine, grid, work.groups, g, pe) for pe in range(grid[0] * grid[1])] for g in range(groups)]
+        pes = [
+            [pe_of_array(machine, grid, work.groups, g, pe) for pe in range(grid[0] * grid[1])] for g in range(groups)
+        ]
         self.streams = [Stream(pes[group], self.cut(group)) for group in range(groups)] if work.weights else []
         self.drained: dict = {}
         self.ppus = [{"jobs": jobs, "free": 0, "busy": False} for jobs in self.jobs(groups)]
@@ -131,7 +133,9 @@ class Exact:
                     to = min(at + most, block.elements)
                     share = bytes_ * to // block.elements - bytes_ * at // block.elements
                     key = (first + block.channel, block.residue)
-                    of_item.append(Part(number, column, key, block.taps[at:to], ceil_div(to - at, width), share + carried))
+                    of_item.append(
+                        Part(number, column, key, block.taps[at:to], ceil_div(to - at, width), share + carried)
+                    )
                     carried = 0
             if not of_item:
                 column = mac.first_column + begin * residues
@@ -246,7 +250,11 @@ class Exact:
         by_dram = self.carry_weights(part.bytes)
         part.arrived = max(part.by_bus, by_dram, before)
         stream.requested += 1
-        self.note(self.now, part.arrived, f"weights of column {part.column}, round {self.items[part.item].round}: {part.vectors} vectors, {part.bytes} bytes")
+        self.note(
+            self.now,
+            part.arrived,
+            f"weights of column {part.column}, round {self.items[part.item].round}: {part.vectors} vectors, {part.bytes} bytes",
+        )
         self.at(part.arrived)
         return True
 
@@ -355,7 +363,9 @@ class Exact:
     def products_of(self, mac: Multiply) -> steps.Products:
         if id(mac) not in self.products:
             tile = Tile.of(self.work.layout["tiles"][mac.tile])
-            self.products[id(mac)] = steps.Products(self.machine, self.work.layer["array"], tile, mac.inner, self.change)
+            self.products[id(mac)] = steps.Products(
+                self.machine, self.work.layer["array"], tile, mac.inner, self.change
+            )
         return self.products[id(mac)]
 
     def end_item(self, group: int) -> bool:
@@ -378,7 +388,9 @@ class Exact:
         for cycle in (finished, retired):
             self.at(cycle)
         if not any(other.running for other in self.items if other.task == item.task):
-            self.ended[item.task] = max(max(other.finished.values()) for other in self.items if other.task == item.task)
+            self.ended[item.task] = max(
+                max(other.finished.values()) for other in self.items if other.task == item.task
+            )
         return True
 
     # Section 10: waiting.
@@ -391,7 +403,13 @@ class Exact:
         return self.finish[pe]
 
     def charge(self, at: int, others: tuple, bounds: tuple) -> int:
-        causes = [("barrier", others[0]), ("drain", others[1]), ("dram", bounds[0]), ("fifo", bounds[1]), ("dram", bounds[2])]
+        causes = [
+            ("barrier", others[0]),
+            ("drain", others[1]),
+            ("dram", bounds[0]),
+            ("fifo", bounds[1]),
+            ("dram", bounds[2]),
+        ]
         if self.change.bus_charge:
             causes[2], causes[3] = causes[3], causes[2]
         for cause, bound in causes:
@@ -426,7 +444,10 @@ class Exact:
         return [
             at
             for at, task in enumerate(self.work.tasks[:number])
-            if any(getattr(task, name) and self.memory.overlap(getattr(task, name), region) for name in read.get(type(task), ()))
+            if any(
+                getattr(task, name) and self.memory.overlap(getattr(task, name), region)
+                for name in read.get(type(task), ())
+            )
         ]
 
     def writers(self, number: int) -> list:

@@ -61,7 +61,9 @@ class Model:
 
     def add(self, operator: str, inputs: list, shape: tuple, **attributes) -> str:
         name = f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [name], name=f"{operator}{len(self.nodes)}", **attributes))
+        self.nodes.append(
+            helper.make_node(operator, inputs, [name], name=f"{operator}{len(self.nodes)}", **attributes)
+        )
         self.shapes[name] = shape
         return name
 
@@ -97,8 +99,14 @@ class Model:
         ]
         weights = self.constant((k, c // groups, *kernel), self.density())
         output = self.add(
-            "Conv", [source, weights], (n, k, *out),
-            kernel_shape=kernel, strides=strides, dilations=dilations, pads=pads, group=groups,
+            "Conv",
+            [source, weights],
+            (n, k, *out),
+            kernel_shape=kernel,
+            strides=strides,
+            dilations=dilations,
+            pads=pads,
+            group=groups,
         )
         return self.relu(output)
 
@@ -109,7 +117,9 @@ class Model:
         k, kernel, stride = either([1, 2, 4]), either([2, 3]), either([2, 2, 3])
         weights = self.constant((c, k, kernel, kernel), self.density())
         shape = (n, k, (h - 1) * stride + kernel, (w - 1) * stride + kernel)
-        return self.relu(self.add("ConvTranspose", [source, weights], shape, kernel_shape=[kernel] * 2, strides=[stride] * 2))
+        return self.relu(
+            self.add("ConvTranspose", [source, weights], shape, kernel_shape=[kernel] * 2, strides=[stride] * 2)
+        )
 
     def relu(self, source: str) -> str:
         return self.add("Relu", [source], self.shapes[source]) if self.random.random() < 0.7 else source
@@ -132,7 +142,9 @@ class Model:
         """One value for each image and channel, from a mean over the plane, times the source."""
         n, c, _, _ = self.shapes[source]
         mean = self.add("GlobalAveragePool", [source], (n, c, 1, 1))
-        values = self.add("Conv", [mean, self.constant((c, c, 1, 1), self.density())], (n, c, 1, 1), kernel_shape=[1, 1])
+        values = self.add(
+            "Conv", [mean, self.constant((c, c, 1, 1), self.density())], (n, c, 1, 1), kernel_shape=[1, 1]
+        )
         return self.add("Mul", [source, self.add("Sigmoid", [values], (n, c, 1, 1))], self.shapes[source])
 
     def branches(self, source: str) -> str:
@@ -143,7 +155,9 @@ class Model:
             k = self.random.choice([1, 2, 4])
             weights = self.constant((k, c, kernel, kernel), self.density())
             pads = [kernel // 2] * 4
-            ends.append(self.relu(self.add("Conv", [source, weights], (n, k, h, w), kernel_shape=[kernel] * 2, pads=pads)))
+            ends.append(
+                self.relu(self.add("Conv", [source, weights], (n, k, h, w), kernel_shape=[kernel] * 2, pads=pads))
+            )
             channels += k
         return self.add("Concat", ends, (n, channels, h, w), axis=1)
 
@@ -163,7 +177,9 @@ def one_layer(values: dict, path: Path) -> Path:
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv", kernel_shape=kernel, pads=pads)
     info = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
     outputs = (x.shape[0], w.shape[0], *x.shape[2:])
-    graph = helper.make_graph([node], "example", [info("x", x.shape)], [info("y", outputs)], [numpy_helper.from_array(w, "w")])
+    graph = helper.make_graph(
+        [node], "example", [info("x", x.shape)], [info("y", outputs)], [numpy_helper.from_array(w, "w")]
+    )
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
     np.save(path.with_suffix(".npy"), x)
     return (path.with_suffix(".npy"),) * 2
@@ -174,12 +190,16 @@ def model(random: Random, path: Path) -> tuple:
     reserved does not suffice; returns the paths of the inputs."""
     built = Model(random)
     shape = (
-        random.choice([1, 1, 1, 2, 3]), random.choice([2, 3, 4, 7]),
-        random.choice([1, 3, 4, 6, 9, 12]), random.choice([1, 3, 4, 5, 8, 13]),
+        random.choice([1, 1, 1, 2, 3]),
+        random.choice([2, 3, 4, 7]),
+        random.choice([1, 3, 4, 6, 9, 12]),
+        random.choice([1, 3, 4, 5, 8, 13]),
     )
     built.shapes["x"] = shape
     end = "x"
-    kinds = [built.conv] * 5 + [built.residual] * 3 + [built.pool] * 2 + [built.branches, built.transposed, built.gate]
+    kinds = (
+        [built.conv] * 5 + [built.residual] * 3 + [built.pool] * 2 + [built.branches, built.transposed, built.gate]
+    )
     end = random.choice([built.conv, built.conv, built.residual])(end)
     for _ in range(random.choice([0, 1, 2, 3])):
         n, c, h, w = built.shapes[end]
@@ -191,7 +211,9 @@ def model(random: Random, path: Path) -> tuple:
         # The host's.
         end = built.add("Softmax", [end], built.shapes[end], axis=1)
     info = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-    graph = helper.make_graph(built.nodes, "random", [info("x", shape)], [info(end, built.shapes[end])], built.constants)
+    graph = helper.make_graph(
+        built.nodes, "random", [info("x", shape)], [info(end, built.shapes[end])], built.constants
+    )
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
     inputs = [path.with_suffix(".npy"), path.with_suffix(".calibrate.npy")]
     values = built.sparse(shape, built.density())

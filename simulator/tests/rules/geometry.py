@@ -147,8 +147,7 @@ class Exchange:
 
 def exchange(axes: tuple, tile: Tile, inner: Box, shift: int = 0) -> Exchange:
     (rows, most_rows), (cols, most_cols) = (
-        sums_by_owner(axis, cuts, span, shift)
-        for axis, cuts, span in zip(axes, (tile.y, tile.x), (inner.y, inner.x))
+        sums_by_owner(axis, cuts, span, shift) for axis, cuts, span in zip(axes, (tile.y, tile.x), (inner.y, inner.x))
     )
     links: Counter = Counter()
     for (row, to_row), height in rows.items():

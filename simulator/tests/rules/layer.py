@@ -240,9 +240,7 @@ class LayerReader:
         spills = []
         for round_ in range(*rounds):
             self.count_round(round_, tuple(channels), blocks, inner, first)
-            read = {
-                meet(self.group_channels(k), channels) for _, k in self.channel_groups(round_) if k[0] < k[1]
-            }
+            read = {meet(self.group_channels(k), channels) for _, k in self.channel_groups(round_) if k[0] < k[1]}
             read = [(begin + first, end + first) for begin, end in read]
             spills.append(self.memory.spilled_bytes(region, pass_["source_tile"], read))
             if closes:
@@ -253,8 +251,16 @@ class LayerReader:
         tensor_channels = self.memory.program.tensor[self.source["tensor"]]["shape"][1]
         at = (pass_["source_tile"] - fields["tiles"][0]) * tensor_channels + first
         return Multiply(
-            region, pass_["source_tile"], inner, range(*rounds), tuple(channels), channels[0] == 0, closes,
-            at * len(blocks.residues), spills, blocks,
+            region,
+            pass_["source_tile"],
+            inner,
+            range(*rounds),
+            tuple(channels),
+            channels[0] == 0,
+            closes,
+            at * len(blocks.residues),
+            spills,
+            blocks,
         )
 
     def tile_of(self, pass_: dict):
@@ -275,7 +281,10 @@ class LayerReader:
     def channel_groups(self, round_: int) -> list:
         """(index, output channels) of every PE group in a round."""
         count = self.work.groups[0] * self.work.groups[1]
-        return [(round_ * count + group, tuple(self.array["channel_groups"][round_ * count + group])) for group in range(count)]
+        return [
+            (round_ * count + group, tuple(self.array["channel_groups"][round_ * count + group]))
+            for group in range(count)
+        ]
 
     def group_channels(self, k: tuple) -> tuple:
         """Input channels of the convolution group of some output channels."""
@@ -324,7 +333,10 @@ class LayerReader:
         here = meet(of_group, channels)
         tensor = self.memory.tensors[self.source["tensor"]]
         boxes = [box for box in blocks.rectangles if box.positions()]
-        hull = [sorted({p for box in boxes for p in range(*span(box))}) for span in (lambda b: b.n, lambda b: b.y, lambda b: b.x)]
+        hull = [
+            sorted({p for box in boxes for p in range(*span(box))})
+            for span in (lambda b: b.n, lambda b: b.y, lambda b: b.x)
+        ]
         images = [n for n in hull[0] if inner.n[0] <= n < inner.n[1]]
         inside = lambda axis, span, positions, tap: [
             p for p in positions if (o := axis.met(p, tap)) is not None and span[0] <= o < span[1]
@@ -352,7 +364,9 @@ class LayerReader:
         for of_round in kcs:
             drains.append([])
             for kc in of_round:
-                cycles = ceil_div(halo.busiest_link * kc, ppu["halo_sums_per_cycle"]) + ceil_div(halo.most_owned * kc, ppu["lanes"])
+                cycles = ceil_div(halo.busiest_link * kc, ppu["halo_sums_per_cycle"]) + ceil_div(
+                    halo.most_owned * kc, ppu["lanes"]
+                )
                 more = done + kc * positions
                 share = bytes_ * more // max(every, 1) - bytes_ * done // max(every, 1)
                 drains[-1].append([cycles + self.change.drain_cycle, share, 0])
@@ -403,7 +417,9 @@ class LayerReader:
             bytes_ = ceil(of_all(lambda blocks, pe: sum(blocks.bytes_of_channel(pe, c) for c in channels)) * share)
             self.counters["dram_read_bytes"] += bytes_
         else:
-            self.counters["iaram_reads"] += ceil(of_all(lambda blocks, pe: blocks.vectors(pe, channels, self.i)) * share)
+            self.counters["iaram_reads"] += ceil(
+                of_all(lambda blocks, pe: blocks.vectors(pe, channels, self.i)) * share
+            )
             excess = sum(self.memory.excess(region, tile, channels) for tile in range(len(tiles)))
             bytes_ = ceil(Code.of(self.machine, "activations").excess_bytes(excess) * share)
             self.counters["dram_spill_bytes"] += bytes_
@@ -425,7 +441,12 @@ class LayerReader:
         code = Code.of(self.machine, "activations")
         if fields["memory"] == "dram":
             by_stage = [
-                Counter({c: sum(blocks.bytes_of_channel(pe, c) for _, blocks, pes in stage for pe in pes) for c in range(*channels)})
+                Counter(
+                    {
+                        c: sum(blocks.bytes_of_channel(pe, c) for _, blocks, pes in stage for pe in pes)
+                        for c in range(*channels)
+                    }
+                )
                 for stage in stages
             ]
             self.results = ("dram_write_bytes", by_stage, lambda total: total)

@@ -7,8 +7,12 @@ from change import NONE, Change
 PAPER = {
     "array": {"rows": 8, "cols": 8},
     "pe": {
-        "weights_per_vector": 4, "activations_per_vector": 4, "operand_bits": 16, "accumulator_bits": 24,
-        "banks": 32, "entries_per_bank": 32,
+        "weights_per_vector": 4,
+        "activations_per_vector": 4,
+        "operand_bits": 16,
+        "accumulator_bits": 24,
+        "banks": 32,
+        "entries_per_bank": 32,
     },
     "encoding": {"index_bits": 4},
     "activation_ram": {"a_bytes": 10240, "b_bytes": 10240},
@@ -18,7 +22,12 @@ PAPER = {
 """Sizes of the paper's machine."""
 
 PAPER_AREA = {
-    "activation_rams": 0.031, "weight_fifo": 0.004, "multipliers": 0.008, "crossbar": 0.026, "accumulators": 0.036, "other": 0.019,
+    "activation_rams": 0.031,
+    "weight_fifo": 0.004,
+    "multipliers": 0.008,
+    "crossbar": 0.026,
+    "accumulators": 0.036,
+    "other": 0.019,
 }
 
 

@@ -103,11 +103,31 @@ class Twin:
 
 
 SLOTS = (
-    "useful", "fragmentation", "out_of_plane", "placeholder", "bank_stall", "fifo", "barrier", "drain", "dram", "host_link", "no_tile",
+    "useful",
+    "fragmentation",
+    "out_of_plane",
+    "placeholder",
+    "bank_stall",
+    "fifo",
+    "barrier",
+    "drain",
+    "dram",
+    "host_link",
+    "no_tile",
 )
 COUNTERS = (
-    "multiplies", "accumulations", "crossbar_transfers", "coordinates", "fifo_writes", "fifo_reads", "iaram_reads", "oaram_writes",
-    "ppu_elements", "halo_hops", *(f"dram_{kind}_bytes" for kind in DRAM), "host_bytes",
+    "multiplies",
+    "accumulations",
+    "crossbar_transfers",
+    "coordinates",
+    "fifo_writes",
+    "fifo_reads",
+    "iaram_reads",
+    "oaram_writes",
+    "ppu_elements",
+    "halo_hops",
+    *(f"dram_{kind}_bytes" for kind in DRAM),
+    "host_bytes",
 )
 
 
@@ -122,7 +142,9 @@ def figures_of(counters: Counter, table: dict) -> dict:
     """Counters and energies by the names that the comparison prints; `table` are the machine's energies of events, pJ."""
     figures = {name: counters[name] for name in COUNTERS}
     for component, terms in ENERGY.items():
-        figures[f"energy of {component}"] = sum(counters[name] * sum(table[e] for e in entries) for name, entries in terms.items())
+        figures[f"energy of {component}"] = sum(
+            counters[name] * sum(table[e] for e in entries) for name, entries in terms.items()
+        )
     figures["energy of dram"] = sum(counters[f"dram_{kind}_bytes"] for kind in DRAM) * 8 * table["dram_bit"]
     figures["energy of host_link"] = counters["host_bytes"] * 8 * table["host_bit"]
     return figures
