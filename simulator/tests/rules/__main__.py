@@ -1,11 +1,13 @@
 """An independent model of the machine, written from isa/RULES.md alone: it shares no code with the simulator.
 
-    python simulator/tests/rules check PROGRAM.s DUMPS REPORT.json FAST.json     the layers of one run
-    python simulator/tests/rules random --scnnc BINARY [--layers N] [--machines N] [--seed N]     random layers on random machines
-    python simulator/tests/rules example --scnnc BINARY     the layer that isa/RULES.md follows by hand
+    python simulator/tests/rules check PROGRAM.s DUMPS REPORT.json FAST.json
+    python simulator/tests/rules random --scnnc BINARY [--layers N] [--machines N] [--seed N] [--keep DIR]
+    python simulator/tests/rules example --scnnc BINARY
 
-Each recomputes counters, energies, slots and cycles of both timings from the program's text and the dumped tensors, compares them with
-the report and fails where one differs. `random` then breaks one rule after the other (`change.py`) and expects that each is noticed.
+The layers of one run; random layers on random machines; the layer that isa/RULES.md follows by hand. Each recomputes
+counters, energies, slots and cycles of both timings from the program's text and the dumped tensors, compares them with
+the report and fails where one differs. `random` then breaks one rule after the other (`change.py`) and expects that
+each is noticed.
 Needs numpy; `random` and `example` need onnx.
 """
 

@@ -123,7 +123,7 @@ class Activations:
 
 @dataclass(frozen=True)
 class WeightBlock:
-    """Weights of one (output-channel group, input channel, residue): element by element k, r, s; -1 for a stored zero."""
+    """Weights of one (output-channel group, input channel, residue): by element k, r, s; -1 for a stored zero."""
 
     channel: int
     residue: int
@@ -139,7 +139,7 @@ class WeightBlock:
 
 
 def weight_blocks(code: Code, array: dict, weights: np.ndarray, inputs: int, layout: dict) -> list:
-    """By output-channel group the blocks in the order of streaming, empty ones too; `weights` are K x C / groups x R x S."""
+    """By output-channel group the blocks in streaming order, empty ones too; `weights` are K x C / groups x R x S."""
     axes = (Axis.of(array["y"]), Axis.of(array["x"]))
     rows, cols = layout["residues"]
     taps = [

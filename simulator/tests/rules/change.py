@@ -1,7 +1,7 @@
 """Rules changed by one cycle, one byte, one element: what the twin must not agree with.
 
-Each field is a sabotage: it is 0 in the twin that follows the document, and a test sets one at a time to 1 and expects
-that some figure then differs.
+Each field is a sabotage: it is 0 in the twin that follows the document; a test sets one at a time to 1 and expects that
+some figure then differs.
 """
 
 from dataclasses import dataclass, fields

@@ -62,8 +62,8 @@ class Tally:
 
     def __str__(self):
         return (
-            f"{self.layers} layers and {self.segments} host segments: {len(self.wrong)} differ in counters, energies, slots or cycles"
-            f" (exact and fast); {self.skipped} not looked at, as the dumps do not have all that they read"
+            f"{self.layers} layers and {self.segments} host segments: {len(self.wrong)} differ in counters, energies, "
+            f"slots or cycles (exact and fast); {self.skipped} not looked at, as the dumps do not have all that they read"
         )
 
 

@@ -1,7 +1,7 @@
 """Sections 4 to 10 of the rules: every cycle of a layer.
 
-Time jumps from one cycle in which something can happen to the next. In each, whatever can begin or end does, until nothing
-is left: first PEs, PPUs and the mover, then bulk transfers, then one request for weights at a time.
+Time jumps from one cycle in which something can happen to the next. In each, whatever can begin or end does, until
+nothing is left: first PEs, PPUs and the mover, then bulk transfers, then one request for weights at a time.
 """
 
 import heapq
@@ -250,11 +250,9 @@ class Exact:
         by_dram = self.carry_weights(part.bytes)
         part.arrived = max(part.by_bus, by_dram, before)
         stream.requested += 1
-        self.note(
-            self.now,
-            part.arrived,
-            f"weights of column {part.column}, round {self.items[part.item].round}: {part.vectors} vectors, {part.bytes} bytes",
-        )
+        round_ = self.items[part.item].round
+        what = f"weights of column {part.column}, round {round_}: {part.vectors} vectors, {part.bytes} bytes"
+        self.note(self.now, part.arrived, what)
         self.at(part.arrived)
         return True
 

@@ -186,8 +186,8 @@ def one_layer(values: dict, path: Path) -> Path:
 
 
 def model(random: Random, path: Path) -> tuple:
-    """Writes a model of a few layers, an input for it, and one to calibrate with, the same or sparser, so that what is
-    reserved does not suffice; returns the paths of the inputs."""
+    """Writes a model of a few layers, an input for it, and one to calibrate with, the same or sparser, so that what
+    is reserved does not suffice; returns the paths of the inputs."""
     built = Model(random)
     shape = (
         random.choice([1, 1, 1, 2, 3]),

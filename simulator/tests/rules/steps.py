@@ -51,7 +51,7 @@ class Products:
 
 
 def run(queues: np.ndarray, pes: list, products: list, depth: int) -> list:
-    """Runs the steps of several PEs, whose queues it leaves as they are at the end; by PE the cycles that each step waited."""
+    """Runs the steps of several PEs, and leaves their queues as they are then; by PE the cycles that each step waited."""
     order = sorted(range(len(pes)), key=lambda at: -len(products[at]))
     waiting = queues[[pes[at] for at in order]]
     counts = [len(products[at]) for at in order]

@@ -1,4 +1,4 @@
-"""A run of the simulator computed again: the program's text and the dumped tensors in, every figure of the report out."""
+"""A run of the simulator computed again: the program's text and the dumped tensors in, every reported figure out."""
 
 import json
 from collections import Counter
@@ -82,7 +82,7 @@ class Twin:
         return figures
 
     def host_bytes(self, steps: list) -> list:
-        """By step the bytes over the host link: a segment's own, the inputs with the first step, the outputs with the last."""
+        """By step the bytes over the host link: a segment's own, inputs with the first step, outputs with the last."""
         of = lambda values: sum(self.bytes_of_value(value) for value in values)
         bytes_ = [0] * len(steps)
         for at, (kind, name, _) in enumerate(steps):
@@ -139,7 +139,7 @@ def dumps_by_layer(folder: Path) -> dict:
 
 
 def figures_of(counters: Counter, table: dict) -> dict:
-    """Counters and energies by the names that the comparison prints; `table` are the machine's energies of events, pJ."""
+    """Counters and energies by the names that the comparison prints; `table` has the energies of events, pJ."""
     figures = {name: counters[name] for name in COUNTERS}
     for component, terms in ENERGY.items():
         figures[f"energy of {component}"] = sum(
