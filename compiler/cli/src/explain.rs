@@ -1,8 +1,10 @@
 //! `explain`: why each layer is mapped as it is, what bounds it, where its time goes, and what else there was.
 //!
-//! The mapper tells what it decided, a simulation of the first sample what came of it.
+//! The mapper tells what it decided, a simulation of the first sample what came of it. Behind the layers stands what
+//! crosses the host link, and why.
 
 mod drawing;
+mod host_link;
 mod json;
 mod memory_plan;
 mod words;
@@ -73,8 +75,9 @@ pub fn explain(options: &Explain) -> Result<(), Failure> {
         stages.reached(number + 1);
     }
     stages.finish();
+    let segments = host_link::segments(&compiled, &report);
     if options.json {
-        output::print_json(&json::all(&compiled, &explained));
+        output::print_json(&json::all(&compiled, &explained, &segments));
         return Ok(());
     }
     let detailed = options.layer.is_some();
@@ -85,6 +88,11 @@ pub fn explain(options: &Explain) -> Result<(), Failure> {
         text.push_str(&layer.text(detailed));
     }
     if !detailed {
+        let crossing = host_link::text(&segments);
+        if !crossing.is_empty() {
+            text.push('\n');
+            text.push_str(&crossing);
+        }
         text.push('\n');
         text.push_str(&memory_plan::memory_plan(&compiled));
     }

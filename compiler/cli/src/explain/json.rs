@@ -1,5 +1,6 @@
 //! Explanations as JSON.
 
+use super::host_link::Segment;
 use super::{Explained, words};
 use scnn_isa::program::Memory;
 use scnn_simulator::timing::Cause;
@@ -7,11 +8,12 @@ use scnnc::compile::Compiled;
 use serde_json::{Map, Value, json};
 
 /// All explanations of a model.
-pub fn all(compiled: &Compiled, explained: &[Explained<'_>]) -> Value {
+pub fn all(compiled: &Compiled, explained: &[Explained<'_>], segments: &[Segment<'_>]) -> Value {
     json!({
         "model": compiled.network.name,
         "machine": compiled.program.machine.name,
         "layers": explained.iter().map(one).collect::<Vec<_>>(),
+        "host_segments": segments.iter().map(Segment::json).collect::<Vec<_>>(),
     })
 }
 

@@ -186,3 +186,21 @@ fn what_the_memory_plan_holds_at_once_does_not_overlap_and_reaches_its_peak() {
         assert!(text.contains(&line), "{line}\n{text}");
     }
 }
+
+#[test]
+fn what_crosses_the_host_link_is_told_with_its_placement_and_its_reason() {
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/tiny.onnx");
+    let arguments = ["explain", "-q", tiny.to_str().unwrap()];
+    let text = printed(Path::new("."), &arguments);
+    let json = printed(Path::new("."), &[&arguments[..], &["--json"]].concat());
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let [segment] = &json["host_segments"].as_array().unwrap()[..] else {
+        panic!("{json}");
+    };
+    assert_eq!(segment["takes"][0]["shape"], serde_json::json!([1, 10]));
+    // The model's own output is no traffic of the link.
+    assert_eq!(segment["gives"], serde_json::json!([]));
+    let reason = segment["reasons"][0].as_str().unwrap();
+    assert!(reason.contains("Softmax"), "{reason}");
+    assert!(text.contains(&format!("because   {reason}")), "{text}");
+}
