@@ -16,7 +16,7 @@
 //!
 //! It is a guarantee and not an estimate: `tests` of the command line attack it with inputs made for conflicts.
 
-use crate::timing::{LayerWork, Task, stalls_of_step};
+use crate::timing::{LayerWork, Task, conflicts};
 use scnn_isa::layout::Grid;
 use scnn_isa::machine::Machine;
 
@@ -43,12 +43,16 @@ pub(crate) fn exact(machine: &Machine, work: &LayerWork<'_>, moved: &Moved) -> u
             }
             Task::Multiply(multiply) => {
                 let residues = u64::from(work.source_layout.residues.count());
-                let stalls = stalls_of_step(machine, work, multiply);
-                for steps in &multiply.steps {
+                let conflicts = conflicts(machine, work, multiply);
+                for (steps, conflicts) in multiply.steps.iter().zip(conflicts) {
                     let busiest = steps.iter().copied().max().unwrap_or(0);
-                    // With residues, another PE may be the busiest in each.
-                    let steps = (busiest * residues).min(steps.iter().sum());
-                    cycles += steps * stalls;
+                    cycles += if residues == 1 {
+                        conflicts.of_steps(busiest)
+                    } else {
+                        // Another PE may be the busiest in each residue, and meet other weights there.
+                        let steps = (busiest * residues).min(steps.iter().sum());
+                        steps * products_of_step(machine)
+                    };
                 }
                 transfers += multiply.spilled_bytes.len() as u64;
                 let (vectors, parts) = streamed(machine, work, multiply);
@@ -71,6 +75,11 @@ pub(crate) fn exact(machine: &Machine, work: &LayerWork<'_>, moved: &Moved) -> u
     }
     let dram = moved.dram_bytes as f64 / machine.dram_bytes_per_cycle();
     cycles + dram.ceil() as u64 + transfers
+}
+
+/// Products of a step.
+fn products_of_step(machine: &Machine) -> u64 {
+    u64::from(machine.pe.weights_per_vector) * u64::from(machine.pe.activations_per_vector)
 }
 
 /// Weight vectors and parts that the rounds of a `mac` stream to all PE groups.

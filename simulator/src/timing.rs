@@ -20,7 +20,7 @@ pub mod watch;
 mod weights;
 mod work;
 
-pub(crate) use conflicts::stalls_of_step;
+pub(crate) use conflicts::conflicts;
 pub use slots::{Cause, Slots};
 pub use uniform::DensityModel;
 pub use weights::WeightStream;

@@ -1,52 +1,81 @@
 //! The most products of a step that fall on one bank, whatever the activations.
 
 use super::addresses::{AccumulatorTile, BankOf};
-use super::weights::PLACEHOLDER;
+use super::weights::{PLACEHOLDER, StoredWeight};
 use super::work::{LayerWork, Multiply};
 use scnn_isa::machine::Machine;
 
-/// Cycles that a step of a `mac` takes at most: an activation has as many products on a bank as weights of its vector have the
-/// same place there, and a vector has I activations.
-pub fn stalls_of_step(machine: &Machine, work: &LayerWork<'_>, multiply: &Multiply) -> u64 {
-    let pe = &machine.pe;
-    let all = u64::from(pe.weights_per_vector) * u64::from(pe.activations_per_vector);
+/// Cycles that the steps of a round take at most, all weight vectors of a PE group with one activation vector: their
+/// sum, and how many vectors these are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Conflicts {
+    /// Cycles.
+    pub cycles: u64,
+    /// Weight vectors.
+    pub vectors: u64,
+}
+
+impl Conflicts {
+    /// What `steps` steps take at most, if every weight vector meets as many activation vectors as the others.
+    pub fn of_steps(self, steps: u64) -> u64 {
+        let cycles = u128::from(steps) * u128::from(self.cycles);
+        cycles.div_ceil(u128::from(self.vectors.max(1))) as u64
+    }
+}
+
+/// The conflicts of every round of a `mac`, in the PE group that has most. An activation has as many products on a bank as
+/// weights of its vector have the same place there, and a vector has I activations or those that a tile has.
+pub(crate) fn conflicts(
+    machine: &Machine,
+    work: &LayerWork<'_>,
+    multiply: &Multiply,
+) -> Vec<Conflicts> {
     let (Some(stream), Some(array)) = (work.weights, &work.layer.array) else {
-        return all;
-    };
-    let BankOf::Modulo(banks) = BankOf::new(machine) else {
-        return all;
+        return vec![Conflicts::default(); multiply.rounds.len() as usize];
     };
     let tile = &work.source_layout.tiles[multiply.pass.source_tile as usize];
-    let inner = work.layer.inner_rect(multiply.pass.output);
-    let accumulators = AccumulatorTile::of(array, tile, inner);
-    let groups = array.pe_groups.count();
-    let mut most = 1;
-    let mut offsets = Vec::new();
-    for round in multiply.rounds.iter() {
-        for group in 0..groups {
-            let (_, blocks) = stream.blocks((round * groups + group) as usize, multiply.channels);
-            for block in blocks {
-                let elements = stream.elements(stream.range(block));
-                for vector in elements.chunks(pe.weights_per_vector as usize) {
-                    offsets.clear();
-                    offsets.extend(
-                        vector
-                            .iter()
-                            .filter(|w| w.tap != PLACEHOLDER)
-                            .map(|weight| {
-                                let (r, s) =
-                                    (weight.tap / array.x.kernel, weight.tap % array.x.kernel);
-                                let offset =
-                                    accumulators.channel(weight.k) + accumulators.tap(array, r, s);
-                                offset.rem_euclid(i64::from(banks))
-                            }),
-                    );
-                    offsets.sort_unstable();
-                    let alike = offsets.chunk_by(|a, b| a == b).map(<[i64]>::len);
-                    most = most.max(alike.max().unwrap_or(0));
-                }
+    let pes = tile.pes();
+    let positions = (0..pes.count()).map(|pe| tile.pe_rect(pe / pes.cols, pe % pes.cols));
+    let positions = positions.map(|held| held.positions()).max().unwrap_or(0);
+    let activations = u64::from(machine.pe.activations_per_vector).min(positions.max(1));
+    let accumulators =
+        AccumulatorTile::of(array, tile, work.layer.inner_rect(multiply.pass.output));
+    let banks = match BankOf::new(machine) {
+        BankOf::Modulo(banks) => Some(i64::from(banks)),
+        // There, the same difference of two addresses may be none of their banks.
+        BankOf::Xor(_) => None,
+    };
+    let offset = |weight: &StoredWeight| {
+        let (r, s) = (weight.tap / array.x.kernel, weight.tap % array.x.kernel);
+        let offset = accumulators.channel(weight.k) + accumulators.tap(array, r, s);
+        banks.map_or(0, |banks| offset.rem_euclid(banks))
+    };
+    let mut offsets: Vec<i64> = Vec::new();
+    let mut of_group = |round: u32, group: u32| {
+        let index = (round * array.pe_groups.count() + group) as usize;
+        let mut found = Conflicts::default();
+        for block in stream.blocks(index, multiply.channels).1 {
+            let elements = stream.elements(stream.range(block));
+            for vector in elements.chunks(machine.pe.weights_per_vector as usize) {
+                offsets.clear();
+                offsets.extend(vector.iter().filter(|w| w.tap != PLACEHOLDER).map(offset));
+                offsets.sort_unstable();
+                let alike = offsets.chunk_by(|a, b| a == b).map(<[i64]>::len).max();
+                found.cycles += (alike.unwrap_or(0) as u64 * activations).max(1);
+                found.vectors += 1;
             }
         }
-    }
-    (most as u64 * u64::from(pe.activations_per_vector)).min(all)
+        found
+    };
+    let rounds = multiply.rounds.iter();
+    let most = rounds.map(|round| {
+        let groups = 0..array.pe_groups.count();
+        let groups = groups.map(|group| of_group(round, group));
+        let worse = |a: Conflicts, b: Conflicts| {
+            let (left, right) = (a.cycles * b.vectors.max(1), b.cycles * a.vectors.max(1));
+            if left >= right { a } else { b }
+        };
+        groups.reduce(worse).unwrap_or_default()
+    });
+    most.collect()
 }
