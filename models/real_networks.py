@@ -9,6 +9,7 @@ network runs on the array, and what time and memory both took.
     python models/real_networks.py                            all of them
     python models/real_networks.py --only mtcnn-pnet magika   these
     python models/real_networks.py --md TABLE.md --json R.json
+    python models/real_networks.py --keep DIR                 leaves them there with inputs and ONNX Runtime's outputs
 
 Exit status 3: a network is below its bar; 75: a package could not be fetched. A network's bar in the list is
 
@@ -22,6 +23,7 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,6 +165,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--limit-memory", default="", metavar="SIZE", help="passed to scnnc, as in 6GB")
     parser.add_argument("--host", choices=["onnxruntime", "tract"], help="passed to scnnc: what runs host segments")
     parser.add_argument("--md", type=Path, metavar="OUT", help="write the table")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave networks, inputs and ONNX Runtime's outputs there")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the outcomes")
     parser.add_argument("--reference", nargs=3, type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -252,6 +255,8 @@ def attempt(network: Network, inputs: Inputs, options: argparse.Namespace, folde
     feed = folder / "inputs.npz"
     save_inputs(network, inputs, model, feed)
     expected = reference(model, feed, folder, options, outcome)
+    if options.keep:
+        keep(model, feed, folder / "expected.npz", options.keep)
     outcome.own_decibels = own_decibels(model, feed, expected)
 
     sizes = size_flags(network, model, options)
@@ -271,6 +276,16 @@ def attempt(network: Network, inputs: Inputs, options: argparse.Namespace, folde
     run("run", model, "--input", feed, *checked, *sizes, *bounds, *host, label="run model")
     slots = json.loads(report.read_text())["totals"]["cycles"]["slots"]
     outcome.host_link = slots["host_link"] / max(sum(slots.values()), 1)
+
+
+def keep(model: Path, feed: Path, expected: Path, folder: Path) -> None:
+    """Leaves a network and the files of its weights, its inputs and its outputs for `before_after.py`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = {entry.value for t in onnx.load(model, load_external_data=False).graph.initializer for entry in t.external_data}
+    for file in [model, *(model.parent / name for name in sorted(beside) if (model.parent / name).is_file())]:
+        shutil.copy(file, folder / file.name)
+    shutil.copy(feed, folder / f"{model.stem}.npz")
+    shutil.copy(expected, folder / f"{model.stem}.expect.npz")
 
 
 class Runner:
