@@ -76,7 +76,8 @@ class Inputs:
     def make(self, wanted: Input, dtype: np.dtype) -> np.ndarray:
         recipe = getattr(self, f"make_{wanted.recipe}")
         values = np.asarray(recipe(wanted.shape, *wanted.arguments))
-        return np.ascontiguousarray(values.reshape(wanted.shape).astype(dtype))
+        # A picture is one; a batch has it for each of its images.
+        return np.ascontiguousarray(np.resize(values, wanted.shape).astype(dtype))
 
     # Pictures.
 
@@ -176,6 +177,11 @@ class Inputs:
         """Numbers from `low` to below `high`, small ones more often, as of words or letters."""
         part = np.random.default_rng(7).random(shape) ** 2
         return (int(low) + part * (int(high) - int(low))).astype(np.int64)
+
+    def make_letters(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Words of letters, each a row of zeros with a one."""
+        *sizes, letters = shape
+        return np.eye(letters)[self.make_tokens(tuple(sizes), "0", str(letters))]
 
     def make_normal(self, shape: tuple[int, ...], deviation: str) -> np.ndarray:
         """Seeded noise, for vectors that other networks make."""

@@ -264,7 +264,8 @@ def attempt(network: Network, inputs: Inputs, options: argparse.Namespace, folde
     host = ["--host", options.host] if options.host else []
     run = Runner(options, folder, outcome)
 
-    coverage(json.loads(run("check", model, "--json", *sizes, *bounds, passes=(0, 3)).stdout), outcome)
+    told = run("check", model, "--json", *sizes, *bounds, *branch_flags(network, model), passes=(0, 3))
+    coverage(json.loads(told.stdout), outcome)
     program = folder / "program.scnn"
     run("compile", model, "--output", program, "--calibrate", feed, *sizes, *bounds)
     round_trip(run, program, folder)
@@ -360,6 +361,14 @@ def size_flags(network: Network, model: Path, options: argparse.Namespace) -> li
     if nameless and "--shape" not in options.flags:
         raise Failed(f"this scnnc has no --shape, and `{nameless[0]}` has dimensions without a name of their own")
     return flags + [f"--shape={name}={','.join(map(str, shapes[name]))}" for name in nameless]
+
+
+def branch_flags(network: Network, model: Path) -> list[str]:
+    """`--input-value` for numbers that may decide a branch: `check` has no arrays to take them from, as the others have."""
+    if all(node.op_type != "If" for node in onnx.load(model, load_external_data=False).graph.node):
+        return []
+    single = [i for i in parse_inputs(network.inputs) if i.recipe == "value" and not i.shape]
+    return [f"--input-value={i.name}={i.arguments[0]}" for i in single]
 
 
 def is_given(dim: onnx.TensorShapeProto.Dimension, telling: set[str]) -> bool:
