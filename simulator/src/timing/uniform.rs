@@ -15,7 +15,7 @@
 //! Beside it stands what the real zeros gave: the difference is the error of a density model, and nothing else, as the same
 //! mapping, packing and barriers are in both. Drains, banks, FIFOs and DRAM are in neither.
 
-use super::work::{LayerWork, Multiply, rounds};
+use super::work::{LayerWork, Multiply, Round, rounds};
 use super::{Timed, fast};
 use crate::schema::described;
 use scnn_isa::layer::ArrayStage;
@@ -119,7 +119,7 @@ struct Moments {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Steps {
     mean: f64,
-    /// Of the activations, the same in all rounds of a tile.
+    /// Deviation by the activations, the same in all rounds that read them.
     lasting: f64,
     /// Of weights and activations together, anew in each round.
     fresh: f64,
@@ -129,6 +129,9 @@ struct Steps {
 
 /// What decides the steps of a round: source tile, channels, output channels of each PE group.
 type Key = (u32, [u32; 2], Vec<u32>);
+
+/// What activations a round reads: those of its `mac`, and in it those of a convolution group, by its first channel.
+type Read = (usize, u32);
 
 struct Predictor<'a> {
     machine: &'a Machine,
@@ -156,17 +159,18 @@ impl<'a> Predictor<'a> {
     fn predict(&mut self) -> (f64, f64) {
         let pes = self.machine.pe_count() as usize;
         // Rounds that several `mac`s share are one.
-        let mut by_ordinal: Vec<(Option<usize>, Vec<Steps>)> = Vec::new();
+        let mut by_ordinal: Vec<(Read, Vec<Steps>)> = Vec::new();
         let mut fullest = Sum::new(pes);
         let work = self.work;
         for round in rounds(&work.tasks) {
             let steps = self.round(round.multiply, round.number);
-            fullest.add(round.task, &steps);
+            let read = self.read(&round);
+            fullest.add(read, &steps);
             if by_ordinal.len() <= round.ordinal {
-                by_ordinal.resize(round.ordinal + 1, (None, vec![Steps::default(); pes]));
+                by_ordinal.resize(round.ordinal + 1, (read, vec![Steps::default(); pes]));
             }
-            let (task, sum) = &mut by_ordinal[round.ordinal];
-            *task = Some(round.task);
+            let (of_sum, sum) = &mut by_ordinal[round.ordinal];
+            *of_sum = read;
             for (sum, more) in sum.iter_mut().zip(&steps) {
                 sum.mean += more.mean;
                 sum.lasting = sum.lasting.hypot(more.lasting);
@@ -177,7 +181,18 @@ impl<'a> Predictor<'a> {
         (fullest.maximum(&|_| true), self.cycles(&by_ordinal))
     }
 
-    fn cycles(&self, by_ordinal: &[(Option<usize>, Vec<Steps>)]) -> f64 {
+    fn read(&self, round: &Round) -> Read {
+        let groups = self.array.pe_groups.count();
+        let k = self.array.channel_groups[(round.number * groups) as usize];
+        let layer = self.work.layer;
+        let [inputs, outputs] = [layer.source, layer.destination].map(|view| view.channels.len());
+        (
+            round.task,
+            group_channels(self.array, k, inputs, outputs).begin,
+        )
+    }
+
+    fn cycles(&self, by_ordinal: &[(Read, Vec<Steps>)]) -> f64 {
         let pes = self.machine.pe_count() as usize;
         let groups = self.array.pe_groups;
         let (together, barriers) = match self.machine.sync.drift {
@@ -197,10 +212,10 @@ impl<'a> Predictor<'a> {
             let mut cycles = Moments::default();
             for rounds in by_ordinal.chunks(together) {
                 let mut sum = Sum::new(pes);
-                for (task, steps) in rounds {
-                    sum.add(task.unwrap_or(0), steps);
+                for (read, steps) in rounds {
+                    sum.add(*read, steps);
                 }
-                sum.forget_task();
+                sum.forget_read();
                 let maximum = match known
                     .iter()
                     .rev()
@@ -320,10 +335,10 @@ impl<'a> Predictor<'a> {
     }
 }
 
-/// Sums over rounds, by PE: what lasts adds up within a tile, and is independent between tiles.
+/// Sums over rounds, by PE: what lasts adds up over rounds that read the same, and is independent between others.
 #[derive(Clone, Debug, PartialEq)]
 struct Sum {
-    task: Option<usize>,
+    read: Option<Read>,
     lasting: Vec<f64>,
     done: Vec<Moments>,
 }
@@ -331,16 +346,16 @@ struct Sum {
 impl Sum {
     fn new(pes: usize) -> Self {
         Self {
-            task: None,
+            read: None,
             lasting: vec![0.0; pes],
             done: vec![Moments::default(); pes],
         }
     }
 
-    fn add(&mut self, task: usize, steps: &[Steps]) {
-        if self.task != Some(task) {
-            self.forget_task();
-            self.task = Some(task);
+    fn add(&mut self, read: Read, steps: &[Steps]) {
+        if self.read != Some(read) {
+            self.forget_read();
+            self.read = Some(read);
         }
         for ((lasting, done), steps) in self.lasting.iter_mut().zip(&mut self.done).zip(steps) {
             *lasting += steps.lasting;
@@ -349,17 +364,17 @@ impl Sum {
         }
     }
 
-    fn forget_task(&mut self) {
+    fn forget_read(&mut self) {
         for (lasting, done) in self.lasting.iter_mut().zip(&mut self.done) {
             done.variance += std::mem::take(lasting).powi(2);
         }
-        self.task = None;
+        self.read = None;
     }
 
     /// The expected maximum over some PEs.
     fn maximum(&self, of: &dyn Fn(usize) -> bool) -> f64 {
         let mut whole = self.clone();
-        whole.forget_task();
+        whole.forget_read();
         let mut classes: Vec<(Moments, f64)> = Vec::new();
         for (_, &moments) in whole.done.iter().enumerate().filter(|(pe, _)| of(*pe)) {
             match classes.iter_mut().find(|(known, _)| *known == moments) {
