@@ -51,7 +51,7 @@ pub(crate) fn exact(machine: &Machine, work: &LayerWork<'_>, moved: &Moved) -> u
                     } else {
                         // Another PE may be the busiest in each residue, and meet other weights there.
                         let steps = (busiest * residues).min(steps.iter().sum());
-                        steps * products_of_step(machine)
+                        steps * conflicts.most
                     };
                 }
                 transfers += multiply.spilled_bytes.len() as u64;
@@ -75,11 +75,6 @@ pub(crate) fn exact(machine: &Machine, work: &LayerWork<'_>, moved: &Moved) -> u
     }
     let dram = moved.dram_bytes as f64 / machine.dram_bytes_per_cycle();
     cycles + dram.ceil() as u64 + transfers
-}
-
-/// Products of a step.
-fn products_of_step(machine: &Machine) -> u64 {
-    u64::from(machine.pe.weights_per_vector) * u64::from(machine.pe.activations_per_vector)
 }
 
 /// Weight vectors and parts that the rounds of a `mac` stream to all PE groups.

@@ -13,6 +13,8 @@ pub(crate) struct Conflicts {
     pub cycles: u64,
     /// Weight vectors.
     pub vectors: u64,
+    /// Cycles of the longest step.
+    pub most: u64,
 }
 
 impl Conflicts {
@@ -61,8 +63,10 @@ pub(crate) fn conflicts(
                 offsets.extend(vector.iter().filter(|w| w.tap != PLACEHOLDER).map(offset));
                 offsets.sort_unstable();
                 let alike = offsets.chunk_by(|a, b| a == b).map(<[i64]>::len).max();
-                found.cycles += (alike.unwrap_or(0) as u64 * activations).max(1);
+                let cycles = (alike.unwrap_or(0) as u64 * activations).max(1);
+                found.cycles += cycles;
                 found.vectors += 1;
+                found.most = found.most.max(cycles);
             }
         }
         found
@@ -73,7 +77,10 @@ pub(crate) fn conflicts(
         let groups = groups.map(|group| of_group(round, group));
         let worse = |a: Conflicts, b: Conflicts| {
             let (left, right) = (a.cycles * b.vectors.max(1), b.cycles * a.vectors.max(1));
-            if left >= right { a } else { b }
+            Conflicts {
+                most: a.most.max(b.most),
+                ..if left >= right { a } else { b }
+            }
         };
         groups.reduce(worse).unwrap_or_default()
     });
