@@ -81,6 +81,8 @@ pub(super) struct Stream {
     last_request: u64,
     /// By PE: when it has finished what it was given.
     finish: Vec<[f64; LANES]>,
+    /// By PE: how long it waited, without a part, before that.
+    waited: Vec<[f64; LANES]>,
     /// The latest of them.
     busiest: f64,
 }
@@ -100,6 +102,7 @@ impl Stream {
             requested: 0,
             last_request: 0,
             finish: vec![[0.0; LANES]; pes.div_ceil(LANES)],
+            waited: vec![[0.0; LANES]; pes.div_ceil(LANES)],
             busiest: 0.0,
         };
         stream.next = stream.cursor.advance(group, blocks);
@@ -144,8 +147,12 @@ impl Stream {
     /// No PE does anything before `time`.
     pub(super) fn wait_until(&mut self, time: u64) {
         let time = time as f64;
-        for finish in self.finish.iter_mut().flatten() {
-            *finish = finish.max(time);
+        let of_pes = self.finish.iter_mut().zip(&mut self.waited);
+        for (finish, waited) in of_pes {
+            for lane in 0..LANES {
+                waited[lane] += (time - finish[lane]).max(0.0);
+                finish[lane] = finish[lane].max(time);
+            }
         }
         self.busiest = self.busiest.max(time);
     }
@@ -170,7 +177,8 @@ impl Stream {
                 cycles: &cost.of_pair,
                 saved: cost.saved,
             };
-            run_stalling_column(finish, arrival, vectors, of_vector, &pairs)
+            let pes = (&mut finish[..], &mut self.waited[..]);
+            run_stalling_column(pes, arrival, vectors, of_vector, &pairs)
         };
         self.busiest = self.busiest.max(last);
     }
@@ -225,7 +233,7 @@ struct Pairs<'a> {
 /// The same where pairs take cycles as well.
 #[multiversion(targets("x86_64+avx2"))]
 fn run_stalling_column(
-    finish: &mut [[f64; LANES]],
+    (finish, waited): (&mut [[f64; LANES]], &mut [[f64; LANES]]),
     arrival: f64,
     vectors: &[[f32; LANES]],
     of_vector: f64,
@@ -236,14 +244,16 @@ fn run_stalling_column(
     let most_saved = f64::from(pairs.saved);
     let mut busiest = [arrival; LANES];
     let of_pes = vectors.iter().zip(pairs.activations).zip(pairs.cycles);
-    for (finish, ((vectors, activations), cycles)) in finish.iter_mut().zip(of_pes) {
+    let times = finish.iter_mut().zip(waited);
+    for ((finish, waited), ((vectors, activations), cycles)) in times.zip(of_pes) {
         for lane in 0..LANES {
             let begin = later(finish[lane], arrival);
-            let idle = begin - finish[lane];
+            let idle = begin - finish[lane] + waited[lane];
             let saved = if idle < most_saved { idle } else { most_saved };
             let stalls = f64::from(weights * activations[lane] * cycles[lane]);
             let cycles = f64::from(vectors[lane]) * of_vector + stalls;
             let steps = f64::from(vectors[lane] * weight_vectors);
+            waited[lane] = if steps > 0.0 { 0.0 } else { waited[lane] };
             let end = begin + later(cycles - saved, steps);
             finish[lane] = end;
             busiest[lane] = later(busiest[lane], end);
