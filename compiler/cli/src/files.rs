@@ -3,7 +3,7 @@
 //! A result that lands on an input or on another result would destroy it, and a folder that cannot be written would be
 //! found out when all is computed.
 
-use super::args::{Compilation, Machine, SweepVerb, Verb, Zoo};
+use super::args::{Compilation, Machine, Run, Sweep, SweepVerb, Verb, Zoo};
 use super::codes::Code;
 use super::failure::Failure;
 use super::output;
@@ -143,19 +143,7 @@ impl Files {
                 files.writes("--output", &Some(o.output.clone()));
                 files.compilation(&o.compilation);
             }
-            Verb::Run(o) => {
-                files.reads("the model", [&o.model]);
-                files.inputs(&o.input);
-                files.reads("the file of labels", &o.labels);
-                files.reads("the file of expected outputs", &o.expect);
-                files.writes("--output", &o.output);
-                files.writes("--report", &o.report);
-                files.writes("--latency", &o.latency);
-                files.writes("--trace", &o.trace);
-                files.views(&o.view);
-                files.folders.extend(o.dump.clone());
-                files.compilation(&o.compilation);
-            }
+            Verb::Run(o) => files.run(o),
             Verb::Compare(o) => {
                 files.reads("the model", [&o.model]);
                 files.inputs(&o.input);
@@ -185,26 +173,7 @@ impl Files {
                 files.inputs(&o.input);
                 files.compilation(&o.compilation);
             }
-            Verb::Sweep(o) => {
-                files.reads("the specification", &o.spec);
-                files.folders.extend(o.output.clone());
-                match &o.verb {
-                    Some(SweepVerb::Merge { output, .. }) => files.folders.push(output.clone()),
-                    Some(SweepVerb::Serve { spec, output }) => {
-                        files.reads("the specification", [spec]);
-                        files.folders.extend(output.clone());
-                    }
-                    Some(SweepVerb::Export { spec, output, .. }) => {
-                        files.reads("the specification", [spec]);
-                        files.writes("--output", output);
-                    }
-                    Some(SweepVerb::Report(o)) => {
-                        files.writes("--output", &o.output);
-                        files.folders.extend(o.svg.clone());
-                    }
-                    None => {}
-                }
-            }
+            Verb::Sweep(o) => files.sweep(o),
             Verb::Disasm(o) => {
                 files.reads("the program", [&o.program]);
                 files.writes("--output", &o.output);
@@ -258,6 +227,41 @@ impl Files {
             | Verb::Completions { .. } => {}
         }
         files
+    }
+
+    fn run(&mut self, o: &Run) {
+        self.reads("the model", [&o.model]);
+        self.inputs(&o.input);
+        self.reads("the file of labels", &o.labels);
+        self.reads("the file of expected outputs", &o.expect);
+        self.writes("--output", &o.output);
+        self.writes("--report", &o.report);
+        self.writes("--latency", &o.latency);
+        self.writes("--trace", &o.trace);
+        self.views(&o.view);
+        self.folders.extend(o.dump.clone());
+        self.compilation(&o.compilation);
+    }
+
+    fn sweep(&mut self, o: &Sweep) {
+        self.reads("the specification", &o.spec);
+        self.folders.extend(o.output.clone());
+        match &o.verb {
+            Some(SweepVerb::Merge { output, .. }) => self.folders.push(output.clone()),
+            Some(SweepVerb::Serve { spec, output }) => {
+                self.reads("the specification", [spec]);
+                self.folders.extend(output.clone());
+            }
+            Some(SweepVerb::Export { spec, output, .. }) => {
+                self.reads("the specification", [spec]);
+                self.writes("--output", output);
+            }
+            Some(SweepVerb::Report(o)) => {
+                self.writes("--output", &o.output);
+                self.folders.extend(o.svg.clone());
+            }
+            None => {}
+        }
     }
 
     fn compilation(&mut self, o: &Compilation) {

@@ -346,7 +346,7 @@ fn energies(machine: &Machine) -> String {
         ]);
     }
     grid::right(&mut table, [1, 3]);
-    grid::wrapped(table, &[5, 4]).to_string()
+    grid::wrapped(table, &[5, 4]).clone()
 }
 
 fn energies_json(machine: &Machine) -> Vec<serde_json::Value> {

@@ -73,20 +73,24 @@ impl Latency {
         let ceilings = self.ceilings.as_ref();
         let ceiling = |at: usize| ceilings.map(|all| all[at]);
         let of_layer = |(at, name): (usize, &String)| {
-            let cycles = self.samples.iter().map(|steps| steps[at]).collect();
-            Distribution::of(Some(name.clone()), cycles, ceiling(at))
+            let cycles: Vec<u64> = self.samples.iter().map(|steps| steps[at]).collect();
+            Distribution::of(Some(name.clone()), &cycles, ceiling(at))
         };
         let names = report.layers.iter().map(|layer| &layer.name);
         Distributions {
             samples: self.samples.len(),
-            network: Distribution::of(None, sums.collect(), ceilings.map(|all| all.iter().sum())),
+            network: Distribution::of(
+                None,
+                &sums.collect::<Vec<_>>(),
+                ceilings.map(|all| all.iter().sum()),
+            ),
             layers: names.enumerate().map(of_layer).collect(),
         }
     }
 }
 
 impl Distribution {
-    fn of(layer: Option<String>, cycles: Vec<u64>, ceiling: Option<u64>) -> Self {
+    fn of(layer: Option<String>, cycles: &[u64], ceiling: Option<u64>) -> Self {
         let mut order: Vec<usize> = (0..cycles.len()).collect();
         order.sort_by_key(|&sample| (std::cmp::Reverse(cycles[sample]), sample));
         let count = order.len();
@@ -115,14 +119,14 @@ mod tests {
 
     #[test]
     fn percentiles_are_measured_values_that_so_many_do_not_exceed() {
-        let all = Distribution::of(None, (1..=200).rev().collect(), Some(300));
+        let all = Distribution::of(None, &(1..=200).rev().collect::<Vec<_>>(), Some(300));
         assert_eq!([all.p50, all.p95, all.p99, all.most], [100, 190, 198, 200]);
         assert_eq!(all.slowest, [0, 1, 2]);
         assert!((all.mean - 100.5).abs() < 1e-12);
-        let one = Distribution::of(None, vec![7], None);
+        let one = Distribution::of(None, &[7], None);
         assert_eq!([one.p50, one.p95, one.p99, one.most], [7; 4]);
         assert_eq!(one.slowest, [0]);
-        let equal = Distribution::of(None, vec![5, 9, 9], None);
+        let equal = Distribution::of(None, &[5, 9, 9], None);
         assert_eq!(equal.slowest, [1, 2, 0], "of equals the first");
         assert_eq!(equal.p50, 9);
     }

@@ -35,7 +35,7 @@ pub fn onnx(bytes: &[u8]) {
         scnnc::transform::run_all(
             &mut graph,
             &machine,
-            &Default::default(),
+            &std::collections::BTreeSet::default(),
             &mut |pass, graph| {
                 if let Err(error) = scnnc::graph::check::check(graph) {
                     panic!("after {pass}: {error}");

@@ -66,7 +66,7 @@ pub fn node(
 /// A convolution without padding: kernel, strides and dilations, each along rows and columns.
 pub fn convolution(
     name: &str,
-    inputs: [String; 2],
+    inputs: &[String; 2],
     output: &str,
     [kernel, strides, dilations]: [&[usize; 2]; 3],
     groups: usize,
@@ -77,7 +77,7 @@ pub fn convolution(
         ints("dilations", dilations),
         int("group", groups),
     ];
-    node(name, "Conv", &inputs, output, attributes)
+    node(name, "Conv", inputs, output, attributes)
 }
 
 /// A tensor of floats.
@@ -174,13 +174,8 @@ pub fn nodes(plan: &Plan, id: Id) -> Nodes {
             } else {
                 &["weight"]
             };
-            let rank = shape.len() - 1;
-            let attributes = vec![
-                ints("kernel_shape", &vec![conv.kernel; rank]),
-                ints("strides", &vec![conv.stride; rank]),
-                ints("pads", &vec![conv.pad; 2 * rank]),
-                int("group", conv.groups),
-            ];
+            let mut attributes = window_of(conv.kernel, conv.stride, conv.pad, shape.len() - 1);
+            attributes.push(int("group", conv.groups));
             one("Conv", &with(parameters), attributes)
         }
         Op::ConvTranspose { factor, .. } => {
@@ -204,7 +199,7 @@ pub fn nodes(plan: &Plan, id: Id) -> Nodes {
         }
         Op::LayerScale => one("Mul", &with(&["scale"]), Vec::new()),
         Op::Relu => plain("Relu"),
-        Op::Relu6 => relu6(name, with(&["min", "max"])),
+        Op::Relu6 => relu6(name, &with(&["min", "max"])),
         Op::HardSigmoid => {
             let slope = [float("alpha", 1.0 / 6.0), float("beta", 0.5)];
             one("HardSigmoid", &inputs, slope.to_vec())
@@ -246,12 +241,16 @@ pub fn nodes(plan: &Plan, id: Id) -> Nodes {
     }
 }
 
+fn window_of(kernel: usize, stride: usize, pad: usize, rank: usize) -> Vec<AttributeProto> {
+    vec![
+        ints("kernel_shape", &vec![kernel; rank]),
+        ints("strides", &vec![stride; rank]),
+        ints("pads", &vec![pad; 2 * rank]),
+    ]
+}
+
 fn window(window: Window, rank: usize) -> Vec<AttributeProto> {
-    let mut attributes = vec![
-        ints("kernel_shape", &vec![window.kernel; rank]),
-        ints("strides", &vec![window.stride; rank]),
-        ints("pads", &vec![window.pad; 2 * rank]),
-    ];
+    let mut attributes = window_of(window.kernel, window.stride, window.pad, rank);
     if window.ceil {
         attributes.push(int("ceil_mode", 1));
     }
@@ -272,13 +271,13 @@ fn gemm(name: &str, inputs: &[String]) -> Nodes {
     (nodes, Vec::new())
 }
 
-fn relu6(name: &str, inputs: Vec<String>) -> Nodes {
+fn relu6(name: &str, inputs: &[String]) -> Nodes {
     let constants = vec![
         floats(&inputs[1], &[], &[0.0]),
         floats(&inputs[2], &[], &[6.0]),
     ];
     (
-        vec![node(name, "Clip", &inputs, name, Vec::new())],
+        vec![node(name, "Clip", inputs, name, Vec::new())],
         constants,
     )
 }

@@ -77,7 +77,7 @@ pub fn network(name: &str, layers: &[TableLayer], seed: u64) -> (Vec<u8>, Vec<Ta
         let steps = [&layer.kernel, &layer.stride, &layer.dilation];
         graph.node.push(convolution(
             &name,
-            [source, weight],
+            &[source, weight],
             &result,
             steps,
             layer.groups,

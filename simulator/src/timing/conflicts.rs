@@ -38,7 +38,10 @@ pub(crate) fn conflicts(
     let tile = &work.source_layout.tiles[multiply.pass.source_tile as usize];
     let pes = tile.pes();
     let positions = (0..pes.count()).map(|pe| tile.pe_rect(pe / pes.cols, pe % pes.cols));
-    let positions = positions.map(|held| held.positions()).max().unwrap_or(0);
+    let positions = positions
+        .map(scnn_isa::plane::Rect::positions)
+        .max()
+        .unwrap_or(0);
     let activations = u64::from(machine.pe.activations_per_vector).min(positions.max(1));
     let accumulators =
         AccumulatorTile::of(array, tile, work.layer.inner_rect(multiply.pass.output));

@@ -216,19 +216,18 @@ impl<'a> Predictor<'a> {
                     sum.add(*read, steps);
                 }
                 sum.forget_read();
-                let maximum = match known
+                let maximum = if let Some((_, maximum)) = known
                     .iter()
                     .rev()
                     .find(|(other, _)| barriers == 1 && *other == sum)
                 {
-                    Some((_, maximum)) => *maximum,
-                    None => {
-                        let maximum = sum.maximum(&is_mine);
-                        if barriers == 1 && known.len() < 8 {
-                            known.push((sum, maximum));
-                        }
-                        maximum
+                    *maximum
+                } else {
+                    let maximum = sum.maximum(&is_mine);
+                    if barriers == 1 && known.len() < 8 {
+                        known.push((sum, maximum));
                     }
+                    maximum
                 };
                 cycles.mean += maximum;
                 let mine = |steps: &[Steps]| {

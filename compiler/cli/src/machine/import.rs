@@ -51,12 +51,11 @@ pub fn import(options: &MachineImport) -> Result<(), Failure> {
             "warning: nothing is made of `{name}`; `--map PARAMETER={name}` says what it is"
         ));
     }
-    match &options.output {
-        Some(path) => output::write(path, text.as_bytes()),
-        None => {
-            output::print(&text);
-            Ok(())
-        }
+    if let Some(path) = &options.output {
+        output::write(path, text.as_bytes())
+    } else {
+        output::print(&text);
+        Ok(())
     }
 }
 

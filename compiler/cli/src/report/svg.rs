@@ -237,8 +237,12 @@ pub fn scatter(figure: &Scatter<'_>) -> String {
         canvas.line((LEFT, y(tick)), (right, y(tick)));
         canvas.text((LEFT - 6.0, y(tick) + 3.5), "end", &(figure.y.1)(tick));
     }
-    canvas.text(((LEFT + right) / 2.0, bottom + 32.0), "middle", figure.x.0);
-    let middle = (top + bottom) / 2.0;
+    canvas.text(
+        (f64::midpoint(LEFT, right), bottom + 32.0),
+        "middle",
+        figure.x.0,
+    );
+    let middle = f64::midpoint(top, bottom);
     canvas.put(&format!(
         "<text transform=\"translate(12,{middle:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
         escaped(figure.y.0)
@@ -328,11 +332,9 @@ fn ticks((low, high): (f64, f64)) -> Vec<f64> {
     if step <= 0.0 {
         return Vec::new();
     }
-    let first = (low / step).ceil() as i64;
-    (first..)
-        .map(|number| number as f64 * step)
-        .take_while(|tick| *tick <= high)
-        .collect()
+    let [first, last] = [(low / step).ceil(), (high / step).floor()];
+    let numbers = first as i64..=last as i64;
+    numbers.map(|number| number as f64 * step).collect()
 }
 
 /// A step of 1, 2 or 5 times a power of ten that makes three to seven ticks.

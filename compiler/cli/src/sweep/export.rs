@@ -20,12 +20,11 @@ pub fn snakemake(spec: &Path, shards: usize, target: Option<&Path>) -> Result<()
         .replace("@COUNT@", &count.to_string())
         .replace("@SHARDS@", &shards.to_string())
         .replace("@SPEC@", &spec);
-    match target {
-        Some(path) => output::write(path, text.as_bytes()),
-        None => {
-            output::print(&text);
-            Ok(())
-        }
+    if let Some(path) = target {
+        output::write(path, text.as_bytes())
+    } else {
+        output::print(&text);
+        Ok(())
     }
 }
 

@@ -60,6 +60,9 @@ fn base(row: &Row) -> &str {
     row.machine.split('+').next().unwrap_or_default()
 }
 
+/// A setting of a row that every table has a column for.
+type Pick = fn(&Row) -> &str;
+
 /// The settings that have several values; what every table has a column for is one where it varies.
 fn axes(points: &[(&Row, Outcome)]) -> Vec<String> {
     let Some((first, _)) = points.first() else {
@@ -67,7 +70,7 @@ fn axes(points: &[(&Row, Outcome)]) -> Vec<String> {
     };
     let settings = first.settings.iter().map(|(name, _)| name.clone());
     let mut axes: Vec<String> = settings.collect();
-    let fixed: [(&str, fn(&Row) -> &str); 4] = [
+    let fixed: [(&str, Pick); 4] = [
         (BASE, base),
         ("mapping", |row| &row.mapping),
         ("objective", |row| &row.objective),

@@ -140,9 +140,10 @@ impl Server<'_> {
         self.count += 1;
         let outcome = match &point.task {
             Err(failed) => Outcome::Failed(failed.clone()),
-            Ok((key, task)) => match self.store.as_ref().and_then(|store| store.get(key)) {
-                Some(outcome) => outcome,
-                None => {
+            Ok((key, task)) => {
+                if let Some(outcome) = self.store.as_ref().and_then(|store| store.get(key)) {
+                    outcome
+                } else {
                     let subjects = &self.resolver.subjects;
                     let load = |subject: usize| subjects[subject].load();
                     let outcome = self.session.measure(task, &load);
@@ -151,7 +152,7 @@ impl Server<'_> {
                     }
                     outcome
                 }
-            },
+            }
         };
         Ok(Ok(Some(tables::point(&point.row, &outcome))))
     }

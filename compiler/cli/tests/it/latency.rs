@@ -5,6 +5,9 @@ use serde_json::Value;
 use std::path::Path;
 use tempfile::tempdir;
 
+/// Digits that are run.
+const SAMPLES: usize = 5;
+
 /// Cycles of the network and of each layer on one of the digits.
 fn alone(folder: &Path, sample: usize) -> Vec<u64> {
     let words = format!("run m.onnx --calibration c.yaml --input {sample}.npy --json -q");
@@ -28,7 +31,6 @@ fn percentiles_and_the_slowest_inputs_are_those_of_single_runs() {
     let names = arrays.names().unwrap();
     let input = names.iter().find(|name| !name.contains("label")).unwrap();
     let digits: ndarray::ArrayD<f32> = arrays.by_name(input).unwrap();
-    const SAMPLES: usize = 5;
     for sample in 0..SAMPLES {
         let one = digits.slice_axis(ndarray::Axis(0), ndarray::Slice::from(sample..=sample));
         ndarray_npy::write_npy(path.join(format!("{sample}.npy")), &one.to_owned()).unwrap();

@@ -162,7 +162,7 @@ fn a_concatenation_is_rounded_before_it_is_seen_otherwise() {
     assert!(concatenation.next().unwrap().grid.is_some());
 }
 
-/// As ConvNeXt's blocks: what the host normalises lies as the plane lay, and meets the residual where it lies.
+/// As `ConvNeXt`'s blocks: what the host normalises lies as the plane lay, and meets the residual where it lies.
 #[test]
 fn a_normalisation_with_channels_last_goes_back_to_its_plane() {
     let model = Model::new("block")

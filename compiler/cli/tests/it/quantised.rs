@@ -18,23 +18,23 @@ const INT8: i32 = 3;
 const UINT16: i32 = 4;
 const INT16: i32 = 5;
 
-/// A scale and a zero point, and the integers of their type.
+/// The values of a quantised tensor: a scale and a zero point, and the integers of their type.
 #[derive(Clone, Copy)]
-struct Scale {
+struct Grid {
     scale: f32,
     zero: i32,
     dtype: i32,
 }
 
-fn signed(scale: f32, zero: i32) -> Scale {
-    Scale {
+fn signed(scale: f32, zero: i32) -> Grid {
+    Grid {
         scale,
         zero,
         dtype: INT8,
     }
 }
 
-impl Scale {
+impl Grid {
     fn bounds(self) -> [f32; 2] {
         match self.dtype {
             UINT8 => [0.0, 255.0],
@@ -72,7 +72,7 @@ impl Quantised {
     }
 
     /// `QuantizeLinear` and `DequantizeLinear` of `value`, called `to`.
-    fn round(self, value: &str, to: &str, scale: Scale) -> Self {
+    fn round(self, value: &str, to: &str, scale: Grid) -> Self {
         let [s, z, q] = ["s", "z", "q"].map(|part| format!("{to}.{part}"));
         let mut built = self.scalar(&z, scale.dtype, scale.zero);
         built.0 = built.0.floats(&s, &[], &[scale.scale]);
@@ -198,7 +198,7 @@ fn branches_of_a_concatenation_are_rounded_each_at_its_own_scale() {
         .round("c", "y", all);
     let x = noise(256, 9, 1.0);
     let (found, _) = model.run(&x, &[1, 1, 16, 16]);
-    let branch = |scale: Scale| x.iter().map(move |&v| all.round(scale.round(v)));
+    let branch = |scale: Grid| x.iter().map(move |&v| all.round(scale.round(v)));
     assert_eq!(found, branch(a).chain(branch(b)).collect::<Vec<f32>>());
 }
 
@@ -229,7 +229,7 @@ fn a_clip_of_integers_narrows_what_they_are_rounded_to() {
 fn sixteen_bits_are_held_as_far_as_the_machine_does() {
     let x: Vec<f32> = noise(256, 4, 1.0).iter().map(|v| v * 2.0).collect();
     for (dtype, zero) in [(INT16, 0), (UINT16, 32768), (UINT16, 0)] {
-        let scale = Scale {
+        let scale = Grid {
             scale: 1.0 / 16384.0,
             zero,
             dtype,

@@ -177,7 +177,7 @@ fn what_cannot_be_repeated_is_refused() {
     let folder = published();
     let report = folder.path().join("r.json");
     edit(&report, |report| {
-        report["provenance"]["command"] = Value::Array(Vec::new())
+        report["provenance"]["command"] = Value::Array(Vec::new());
     });
     let said = refused(folder.path(), &["replay", "r.json"], 1);
     assert!(
@@ -185,7 +185,7 @@ fn what_cannot_be_repeated_is_refused() {
         "{said}"
     );
     edit(&report, |report| {
-        report["provenance"]["command"] = serde_json::json!(["man", "--output=x"])
+        report["provenance"]["command"] = serde_json::json!(["man", "--output=x"]);
     });
     let said = refused(folder.path(), &["replay", "r.json"], 1);
     assert!(said.contains("only `run` is repeated"), "{said}");

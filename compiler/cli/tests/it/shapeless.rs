@@ -20,7 +20,7 @@ fn with_onnx_runtime() -> Option<Command> {
     None
 }
 
-/// The negative results of a convolution become 0.5, as PyTorch writes `y[y < 0] = 0.5`.
+/// The negative results of a convolution become 0.5, as `PyTorch` writes `y[y < 0] = 0.5`.
 fn scattered() -> Model {
     Model::new("scattered")
         .input("x", &[1, 1, 4, 4])

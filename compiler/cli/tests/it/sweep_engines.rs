@@ -25,7 +25,8 @@ fn folder() -> TempDir {
 
 /// What `sweep serve` answers to some lines.
 fn served(folder: &Path, words: &[&str], lines: &[Value]) -> Vec<Value> {
-    let asked: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+    let asked = lines.join("\n") + "\n";
     let output = command(folder)
         .args(["sweep", "serve", "s.yaml"])
         .args(words)

@@ -40,7 +40,7 @@ pub fn steps(base: &Machine) -> Vec<Step> {
     let parameters = base.parameters().into_iter();
     let sparse = parameters.filter(|p| {
         let dense = |prefix: &&str| p.path.starts_with(prefix);
-        !OF_DENSE_MACHINES.iter().any(|prefix| dense(&prefix))
+        !OF_DENSE_MACHINES.iter().any(dense)
     });
     let values = sparse.flat_map(|parameter| {
         let values = values(&parameter).into_iter();
@@ -130,7 +130,7 @@ mod tests {
             let stepped = steps.iter().any(|step| step.parameter == parameter.path);
             assert_eq!(
                 stepped,
-                !OF_DENSE_MACHINES.iter().any(|prefix| dense(&prefix)),
+                !OF_DENSE_MACHINES.iter().any(dense),
                 "{}",
                 parameter.path
             );

@@ -103,13 +103,12 @@ struct Problem {
 pub fn read(name: &str, text: &str) -> Result<Table, BadTable> {
     let bad = |reason: String| BadTable { line: None, reason };
     // Templates are a preprocessor's and no YAML: what they bring is the shape, which is known here.
-    let plain: String = text
-        .lines()
-        .filter(|line| {
-            !line.trim_start().starts_with("{{") && !line.trim_start().starts_with("<<<")
-        })
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let is_yaml = |line: &&str| {
+        let line = line.trim_start();
+        !line.starts_with("{{") && !line.starts_with("<<<")
+    };
+    let plain: Vec<&str> = text.lines().filter(is_yaml).collect();
+    let plain = plain.join("\n");
     let file: File = yaml::from_str(&plain).map_err(|error| bad(error.to_string()))?;
     let instance = &file.problem.instance;
     let number = |names: &[&str]| -> Result<u32, BadTable> {
