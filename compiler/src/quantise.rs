@@ -324,6 +324,7 @@ pub fn quantise(
         &widths,
         (operand_bits, headroom),
     )?;
+    scales::bound_units(graph, &storage, &mut tensors);
     equalise::shift_channels(graph, &storage, calibration, headroom, &mut tensors);
     let mut builder = Builder {
         graph,

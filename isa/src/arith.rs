@@ -288,6 +288,9 @@ const fn saturate(value: i64) -> i32 {
     }
 }
 
+/// The largest multiplier of a requantisation or an operand that is rounded away from zero.
+pub const LARGEST_MULTIPLIER: i32 = 32767;
+
 /// The multiplier and shift that come nearest to `factor`: 15 significant bits, relative error below 2^-15.
 ///
 /// Factors too small for [`MAX_SHIFT`] lose bits and end at zero; factors above 2^15 saturate.
@@ -298,11 +301,12 @@ pub fn multiplier_for(factor: f64) -> (i32, u8) {
     let exponent = factor.abs().log2().floor() as i32 + 1;
     let mut shift = (15 - exponent).clamp(0, i32::from(MAX_SHIFT));
     let mut mantissa = (factor * 2f64.powi(shift)).round();
-    if mantissa.abs() > 32767.0 && shift > 0 {
+    let largest = f64::from(LARGEST_MULTIPLIER);
+    if mantissa.abs() > largest && shift > 0 {
         shift -= 1;
         mantissa = (factor * 2f64.powi(shift)).round();
     }
-    shortened(mantissa.clamp(-32767.0, 32767.0) as i32, shift as u8)
+    shortened(mantissa.clamp(-largest, largest) as i32, shift as u8)
 }
 
 /// The multiplier and shift that are `factor`, where it is within reach: one below 2^-103 loses bits and ends at zero,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::calibrate::Calibration;
 use crate::graph::{Function, Graph, Layer, NodeId, Op, Operand};
-use scnn_isa::arith::{self, Requantise, Rounding};
+use scnn_isa::arith::{self, LARGEST_MULTIPLIER, Requantise, Rounding};
 use scnn_isa::layer::{OperandKind, View};
 use scnn_isa::machine::Machine;
 use scnn_isa::program::Ranges;
@@ -225,7 +225,8 @@ impl Builder<'_> {
         } = match rounding {
             Rounding::Even => Exact::of(layer, &from, &to, &weight_scales, product_scale),
             Rounding::Away => {
-                let channel = |k: usize| {
+                let mut largest = 0.0_f64;
+                let mut channel = |k: usize| {
                     let read = source.channels.begin + k as u32;
                     let written = destination.channels.begin + k as u32;
                     let unit = match &conv {
@@ -250,14 +251,28 @@ impl Builder<'_> {
                         (_, Some(IntFunction::Table { .. })) => inner.unit,
                         _ => f64::from(to.unit(written)),
                     };
+                    largest = largest.max((unit * scale / unit_behind).abs());
                     requantise_channel(unit, scale, offset - met.offset, unit_behind)
                 };
+                let requantise = (0..channels).map(&mut channel).collect();
+                if largest > f64::from(LARGEST_MULTIPLIER) + 1.0 {
+                    return Err(self.out_of_reach(id, largest));
+                }
                 Exact {
-                    requantise: (0..channels).map(channel).collect(),
+                    requantise,
                     divisor: 1.0,
                 }
             }
         };
+        if let Some((with, view)) = layer.operand.as_ref().zip(operand)
+            && with.kind == OperandKind::Add
+            && rounding == Rounding::Away
+        {
+            let factor = f64::from(self.network.tensor(view.tensor).scale) / inner.unit;
+            if factor > f64::from(LARGEST_MULTIPLIER) + 1.0 {
+                return Err(self.out_of_reach(id, factor));
+            }
+        }
         let operand = layer.operand.as_ref().zip(operand).map(|(with, view)| {
             let scale = self.network.tensor(view.tensor).scale;
             let (multiplier, shift) = match (rounding, with.kind) {
@@ -305,6 +320,18 @@ impl Builder<'_> {
         };
         widen_average(&mut layer, factor, &from, &to);
         Ok(layer)
+    }
+
+    /// A layer whose operands are to be enlarged further than a multiplier does.
+    fn out_of_reach(&self, id: NodeId, factor: f64) -> QuantiseError {
+        let node = &self.graph.dag[id];
+        QuantiseError::Unstorable {
+            node: node.onnx_nodes.first().unwrap_or(&node.tensor).clone(),
+            reason: format!(
+                "its result is so much smaller than what it adds up that this would be enlarged {factor:.0} times, and a multiplier is \
+                 {LARGEST_MULTIPLIER} at most"
+            ),
+        }
     }
 
     /// What the values stand for that meet the operand; without a product those of the function's input, `inner`. A product

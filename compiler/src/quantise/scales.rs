@@ -5,7 +5,8 @@ use super::widths::{self, Resolved};
 use super::{QuantiseError, Tensor};
 use crate::calibrate::Calibration;
 use crate::graph::{FixedScale, Graph, Layer, NodeId, Op};
-use scnn_isa::arith::Rounding;
+use scnn_isa::arith::{LARGEST_MULTIPLIER, Rounding};
+use scnn_isa::layer::OperandKind;
 use scnn_isa::verify::holds_range;
 use scnn_isa::yaml::nearest;
 
@@ -95,6 +96,33 @@ pub(super) fn scale_tensors(
         });
     }
     Ok(tensors)
+}
+
+/// Keeps the units of what a layer of the PPU alone adds up at least as large as a multiplier can take its operands' to: a
+/// difference of nearly equal values may be so small that no multiplier enlarges them as far. They carry no more than that.
+pub(super) fn bound_units(graph: &Graph, storage: &Storage, tensors: &mut [Tensor]) {
+    for id in graph.order() {
+        let Op::Layer(layer) = &graph.dag[id].op else {
+            continue;
+        };
+        let adds = layer
+            .operand
+            .as_ref()
+            .is_none_or(|operand| operand.kind == OperandKind::Add);
+        let result = storage.view(id).tensor.index();
+        let own_grid = tensors[result].rounding == Rounding::Even;
+        if layer.conv.is_some() || layer.function.is_some() || !adds || own_grid {
+            continue;
+        }
+        let scales = layer.affine.iter().flat_map(|affine| &affine.scale);
+        let largest = scales.fold(1.0, |most: f32, scale| most.max(scale.abs()));
+        let factors = std::iter::once(largest).chain(std::iter::repeat(1.0));
+        for (operand, factor) in graph.operands(id).into_iter().zip(factors) {
+            let unit = tensors[storage.view(operand).tensor.index()].scale * factor;
+            let smallest = unit / LARGEST_MULTIPLIER as f32;
+            tensors[result].scale = tensors[result].scale.max(smallest);
+        }
+    }
 }
 
 /// A tensor whose writers all round to one grid, which is the model's own quantisation.

@@ -358,3 +358,24 @@ fn a_calibration_knows_what_runs_on_the_host_for_its_sake() {
     let mut pairs = first.lines().zip(again.lines());
     assert_eq!(pairs.find(|(one, other)| one != other), None);
 }
+
+/// The residue of a rounding is 500 times smaller than what it is the difference of, in units that are 65536 times smaller.
+#[test]
+fn a_small_difference_of_large_values_is_not_enlarged_further_than_a_multiplier_does() {
+    let case = Case::new(
+        Model::new("residue")
+            .input("x", &[1, 3, 8, 8])
+            .floats("w", &[3, 3, 1, 1], &[1., 0., 0., 0., 1., 0., 0., 0., 1.])
+            .floats("s", &[], &[1.0 / 64.0])
+            .bytes_of("z", &[], &[0])
+            .floats("last", &[4, 3, 3, 3], &noise(108, 3, 1.0))
+            .node("Conv", &["x", "w"], "a", vec![])
+            .node("QuantizeLinear", &["a", "s", "z"], "q", vec![])
+            .node("DequantizeLinear", &["q", "s", "z"], "d", vec![])
+            .node("Sub", &["a", "d"], "e", vec![])
+            .node("Conv", &["e", "last"], "y", vec![ints("pads", &[1; 4])])
+            .output("y"),
+    );
+    let ratio = case.decibels(&[("x", &[1, 3, 8, 8], noise(192, 7, 1.0))]);
+    assert!(ratio > 40.0, "{ratio} dB");
+}
