@@ -14,6 +14,7 @@
 //! | [`graph`] | typed operators over float tensors, each with the ONNX nodes that it stands for |
 //! | [`transform`] | passes over the graph, a file each |
 //! | [`prune`] | fewer weights: by density, by pattern, to an accuracy |
+//! | [`pruning_cost`] | what a compiled network costs while its weights are pruned, for training loops |
 //! | [`calibrate`] | ranges of activations, observed or read |
 //! | [`quantise`] | scales, integer weights, product shifts, the proof that no sum overflows |
 //! | [`map`](mod@map) | tiles, output-channel groups, PE groups, places in memory; the cost model and the search |
@@ -57,6 +58,7 @@ pub mod map;
 pub mod names;
 pub mod normalise;
 pub mod prune;
+pub mod pruning_cost;
 pub mod quantise;
 pub mod reference;
 pub mod transform;

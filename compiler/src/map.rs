@@ -16,6 +16,7 @@ pub mod contents;
 pub mod cost;
 pub mod explain;
 pub mod file;
+pub mod fixed;
 pub mod occupancy;
 pub mod residency;
 pub mod search;

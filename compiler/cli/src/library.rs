@@ -9,7 +9,7 @@ pub use crate::model::Model;
 pub use crate::stages::Listener;
 
 use crate::args::{self, Compilation, Timing};
-use crate::codes::IsaCode;
+use crate::codes::{CompilerCode, IsaCode};
 use crate::report::{figures, page};
 use crate::stages::{Loudness, Stages};
 use crate::{build, check, machine, program, report, samples, sensitivity, table, zoo};
@@ -22,6 +22,7 @@ use scnn_simulator::Tensor;
 use scnn_simulator::report::Report;
 use scnnc::compile::{Compiled, Sample};
 use scnnc::import::Imported;
+use scnnc::pruning_cost::{CostError, Originals, PruningCost};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -107,6 +108,51 @@ pub fn compile(
         machine,
         &stages,
     )
+}
+
+/// The costs of a model for any zeros of its weights: it is compiled as [`compile`] does.
+///
+/// # Errors
+/// As the command line's, or a model without weights to prune.
+pub fn pruning_cost(
+    model: &Model,
+    options: &Options,
+    inputs: Option<Arrays>,
+    listener: Box<dyn Listener>,
+) -> Result<PruningCost, Failure> {
+    let (compilation, path) = (&options.compilation, model.path());
+    let machine = options.machine()?;
+    let stages = build::stages(compilation, 0).heard_by(listener);
+    let (imported, samples) = import(model, compilation, inputs, &stages)?;
+    let (imported, pruning) =
+        build::pruned(path, imported, compilation, &samples, &machine, &stages)?;
+    let originals = Originals::of(&imported);
+    let compiled = build::build_on(
+        path,
+        imported,
+        compilation,
+        &samples,
+        machine,
+        pruning,
+        &stages,
+    )?;
+    PruningCost::new(originals, compiled).map_err(|error| cost_failure(&error))
+}
+
+/// Why there is no cost, as a failure.
+pub fn cost_failure(error: &CostError) -> Failure {
+    let message = error.to_string();
+    match error {
+        CostError::NoWeights => Failure::input(
+            CompilerCode::NothingToPrune,
+            &message,
+            "`scnnc check` tells which nodes run on the array",
+        ),
+        CostError::Name(name) => Failure::input(IsaCode::UnknownName, &message, &name.help()),
+        CostError::Shape { .. } | CostError::Twice(_) | CostError::Part(_) => {
+            Failure::usage(&message)
+        }
+    }
 }
 
 /// A model, and the samples that `inputs` are for it; dimensions that it leaves open are as in these.

@@ -4,6 +4,7 @@
 //! result is the command line's. It knows neither pandas nor files of models beside those that the compiler opens.
 
 mod call;
+mod cost;
 mod error;
 mod machine;
 mod program;
@@ -22,6 +23,8 @@ static ALLOCATOR: Counting = Counting;
 /// The native half of `scnnc`.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::cost::{Cost, cost};
     #[pymodule_export]
     use super::machine::Machine;
     #[pymodule_export]

@@ -1,6 +1,6 @@
 //! What no mapping of a layer can go below, so that the gap that remains is known.
 
-use super::occupancy::column_mask;
+use super::occupancy::{Occupancy, column_mask};
 use super::search::Search;
 use crate::quantise::{IntConv, IntLayer, Step};
 use scnn_isa::ids::TensorId;
@@ -73,25 +73,50 @@ fn useful(search: &Search<'_>, step: usize, layer: &IntLayer, conv: &IntConv) ->
         return 0;
     };
     let [n, _, h, w] = search.network.tensor(layer.source.tensor).shape;
-    let rows: Vec<Vec<u32>> = (0..conv.y.kernel)
-        .map(|r| (0..h).filter(|&y| conv.y.output(y, r).is_some()).collect())
-        .collect();
-    let cols: Vec<Vec<u64>> = (0..conv.x.kernel)
-        .map(|s| column_mask(w, (0..w).filter(|&x| conv.x.output(x, s).is_some())))
-        .collect();
+    let landing = Landing::new(layer, conv, [n, h, w]);
     let mut useful = 0;
     for c in 0..layer.source.channels.len() {
-        let channel = layer.source.channels.begin + c;
         for (tap, of_tap) in weights.per_tap(c).into_iter().enumerate() {
             if of_tap > 0 {
-                let (rows, cols) = (&rows[tap / cols.len()], &cols[tap % cols.len()]);
-                let (tensor, images) = (layer.source.tensor, Span::new(0, n));
-                let occupancy = search.occupancy;
-                useful += of_tap * occupancy.nonzeros(tensor, channel, images, rows, cols);
+                useful += of_tap * landing.count(search.occupancy, c, tap);
             }
         }
     }
     useful
+}
+
+/// The non-zero activations whose product with a weight stays inside the plane.
+pub(super) struct Landing {
+    source: View,
+    images: Span,
+    /// By row of the kernel: rows of the source.
+    rows: Vec<Vec<u32>>,
+    /// By column of the kernel: columns of the source, as a mask.
+    cols: Vec<Vec<u64>>,
+}
+
+impl Landing {
+    /// Of a convolution whose source has so many images, rows and columns.
+    pub(super) fn new(layer: &IntLayer, conv: &IntConv, [n, h, w]: [u32; 3]) -> Self {
+        let rows =
+            (0..conv.y.kernel).map(|r| (0..h).filter(|&y| conv.y.output(y, r).is_some()).collect());
+        let cols = (0..conv.x.kernel)
+            .map(|s| column_mask(w, (0..w).filter(|&x| conv.x.output(x, s).is_some())));
+        Self {
+            source: layer.source,
+            images: Span::new(0, n),
+            rows: rows.collect(),
+            cols: cols.collect(),
+        }
+    }
+
+    /// Those for a weight of input channel `c` of the source view at `tap`.
+    pub(super) fn count(&self, occupancy: &Occupancy, c: u32, tap: usize) -> u64 {
+        let (row, col) = (tap / self.cols.len(), tap % self.cols.len());
+        let channel = self.source.channels.begin + c;
+        let (tensor, images) = (self.source.tensor, self.images);
+        occupancy.nonzeros(tensor, channel, images, &self.rows[row], &self.cols[col])
+    }
 }
 
 /// Elements of the source that come from DRAM whatever the mapping.

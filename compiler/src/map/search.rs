@@ -103,6 +103,19 @@ impl<'a> Search<'a> {
                     .map_or_else(Vec::new, |weights| weights.per_output())
             })
             .collect();
+        Self {
+            objective,
+            per_output,
+            ..Self::predicting(network, machine, occupancy)
+        }
+    }
+
+    /// Prepares predictions under mappings that are known, without the counts that only choices need.
+    pub(super) fn predicting(
+        network: &'a Quantised,
+        machine: &'a Machine,
+        occupancy: &'a Occupancy,
+    ) -> Self {
         let mut visible = vec![false; network.tensors.len()];
         for tensor in network.values.iter().filter_map(|value| value.tensor) {
             visible[tensor.index()] = true;
@@ -111,8 +124,8 @@ impl<'a> Search<'a> {
             network,
             machine,
             occupancy,
-            objective,
-            per_output,
+            objective: Objective::Cycles,
+            per_output: Vec::new(),
             visible,
             writers: writers(network),
             paper: None,
@@ -293,13 +306,29 @@ impl<'a> Search<'a> {
     /// The model's prediction of every layer of a mapping.
     pub fn predict_mapped(&self, mapped: &Mapped) -> Vec<Option<Cost>> {
         let contents = self.all_contents(&mapped.layouts);
-        self.predict(&Drafted {
+        let steps: Vec<usize> = (0..self.network.steps.len()).collect();
+        let mut costs = vec![None; steps.len()];
+        for (step, cost) in self.predict_some(mapped, &contents, &steps) {
+            costs[step] = Some(cost);
+        }
+        costs
+    }
+
+    /// The model's prediction of some layers of a mapping; `contents` is what the tensors hold.
+    pub fn predict_some(
+        &self,
+        mapped: &Mapped,
+        contents: &[Arc<Contents>],
+        steps: &[usize],
+    ) -> Vec<(usize, Cost)> {
+        let draft = Drafted {
             layouts: &mapped.layouts,
             residency: &mapped.residency,
             layers: &mapped.layers,
-            contents: &contents,
+            contents,
             measured: &vec![None; mapped.layers.len()],
-        })
+        };
+        self.predict_steps(&draft, steps)
     }
 
     /// The model's prediction of a layer of a mapping, if it were mapped otherwise and all else as it is; `contents` is

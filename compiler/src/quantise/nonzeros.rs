@@ -35,9 +35,15 @@ struct Channel {
 impl SparseWeights {
     /// Gathers the weights of `conv`, which reads `inputs` and makes `outputs` channels.
     pub fn gather(conv: &IntConv, inputs: u32, outputs: u32) -> Self {
-        let (per_in, per_out) = (inputs / conv.groups, outputs / conv.groups);
-        let taps = (conv.y.kernel * conv.x.kernel) as usize;
-        let chunks: Vec<(u32, Span)> = (0..conv.groups)
+        let taps = conv.y.kernel * conv.x.kernel;
+        let extents = [inputs / conv.groups, outputs / conv.groups, taps];
+        Self::of_weights(&conv.weights, conv.groups, extents)
+    }
+
+    /// Gathers weights `[K, C / groups, taps]`; of a group there are so many input channels, output channels and taps.
+    pub fn of_weights(weights: &[i16], groups: u32, [per_in, per_out, taps]: [u32; 3]) -> Self {
+        let taps = taps as usize;
+        let chunks: Vec<(u32, Span)> = (0..groups)
             .flat_map(|group| {
                 (0..per_in)
                     .step_by(CHUNK as usize)
@@ -50,7 +56,7 @@ impl SparseWeights {
                 let mut found = vec![Channel::default(); chunk.len() as usize];
                 for k in group * per_out..(group + 1) * per_out {
                     let first = (k as usize * per_in as usize + chunk.begin as usize) * taps;
-                    let row = &conv.weights[first..first + chunk.len() as usize * taps];
+                    let row = &weights[first..first + chunk.len() as usize * taps];
                     for (number, weights) in row.chunks(ZEROS).enumerate() {
                         if weights.iter().all(|&weight| weight == 0) {
                             continue;
@@ -73,7 +79,7 @@ impl SparseWeights {
             })
             .collect();
         Self {
-            groups: conv.groups,
+            groups,
             per_in,
             per_out,
             taps: taps as u32,

@@ -38,6 +38,7 @@ mod passes;
 mod placement;
 mod precision;
 mod prune;
+mod pruning_cost;
 mod quantised;
 mod recount;
 mod reductions;

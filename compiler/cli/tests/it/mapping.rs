@@ -667,7 +667,7 @@ fn the_search_serves_its_objective() {
 }
 
 /// The kept model of that name.
-fn kept(name: &str) -> std::path::PathBuf {
+pub fn kept(name: &str) -> std::path::PathBuf {
     let mut models = scnn_models::all().into_iter();
     models.find(|path| path.ends_with(name)).unwrap()
 }

@@ -12,6 +12,7 @@ those of the same command to the byte. Long calls release the interpreter's lock
 """
 
 from . import _native, zoo
+from ._cost import Cost, CostResult
 from ._errors import CheckError, Error, InternalError, RefusedError, UsageError, Warning
 from ._machine import Machine
 from ._program import Coverage, Program, Result, check, compile, load, sensitivity
@@ -21,6 +22,8 @@ __version__ = _native.__version__
 
 __all__ = [
     "CheckError",
+    "Cost",
+    "CostResult",
     "Coverage",
     "Error",
     "InternalError",

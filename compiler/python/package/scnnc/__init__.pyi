@@ -1,4 +1,5 @@
 from . import zoo as zoo
+from ._cost import Cost as Cost, CostResult as CostResult
 from ._errors import (
     CheckError as CheckError,
     Error as Error,
@@ -21,6 +22,8 @@ from ._report import Report as Report, read_reports as read_reports
 
 __all__ = [
     "CheckError",
+    "Cost",
+    "CostResult",
     "Coverage",
     "Error",
     "InternalError",

@@ -3,12 +3,14 @@ from typing import Any, Protocol, final
 import numpy
 
 __all__ = [
+    "Cost",
     "Machine",
     "Program",
     "Report",
     "__version__",
     "check",
     "compile",
+    "cost",
     "explain",
     "load",
     "main",
@@ -24,6 +26,16 @@ class _Listener(Protocol):
     def stage(self, number: int, count: int, name: str) -> None: ...
     def reached(self, done: int, length: int) -> None: ...
     def warning(self, text: str) -> None: ...
+
+@final
+class Cost:
+    def layers(self) -> str: ...
+    def cost(
+        self, arrays: dict[str, numpy.ndarray[Any, Any]]
+    ) -> list[tuple[str, int, float, int]]: ...
+    def marginal(
+        self, arrays: dict[str, numpy.ndarray[Any, Any]], share: float, seed: int | None
+    ) -> str: ...
 
 @final
 class Machine:
@@ -72,6 +84,13 @@ def compile(
     inputs: dict[str, numpy.ndarray[Any, Any]] | None,
     listener: _Listener,
 ) -> Program: ...
+def cost(
+    model: str | tuple[str, bytes],
+    options: list[str],
+    machine: Machine | None,
+    inputs: dict[str, numpy.ndarray[Any, Any]] | None,
+    listener: _Listener,
+) -> Cost: ...
 def load(name: str, bytes: bytes | None, options: list[str], listener: _Listener) -> Program: ...
 def check(
     model: str | tuple[str, bytes],

@@ -1,0 +1,183 @@
+//! The cost of a network under a mapping that stays as it is, while zeros of its weights come and go.
+//!
+//! The machine, the mapping and what the activations hold do not change, so a layer whose weights are as before keeps its
+//! cost, and nothing of the search runs.
+//!
+//! The energy of a [`Cost`] leaves out what no mapping changes. Zeros of weights do change a part of that: each product
+//! that lands crosses the crossbar and is added to an accumulator. [`LayerCost`] has it too. It leaves out what
+//! depends on neither: PPUs, written activations, the host link.
+
+use super::Mapped;
+use super::bound::Landing;
+use super::contents::Contents;
+use super::cost::Cost;
+use super::occupancy::Occupancy;
+use super::search::Search;
+use crate::quantise::nonzeros::SparseWeights;
+use crate::quantise::{Quantised, Step};
+use rayon::prelude::*;
+use scnn_isa::machine::Machine;
+use std::sync::Arc;
+
+/// A network under a fixed mapping, with the cost of its present weights.
+#[derive(Debug)]
+pub struct FixedMapping {
+    network: Quantised,
+    machine: Machine,
+    occupancy: Occupancy,
+    mapped: Mapped,
+    contents: Vec<Arc<Contents>>,
+    /// By step, by (channel of the source view, tap): activations whose products with a weight there land.
+    landing: Vec<Vec<u64>>,
+    costs: Vec<Option<LayerCost>>,
+}
+
+/// What a layer costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LayerCost {
+    /// Cycles from the layer's begin to its end.
+    pub cycles: u64,
+    /// Energy of what depends on the mapping or on zeros of weights, pJ.
+    pub energy_pj: f64,
+    /// Products that land: those of two non-zeros that stay inside the plane.
+    pub products: u64,
+}
+
+impl std::iter::Sum for LayerCost {
+    fn sum<I: Iterator<Item = Self>>(costs: I) -> Self {
+        costs.fold(Self::default(), |sum, cost| Self {
+            cycles: sum.cycles + cost.cycles,
+            energy_pj: sum.energy_pj + cost.energy_pj,
+            products: sum.products + cost.products,
+        })
+    }
+}
+
+impl FixedMapping {
+    /// A network under `mapped`, on the activations of `occupancy`.
+    pub fn new(network: Quantised, machine: Machine, occupancy: Occupancy, mapped: Mapped) -> Self {
+        let search = Search::predicting(&network, &machine, &occupancy);
+        let contents = search.all_contents(&mapped.layouts);
+        let landing = (0..network.steps.len())
+            .into_par_iter()
+            .map(|step| landing(&network, &occupancy, step))
+            .collect();
+        let steps: Vec<usize> = (0..network.steps.len()).collect();
+        let mut fixed = Self {
+            costs: vec![None; steps.len()],
+            network,
+            machine,
+            occupancy,
+            mapped,
+            contents,
+            landing,
+        };
+        fixed.update(&steps);
+        fixed
+    }
+
+    /// The network, with its present non-zeros.
+    pub fn network(&self) -> &Quantised {
+        &self.network
+    }
+
+    /// By step, the cost of its present weights; none where the host has the step.
+    pub fn costs(&self) -> &[Option<LayerCost>] {
+        &self.costs
+    }
+
+    /// Gives some steps other weights and predicts these alone.
+    pub fn set(&mut self, weights: Vec<(usize, Arc<SparseWeights>)>) {
+        let steps: Vec<usize> = weights.iter().map(|(step, _)| *step).collect();
+        for (step, weights) in weights {
+            self.network.nonzeros[step] = Some(weights);
+        }
+        self.update(&steps);
+    }
+
+    /// What some steps would cost with other weights, which they do not get.
+    pub fn with(&mut self, weights: Vec<(usize, Arc<SparseWeights>)>) -> Vec<(usize, LayerCost)> {
+        let swap = |network: &mut Quantised, weights: Vec<(usize, Option<Arc<SparseWeights>>)>| {
+            let swapped = weights.into_iter().map(|(step, weights)| {
+                let before = std::mem::replace(&mut network.nonzeros[step], weights);
+                (step, before)
+            });
+            swapped.collect::<Vec<_>>()
+        };
+        let others = weights.into_iter().map(|(step, of)| (step, Some(of)));
+        let before = swap(&mut self.network, others.collect());
+        let steps: Vec<usize> = before.iter().map(|(step, _)| *step).collect();
+        let costs = self.predict(&steps);
+        swap(&mut self.network, before);
+        costs
+    }
+
+    /// Products that land for a weight of input channel `c` of the source view at `tap`.
+    pub fn landing(&self, step: usize, c: u32, tap: u32) -> u64 {
+        let taps = self.network.nonzeros[step]
+            .as_ref()
+            .map_or(1, |of| of.taps());
+        let at = (c * taps + tap) as usize;
+        self.landing[step].get(at).copied().unwrap_or(0)
+    }
+
+    /// Energy of a product that lands beyond that of every pair, pJ.
+    fn landed_pj(&self) -> f64 {
+        let energy = &self.machine.energy;
+        energy.crossbar_transfer.pj + energy.accumulate.pj + energy.add.pj
+    }
+
+    fn update(&mut self, steps: &[usize]) {
+        for (step, cost) in self.predict(steps) {
+            self.costs[step] = Some(cost);
+        }
+    }
+
+    fn predict(&self, steps: &[usize]) -> Vec<(usize, LayerCost)> {
+        let search = Search::predicting(&self.network, &self.machine, &self.occupancy);
+        let predicted = search.predict_some(&self.mapped, &self.contents, steps);
+        let whole = |(step, cost): (usize, Cost)| {
+            let products = self.products(step);
+            let cost = LayerCost {
+                cycles: cost.cycles,
+                energy_pj: cost.energy_pj + products as f64 * self.landed_pj(),
+                products,
+            };
+            (step, cost)
+        };
+        predicted.into_par_iter().map(whole).collect()
+    }
+
+    /// Products of a step that land.
+    fn products(&self, step: usize) -> u64 {
+        let Some(weights) = &self.network.nonzeros[step] else {
+            return 0;
+        };
+        let taps = weights.taps() as usize;
+        let by_channel = self.landing[step].chunks_exact(taps.max(1)).enumerate();
+        let of_channel = |(c, landing): (usize, &[u64])| -> u64 {
+            let nonzeros = weights.per_tap(c as u32);
+            nonzeros.iter().zip(landing).map(|(a, b)| a * b).sum()
+        };
+        by_channel.map(of_channel).sum()
+    }
+}
+
+/// By (channel, tap) of a step, the activations whose products with a weight there land.
+fn landing(network: &Quantised, occupancy: &Occupancy, step: usize) -> Vec<u64> {
+    let Step::Layer(layer) = &network.steps[step] else {
+        return Vec::new();
+    };
+    let Some(conv) = &layer.conv else {
+        return Vec::new();
+    };
+    let [n, _, h, w] = network.tensor(layer.source.tensor).shape;
+    let landing = Landing::new(layer, conv, [n, h, w]);
+    let taps = (conv.y.kernel * conv.x.kernel) as usize;
+    let of_channel = |c| {
+        let landing = &landing;
+        (0..taps).map(move |tap| landing.count(occupancy, c, tap))
+    };
+    let channels = 0..layer.source.channels.len();
+    channels.flat_map(of_channel).collect()
+}

@@ -1,0 +1,370 @@
+//! What a compiled network costs while its weights are pruned: cycles and energy of every layer, in a training loop.
+//!
+//! [`PruningCost`] holds what does not change, the machine, the mapping and where activations are not zero; a call of
+//! [`PruningCost::cost`] has a mask or weights for each layer, in the shape of the model's own tensor, and predicts the layers
+//! whose non-zeros changed. It does not compile: ranges, scales and the mapping stay those of the weights that the
+//! network was compiled with, and so do the zeros of activations. What a deep pruning costs under a mapping of its
+//! own takes a compilation.
+
+mod correspondence;
+mod marginal;
+
+pub use crate::map::fixed::LayerCost;
+pub use marginal::{Marginal, Next, Part};
+
+use crate::compile::Compiled;
+use crate::import::Imported;
+use crate::map::fixed::FixedMapping;
+use crate::names::{NameError, resolve};
+use crate::prune::sites::{Site, sites};
+use crate::quantise::nonzeros::SparseWeights;
+use crate::quantise::{IntConv, IntLayer, Quantised, Step};
+use correspondence::{Extents, Order};
+use rayon::prelude::*;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// The costs of a network by layer, for any zeros of its weights.
+#[derive(Debug)]
+pub struct PruningCost {
+    fixed: FixedMapping,
+    tensors: Vec<Weighted>,
+    left_out: Vec<String>,
+}
+
+/// The weights of a model before it is compiled.
+#[derive(Clone, Debug)]
+pub struct Originals(Vec<(Site, Vec<usize>, Vec<f32>)>);
+
+/// A tensor of weights that may be pruned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WeightTensor {
+    /// ONNX node; the first of those that share the weights.
+    pub name: String,
+    /// Name of the tensor.
+    pub tensor: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Share of non-zeros in the model.
+    pub density: f64,
+    /// The layers of the program that multiply with it.
+    pub layers: Vec<String>,
+}
+
+/// What is said of a tensor of weights, in row-major order.
+#[derive(Clone, Copy, Debug)]
+pub enum Elements<'a> {
+    /// Which of the weights stay.
+    Mask(&'a [bool]),
+    /// The weights.
+    Values(&'a [f32]),
+}
+
+/// A mask or weights for a tensor.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// An ONNX node or its tensor of weights, or a part of that name between slashes.
+    pub name: &'a str,
+    /// The shape.
+    pub shape: &'a [usize],
+    /// The elements.
+    pub elements: Elements<'a>,
+}
+
+/// Why there is no cost.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum CostError {
+    /// The network has no weights that could be pruned.
+    #[error("the model has no constant weights that the array multiplies with")]
+    NoWeights,
+    /// There is no such layer.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// An array of another shape.
+    #[error("the array for `{name}` has the shape {given:?}; its weights have {wanted:?}")]
+    Shape {
+        /// The layer.
+        name: String,
+        /// The array's.
+        given: Vec<usize>,
+        /// The tensor's.
+        wanted: Vec<usize>,
+    },
+    /// Two arrays for one tensor.
+    #[error("there are two arrays for the weights of `{0}`")]
+    Twice(String),
+    /// A part of the weights that is none.
+    #[error("the part of the weights is {0}; it is more than 0 and at most 1")]
+    Part(f64),
+}
+
+/// A tensor of weights and the steps that multiply with it.
+#[derive(Debug)]
+struct Weighted {
+    about: WeightTensor,
+    /// Names it may be called by.
+    names: Vec<String>,
+    /// The model's own.
+    values: Vec<f32>,
+    steps: Vec<Multiplied>,
+}
+
+/// A step that multiplies with a tensor of weights.
+#[derive(Debug)]
+struct Multiplied {
+    step: usize,
+    order: Order,
+    extents: Extents,
+    /// Its integers as compiled, and as they are now; what has become non-zero is 1.
+    compiled: Arc<Vec<i16>>,
+    present: Arc<Vec<i16>>,
+    /// The largest of them as compiled.
+    limit: f32,
+}
+
+impl Originals {
+    /// The weights of `imported`.
+    pub fn of(imported: &Imported) -> Self {
+        let source = &imported.source;
+        let found = sites(source, &|_| true).into_iter().filter_map(|site| {
+            let shape = source.tensor(&site.tensor)?.shape().to_vec();
+            let values = site.weights(source)?;
+            Some((site, shape, values))
+        });
+        Self(found.collect())
+    }
+}
+
+impl PruningCost {
+    /// The costs of a network that was compiled from a model with the weights `originals`.
+    ///
+    /// # Errors
+    /// A network without weights.
+    pub fn new(originals: Originals, compiled: Compiled) -> Result<Self, CostError> {
+        let Compiled {
+            network,
+            occupancy,
+            mapped,
+            program,
+            ..
+        } = compiled;
+        let (mut tensors, mut left_out) = (Vec::new(), Vec::new());
+        for (site, shape, values) in originals.0 {
+            let steps = steps_of(&network, &site);
+            if steps.is_empty() {
+                continue;
+            }
+            match Weighted::of(&network, &site, shape, values, &steps) {
+                Some(tensor) => tensors.push(tensor),
+                None => left_out.push(site.name().to_owned()),
+            }
+        }
+        if tensors.is_empty() {
+            return Err(CostError::NoWeights);
+        }
+        Ok(Self {
+            fixed: FixedMapping::new(network, program.machine, occupancy, mapped),
+            tensors,
+            left_out,
+        })
+    }
+
+    /// The tensors of weights, in the model's order.
+    pub fn tensors(&self) -> impl Iterator<Item = &WeightTensor> {
+        self.tensors.iter().map(|tensor| &tensor.about)
+    }
+
+    /// Nodes whose weights a transform has permuted or combined; their layers keep the cost that they were compiled with.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    /// The cost of every layer on the array, in the program's order, where the tensors have the zeros of `given` and all
+    /// others those of the model.
+    ///
+    /// A mask says which weights stay. Of weights those are zero that are zero or that rounding makes so: in the units that
+    /// the network was compiled with where they are the model's own, else in units of their output channel's largest.
+    ///
+    /// # Errors
+    /// A name or a shape that does not fit; the costs remain as before.
+    pub fn cost(&mut self, given: &[Given<'_>]) -> Result<Vec<(String, LayerCost)>, CostError> {
+        let elements = self.resolved(given)?;
+        self.apply(&elements);
+        let steps = self.fixed.network().steps.iter().zip(self.fixed.costs());
+        let costs = steps.filter_map(|(step, cost)| match step {
+            Step::Layer(layer) => Some((layer.name.clone(), (*cost)?)),
+            Step::Host(_) => None,
+        });
+        Ok(costs.collect())
+    }
+
+    /// By tensor, what is said of it.
+    fn resolved<'a>(&self, given: &[Given<'a>]) -> Result<Vec<Option<Elements<'a>>>, CostError> {
+        let named = self.tensors.iter().enumerate();
+        let entries: Vec<(&str, usize)> = named
+            .flat_map(|(index, tensor)| tensor.names.iter().map(move |name| (name.as_str(), index)))
+            .collect();
+        let mut elements = vec![None; self.tensors.len()];
+        for given in given {
+            let index = resolve(given.name, &entries)?;
+            let about = &self.tensors[index].about;
+            let length = match given.elements {
+                Elements::Mask(mask) => mask.len(),
+                Elements::Values(values) => values.len(),
+            };
+            if given.shape != about.shape || length != self.tensors[index].values.len() {
+                return Err(CostError::Shape {
+                    name: given.name.to_owned(),
+                    given: given.shape.to_vec(),
+                    wanted: about.shape.clone(),
+                });
+            }
+            if elements[index].replace(given.elements).is_some() {
+                return Err(CostError::Twice(about.name.clone()));
+            }
+        }
+        Ok(elements)
+    }
+
+    /// Takes over the non-zeros of all tensors, and predicts the steps for which they changed.
+    fn apply(&mut self, elements: &[Option<Elements<'_>>]) {
+        let tensors = self.tensors.par_iter_mut().zip(elements);
+        let changed: Vec<(usize, Arc<SparseWeights>)> = tensors
+            .flat_map_iter(|(tensor, elements)| tensor.apply(*elements))
+            .collect();
+        self.fixed.set(changed);
+    }
+}
+
+/// The steps that compute a node of a site by convolution.
+fn steps_of(network: &Quantised, site: &Site) -> Vec<usize> {
+    let is_of = |step: &Step| match step {
+        Step::Layer(layer) if layer.conv.is_some() => layer
+            .onnx_nodes
+            .iter()
+            .any(|node| site.nodes.contains(node)),
+        Step::Layer(_) | Step::Host(_) => false,
+    };
+    let steps = network.steps.iter().enumerate();
+    let steps = steps.filter(|(_, step)| is_of(step));
+    steps.map(|(step, _)| step).collect()
+}
+
+/// A step's layer and convolution.
+fn layer_of(network: &Quantised, step: usize) -> Option<(&IntLayer, &IntConv)> {
+    match &network.steps[step] {
+        Step::Layer(layer) => Some((layer, layer.conv.as_ref()?)),
+        Step::Host(_) => None,
+    }
+}
+
+impl Weighted {
+    /// A tensor and the steps that multiply with it; none where one of them has other weights.
+    fn of(
+        network: &Quantised,
+        site: &Site,
+        shape: Vec<usize>,
+        values: Vec<f32>,
+        steps: &[usize],
+    ) -> Option<Self> {
+        let multiplied = steps.iter().map(|&step| {
+            let (layer, conv) = layer_of(network, step)?;
+            let source = network.tensor(layer.source.tensor);
+            let order = Order::find(&values, &site.layout, (layer, conv), source)?;
+            let largest = conv
+                .weights
+                .iter()
+                .map(|weight| weight.unsigned_abs())
+                .max();
+            Some(Multiplied {
+                step,
+                order,
+                extents: Extents::of(layer, conv),
+                compiled: Arc::clone(&conv.weights),
+                present: Arc::clone(&conv.weights),
+                limit: f32::from(largest.unwrap_or(0)),
+            })
+        });
+        let multiplied: Vec<Multiplied> = multiplied.collect::<Option<_>>()?;
+        let layers = steps.iter().filter_map(|&step| layer_of(network, step));
+        let mut names = site.nodes.clone();
+        if !names.contains(&site.tensor) {
+            names.push(site.tensor.clone());
+        }
+        Some(Self {
+            about: WeightTensor {
+                name: site.name().to_owned(),
+                tensor: site.tensor.clone(),
+                shape,
+                density: crate::prune::pattern::density(&values),
+                layers: layers.map(|(layer, _)| layer.name.clone()).collect(),
+            },
+            names,
+            values,
+            steps: multiplied,
+        })
+    }
+
+    /// Takes over what is said of the tensor, its own weights without; returns the steps that it changed.
+    fn apply(&mut self, elements: Option<Elements<'_>>) -> Vec<(usize, Arc<SparseWeights>)> {
+        let own = &self.values;
+        let changed = self.steps.iter_mut().filter_map(|of| {
+            let weights = match elements {
+                None => Arc::clone(&of.compiled),
+                Some(Elements::Mask(mask)) => Arc::new(of.masked(own, mask)),
+                Some(Elements::Values(values)) => Arc::new(of.rounded(own, values)),
+            };
+            if Arc::ptr_eq(&weights, &of.present) || weights == of.present {
+                return None;
+            }
+            of.present = weights;
+            Some((of.step, of.gathered(&of.present)))
+        });
+        changed.collect()
+    }
+}
+
+impl Multiplied {
+    /// Its integers where some weights are masked.
+    fn masked(&self, own: &[f32], mask: &[bool]) -> Vec<i16> {
+        let weight = |(at, &integer): (usize, &i16)| {
+            let at = self.order.index(at, &self.extents);
+            match (mask[at], integer) {
+                (false, _) => 0,
+                // What is zero in the model comes to life; what is rounded to zero does not.
+                (true, 0) => i16::from(own[at] == 0.0),
+                (true, integer) => integer,
+            }
+        };
+        self.compiled.iter().enumerate().map(weight).collect()
+    }
+
+    /// Its integers, or 1 and 0, for other weights.
+    fn rounded(&self, own: &[f32], values: &[f32]) -> Vec<i16> {
+        let per_output = self.extents.per_output().max(1);
+        let mut weights = Vec::with_capacity(self.compiled.len());
+        for (k, compiled) in self.compiled.chunks(per_output).enumerate() {
+            let index = |at: usize| self.order.index(k * per_output + at, &self.extents);
+            let magnitudes = (0..compiled.len()).map(|at| values[index(at)].abs());
+            let unit = magnitudes.fold(0f32, f32::max) / self.limit.max(1.0);
+            weights.extend(compiled.iter().enumerate().map(|(at, &integer)| {
+                let at = index(at);
+                if values[at].to_bits() == own[at].to_bits() {
+                    integer
+                } else {
+                    i16::from(values[at] != 0.0 && values[at].abs() >= unit / 2.0)
+                }
+            }));
+        }
+        weights
+    }
+
+    /// The non-zeros of integers in its order.
+    fn gathered(&self, weights: &Arc<Vec<i16>>) -> Arc<SparseWeights> {
+        Arc::new(SparseWeights::of_weights(
+            weights,
+            self.extents.groups as u32,
+            [self.extents.per_in, self.extents.per_out, self.extents.taps].map(|of| of as u32),
+        ))
+    }
+}
