@@ -11,6 +11,9 @@ pub enum ReadError {
     /// No JSON, or JSON of another form.
     #[error("this is not a report: {0}")]
     Json(#[from] serde_json::Error),
+    /// A list without any.
+    #[error("this is not a report: it is an empty list")]
+    Empty,
     /// A report of another version.
     #[error("the report has schema {found}, this version of scnnc reads schema {SCHEMA}")]
     Schema {
@@ -29,7 +32,7 @@ impl ReadError {
     /// Its code.
     pub const fn code(&self) -> Code {
         match self {
-            Self::Json(_) | Self::TooLarge { .. } => Code::NotAReport,
+            Self::Json(_) | Self::Empty | Self::TooLarge { .. } => Code::NotAReport,
             Self::Schema { .. } => Code::ReportSchema,
         }
     }
@@ -47,6 +50,7 @@ impl Report {
             Value::Object(fields) if several => {
                 fields.into_iter().map(|(_, value)| value).collect()
             }
+            Value::Array(reports) if reports.is_empty() => return Err(ReadError::Empty),
             Value::Array(reports) => reports,
             value => vec![value],
         };
