@@ -96,7 +96,10 @@ fn every_preset_runs_lenet5_or_says_that_it_is_dense() {
             assert!(error.contains("error[E0402]"), "{error}");
         } else {
             assert!(output.status.success(), "{preset}");
-            assert_faithful(&String::from_utf8(output.stdout).unwrap(), 55.0);
+            // Eight bits less are 48 dB less.
+            let bits = Machine::preset(preset).unwrap().pe.operand_bits;
+            let least = if bits < 16 { 30.0 } else { 55.0 };
+            assert_faithful(&String::from_utf8(output.stdout).unwrap(), least);
         }
     }
 }

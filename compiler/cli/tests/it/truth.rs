@@ -262,6 +262,8 @@ fn json_is_all_that_standard_output_has() {
             "explain m.onnx --input x.npz --prune 0.5 --verify-passes",
             0,
         ),
+        ("replay r.json", 0),
+        ("advise m.onnx --input x.npz --only pe.banks", 0),
         ("verify a.scnn", 0),
         ("inspect a.scnn", 0),
         ("diff a.scnn b.scnn", 3),
