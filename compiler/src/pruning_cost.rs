@@ -106,7 +106,36 @@ struct Weighted {
     names: Vec<String>,
     /// The model's own.
     values: Vec<f32>,
+    /// What was said of it last.
+    last: Said,
     steps: Vec<Multiplied>,
+}
+
+/// What was said of a tensor, kept: most layers are as in the call before.
+#[derive(Debug)]
+enum Said {
+    Nothing,
+    Mask(Vec<bool>),
+    Values(Vec<f32>),
+}
+
+impl Said {
+    fn is(&self, elements: Option<Elements<'_>>) -> bool {
+        match (self, elements) {
+            (Self::Nothing, None) => true,
+            (Self::Mask(last), Some(Elements::Mask(mask))) => last == mask,
+            (Self::Values(last), Some(Elements::Values(values))) => last == values,
+            _ => false,
+        }
+    }
+
+    fn keep(elements: Option<Elements<'_>>) -> Self {
+        match elements {
+            None => Self::Nothing,
+            Some(Elements::Mask(mask)) => Self::Mask(mask.to_vec()),
+            Some(Elements::Values(values)) => Self::Values(values.to_vec()),
+        }
+    }
 }
 
 /// A step that multiplies with a tensor of weights.
@@ -301,12 +330,17 @@ impl Weighted {
             },
             names,
             values,
+            last: Said::Nothing,
             steps: multiplied,
         })
     }
 
     /// Takes over what is said of the tensor, its own weights without; returns the steps that it changed.
     fn apply(&mut self, elements: Option<Elements<'_>>) -> Vec<(usize, Arc<SparseWeights>)> {
+        if self.last.is(elements) {
+            return Vec::new();
+        }
+        self.last = Said::keep(elements);
         let own = &self.values;
         let changed = self.steps.iter_mut().filter_map(|of| {
             let weights = match elements {
@@ -327,16 +361,27 @@ impl Weighted {
 impl Multiplied {
     /// Its integers where some weights are masked.
     fn masked(&self, own: &[f32], mask: &[bool]) -> Vec<i16> {
-        let weight = |(at, &integer): (usize, &i16)| {
-            let at = self.order.index(at, &self.extents);
-            match (mask[at], integer) {
-                (false, _) => 0,
-                // What is zero in the model comes to life; what is rounded to zero does not.
-                (true, 0) => i16::from(own[at] == 0.0),
-                (true, integer) => integer,
-            }
+        // What is zero in the model comes to life; what is rounded to zero does not.
+        let weight = |integer: i16, stays: bool, own: f32| {
+            let alive = if integer == 0 {
+                i16::from(own == 0.0)
+            } else {
+                integer
+            };
+            if stays { alive } else { 0 }
         };
-        self.compiled.iter().enumerate().map(weight).collect()
+        if self.order == Order::Direct {
+            let weights = self.compiled.iter().zip(mask).zip(own);
+            return weights
+                .map(|((&integer, &stays), &own)| weight(integer, stays, own))
+                .collect();
+        }
+        let weights = self.compiled.iter().enumerate();
+        let weights = weights.map(|(at, &integer)| {
+            let at = self.order.index(at, &self.extents);
+            weight(integer, mask[at], own[at])
+        });
+        weights.collect()
     }
 
     /// Its integers, or 1 and 0, for other weights.

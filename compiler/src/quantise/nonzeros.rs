@@ -32,6 +32,18 @@ struct Channel {
     values: Vec<i16>,
 }
 
+impl Channel {
+    /// Adds those of the kernel whose first weight has the position `first`.
+    fn push(&mut self, first: u32, kernel: &[i16]) {
+        for (position, &weight) in (first..).zip(kernel) {
+            if weight != 0 {
+                self.positions.push(position);
+                self.values.push(weight);
+            }
+        }
+    }
+}
+
 impl SparseWeights {
     /// Gathers the weights of `conv`, which reads `inputs` and makes `outputs` channels.
     pub fn gather(conv: &IntConv, inputs: u32, outputs: u32) -> Self {
@@ -57,17 +69,16 @@ impl SparseWeights {
                 for k in group * per_out..(group + 1) * per_out {
                     let first = (k as usize * per_in as usize + chunk.begin as usize) * taps;
                     let row = &weights[first..first + chunk.len() as usize * taps];
-                    for (number, weights) in row.chunks(ZEROS).enumerate() {
-                        if weights.iter().all(|&weight| weight == 0) {
-                            continue;
-                        }
-                        for (at, &weight) in weights.iter().enumerate() {
-                            if weight != 0 {
-                                let at = number * ZEROS + at;
-                                let found = &mut found[at / taps];
-                                found.positions.push(k * taps as u32 + (at % taps) as u32);
-                                found.values.push(weight);
-                            }
+                    if taps > 1 {
+                        let kernels = found.iter_mut().zip(row.chunks_exact(taps));
+                        kernels.for_each(|(found, kernel)| found.push(k * taps as u32, kernel));
+                        continue;
+                    }
+                    let parts = found.chunks_mut(ZEROS).zip(row.chunks(ZEROS));
+                    for (found, weights) in parts {
+                        if weights.iter().any(|&weight| weight != 0) {
+                            let kernels = found.iter_mut().zip(weights.chunks_exact(1));
+                            kernels.for_each(|(found, kernel)| found.push(k, kernel));
                         }
                     }
                 }
@@ -105,6 +116,9 @@ impl SparseWeights {
 
     /// Non-zero weights of an input channel by tap, over all output channels.
     pub fn per_tap(&self, channel: u32) -> Vec<u64> {
+        if self.taps == 1 {
+            return vec![self.positions(channel).len() as u64];
+        }
         let mut counts = vec![0; self.taps as usize];
         for position in self.positions(channel) {
             counts[(position % self.taps) as usize] += 1;
