@@ -75,6 +75,13 @@ def triple(generator, tiny):
     return model, options, values.random(shape, dtype=numpy.float32)
 
 
+def reported(path):
+    """The text of a report without the words of its command, of which a call of the module has none."""
+    text, count = re.subn(r'"command": \[[^\]]*\]', '"command": []', path.read_text())
+    assert count == 1
+    return text
+
+
 @pytest.mark.filterwarnings("ignore::scnnc.Warning")
 @pytest.mark.parametrize("seed", range(TRIPLES))
 def test_program_outputs_and_report_are_the_commands(seed, tiny, tmp_path, scnnc_command):
@@ -95,7 +102,7 @@ def test_program_outputs_and_report_are_the_commands(seed, tiny, tmp_path, scnnc
         *["run", path, "--input", tmp_path / "x.npy", "--report", tmp_path / "r.json"],
         *["--output", tmp_path / "y.npz", "-q", *given],
     )
-    assert result.report.to_json() == (tmp_path / "r.json").read_text()
+    assert result.report.to_json() == reported(tmp_path / "r.json")
     same_arrays(result.outputs, tmp_path / "y.npz")
 
     # The program file, calibrated on noise, and a run of it.
@@ -107,7 +114,7 @@ def test_program_outputs_and_report_are_the_commands(seed, tiny, tmp_path, scnnc
         *["run", tmp_path / "p.scnn", "--input", tmp_path / "x.npy", "-q"],
         *["--report", tmp_path / "r.json", "--output", tmp_path / "y.npz"],
     )
-    assert result.report.to_json() == (tmp_path / "r.json").read_text()
+    assert result.report.to_json() == reported(tmp_path / "r.json")
     same_arrays(result.outputs, tmp_path / "y.npz")
 
 
@@ -184,7 +191,7 @@ def test_open_dimensions_are_those_of_the_arrays(tmp_path, scnnc_command):
         *["run", tmp_path / "m.onnx", "--input", tmp_path / "x.npy", "-q"],
         *["--output", tmp_path / "y.npz", "--report", tmp_path / "r.json"],
     )
-    assert result.report.to_json() == (tmp_path / "r.json").read_text()
+    assert result.report.to_json() == reported(tmp_path / "r.json")
     same_arrays(result.outputs, tmp_path / "y.npz")
 
 

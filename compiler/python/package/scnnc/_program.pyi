@@ -42,6 +42,7 @@ class _CompileOptions(TypedDict, total=False):
     host_library: _Path
     dump_ir: _Path
     verify_passes: bool
+    skip_pass: str | Sequence[str]
 
 class _CheckOptions(TypedDict, total=False):
     set: dict[str, Any] | str | Sequence[str]
