@@ -83,7 +83,9 @@ def test_calls_of_several_threads_have_the_results_of_one(tiny, lenet, digits):
 
 
 INTERRUPTED = """
-import sys, time, numpy, scnnc
+import signal, sys, time, numpy, scnnc
+# Shells start background jobs with interrupts ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 program = scnnc.compile(sys.argv[1], calibrate=numpy.ones([1, 1, 28, 28], numpy.float32))
 images = numpy.random.default_rng(1).random([100000, 1, 28, 28], dtype=numpy.float32)
 print("ready", flush=True)

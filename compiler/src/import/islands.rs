@@ -4,7 +4,7 @@
 //! integers, for a few operations a value. A node is one of an island if what it reads and what reads it are the host's or
 //! of the island. A convolution is one if it multiplies no more often than values would be sent, as the expectation of a
 //! distribution over distances does; any other is what the array is for. An output of the model is one as long as
-//! anything is left to the array.
+//! anything is left to the array, and there are none where nothing would be.
 
 use crate::graph::{Graph, NodeId, Op};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,16 +14,18 @@ const REASON: &str = "what it reads and what reads it are on the host";
 
 /// The ONNX nodes of all islands, and the reason.
 pub(super) fn islands(graph: &Graph) -> BTreeMap<String, String> {
-    let mut members = surrounded(graph, |_| true);
-    let is_left = |&id: &NodeId| {
-        !matches!(
-            graph.dag[id].op,
-            Op::Input | Op::Host(_) | Op::HostOutput(_)
-        )
+    let computes = |&id: &NodeId| matches!(graph.dag[id].op, Op::Layer(_) | Op::Map(_));
+    let leaves_some = |members: &BTreeSet<NodeId>| {
+        let mut computing = graph.dag.node_indices().filter(computes);
+        computing.any(|id| !members.contains(&id))
     };
-    let mut left = graph.dag.node_indices().filter(is_left);
-    if left.all(|id| members.contains(&id)) {
+    let mut members = surrounded(graph, |_| true);
+    if !leaves_some(&members) {
         members = surrounded(graph, |id| !graph.is_output(id));
+    }
+    // A model that the machine has a part of keeps one, however small.
+    if !leaves_some(&members) {
+        return BTreeMap::new();
     }
     // A node of the file may have become several, of which one alone cannot be told to go.
     let elsewhere: BTreeSet<&String> = graph
