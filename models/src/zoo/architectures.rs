@@ -258,7 +258,7 @@ fn mobilenetv2() -> Plan {
         (6, 160, 3, 2, 3),
         (6, 320, 1, 1, 3),
     ];
-    let x = inverted_residuals(&mut p, &stages, x);
+    let x = inverted_residuals(&mut p, &stages, Op::Relu6, None, x);
     let x = p.conv_bn_act("features.18", Conv::new(1280, 1, 1, 0), Op::Relu6, x);
     pooled_classifier(&mut p, x);
     p
@@ -267,51 +267,86 @@ fn mobilenetv2() -> Plan {
 fn efficientnet_lite0() -> Plan {
     let mut p = Plan::new("efficientnet-lite0", &[3, 224, 224]);
     let x = p.conv_bn_act("stem", Conv::new(32, 3, 2, 1), Op::Relu6, 0);
-    let stages = [
-        (1, 16, 1, 1, 3),
-        (6, 24, 2, 2, 3),
-        (6, 40, 2, 2, 5),
-        (6, 80, 3, 2, 3),
-        (6, 112, 3, 1, 5),
-        (6, 192, 4, 2, 5),
-        (6, 320, 1, 1, 3),
-    ];
-    let x = inverted_residuals(&mut p, &stages, x);
+    let x = inverted_residuals(&mut p, &EFFICIENTNET, Op::Relu6, None, x);
     let x = p.conv_bn_act("head", Conv::new(1280, 1, 1, 0), Op::Relu6, x);
     pooled_classifier(&mut p, x);
     p
 }
 
-/// Stages of (expansion, channels, blocks, stride of the first, kernel).
+/// A stage of inverted residuals: expansion, channels, blocks, stride of the first, kernel.
+type Stage = (usize, usize, usize, usize, usize);
+
+/// Stages of `EfficientNet`'s smallest network and of its lite variant.
+const EFFICIENTNET: [Stage; 7] = [
+    (1, 16, 1, 1, 3),
+    (6, 24, 2, 2, 3),
+    (6, 40, 2, 2, 5),
+    (6, 80, 3, 2, 3),
+    (6, 112, 3, 1, 5),
+    (6, 192, 4, 2, 5),
+    (6, 320, 1, 1, 3),
+];
+
+/// Stages of inverted residuals; the functions of a gate, where the blocks have one of a quarter of their inputs' width.
 fn inverted_residuals(
     p: &mut Plan,
-    stages: &[(usize, usize, usize, usize, usize)],
+    stages: &[Stage],
+    activation: Op,
+    gate: Option<[Op; 2]>,
     from: Id,
 ) -> Id {
     let mut x = from;
     let mut number = 1;
-    for &(expansion, channels, blocks, first_stride, kernel) in stages {
+    for &(expansion, outputs, blocks, first_stride, kernel) in stages {
         for block in 0..blocks {
-            let stride = if block == 0 { first_stride } else { 1 };
             let inputs = p.nodes[x].shape[0];
-            let width = inputs * expansion;
-            let name = |part: &str| format!("features.{number}.{part}");
-            let mut y = x;
-            if expansion > 1 {
-                y = p.conv_bn_act(&name("expand"), Conv::new(width, 1, 1, 0), Op::Relu6, y);
-            }
-            let depthwise = Conv::new(width, kernel, stride, kernel / 2).groups(width);
-            y = p.conv_bn_act(&name("depthwise"), depthwise, Op::Relu6, y);
-            y = p.conv_bn(&name("project"), Conv::new(channels, 1, 1, 0), y);
-            x = if stride == 1 && inputs == channels {
-                p.add(&name("add"), Op::Add, &[y, x])
-            } else {
-                y
+            let residual = Residual {
+                width: inputs * expansion,
+                outputs,
+                kernel,
+                stride: if block == 0 { first_stride } else { 1 },
+                activation,
+                gate: gate.map(|functions| (inputs / 4, functions)),
             };
+            x = residual.add(p, number, x);
             number += 1;
         }
     }
     x
+}
+
+/// An inverted residual: expansion, depthwise convolution, a gate where there is one, and projection.
+struct Residual {
+    width: usize,
+    outputs: usize,
+    kernel: usize,
+    stride: usize,
+    activation: Op,
+    /// Width of the gate, and its two functions.
+    gate: Option<(usize, [Op; 2])>,
+}
+
+impl Residual {
+    fn add(&self, p: &mut Plan, number: usize, from: Id) -> Id {
+        let inputs = p.nodes[from].shape[0];
+        let name = |part: &str| format!("features.{number}.{part}");
+        let mut x = from;
+        if self.width != inputs {
+            let expand = Conv::new(self.width, 1, 1, 0);
+            x = p.conv_bn_act(&name("expand"), expand, self.activation, x);
+        }
+        let depthwise = Conv::new(self.width, self.kernel, self.stride, self.kernel / 2);
+        let depthwise = depthwise.groups(self.width);
+        x = p.conv_bn_act(&name("depthwise"), depthwise, self.activation, x);
+        if let Some((width, functions)) = self.gate {
+            x = p.gate(&name("gate"), width, functions, x);
+        }
+        x = p.conv_bn(&name("project"), Conv::new(self.outputs, 1, 1, 0), x);
+        if self.stride == 1 && inputs == self.outputs {
+            x = p.add(&name("add"), Op::Add, &[x, from]);
+        }
+        x
+    }
 }
 
 fn squeezenet() -> Plan {

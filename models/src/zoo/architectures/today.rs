@@ -1,46 +1,12 @@
 //! Networks after 2018: gates, functions that are not piecewise linear, normalisations over channels, attention, boxes.
 
 use super::super::plan::{Conv, Id, Op, Plan, Window};
-use super::{fully_connected, pooled_classifier};
+use super::{EFFICIENTNET, Residual, fully_connected, inverted_residuals, pooled_classifier};
 
 /// Channels in eighths, never less than nine tenths of what was asked for.
 fn divisible(channels: usize) -> usize {
     let rounded = ((channels + 4) / 8 * 8).max(8);
     rounded + if 10 * rounded < 9 * channels { 8 } else { 0 }
-}
-
-/// An inverted residual: expansion, depthwise convolution, a gate where there is one, and projection.
-struct Residual {
-    width: usize,
-    outputs: usize,
-    kernel: usize,
-    stride: usize,
-    activation: Op,
-    /// Width of the gate, and its two functions.
-    gate: Option<(usize, [Op; 2])>,
-}
-
-impl Residual {
-    fn add(&self, p: &mut Plan, number: usize, from: Id) -> Id {
-        let inputs = p.nodes[from].shape[0];
-        let name = |part: &str| format!("features.{number}.{part}");
-        let mut x = from;
-        if self.width != inputs {
-            let expand = Conv::new(self.width, 1, 1, 0);
-            x = p.conv_bn_act(&name("expand"), expand, self.activation, x);
-        }
-        let depthwise = Conv::new(self.width, self.kernel, self.stride, self.kernel / 2);
-        let depthwise = depthwise.groups(self.width);
-        x = p.conv_bn_act(&name("depthwise"), depthwise, self.activation, x);
-        if let Some((width, functions)) = self.gate {
-            x = p.gate(&name("gate"), width, functions, x);
-        }
-        x = p.conv_bn(&name("project"), Conv::new(self.outputs, 1, 1, 0), x);
-        if self.stride == 1 && inputs == self.outputs {
-            x = p.add(&name("add"), Op::Add, &[x, from]);
-        }
-        x
-    }
 }
 
 pub fn mobilenetv3_small() -> Plan {
@@ -84,33 +50,9 @@ pub fn mobilenetv3_small() -> Plan {
 
 pub fn efficientnet_b0() -> Plan {
     let mut p = Plan::new("efficientnet-b0", &[3, 224, 224]);
-    let mut x = p.conv_bn_act("features.0", Conv::new(32, 3, 2, 1), Op::Silu, 0);
-    // Expansion, channels, blocks, stride of the first, kernel.
-    let stages = [
-        (1, 16, 1, 1, 3),
-        (6, 24, 2, 2, 3),
-        (6, 40, 2, 2, 5),
-        (6, 80, 3, 2, 3),
-        (6, 112, 3, 1, 5),
-        (6, 192, 4, 2, 5),
-        (6, 320, 1, 1, 3),
-    ];
-    let mut number = 1;
-    for (expansion, outputs, blocks, first_stride, kernel) in stages {
-        for block in 0..blocks {
-            let inputs = p.nodes[x].shape[0];
-            let residual = Residual {
-                width: inputs * expansion,
-                outputs,
-                kernel,
-                stride: if block == 0 { first_stride } else { 1 },
-                activation: Op::Silu,
-                gate: Some((inputs / 4, [Op::Silu, Op::Sigmoid])),
-            };
-            x = residual.add(&mut p, number, x);
-            number += 1;
-        }
-    }
+    let x = p.conv_bn_act("features.0", Conv::new(32, 3, 2, 1), Op::Silu, 0);
+    let gate = Some([Op::Silu, Op::Sigmoid]);
+    let x = inverted_residuals(&mut p, &EFFICIENTNET, Op::Silu, gate, x);
     let x = p.conv_bn_act("features.17", Conv::new(1280, 1, 1, 0), Op::Silu, x);
     pooled_classifier(&mut p, x);
     p
