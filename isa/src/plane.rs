@@ -216,8 +216,8 @@ impl Axis {
             .filter(|&o| o < self.output)
     }
 
-    /// Of the pairs of a position in `span` and a tap, where positions meet the taps of their residue of `residues` alone, the
-    /// share whose output lies in `within`; 0 where none meet.
+    /// Share of (position, tap) pairs whose output lies in `within`; 0 where there is no pair. Positions are those of `span`,
+    /// and each meets the taps of its residue class, of `residues`, alone.
     pub fn landing(&self, span: Span, within: Span, residues: u32) -> f64 {
         let residues = i64::from(residues.max(1));
         let (mut meet, mut land) = (0_u64, 0_u64);

@@ -34,7 +34,7 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Of the paper's machine, to which the areas of the table belong (SCNN table 2 and section 4).
+    /// Sizes of the paper's machine, to which the areas of the table belong (SCNN table 2 and section 4).
     pub const PAPER: Self = Self {
         ram_bytes: 20480.0,
         fifo_bits: 50.0 * 4.0 * 20.0,
@@ -45,7 +45,7 @@ impl Sizes {
         accumulator_bits: 24.0,
     };
 
-    /// Of a machine.
+    /// Sizes of a machine.
     pub fn of(machine: &Machine) -> Self {
         let (pe, rams) = (&machine.pe, &machine.activation_ram);
         let element_bits = pe.operand_bits + machine.encoding.index_bits;
@@ -60,7 +60,7 @@ impl Sizes {
         }
     }
 
-    /// How many times the area at the paper's sizes multipliers have: one grows with the square of its operands' width.
+    /// Area of the multipliers over that at the paper's sizes: one grows with the square of its operands' width.
     pub fn multiplier_growth(&self) -> f64 {
         let paper = Self::PAPER;
         let width = self.operand_bits / paper.operand_bits;

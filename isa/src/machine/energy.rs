@@ -19,7 +19,7 @@ pub struct Picojoules {
     pub pj: f64,
     /// How it follows from the structure; none if it is stated.
     pub law: Option<Follows>,
-    /// Between what the value lies as far as is known, pJ on this machine; none if no band is stated.
+    /// Least and most that the value may be, pJ on this machine; none if no band is stated.
     pub band: Option<[f64; 2]>,
     /// Where the number comes from.
     pub source: String,
@@ -122,7 +122,7 @@ named_values! {
 pub struct OutsideFit {
     /// Entry of the table.
     pub entry: &'static str,
-    /// What the law depends on.
+    /// Quantity that the law depends on.
     pub quantity: &'static str,
     /// Its value here.
     pub value: f64,
@@ -143,7 +143,7 @@ impl fmt::Display for OutsideFit {
     }
 }
 
-/// What laws depend on.
+/// Quantities of a machine that laws depend on.
 struct Structure {
     operand_bits: f64,
     accumulator_bits: f64,
@@ -168,12 +168,12 @@ struct Sram {
 }
 
 impl Sram {
-    /// Relative to a memory of one byte and one bit: CACTI 7's five memories of SCNN at 22 nm, within 6 %.
+    /// Energy of a read over that of a memory of one byte and one bit: CACTI 7's five memories of SCNN at 22 nm, within 6 %.
     fn read(self) -> f64 {
         self.bytes.powf(0.537) * self.bits.powf(0.344)
     }
 
-    /// Likewise, within 2 %.
+    /// Energy of a write, likewise, within 2 %.
     fn write(self) -> f64 {
         self.bytes.powf(0.383) * self.bits.powf(0.734)
     }
@@ -261,28 +261,6 @@ impl Structure {
 }
 
 impl Law {
-    /// Every law.
-    pub const ALL: [Self; 13] = [
-        Self::Multiplier,
-        Self::Adder,
-        Self::AccumulatorBank,
-        Self::Crossbar,
-        Self::Coordinate,
-        Self::FifoRead,
-        Self::FifoWrite,
-        Self::RamRead,
-        Self::RamWrite,
-        Self::Ppu,
-        Self::HaloLink,
-        Self::DenseRead,
-        Self::DenseWrite,
-    ];
-
-    /// Its word in a machine file.
-    pub fn word(self) -> String {
-        self.show()
-    }
-
     /// The formula, in proportion.
     pub const fn formula(self) -> &'static str {
         match self {
@@ -332,7 +310,7 @@ impl Law {
         }
     }
 
-    /// How many times the energy at the paper's sizes it is on this machine.
+    /// Energy on this machine over the energy at the paper's sizes.
     pub fn ratio(self, machine: &Machine) -> f64 {
         let (here, paper) = (Structure::of(machine), Structure::paper());
         match self {
@@ -348,7 +326,7 @@ impl Law {
         }
     }
 
-    /// What the energy is in proportion to, of a law of one term.
+    /// Quantity that the energy is in proportion to, of a law of one term.
     fn size(self, of: &Structure) -> f64 {
         match self {
             Self::Multiplier | Self::Ppu => multiplier(of.operand_bits),
@@ -368,7 +346,7 @@ impl Law {
         }
     }
 
-    /// What it depends on, here, and the range of the fit.
+    /// Quantities that the law depends on: name, value on this machine, range of the fit.
     fn quantities(self, machine: &Machine) -> Vec<(&'static str, f64, [f64; 2])> {
         const BITS: [f64; 2] = [8.0, 32.0];
         let here = Structure::of(machine);
@@ -392,29 +370,26 @@ impl Law {
     }
 }
 
-impl Energy {
-    /// Every entry by name, in the order of the table.
-    pub fn entries(&self) -> [(&'static str, &Picojoules); 17] {
-        [
-            ("multiply", &self.multiply),
-            ("add", &self.add),
-            ("accumulate", &self.accumulate),
-            ("crossbar_transfer", &self.crossbar_transfer),
-            ("coordinate", &self.coordinate),
-            ("fifo_read_vector", &self.fifo_read_vector),
-            ("fifo_write_vector", &self.fifo_write_vector),
-            ("iaram_read_vector", &self.iaram_read_vector),
-            ("oaram_write_vector", &self.oaram_write_vector),
-            ("ppu_element", &self.ppu_element),
-            ("halo_sum", &self.halo_sum),
-            ("dram_bit", &self.dram_bit),
-            ("host_bit", &self.host_bit),
-            ("dense_operand_vector_read", &self.dense_operand_vector_read),
-            ("dense_add", &self.dense_add),
-            ("dense_sram_read_vector", &self.dense_sram_read_vector),
-            ("dense_sram_write_vector", &self.dense_sram_write_vector),
-        ]
-    }
+/// The entries of the energy table, which are the fields of [`Energy`].
+macro_rules! energy_entries {
+    ($($name:ident)*) => {
+        impl Energy {
+            /// Every entry by name, in the order of the table.
+            pub fn entries(&self) -> Vec<(&'static str, &Picojoules)> {
+                vec![$((stringify!($name), &self.$name)),*]
+            }
+
+            fn entries_mut(&mut self) -> Vec<&mut Picojoules> {
+                vec![$(&mut self.$name),*]
+            }
+        }
+    };
+}
+
+energy_entries! {
+    multiply add accumulate crossbar_transfer coordinate fifo_read_vector fifo_write_vector iaram_read_vector
+    oaram_write_vector ppu_element halo_sum dram_bit host_bit dense_operand_vector_read dense_add
+    dense_sram_read_vector dense_sram_write_vector
 }
 
 impl Picojoules {
@@ -429,29 +404,12 @@ impl Picojoules {
 }
 
 impl Machine {
-    /// The machine with the energies that its structure has; for who changes fields, as files and settings have them.
+    /// The machine with the energies of its structure, to be called after fields have changed; machine files and settings
+    /// are read so.
     #[must_use]
     pub fn with_energies(mut self) -> Self {
         let mut energy = self.energy.clone();
-        for entry in [
-            &mut energy.multiply,
-            &mut energy.add,
-            &mut energy.accumulate,
-            &mut energy.crossbar_transfer,
-            &mut energy.coordinate,
-            &mut energy.fifo_read_vector,
-            &mut energy.fifo_write_vector,
-            &mut energy.iaram_read_vector,
-            &mut energy.oaram_write_vector,
-            &mut energy.ppu_element,
-            &mut energy.halo_sum,
-            &mut energy.dram_bit,
-            &mut energy.host_bit,
-            &mut energy.dense_operand_vector_read,
-            &mut energy.dense_add,
-            &mut energy.dense_sram_read_vector,
-            &mut energy.dense_sram_write_vector,
-        ] {
+        for entry in energy.entries_mut() {
             entry.follow(&self);
         }
         self.energy = energy;
@@ -482,6 +440,7 @@ impl Machine {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn machine(settings: &str) -> Machine {
         Machine::from_yaml(&format!("extends: scnn\nname: m\n{settings}")).unwrap()
@@ -490,14 +449,29 @@ mod tests {
     #[test]
     fn at_the_papers_sizes_every_law_gives_the_calibrated_table() {
         let scnn = machine("");
-        for law in Law::ALL {
-            assert_eq!(law.ratio(&scnn), 1.0, "{law:?}");
-        }
+        let mut used = BTreeSet::new();
         for (name, energy) in scnn.energy.entries() {
-            let paper = energy.law.map_or(energy.pj, |follows| follows.paper_pj);
-            assert_eq!(energy.pj, paper, "{name}");
+            let Some(follows) = energy.law else {
+                continue;
+            };
+            assert_eq!(follows.law.ratio(&scnn), 1.0, "{:?}", follows.law);
+            assert_eq!(energy.pj, follows.paper_pj, "{name}");
+            used.insert(follows.law.show());
         }
+        let all = Law::describe(());
+        assert_eq!(used, all.split(" or ").map(str::to_owned).collect());
         assert_eq!(scnn.outside_fit(), []);
+    }
+
+    #[test]
+    fn the_entries_are_the_parameters_of_the_table() {
+        let scnn = machine("");
+        let parameters = scnn.parameters();
+        let of_table = parameters
+            .iter()
+            .filter_map(|p| p.path.strip_prefix("energy."));
+        let entries = scnn.energy.entries();
+        assert!(of_table.eq(entries.iter().map(|(name, _)| *name)));
     }
 
     #[test]
