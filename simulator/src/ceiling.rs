@@ -16,18 +16,12 @@
 //!
 //! It is a guarantee and not an estimate: `tests` of the command line attack it with inputs made for conflicts.
 
-use crate::timing::{LayerWork, Task, conflicts};
+use crate::timing::{LayerWork, Multiply, Task, conflicts};
 use scnn_isa::layout::Grid;
 use scnn_isa::machine::Machine;
 
-/// What of a layer's ceiling the walk has counted.
-pub(crate) struct Moved {
-    /// Bytes to and from DRAM.
-    pub dram_bytes: u64,
-}
-
-/// A layer's ceiling with timing `exact`.
-pub(crate) fn exact(machine: &Machine, work: &LayerWork<'_>, moved: &Moved) -> u64 {
+/// A layer's ceiling with timing `exact`; `dram_bytes` are those that the walk moved to and from DRAM.
+pub(crate) fn exact(machine: &Machine, work: &LayerWork<'_>, dram_bytes: u64) -> u64 {
     let mut cycles = 0;
     // Each transfer may end within a cycle.
     let mut transfers = 0;
@@ -73,16 +67,12 @@ pub(crate) fn exact(machine: &Machine, work: &LayerWork<'_>, moved: &Moved) -> u
             }
         }
     }
-    let dram = moved.dram_bytes as f64 / machine.dram_bytes_per_cycle();
+    let dram = dram_bytes as f64 / machine.dram_bytes_per_cycle();
     cycles + dram.ceil() as u64 + transfers
 }
 
 /// Weight vectors and parts that the rounds of a `mac` stream to all PE groups.
-fn streamed(
-    machine: &Machine,
-    work: &LayerWork<'_>,
-    multiply: &crate::timing::Multiply,
-) -> (u64, u64) {
+fn streamed(machine: &Machine, work: &LayerWork<'_>, multiply: &Multiply) -> (u64, u64) {
     let (Some(stream), Some(array)) = (work.weights, &work.layer.array) else {
         return (0, 0);
     };

@@ -4,7 +4,7 @@ use super::Simulator;
 use super::regions::{Content, add_by_pe};
 use super::traffic::Results;
 use crate::baseline::{Baselines, Operands};
-use crate::ceiling::{self, Moved};
+use crate::ceiling;
 use crate::counters::Counters;
 use crate::energy::Energy;
 use crate::error::SimulateError;
@@ -304,13 +304,10 @@ impl State<'_> {
         let machine = self.machine;
         let mut ceilings = vec![0; self.steps.len()];
         for (step, work) in std::mem::take(&mut self.works) {
-            let counters = &self.steps[step].counters;
-            let moved = Moved {
-                dram_bytes: counters.dram_bytes(),
-            };
+            let dram_bytes = self.steps[step].counters.dram_bytes();
             ceilings[step] = match timing {
                 Timing::Fast => timing.of(machine, &work).cycles,
-                Timing::Exact => ceiling::exact(machine, &work, &moved),
+                Timing::Exact => ceiling::exact(machine, &work, dram_bytes),
             };
         }
         for (ceiling, counts) in ceilings.iter_mut().zip(&self.steps) {

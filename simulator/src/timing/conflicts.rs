@@ -4,6 +4,7 @@ use super::addresses::{AccumulatorTile, BankOf};
 use super::weights::{PLACEHOLDER, StoredWeight};
 use super::work::{LayerWork, Multiply};
 use scnn_isa::machine::Machine;
+use scnn_isa::plane::Rect;
 
 /// Cycles that the steps of a round take at most, all weight vectors of a PE group with one activation vector: their
 /// sum, and how many vectors these are.
@@ -18,7 +19,7 @@ pub(crate) struct Conflicts {
 }
 
 impl Conflicts {
-    /// What `steps` steps take at most, if every weight vector meets as many activation vectors as the others.
+    /// Cycles that `steps` steps take at most, if every weight vector meets as many activation vectors as the others.
     pub fn of_steps(self, steps: u64) -> u64 {
         let cycles = u128::from(steps) * u128::from(self.cycles);
         cycles.div_ceil(u128::from(self.vectors.max(1))) as u64
@@ -38,16 +39,13 @@ pub(crate) fn conflicts(
     let tile = &work.source_layout.tiles[multiply.pass.source_tile as usize];
     let pes = tile.pes();
     let positions = (0..pes.count()).map(|pe| tile.pe_rect(pe / pes.cols, pe % pes.cols));
-    let positions = positions
-        .map(scnn_isa::plane::Rect::positions)
-        .max()
-        .unwrap_or(0);
-    let activations = u64::from(machine.pe.activations_per_vector).min(positions.max(1));
+    let most = positions.map(Rect::positions).max().unwrap_or(0);
+    let activations = u64::from(machine.pe.activations_per_vector).min(most.max(1));
     let accumulators =
         AccumulatorTile::of(array, tile, work.layer.inner_rect(multiply.pass.output));
     let banks = match BankOf::new(machine) {
         BankOf::Modulo(banks) => Some(i64::from(banks)),
-        // There, the same difference of two addresses may be none of their banks.
+        // Two addresses with the same difference may be on one bank or on two: all products count as of one bank.
         BankOf::Xor(_) => None,
     };
     let offset = |weight: &StoredWeight| {

@@ -62,19 +62,11 @@ struct TimeLine {
 
 impl TimeLine {
     fn new(machine: &Machine, groups: Grid) -> Self {
-        let array = &machine.array;
-        let pes = Grid::new(array.rows / groups.rows, array.cols / groups.cols);
-        let mut group_of_pe = vec![0; machine.pe_count() as usize];
-        for group in 0..groups.count() {
-            for pe in 0..pes.count() {
-                group_of_pe[pe_index(machine, pes, groups, group, pe)] = group as usize;
-            }
-        }
         Self {
             drift: machine.sync.drift,
             finish: vec![0; machine.pe_count() as usize],
             last: 0,
-            groups: group_of_pe,
+            groups: group_of_pe(machine, groups),
             group_count: groups.count() as usize,
             rounds: Vec::new(),
         }
@@ -103,6 +95,19 @@ impl TimeLine {
     fn cycles(&self) -> u64 {
         self.last
     }
+}
+
+/// The PE group of each PE of the array.
+pub fn group_of_pe(machine: &Machine, groups: Grid) -> Vec<usize> {
+    let array = &machine.array;
+    let pes = Grid::new(array.rows / groups.rows, array.cols / groups.cols);
+    let mut group_of_pe = vec![0; machine.pe_count() as usize];
+    for group in 0..groups.count() {
+        for pe in 0..pes.count() {
+            group_of_pe[pe_index(machine, pes, groups, group, pe)] = group as usize;
+        }
+    }
+    group_of_pe
 }
 
 /// What the array did in some rounds of one pass.

@@ -19,17 +19,19 @@ use super::work::{LayerWork, Multiply, Round, rounds};
 use super::{Timed, fast};
 use crate::schema::described;
 use scnn_isa::layer::ArrayStage;
-use scnn_isa::layout::count_residue;
+use scnn_isa::layout::{Grid, count_residue};
 use scnn_isa::machine::{Drift, Machine};
 use scnn_isa::plane::{Axis, Span};
 use scnn_isa::section::{group_channels, residue_taps};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Blocks up to so many positions have their distribution summed; larger ones are taken as normal.
+/// The largest block whose distribution is summed, in positions; that of larger ones is taken for normal.
 const SUMMED_POSITIONS: u64 = 4096;
 /// Steps of the integration of a maximum, over twelve standard deviations.
 const INTEGRATION_STEPS: u32 = 240;
+/// Sums of rounds whose maximum is remembered.
+const KNOWN_SUMS: usize = 8;
 
 described! {
     /// Products, steps and cycles of a layer by its densities alone, beside those of its real zeros. Steps and cycles are those of
@@ -44,7 +46,7 @@ described! {
         pub predicted_fullest_pe_steps: f64,
         /// Steps of the fullest PE.
         pub fullest_pe_steps: u64,
-        /// Cycles that are expected.
+        /// Cycles that the array is expected to take.
         pub predicted_cycles: f64,
         /// Cycles of the real zeros.
         pub cycles: u64,
@@ -127,10 +129,10 @@ struct Steps {
     shared: f64,
 }
 
-/// What decides the steps of a round: source tile, channels, output channels of each PE group.
+/// Rounds of one key have the same steps: source tile, channels, number of output channels of each PE group.
 type Key = (u32, [u32; 2], Vec<u32>);
 
-/// What activations a round reads: those of its `mac`, and in it those of a convolution group, by its first channel.
+/// Activations that a round reads: the number of its `mac`, and the first channel of the convolution group.
 type Read = (usize, u32);
 
 struct Predictor<'a> {
@@ -193,55 +195,20 @@ impl<'a> Predictor<'a> {
     }
 
     fn cycles(&self, by_ordinal: &[(Read, Vec<Steps>)]) -> f64 {
-        let pes = self.machine.pe_count() as usize;
         let groups = self.array.pe_groups;
-        let (together, barriers) = match self.machine.sync.drift {
-            Drift::Group => (1, 1),
-            Drift::Fifo => (2, groups.count()),
-        };
-        let array = &self.machine.array;
-        let [rows, cols] = [array.rows / groups.rows, array.cols / groups.cols];
-        let group_of = |pe: usize| {
-            let (row, col) = (pe as u32 / array.cols, pe as u32 % array.cols);
-            row / rows * groups.cols + col / cols
-        };
-        // Many rounds are alike, and a maximum takes an integration.
-        let mut known: Vec<(Sum, f64)> = Vec::new();
-        let mut of_group = |group: u32| -> (Moments, f64) {
-            let is_mine = |pe: usize| barriers == 1 || group_of(pe) == group;
-            let mut cycles = Moments::default();
-            for rounds in by_ordinal.chunks(together) {
-                let mut sum = Sum::new(pes);
-                for (read, steps) in rounds {
-                    sum.add(*read, steps);
-                }
-                sum.forget_read();
-                let maximum = if let Some((_, maximum)) = known
-                    .iter()
-                    .rev()
-                    .find(|(other, _)| barriers == 1 && *other == sum)
-                {
-                    *maximum
-                } else {
-                    let maximum = sum.maximum(&is_mine);
-                    if barriers == 1 && known.len() < 8 {
-                        known.push((sum, maximum));
-                    }
-                    maximum
-                };
-                cycles.mean += maximum;
-                let mine = |steps: &[Steps]| {
-                    let mine = steps.iter().enumerate().filter(|(pe, _)| is_mine(*pe));
-                    mine.map(|(_, steps)| steps.shared).fold(0.0, f64::max)
-                };
-                cycles.variance += rounds.iter().map(|(_, steps)| mine(steps)).sum::<f64>();
-            }
+        let group_of_pe = fast::group_of_pe(self.machine, groups);
+        let of_group = |group: usize| {
+            let cycles = cycles_of(by_ordinal, 2, &|pe| group_of_pe[pe] == group);
             (cycles, 1.0)
         };
-        if barriers == 1 {
-            return of_group(0).0.mean;
+        match self.machine.sync.drift {
+            Drift::Group => cycles_of(by_ordinal, 1, &|_| true).mean,
+            Drift::Fifo if groups == Grid::ONE => of_group(0).0.mean,
+            Drift::Fifo => {
+                let of_groups: Vec<_> = (0..groups.count() as usize).map(of_group).collect();
+                expected_maximum(&of_groups)
+            }
         }
-        expected_maximum(&(0..barriers).map(of_group).collect::<Vec<_>>())
     }
 
     /// The steps of all PEs of the array in a round.
@@ -332,6 +299,39 @@ impl<'a> Predictor<'a> {
                 vectors(positions, stored, u64::from(width))
             })
     }
+}
+
+/// Cycles of the PEs of `is_mine`, which wait for each other after every `together` rounds.
+fn cycles_of(
+    by_ordinal: &[(Read, Vec<Steps>)],
+    together: usize,
+    is_mine: &dyn Fn(usize) -> bool,
+) -> Moments {
+    // Many rounds are alike, and a maximum takes an integration.
+    let mut known: Vec<(Sum, f64)> = Vec::new();
+    let mut cycles = Moments::default();
+    for rounds in by_ordinal.chunks(together) {
+        let mut sum = Sum::new(rounds[0].1.len());
+        let mut variance = 0.0;
+        for (read, steps) in rounds {
+            sum.add(*read, steps);
+            let mine = steps.iter().enumerate().filter(|(pe, _)| is_mine(*pe));
+            variance += mine.map(|(_, steps)| steps.shared).fold(0.0, f64::max);
+        }
+        sum.forget_read();
+        cycles.variance += variance;
+        let same = known.iter().rev().find(|(other, _)| *other == sum);
+        cycles.mean += if let Some((_, maximum)) = same {
+            *maximum
+        } else {
+            let maximum = sum.maximum(is_mine);
+            if known.len() < KNOWN_SUMS {
+                known.push((sum, maximum));
+            }
+            maximum
+        };
+    }
+    cycles
 }
 
 /// Sums over rounds, by PE: what lasts adds up over rounds that read the same, and is independent between others.
@@ -470,7 +470,7 @@ fn expected_maximum(classes: &[(Moments, f64)]) -> f64 {
         .sum::<f64>()
 }
 
-/// The standard normal distribution, to 1e-7 (Abramowitz and Stegun 26.2.17).
+/// The standard normal distribution function, to 1e-7 (Abramowitz and Stegun 26.2.17).
 fn normal_below(x: f64) -> f64 {
     let t = 1.0 / (1.0 + 0.231_641_9 * x.abs());
     let series = [
