@@ -1,17 +1,17 @@
 //! Costs of a network while its weights are pruned.
 
 use crate::machine::Machine;
-use crate::program::ModelSource;
+use crate::program::{self, ModelSource};
 use crate::{call, error, tensor};
 use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use scnnc::pruning_cost::{CostError, Elements, Given, Next, Part, PruningCost};
-use scnnc_cli::library::{self, Model, Options};
+use scnnc_cli::library::{self, Model};
 use serde_json::{Value, json};
 use std::ffi::OsString;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The costs of a network for any zeros of its weights; calls of several threads take turns.
 #[pyclass(frozen, module = "scnnc._native")]
@@ -27,9 +27,7 @@ pub fn cost(
     inputs: Option<&Bound<'_, PyDict>>,
     listener: &Bound<'_, PyAny>,
 ) -> PyResult<Cost> {
-    let machine = machine.map(|machine| machine.machine.clone());
-    let options = Options::parse(options, machine);
-    let options = options.map_err(|failure| error::raised(py, &failure))?;
+    let options = program::parsed(py, options, machine)?;
     let inputs = inputs.map(tensor::of_arrays).transpose()?;
     let costs = call::long(py, listener, move |listener| {
         library::pruning_cost(&Model::from(model), &options, inputs, listener)
@@ -91,11 +89,17 @@ fn with_arrays<T: Send>(
     result.map_err(|error| error::raised(py, &library::cost_failure(&error)))
 }
 
+impl Cost {
+    fn locked(&self) -> MutexGuard<'_, PruningCost> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[pymethods]
 impl Cost {
     /// The tensors of weights, and the nodes whose weights cannot be given, as JSON.
     fn layers(&self) -> String {
-        let costs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let costs = self.locked();
         let tensors = costs.tensors().map(|tensor| {
             json!({
                 "name": tensor.name, "tensor": tensor.tensor, "shape": tensor.shape,
@@ -112,10 +116,7 @@ impl Cost {
         py: Python<'_>,
         arrays: &Bound<'_, PyDict>,
     ) -> PyResult<Vec<(String, u64, f64, u64)>> {
-        let costs = with_arrays(py, arrays, |given| {
-            let mut costs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            costs.cost(given)
-        })?;
+        let costs = with_arrays(py, arrays, |given| self.locked().cost(given))?;
         let costs = costs.into_iter();
         let costs = costs.map(|(name, cost)| (name, cost.cycles, cost.energy_pj, cost.products));
         Ok(costs.collect())
@@ -131,8 +132,7 @@ impl Cost {
     ) -> PyResult<String> {
         let next = seed.map_or(Next::Smallest, Next::Random);
         let found = with_arrays(py, arrays, |given| {
-            let mut costs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            costs.marginal(given, Part { share, next })
+            self.locked().marginal(given, Part { share, next })
         })?;
         let found = found.into_iter().map(|of| {
             json!({

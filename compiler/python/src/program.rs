@@ -42,6 +42,16 @@ struct Inner {
 #[pyclass(frozen, module = "scnnc._native")]
 pub struct Program(Arc<Inner>);
 
+/// The options of words of the command line, with the machine of an object where there is one.
+pub fn parsed(
+    py: Python<'_>,
+    words: Vec<OsString>,
+    machine: Option<PyRef<'_, Machine>>,
+) -> PyResult<Options> {
+    let machine = machine.map(|machine| machine.machine.clone());
+    Options::parse(words, machine).map_err(|failure| error::raised(py, &failure))
+}
+
 /// Compiles a model; `options` are words of the command line.
 #[pyfunction]
 pub fn compile(
@@ -52,9 +62,7 @@ pub fn compile(
     inputs: Option<&Bound<'_, PyDict>>,
     listener: &Bound<'_, PyAny>,
 ) -> PyResult<Program> {
-    let machine = machine.map(|machine| machine.machine.clone());
-    let options = Options::parse(options, machine);
-    let options = options.map_err(|failure| error::raised(py, &failure))?;
+    let options = parsed(py, options, machine)?;
     let inputs = inputs.map(tensor::of_arrays).transpose()?;
     let inner = call::long(py, listener, move |listener| {
         let model = Model::from(model);
@@ -80,8 +88,7 @@ pub fn load(
     options: Vec<OsString>,
     listener: &Bound<'_, PyAny>,
 ) -> PyResult<Program> {
-    let options = Options::parse(options, None);
-    let options = options.map_err(|failure| error::raised(py, &failure))?;
+    let options = parsed(py, options, None)?;
     let inner = call::long(py, listener, move |_| {
         let program = match bytes {
             Some(bytes) => library::load(&name, &bytes)?,

@@ -53,6 +53,14 @@ def arrays(values):
     return {"": _array(values)}
 
 
+def calibration(source, options):
+    """The arrays to calibrate with; a path becomes the option ``calibrate`` instead."""
+    if isinstance(source, (str, os.PathLike)):
+        options["calibrate"] = source
+        return None
+    return arrays(source)
+
+
 def _array(value):
     import numpy
 

@@ -1,10 +1,9 @@
 """Costs of a network while its weights are pruned."""
 
 import json
-import os
 
 from . import _native
-from ._calls import Listener, arrays, model as model_source, words
+from ._calls import Listener, calibration, model as model_source, words
 from ._errors import UsageError
 from ._machine import chosen
 
@@ -25,11 +24,7 @@ class Cost:
 
     def __init__(self, model, *, machine=None, calibrate=None, progress=None, **options):
         native_machine, machine_words = chosen(machine)
-        inputs = None
-        if isinstance(calibrate, (str, os.PathLike)):
-            options["calibrate"] = calibrate
-        else:
-            inputs = arrays(calibrate)
+        inputs = calibration(calibrate, options)
         with Listener(progress) as listener:
             self._native = _native.cost(
                 model_source(model), machine_words + words(options), native_machine, inputs, listener

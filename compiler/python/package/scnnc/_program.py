@@ -4,7 +4,7 @@ import json
 import os
 
 from . import _native
-from ._calls import Listener, arrays, model as model_source, words
+from ._calls import Listener, arrays, calibration, model as model_source, words
 from ._machine import Machine, chosen
 from ._report import Report
 
@@ -149,11 +149,7 @@ def compile(model, *, machine=None, calibrate=None, progress=None, **options):
     Returns a Program. Raises RefusedError for a model that cannot be compiled and UsageError for wrong options.
     """
     native_machine, machine_words = chosen(machine)
-    inputs = None
-    if isinstance(calibrate, (str, os.PathLike)):
-        options["calibrate"] = calibrate
-    else:
-        inputs = arrays(calibrate)
+    inputs = calibration(calibrate, options)
     with Listener(progress) as listener:
         return Program._of(
             _native.compile(
@@ -186,11 +182,7 @@ def sensitivity(
     if densities is not None:
         options["densities"] = ",".join(str(density) for density in densities)
     native_machine, machine_words = chosen(machine)
-    inputs = None
-    if isinstance(calibrate, (str, os.PathLike)):
-        options["calibrate"] = calibrate
-    else:
-        inputs = arrays(calibrate)
+    inputs = calibration(calibrate, options)
     options.update(layer=layers, samples=samples)
     with Listener(progress) as listener:
         text = _native.sensitivity(
