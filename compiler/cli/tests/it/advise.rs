@@ -1,13 +1,12 @@
 //! The adviser: what it predicts is what a run finds, and it ranks by what was asked for.
 
-use crate::binary::{command, printed, refused};
+use crate::binary::{command, printed, printed_line, refused};
 use serde_json::Value;
 use std::path::Path;
 use tempfile::tempdir;
 
 fn advice(folder: &Path, words: &str) -> Value {
-    let words: Vec<&str> = words.split_whitespace().collect();
-    serde_json::from_str(&printed(folder, &words)).unwrap()
+    serde_json::from_str(&printed_line(folder, words)).unwrap()
 }
 
 fn number(value: &Value, pointer: &str) -> f64 {

@@ -1,6 +1,7 @@
 //! The binary, run as people run it.
 
 use assert_cmd::Command;
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -37,6 +38,16 @@ pub fn printed(folder: &Path, arguments: &[&str]) -> String {
     let said = said(folder, arguments);
     assert_eq!(said.status, 0, "{arguments:?}: {}", said.error);
     said.out
+}
+
+/// What it prints for a line of words; it must succeed.
+pub fn printed_line(folder: &Path, line: &str) -> String {
+    printed(folder, &line.split_whitespace().collect::<Vec<_>>())
+}
+
+/// What is in a JSON file.
+pub fn json(file: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 
 /// What it says on standard error when it ends with `status`.

@@ -1,7 +1,6 @@
 //! The density model is right where its assumption holds: on tensors whose zeros are uniformly random.
 
-use crate::binary::printed;
-use serde_json::Value;
+use crate::binary::{json, printed};
 
 const LAYERS: &str = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,\n\
                       wide, 30, 30, 3, 3, 64, 64, 1,\n\
@@ -33,7 +32,7 @@ fn sums(densities: &str, seed: &str, options: &[&str]) -> [[f64; 2]; 3] {
         "run", "t.onnx", "--input", "t.npz", "-q", "--timing", "fast", "--report", "r.json",
     ];
     printed(at, &[&run[..], options].concat());
-    let report: Value = serde_json::from_slice(&std::fs::read(at.join("r.json")).unwrap()).unwrap();
+    let report = json(&at.join("r.json"));
     let layers = report["layers"].as_array().unwrap();
     assert_eq!(layers.len(), 4);
     let mut sums = [[0.0; 2]; 3];

@@ -3,6 +3,7 @@
 
 use crate::agreement::{compiled, compiled_as, decibels, decibels_between, floats, run_checked};
 use crate::network::{Network, networks};
+use crate::python;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -13,7 +14,6 @@ use scnnc::quantise;
 use scnnc::quantise::widths::{Bits, Widths};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 use tract_onnx::prelude::Tensor;
 
 /// Writes the model into `folder`; gives its path and its one sample.
@@ -83,9 +83,7 @@ const IN_ONNX_RUNTIME: usize = 40;
 
 #[test]
 fn onnx_runtime_computes_what_the_simulator_and_the_float_model_compute() {
-    let python = |arguments: &[&str]| Command::new("python3").args(arguments).output();
-    if !python(&["-c", "import onnxruntime"]).is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: python3 has no onnxruntime (models/requirements.txt)");
+    if !python::has("onnxruntime") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -108,7 +106,7 @@ fn onnx_runtime_computes_what_the_simulator_and_the_float_model_compute() {
         ndarray_npy::write_npy(folder.join("input.npy"), &input.unwrap()).unwrap();
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/onnx_runtime.py");
-    let output = python(&[script, folder.path().to_str().unwrap()]).unwrap();
+    let output = python::run([script, folder.path().to_str().unwrap()]);
     assert!(
         output.status.success(),
         "{}",

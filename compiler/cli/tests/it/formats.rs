@@ -1,14 +1,9 @@
 //! Files of other tools: Accelergy, Timeloop, SCALE-Sim, experiment trackers.
 
-use crate::binary::{printed, refused};
+use crate::binary::{json, printed, refused};
 use serde_json::Value;
-use std::path::Path;
 
 const LENET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/lenet5.onnx");
-
-fn json(file: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
-}
 
 #[test]
 fn a_run_is_written_for_other_tools() {

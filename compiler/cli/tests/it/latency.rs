@@ -1,6 +1,6 @@
 //! The distribution of latencies: the numbers of single runs, one sample each.
 
-use crate::binary::printed;
+use crate::binary::{json, printed, printed_line};
 use serde_json::Value;
 use std::path::Path;
 use tempfile::tempdir;
@@ -11,8 +11,7 @@ const SAMPLES: usize = 5;
 /// Cycles of the network and of each layer on one of the digits.
 fn alone(folder: &Path, sample: usize) -> Vec<u64> {
     let words = format!("run m.onnx --calibration c.yaml --input {sample}.npy --json -q");
-    let words: Vec<&str> = words.split_whitespace().collect();
-    let report: Value = serde_json::from_str(&printed(folder, &words)).unwrap();
+    let report: Value = serde_json::from_str(&printed_line(folder, &words)).unwrap();
     let cycles = |costs: &Value| costs["cycles"]["total"].as_u64().unwrap();
     let layers = report["layers"].as_array().unwrap().iter().map(cycles);
     std::iter::once(cycles(&report["totals"]))
@@ -36,15 +35,14 @@ fn percentiles_and_the_slowest_inputs_are_those_of_single_runs() {
         ndarray_npy::write_npy(path.join(format!("{sample}.npy")), &one.to_owned()).unwrap();
     }
     let words = "compile m.onnx -o m.scnn --calibrate d.npz --save-calibration c.yaml -q";
-    printed(path, &words.split_whitespace().collect::<Vec<_>>());
+    printed_line(path, words);
     let words = "run m.onnx --calibration c.yaml --input d.npz --samples 5 --latency l.json -q";
-    let text = printed(path, &words.split_whitespace().collect::<Vec<_>>());
+    let text = printed_line(path, words);
     assert!(
         text.contains("cycles in the mean of 5 samples, p50 "),
         "{text}"
     );
-    let read = std::fs::read(path.join("l.json")).unwrap();
-    let found: Value = serde_json::from_slice(&read).unwrap();
+    let found = json(&path.join("l.json"));
     let single: Vec<Vec<u64>> = (0..SAMPLES).map(|sample| alone(path, sample)).collect();
     let distributions =
         std::iter::once(&found["network"]).chain(found["layers"].as_array().unwrap());
@@ -68,7 +66,7 @@ fn percentiles_and_the_slowest_inputs_are_those_of_single_runs() {
         assert!((distribution["mean"].as_f64().unwrap() - mean).abs() < 1e-9);
     }
     let words = "run m.scnn --input d.npz --samples 2 --latency l.csv -q";
-    printed(path, &words.split_whitespace().collect::<Vec<_>>());
+    printed_line(path, words);
     let csv = std::fs::read_to_string(path.join("l.csv")).unwrap();
     assert_eq!(csv.lines().count(), 1 + single[0].len(), "{csv}");
     let one = printed(path, &["run", "m.scnn", "--input", "0.npy", "-q"]);

@@ -1,6 +1,6 @@
 //! Machines of one's own: operands of any width, and programs that are priced on machines other than their own.
 
-use crate::binary::{Said, printed, refused, said};
+use crate::binary::{Said, json, printed, printed_line, refused, said};
 use serde_json::Value;
 use std::path::Path;
 use tempfile::{TempDir, tempdir};
@@ -253,15 +253,14 @@ fn several_machines_are_compared_and_each_is_its_single_run() {
     std::fs::copy(scnn_models::lenet5_digits(), path.join("d.npz")).unwrap();
     let machines = "--machine scnn --machine scnn-multicast --set pe.banks=16";
     let words = format!("compare m.onnx --input d.npz {machines} --report r.json -q");
-    let text = printed(path, &words.split(' ').collect::<Vec<_>>());
+    let text = printed_line(path, &words);
     assert!(text.contains("on 2 machines"), "{text}");
-    let read = std::fs::read(path.join("r.json")).unwrap();
-    let reports: serde_json::Value = serde_json::from_slice(&read).unwrap();
+    let reports = json(&path.join("r.json"));
     for (at, name) in ["scnn", "scnn-multicast"].into_iter().enumerate() {
         let words = format!(
             "run m.onnx --input d.npz --samples 1 --machine {name} --set pe.banks=16 --json -q"
         );
-        let run = printed(path, &words.split(' ').collect::<Vec<_>>());
+        let run = printed_line(path, &words);
         let run: serde_json::Value = serde_json::from_str(&run).unwrap();
         assert_eq!(reports[at]["machine"], format!("{name}+pe.banks=16"));
         assert_eq!(reports[at]["totals"]["cycles"], run["totals"]["cycles"]);

@@ -39,6 +39,7 @@ mod placement;
 mod precision;
 mod prune;
 mod pruning_cost;
+mod python;
 mod quantised;
 mod recount;
 mod reductions;

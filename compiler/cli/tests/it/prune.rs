@@ -1,6 +1,6 @@
 //! Pruning through the binary: densities, patterns, budgets, files, and the study of what each layer bears.
 
-use crate::binary::{printed, refused};
+use crate::binary::{json, printed, printed_line, refused};
 use crate::onnx::{Model, int, ints, noise};
 use prost::Message;
 use std::path::Path;
@@ -414,9 +414,9 @@ fn study(path: &Path) -> serde_json::Value {
     // The search goes by the activations, which are the unpruned network's in the study.
     let arguments = "sensitivity m.onnx --calibrate d.npz --layer conv1 --layer fc1 --densities 0.5,0.05 \
                      --mapping paper --timing fast -o s.json -q";
-    let text = printed(path, &arguments.split_whitespace().collect::<Vec<_>>());
+    let text = printed_line(path, arguments);
     assert!(text.contains("best"), "{text}");
-    serde_json::from_slice(&std::fs::read(path.join("s.json")).unwrap()).unwrap()
+    json(&path.join("s.json"))
 }
 
 #[test]
@@ -472,8 +472,7 @@ fn the_study_of_a_layer_is_what_compiling_it_so_gives() {
             "r.json",
         ],
     );
-    let report: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(path.join("r.json")).unwrap()).unwrap();
+    let report = json(&path.join("r.json"));
     assert_eq!(
         number(&report["totals"]["cycles"]["total"]),
         number(&few["network_cycles"])
@@ -513,9 +512,8 @@ fn a_study_has_the_samples_that_were_asked_for_their_classes_and_what_to_prune_n
     let path = folder.path();
     // More samples than are calibrated on; the digits' file has their classes.
     let words = "sensitivity m.onnx --calibrate d.npz --calibration-samples 2 --layer conv2 --densities 0.5,0.02 --samples 6 -o s.json";
-    let text = printed(path, &words.split_whitespace().collect::<Vec<_>>());
-    let study: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(path.join("s.json")).unwrap()).unwrap();
+    let text = printed_line(path, words);
+    let study = json(&path.join("s.json"));
     assert_eq!(study["samples"], 6);
     assert_eq!(study["timing"], "exact");
     let accuracy = |of: &serde_json::Value| of["top1_accuracy"].as_f64().unwrap();

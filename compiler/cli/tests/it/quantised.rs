@@ -3,12 +3,12 @@
 
 use crate::agreement::{Sample, compiled, floats, run_checked};
 use crate::onnx::{Model, float, int, ints, noise};
+use crate::python;
 use prost::Message;
 use scnn_isa::machine::Machine;
 use scnnc::compile::Compiled;
 use scnnc::graph::Op;
 use std::collections::BTreeMap;
-use std::process::Command;
 use tract_onnx::pb::TensorProto;
 use tract_onnx::prelude::Tensor;
 
@@ -399,10 +399,7 @@ fn a_product_of_integers_gives_its_sums_to_the_last_bit() {
 /// What ONNX Runtime's quantiser makes of small networks, beside ONNX Runtime: see the script.
 #[test]
 fn the_formats_of_onnx_runtimes_quantiser_agree_with_it() {
-    let python = |arguments: &[&str]| Command::new("python3").args(arguments).output();
-    let packages = "import onnxruntime.quantization, numpy";
-    if !python(&["-c", packages]).is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: python3 has no onnxruntime (models/requirements.txt)");
+    if !python::has("onnxruntime.quantization, numpy") {
         return;
     }
     let script = concat!(
@@ -410,7 +407,7 @@ fn the_formats_of_onnx_runtimes_quantiser_agree_with_it() {
         "/../../models/quantised_formats.py"
     );
     let binary = env!("CARGO_BIN_EXE_scnnc");
-    let output = python(&[
+    let output = python::run([
         script,
         "--scnnc",
         binary,
@@ -418,7 +415,6 @@ fn the_formats_of_onnx_runtimes_quantiser_agree_with_it() {
         "concat-softmax",
         "depthwise",
     ]);
-    let output = output.unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert!(
         output.status.success(),

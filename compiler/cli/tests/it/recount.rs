@@ -2,8 +2,8 @@
 
 use crate::binary::command;
 use crate::onnx::{Model, int, ints, noise};
+use crate::python;
 use std::path::Path;
-use std::process;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../simulator/recount.py");
 
@@ -63,11 +63,7 @@ fn dumped(model: &Path, folder: &Path, machine: &str, more: &[&str]) {
 
 #[test]
 fn a_recount_of_dumped_layers_agrees() {
-    let numpy = process::Command::new("python3")
-        .args(["-c", "import numpy"])
-        .output();
-    if !numpy.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: the recount needs python3 with numpy");
+    if !python::has("numpy") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -83,11 +79,7 @@ fn a_recount_of_dumped_layers_agrees() {
         ] {
             let dump = folder.path().join(format!("{name}-{machine}"));
             dumped(&model, &dump, machine, more);
-            let recount = process::Command::new("python3")
-                .arg(SCRIPT)
-                .arg(&dump)
-                .output()
-                .unwrap();
+            let recount = python::run([Path::new(SCRIPT), &dump]);
             let text = String::from_utf8_lossy(&recount.stdout);
             assert!(recount.status.success(), "{name} on {machine}:\n{text}");
             assert!(

@@ -1,6 +1,6 @@
 //! `replay`: a report runs again, and says that it holds or what differs first.
 
-use crate::binary::{command, printed, refused, said};
+use crate::binary::{command, json, printed, refused, said};
 use prost::Message;
 use serde_json::Value;
 use std::path::Path;
@@ -30,7 +30,7 @@ fn published() -> tempfile::TempDir {
 }
 
 fn edit(file: &Path, change: impl FnOnce(&mut Value)) {
-    let mut report: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let mut report = json(file);
     change(&mut report);
     std::fs::write(file, report.to_string()).unwrap();
 }
@@ -199,9 +199,7 @@ fn what_cannot_be_repeated_is_refused() {
 #[test]
 fn times_of_stages_are_in_a_verbose_report_alone() {
     let folder = published();
-    let read = |file: &str| -> Value {
-        serde_json::from_slice(&std::fs::read(folder.path().join(file)).unwrap()).unwrap()
-    };
+    let read = |file: &str| json(&folder.path().join(file));
     assert_eq!(read("r.json")["stage_times"], Value::Array(Vec::new()));
     printed(
         folder.path(),

@@ -1,6 +1,6 @@
 //! Reports have the form of the published schema, and the schema names each of their fields.
 
-use crate::binary::command;
+use crate::binary::{command, json};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 fn published() -> Value {
     let file = Path::new(ROOT).join("simulator/report.schema.json");
-    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+    json(&file)
 }
 
 /// What in a value is not as a schema says, with its place. Knows the words that ours uses, and refuses others.
@@ -89,7 +89,7 @@ fn report(arguments: &[&str]) -> Value {
         .arg(&file)
         .assert()
         .success();
-    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+    json(&file)
 }
 
 fn assert_valid(schema: &Value, report: &Value, what: &str) {
@@ -131,7 +131,7 @@ fn the_reports_of_the_corpus_are_of_this_schema() {
     let schema = published();
     for file in std::fs::read_dir(Path::new(ROOT).join("compiler/fuzz/corpus/report")).unwrap() {
         let file = file.unwrap().path();
-        let report: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        let report = json(&file);
         assert_valid(&schema, &report, &file.display().to_string());
     }
 }

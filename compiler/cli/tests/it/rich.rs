@@ -4,6 +4,7 @@
 
 use crate::agreement::{Sample, floats};
 use crate::grammar::{FEATURES, Network, networks};
+use crate::python;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -19,7 +20,6 @@ use scnnc::reference::segments::Segments;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::process::Command;
 
 /// Networks that are compared with ONNX Runtime unless the environment says how many.
 const USUAL: usize = 120;
@@ -144,9 +144,7 @@ fn drawn(count: usize, seed: u8) -> Vec<Network> {
 
 /// What ONNX Runtime makes of the networks in `folder`, if there is one.
 fn in_onnx_runtime(networks: &[Network], folder: &Path) -> bool {
-    let python = |arguments: &[&str]| Command::new("python3").args(arguments).output();
-    if !python(&["-c", "import onnxruntime"]).is_ok_and(|output| output.status.success()) {
-        eprintln!("ONNX Runtime SKIPPED: python3 has none (models/requirements.txt)");
+    if !python::has("onnxruntime") {
         return false;
     }
     for (number, network) in networks.iter().enumerate() {
@@ -157,7 +155,7 @@ fn in_onnx_runtime(networks: &[Network], folder: &Path) -> bool {
         ndarray_npy::write_npy(folder.join("input.npy"), &input.unwrap()).unwrap();
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/onnx_runtime.py");
-    let output = python(&[script, folder.to_str().unwrap()]).unwrap();
+    let output = python::run([script, folder.to_str().unwrap()]);
     assert!(
         output.status.success(),
         "{}",

@@ -2,20 +2,18 @@
 //! shares no code with us. The whole comparison, 2,000 layers on 200 machines, is
 //! `python simulator/tests/rules random --scnnc BINARY --layers 2000 --machines 200`.
 
-use std::process::{Command, Output};
+use crate::python;
+use std::process::Output;
 
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../simulator/tests/rules");
 
-/// Output of a verb of the model; none where Python has not what it needs.
+/// Output of a verb of the model; none where Python lacks its packages.
 fn rules(arguments: &[&str]) -> Option<Output> {
-    let python = |arguments: &[&str]| Command::new("python3").args(arguments).output();
-    if !python(&["-c", "import numpy, onnx"]).is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: the rules need python3 with numpy and onnx (models/requirements.txt)");
+    if !python::has("numpy, onnx") {
         return None;
     }
     let binary = ["--scnnc", env!("CARGO_BIN_EXE_scnnc")];
-    let arguments = [&["-B", RULES], arguments, &binary].concat();
-    Some(python(&arguments).unwrap())
+    Some(python::run([&["-B", RULES], arguments, &binary].concat()))
 }
 
 fn expect(output: &Output, words: &str) {

@@ -2,22 +2,15 @@
 //! where it is said how the model is cut.
 
 use crate::onnx::{Model, ints, noise};
+use crate::python;
 use crate::refusals::folder;
 use assert_cmd::Command;
 use ndarray::{Array4, ArrayD};
 use ndarray_npy::{NpzReader, write_npy};
-use std::process;
 
-/// The binary with ONNX Runtime, if this machine has it; says so where it does not.
+/// The binary with ONNX Runtime, if this machine has it.
 fn with_onnx_runtime() -> Option<Command> {
-    let python = process::Command::new("python3")
-        .args(["-c", "import onnxruntime"])
-        .output();
-    if python.is_ok_and(|output| output.status.success()) {
-        return Some(Command::cargo_bin("scnnc").unwrap());
-    }
-    eprintln!("SKIPPED: python3 has no onnxruntime (models/requirements.txt)");
-    None
+    python::has("onnxruntime").then(|| Command::cargo_bin("scnnc").unwrap())
 }
 
 /// The negative results of a convolution become 0.5, as `PyTorch` writes `y[y < 0] = 0.5`.

@@ -2,7 +2,8 @@
 //! what a sweep measures, and a workflow of which a job was killed gives the bytes of one run. The scripts themselves run where
 //! Optuna and Snakemake are; elsewhere they are skipped, and that is said.
 
-use crate::binary::{command, printed};
+use crate::binary::{command, printed, printed_line};
+use crate::python;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -97,17 +98,6 @@ fn a_question_that_is_none_is_answered_and_others_go_on() {
     assert!(answers[6]["total_cycles"].is_number());
 }
 
-/// A Python that has a module, if there is one.
-fn python_with(module: &str) -> Option<PathBuf> {
-    let import = format!("import {module}");
-    let found = Command::new("python3").args(["-c", &import]).output();
-    let found = found.is_ok_and(|output| output.status.success());
-    if !found {
-        eprintln!("skipped: python3 has no {module}");
-    }
-    found.then(|| PathBuf::from("python3"))
-}
-
 /// `PATH` with the binary's folder first.
 fn path_with_binary() -> std::ffi::OsString {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_scnnc"));
@@ -118,13 +108,13 @@ fn path_with_binary() -> std::ffi::OsString {
 
 #[test]
 fn a_tuner_finds_the_best_machines_by_predictions_and_few_runs() {
-    let Some(python) = python_with("optuna") else {
+    if !python::has("optuna") {
         return;
-    };
+    }
     let folder = folder();
     let path = folder.path();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/tune.py");
-    let output = Command::new(python)
+    let output = Command::new("python3")
         .args([script, "s.yaml", "kept", "30"])
         .current_dir(path)
         .env("PATH", path_with_binary())
@@ -169,17 +159,17 @@ exec scnnc "$@"
 #[test]
 fn a_workflow_of_which_a_job_was_killed_gives_the_bytes_of_one_run() {
     use std::os::unix::fs::PermissionsExt;
-    let Some(python) = python_with("snakemake") else {
+    if !python::has("snakemake") {
         return;
-    };
+    }
     let folder = folder();
     let path = folder.path();
     let export = "sweep export s.yaml --snakemake --shards 2 -o Snakefile";
-    printed(path, &export.split(' ').collect::<Vec<_>>());
+    printed_line(path, export);
     let wrapper = path.join("killed-once.sh");
     std::fs::write(&wrapper, KILLED_ONCE).unwrap();
     std::fs::set_permissions(&wrapper, PermissionsExt::from_mode(0o755)).unwrap();
-    let output = Command::new(python)
+    let output = Command::new("python3")
         .args([
             "-m",
             "snakemake",

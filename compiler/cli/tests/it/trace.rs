@@ -1,6 +1,6 @@
 //! The trace of a run adds up to its report.
 
-use crate::binary::command;
+use crate::binary::{command, json};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -19,9 +19,7 @@ fn traced(model: &str, input: &str, more: &[&str]) -> (Vec<Value>, Value) {
         .args(run.iter().chain(&files).chain(more))
         .assert()
         .success();
-    let read = |name: &str| -> Value {
-        serde_json::from_slice(&std::fs::read(folder.path().join(name)).unwrap()).unwrap()
-    };
+    let read = |name: &str| json(&folder.path().join(name));
     let trace = read("trace.json");
     assert_chrome_trace(&trace);
     let events = trace["traceEvents"].as_array().unwrap().clone();
@@ -265,8 +263,7 @@ fn queries_of_the_trace_processor_give_the_totals_of_the_report() {
         .args(run.iter().chain(&files))
         .assert()
         .success();
-    let report: Value =
-        serde_json::from_slice(&std::fs::read(folder.path().join("r.json")).unwrap()).unwrap();
+    let report = json(&folder.path().join("r.json"));
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let queries =
         ["cycles", "slots", "energy"].map(|name| format!("{root}/simulator/queries/{name}.sql"));
