@@ -5,7 +5,6 @@ use super::build::{self, Sample};
 use super::failure::Failure;
 use super::stages::Stages;
 use super::{grid, machine, output, table};
-use crate::codes::Code;
 use scnn_isa::machine::Machine;
 use scnn_simulator::report::{Layer, Report};
 use scnnc::calibrate::synthetic;
@@ -54,9 +53,7 @@ pub fn compare(options: &Compare) -> Result<(), Failure> {
         output::print(&energy(&comparison));
     }
     if let Some(path) = &options.report {
-        let json = serde_json::to_vec_pretty(&comparison)
-            .map_err(|e| Failure::file(Code::CannotWrite, path, &e.to_string()))?;
-        output::write(path, &json)?;
+        output::write_json(path, &comparison)?;
     }
     Ok(())
 }
@@ -81,9 +78,7 @@ fn between(options: &Compare) -> Result<(), Failure> {
         output::print(&beside(&reports));
     }
     if let Some(path) = &options.report {
-        let json = serde_json::to_vec_pretty(&reports)
-            .map_err(|e| Failure::file(Code::CannotWrite, path, &e.to_string()))?;
-        output::write(path, &json)?;
+        output::write_json(path, &reports)?;
     }
     Ok(())
 }

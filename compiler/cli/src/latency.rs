@@ -2,7 +2,6 @@
 
 use super::failure::Failure;
 use super::{output, table};
-use crate::codes::Code;
 use scnnc_driver::latency::{Distribution, Distributions};
 use std::fmt::Write;
 use std::path::Path;
@@ -16,28 +15,25 @@ pub fn line(distributions: &Distributions) -> String {
     let cycles = |cycles: u64| table::si(cycles as f64, "");
     let slowest = network.slowest.iter().map(|sample| format!("#{sample}"));
     let slowest: Vec<String> = slowest.collect();
+    let ceiling = network.ceiling.map_or_else(String::new, |ceiling| {
+        format!("; no input takes more than {}", cycles(ceiling))
+    });
     format!(
-        "latency   {} cycles in the mean of {} samples, p50 {}, p95 {}, p99 {}, at most {} (slowest: {}); no input takes more than {}\n",
+        "latency   {} cycles in the mean of {} samples, p50 {}, p95 {}, p99 {}, at most {} (slowest: {}){ceiling}\n",
         table::si(network.mean, ""),
         distributions.samples,
         cycles(network.p50),
         cycles(network.p95),
         cycles(network.p99),
         cycles(network.most),
-        slowest.join(", "),
-        cycles(network.ceiling.unwrap_or_default())
+        slowest.join(", ")
     )
 }
 
 /// Writes them as CSV or JSON, by the file's extension.
 pub fn write(path: &Path, distributions: &Distributions) -> Result<(), Failure> {
-    if path
-        .extension()
-        .is_some_and(|extension| extension == "json")
-    {
-        let json = serde_json::to_vec_pretty(distributions)
-            .map_err(|e| Failure::file(Code::CannotWrite, path, &e.to_string()))?;
-        return output::write(path, &json);
+    if output::is_json(path) {
+        return output::write_json(path, distributions);
     }
     let mut csv = "layer,mean_cycles,p50_cycles,p95_cycles,p99_cycles,most_cycles,ceiling_cycles,slowest_sample\n".to_owned();
     let all = std::iter::once(&distributions.network).chain(&distributions.layers);
@@ -54,7 +50,7 @@ pub fn write(path: &Path, distributions: &Distributions) -> Result<(), Failure> 
     {
         let name = layer.as_deref().unwrap_or("network").replace('"', "\"\"");
         let slowest = slowest.first().copied().unwrap_or_default();
-        let ceiling = ceiling.unwrap_or_default();
+        let ceiling = ceiling.map_or_else(String::new, |ceiling| ceiling.to_string());
         // Writing to a string does not fail.
         let _ = writeln!(
             csv,

@@ -15,50 +15,27 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Writes a file piece by piece: to a temporary beside it, then renamed.
-pub fn write_with<T, E: std::fmt::Display + From<std::io::Error>>(
+pub fn write_with<T, E: std::fmt::Display>(
     path: &Path,
     pieces: impl FnOnce(&mut dyn Write) -> Result<T, E>,
 ) -> Result<T, Failure> {
-    let failed = |e: E| Failure::file(Code::CannotWrite, path, &format!("cannot be written: {e}"));
-    if DISCARD.load(Ordering::Relaxed) {
-        return pieces(&mut std::io::sink()).map_err(failed);
-    }
-    if is_standard(path) {
-        return write_to_standard_output(pieces).map_err(failed);
-    }
-    let attempt = || -> Result<T, E> {
-        let folder = folder_of(path);
-        // A device or a pipe cannot be replaced by a file.
-        if path.exists() && !path.is_file() {
-            let mut device = std::fs::File::options().write(true).open(path)?;
-            return pieces(&mut device);
-        }
-        let mut file = temporary_in(folder)?;
-        let temporary = file.path().to_owned();
-        interrupt::writing(&temporary);
-        let finish = || -> Result<T, E> {
-            let written = pieces(&mut file)?;
-            file.as_file().sync_all()?;
-            Ok(written)
-        };
-        let written = finish();
-        let kept = written.and_then(|written| {
-            file.persist(path).map_err(|error| error.error)?;
-            Ok(written)
-        });
-        interrupt::done(&temporary);
-        kept
-    };
-    attempt().map_err(failed)
+    let mut file = Pending::begin(path)?;
+    let written = pieces(&mut file).map_err(|error| unwritable(path, &error))?;
+    file.finish()?;
+    Ok(written)
 }
 
-fn write_to_standard_output<T, E: From<std::io::Error>>(
-    pieces: impl FnOnce(&mut dyn Write) -> Result<T, E>,
-) -> Result<T, E> {
-    let mut out = std::io::stdout().lock();
-    let written = pieces(&mut out)?;
-    out.flush()?;
-    Ok(written)
+/// Writes a value as JSON.
+pub fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_vec_pretty(value)
+        .map_err(|error| Failure::file(Code::CannotWrite, path, &error.to_string()))?;
+    write(path, &json)
+}
+
+/// Whether a file is to be JSON: by its extension.
+pub fn is_json(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "json")
 }
 
 /// Whether a path is the word for standard input and output.
@@ -66,12 +43,13 @@ pub fn is_standard(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Whether what is read at a path can be read once only: standard input, a pipe.
+/// Whether a path can be read once only: standard input, a pipe.
 pub fn is_stream(path: &Path) -> bool {
     is_standard(path) || (path.exists() && !path.is_file() && !path.is_dir())
 }
 
-/// A file that is written piece by piece by someone who does other things meanwhile; whole or not at all.
+/// A file under way, whole or not at all: to a temporary beside it, then renamed. A device or a pipe, which cannot be
+/// replaced by a file, is written as it is.
 pub struct Pending {
     path: PathBuf,
     to: Target,
@@ -87,7 +65,7 @@ enum Target {
 impl Pending {
     /// Begins to write the file at a path.
     pub fn begin(path: &Path) -> Result<Self, Failure> {
-        let open = || {
+        let open = || -> std::io::Result<Target> {
             Ok(if DISCARD.load(Ordering::Relaxed) {
                 Target::Nowhere
             } else if is_standard(path) {
@@ -106,19 +84,19 @@ impl Pending {
         })
     }
 
-    /// Ends it.
+    /// Ends it: on the disk, under its own name.
     pub fn finish(mut self) -> Result<(), Failure> {
+        let flushed = self.flush();
         let Self { path, to } = &mut self;
-        match std::mem::replace(to, Target::Nowhere) {
-            Target::Temporary(file) => {
-                let temporary = file.path().to_owned();
-                let kept = file.persist(&*path);
-                interrupt::done(&temporary);
-                kept.map(|_| ())
-                    .map_err(|error| unwritable(path, &error.error))
-            }
-            Target::Nowhere | Target::StandardOutput | Target::Device(_) => Ok(()),
-        }
+        flushed.map_err(|error| unwritable(path, &error))?;
+        let Target::Temporary(file) = std::mem::replace(to, Target::Nowhere) else {
+            return Ok(());
+        };
+        let temporary = file.path().to_owned();
+        let synced = file.as_file().sync_all();
+        let kept = synced.and_then(|()| file.persist(&*path).map_err(|error| error.error));
+        interrupt::done(&temporary);
+        kept.map(|_| ()).map_err(|error| unwritable(path, &error))
     }
 
     /// Why it cannot be written.
@@ -155,7 +133,7 @@ impl Drop for Pending {
     }
 }
 
-fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+fn unwritable(path: &Path, error: &impl std::fmt::Display) -> Failure {
     Failure::file(
         Code::CannotWrite,
         path,
@@ -192,7 +170,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// What was read of streams.
+/// Bytes of the streams that were read.
 static STREAMS: Mutex<BTreeMap<PathBuf, Vec<u8>>> = Mutex::new(BTreeMap::new());
 
 fn read_stream(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -271,7 +249,7 @@ pub fn discard() {
     DISCARD.store(true, Ordering::Relaxed);
 }
 
-/// What the name of a temporary file begins with.
+/// Prefix of the names of temporary files.
 pub const TEMPORARY: &str = ".tmp";
 
 /// Temporary files are private; what a user asks for is as readable as the user's other files.

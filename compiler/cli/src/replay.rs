@@ -19,12 +19,13 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Options of `run` that do not decide what a report holds.
-const NO_CAUSE: [&str; 18] = [
+const NO_CAUSE: [&str; 21] = [
     "dump",
     "dump_ir",
     "expect",
     "host_library",
     "json",
+    "latency",
     "limit_memory",
     "output",
     "provoke",
@@ -37,6 +38,8 @@ const NO_CAUSE: [&str; 18] = [
     "threads",
     "trace",
     "trace_layer",
+    "verbose",
+    "verify_passes",
     "view",
 ];
 
@@ -52,7 +55,7 @@ pub fn words(matches: &ArgMatches) -> Vec<String> {
     let mut words = vec![verb.to_owned()];
     for argument in command.get_arguments() {
         let id = argument.get_id().as_str();
-        if NO_CAUSE.contains(&id) || ["verbose", "verify_passes"].contains(&id) {
+        if NO_CAUSE.contains(&id) {
             continue;
         }
         // Asking for an id that the matches do not know would panic.
@@ -85,9 +88,7 @@ pub fn replay(options: &args::Replay) -> Result<(), Failure> {
     let mut now = run.report;
     now.provenance.command.clone_from(&was.provenance.command);
     if let Some(path) = &options.output {
-        let json = serde_json::to_vec_pretty(&now)
-            .map_err(|e| Failure::file(Code::CannotWrite, path, &e.to_string()))?;
-        output::write(path, &json)?;
+        output::write_json(path, &now)?;
     }
     let verdict = Verdict::of(&was, &now);
     if options.json {
@@ -327,17 +328,13 @@ mod tests {
 
     fn words_of(line: &str) -> Vec<String> {
         let words = std::iter::once("scnnc").chain(line.split(' '));
-        words_of_matches(&Arguments::command().get_matches_from(words))
-    }
-
-    fn words_of_matches(matches: &ArgMatches) -> Vec<String> {
-        words(matches)
+        super::words(&Arguments::command().get_matches_from(words))
     }
 
     #[test]
     fn words_are_those_that_decide_the_report() {
-        let line = "run m.onnx --input x=a.npy --check --threads 3 --report r.json --view netron=n -q --trace t.json \
-                    --save-mapping m.yaml --seed 7 --host-library l.so --dump d --set pe.banks=64 --input y=b.npy";
+        let line = "run m.onnx --input x=a.npy --check --threads 3 --report r.json --view netron=n --trace t.json \
+                    --save-mapping m.yaml --seed 7 --host-library l.so --dump d --latency l.csv -v --set pe.banks=64 --input y=b.npy";
         assert_eq!(
             words_of(line),
             [
@@ -354,7 +351,7 @@ mod tests {
 
     #[test]
     fn the_words_of_a_strange_report_write_nothing() {
-        let line = "run m.onnx --output=o --report=r --dump=d --trace=t --view=netron=n --save-mapping=m --save-calibration=c \
+        let line = "run m.onnx --output=o --report=r --latency=l --dump=d --trace=t --view=netron=n --save-mapping=m --save-calibration=c \
                     --dump-ir=i --save-densities=d --save-onnx=o --host-library=l";
         let parsed =
             Arguments::try_parse_from(std::iter::once("scnnc").chain(line.split_whitespace()));
@@ -366,6 +363,7 @@ mod tests {
         let written = [
             "output",
             "report",
+            "latency",
             "dump",
             "trace",
             "save_mapping",

@@ -8,7 +8,7 @@ use super::given::is_program;
 use super::stages::Stages;
 use super::trace::Trace;
 use super::{dump, grid, latency, output, program, samples, table, tensors, view};
-use crate::codes::{Code, DriverCode, IsaCode};
+use crate::codes::{DriverCode, IsaCode};
 use scnn_isa::program::Program;
 use scnn_simulator::observe::Observer;
 use scnn_simulator::timing::Timing;
@@ -146,9 +146,7 @@ fn present(
         stages.print(&grid::hanging(&summary));
     }
     if let Some(path) = &options.report {
-        let json = serde_json::to_vec_pretty(&run.report)
-            .map_err(|e| Failure::file(Code::CannotWrite, path, &e.to_string()))?;
-        output::write(path, &json)?;
+        output::write_json(path, &run.report)?;
     }
     view::write(&options.view, &run.report, model_of(options))?;
     if let Some(path) = &options.output {

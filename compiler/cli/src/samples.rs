@@ -361,7 +361,7 @@ pub fn labelled(
     limit: usize,
 ) -> Result<Labelled, Failure> {
     let all = read_samples(&[file.display().to_string()], inputs)?;
-    let batch = Batch::of(inputs.iter().map(|input| input.dims.as_slice())).images();
+    let batch = inputs.batch().images();
     let images = all.len() * batch;
     let labels = match &options.calibration_labels {
         Some(path) => Some(read_labels(path, images)?),

@@ -507,9 +507,8 @@ fn text(study: &Study) -> String {
 /// Writes the study as CSV or JSON, by the file's extension.
 fn write(path: &Path, study: &Study) -> Result<(), Failure> {
     let failed = |e: serde_json::Error| Failure::file(Code::CannotWrite, path, &e.to_string());
-    if path.extension().is_some_and(|e| e == "json") {
-        let json = serde_json::to_vec_pretty(study).map_err(failed)?;
-        return output::write(path, &json);
+    if output::is_json(path) {
+        return output::write_json(path, study);
     }
     let mut csv = String::new();
     for (index, point) in study.points.iter().enumerate() {

@@ -115,13 +115,10 @@ impl<'a> Trace<'a> {
         for name in layers {
             shown.extend(program::find_layers(program, name)?);
         }
-        let is_json = path
-            .extension()
-            .is_some_and(|extension| extension == "json");
         let mut trace = Self {
             program,
             out: BufWriter::new(output::Pending::begin(path)?),
-            form: if is_json {
+            form: if output::is_json(path) {
                 Form::Json
             } else {
                 Form::Perfetto(Box::default())
