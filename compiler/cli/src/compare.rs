@@ -30,13 +30,8 @@ pub fn compare(options: &Compare) -> Result<(), Failure> {
         return between(options);
     }
     let base = machine::of_model(&options.compilation.machine)?;
-    let pruning = usize::from(options.compilation.pruning.says_how_much());
-    let count = 1 + pruning + MACHINES * (Stage::ALL.len() + 1);
-    let stages = Stages::new(count, options.compilation.loudness()).with_data(options.json);
-    let (model, compilation) = (&options.model, &options.compilation);
-    let (imported, mut samples) = build::open_with(model, compilation, &options.input, &stages)?;
-    samples.truncate(options.samples);
-    let imported = build::pruned(model, imported, compilation, &samples, &base, &stages)?;
+    let stages = stages(options, MACHINES);
+    let (imported, mut samples) = open(options, &base, &stages)?;
     let sparse_a = without_weight_zeros(base.clone());
     let sparse_w = without_activation_zeros(base.clone());
     let mut on = |machine| report(options, &imported, machine, &mut samples, &stages);
@@ -58,17 +53,31 @@ pub fn compare(options: &Compare) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The stages of running a model on so many machines.
+fn stages(options: &Compare, machines: usize) -> Stages {
+    let pruning = usize::from(options.compilation.pruning.says_how_much());
+    let count = 1 + pruning + machines * (Stage::ALL.len() + 1);
+    Stages::new(count, options.compilation.loudness()).with_data(options.json)
+}
+
+/// The model, pruned for `machine` as the options say, and its samples.
+fn open(
+    options: &Compare,
+    machine: &Machine,
+    stages: &Stages,
+) -> Result<((Imported, Option<String>), Vec<Sample>), Failure> {
+    let (model, compilation) = (&options.model, &options.compilation);
+    let (imported, mut samples) = build::open_with(model, compilation, &options.input, stages)?;
+    samples.truncate(options.samples);
+    let pruned = build::pruned(model, imported, compilation, &samples, machine, stages)?;
+    Ok((pruned, samples))
+}
+
 /// A model on several machines, beside the first.
 fn between(options: &Compare) -> Result<(), Failure> {
     let machines = machine::several(&options.compilation.machine)?;
-    let pruning = usize::from(options.compilation.pruning.says_how_much());
-    let count = 1 + pruning + machines.len() * (Stage::ALL.len() + 1);
-    let stages = Stages::new(count, options.compilation.loudness()).with_data(options.json);
-    let (model, compilation) = (&options.model, &options.compilation);
-    let (imported, mut samples) = build::open_with(model, compilation, &options.input, &stages)?;
-    samples.truncate(options.samples);
-    let first = &machines[0];
-    let imported = build::pruned(model, imported, compilation, &samples, first, &stages)?;
+    let stages = stages(options, machines.len());
+    let (imported, mut samples) = open(options, &machines[0], &stages)?;
     let on = |machine| report(options, &imported, machine, &mut samples, &stages);
     let reports: Vec<Report> = machines.into_iter().map(on).collect::<Result<_, _>>()?;
     stages.finish();

@@ -26,6 +26,17 @@ pub enum Loudness {
     Verbose,
 }
 
+impl Loudness {
+    /// Of the flags `-q` and `-v`.
+    pub fn of(quiet: bool, verbose: bool) -> Self {
+        match (quiet, verbose) {
+            (true, _) => Self::Quiet,
+            (false, true) => Self::Verbose,
+            (false, false) => Self::Usual,
+        }
+    }
+}
+
 /// Receives the stages and warnings of a command in the place of the terminal.
 pub trait Listener: Send {
     /// A stage begins, the `number`th of about `count`.

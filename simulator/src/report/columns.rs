@@ -34,6 +34,17 @@ impl fmt::Display for Cell {
     }
 }
 
+impl From<Cell> for serde_json::Value {
+    fn from(cell: Cell) -> Self {
+        match cell {
+            Cell::Text(text) => text.into(),
+            Cell::Count(count) => count.into(),
+            Cell::Number(number) => number.into(),
+            Cell::Empty => Self::Null,
+        }
+    }
+}
+
 /// A column's name and a layer's value in it.
 pub type Entry = (String, Cell);
 

@@ -180,11 +180,7 @@ impl HostChoice {
 impl Compilation {
     /// How much to say beside the result.
     pub fn loudness(&self) -> Loudness {
-        match (self.quiet, self.verbose) {
-            (true, _) => Loudness::Quiet,
-            (false, true) => Loudness::Verbose,
-            (false, false) => Loudness::Usual,
-        }
+        Loudness::of(self.quiet, self.verbose)
     }
 }
 

@@ -4,17 +4,18 @@ use super::colours;
 use crate::markup::escaped;
 use scnn_simulator::energy::Energy;
 use scnn_simulator::report::columns::{Cell, costs, row};
-use scnn_simulator::report::{Costs, Report};
+use scnn_simulator::report::{Costs, Layer, Report};
 use serde_json::{Value, json};
 
-const TEMPLATE: &str = include_str!("page/page.html");
+/// Head and end of all pages.
+const SHELL: &str = include_str!("page/shell.html");
+const BODY: &str = include_str!("page/page.html");
 /// The style of all pages.
 const STYLE: &str = include_str!("page/style.css");
-/// What the scripts of all pages build on.
-pub const SHARED: &str = include_str!("page/shared.js");
+/// Functions that the scripts of all pages call.
+const SHARED: &str = include_str!("page/shared.js");
 /// In the order in which they build on each other.
-const SCRIPTS: [&str; 6] = [
-    SHARED,
+const SCRIPTS: [&str; 5] = [
     include_str!("page/data.js"),
     include_str!("page/charts.js"),
     include_str!("page/table.js"),
@@ -29,24 +30,25 @@ const LICENCE: &str = include_str!("../../vendor/LICENSE-plot");
 pub fn html(reports: &[Report]) -> String {
     let names: Vec<&str> = reports.iter().map(|report| report.model.as_str()).collect();
     let title = format!("scnnc: {}", names.join(", "));
-    filled(TEMPLATE, &title, "", &data(reports), &SCRIPTS.concat())
+    filled(BODY, &title, "", &data(reports), &SCRIPTS.concat())
 }
 
-/// A page: its template with the style of all pages and its own, the charting libraries, its data and its script.
-pub fn filled(template: &str, title: &str, style: &str, data: &Value, script: &str) -> String {
+/// A page: what all pages have, with a body, a style, data and a script of its own.
+pub fn filled(body: &str, title: &str, style: &str, data: &Value, script: &str) -> String {
     let parts = [
         ("title", escaped(title)),
         ("colours", colours::css()),
         ("style", format!("{STYLE}{style}")),
+        ("body", body.to_owned()),
         ("data", embedded(data)),
         ("licence", LICENCE.to_owned()),
         ("d3", D3.to_owned()),
         ("plot", PLOT.to_owned()),
-        ("script", script.to_owned()),
+        ("script", format!("{SHARED}{script}")),
     ];
-    // In one walk over the template: what is put in is not searched again.
+    // In one walk over the shell: what is put in is not searched again.
     let mut page = String::new();
-    let mut rest = template;
+    let mut rest = SHELL;
     while let Some((before, after)) = rest.split_once("{{") {
         page.push_str(before);
         let (name, after) = after.split_once("}}").unwrap_or((after, ""));
@@ -62,6 +64,10 @@ fn data(reports: &[Report]) -> Value {
     let names = |row: &[(String, Cell)]| -> Vec<String> {
         row.iter().map(|(name, _)| name.clone()).collect()
     };
+    let cells = |layer: &Layer| -> Vec<Value> {
+        let row = row(layer).into_iter();
+        row.map(|(_, cell)| cell.into()).collect()
+    };
     let components = Energy::default().components().map(|(name, _)| name);
     let layers = reports.iter().flat_map(|report| &report.layers);
     let columns = layers.take(1).map(row).next().unwrap_or_default();
@@ -73,18 +79,9 @@ fn data(reports: &[Report]) -> Value {
             "report": report,
             "headline": report.headline(),
             "array_cycles": report.array_cycles(),
-            "rows": report.layers.iter().map(|layer| row(layer).iter().map(|(_, c)| cell(c)).collect::<Vec<_>>()).collect::<Vec<_>>(),
+            "rows": report.layers.iter().map(cells).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
     })
-}
-
-fn cell(cell: &Cell) -> Value {
-    match cell {
-        Cell::Text(text) => text.as_str().into(),
-        Cell::Count(count) => (*count).into(),
-        Cell::Number(number) => (*number).into(),
-        Cell::Empty => Value::Null,
-    }
 }
 
 /// JSON that no name in it can end the script element it stands in.

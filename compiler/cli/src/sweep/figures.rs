@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::report::svg::{Dots, Group, Scatter, grouped, scatter};
 use crate::table::si;
-use scnnc_driver::sweep::tables::Row;
+use scnnc_driver::sweep::tables::{self, Row};
 use scnnc_driver::sweep::{Measures, Outcome};
 use std::path::Path;
 
@@ -80,12 +80,7 @@ pub fn write(
         Outcome::Failed(_) => None,
     });
     let points: Vec<Point<'_>> = measured.collect();
-    let mut models: Vec<&str> = Vec::new();
-    for point in &points {
-        if !models.contains(&point.row.model.as_str()) {
-            models.push(&point.row.model);
-        }
-    }
+    let models = tables::models(points.iter().map(|point| point.row));
     let write = |name: &str, svg: String| {
         output::write(&folder.join(format!("{name}.svg")), svg.as_bytes())
     };
@@ -196,10 +191,9 @@ fn machines(
 
 /// What distinguishes the machine and the choices of a point from those of the others.
 fn configuration(row: &Row, points: &[Point<'_>]) -> String {
-    let base = |row: &Row| row.machine.split('+').next().unwrap_or_default().to_owned();
     let columns = |row: &Row| {
         let fixed = [
-            ("", base(row)),
+            ("", row.base_machine().to_owned()),
             ("", row.mapping.clone()),
             ("", row.objective.clone()),
             ("", row.fidelity.clone()),

@@ -1,34 +1,28 @@
 //! The page of a sweep: its points, in the form of a report's page.
 
-use crate::report::page::{SHARED, filled};
+use crate::report::page::filled;
 use scnn_simulator::report::columns::Cell;
 use scnnc_driver::sweep::Outcome;
 use scnnc_driver::sweep::tables::{self, Row};
 use serde_json::{Map, Value, json};
 
-const TEMPLATE: &str = include_str!("page/page.html");
+const BODY: &str = include_str!("page/page.html");
 const STYLE: &str = include_str!("page/style.css");
 /// In the order in which they build on each other.
-const SCRIPTS: [&str; 4] = [
-    SHARED,
+const SCRIPTS: [&str; 3] = [
     include_str!("page/data.js"),
     include_str!("page/charts.js"),
     include_str!("page/main.js"),
 ];
 
-/// What a point has beside its row: the machine without its settings.
+/// Column of the page beside those of `points.csv`: the machine without its settings.
 const BASE: &str = "base machine";
 
 /// The page of some points.
 pub fn html(points: &[(&Row, Outcome)]) -> String {
-    let mut models: Vec<&str> = Vec::new();
-    for (row, _) in points {
-        if !models.contains(&row.model.as_str()) {
-            models.push(&row.model);
-        }
-    }
+    let models = tables::models(points.iter().map(|(row, _)| *row));
     let title = format!("scnnc: sweep of {}", models.join(", "));
-    filled(TEMPLATE, &title, STYLE, &data(points), &SCRIPTS.concat())
+    filled(BODY, &title, STYLE, &data(points), &SCRIPTS.concat())
 }
 
 /// The points in the columns of `points.csv`, and what varies.
@@ -42,8 +36,9 @@ fn data(points: &[(&Row, Outcome)]) -> Value {
     });
     let object = |(cells, (row, _)): (Vec<(String, Cell)>, &(&Row, Outcome))| {
         let cells = cells.into_iter();
-        let mut object: Map<String, Value> = cells.map(|(name, c)| (name, value(c))).collect();
-        object.insert(BASE.to_owned(), base(row).into());
+        let mut object: Map<String, Value> =
+            cells.map(|(name, cell)| (name, cell.into())).collect();
+        object.insert(BASE.to_owned(), row.base_machine().into());
         object
     };
     let objects = cells.into_iter().zip(points).map(object);
@@ -53,11 +48,6 @@ fn data(points: &[(&Row, Outcome)]) -> Value {
         "columns": columns,
         "points": objects.collect::<Vec<_>>(),
     })
-}
-
-/// The machine's name without the settings behind it.
-fn base(row: &Row) -> &str {
-    row.machine.split('+').next().unwrap_or_default()
 }
 
 /// A setting of a row that every table has a column for.
@@ -71,7 +61,7 @@ fn axes(points: &[(&Row, Outcome)]) -> Vec<String> {
     let settings = first.settings.iter().map(|(name, _)| name.clone());
     let mut axes: Vec<String> = settings.collect();
     let fixed: [(&str, Pick); 4] = [
-        (BASE, base),
+        (BASE, Row::base_machine),
         ("mapping", |row| &row.mapping),
         ("objective", |row| &row.objective),
         ("fidelity", |row| &row.fidelity),
@@ -82,13 +72,4 @@ fn axes(points: &[(&Row, Outcome)]) -> Vec<String> {
         }
     }
     axes
-}
-
-fn value(cell: Cell) -> Value {
-    match cell {
-        Cell::Text(text) => text.into(),
-        Cell::Count(count) => count.into(),
-        Cell::Number(number) => number.into(),
-        Cell::Empty => Value::Null,
-    }
 }

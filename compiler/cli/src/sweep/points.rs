@@ -321,9 +321,7 @@ fn objective(text: &str) -> Option<Objective> {
 }
 
 fn fidelity(text: &str) -> Option<Fidelity> {
-    [Fidelity::Model, Fidelity::Fast, Fidelity::Exact]
-        .into_iter()
-        .find(|f| word(*f) == text)
+    Fidelity::ALL.into_iter().find(|f| word(*f) == text)
 }
 
 /// What a setting takes.

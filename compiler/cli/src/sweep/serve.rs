@@ -16,15 +16,12 @@ use crate::failure::Failure;
 use crate::output;
 use scnn_simulator::report::columns::Cell;
 use scnnc_driver::sweep::{
-    Failed, Ordered, Outcome, Session, Settings, Spec, Value, Values, tables,
+    Failed, Fidelity, Ordered, Outcome, Session, Settings, Spec, Value, Values, tables,
 };
 use serde::Deserialize;
 use serde_json::{Map, json};
 use std::io::BufRead;
 use std::path::Path;
-
-/// Fidelities, cheapest first.
-const FIDELITIES: [&str; 3] = ["model", "fast", "exact"];
 
 /// A line that is asked.
 #[derive(Deserialize)]
@@ -87,7 +84,7 @@ impl Server<'_> {
         json!({
             "models": self.names,
             "axes": axes.collect::<Map<_, _>>(),
-            "fidelities": FIDELITIES,
+            "fidelities": Fidelity::ALL,
         })
     }
 
@@ -100,7 +97,7 @@ impl Server<'_> {
             Err(error) => Err(refused(error.to_string())),
         };
         let mut answer = match measured {
-            Ok(Some(cells)) => cells.into_iter().map(|(n, c)| (n, value(c))).collect(),
+            Ok(Some(cells)) => cells.into_iter().map(|(n, c)| (n, c.into())).collect(),
             Ok(None) => Map::from_iter([("excluded".to_owned(), true.into())]),
             Err(failed) => Map::from_iter([
                 ("error".to_owned(), failed.code.into()),
@@ -185,14 +182,5 @@ fn refused(message: String) -> Failed {
     Failed {
         code: crate::codes::Code::SweepSpec.entry().code.to_owned(),
         message,
-    }
-}
-
-fn value(cell: Cell) -> serde_json::Value {
-    match cell {
-        Cell::Text(text) => text.into(),
-        Cell::Count(count) => count.into(),
-        Cell::Number(number) => number.into(),
-        Cell::Empty => serde_json::Value::Null,
     }
 }

@@ -36,6 +36,11 @@ pub enum Fidelity {
     Exact,
 }
 
+impl Fidelity {
+    /// All of them, cheapest first.
+    pub const ALL: [Self; 3] = [Self::Model, Self::Fast, Self::Exact];
+}
+
 /// A point to measure.
 #[derive(Clone, Debug)]
 pub struct Task {

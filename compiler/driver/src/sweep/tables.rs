@@ -43,6 +43,11 @@ impl Row {
         axes.map(value).collect()
     }
 
+    /// The machine's name without the settings behind it.
+    pub fn base_machine(&self) -> &str {
+        self.machine.split('+').next().unwrap_or_default()
+    }
+
     fn cells(&self) -> Vec<(String, Cell)> {
         let text = |name: &str, text: &str| (name.to_owned(), Cell::Text(text.to_owned()));
         let mut cells = vec![
@@ -59,6 +64,17 @@ impl Row {
         ]);
         cells
     }
+}
+
+/// The models of rows, each once, in the order of their first rows.
+pub fn models<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<&'a str> {
+    let mut models: Vec<&str> = Vec::new();
+    for row in rows {
+        if !models.contains(&row.model.as_str()) {
+            models.push(&row.model);
+        }
+    }
+    models
 }
 
 fn measures(measures: Option<&Measures>) -> Vec<(String, Cell)> {

@@ -1,4 +1,4 @@
-// What the pages share: the data, numbers as words, elements, tips, the theme.
+// What the pages share: the data, numbers as words, elements, CSV, tips, the theme.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 
@@ -39,6 +39,23 @@ function place(id, chart) {
   }
   for (const link of chart.querySelectorAll("a")) link.setAttribute("tabindex", "-1");
   host.replaceChildren(chart);
+}
+
+// Saves rows, which have the columns of the data, as a CSV file.
+function saveCsv(name, rows) {
+  const quote = (value) => (/[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  const lines = [DATA.columns, ...rows].map((row) => row.map((value) => quote(String(value ?? ""))).join(","));
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+// Draws again when the window has got another width.
+function whenResized(draw) {
+  let drawnWidth = innerWidth;
+  addEventListener("resize", () => { if (innerWidth !== drawnWidth) { drawnWidth = innerWidth; draw(); } });
 }
 
 function tips() {

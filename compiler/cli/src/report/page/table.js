@@ -95,13 +95,3 @@ function sortBy(column) {
   layersChanged();
   document.querySelector(`#table button[data-column="${column}"]`)?.focus();
 }
-
-function saveCsv() {
-  const quote = (value) => (/[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-  const lines = [DATA.columns, ...shown().map((view) => view.row)].map((row) => row.map((value) => quote(String(value ?? ""))).join(","));
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));
-  link.download = `${run().report.model}.csv`;
-  link.click();
-  URL.revokeObjectURL(link.href);
-}

@@ -135,16 +135,6 @@ function everything() {
   pointsChanged();
 }
 
-function saveCsv() {
-  const quote = (value) => (/[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-  const lines = [DATA.columns, ...listed().map((point) => DATA.columns.map((column) => point[column]))].map((row) => row.map((value) => quote(String(value ?? ""))).join(","));
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));
-  link.download = "points.csv";
-  link.click();
-  URL.revokeObjectURL(link.href);
-}
-
 function keys() {
   document.addEventListener("keydown", (event) => {
     const typing = /^(INPUT|SELECT)$/.test(event.target.tagName) && event.target.type !== "checkbox";
@@ -168,9 +158,8 @@ search.oninput = () => { state.search = search.value; table(); };
 document.getElementById("only-front").onchange = (event) => { state.onlyFront = event.target.checked; table(); };
 document.getElementById("zero").onchange = (event) => { state.zero = event.target.checked; frontCharts(); };
 document.getElementById("all-again").onclick = () => { state.kept = {}; pointsChanged(); };
-document.getElementById("save-csv").onclick = saveCsv;
+document.getElementById("save-csv").onclick = () => saveCsv("points.csv", listed().map((point) => DATA.columns.map((column) => point[column])));
 document.getElementById("footer").textContent = DATA.tool;
-let drawnWidth = innerWidth;
-addEventListener("resize", () => { if (innerWidth !== drawnWidth) { drawnWidth = innerWidth; frontCharts(); effectCharts(); parallel(); across(); } });
+whenResized(() => { frontCharts(); effectCharts(); parallel(); across(); });
 everything();
 across();
