@@ -18,6 +18,15 @@ pub mod timeloop;
 pub use line::line;
 pub use row::{BadTable, Row, Table};
 
+use scnn_simulator::report::{Layer, Shape};
+
+/// The extents of a layer if it is one that these formats can have; a report from a file may hold extents of zero.
+fn shape_of(layer: &Layer) -> Option<&Shape> {
+    let shape = layer.shape.as_ref()?;
+    let extents = [shape.r, shape.s, shape.groups, shape.out_h, shape.out_w];
+    (!extents.contains(&0)).then_some(shape)
+}
+
 /// A text as a YAML scalar: JSON's form is YAML's, too.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()

@@ -6,6 +6,7 @@
 //! taps. In comes whatever the lines say; a second stride, as some files have it, is of the columns.
 
 use super::row::{BadTable, Row, Table};
+use super::shape_of;
 use scnn_simulator::report::{Report, Shape};
 use std::fmt::Write;
 
@@ -16,7 +17,9 @@ const HEAD: &str = "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter
 pub fn write(report: &Report) -> String {
     let mut text = format!("{HEAD}\n");
     for layer in report.array_layers() {
-        let Some(shape) = &layer.shape else { continue };
+        let Some(shape) = shape_of(layer) else {
+            continue;
+        };
         // Commas and line ends would begin another cell.
         let name: String = layer.name.replace([',', '\n', '\r', '"'], "_");
         for group in 0..shape.groups {
@@ -46,14 +49,15 @@ fn cells(shape: &Shape) -> String {
 }
 
 /// Positions from the first to the last tap.
-fn span(shape: &Shape, axis: usize) -> u32 {
-    shape.dilation[axis] * ([shape.r, shape.s][axis] - 1) + 1
+fn span(shape: &Shape, axis: usize) -> u64 {
+    u64::from(shape.dilation[axis]) * u64::from([shape.r, shape.s][axis] - 1) + 1
 }
 
 /// The extent of the input that is read: with its padding, and without what no filter reaches.
-fn padded(shape: &Shape, axis: usize) -> u32 {
-    let outputs = [shape.out_h, shape.out_w][axis];
-    (outputs - 1) * shape.stride[axis] + span(shape, axis)
+fn padded(shape: &Shape, axis: usize) -> u64 {
+    let outputs = u64::from([shape.out_h, shape.out_w][axis]);
+    let steps = (outputs - 1) * u64::from(shape.stride[axis]);
+    steps.saturating_add(span(shape, axis))
 }
 
 /// Reads a topology.
@@ -190,6 +194,26 @@ mod tests {
                 ..table[1].clone()
             }
         );
+    }
+
+    #[test]
+    fn extents_that_no_layer_has_are_left_out() {
+        let mut report = report();
+        let before = write(&report).lines().count();
+        let shapes = report.layers.iter_mut().filter_map(|l| l.shape.as_mut());
+        for (shape, at) in shapes.zip(0..3) {
+            match at {
+                0 => shape.groups = 0,
+                1 => shape.r = 0,
+                _ => {
+                    (shape.out_h, shape.stride[0], shape.dilation[0]) =
+                        (u32::MAX, u32::MAX, u32::MAX)
+                }
+            }
+        }
+        assert_eq!(write(&report).lines().count(), before - 2);
+        let problems = super::super::timeloop::write(&report);
+        assert_eq!(problems.len(), report.array_layers().count() - 2);
     }
 
     #[test]

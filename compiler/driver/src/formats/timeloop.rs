@@ -4,8 +4,8 @@
 //! `C` input channels, `M` output channels, `R` and `S` columns and rows of the kernel, `P` and `Q` of the output, `N` images,
 //! `G` groups. Mappings are not translated: the two tools' machines are not the same.
 
-use super::quoted;
 use super::row::{BadTable, Row, Table};
+use super::{quoted, shape_of};
 use scnn_isa::yaml;
 use scnn_simulator::report::{Layer, Report};
 use serde::Deserialize;
@@ -27,7 +27,7 @@ pub fn write(report: &Report) -> Vec<(String, String)> {
 }
 
 fn problem(report: &Report, layer: &Layer) -> Option<String> {
-    let shape = layer.shape.as_ref()?;
+    let shape = shape_of(layer)?;
     let density = &layer.density;
     let [sy, sx] = shape.stride;
     let [dy, dx] = shape.dilation;
