@@ -57,7 +57,7 @@ pub fn reject_unused_options(verb: &Verb, matches: &ArgMatches) -> Result<(), Fa
 /// Whether a file is a program: by its name, or, of standard input and pipes, by its first bytes.
 pub fn is_program(path: &Path) -> bool {
     if output::is_stream(path) {
-        return output::read(path).is_ok_and(|bytes| bytes.starts_with(&MAGIC));
+        return output::stream_begins_with(path, &MAGIC);
     }
     path.extension()
         .is_some_and(|extension| extension == "scnn")

@@ -157,7 +157,7 @@ pub fn folder(path: &Path) -> Result<(), Failure> {
 /// Reads a file; what can be read once only is kept for whoever asks again.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = if is_stream(path) {
-        read_stream(path)
+        with_stream(path, <[u8]>::to_vec)
     } else {
         std::fs::read(path)
     };
@@ -173,10 +173,16 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 /// Bytes of the streams that were read.
 static STREAMS: Mutex<BTreeMap<PathBuf, Vec<u8>>> = Mutex::new(BTreeMap::new());
 
-fn read_stream(path: &Path) -> std::io::Result<Vec<u8>> {
+/// Whether a stream begins with these bytes; one that cannot be read does not.
+pub fn stream_begins_with(path: &Path, begin: &[u8]) -> bool {
+    with_stream(path, |bytes| bytes.starts_with(begin)).unwrap_or(false)
+}
+
+/// Looks at the bytes of a stream, which is read when it is first asked for.
+fn with_stream<T>(path: &Path, look: impl FnOnce(&[u8]) -> T) -> std::io::Result<T> {
     let mut streams = STREAMS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(bytes) = streams.get(path) {
-        return Ok(bytes.clone());
+        return Ok(look(bytes));
     }
     let mut bytes = Vec::new();
     if is_standard(path) {
@@ -184,8 +190,9 @@ fn read_stream(path: &Path) -> std::io::Result<Vec<u8>> {
     } else {
         bytes = std::fs::read(path)?;
     }
-    streams.insert(path.to_owned(), bytes.clone());
-    Ok(bytes)
+    let found = look(&bytes);
+    streams.insert(path.to_owned(), bytes);
+    Ok(found)
 }
 
 /// Prints to standard output, or beside a file that is written there. A reader that went away (`| head`) is no failure; a

@@ -92,11 +92,8 @@ pub fn read_samples(words: &[String], inputs: &Inputs) -> Result<Vec<Sample>, Fa
         inputs.check_bound(name, &mut arrays)?;
         for input in inputs.iter() {
             let array = match name {
-                Some(name) if name != input.name => None,
-                // Whatever the one array of the file is called, its name is said here.
-                Some(_) if arrays.len() == 1 => arrays.pop_first().map(|(_, array)| array),
                 None if inputs.len() == 1 && arrays.contains_key("") => arrays.remove(""),
-                Some(_) | None => arrays.remove(&input.name),
+                _ => take(&mut arrays, name, &input.name),
             };
             if let Some(array) = array {
                 let samples = tensors::samples(&input.name, &array, &input.dims, input.dtype)?;
@@ -111,6 +108,16 @@ pub fn read_samples(words: &[String], inputs: &Inputs) -> Result<Vec<Sample>, Fa
         return Err(absent(&missing, &left));
     }
     in_step(&found)
+}
+
+/// Takes the array of an input out of those of a file, which is meant for `name`, if for one: whatever its only array is
+/// called, the name is said there.
+fn take(arrays: &mut BTreeMap<String, Tensor>, name: Option<&str>, input: &str) -> Option<Tensor> {
+    match name {
+        Some(name) if name != input => None,
+        Some(_) if arrays.len() == 1 => arrays.pop_first().map(|(_, array)| array),
+        _ => arrays.remove(input),
+    }
 }
 
 /// Cuts arrays of the caller's into samples; the array of a model's only input may have the empty name.
@@ -158,11 +165,7 @@ impl Inputs {
         arrays: &mut BTreeMap<String, Tensor>,
     ) -> Result<(), Failure> {
         for (input, value) in &self.bound {
-            let array = match name {
-                Some(name) if name != input => None,
-                Some(_) if arrays.len() == 1 => arrays.pop_first().map(|(_, array)| array),
-                Some(_) | None => arrays.remove(input),
-            };
+            let array = take(arrays, name, input);
             if array.is_some_and(|array| !holds(&array, value)) {
                 return Err(Failure::input(
                     IsaCode::InputShape,

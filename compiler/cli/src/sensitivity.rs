@@ -22,10 +22,10 @@ use scnnc::import::Imported;
 use scnnc::names::resolve;
 use scnnc::prune::densities::is_density;
 use scnnc::prune::{self, Pattern};
-use scnnc::reference::accuracy::{Comparison, correct};
+use scnnc::reference::accuracy::Comparison;
 use scnnc::reference::float::FloatModel;
 use scnnc::transform;
-use scnnc_driver::batch_of;
+use scnnc_driver::{Classes, batch_of};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::Path;
@@ -283,16 +283,10 @@ impl Trial<'_> {
         let options = Options {
             timing: self.timing,
         };
-        let first = program.outputs.first().map(|&id| &program.value(id).name);
+        let classes = Classes::new(program, self.labels);
         let mut hits = 0;
         let each = |number: usize, execution: Execution| -> Result<(), SimulateError> {
-            let output = first.and_then(|name| execution.outputs.get(name));
-            let labels = self
-                .labels
-                .and_then(|l| l.chunks(batch.images()).nth(number));
-            if let (Some(output), Some(labels)) = (output, labels) {
-                hits += correct(output, batch, labels);
-            }
+            hits += classes.hits(number, &execution.outputs);
             for (name, theirs) in &self.reference[number] {
                 if let Some(ours) = execution.outputs.get(name) {
                     comparison.add_output(ours, theirs, batch);
@@ -305,11 +299,10 @@ impl Trial<'_> {
         let ratio = comparison.sqnr_db();
         let count = f64::from(report.samples);
         let (agreeing, images) = comparison.agreement();
-        let all = (self.samples.len() * batch.images()).max(1) as f64;
         let network = Whole {
             sqnr_db: ratio.is_finite().then_some(ratio),
             top1_agreement: (images > 0).then(|| f64::from(agreeing) / f64::from(images)),
-            top1_accuracy: self.labels.map(|_| hits as f64 / all),
+            top1_accuracy: classes.share(hits, self.samples.len()),
             network_cycles: report.totals.cycles.total as f64 / count,
             network_energy_pj: report.totals.energy_pj.total / count,
         };

@@ -22,6 +22,7 @@
 
 mod steps;
 
+use crate::sweep::guarded;
 use scnn_isa::machine::{Machine, Scope};
 use scnn_simulator::area::Area;
 use scnn_simulator::energy::Energy;
@@ -29,7 +30,6 @@ use scnn_simulator::report::{Layer, Report};
 use scnnc::compile::{self, Compiled, Front};
 use scnnc::map::{self, Mapped, Objective};
 use serde::Serialize;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 pub use steps::{Direction, Step, steps};
 
 /// What a model costs on a machine: means of one inference.
@@ -161,10 +161,7 @@ impl Baseline<'_> {
         let Compiled {
             network, occupancy, ..
         } = self.compiled;
-        let mapped = catch_unwind(AssertUnwindSafe(|| {
-            compile::mapping(network, occupancy, &options)
-        }));
-        match mapped {
+        match guarded(|| compile::mapping(network, occupancy, &options)) {
             Ok(Ok(mapped)) => Prediction::Costs(Costs {
                 cycles: self.cycles_of(&mapped, machine),
                 energy_pj: self.energy_of(&mapped, machine),

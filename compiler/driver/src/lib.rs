@@ -33,6 +33,7 @@
 
 pub mod advise;
 mod check;
+mod classes;
 pub mod codes;
 mod error;
 pub mod formats;
@@ -46,6 +47,7 @@ pub mod sweep;
 pub mod views;
 
 pub use check::Check;
+pub use classes::Classes;
 pub use error::RunError;
 pub use outputs::{Expected, Outputs, TOLERANCE};
 pub use run::{Accuracy, Options, Run, report, run};

@@ -1,7 +1,7 @@
 //! A run: a program on samples, with whatever it is to be compared with.
 
 use crate::latency::Latency;
-use crate::{Check, Outputs, RunError, batch_of};
+use crate::{Check, Classes, Outputs, RunError, batch_of};
 use scnn_host::Host;
 use scnn_isa::program::Program;
 use scnn_simulator::observe::Observer;
@@ -10,10 +10,9 @@ use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Simulator};
 use scnnc::compile::{Compiled, Sample};
 use scnnc::map::Mapped;
-use scnnc::reference::accuracy::{Batch, correct};
+use scnnc::reference::accuracy::Batch;
 use scnnc::reference::original::Original;
 use scnnc::reference::segments::Segments;
-use tract_onnx::prelude::Tensor;
 
 /// Choices of a run.
 #[derive(Default)]
@@ -97,17 +96,17 @@ pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Ru
         }
     };
     let checked = reference.is_some();
-    let ceilings = match &options.observer {
-        _ if !options.ceilings => None,
-        Some(_) => Some(simulator.ceilings(Timing::Exact)?),
-        None => Some(simulator.ceilings(options.timing)?),
+    let timing = match &options.observer {
+        Some(_) => Timing::Exact,
+        None => options.timing,
     };
+    let ceilings = options.ceilings.then(|| simulator.ceilings(timing));
     let mut tally = Tally {
         program,
         batch,
         reference,
-        labels: options.labels,
-        latency: Latency::new(ceilings),
+        classes: Classes::new(program, options.labels),
+        latency: Latency::new(ceilings.transpose()?),
         outputs: Outputs::new(names),
         check: Check::default(),
         correct: 0,
@@ -123,12 +122,9 @@ pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Ru
         }
         Ok(())
     };
-    let timing = scnn_simulator::Options {
-        timing: options.timing,
-    };
     let mut report = match options.observer {
         Some(observer) => simulator.measure_observed(samples, observer, each)?,
-        None => simulator.measure(samples, &timing, each)?,
+        None => simulator.measure(samples, &scnn_simulator::Options { timing }, each)?,
     };
     let last = last.expect("a report is of one sample or more");
     if let Some(compiled) = options.compiled {
@@ -162,13 +158,27 @@ pub fn report(compiled: &Compiled, samples: &[Sample], timing: Timing) -> Result
         host,
         ..
     } = compiled;
-    let (mut report, _) = report_of(program, mapped, host, samples, None, timing)?;
+    let Measured {
+        mut report,
+        outputs,
+        ..
+    } = report_of(program, mapped, host, samples, None, timing)?;
+    identify(&mut report, program, samples, outputs.hash(), None);
     report.provenance.calibration_blake3 = calibration(compiled);
     Ok(report)
 }
 
-/// The same of a program and the mapping that it was made from; where there are labels, the share of images that are
-/// classified as they say.
+/// A program measured on samples.
+pub(crate) struct Measured {
+    /// What it cost, without its provenance.
+    pub report: Report,
+    /// The outputs of every sample.
+    pub outputs: Outputs,
+    /// Where there are labels: the share of images that are classified as they say.
+    pub top1: Option<f64>,
+}
+
+/// Measures a program that was made from a mapping.
 pub(crate) fn report_of(
     program: &Program,
     mapped: &Mapped,
@@ -176,29 +186,26 @@ pub(crate) fn report_of(
     samples: &[Sample],
     labels: Option<&[usize]>,
     timing: Timing,
-) -> Result<(Report, Option<f64>), RunError> {
+) -> Result<Measured, RunError> {
     let simulator = Simulator::new(program, host)?;
-    let options = scnn_simulator::Options { timing };
     let names = program.outputs.iter();
     let names = names.map(|&id| program.value(id).name.as_str());
-    let (batch, first) = (batch_of(program), names.clone().next());
     let mut outputs = Outputs::new(names);
+    let classes = Classes::new(program, labels);
     let mut hits = 0;
     let each = |number: usize, execution: Execution| {
-        let output = first.and_then(|name| execution.outputs.get(name));
-        if let (Some(output), Some(labels)) = (output, labels) {
-            let of_sample = labels.chunks(batch.images()).nth(number);
-            hits += correct(output, batch, of_sample.unwrap_or_default());
-        }
+        hits += classes.hits(number, &execution.outputs);
         outputs.add(&execution);
         Ok::<_, RunError>(())
     };
+    let options = scnn_simulator::Options { timing };
     let mut report = simulator.measure(samples, &options, each)?;
     predict(&mut report, mapped);
-    identify(&mut report, program, samples, outputs.hash(), None);
-    let images = samples.len() * batch.images();
-    let top1 = labels.map(|_| hits as f64 / images.max(1) as f64);
-    Ok((report, top1))
+    Ok(Measured {
+        report,
+        outputs,
+        top1: classes.share(hits, samples.len()),
+    })
 }
 
 /// Says in a report what it was made of.
@@ -244,7 +251,7 @@ struct Tally<'a> {
     program: &'a Program,
     batch: Batch,
     reference: Option<Reference<'a>>,
-    labels: Option<&'a [usize]>,
+    classes: Classes<'a>,
     latency: Latency,
     outputs: Outputs,
     check: Check,
@@ -259,22 +266,11 @@ impl Tally<'_> {
         sample: &Sample,
         execution: &Execution,
     ) -> Result<(), RunError> {
-        let first = self.program.outputs.first();
-        let first = first.map(|&id| self.program.value(id).name.as_str());
-        let images = self.batch.images();
-        let labels = self.labels.map(|all| &all[number * images..][..images]);
-        let hits = |outputs: &Sample| -> usize {
-            let output: Option<&Tensor> = first.and_then(|name| outputs.get(name));
-            match (output, labels) {
-                (Some(output), Some(labels)) => correct(output, self.batch, labels),
-                _ => 0,
-            }
-        };
-        self.correct += hits(&execution.outputs);
+        self.correct += self.classes.hits(number, &execution.outputs);
         if let Some(reference) = &self.reference {
             let check = &mut self.check;
             let float = check.add(self.program, reference, sample, execution, self.batch)?;
-            self.float_correct += hits(&float);
+            self.float_correct += self.classes.hits(number, &float);
         }
         self.latency.add(execution);
         self.outputs.add(execution);

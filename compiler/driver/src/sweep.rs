@@ -18,6 +18,7 @@ mod sampling;
 mod spec;
 pub mod tables;
 
+pub(crate) use compute::guarded;
 pub use compute::{Fidelity, Session, Subject, Task, compute};
 pub use constraint::{Constraint, ConstraintError};
 pub use outcome::{Failed, LayerRow, Measures, Outcome};

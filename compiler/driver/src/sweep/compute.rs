@@ -211,7 +211,7 @@ impl Session {
 }
 
 /// A panic is a fault of ours and ends the point, not the sweep.
-fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Failed> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Failed> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
@@ -285,7 +285,7 @@ fn measured(
         Fidelity::Exact => Timing::Exact,
     };
     match report_of(program, mapped, host, samples, labels, timing) {
-        Ok((report, top1)) => Outcome::of_report(&report, top1),
+        Ok(measured) => Outcome::of_report(&measured.report, measured.top1),
         Err(error) => Outcome::Failed(Failed::run(&error)),
     }
 }
