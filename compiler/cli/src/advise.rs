@@ -18,7 +18,7 @@ use scnnc_driver::sweep::{Fidelity, Outcome, Subject, Task, compute};
 use serde::Serialize;
 use std::path::Path;
 
-/// What is printed as JSON.
+/// The advice, in the form that `--json` prints.
 #[derive(Debug, Serialize)]
 struct Advice {
     machine: String,
@@ -48,25 +48,25 @@ struct Advised {
     from: String,
     to: String,
     direction: Direction,
-    /// What it adds to the area, mm2.
+    /// Area that the step adds, mm2.
     area_mm2: f64,
-    /// Share of the objective that it saves, %: geometric mean over the models, in time and not in cycles. None where a
-    /// model needs a run.
+    /// Share of the objective that the step saves, %: geometric mean over the models, in time and not in cycles. None where
+    /// a model needs a run.
     gain_percent: Option<f64>,
-    /// The same per mm2 that it adds.
+    /// `gain_percent` per mm2 that the step adds.
     gain_percent_per_mm2: Option<f64>,
-    /// By model.
+    /// Effects, one for each model.
     models: Vec<Effect>,
-    /// How far it moves energy and area, in shares of theirs.
+    /// Relative change of energy, the largest over the models, plus that of the area.
     #[serde(skip)]
     swing: f64,
 }
 
-/// What a step does to a model.
+/// Costs of a model after a step.
 #[derive(Debug, Serialize)]
 struct Effect {
     predicted: Prediction,
-    /// What a run says: with `--measure`, and where the network is small.
+    /// Costs of a run: with `--measure`, and of small networks.
     #[serde(skip_serializing_if = "Option::is_none")]
     measured: Option<Measured>,
 }
@@ -80,7 +80,7 @@ enum Measured {
 }
 
 impl Effect {
-    /// What is known best.
+    /// Measured costs, or else predicted ones.
     fn costs(&self) -> Option<Costs> {
         match (&self.measured, &self.predicted) {
             (Some(Measured::Costs(costs)), _) | (None, Prediction::Costs(costs)) => Some(*costs),
@@ -88,7 +88,7 @@ impl Effect {
         }
     }
 
-    /// Why nothing is known.
+    /// Reason that there are no costs.
     fn reason(&self) -> Option<&str> {
         match (&self.measured, &self.predicted) {
             (Some(Measured::Failed(reason)), _) | (None, Prediction::NeedsRun(reason)) => {
@@ -99,7 +99,7 @@ impl Effect {
     }
 }
 
-/// A network of at most so many multiplications in all samples is small: a tenth of a second.
+/// Most multiplications of a small network, over all samples: they take a tenth of a second.
 const SMALL: u64 = 20_000_000;
 
 /// `scnnc advise`.
@@ -238,8 +238,8 @@ fn measure(
     measured
 }
 
-/// The steps with what they gain, best first: gains that take no area by their size, others by their size per area, then
-/// the steps that gain nothing by what they lose.
+/// The steps with their gains, best first: gains without area by size, other gains by size per area, then savings of area
+/// by area per loss, and steps without a gain.
 fn ranked(
     base: &Machine,
     compilation: &Compilation,
@@ -308,23 +308,23 @@ fn gain(
     Some(100.0 * (1.0 - (logarithms / models.len() as f64).exp()))
 }
 
-/// Less than this is no gain and no loss, %.
+/// Smallest change that counts as a gain or a loss, %.
 const NOTHING: f64 = 0.05;
 
-/// What kind of step it is.
+/// Kinds of steps, by their effect; tables come in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
-    /// It gains, and takes no area of the model.
+    /// A gain that takes no area of the model.
     Free,
-    /// It gains, for area.
+    /// A gain that takes area.
     Gain,
-    /// It loses, or changes nothing, and saves area.
+    /// Less area, for a loss or for nothing.
     Saving,
-    /// It gains nothing.
+    /// Neither a gain nor less area.
     Nothing,
-    /// It changes a price of the tables and not the machine.
+    /// Another price in the tables, on the same machine.
     Price,
-    /// Nobody knows without a run.
+    /// An effect that only a run shows.
     Unknown,
 }
 
@@ -352,7 +352,7 @@ impl Advised {
         }
     }
 
-    /// Its kind, and what it is ranked by there, more is better.
+    /// The kind, and the score within that kind; higher is better.
     fn rank(&self) -> (Kind, f64) {
         let gain = self.gain_percent.unwrap_or(0.0);
         let kind = self.kind();

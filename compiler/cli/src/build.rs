@@ -87,7 +87,7 @@ pub fn open_with(
     Ok((imported, samples))
 }
 
-/// What is known of the arrays of `inputs`, or of those to calibrate on.
+/// Extents and constant values of the arrays of `inputs`, or else of the calibration data.
 pub fn given(
     inputs: &[String],
     compilation: &Compilation,
@@ -141,7 +141,7 @@ pub fn import(
     Ok(imported)
 }
 
-/// Whether an array could say what a model leaves open: a dimension, or which branch is taken.
+/// Whether an array could decide this error: an open dimension, or the branch of an `If`.
 fn is_open(error: &ImportError) -> bool {
     let operator = error.node.as_ref().map(|(_, operator)| operator.as_str());
     error.code == CompilerCode::UnboundDimension || operator == Some("If")

@@ -53,7 +53,7 @@ pub fn compare(options: &Compare) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The stages of running a model on so many machines.
+/// The stages of running a model on a number of machines.
 fn stages(options: &Compare, machines: usize) -> Stages {
     let pruning = usize::from(options.compilation.pruning.says_how_much());
     let count = 1 + pruning + machines * (Stage::ALL.len() + 1);

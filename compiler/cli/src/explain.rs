@@ -1,7 +1,7 @@
 //! `explain`: why each layer is mapped as it is, what bounds it, where its time goes, and what else there was.
 //!
-//! The mapper tells what it decided, a simulation of the first sample what came of it. Behind the layers stands what
-//! crosses the host link, and why.
+//! Decisions come from the mapper, costs from a simulation of the first sample. Traffic over the host link and its reasons
+//! follow the layers.
 
 mod drawing;
 mod host_link;

@@ -321,7 +321,7 @@ fn picojoules(pj: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// The energies of events: what each is here and on the paper's machine, and the law between the two.
+/// The energies of events: each on this machine and on the paper's, and the law that scales one to the other.
 fn energies(machine: &Machine) -> String {
     let mut table = grid::plain(&["energy", "pJ", "band", "paper's", "grows with", "sources"]);
     for (name, energy) in machine.energy.entries() {

@@ -154,7 +154,7 @@ pub fn folder(path: &Path) -> Result<(), Failure> {
         .map_err(|e| Failure::file(Code::CannotWrite, path, &format!("cannot be created: {e}")))
 }
 
-/// Reads a file; what can be read once only is kept for whoever asks again.
+/// Reads a file; a stream is kept, so that it can be read again.
 pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let bytes = if is_stream(path) {
         with_stream(path, <[u8]>::to_vec)
@@ -208,7 +208,7 @@ pub fn print(text: &str) {
 /// Whether a file is written to standard output.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// A file will be written to standard output: what is said beside it goes to standard error from now on.
+/// Reserves standard output for a file: other text goes to standard error from now on.
 pub fn take_standard_output() {
     TAKEN.store(true, Ordering::Relaxed);
 }

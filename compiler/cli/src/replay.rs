@@ -1,7 +1,7 @@
 //! `replay`: the command of a report once more, and whether the report still holds.
 //!
-//! A report has the words of its command without the files that it writes ([`words`]). Whoever sends a report therefore
-//! makes nobody write a file or load a library: what the words say of such things is not followed, either.
+//! A report has the words of its command without the files that it writes ([`words`]). A report from someone else can
+//! therefore neither write a file nor load a library: such words are ignored if it has them all the same.
 
 use super::args::{self, Arguments, Run, Verb};
 use super::failure::Failure;
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// Options of `run` that do not decide what a report holds.
+/// Options of `run` that have no influence on the report.
 const NO_CAUSE: [&str; 21] = [
     "dump",
     "dump_ir",
@@ -174,7 +174,7 @@ fn first_line(error: &clap::Error) -> String {
         .to_owned()
 }
 
-/// Whatever the words say, nothing is written and no library is loaded.
+/// Drops options that write a file or load a library.
 fn without_side_effects(run: &mut Run) {
     run.output = None;
     run.report = None;
@@ -225,11 +225,11 @@ fn located_word(word: &str, folder: &Path) -> String {
     }
 }
 
-/// What a replay found.
+/// Result of a replay.
 struct Verdict {
     causes: Vec<Difference>,
     differences: Vec<Difference>,
-    /// Rules that the report was made without, those first that move what differs first.
+    /// Rules that are newer than the report; rules that move the first difference come first.
     rules: Vec<Rule>,
 }
 
@@ -309,7 +309,7 @@ impl Verdict {
     }
 }
 
-/// How many values differ, by the layer that they are of.
+/// Number of values that differ, in layers and in the whole report.
 fn places(differences: &[Difference]) -> String {
     let mut counts: BTreeMap<Option<&str>, usize> = BTreeMap::new();
     for difference in differences {

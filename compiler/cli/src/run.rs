@@ -46,9 +46,9 @@ pub fn stages(options: &Run) -> Stages {
 
 /// A run that has come to its end.
 pub struct Done {
-    /// What ran.
+    /// The program.
     pub program: Program,
-    /// What it computed and cost.
+    /// Its outputs and costs.
     pub run: scnnc_driver::Run,
 }
 

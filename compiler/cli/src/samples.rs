@@ -27,7 +27,7 @@ pub struct Input {
 #[derive(Clone, Debug)]
 pub struct Inputs {
     open: Vec<Input>,
-    /// What were inputs of the file and have become constants, with their values as `--input-value` writes them.
+    /// Inputs of the file that have become constants, with their values in the form of `--input-value`.
     bound: BTreeMap<String, String>,
 }
 
@@ -182,7 +182,7 @@ impl Inputs {
     }
 }
 
-/// What a program's provenance says before a name and a value that the input of that name has in it.
+/// Word in front of `NAME=VALUE` in a program's provenance, for an input that has become a constant.
 const BOUND: &str = "input-value";
 
 /// Whether an array holds values with commas between them, any number of times.
@@ -216,7 +216,7 @@ fn in_step(found: &BTreeMap<String, Vec<Tensor>>) -> Result<Vec<Sample>, Failure
         .collect())
 }
 
-/// What is known of the arrays in `[NAME=]FILE` inputs, by their names; of a folder, of its first sample.
+/// Extents and constant values of the arrays in `[NAME=]FILE` inputs, by name; of a folder, of its first sample.
 pub fn given(words: &[String]) -> Result<BTreeMap<String, Given>, Failure> {
     let mut all = BTreeMap::new();
     for word in words {
@@ -231,7 +231,7 @@ pub fn given(words: &[String]) -> Result<BTreeMap<String, Given>, Failure> {
     Ok(all)
 }
 
-/// What is known of an array before it is cut into samples.
+/// Extents of an array, and its value if it has only one, before it is cut into samples.
 pub fn known_of(array: &Tensor) -> Given {
     Given {
         extents: array.shape().iter().map(|&extent| extent as u64).collect(),
@@ -239,7 +239,7 @@ pub fn known_of(array: &Tensor) -> Given {
     }
 }
 
-/// The one integer or truth that all of an array is.
+/// The integer or truth value that all elements of an array have.
 fn only_value(array: &Tensor) -> Option<String> {
     let kind = array.datum_type();
     let truth = kind == bool::datum_type();

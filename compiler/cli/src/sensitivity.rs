@@ -2,8 +2,8 @@
 //!
 //! For every layer and density, that layer alone is pruned, the network compiled with the ranges of the unpruned one,
 //! and executed on the samples asked for. A point is on the front of its layer, or of the whole network, when no other
-//! point is at least as good in accuracy, cycles and energy, and better in one. What to prune next is the point of each layer
-//! that saves most with no image classified otherwise, most first.
+//! point is at least as good in accuracy, cycles and energy, and better in one. Next to prune is the point of each layer that
+//! saves most cycles while all images keep their class; largest saving first.
 
 use super::args::Sensitivity;
 use super::build::{self, Sample};
@@ -44,7 +44,7 @@ pub struct Study {
     /// The network as it is.
     unpruned: Whole,
     points: Vec<Point>,
-    /// What to prune next, best first: one density of each layer.
+    /// Next to prune, best first: one density of each layer.
     next: Vec<Next>,
 }
 
@@ -65,9 +65,9 @@ struct Next {
 struct Whole {
     /// Of the outputs against the unpruned float model; absent when nothing differs.
     sqnr_db: Option<f64>,
-    /// Share of images whose class is that of the unpruned float model, of a network that classifies.
+    /// Share of images with the same class as by the unpruned float model; for networks that classify.
     top1_agreement: Option<f64>,
-    /// Share of images whose class is their label's, where there are labels.
+    /// Share of images that are classified as labelled, where there are labels.
     top1_accuracy: Option<f64>,
     network_cycles: f64,
     network_energy_pj: f64,
@@ -241,8 +241,8 @@ pub fn study(
     })
 }
 
-/// The samples to execute, as many as were asked for: of the calibration data, with their classes if these are known, or of
-/// what the caller calibrates on; else seeded noise.
+/// The samples to execute, `--samples` of them: from the calibration data, with their classes if these are known, or from
+/// the samples that the caller calibrates on; else seeded noise.
 fn executed(
     imported: &Imported,
     options: &Sensitivity,
@@ -366,7 +366,7 @@ fn mark(points: &mut [Point]) {
     }
 }
 
-/// What to prune next: of each layer the density that saves most, as long as no image is classified otherwise; most first.
+/// Next to prune: the density of each layer that saves most cycles while all images keep their class; largest saving first.
 fn next(unpruned: &Whole, points: &[Point]) -> Vec<Next> {
     let keeps = |network: &Whole| {
         let kept = |after: Option<f64>, before: Option<f64>| after >= before;

@@ -74,7 +74,7 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, Failure> {
     }
 }
 
-/// The kind of a file of arrays: its extension, or, of standard input and pipes, what the first bytes say.
+/// The kind of a file of arrays: its extension, or, for standard input and pipes, by its first bytes.
 fn kind<'a>(path: &'a Path, bytes: &[u8]) -> &'a str {
     if !output::is_stream(path) {
         let extension = path.extension().and_then(|e| e.to_str());
@@ -94,7 +94,7 @@ fn kind<'a>(path: &'a Path, bytes: &[u8]) -> &'a str {
 /// Extensions of pictures, which are no arrays before somebody says how large and how scaled.
 const PICTURES: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff"];
 
-/// How a picture becomes an input: only who trained the network knows size, order of channels and scale.
+/// Refuses a picture, with a script that makes an input of it: size, order of channels and scale are those of the training.
 fn picture(path: &Path) -> Failure {
     let mut failure = Failure::file(
         Code::BadArray,

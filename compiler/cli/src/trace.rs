@@ -1,4 +1,4 @@
-//! `--trace`: what the units did, cycle by cycle, for Perfetto (ui.perfetto.dev): its own protobuf, or JSON for a `.json` file.
+//! `--trace`: the work of the units, cycle by cycle, for Perfetto (ui.perfetto.dev): protobuf, or JSON for a `.json` file.
 //!
 //! A microsecond of the trace is a cycle of the machine, so that all numbers are whole. Tracks are the layers and host
 //! segments, the mover, the PPUs where a layer does without the array, the array, weight stream and PPUs of each PE group,
@@ -32,9 +32,9 @@ use std::path::Path;
 
 /// Slices of rounds that a layer may have, over all its PEs.
 const SLICES_PER_LAYER: u64 = 20_000;
-/// Lanes of one track that stand together before those of the next.
+/// Ranks reserved for the lanes of a track.
 const LANES: u64 = 64;
-/// Numbers of the first lanes of all tracks, and the step to the next lanes.
+/// Step from the number of a track's lane to that of its next lane.
 const NEXT_LANE: u64 = 1_000_000;
 
 /// Numbers of the tracks; weight streams, PPUs of PE groups and PEs follow from the last three.
@@ -89,7 +89,7 @@ enum Form {
     Perfetto(Box<Perfetto>),
 }
 
-/// A track: what it is called, and its slices of the step under way.
+/// A track: its name, and its slices of the step under way.
 struct Track<'a> {
     name: String,
     lanes: Lanes,
@@ -192,7 +192,7 @@ impl<'a> Trace<'a> {
         });
     }
 
-    /// Sees to it that the first lanes of a track have names.
+    /// Writes the names of the first lanes of a track, unless they are written.
     fn name_lanes(&mut self, number: u64, lanes: u64) {
         let Some(track) = self.tracks.get_mut(&number) else {
             return;

@@ -1,4 +1,4 @@
-//! `--view KIND=FILE`: a report's numbers for other viewers and tools; what they hold is in [`scnnc_driver::views`] and
+//! `--view KIND=FILE`: a report's numbers for other viewers and tools; their contents are in [`scnnc_driver::views`] and
 //! [`scnnc_driver::formats`].
 
 use super::codes::CompilerCode;

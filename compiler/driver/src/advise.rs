@@ -1,12 +1,12 @@
-//! The adviser: what one step of each parameter of a machine would gain or cost.
+//! The adviser: gain or cost of one step of each parameter of a machine.
 //!
 //! ```text
 //! Machine --steps--> [Step]
 //! Baseline { Compiled, Report }, Step --Baseline::predict--> Prediction
 //! ```
 //!
-//! Nothing is executed for a prediction. The compiled model has what decides time: the sizes of its weight blocks and
-//! where activations are not zero. What a step may change decides how it is predicted:
+//! Nothing is executed for a prediction: time depends on the sizes of weight blocks and the positions of activations that
+//! are not zero, which the compiled model has. The method depends on the parameter:
 //!
 //! | parameter | prediction |
 //! |---|---|
@@ -15,7 +15,7 @@
 //! | `host_link.*` | host segments at the new bandwidth |
 //! | widths, `ppu.multiply`, `ppu.table_segments` | none: the network is quantised anew, so it needs a run |
 //! | `array.*`, `weights.delivery` | none: cycles come within 1 %, energy does not |
-//! | all others | mapped anew; each layer by the cost model, times what the model was off by on the base machine |
+//! | all others | mapped anew; each layer by the cost model, times the model's error on the base machine |
 //!
 //! A test measures predictions against runs, `SCNN_ADVISE=1` all of them on three presets; those that are made are meant to
 //! be within 1 %.
@@ -32,7 +32,7 @@ use scnnc::map::{self, Mapped, Objective};
 use serde::Serialize;
 pub use steps::{Direction, Step, steps};
 
-/// What a model costs on a machine: means of one inference.
+/// Costs of a model on a machine: means of one inference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Costs {
     /// Cycles.
@@ -52,13 +52,13 @@ impl Costs {
     }
 }
 
-/// What a step would come to.
+/// Costs after a step, or the reason that only a run shows them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Prediction {
-    /// These costs.
+    /// The costs.
     Costs(Costs),
-    /// Nothing short of a run tells, for this reason.
+    /// Only a run shows them, for this reason.
     NeedsRun(String),
 }
 
@@ -68,19 +68,19 @@ pub struct Baseline<'a> {
     pub compiled: &'a Compiled,
     /// The choices that it was compiled with.
     pub options: &'a compile::Options,
-    /// What it costs, with exact timing.
+    /// Its costs, with exact timing.
     pub report: &'a Report,
 }
 
-/// What a parameter may change.
+/// The reach of a parameter: the most that it may change.
 enum Reach {
-    /// Prices of events: those stated, and those of wires as long as a PE.
+    /// Prices of events: stated ones, and prices of wires as long as a PE.
     Prices,
     /// The time of host segments.
     HostLink,
     /// The integers themselves.
     Network,
-    /// How many copies of activations there are, whose energy the model does not have.
+    /// The number of copies of activations, whose energy the model does not have.
     Copies,
     /// The mapping.
     Mapping,
@@ -101,12 +101,12 @@ impl Reach {
 }
 
 impl Baseline<'_> {
-    /// What the model costs on the base machine.
+    /// Costs of the model on the base machine.
     pub fn costs(&self) -> Costs {
         Costs::of(self.report)
     }
 
-    /// What a step would come to.
+    /// Predicts the costs after a step.
     pub fn predict(&self, step: &Step) -> Prediction {
         let base = &self.options.machine;
         match Reach::of(step, base, self.options.mapping.objective) {
@@ -139,7 +139,7 @@ impl Baseline<'_> {
         }
     }
 
-    /// Whether a step may change what is done where and when, and not only prices.
+    /// Whether a step may change the work and its schedule, and not only prices.
     pub fn moves_work(&self, step: &Step) -> bool {
         let objective = self.options.mapping.objective;
         let reach = Reach::of(step, &self.options.machine, objective);
@@ -171,7 +171,7 @@ impl Baseline<'_> {
         }
     }
 
-    /// Each layer as the model says, times what the model was off by on the base machine.
+    /// Cycles of each layer by the cost model, times the model's error on the base machine.
     fn cycles_of(&self, mapped: &Mapped, machine: &Machine) -> f64 {
         let before = &self.compiled.mapped.predicted;
         let steps = self.report.layers.iter().zip(before).zip(&mapped.predicted);
@@ -187,7 +187,7 @@ impl Baseline<'_> {
         cycles.sum()
     }
 
-    /// The counted events at the machine's prices, and what the model says that another mapping changes of them.
+    /// Energy of the counted events at the machine's prices, plus the change that the cost model predicts for the mapping.
     fn energy_of(&self, mapped: &Mapped, machine: &Machine) -> f64 {
         let base = &self.options.machine;
         let total = |costs: &[Option<map::cost::Cost>]| -> f64 {

@@ -1,4 +1,4 @@
-//! Files of other tools of this field: what they measure of a machine or a layer, read and written.
+//! Files of other tools of this field, read and written: energies, areas, counts and shapes of layers.
 //!
 //! | format | out | in |
 //! | --- | --- | --- |
@@ -7,7 +7,7 @@
 //! | [`scale_sim`] | a topology: a line a layer | topologies |
 //! | [`line`](fn@line) | one flat record of a run, for experiment trackers | |
 //!
-//! What is read is a [`Table`] of layers without weights; the models' crate makes networks of it.
+//! Readers give a [`Table`] of layers without weights; the models' crate makes networks of it.
 
 pub mod accelergy;
 mod line;

@@ -1,4 +1,4 @@
-//! Latency as a distribution: what a network and each of its layers took over the samples of a run.
+//! Latency as a distribution: cycles of a network and of each of its layers over the samples of a run.
 
 use scnn_simulator::Execution;
 use scnn_simulator::report::Report;
@@ -11,11 +11,11 @@ const SLOWEST: usize = 3;
 #[derive(Clone, Debug)]
 pub struct Latency {
     samples: Vec<Vec<u64>>,
-    /// By step, what no input exceeds; where that was asked for.
+    /// By step, the cycles that no input exceeds, where they were asked for.
     ceilings: Option<Vec<u64>>,
 }
 
-/// Cycles over the samples. A percentile is a value that was measured: the least that so many of all samples do not exceed.
+/// Cycles over the samples. A percentile is a measured value: the least one that this share of the samples does not exceed.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Distribution {
     /// The layer; none for the network.
@@ -31,7 +31,7 @@ pub struct Distribution {
     pub p99: u64,
     /// The slowest sample.
     pub most: u64,
-    /// What no input exceeds, by the weights and the mapping, where that was asked for.
+    /// Cycles that no input exceeds, from weights and mapping, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ceiling: Option<u64>,
     /// The slowest samples, counted from 0, slowest first.
@@ -64,7 +64,7 @@ impl Latency {
         self.samples.push(steps.map(|step| step.cycles).collect());
     }
 
-    /// The distributions over the samples, whose sum is `report`.
+    /// The distributions over the samples; `report` is the sum of the same samples.
     ///
     /// # Panics
     /// With the report of another program.

@@ -1,4 +1,4 @@
-//! Two reports of what should be the same run: equal, or what differs, first by layer and field.
+//! Comparison of two reports of the same command: differences by layer and field.
 //!
 //! Fields are compared in the order from causes to effects, so that the first difference is the one to look at: a weight
 //! that changed shows as the constants of its layer, and not as the cycles of the next.
@@ -65,7 +65,7 @@ fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// What a run was made of and is not the same any more: the tool, the model, the inputs, the calibration, the machine.
+/// Inputs of the run that have changed: the tool, the model, the inputs, the calibration, the machine.
 pub fn causes(was: &Report, now: &Report) -> Vec<Difference> {
     let (old, new) = (&was.provenance, &now.provenance);
     let parts = [
@@ -106,7 +106,7 @@ pub fn causes(was: &Report, now: &Report) -> Vec<Difference> {
     causes
 }
 
-/// What was computed and counted otherwise, layer by layer, then in the whole report.
+/// Results that differ, layer by layer, then in the whole report.
 pub fn differences(was: &Report, now: &Report) -> Vec<Difference> {
     let mut found = Vec::new();
     for (old, new) in was.layers.iter().zip(&now.layers) {
@@ -143,7 +143,7 @@ pub fn differences(was: &Report, now: &Report) -> Vec<Difference> {
     found
 }
 
-/// Values that the fields of two reports have, the number of them.
+/// Number of values in the layers and totals of a report.
 pub fn fields(report: &Report) -> usize {
     fn leaves(value: &Value) -> usize {
         match value {

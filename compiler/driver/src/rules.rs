@@ -1,4 +1,4 @@
-//! The rules of counting, as the changelog numbers them: which of them a report was made without.
+//! The rules of counting, as the changelog numbers them: a report was made without all rules above its own number.
 //!
 //! An entry that changes what a run counts or computes ends in `[rule N: FIELD, FIELD]`, the fields of reports that it
 //! moves. N grows by one with each of them.
@@ -6,7 +6,7 @@
 /// The changelog of this version.
 const CHANGELOG: &str = include_str!("../../../CHANGELOG.md");
 
-/// A change of what is counted or computed.
+/// A change of counting or computing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Its number.
@@ -18,7 +18,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether it moves the field of that path, a part of it, or what it is a part of.
+    /// Whether it moves the field of that path, a part of it, or a record that the field is in.
     pub fn moves(&self, path: &str) -> bool {
         let inside = |a: &str, b: &str| {
             a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('.'))

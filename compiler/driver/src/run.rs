@@ -27,7 +27,7 @@ pub struct Options<'a> {
     pub original: Option<&'a Original>,
     /// The class of every image of the samples, one after the other.
     pub labels: Option<&'a [usize]>,
-    /// Whether to find what no input exceeds.
+    /// Whether to compute the cycles that no input exceeds.
     pub ceilings: bool,
     /// Sees the units in the first sample.
     pub observer: Option<&'a mut dyn Observer>,
@@ -42,7 +42,7 @@ pub struct Options<'a> {
 pub struct Run {
     /// What it cost, summed over the samples.
     pub report: Report,
-    /// What every sample took.
+    /// Cycles of every sample.
     pub latency: Latency,
     /// The outputs of every sample.
     pub outputs: Outputs,
@@ -170,7 +170,7 @@ pub fn report(compiled: &Compiled, samples: &[Sample], timing: Timing) -> Result
 
 /// A program measured on samples.
 pub(crate) struct Measured {
-    /// What it cost, without its provenance.
+    /// Its costs, without provenance.
     pub report: Report,
     /// The outputs of every sample.
     pub outputs: Outputs,
@@ -208,7 +208,7 @@ pub(crate) fn report_of(
     })
 }
 
-/// Says in a report what it was made of.
+/// Fills in the provenance of a report.
 fn identify(
     report: &mut Report,
     program: &Program,
@@ -223,7 +223,7 @@ fn identify(
     report.provenance.calibration_blake3 = compiled.and_then(calibration);
 }
 
-/// The hash of the calibrated ranges; where they come from is no part of it.
+/// The hash of the calibrated ranges, without their source.
 fn calibration(compiled: &Compiled) -> Option<String> {
     let mut calibration = compiled.calibration.clone();
     calibration.source.clear();

@@ -63,7 +63,7 @@ fn table(advice: &Advice, kind: Kind, steps: &[&Advised]) -> String {
         };
         header.extend([of("cycles"), of("energy")]);
     }
-    // What each kind is ranked by, as far as it differs from what stands beside it.
+    // The columns that a kind is ranked by; columns that would repeat another are left out.
     let last: &[&str] = match kind {
         Kind::Gain => &["area", "gain", "per mm2"],
         Kind::Price => &["area"],
@@ -129,7 +129,7 @@ fn reasons(steps: &[&Advised]) -> String {
     grid::wrapped(table, &[1])
 }
 
-/// With `--measure`: how far the predictions are off.
+/// The largest error of the predictions that were measured, too.
 fn worst(advice: &Advice) -> Option<String> {
     let mut count = 0;
     let mut worst: Option<(f64, &Advised)> = None;

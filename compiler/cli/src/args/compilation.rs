@@ -1,4 +1,4 @@
-//! What a compilation takes: the model's inputs, the machine, number formats, pruning, mapping, host.
+//! Options of a compilation: the model's inputs, the machine, number formats, pruning, mapping, host.
 
 use super::at_least_one;
 use crate::stages::Loudness;
@@ -10,7 +10,7 @@ use scnnc::prune::Pattern;
 use scnnc::prune::budget::Budget;
 use std::path::PathBuf;
 
-/// What a file leaves open of its inputs.
+/// Values and extents that a file leaves open.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub struct Bindings {
@@ -44,7 +44,7 @@ pub struct MachineChoice {
 pub struct Compilation {
     #[command(flatten)]
     pub machine: MachineChoice,
-    /// How mappings are found.
+    /// Strategy of the mapping.
     #[arg(help_heading = "Mapping", long, value_enum, default_value_t = Mapping::Search)]
     pub mapping: Mapping,
     /// Objective of the mapping search.
@@ -64,7 +64,7 @@ pub struct Compilation {
     /// How many samples to calibrate on at most, evenly spread; 16, or all for a budget of top-1 accuracy.
     #[arg(help_heading = "Quantisation", long, value_name = "N", value_parser = at_least_one())]
     pub calibration_samples: Option<usize>,
-    /// How ranges are made of what is observed: min-max, percentile=99.99, entropy.
+    /// Method that chooses ranges from observed activations: min-max, percentile=99.99, entropy.
     #[arg(help_heading = "Quantisation", long, value_name = "METHOD", default_value_t = Method::MinMax)]
     pub calibration_method: Method,
     /// Read activation ranges from a YAML file instead of observing them.
@@ -73,8 +73,8 @@ pub struct Compilation {
     /// Write the observed activation ranges as YAML.
     #[arg(help_heading = "Quantisation", long, value_name = "FILE")]
     pub save_calibration: Option<PathBuf>,
-    /// Bits of operands, weights and activations: 16, w8a16; of one layer: conv1=8; or a YAML file with `network` and
-    /// `layers`. May be repeated. Those of the machine unless given.
+    /// Bits of weights and activations: 16, w8a16; of one layer: conv1=8; or a YAML file with `network` and `layers`. May be
+    /// repeated. By default the machine's operand width.
     #[arg(help_heading = "Quantisation", long, value_name = "[LAYER=]N|FILE")]
     pub bits: Vec<String>,
     /// Factor on calibrated activation ranges; 1.5 for min-max, 1 for the other methods.
@@ -84,7 +84,7 @@ pub struct Compilation {
     /// more bits and stops the simulator should one overflow.
     #[arg(help_heading = "Quantisation", long, value_enum, default_value_t = Ranges::Proven)]
     pub ranges: Ranges,
-    /// Factor on the observed sums with --ranges calibrated
+    /// Factor on the observed sums with `--ranges calibrated`.
     #[arg(
         help_heading = "Quantisation",
         long,
@@ -94,7 +94,7 @@ pub struct Compilation {
     pub sum_margin: f32,
     #[command(flatten)]
     pub pruning: Pruning,
-    /// Seed of the noise that is calibrated on when there is no data.
+    /// Seed of the noise that stands in for calibration data.
     #[arg(
         help_heading = "Quantisation",
         long,
@@ -116,7 +116,7 @@ pub struct Compilation {
     /// Compute the network before and after every transform, and fail at the first that changes a value.
     #[arg(help_heading = "Transforms", long)]
     pub verify_passes: bool,
-    /// Leave out a transform that no other needs, for who looks for the one at fault. May be given several times.
+    /// Skip a transform that no other needs, to find the one at fault. May be repeated.
     #[arg(help_heading = "Transforms", long, value_name = "NAME", value_parser = optional_transforms())]
     pub skip_pass: Vec<String>,
     /// Say less: neither progress nor warnings.
@@ -130,16 +130,16 @@ pub struct Compilation {
     pub provoke: Option<String>,
 }
 
-/// What runs the host segments.
+/// Runtime of the host segments.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Host")]
 pub struct HostChoice {
-    /// Runtime of what the array cannot do: tract, which is built in; onnxruntime, where its library is found; auto: tract
-    /// what it computes right, ONNX Runtime the rest.
+    /// Runtime of host segments: tract, which is built in; onnxruntime, where its library is found; auto: tract for
+    /// operators that it computes right, ONNX Runtime for the rest.
     #[arg(long = "host", value_enum, value_name = "RUNTIME", default_value_t = Runtime::Auto)]
     pub runtime: Runtime,
-    /// The library of ONNX Runtime; else what `ORT_DYLIB_PATH` says, what lies in the active virtual environment, what the
-    /// system has.
+    /// The library of ONNX Runtime; by default from `ORT_DYLIB_PATH`, the active virtual environment, or the system, in
+    /// this order.
     #[arg(long, value_name = "FILE")]
     pub host_library: Option<PathBuf>,
 }
@@ -220,7 +220,7 @@ impl Pruning {
     }
 }
 
-/// How sums are kept in the accumulators.
+/// Bounds of the sums in the accumulators.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Ranges {
     /// No order of additions can overflow.

@@ -8,15 +8,15 @@ use std::path::PathBuf;
 pub enum Machine {
     /// List the presets.
     List {
-        /// As JSON.
+        /// Print as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Show every parameter, where it comes from and what it means.
+    /// Show every parameter with its source and meaning.
     Show {
         /// Name of a preset, or a YAML file.
         machine: String,
-        /// Set a parameter of it, as in `pe.banks=64`. May be repeated.
+        /// Set a parameter of the machine, as in `pe.banks=64`. May be repeated.
         #[arg(long = "set", value_name = "PARAMETER=VALUE")]
         settings: Vec<String>,
         /// Print a complete machine file instead.
@@ -25,7 +25,7 @@ pub enum Machine {
         /// Print its energies and areas as Accelergy's tables (ERT, ART) instead.
         #[arg(long, conflicts_with = "yaml")]
         accelergy: bool,
-        /// As JSON.
+        /// Print as JSON.
         #[arg(long, conflicts_with_all = ["yaml", "accelergy"])]
         json: bool,
     },
@@ -37,7 +37,7 @@ pub enum Machine {
         before: String,
         /// The machine to compare with.
         after: String,
-        /// As JSON.
+        /// Print as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -53,14 +53,14 @@ pub struct MachineImport {
     /// YAML files with `ERT:`, `ART:` or both.
     #[arg(required = true, value_name = "ERT.yaml")]
     pub tables: Vec<PathBuf>,
-    /// Which entry is which parameter, where names are not ours, as in `energy.multiply=LMAC.mac` or `area.multipliers=LMAC`;
+    /// Entry of a parameter, for tables with names of their own, as in `energy.multiply=LMAC.mac` or `area.multipliers=LMAC`;
     /// `machine show` lists the parameters. May be repeated.
     #[arg(long = "map", value_name = "PARAMETER=ENTRY")]
     pub map: Vec<String>,
-    /// The preset that has all other parameters.
+    /// Preset for all other parameters.
     #[arg(long, value_name = "PRESET", default_value = "scnn")]
     pub extends: String,
-    /// Where to write the machine file; standard output otherwise.
+    /// File to write the machine to; standard output by default.
     #[arg(short, long, value_name = "M.yaml")]
     pub output: Option<PathBuf>,
 }

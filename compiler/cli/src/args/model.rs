@@ -1,4 +1,4 @@
-//! The verbs of a model: what is made of it, and what is found out about it.
+//! The verbs that take a model: compile, run, compare, snapshot, sensitivity, advise, check, zoo, paper.
 
 use super::{Bindings, Compilation, FloatReference, HostChoice, MachineChoice, at_least_one};
 use crate::view::{VIEW, View};
@@ -39,17 +39,17 @@ pub struct Run {
     /// Compare every tensor with the integer interpreter bit for bit, and the outputs with the float model.
     #[arg(help_heading = "Checks", long)]
     pub check: bool,
-    /// What --check compares the outputs and layers with, beside the integer interpreter: the float model, or ONNX Runtime
+    /// Float reference of `--check` for outputs and layers, beside the integer interpreter: the float model, or ONNX Runtime
     /// on the file itself.
     #[arg(help_heading = "Checks", long, value_enum, default_value_t = FloatReference::Model, requires = "check")]
     pub reference: FloatReference,
     /// Use at most this many samples.
     #[arg(help_heading = "Inputs", long, value_name = "N", value_parser = at_least_one())]
     pub samples: Option<usize>,
-    /// What is counted in cycles.
+    /// Timing model.
     #[arg(long, value_enum, default_value_t = Timing::Exact)]
     pub timing: Timing,
-    /// Write how the cycles of the network and of each layer are distributed over the samples, as CSV or JSON.
+    /// Write the distribution of cycles over the samples, of the network and of each layer, as CSV or JSON.
     #[arg(long, value_name = "L.csv|L.json")]
     pub latency: Option<PathBuf>,
     /// Write the report as JSON.
@@ -61,14 +61,14 @@ pub struct Run {
     /// for experiment trackers). May be repeated.
     #[arg(help_heading = "Results", long, value_name = VIEW)]
     pub view: Vec<View>,
-    /// Print the report as JSON instead of a table; what follows the table otherwise goes to standard error.
+    /// Print the report as JSON instead of a table; the lines below the table then go to standard error.
     #[arg(help_heading = "Results", long)]
     pub json: bool,
     /// Write every layer's integer input, weights, output and a layer.json into a folder.
     #[arg(help_heading = "Results", long, value_name = "DIR")]
     pub dump: Option<PathBuf>,
-    /// Write what the units did in the first sample, cycle by cycle, for ui.perfetto.dev: as its own protobuf, or as a Chrome
-    /// trace in JSON where the file ends in `.json`.
+    /// Write a trace of the units in the first sample, cycle by cycle, for ui.perfetto.dev: Perfetto's protobuf, or a Chrome
+    /// trace in JSON if the file ends in `.json`.
     #[arg(help_heading = "Results", long, value_name = "T.pftrace")]
     pub trace: Option<PathBuf>,
     /// Show only this layer's units in the trace; may be repeated.
@@ -111,7 +111,7 @@ pub struct Compare {
     /// Use at most this many samples.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one())]
     pub samples: usize,
-    /// What is counted in cycles.
+    /// Timing model.
     #[arg(long, value_enum, default_value_t = Timing::Exact)]
     pub timing: Timing,
     /// Write the machines' reports as JSON.
@@ -134,7 +134,7 @@ pub struct Snapshot {
     /// Compare with a snapshot: a difference is shown as a unified diff, and the exit status is 3.
     #[arg(long, value_name = "F.snap", conflicts_with = "update")]
     pub check: Option<PathBuf>,
-    /// Bring a snapshot up to date, and show what changed.
+    /// Bring a snapshot up to date, and show the differences.
     #[arg(long, value_name = "F.snap")]
     pub update: Option<PathBuf>,
     /// Inputs, as for `run`. Without them: seeded noise.
@@ -143,7 +143,7 @@ pub struct Snapshot {
     /// Use at most this many samples.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one())]
     pub samples: usize,
-    /// What is counted in cycles.
+    /// Timing model.
     #[arg(long, value_enum, default_value_t = Timing::Exact)]
     pub timing: Timing,
     #[command(flatten)]
@@ -168,7 +168,7 @@ pub struct Sensitivity {
     /// How many of the calibration samples to execute at every point, evenly spread; noise without any.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one())]
     pub samples: usize,
-    /// What is counted in cycles.
+    /// Timing model.
     #[arg(long, value_enum, default_value_t = Timing::Exact)]
     pub timing: Timing,
     /// Write the points as CSV or JSON.
@@ -196,7 +196,7 @@ pub struct Advise {
     /// case.
     #[arg(long)]
     pub measure: bool,
-    /// Only parameters whose path begins so, as in `pe.`; may be repeated.
+    /// Only parameters with this beginning of their path, as in `pe.`; may be repeated.
     #[arg(long, value_name = "PATH")]
     pub only: Vec<String>,
     /// Print as JSON instead of a table.
@@ -208,7 +208,7 @@ pub struct Advise {
 
 #[derive(Debug, Args)]
 pub struct Ops {
-    /// As JSON.
+    /// Print as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -223,7 +223,7 @@ pub struct Check {
     pub bindings: Bindings,
     #[command(flatten)]
     pub host: HostChoice,
-    /// As JSON.
+    /// Print as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -233,7 +233,7 @@ pub struct Check {
 pub enum Zoo {
     /// List the networks.
     List {
-        /// As JSON.
+        /// Print as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -274,7 +274,7 @@ pub struct Paper {
     /// Write tables as CSV and JSON, and the charts that correspond to the paper's figures as SVG.
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Only this section: sweep, ablation, speed, utilisation, energy, sensitivity, granularity, memory, area or
+    /// Only this section: sweep, ablation, speed, utilisation, energy, accounting, sensitivity, granularity, memory, area or
     /// today; may be repeated.
     #[arg(long, value_name = "SECTION")]
     pub only: Vec<String>,

@@ -15,7 +15,7 @@ pub struct Explain {
     /// Inputs to count activations on, as for `run`. Without them: seeded noise.
     #[arg(long, value_name = "[NAME=]FILE")]
     pub input: Vec<String>,
-    /// As JSON.
+    /// Print as JSON.
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -26,13 +26,13 @@ pub struct Explain {
 pub struct Disasm {
     /// The program file.
     pub program: PathBuf,
-    /// Where to write the text; standard output otherwise.
+    /// File to write the text to; standard output by default.
     #[arg(short, long, value_name = "P.s")]
     pub output: Option<PathBuf>,
     /// Leave the constants out: shorter, but it cannot be assembled again.
     #[arg(long)]
     pub code: bool,
-    /// Only this layer: what it is, and its instructions.
+    /// Only this layer: its description and its instructions.
     #[arg(long, value_name = "NAME", conflicts_with = "output")]
     pub layer: Option<String>,
     /// Only these instructions.
@@ -55,7 +55,7 @@ pub struct Verify {
     pub program: PathBuf,
     #[command(flatten)]
     pub machine: MachineChoice,
-    /// As JSON.
+    /// Print as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -64,16 +64,16 @@ pub struct Verify {
 pub struct Inspect {
     /// The program file.
     pub program: PathBuf,
-    /// As JSON.
+    /// Print as JSON.
     #[arg(long)]
     pub json: bool,
-    /// Only what came from this ONNX node.
+    /// Only the layers and segments that came from this ONNX node.
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
     /// Write a host segment as an ONNX file.
     #[arg(long, value_name = "N", conflicts_with_all = ["json", "node"])]
     pub extract_host: Option<usize>,
-    /// Where to write it; `host-N.onnx` otherwise.
+    /// File to write the segment to; `host-N.onnx` by default.
     #[arg(short, long, value_name = "F.onnx", requires = "extract_host")]
     pub output: Option<PathBuf>,
 }
@@ -82,20 +82,20 @@ pub struct Inspect {
 pub struct Diff {
     /// A program file.
     pub before: PathBuf,
-    /// The program to compare with
+    /// The program to compare with.
     pub after: PathBuf,
-    /// Run both on these inputs, as for `run`, and compare what they cost.
+    /// Run both on these inputs, as for `run`, and compare their costs.
     #[arg(long, value_name = "[NAME=]FILE")]
     pub input: Vec<String>,
     #[command(flatten)]
     pub host: HostChoice,
-    /// What is counted in cycles.
+    /// Timing model.
     #[arg(long, value_enum, default_value_t = Timing::Exact)]
     pub timing: Timing,
     /// Leave the instructions out.
     #[arg(long)]
     pub brief: bool,
-    /// As JSON.
+    /// Print as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -117,10 +117,10 @@ pub struct Report {
     /// Put the report's numbers on the nodes of the graph, as `run --view` does; may be repeated.
     #[arg(long, value_name = VIEW)]
     pub view: Vec<View>,
-    /// The ONNX file that the report is about, for views that are made of it (`onnx`, `model-explorer`).
+    /// The ONNX file of the report, for views that need it (`onnx`, `model-explorer`).
     #[arg(long, value_name = "M.onnx", requires = "view")]
     pub model: Option<PathBuf>,
-    /// Print what uniform-random zeros of the same densities would have given, beside what the real ones gave.
+    /// Print counts as predicted for uniform-random zeros of the same densities, beside the measured ones.
     #[arg(long)]
     pub density_model: bool,
     /// Print the JSON schema of a report and stop.

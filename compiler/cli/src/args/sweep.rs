@@ -50,9 +50,9 @@ pub enum SweepVerb {
         #[arg(short, long, value_name = "DIR")]
         output: PathBuf,
     },
-    /// Measure points as they are asked for, a JSON object a line: for tuners, whose proposals depend on what was measured.
+    /// Measure points on request, a JSON object a line: for tuners, whose proposals depend on earlier results.
     Serve {
-        /// The specification: what does not vary is in `base`, what may in `grid` or `sample`.
+        /// The specification: fixed settings in `base`, the others in `grid` or `sample`.
         #[arg(value_name = "SPEC.yaml")]
         spec: PathBuf,
         /// Folder to keep measured points in, which are not measured again.
@@ -67,10 +67,10 @@ pub enum SweepVerb {
         /// A Snakefile: a job for each part, and one that joins them.
         #[arg(long, required = true)]
         snakemake: bool,
-        /// Parts.
+        /// Number of parts.
         #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one())]
         shards: usize,
-        /// Where to write it; standard output otherwise.
+        /// File to write the workflow to; standard output by default.
         #[arg(short, long, value_name = "Snakefile")]
         output: Option<PathBuf>,
     },
@@ -89,7 +89,7 @@ pub struct SweepReport {
     /// Write figures for papers as SVG: the fronts, and the machines beside each other for every network.
     #[arg(long, value_name = "DIR")]
     pub svg: Option<PathBuf>,
-    /// Title of the figures; none otherwise.
+    /// Title of the figures; none by default.
     #[arg(long, value_name = "TEXT", requires = "svg")]
     pub title: Option<String>,
 }
@@ -97,9 +97,9 @@ pub struct SweepReport {
 /// A part of the points of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// Which, from 1.
+    /// Number of the part, from 1.
     pub number: usize,
-    /// Of how many.
+    /// Number of all parts.
     pub count: usize,
 }
 

@@ -1,5 +1,5 @@
-//! What crosses the host link: each host segment with the tensors that it takes from the array and gives to it, how these
-//! lie, and why its nodes are where they are.
+//! Traffic over the host link: each host segment with the tensors that it takes from the array and gives to it, their
+//! placement, and the reasons that its nodes are on the host.
 
 use crate::table::si;
 use scnn_simulator::report::Report;
@@ -9,18 +9,18 @@ use scnnc::quantise::{HostStep, Step, Value};
 use serde_json::json;
 use std::fmt::Write;
 
-/// Most reasons of a segment that are told; they repeat each other.
+/// Most reasons of a segment that are printed; they repeat each other.
 const MOST_REASONS: usize = 4;
 
 /// A host segment.
 pub struct Segment<'a> {
     name: &'a str,
     cycles: u64,
-    /// Of all cycles.
+    /// Share of all cycles.
     share: f64,
-    /// From the array.
+    /// Tensors from the array.
     takes: Vec<&'a Value>,
-    /// To the array.
+    /// Tensors to the array.
     gives: Vec<&'a Value>,
     reasons: Vec<String>,
 }

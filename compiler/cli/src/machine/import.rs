@@ -19,7 +19,7 @@ pub fn import(options: &MachineImport) -> Result<(), Failure> {
         let text = String::from_utf8_lossy(&output::read(path)?).into_owned();
         let refused = |reason: &str| Failure::file(IsaCode::MachineSyntax, path, reason);
         let entries = read(&text).map_err(|reason| refused(&reason))?;
-        // A name may be in any of the files; the last one has to have what is left.
+        // A name may be in any of the files; names that no earlier file has must be in the last.
         let is_last = number + 1 == options.tables.len();
         let here = |pair: &(String, String)| {
             is_last || assign(&entries, std::slice::from_ref(pair), "").is_ok()

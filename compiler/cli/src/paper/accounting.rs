@@ -1,7 +1,7 @@
-//! Accountings: what the paper leaves open about energy, and the choices under which its figures are counted.
+//! Accountings: choices about energy that the paper leaves open, and under which its figures are counted.
 //!
-//! An accounting prices events that were counted anyway, so nothing runs again. It says which activations are charged with
-//! DRAM, and what each event takes.
+//! An accounting prices events that were counted anyway, so nothing runs again. It chooses which activations are charged
+//! with DRAM, and the energy of each event.
 
 use super::lab::{Measured, Need};
 use scnn_isa::machine::{Energy as Prices, Machine, Picojoules};
@@ -15,11 +15,11 @@ use scnn_simulator::report::Report;
 pub struct Accounting {
     /// Name.
     pub name: &'static str,
-    /// What it assumes.
+    /// Its assumptions.
     pub about: &'static str,
-    /// Whether activations cross DRAM in those layers alone whose activations exceed the RAMs.
+    /// Whether activations cross DRAM only in layers whose activations exceed the RAMs.
     on_chip: bool,
-    /// Entries of the energy table that it has otherwise than the machine file, pJ.
+    /// Entries of the energy table that differ from the machine file, pJ.
     prices: &'static [(&'static str, f64)],
 }
 
@@ -95,7 +95,7 @@ impl Accounting {
         priced
     }
 
-    /// What was measured, in this accounting.
+    /// The report of a measurement in this accounting.
     pub fn report(&self, need: &Need, measured: &Measured) -> Report {
         let machine = Machine::preset(need.preset).expect("sections name presets");
         let priced = self.priced(&machine);

@@ -78,9 +78,9 @@ const fn row(
 
 /// Headlines may be a tenth away.
 const TENTH: Bar = Bar::Within(0.10);
-/// Those of energy a twentieth, which their accounting was fitted to.
+/// Headlines of energy may be a twentieth away: their accounting was fitted to them.
 const TWENTIETH: Bar = Bar::Within(0.05);
-/// What that accounting predicts of other figures.
+/// Figures that the accounting was not fitted to may be a fifth away.
 const FIFTH: Bar = Bar::Within(0.20);
 /// Crossovers may be half a step of the sweep away.
 const CROSSOVER: Bar = Bar::Near(0.05);

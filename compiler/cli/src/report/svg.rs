@@ -174,7 +174,7 @@ impl Canvas {
         ));
     }
 
-    /// The title, if there is one, and the names of the series, if there are several; where what follows begins.
+    /// Draws the title, if there is one, and the names of several series; returns the y of the space below.
     fn head<'a>(&mut self, title: Option<&str>, names: impl Iterator<Item = &'a str>) -> f64 {
         let mut y = 4.0;
         if let Some(title) = title {

@@ -1,5 +1,5 @@
 //! `sweep export`: a sweep as a workflow. Each job is a `scnnc sweep --shard`, the last a `sweep merge`; the engine runs them
-//! on local cores, Slurm or Kubernetes, and again where one failed. What a job has measured is kept, so that it continues.
+//! on local cores, Slurm or Kubernetes, and again where one failed. A job keeps the points that it has measured.
 
 use super::points;
 use crate::failure::Failure;

@@ -13,12 +13,12 @@ use scnnc_driver::sweep::tables::{self, Row};
 use scnnc_driver::sweep::{Measures, Outcome};
 use std::path::Path;
 
-/// Machines that a figure of bars holds: those nearest to the best over all networks.
+/// Most machines in a figure of bars: the machines nearest to the best over all networks.
 const MOST_MACHINES: usize = 16;
 
-/// Something that is measured.
+/// A measure of a point.
 struct Measure {
-    /// In a file's name.
+    /// Name, in names of files.
     name: &'static str,
     /// Title of the axis.
     title: &'static str,
@@ -177,7 +177,7 @@ fn machines(
             groups[at].bars[model] = value(point);
         }
     }
-    // Mean factor over what is best for each network; a machine that lacks a network comes last.
+    // Mean factor over the best of each network; a machine that lacks a network comes last.
     let over = |group: &Group| -> f64 {
         let bars = models.iter().zip(&group.bars);
         let factors =
@@ -189,7 +189,7 @@ fn machines(
     grouped(title, (measure.title, measure.show), models, &groups)
 }
 
-/// What distinguishes the machine and the choices of a point from those of the others.
+/// The machine and the choices of a point, as far as they vary over the points.
 fn configuration(row: &Row, points: &[Point<'_>]) -> String {
     let columns = |row: &Row| {
         let fixed = [

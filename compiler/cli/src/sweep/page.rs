@@ -25,7 +25,7 @@ pub fn html(points: &[(&Row, Outcome)]) -> String {
     filled(BODY, &title, STYLE, &data(points), &SCRIPTS.concat())
 }
 
-/// The points in the columns of `points.csv`, and what varies.
+/// The points in the columns of `points.csv`, and the settings that vary.
 fn data(points: &[(&Row, Outcome)]) -> Value {
     let cells: Vec<Vec<(String, Cell)>> = points
         .iter()
@@ -53,7 +53,7 @@ fn data(points: &[(&Row, Outcome)]) -> Value {
 /// A setting of a row that every table has a column for.
 type Pick = fn(&Row) -> &str;
 
-/// The settings that have several values; what every table has a column for is one where it varies.
+/// The settings that have several values: axes of the specification, and fixed columns that vary.
 fn axes(points: &[(&Row, Outcome)]) -> Vec<String> {
     let Some((first, _)) = points.first() else {
         return Vec::new();

@@ -122,7 +122,7 @@ struct Choice {
     density: Option<f64>,
 }
 
-/// What makes points of settings.
+/// Makes points of settings.
 pub struct Resolver<'a> {
     path: &'a Path,
     folder: PathBuf,
@@ -132,7 +132,7 @@ pub struct Resolver<'a> {
     /// Machines by the word that names them.
     bases: BTreeMap<String, Read>,
     files: Files,
-    /// What the points so far are measured on.
+    /// Subjects of the points so far.
     pub subjects: Vec<SubjectKey>,
 }
 

@@ -6,8 +6,8 @@
 //! scnnc: {"point":1,"model":"lenet5","pe.banks":"32",...,"total_cycles":4125.0,...}
 //! ```
 //!
-//! A line that is asked has the settings of a point, those of `base` where it says nothing, and may have a `fidelity`, a `model`
-//! by name (the first otherwise) and an `id`, which the answer repeats. The answer has the columns of `points.csv`; a point that
+//! A question has the settings of a point, with `base` for the others, and may have a `fidelity`, a `model` by name (the first
+//! by default) and an `id`, which the answer repeats. The answer has the columns of `points.csv`; a point that
 //! fails has `error` and `message`, one that a constraint excludes `excluded`. The order of answers is that of the lines.
 
 use super::points::Resolver;
@@ -23,7 +23,7 @@ use serde_json::{Map, json};
 use std::io::BufRead;
 use std::path::Path;
 
-/// A line that is asked.
+/// A question: a line of standard input.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Question {
@@ -47,7 +47,7 @@ pub fn serve(path: &Path, folder: Option<&Path>) -> Result<(), Failure> {
     };
     output::print(&format!("{}\n", server.space()));
     for line in std::io::stdin().lock().lines() {
-        // What is no text is no question, and what can no longer be read ends them.
+        // A line that is not UTF-8, or cannot be read, ends the session.
         let Ok(line) = line else { break };
         if !line.trim().is_empty() {
             let answer = server.answer(&line)?;
@@ -69,7 +69,7 @@ struct Server<'a> {
 }
 
 impl Server<'_> {
-    /// What may be asked.
+    /// Models, axes and fidelities that a question may name.
     fn space(&self) -> serde_json::Value {
         let sampled = self.spec.sample.iter().flat_map(|sample| &sample.axes.0);
         let axes = self.spec.grid.0.iter().chain(sampled);

@@ -30,8 +30,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// The folder, which is made if it is not there. What processes that were killed have left half written goes, unless
-    /// another process is writing there.
+    /// The folder, which is made if it is not there. Temporary files of killed processes are removed, unless another process
+    /// is writing there.
     pub fn open(folder: &Path) -> Result<Self, Failure> {
         output::folder(&folder.join("points"))?;
         Ok(Self {
@@ -89,7 +89,8 @@ impl Store {
     }
 }
 
-/// A shared lock of the folder of points; before it is taken, a process that is alone there removes the temporary files. None on a system without locks.
+/// A shared lock of the folder of points; before it is taken, a process that is alone there removes the temporary files.
+/// None on a system without locks.
 fn lock_and_clean(folder: &Path) -> Option<File> {
     let lock = File::open(folder.join("points")).ok()?;
     if lock.try_lock().is_ok() {

@@ -196,8 +196,8 @@ impl Files {
         Ok(files)
     }
 
-    /// The hashes of a model's file and of the files that it names; one that cannot be read is no part of it, because its
-    /// import says so.
+    /// The hashes of a model's file and of the external files that it names. A file that cannot be read is left out: the
+    /// import of the model will fail and name it.
     fn hash_model(&mut self, path: &Path) -> Result<Vec<String>, Failure> {
         let mut hashes = vec![self.hash(path)?];
         let known = self.external.get(path).cloned();

@@ -1,4 +1,4 @@
-//! What a trace says of a slice, whatever the form of the file.
+//! The content of slices and counters, independent of the form of the file.
 
 /// A value beside a slice.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,12 +18,12 @@ pub enum Value<'a> {
 /// Values by name.
 pub type Values<'a> = Vec<(&'static str, Value<'a>)>;
 
-/// What a slice shows.
+/// Name and values of a slice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Content<'a> {
     /// Its name.
     pub name: Name<'a>,
-    /// What is said of it.
+    /// Its values.
     pub values: Values<'a>,
 }
 
@@ -48,9 +48,9 @@ impl std::fmt::Display for Name<'_> {
 /// A series of values over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Counter {
-    /// What is counted, with its unit.
+    /// The quantity, with its unit.
     pub name: &'static str,
-    /// Which of the values under that name.
+    /// Name of the series under that name.
     pub series: &'static str,
     /// The unit.
     pub unit: &'static str,

@@ -15,7 +15,7 @@ pub struct TracePacket {
     pub track_event: ::core::option::Option<TrackEvent>,
     #[prost(message, optional, tag = "12")]
     pub interned_data: ::core::option::Option<InternedData>,
-    /// 1: the interned data begins anew; 2: what was interned before is needed
+    /// 1: the interned data begins anew; 2: it refers to interned data
     #[prost(uint32, tag = "13")]
     pub sequence_flags: u32,
     #[prost(message, optional, tag = "60")]

@@ -1,16 +1,16 @@
-//! Slices that may lie on one track: those that follow each other, or lie one inside the other.
+//! Lanes of tracks: slices of one lane follow each other, or lie one inside the other.
 //!
 //! Units overlap with themselves: the next round's weights begin while the last of this one are on their way. A viewer
 //! draws such slices wrongly on one track, so a track has **lanes**, and a slice goes to the first where it nests.
 
-/// What is drawn from one cycle to another.
+/// A span of cycles on a track, with its content.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slice<T> {
     /// First cycle.
     pub begin: u64,
     /// One past the last.
     pub end: u64,
-    /// What it shows.
+    /// The content.
     pub content: T,
 }
 
@@ -25,7 +25,7 @@ struct Lane {
 #[derive(Clone, Debug, Default)]
 pub struct Lanes {
     lanes: Vec<Lane>,
-    /// When the slices of earlier calls end, by lane.
+    /// By lane, the end of the slices of earlier calls.
     free: Vec<u64>,
 }
 
@@ -44,8 +44,8 @@ impl Lane {
 }
 
 impl Lanes {
-    /// Shares out slices, which begin where those of earlier calls have begun or later. A slice's lane, and the slices of
-    /// each lane in order: outer ones before inner ones.
+    /// Distributes slices over lanes; none begins before the slices of earlier calls. Returns the slices of each lane in
+    /// order, outer ones before inner ones.
     pub fn share_out<T>(&mut self, mut slices: Vec<Slice<T>>) -> Vec<Vec<Slice<T>>> {
         slices.sort_by_key(|slice| (slice.begin, std::cmp::Reverse(slice.end)));
         let mut shared: Vec<Vec<Slice<T>>> = Vec::new();

@@ -13,11 +13,11 @@ use std::collections::HashMap;
 
 /// Nanoseconds of the trace for a cycle of the machine.
 const CYCLE: u64 = 1000;
-/// All packets are of one sequence, which what is interned belongs to.
+/// The one sequence of all packets; interned data belongs to a sequence.
 const SEQUENCE: u32 = 1;
 /// The interned data begins anew.
 const CLEARED: u32 = 1;
-/// What was interned before is needed.
+/// The packet refers to interned data.
 const NEEDED: u32 = 2;
 /// Types of events.
 const BEGIN: u32 = 1;

@@ -55,7 +55,7 @@ fn refused(path: &Path, error: &BadTable) -> Failure {
     Failure::file(Code::LayerTable, path, &error.to_string())
 }
 
-/// Writes `NAME.onnx` and `NAME.npz`. Densities are those of the option, of the table, or 1.
+/// Writes `NAME.onnx` and `NAME.npz`. Densities come from the option, else from the table, else they are 1.
 fn write(
     options: &ZooMake,
     name: &str,

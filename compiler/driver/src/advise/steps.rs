@@ -3,13 +3,13 @@
 use scnn_isa::machine::{Machine, Parameter, Read};
 use serde::Serialize;
 
-/// Which way a step goes.
+/// Direction of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
-    /// More of it.
+    /// A larger value.
     Up,
-    /// Less of it.
+    /// A smaller value.
     Down,
     /// Another value of a switch.
     Other,
@@ -26,16 +26,16 @@ pub struct Step {
     pub from: String,
     /// Its value after the step.
     pub to: String,
-    /// Which way it goes.
+    /// Direction.
     pub direction: Direction,
     /// The machine after the step.
     pub machine: Machine,
 }
 
-/// Sections and entries of the dense baselines, which nothing but these read.
+/// Sections and entries that only the dense baselines read.
 const OF_DENSE_MACHINES: [&str; 3] = ["dataflow.", "energy.dense_", "area.dense_"];
 
-/// The steps of every parameter, in the order of the table; those that no machine can take are left out.
+/// The steps of every parameter, in the order of the table; steps that lead to no valid machine are left out.
 pub fn steps(base: &Machine) -> Vec<Step> {
     let parameters = base.parameters().into_iter();
     let sparse = parameters.filter(|p| {

@@ -2,8 +2,8 @@
 //! (action counts).
 //!
 //! Out: a machine's table and a run's counts in one file; Accelergy's sum over them is the report's energy. In: an ERT or ART
-//! of anyone's as the `energy:` and `area:` of a machine. Components of our own names are found by themselves; of others
-//! the caller says which is which, as nothing else could know.
+//! of anyone's as the `energy:` and `area:` of a machine. Components of our own names are found by themselves; for
+//! other names the caller assigns entries to parameters.
 
 use super::quoted;
 use scnn_isa::yaml;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::fmt::Write;
 
-/// Where components are.
+/// Place of a component.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Pe,
@@ -45,7 +45,7 @@ const fn action(
     }
 }
 
-/// All actions, those of a component together.
+/// All actions, grouped by component.
 #[rustfmt::skip] // A table.
 const ACTIONS: &[Action] = &[
     action(Place::Pe, "multipliers", "multiply", "energy.multiply", |c| c.multiplies),
@@ -263,7 +263,7 @@ fn without_ranges(name: &str) -> String {
         .collect()
 }
 
-/// What an import found: parameters of a machine with their values and sources, and entries that nothing was made of.
+/// Result of an import: parameters of a machine with their values and sources, and unused entries.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Import {
     /// Path, value and source.

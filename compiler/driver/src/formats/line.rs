@@ -5,7 +5,7 @@ use scnn_simulator::report::Report;
 use scnn_simulator::report::columns::{Cell, costs};
 use serde_json::{Map, Value};
 
-/// Names and values: what ran, then what one inference cost.
+/// Names and values: identity of the run, then the costs of one inference.
 pub fn line(report: &Report) -> Map<String, Value> {
     let mut line = Map::new();
     let mut put = |name: &str, value: Value| {

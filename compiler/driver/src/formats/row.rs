@@ -34,12 +34,12 @@ pub type Table = Vec<Row>;
 pub struct BadTable {
     /// Line of the text, from 1.
     pub line: Option<usize>,
-    /// What is wrong.
+    /// The fault.
     pub reason: String,
 }
 
 impl Row {
-    /// Multiplications of a dense machine, or what makes the layer impossible.
+    /// Multiplications of a dense machine, or the reason that the layer is impossible.
     ///
     /// # Errors
     /// Extents that are zero, that do not fit each other, or whose product is beyond 64 bits.

@@ -3,7 +3,7 @@
 //!
 //! The format has neither padding, dilation nor groups. Out go extents of the input with its padding, the filter that
 //! dilated taps span, and a line for each group: the multiplications are the layer's, but for the zeros between dilated
-//! taps. In comes whatever the lines say; a second stride, as some files have it, is of the columns.
+//! taps. Lines are read as they are; a second stride, which some files have, is that of the columns.
 
 use super::row::{BadTable, Row, Table};
 use super::shape_of;
@@ -53,7 +53,7 @@ fn span(shape: &Shape, axis: usize) -> u64 {
     u64::from(shape.dilation[axis]) * u64::from([shape.r, shape.s][axis] - 1) + 1
 }
 
-/// The extent of the input that is read: with its padding, and without what no filter reaches.
+/// The extent of the input with its padding, up to the last position that a filter reaches.
 fn padded(shape: &Shape, axis: usize) -> u64 {
     let outputs = u64::from([shape.out_h, shape.out_w][axis]);
     let steps = (outputs - 1) * u64::from(shape.stride[axis]);
@@ -99,7 +99,7 @@ struct Columns {
 }
 
 impl Columns {
-    /// By the head: its first eight names are what all versions write, and another may be called sparsity.
+    /// From the head: all versions write the first eight names, and a further one may be called sparsity.
     fn of(head: &str) -> Result<Self, String> {
         let names: Vec<String> = head
             .split(',')

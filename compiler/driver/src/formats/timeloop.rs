@@ -1,4 +1,4 @@
-//! Timeloop's problems (version 0.4): a convolution's dimensions, what each tensor is indexed by, and an instance with the
+//! Timeloop's problems (version 0.4): a convolution's dimensions, the indices of each tensor, and an instance with the
 //! densities of its tensors.
 //!
 //! `C` input channels, `M` output channels, `R` and `S` columns and rows of the kernel, `P` and `Q` of the output, `N` images,
@@ -102,7 +102,7 @@ struct Problem {
 /// A text of another form, or a layer that is impossible.
 pub fn read(name: &str, text: &str) -> Result<Table, BadTable> {
     let bad = |reason: String| BadTable { line: None, reason };
-    // Templates are a preprocessor's and no YAML: what they bring is the shape, which is known here.
+    // Templates are for a preprocessor and are not YAML: they bring the shape, which is known here.
     let is_yaml = |line: &&str| {
         let line = line.trim_start();
         !line.starts_with("{{") && !line.starts_with("<<<")

@@ -166,11 +166,11 @@ fn measure_sharing<E>(
     })
 }
 
-/// Measures points one after the other as they are asked for, and keeps what they share.
+/// Measures points one after the other on request, and keeps subjects and fronts that later points share.
 #[derive(Default)]
 pub struct Session {
     subjects: BTreeMap<usize, Result<Subject, Failed>>,
-    /// By subject and what a front depends on, the last used ones first.
+    /// Fronts by the values that they depend on, the last used ones first.
     fronts: Vec<(FrontKey, Front)>,
 }
 

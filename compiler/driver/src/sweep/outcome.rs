@@ -49,7 +49,7 @@ pub struct Measures {
     pub host_link_bytes: Option<f64>,
     /// Bytes to and from DRAM.
     pub dram_bytes: Option<f64>,
-    /// Share of the images whose largest output is that of their label, of a network that was executed on labelled inputs.
+    /// Share of the images that are classified as labelled, of a network that was executed on labelled inputs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top1: Option<f64>,
 }

@@ -125,7 +125,7 @@ function effectCharts() {
   const varying = AXES.filter((axis) => new Set(measuredOfModel().map((point) => point[axis])).size > 1);
   document.getElementById("effects").hidden = varying.length === 0 || points.length === 0;
   const effects = varying.map((axis) => effectOf(axis, points));
-  // One scale for all parameters: what is steep matters more than what is flat.
+  // One scale for all parameters: a steep line matters more than a flat one.
   const span = d3.extent(effects.flat().flatMap(({ mean, low, high }) => [mean, low, high]));
   const y = [Math.min(0.95, span[0] / 1.03), Math.max(1.05, span[1] * 1.03)];
   const legend = element("div", MEASURES.map(({ name }, at) => element("span", [element("i", [], { style: `background:${d3.schemeObservable10[at]}` }), name])), { class: "legend", style: "grid-column: 1 / -1" });

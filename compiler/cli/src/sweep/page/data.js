@@ -20,7 +20,7 @@ for (const [at, point] of DATA.points.entries()) {
   point.words = Object.values(point).join("\n").toLowerCase();
 }
 
-// What is chosen and shown.
+// Choices of the reader.
 const state = { model: 0, chosen: null, search: "", onlyFront: false, sort: "point", descending: false, colour: "", zero: false, all: false, kept: {} };
 
 // Whether `a` is at least as good as `b` in all of some measures, and better in one.

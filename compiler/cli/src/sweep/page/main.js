@@ -1,4 +1,4 @@
-// Tables, controls, and what is drawn when.
+// Tables, controls, and drawing on events.
 
 const COLUMNS = ["point", ...(MODELS.length > 1 ? ["model"] : []), ...AXES, ...(AXES.length ? [] : ["machine"]),
   ...MEASURES.map(({ key }) => key), ...["utilisation_ratio", "dram_bytes", "predicted_cycles", "error", "message"].filter((column) => DATA.points.some((point) => point[column] !== null && point[column] !== ""))];
@@ -28,7 +28,7 @@ function listed() {
   const points = ofModel().filter((point) => (!search || point.words.includes(search)) && (!state.onlyFront || onFront.has(point)) && (!measured(point) || kept(point)));
   const key = (point) => { const value = point[state.sort]; return TEXTS.has(state.sort) || value === null ? value : Number(value); };
   const order = (a, b) => (typeof a === "string" ? a.localeCompare(b, "en", { numeric: true }) : a - b) * (state.descending ? -1 : 1);
-  // What a point does not have comes last, whatever the direction.
+  // Points without a value come last in both directions.
   const missing = (point) => key(point) === null;
   return points.sort((a, b) => missing(a) - missing(b) || (missing(a) ? 0 : order(key(a), key(b))) || a.at - b.at);
 }
