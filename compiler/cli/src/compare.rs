@@ -16,6 +16,9 @@ use std::fmt::Write;
 /// Machines that are compared by running them.
 const MACHINES: usize = 3;
 
+/// A model after pruning, and how it was pruned.
+type Pruned = (Imported, Option<String>);
+
 /// The reports of the three sparse machines; each holds the dense baselines of its layers.
 #[derive(Serialize)]
 struct Comparison {
@@ -65,7 +68,7 @@ fn open(
     options: &Compare,
     machine: &Machine,
     stages: &Stages,
-) -> Result<((Imported, Option<String>), Vec<Sample>), Failure> {
+) -> Result<(Pruned, Vec<Sample>), Failure> {
     let (model, compilation) = (&options.model, &options.compilation);
     let (imported, mut samples) = build::open_with(model, compilation, &options.input, stages)?;
     samples.truncate(options.samples);
@@ -156,7 +159,7 @@ fn without_activation_zeros(mut machine: Machine) -> Machine {
 
 fn report(
     options: &Compare,
-    (imported, pruning): &(Imported, Option<String>),
+    (imported, pruning): &Pruned,
     machine: Machine,
     samples: &mut Vec<Sample>,
     stages: &Stages,

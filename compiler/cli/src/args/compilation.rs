@@ -146,7 +146,6 @@ pub struct HostChoice {
 
 /// Float references of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs)]
 pub enum FloatReference {
     Model,
     Onnxruntime,
@@ -154,7 +153,6 @@ pub enum FloatReference {
 
 /// Runtimes of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[allow(missing_docs)]
 pub enum Runtime {
     Tract,
     Onnxruntime,

@@ -206,8 +206,8 @@ mod tests {
                 0 => shape.groups = 0,
                 1 => shape.r = 0,
                 _ => {
-                    (shape.out_h, shape.stride[0], shape.dilation[0]) =
-                        (u32::MAX, u32::MAX, u32::MAX)
+                    shape.out_h = u32::MAX;
+                    shape.stride[0] = u32::MAX;
                 }
             }
         }
