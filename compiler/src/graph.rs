@@ -13,6 +13,7 @@
 //! operand's position; a node has one result, but a host node, whose results are [`Op::HostOutput`] nodes.
 
 pub mod check;
+pub(crate) mod computed_for;
 pub mod coverage;
 pub mod drop_dead;
 pub mod expression;

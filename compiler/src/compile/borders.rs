@@ -89,9 +89,6 @@ impl Moved {
         }
         self.rounds += 1;
         let graph = segments.graph;
-        let left: f64 = graph.dag.node_indices().map(|id| work(graph, id)).sum();
-        let most = MOST_OF_WORK * (self.work + left);
-        let mut found = Vec::new();
         let operands = segments.lossy().into_iter();
         let operands = operands.map(|(tensor, decibels)| Candidate {
             decibels,
@@ -101,6 +98,12 @@ impl Moved {
             ),
         });
         let mut candidates: Vec<Candidate> = operands.chain(segments.blunt()).collect();
+        if candidates.is_empty() {
+            return Vec::new();
+        }
+        let left: f64 = graph.dag.node_indices().map(|id| work(graph, id)).sum();
+        let most = MOST_OF_WORK * (self.work + left);
+        let mut found = Vec::new();
         // What loses most comes first.
         candidates.sort_by(|a, b| a.decibels.total_cmp(&b.decibels));
         for Candidate {

@@ -12,6 +12,7 @@
 //! a small part of the network's work ([`MOST_OF_WORK`]): a matrix of bands is, for it is nearly empty.
 
 use super::fallback::Fallback;
+use crate::graph::computed_for::computed_for;
 use crate::graph::{Graph, Layer, NodeId, Op};
 use std::collections::BTreeSet;
 
@@ -21,25 +22,38 @@ pub(super) const MOST_OF_WORK: f64 = 0.25;
 /// What runs on the host for each root or logarithm behind a linear layer of squares. `graph` is an imported one.
 pub(super) fn summed(graph: &Graph) -> Vec<Fallback> {
     let order = graph.order();
-    let of_network: f64 = order.iter().map(|&id| work(graph, id)).sum();
     let steep = order.iter().filter(|&&id| is_steep(graph, id));
-    steep
-        .filter_map(|&id| {
-            let chain = behind_squares(graph, &order, &computed_for(graph, id));
-            let layers = || chain.iter().filter(|&&of| convolution(graph, of).is_some());
-            let work: f64 = layers().map(|&of| work(graph, of)).sum();
-            let first = *layers().next()?;
-            (work <= MOST_OF_WORK * of_network).then(|| Fallback {
+    // By chain, its linear layers.
+    let chains = steep.filter_map(|&id| {
+        let taken = computed_for(graph, id, |id| passes(graph, id));
+        let chain = behind_squares(graph, &order, &taken);
+        let linear = |of: &NodeId| convolution(graph, *of).is_some();
+        let layers: Vec<NodeId> = chain.iter().copied().filter(linear).collect();
+        (!layers.is_empty()).then_some((chain, layers))
+    });
+    let chains: Vec<(Vec<NodeId>, Vec<NodeId>)> = chains.collect();
+    if chains.is_empty() {
+        return Vec::new();
+    }
+    let work_of = |nodes: &[NodeId]| nodes.iter().map(|&id| work(graph, id)).sum::<f64>();
+    let most = MOST_OF_WORK * work_of(&order);
+    let small = chains
+        .into_iter()
+        .filter(|(_, layers)| work_of(layers) <= most);
+    small
+        .map(|(chain, layers)| {
+            let first = &graph.dag[layers[0]];
+            Fallback {
                 nodes: chain
                     .iter()
                     .flat_map(|&of| graph.dag[of].onnx_nodes.clone())
                     .collect(),
                 reason: format!(
                     "`{}` sums squares before a root or a logarithm, and 16 bits would lose the small ones",
-                    graph.dag[first].onnx_nodes.first().unwrap_or(&graph.dag[first].tensor)
+                    first.onnx_nodes.first().unwrap_or(&first.tensor)
                 ),
                 is_fault: false,
-            })
+            }
         })
         .collect()
 }
@@ -86,31 +100,21 @@ fn squares(graph: &Graph, id: NodeId) -> bool {
     }
 }
 
-/// A node, and those whose results nothing else reads, directly or through one another: functions, linear layers, and
-/// whatever is on the host or only moves values.
-fn computed_for(graph: &Graph, id: NodeId) -> BTreeSet<NodeId> {
-    let mut taken = BTreeSet::from([id]);
-    let mut open = graph.operands(id);
-    while let Some(operand) = open.pop() {
-        let node = &graph.dag[operand];
-        let passes = match &node.op {
-            Op::Layer(layer) => layer.pool.is_none() && layer.operand.is_none(),
-            Op::Input => false,
-            Op::Map(_)
-            | Op::Host(_)
-            | Op::HostOutput(_)
-            | Op::Rename(_)
-            | Op::Concat
-            | Op::Slice(_) => true,
-        };
-        let readers = graph.consumers(operand);
-        let alone = readers.iter().all(|(reader, _)| taken.contains(reader));
-        let kept = graph.is_output(operand) || node.grid.is_some();
-        if passes && alone && !kept && taken.insert(operand) {
-            open.extend(graph.operands(operand));
-        }
-    }
-    taken
+/// Whether a node passes on what a root or a logarithm is taken of: functions, linear layers, and whatever is on the host or
+/// only moves values.
+fn passes(graph: &Graph, id: NodeId) -> bool {
+    let node = &graph.dag[id];
+    let passes = match &node.op {
+        Op::Layer(layer) => layer.pool.is_none() && layer.operand.is_none(),
+        Op::Input => false,
+        Op::Map(_)
+        | Op::Host(_)
+        | Op::HostOutput(_)
+        | Op::Rename(_)
+        | Op::Concat
+        | Op::Slice(_) => true,
+    };
+    passes && node.grid.is_none()
 }
 
 /// What of `taken` is the machine's and squares reach, and the squares, in order.

@@ -6,9 +6,10 @@
 //! function stays, as its table sees the sums finer than the host could be given them.
 
 use super::fallback::Fallback;
+use crate::graph::computed_for::computed_for;
 use crate::graph::{Graph, NodeId, Op};
 use crate::quantise::{IntFunction, IntLayer, Quantised, Step};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Largest error of a table beyond rounding, as a share of the output's largest magnitude: 60 dB.
 const TOLERATED: f64 = 1.0 / 1024.0;
@@ -28,7 +29,7 @@ pub(super) fn unfit(graph: &Graph, network: &Quantised) -> Vec<Fallback> {
         .filter_map(|layer| {
             let reason = reason(layer, network)?;
             let &id = by_tensor.get(layer.tensor.as_str())?;
-            let nodes = computes_for(graph, id)
+            let nodes = computed_for(graph, id, |id| is_of_ppu(graph, id))
                 .into_iter()
                 .flat_map(|id| graph.dag[id].onnx_nodes.clone())
                 .collect();
@@ -64,21 +65,6 @@ fn is_of_ppu(graph: &Graph, id: NodeId) -> bool {
         Op::Layer(layer) => layer.conv.is_none() && layer.pool.is_none(),
         _ => false,
     }
-}
-
-/// A node, and the layers of the PPU that nothing else reads, directly or through one another.
-fn computes_for(graph: &Graph, id: NodeId) -> BTreeSet<NodeId> {
-    let mut taken = BTreeSet::from([id]);
-    let mut open = graph.operands(id);
-    while let Some(operand) = open.pop() {
-        let readers = graph.consumers(operand);
-        let alone = readers.iter().all(|(reader, _)| taken.contains(reader));
-        if is_of_ppu(graph, operand) && alone && !graph.is_output(operand) && taken.insert(operand)
-        {
-            open.extend(graph.operands(operand));
-        }
-    }
-    taken
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //!
 //! A function of one tensor is left to the PPU's table, which is fitted to the whole of it: nothing is rounded inside.
 
+use crate::graph::computed_for::computed_for;
 use crate::graph::{Graph, Map, NodeId, Op};
 use std::collections::BTreeSet;
 
@@ -16,7 +17,10 @@ pub(super) fn enlarged(graph: &Graph) -> BTreeSet<NodeId> {
     let mut all = BTreeSet::new();
     for id in graph.order() {
         if map(graph, id).is_some_and(|map| map.expression.enlarges_small_values()) {
-            let taken = computed_for(graph, id);
+            let may = |operand: NodeId| {
+                map(graph, operand).is_some() && graph.dag[operand].grid.is_none()
+            };
+            let taken = computed_for(graph, id, may);
             let squares = taken
                 .iter()
                 .filter(|&&of| of != id)
@@ -35,21 +39,6 @@ fn map(graph: &Graph, id: NodeId) -> Option<&Map> {
         Op::Map(map) => Some(map),
         _ => None,
     }
-}
-
-/// A map, and the maps whose results nothing else reads, directly or through one another.
-fn computed_for(graph: &Graph, id: NodeId) -> BTreeSet<NodeId> {
-    let mut taken = BTreeSet::from([id]);
-    let mut open = graph.operands(id);
-    while let Some(operand) = open.pop() {
-        let readers = graph.consumers(operand);
-        let alone = readers.iter().all(|(reader, _)| taken.contains(reader));
-        let kept = graph.is_output(operand) || graph.dag[operand].grid.is_some();
-        if map(graph, operand).is_some() && alone && !kept && taken.insert(operand) {
-            open.extend(graph.operands(operand));
-        }
-    }
-    taken
 }
 
 #[cfg(test)]
