@@ -225,8 +225,7 @@ impl Builder<'_> {
         } = match rounding {
             Rounding::Even => Exact::of(layer, &from, &to, &weight_scales, product_scale),
             Rounding::Away => {
-                let mut largest = 0.0_f64;
-                let mut channel = |k: usize| {
+                let channel = |k: usize| {
                     let read = source.channels.begin + k as u32;
                     let written = destination.channels.begin + k as u32;
                     let unit = match &conv {
@@ -251,47 +250,41 @@ impl Builder<'_> {
                         (_, Some(IntFunction::Table { .. })) => inner.unit,
                         _ => f64::from(to.unit(written)),
                     };
-                    largest = largest.max((unit * scale / unit_behind).abs());
-                    requantise_channel(unit, scale, offset - met.offset, unit_behind)
+                    self.within_reach(id, unit * scale / unit_behind)?;
+                    let offset = offset - met.offset;
+                    Ok(requantise_channel(unit, scale, offset, unit_behind))
                 };
-                let requantise = (0..channels).map(&mut channel).collect();
-                if largest > f64::from(LARGEST_MULTIPLIER) + 1.0 {
-                    return Err(self.out_of_reach(id, largest));
-                }
+                let requantise = (0..channels).map(channel);
                 Exact {
-                    requantise,
+                    requantise: requantise.collect::<Result<_, QuantiseError>>()?,
                     divisor: 1.0,
                 }
             }
         };
-        if let Some((with, view)) = layer.operand.as_ref().zip(operand)
-            && with.kind == OperandKind::Add
-            && rounding == Rounding::Away
-        {
-            let factor = f64::from(self.network.tensor(view.tensor).scale) / inner.unit;
-            if factor > f64::from(LARGEST_MULTIPLIER) + 1.0 {
-                return Err(self.out_of_reach(id, factor));
-            }
-        }
-        let operand = layer.operand.as_ref().zip(operand).map(|(with, view)| {
+        let operand = layer.operand.as_ref().zip(operand);
+        let operand = operand.map(|(with, view)| -> Result<IntOperand, QuantiseError> {
             let scale = self.network.tensor(view.tensor).scale;
-            let (multiplier, shift) = match (rounding, with.kind) {
-                (Rounding::Even, _) => arith::multiplier_of(scale),
-                (Rounding::Away, OperandKind::Add) => {
-                    arith::multiplier_for(f64::from(scale) / inner.unit)
-                }
-                (Rounding::Away, OperandKind::Multiply) => {
-                    arith::multiplier_for(met.unit * f64::from(scale) / inner.unit)
+            let met = match with.kind {
+                OperandKind::Add => 1.0,
+                OperandKind::Multiply => met.unit,
+            };
+            let (multiplier, shift) = match rounding {
+                Rounding::Even => arith::multiplier_of(scale),
+                Rounding::Away => {
+                    let factor = met * f64::from(scale) / inner.unit;
+                    self.within_reach(id, factor)?;
+                    arith::multiplier_for(factor)
                 }
             };
-            IntOperand {
+            Ok(IntOperand {
                 view,
                 kind: with.kind,
                 shape: with.shape,
                 multiplier,
                 shift,
-            }
+            })
         });
+        let operand = operand.transpose()?;
         let clamp = clamp_bounds(layer.clamp, &to);
         let factor = layer.affine.as_ref().map_or(1.0, |a| f64::from(a.scale[0]));
         let pool = layer.pool.as_ref().map(|pool| IntPool {
@@ -322,16 +315,20 @@ impl Builder<'_> {
         Ok(layer)
     }
 
-    /// A layer whose operands are to be enlarged further than a multiplier does.
-    fn out_of_reach(&self, id: NodeId, factor: f64) -> QuantiseError {
+    /// Fails where a layer would enlarge what it reads further than a multiplier does.
+    fn within_reach(&self, id: NodeId, factor: f64) -> Result<(), QuantiseError> {
+        // The largest is reached by rounding, too.
+        if factor.abs() <= f64::from(LARGEST_MULTIPLIER) + 1.0 {
+            return Ok(());
+        }
         let node = &self.graph.dag[id];
-        QuantiseError::Unstorable {
+        Err(QuantiseError::Unstorable {
             node: node.onnx_nodes.first().unwrap_or(&node.tensor).clone(),
             reason: format!(
-                "its result is so much smaller than what it adds up that this would be enlarged {factor:.0} times, and a multiplier is \
-                 {LARGEST_MULTIPLIER} at most"
+                "its result is so much smaller than what it is computed of that this would be enlarged {factor:.0} times, and a \
+                 multiplier is {LARGEST_MULTIPLIER} at most"
             ),
-        }
+        })
     }
 
     /// What the values stand for that meet the operand; without a product those of the function's input, `inner`. A product
