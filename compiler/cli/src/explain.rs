@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::names::{self, Known};
 use super::table::si;
 use super::{output, samples};
+use memory_plan::MemoryPlan;
 use scnn_isa::program::Memory;
 use scnn_simulator::timing::Cause;
 use scnn_simulator::timing::{Slots, Timing};
@@ -61,6 +62,7 @@ pub fn explain(options: &Explain) -> Result<(), Failure> {
         &compiled.program.machine,
         &compiled.occupancy,
         &compiled.mapped,
+        build::mapping_options(compilation).objective,
     );
     let mut explained: Vec<Explained<'_>> = Vec::new();
     for (number, &(step, layer)) in layers.iter().enumerate() {
@@ -77,7 +79,8 @@ pub fn explain(options: &Explain) -> Result<(), Failure> {
     stages.finish();
     let segments = host_link::segments(&compiled, &report);
     if options.json {
-        output::print_json(&json::all(&compiled, &explained, &segments));
+        let plan = options.layer.is_none().then(|| MemoryPlan::of(&compiled));
+        output::print_json(&json::all(&compiled, &explained, &segments, plan.as_ref()));
         return Ok(());
     }
     let detailed = options.layer.is_some();
@@ -94,7 +97,7 @@ pub fn explain(options: &Explain) -> Result<(), Failure> {
             text.push_str(&crossing);
         }
         text.push('\n');
-        text.push_str(&memory_plan::memory_plan(&compiled));
+        text.push_str(&MemoryPlan::of(&compiled).text());
     }
     output::print(&text);
     Ok(())
@@ -190,10 +193,17 @@ impl Explained<'_> {
             );
             label = "";
         }
+        line(label, &words::cuts(mapper));
         let mut label = "runners-up";
         for other in &mapper.runners_up {
-            line(label, &words::alternative(other, mapper.cost.cycles));
+            line(label, &words::alternative(other, &mapper.cost));
             label = "";
+        }
+        if mapper.runners_up.is_empty() {
+            line(
+                label,
+                "none: this is the only legal mapping that the search enumerates",
+            );
         }
         if detailed {
             text.push_str(&drawing::drawing(layout, machine));

@@ -2,8 +2,8 @@
 //!
 //! A tensor's **cuts** are PE groups x parts of the batch x temporal parts x residues, and for a tensor that exceeds a
 //! RAM, the fewest parts whose tiles fit, however many these are; a layer's **groupings** are
-//! divisions of its output channels into rounds. What the accumulators exclude is left out here, with the number of
-//! entries that it would have needed.
+//! divisions of its output channels into rounds. Cuts that the accumulators exclude are enumerated too, with the number of
+//! entries that they would need, for explanations.
 
 use super::LayerMapping;
 use super::cost::group_grids;
@@ -19,13 +19,29 @@ const MOST_PARTS: [u32; 2] = [16, 8];
 
 /// All cuts of a tensor that the accumulators admit, roughly from few parts to many.
 pub fn cuts(cutter: &Cutter<'_>, machine: &Machine, shape: [u32; 4]) -> Vec<Cut> {
+    let entries = u64::from(machine.accumulator_entries());
+    let mut cuts = enumerated(cutter, machine, shape);
+    cuts.retain(|(_, needed)| *needed <= entries);
+    cuts.into_iter().map(|(cut, _)| cut).collect()
+}
+
+/// All cuts of a tensor that the accumulators exclude, with the entries that one output channel would need, fewest first.
+pub fn excluded_cuts(cutter: &Cutter<'_>, machine: &Machine, shape: [u32; 4]) -> Vec<(Cut, u64)> {
+    let entries = u64::from(machine.accumulator_entries());
+    let mut cuts = enumerated(cutter, machine, shape);
+    cuts.retain(|(_, needed)| *needed > entries);
+    cuts.sort_by_key(|(_, needed)| *needed);
+    cuts
+}
+
+/// Every cut of a tensor, with the accumulator entries that one output channel needs.
+fn enumerated(cutter: &Cutter<'_>, machine: &Machine, shape: [u32; 4]) -> Vec<(Cut, u64)> {
     let multicast = machine.weights.delivery == Delivery::Multicast;
     let residues = if cutter.residues == Grid::ONE {
         vec![Grid::ONE]
     } else {
         vec![cutter.residues, Grid::ONE]
     };
-    let entries = u64::from(machine.accumulator_entries());
     let ram = resident_room(machine);
     let rows = parts(MOST_PARTS[0], cutter.most(|rect| rect.y));
     let cols = parts(MOST_PARTS[1], cutter.most(|rect| rect.x));
@@ -55,9 +71,7 @@ pub fn cuts(cutter: &Cutter<'_>, machine: &Machine, shape: [u32; 4]) -> Vec<Cut>
                     for (y, x) in cells.chain(more) {
                         let parts = Parts { n, y, x };
                         let cut = Cut { parts, ..whole };
-                        if cutter.accumulators(cut) <= entries {
-                            cuts.push(cut);
-                        }
+                        cuts.push((cut, cutter.accumulators(cut)));
                     }
                 }
             }
@@ -299,6 +313,34 @@ pub fn groupings(
     weights: &[u64],
     like: &LayerMapping,
 ) -> Vec<LayerMapping> {
+    groupings_by(machine, layer, layout, weights, like, group_sizes)
+}
+
+/// At most `count` groupings of every size from the largest that the accumulators admit down; see [`groupings`].
+pub fn every_grouping(
+    machine: &Machine,
+    layer: &IntLayer,
+    layout: &Layout,
+    weights: &[u64],
+    like: &LayerMapping,
+    count: usize,
+) -> Vec<LayerMapping> {
+    let sizes = |most: u32, per_conv: u32| (1..=most.min(per_conv)).rev().collect();
+    let mut found = groupings_by(machine, layer, layout, weights, like, sizes);
+    found.truncate(count);
+    found
+}
+
+/// The groupings into groups of `sizes`, which are given the most output channels that the accumulators admit and those of
+/// a group of the convolution.
+fn groupings_by(
+    machine: &Machine,
+    layer: &IntLayer,
+    layout: &Layout,
+    weights: &[u64],
+    like: &LayerMapping,
+    sizes: impl Fn(u32, u32) -> Vec<u32>,
+) -> Vec<LayerMapping> {
     let Some(conv) = &layer.conv else {
         return Vec::new();
     };
@@ -307,7 +349,7 @@ pub fn groupings(
     let per_conv = layer.destination.channels.len() / conv.groups;
     let pe_groups = like.pe_groups.count();
     let mut found: Vec<LayerMapping> = Vec::new();
-    for kc in group_sizes(most.min(0xffff) as u32, per_conv) {
+    for kc in sizes(most.min(0xffff) as u32, per_conv) {
         let groups = balanced_groups(weights, conv.groups, pe_groups, kc);
         let known = |mapping: &LayerMapping| mapping.channel_groups == groups;
         if found.iter().any(known) || groups.len() as u64 / u64::from(pe_groups) > 0xffff {

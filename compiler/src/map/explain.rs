@@ -3,18 +3,17 @@
 //! Nothing here decides anything: it asks the same functions that the search asks.
 
 use super::bound::Bound;
-use super::candidates::groupings;
+use super::candidates::{cuts, every_grouping, excluded_cuts, groupings};
 use super::contents::Contents;
-use super::cost::{Cost, group_grids};
+use super::cost::Cost;
 use super::occupancy::Occupancy;
 use super::search::choice::Place;
 use super::search::choices::Chooser;
 use super::search::{ORDER, OTHER_ORDER, Search, fullest};
-use super::tiling::{Cut, Cutter, Parts, accumulators};
+use super::tiling::{Cut, Cutter, accumulators};
 use super::{LayerMapping, Mapped, Objective};
 use crate::quantise::{IntLayer, Quantised, Step};
-use scnn_isa::layout::Grid;
-use scnn_isa::machine::{Delivery, Machine};
+use scnn_isa::machine::Machine;
 use std::sync::Arc;
 
 /// Cuts that are costed whole, for each place of the source.
@@ -36,10 +35,21 @@ pub struct Explanation {
     pub accumulators: u64,
     /// Elements of the source in the fullest PE: all, and of the fullest tile.
     pub elements: (u64, u64),
-    /// Other mappings of this layer that were costed, best first.
+    /// Cuts of its source that are legal, and those that the accumulators exclude.
+    pub cuts: Cuts,
+    /// Other mappings of this layer that were costed, best first by the objective.
     pub runners_up: Vec<Alternative>,
-    /// Mappings that a buffer excludes.
+    /// Mappings that a buffer excludes; of cuts, those that need least.
     pub excluded: Vec<Excluded>,
+}
+
+/// Numbers of cuts that the search enumerates for a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cuts {
+    /// Those that the accumulators admit.
+    pub legal: usize,
+    /// Those that they exclude.
+    pub excluded: usize,
 }
 
 /// A mapping that was costed and not taken.
@@ -47,8 +57,8 @@ pub struct Explanation {
 pub struct Alternative {
     /// The cut of its source; none for the chosen one.
     pub cut: Option<Cut>,
-    /// Whether the source would fit a RAM; it is loaded otherwise.
-    pub fits: bool,
+    /// Bytes by which the source exceeds an activation RAM in the fullest PE; it is loaded, or spills, where it does.
+    pub exceeding_bytes: u64,
     /// The mapping.
     pub mapping: LayerMapping,
     /// What this layer would cost, its source placed as the cut allows.
@@ -75,14 +85,15 @@ pub struct Explainer<'a> {
 }
 
 impl<'a> Explainer<'a> {
-    /// For a network and its mapping.
+    /// For a network and its mapping, which was searched for `objective`.
     pub fn new(
         network: &'a Quantised,
         machine: &'a Machine,
         occupancy: &'a Occupancy,
         mapped: &'a Mapped,
+        objective: Objective,
     ) -> Self {
-        let search = Search::new(network, machine, occupancy, Objective::Cycles);
+        let search = Search::new(network, machine, occupancy, objective);
         let contents = search.all_contents(&mapped.layouts);
         Self {
             search,
@@ -103,16 +114,24 @@ impl<'a> Explainer<'a> {
         let contents = &self.contents[source];
         let mut runners_up = self.other_cuts(layer, step);
         runners_up.extend(self.other_groupings(layer, step));
-        runners_up.sort_by_key(|other| other.cost.cycles);
+        let score = |other: &Alternative| search.objective.score(&other.cost);
+        runners_up.sort_by(|a, b| score(a).total_cmp(&score(b)));
         runners_up.truncate(TOLD);
+        let cutter = Cutter::new(search.network, search.machine, layer.source.tensor);
+        let shape = search.network.tensor(layer.source.tensor).shape;
+        let beyond = excluded_cuts(&cutter, search.machine, shape);
         Some(Explanation {
             step,
             cost: mapped.predicted[step]?,
             bound: Bound::of(search, step, layer),
             accumulators: accumulators(layout, layer, &mapping.passes) * u64::from(mapping.kc),
             elements: fullest(layout, contents),
+            cuts: Cuts {
+                legal: cuts(&cutter, search.machine, shape).len(),
+                excluded: beyond.len(),
+            },
             runners_up,
-            excluded: self.excluded(layer, mapping, step),
+            excluded: self.excluded(layer, mapping, step, &beyond),
         })
     }
 
@@ -136,7 +155,7 @@ impl<'a> Explainer<'a> {
                 }
                 Some(Alternative {
                     cut: Some(choice.cut),
-                    fits: choice.fits,
+                    exceeding_bytes: self.exceeding(fullest(&choice.layout, &choice.contents).0),
                     mapping: reader.mapping.clone(),
                     cost: choice.placed(reader, place, index == 0),
                 })
@@ -152,8 +171,21 @@ impl<'a> Explainer<'a> {
         };
         let layout = &self.mapped.layouts[layer.source.tensor.index()];
         let weights = &search.per_output[step];
-        let mut others = groupings(search.machine, layer, layout, weights, chosen);
-        others.retain(|other| other != chosen);
+        let mut others = Vec::new();
+        let tried = groupings(search.machine, layer, layout, weights, chosen);
+        let all = || every_grouping(search.machine, layer, layout, weights, chosen, TOLD + 1);
+        let more = if tried.len() <= TOLD {
+            all()
+        } else {
+            Vec::new()
+        };
+        for other in tried.into_iter().chain(more) {
+            let same =
+                |known: &LayerMapping| (known.kc, known.rounds()) == (other.kc, other.rounds());
+            if !same(chosen) && !others.iter().any(same) {
+                others.push(other);
+            }
+        }
         if conv.y.kernel * conv.x.kernel > 1 {
             let order = if chosen.order == ORDER {
                 OTHER_ORDER
@@ -173,7 +205,7 @@ impl<'a> Explainer<'a> {
                 search.predict_otherwise(self.mapped, &self.contents, step, mapping.clone())?;
             Some(Alternative {
                 cut: None,
-                fits: whole <= search.ram(),
+                exceeding_bytes: self.exceeding(whole),
                 mapping,
                 cost,
             })
@@ -181,16 +213,28 @@ impl<'a> Explainer<'a> {
         costed.collect()
     }
 
-    /// Mappings beyond what a buffer holds: more output channels at once, fewer temporal tiles, more PE groups, blocks in
+    /// Bytes by which so many elements exceed an activation RAM.
+    fn exceeding(&self, elements: u64) -> u64 {
+        let bits = self.search.machine.activation_format().element_bits();
+        bytes(elements.saturating_sub(self.search.ram()), bits)
+    }
+
+    /// Mappings beyond what a buffer holds: more output channels at once, the cuts that the accumulators exclude, blocks in
     /// one piece, all of the source in a RAM.
-    fn excluded(&self, layer: &IntLayer, mapping: &LayerMapping, step: usize) -> Vec<Excluded> {
+    fn excluded(
+        &self,
+        layer: &IntLayer,
+        mapping: &LayerMapping,
+        step: usize,
+        beyond: &[(Cut, u64)],
+    ) -> Vec<Excluded> {
         let (search, machine) = (&self.search, self.search.machine);
         let source = layer.source.tensor.index();
         let layout = &self.mapped.layouts[source];
         let mut excluded = Vec::new();
         if let Some(conv) = &layer.conv {
             let per_conv = layer.destination.channels.len() / conv.groups;
-            self.beyond_accumulators(layer, mapping, per_conv, &mut excluded);
+            excluded.extend(self.one_channel_more(layer, mapping, per_conv));
             let block = search.largest_block(step, mapping, layout.residues);
             let fifo = u64::from(machine.fifo_elements());
             if block > fifo {
@@ -206,71 +250,41 @@ impl<'a> Explainer<'a> {
             ("all of the source in a RAM", whole),
             ("a tile of the source in a RAM", tile),
         ] {
-            if elements > search.ram() {
-                let exceeding = elements - search.ram();
+            let exceeding = self.exceeding(elements);
+            if exceeding > 0 {
                 excluded.push(Excluded {
                     what: what.to_owned(),
                     buffer: "activation RAM",
-                    bytes: bytes(exceeding, machine.activation_format().element_bits()),
+                    bytes: exceeding,
                 });
             }
         }
+        let entries = u64::from(machine.accumulator_entries());
+        excluded.extend(beyond.iter().take(TOLD).map(|(cut, needed)| Excluded {
+            what: cut.to_string(),
+            buffer: "accumulators",
+            bytes: bytes(needed - entries, machine.pe.accumulator_bits),
+        }));
         excluded
     }
 
-    /// One output channel more, fewer temporal tiles, twice the PE groups, where the accumulators do not hold them.
-    fn beyond_accumulators(
+    /// One output channel more at once than the accumulators hold, if the layer has as many.
+    fn one_channel_more(
         &self,
         layer: &IntLayer,
         mapping: &LayerMapping,
         per_conv: u32,
-        excluded: &mut Vec<Excluded>,
-    ) {
-        let (search, machine) = (&self.search, self.search.machine);
+    ) -> Option<Excluded> {
+        let machine = self.search.machine;
         let layout = &self.mapped.layouts[layer.source.tensor.index()];
         let entries = u64::from(machine.accumulator_entries());
-        let mut exclude = |what: String, needed: u64| {
-            if needed > entries {
-                excluded.push(Excluded {
-                    what,
-                    buffer: "accumulators",
-                    bytes: bytes(needed - entries, machine.pe.accumulator_bits),
-                });
-            }
-        };
         let positions = accumulators(layout, layer, &mapping.passes);
         let most = entries / positions.max(1) + 1;
-        if most <= u64::from(per_conv) {
-            exclude(format!("Kc {most} on these tiles"), most * positions);
-        }
-        let cutter = Cutter::new(search.network, machine, layer.source.tensor);
-        let [batch, ..] = search.network.tensor(layer.source.tensor).shape;
-        let needed = |parts: u32, groups: Grid| {
-            cutter.accumulators(Cut {
-                parts: Parts {
-                    n: batch,
-                    y: parts,
-                    x: 1,
-                },
-                groups,
-                images: Grid::ONE,
-                residues: layout.residues,
-            })
-        };
-        for parts in [1, 2, 4, 8] {
-            let what = match parts {
-                1 => "the whole plane at once".to_owned(),
-                _ => format!("{parts} temporal tiles"),
-            };
-            exclude(what, needed(parts, layout.groups));
-        }
-        let multicast = machine.weights.delivery == Delivery::Multicast;
-        for groups in group_grids(machine.pes(), multicast) {
-            if groups.count() == 2 * layout.groups.count() {
-                let what = format!("{} x {} PE groups", groups.rows, groups.cols);
-                exclude(what, needed(1, groups));
-            }
-        }
+        (most <= u64::from(per_conv)).then(|| Excluded {
+            what: format!("Kc {most} on these tiles"),
+            buffer: "accumulators",
+            bytes: bytes(most * positions - entries, machine.pe.accumulator_bits),
+        })
     }
 }
 

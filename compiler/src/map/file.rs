@@ -269,6 +269,7 @@ pub fn read(
         residency: Residency {
             homes: Vec::new(),
             stages: vec![None; network.steps.len()],
+            refused: vec![None; network.tensors.len()],
         },
         layers: vec![None; network.steps.len()],
         predicted: vec![None::<Cost>; network.steps.len()],

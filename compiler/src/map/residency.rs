@@ -12,6 +12,9 @@
 //! In the end every place grows into what is free beside it (`growth`), as other inputs are fuller.
 
 mod growth;
+mod reason;
+
+pub use reason::InDram;
 
 use super::tiling::Tiling;
 use crate::quantise::{Quantised, Step};
@@ -26,10 +29,7 @@ const RESERVE: u64 = 64;
 /// Elements of the smaller RAM that a resident can have.
 pub fn resident_room(machine: &Machine) -> u64 {
     let rams = [Memory::A, Memory::B].map(|memory| Ram::new(machine, memory));
-    let rooms = rams
-        .iter()
-        .map(|ram| ram.capacity.saturating_sub(ram.reserve));
-    rooms.min().unwrap_or(0)
+    rams.iter().map(Ram::room).min().unwrap_or(0)
 }
 
 /// Where tensors live.
@@ -39,6 +39,19 @@ pub struct Residency {
     pub homes: Vec<Option<Slot>>,
     /// By step: where the source is staged, when it lives in DRAM.
     pub stages: Vec<Option<Stage>>,
+    /// By tensor: the room that was missing when it was placed; none for one in a RAM, and in mappings of a file.
+    pub refused: Vec<Option<Refused>>,
+}
+
+/// The room that a tensor found in no activation RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Elements that the fullest PE holds of it.
+    pub needed: u64,
+    /// The most adjacent elements of A and of B that are free all the time from its first write to its last read.
+    pub free: [u64; 2],
+    /// The most elements that a tensor can have in A or B that are empty.
+    pub room: [u64; 2],
 }
 
 /// A place in an activation RAM of every PE.
@@ -112,6 +125,7 @@ impl Residency {
             residency: Self {
                 homes: vec![None; network.tensors.len()],
                 stages: vec![None; network.steps.len()],
+                refused: vec![None; network.tensors.len()],
             },
         };
         let mut decided = vec![false; network.tensors.len()];
@@ -146,6 +160,9 @@ impl Residency {
                         let read = readings.as_ref()?.by_tensor[destination]?;
                         planner.spilling(tiling, layer.destination.tensor, &life, read)
                     });
+                if planner.residency.homes[destination].is_none() {
+                    planner.residency.refused[destination] = Some(planner.refused(size, &life));
+                }
             }
             planner.second_place(tiling, layer.source.tensor, index);
         }
@@ -256,9 +273,7 @@ impl Planner {
         (layers, readings): (u64, f64),
     ) -> Option<Slot> {
         let (first, last) = (life.first_write, life.last_read);
-        let gap =
-            |ram: &Ram| ram.largest_gap(first, last, ram.capacity.saturating_sub(ram.reserve));
-        let sizes = [gap(&self.rams[0]), gap(&self.rams[1])];
+        let sizes = self.free(life);
         let (memory, size) = if sizes[0] >= sizes[1] {
             (Memory::A, sizes[0])
         } else {
@@ -269,6 +284,22 @@ impl Planner {
             return None;
         }
         self.ram(memory).allocate(size, first, last, true)
+    }
+
+    /// The most adjacent elements of each RAM that are free for a resident during its life.
+    fn free(&self, life: &Life) -> [u64; 2] {
+        self.rams
+            .each_ref()
+            .map(|ram| ram.largest_gap(life.first_write, life.last_read, ram.room()))
+    }
+
+    /// The room that a tensor of `needed` elements does not find.
+    fn refused(&self, needed: u64, life: &Life) -> Refused {
+        Refused {
+            needed,
+            free: self.free(life),
+            room: self.rams.each_ref().map(Ram::room),
+        }
     }
 
     fn stage(&mut self, tiling: &Tiling, tensor: TensorId, step: usize, life: &Life) -> Stage {
@@ -385,13 +416,14 @@ impl Ram {
         }
     }
 
+    /// Elements for residents.
+    const fn room(&self) -> u64 {
+        self.capacity.saturating_sub(self.reserve)
+    }
+
     /// First fit among what is allocated at any time from `first` to `last`.
     fn allocate(&mut self, size: u64, first: usize, last: usize, resident: bool) -> Option<Slot> {
-        let capacity = if resident {
-            self.capacity.saturating_sub(self.reserve)
-        } else {
-            self.capacity
-        };
+        let capacity = if resident { self.room() } else { self.capacity };
         let base = self
             .gaps(first, last, capacity)
             .into_iter()

@@ -15,6 +15,7 @@ use scnn_isa::layout::{Grid, Layout, Tile};
 use scnn_isa::legal::MAX_RESIDUES;
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::{Axis, Rect, Span};
+use std::fmt;
 use std::sync::Arc;
 
 /// Tiles of every tensor.
@@ -53,6 +54,36 @@ pub struct Cut {
     pub images: Grid,
     /// Residues of a block.
     pub residues: Grid,
+}
+
+impl fmt::Display for Cut {
+    /// PE groups, and what else is not one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            parts,
+            groups,
+            images,
+            residues,
+        } = self;
+        match groups.count() {
+            1 => f.write_str("1 PE group")?,
+            _ => write!(f, "{} x {} PE groups", groups.rows, groups.cols)?,
+        }
+        if parts.n * parts.y * parts.x > 1 {
+            let Parts { n, y, x } = parts;
+            write!(
+                f,
+                ", {n} x {y} x {x} temporal tiles (images, rows, columns)"
+            )?;
+        }
+        if images.count() > 1 {
+            write!(f, ", images over {} x {} PEs", images.rows, images.cols)?;
+        }
+        if residues.count() > 1 {
+            write!(f, ", {} phases", residues.count())?;
+        }
+        Ok(())
+    }
 }
 
 impl Tiling {

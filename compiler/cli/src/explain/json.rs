@@ -1,19 +1,26 @@
 //! Explanations as JSON.
 
 use super::host_link::Segment;
+use super::memory_plan::MemoryPlan;
 use super::{Explained, words};
 use scnn_isa::program::Memory;
 use scnn_simulator::timing::Cause;
 use scnnc::compile::Compiled;
 use serde_json::{Map, Value, json};
 
-/// All explanations of a model.
-pub fn all(compiled: &Compiled, explained: &[Explained<'_>], segments: &[Segment<'_>]) -> Value {
+/// All explanations of a model; the memory plan where the whole network is explained.
+pub fn all(
+    compiled: &Compiled,
+    explained: &[Explained<'_>],
+    segments: &[Segment<'_>],
+    plan: Option<&MemoryPlan<'_>>,
+) -> Value {
     json!({
         "model": compiled.network.name,
         "machine": compiled.program.machine.name,
         "layers": explained.iter().map(one).collect::<Vec<_>>(),
         "host_segments": segments.iter().map(Segment::json).collect::<Vec<_>>(),
+        "memory_plan": plan.map(MemoryPlan::json),
     })
 }
 
@@ -55,14 +62,20 @@ fn one(explained: &Explained<'_>) -> Value {
         "memory": words::memory(compiled, layer, mapper.step),
         "array": array,
         "predicted_cycles": mapper.cost.cycles,
+        "predicted_energy_pj": mapper.cost.energy_pj,
         "cycles": cycles,
         "slots_ratio": shares,
         "lost_to": Cause::largest_loss(slots).map(|(loss, _)| loss),
+        "legal_cuts": mapper.cuts.legal,
+        "excluded_cuts": mapper.cuts.excluded,
         "excluded": excluded.map(|other| json!({
             "mapping": other.what, "buffer": other.buffer, "exceeded_bytes": other.bytes,
         })).collect::<Vec<_>>(),
         "runners_up": runners_up.map(|other| json!({
-            "mapping": words::alternative_mapping(other), "predicted_cycles": other.cost.cycles,
+            "mapping": words::alternative_mapping(other),
+            "predicted_cycles": other.cost.cycles,
+            "predicted_energy_pj": other.cost.energy_pj,
+            "source_exceeds_ram_bytes": other.exceeding_bytes,
         })).collect::<Vec<_>>(),
     })
 }

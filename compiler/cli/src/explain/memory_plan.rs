@@ -1,76 +1,164 @@
-//! The memory plan as text.
+//! The memory plan: every tensor's place from its first write to its last read, why it lives in DRAM where it does, and the
+//! most that each RAM holds; as text and as JSON.
 
 use scnn_isa::program::Memory;
 use scnn_simulator::report::columns::memory_name;
 use scnnc::compile::Compiled;
-use scnnc::map::residency::{Slot, Stage};
+use scnnc::map::residency::{InDram, Slot, Stage, lifetimes};
 use scnnc::quantise::Step;
+use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// Where every tensor lives from which step to which, and the most that each RAM holds.
-pub fn memory_plan(compiled: &Compiled) -> String {
-    let network = &compiled.network;
-    let residency = &compiled.mapped.residency;
-    let mut text =
-        "memory plan: steps (first write to last read), place, elements of every PE\n".to_owned();
-    let lives = scnnc::map::residency::lifetimes(network);
-    let mut places: Vec<(usize, usize, Slot, &str)> = Vec::new();
-    for (index, tensor) in network.tensors.iter().enumerate() {
-        match (residency.homes[index], lives[index]) {
-            (Some(slot), Some((first, last))) => places.push((first, last, slot, &tensor.name)),
-            _ => {
-                let _ = writeln!(text, "  {:9} DRAM      {}", "", tensor.name);
-            }
-        }
-    }
-    for (step, stage) in residency.stages.iter().enumerate() {
-        let Step::Layer(layer) = &network.steps[step] else {
-            continue;
-        };
-        let name = &network.tensor(layer.source.tensor).name;
-        match *stage {
-            Some(Stage::PerTile(slot)) => places.push((step, step, slot, name)),
-            Some(Stage::Alternate([a, b])) => {
-                places.extend([(step, step, a, name.as_str()), (step, step, b, name)]);
-            }
-            Some(Stage::Once(slot)) => {
-                let kept = |later: &usize| residency.stages[*later] == Some(Stage::Kept(step));
-                let last = (step..residency.stages.len()).filter(kept).max();
-                places.push((step, last.unwrap_or(step), slot, name));
-            }
-            Some(Stage::Kept(_)) | None => {}
-        }
-    }
-    places.sort_by_key(|place| (place.0, place.1));
-    for (first, last, slot, name) in &places {
-        let _ = writeln!(
-            text,
-            "  {:9} {} {:>4}..{:<4} {name}",
-            format!("{first}..{last}"),
-            memory_name(slot.memory),
-            slot.base,
-            slot.base + slot.size
-        );
-    }
-    for memory in [Memory::A, Memory::B] {
-        let peak = (0..network.steps.len())
-            .map(|step| {
-                places
-                    .iter()
-                    .filter(|(first, last, slot, _)| {
-                        slot.memory == memory && *first <= step && step <= *last
-                    })
-                    .map(|(_, _, slot, _)| slot.size)
-                    .sum::<u64>()
+/// A tensor, or tiles of one that are loaded, in an activation RAM.
+struct Place<'a> {
+    tensor: &'a str,
+    /// Steps, from the first write to the last read.
+    steps: (usize, usize),
+    slot: Slot,
+    /// The tensor lives in DRAM, and its tiles are loaded here.
+    loaded: bool,
+}
+
+/// Where every tensor lives.
+pub struct MemoryPlan<'a> {
+    /// By first step.
+    places: Vec<Place<'a>>,
+    /// Tensors that live in DRAM.
+    in_dram: Vec<(&'a str, InDram)>,
+    /// Elements of each RAM: the most that is taken in a step, and all.
+    peaks: [(Memory, u64, u64); 2],
+}
+
+impl<'a> MemoryPlan<'a> {
+    /// Of a compiled model.
+    pub fn of(compiled: &'a Compiled) -> Self {
+        let (network, machine) = (&compiled.network, &compiled.program.machine);
+        let residency = &compiled.mapped.residency;
+        let homes = residency.homes.iter().zip(lifetimes(network));
+        let tensors = network.tensors.iter().zip(homes);
+        let mut places: Vec<Place<'_>> = tensors
+            .filter_map(|(tensor, (home, steps))| {
+                Some(Place {
+                    tensor: &tensor.name,
+                    steps: steps?,
+                    slot: (*home)?,
+                    loaded: false,
+                })
             })
-            .max()
-            .unwrap_or(0);
-        let _ = writeln!(
-            text,
-            "  peak of RAM {}: {peak} of {} elements",
-            memory_name(memory),
-            compiled.program.machine.ram_elements(memory)
-        );
+            .collect();
+        for step in 0..residency.stages.len() {
+            places.extend(loaded(compiled, step));
+        }
+        places.sort_by_key(|place| place.steps);
+        let taken = |memory: Memory, step: usize| -> u64 {
+            let there = |place: &&Place<'_>| {
+                place.slot.memory == memory && (place.steps.0..=place.steps.1).contains(&step)
+            };
+            places
+                .iter()
+                .filter(there)
+                .map(|place| place.slot.size)
+                .sum()
+        };
+        let peaks = [Memory::A, Memory::B].map(|memory| {
+            let peak = (0..network.steps.len())
+                .map(|step| taken(memory, step))
+                .max();
+            (memory, peak.unwrap_or(0), machine.ram_elements(memory))
+        });
+        let reasons = residency.in_dram(network, machine);
+        let in_dram = network.tensors.iter().zip(reasons);
+        Self {
+            in_dram: in_dram
+                .filter_map(|(tensor, reason)| Some((tensor.name.as_str(), reason?)))
+                .collect(),
+            places,
+            peaks,
+        }
     }
-    text
+
+    /// As text.
+    pub fn text(&self) -> String {
+        let mut text =
+            "memory plan: steps (first write to last read), place, elements of every PE\n"
+                .to_owned();
+        // Writing to a string does not fail.
+        for (tensor, reason) in &self.in_dram {
+            let _ = writeln!(text, "  {:9} DRAM      {tensor}: {reason}", "");
+        }
+        for place in &self.places {
+            let Slot { memory, base, size } = place.slot;
+            let (first, last) = place.steps;
+            let _ = writeln!(
+                text,
+                "  {:9} {} {base:>4}..{:<4} {}{}",
+                format!("{first}..{last}"),
+                memory_name(memory),
+                base + size,
+                place.tensor,
+                if place.loaded { " (loaded)" } else { "" }
+            );
+        }
+        for (memory, peak, all) in self.peaks {
+            let memory = memory_name(memory);
+            let _ = writeln!(text, "  peak of RAM {memory}: {peak} of {all} elements");
+        }
+        text
+    }
+
+    /// As JSON; steps are numbered as in the report.
+    pub fn json(&self) -> Value {
+        let places = self.places.iter().map(|place| {
+            json!({
+                "tensor": place.tensor,
+                "first_step": place.steps.0,
+                "last_step": place.steps.1,
+                "ram": memory_name(place.slot.memory),
+                "first_element": place.slot.base,
+                "elements": place.slot.size,
+                "loaded": place.loaded,
+            })
+        });
+        let in_dram = self.in_dram.iter().map(|(tensor, reason)| {
+            json!({
+                "tensor": tensor,
+                "reason": reason.name(),
+                "missing_bytes": reason.missing_bytes(),
+                "because": reason.to_string(),
+            })
+        });
+        let peaks = self.peaks.iter().map(|(memory, peak, all)| {
+            json!({ "ram": memory_name(*memory), "peak_elements": peak, "elements": all })
+        });
+        json!({
+            "places": places.collect::<Vec<_>>(),
+            "in_dram": in_dram.collect::<Vec<_>>(),
+            "rams": peaks.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// The places into which a step loads tiles of its source.
+fn loaded(compiled: &Compiled, step: usize) -> Vec<Place<'_>> {
+    let (network, residency) = (&compiled.network, &compiled.mapped.residency);
+    let Step::Layer(layer) = &network.steps[step] else {
+        return Vec::new();
+    };
+    let (slots, last) = match residency.stages[step] {
+        Some(Stage::PerTile(slot)) => (vec![slot], step),
+        Some(Stage::Alternate(slots)) => (slots.to_vec(), step),
+        Some(Stage::Once(slot)) => {
+            let kept = |later: &usize| residency.stages[*later] == Some(Stage::Kept(step));
+            let last = (step..residency.stages.len()).filter(kept).max();
+            (vec![slot], last.unwrap_or(step))
+        }
+        Some(Stage::Kept(_)) | None => return Vec::new(),
+    };
+    let place = |slot| Place {
+        tensor: &network.tensor(layer.source.tensor).name,
+        steps: (step, last),
+        slot,
+        loaded: true,
+    };
+    slots.into_iter().map(place).collect()
 }

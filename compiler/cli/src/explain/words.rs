@@ -6,10 +6,10 @@ use scnn_simulator::report::columns::memory_name;
 use scnn_simulator::timing::Cause;
 use scnnc::compile::Compiled;
 use scnnc::map::LayerMapping;
-use scnnc::map::explain::Alternative;
+use scnnc::map::cost::Cost;
+use scnnc::map::explain::{Alternative, Cuts, Explanation};
 use scnnc::map::residency::{Slot, Stage};
 use scnnc::map::search::ORDER;
-use scnnc::map::tiling::Cut;
 use scnnc::quantise::IntLayer;
 use std::fmt::Write;
 
@@ -69,29 +69,27 @@ pub fn memory(compiled: &Compiled, layer: &IntLayer, step: usize) -> String {
     format!("from {from}, to {to}")
 }
 
-/// Another mapping beside the chosen one, which is predicted to take `cycles`.
-pub fn alternative(other: &Alternative, cycles: u64) -> String {
+/// Another mapping beside the chosen one, which is predicted to cost `chosen`.
+pub fn alternative(other: &Alternative, chosen: &Cost) -> String {
     // Where other tensors find room beside another cut is left out.
     let alone = other.cut.is_some();
+    let more = |other: f64, chosen: f64| 100.0 * (other / chosen - 1.0);
+    let (cycles, energy) = (other.cost.cycles as f64, other.cost.energy_pj);
     format!(
-        "{:>7} cycles ({:+.1} %{}): {}",
-        si(other.cost.cycles as f64, ""),
-        100.0 * (other.cost.cycles as f64 / cycles.max(1) as f64 - 1.0),
-        if alone { ", alone" } else { "" },
-        alternative_mapping(other)
+        "{:>7} cycles ({:+6.1} %), {:>7} ({:+6.1} %): {}{}",
+        si(cycles, ""),
+        more(cycles, chosen.cycles.max(1) as f64),
+        si(energy * 1e-12, "J"),
+        more(energy, chosen.energy_pj.max(f64::MIN_POSITIVE)),
+        alternative_mapping(other),
+        if alone { " (other tensors aside)" } else { "" },
     )
 }
 
 /// What another mapping is.
 pub fn alternative_mapping(other: &Alternative) -> String {
     let kc = other.mapping.kc;
-    let Some(Cut {
-        parts,
-        groups,
-        images,
-        residues,
-    }) = other.cut
-    else {
+    let Some(cut) = other.cut else {
         let rounds = counted(other.mapping.rounds() as usize, "round");
         let mut text = format!("Kc {kc} in {rounds} on the same tiles");
         if other.mapping.order != ORDER {
@@ -99,29 +97,28 @@ pub fn alternative_mapping(other: &Alternative) -> String {
         }
         return text;
     };
-    let mut words = vec![match groups.count() {
-        1 => "1 PE group".to_owned(),
-        _ => format!("{} x {} PE groups", groups.rows, groups.cols),
-    }];
-    if kc > 0 {
-        words.insert(0, format!("Kc {kc}"));
+    let mut text = match kc {
+        0 => cut.to_string(),
+        _ => format!("Kc {kc}, {cut}"),
+    };
+    if other.exceeding_bytes > 0 {
+        let _ = write!(
+            text,
+            ", source from DRAM ({} bytes more than an activation RAM holds)",
+            other.exceeding_bytes
+        );
     }
-    if parts.n * parts.y * parts.x > 1 {
-        words.push(format!(
-            "{} x {} x {} temporal tiles (images, rows, columns)",
-            parts.n, parts.y, parts.x
-        ));
+    text
+}
+
+/// Numbers of cuts of a layer's source.
+pub fn cuts(mapper: &Explanation) -> String {
+    let Cuts { legal, excluded } = mapper.cuts;
+    let all = counted(legal + excluded, "cut");
+    match excluded {
+        0 => format!("no cut of its source ({all})"),
+        _ => format!("{excluded} of {all} of its source, by the accumulators"),
     }
-    if images.count() > 1 {
-        words.push(format!("images over {} x {} PEs", images.rows, images.cols));
-    }
-    if residues.count() > 1 {
-        words.push(format!("{} phases", residues.count()));
-    }
-    if !other.fits {
-        words.push("source from DRAM".to_owned());
-    }
-    words.join(", ")
 }
 
 /// What a layer loses most to, and what would help.

@@ -14,7 +14,7 @@ use scnn_simulator::{Execution, Options as RunOptions, Simulator};
 use scnnc::compile::{Compiled, Options};
 use scnnc::map::bound::Bound;
 use scnnc::map::explain::Explainer;
-use scnnc::map::{self, Strategy as Mapping};
+use scnnc::map::{self, Objective, Strategy as Mapping};
 use tract_onnx::prelude::Tensor;
 
 /// Layers of a usual run.
@@ -112,7 +112,13 @@ fn assert_bounds(compiled: &Compiled, sample: &Sample, exact: &Execution) {
     let simulator = Simulator::new(program, &Host::default()).unwrap();
     let timing = Timing::Fast;
     let fast = simulator.run(sample, &RunOptions { timing }).unwrap();
-    let explainer = Explainer::new(network, &program.machine, occupancy, mapped);
+    let explainer = Explainer::new(
+        network,
+        &program.machine,
+        occupancy,
+        mapped,
+        Objective::Cycles,
+    );
     for (step, (fast, exact)) in fast.steps.iter().zip(&exact.steps).enumerate() {
         let (fast, exact) = (fast.cycles, exact.cycles);
         assert!(fast <= exact, "fast {fast}, exact {exact}");

@@ -62,7 +62,8 @@ impl<'a> Chooser<'a> {
         Self { search }
     }
 
-    /// The best choices for a tensor, for each place up to `whole`; none when no layer reads it.
+    /// The best choices for a tensor, for each place up to `whole`; none when no layer reads it. With more than
+    /// [`WHOLE`], as many cuts are counted at least.
     pub fn choices(&self, tensor: TensorId, whole: usize) -> Vec<Choice> {
         let search = self.search;
         let cutter = Cutter::new(search.network, search.machine, tensor);
@@ -97,6 +98,12 @@ impl<'a> Chooser<'a> {
             .collect();
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut cuts = self.promising(&cutter, &ranked, data.shape[1]);
+        if whole > WHOLE {
+            let others = ranked.iter().map(|(_, cut)| *cut);
+            let others: Vec<Cut> = others.filter(|cut| !cuts.contains(cut)).collect();
+            let missing = whole.saturating_sub(cuts.len());
+            cuts.extend(others.into_iter().take(missing));
+        }
         let paper = if let Some(paper) = &search.paper {
             Some(cutter.plain(paper.tiling.parts(tensor)))
         } else {
