@@ -28,13 +28,13 @@ use crate::counters::Counters;
 use crate::energy::Energy;
 use crate::execute::Execution;
 use crate::schema::described;
-use crate::timing::{Cause, DensityModel, Slots, Timing};
+use crate::timing::{Cause, DensityModel, PeCycles, Slots, Timing};
 use scnn_isa::machine::Machine;
 use scnn_isa::program::{Memory, Program};
 use serde::{Deserialize, Serialize};
 
 /// Version of the schema; it grows when the form changes, or the meaning of a field.
-pub const SCHEMA: u32 = 5;
+pub const SCHEMA: u32 = 6;
 
 described! {
     /// A report.
@@ -133,6 +133,8 @@ described! {
         /// What it cost.
         #[serde(flatten)]
         pub costs: Costs,
+        /// Where the cycles of every PE went.
+        pub pe_cycles: PeCycles,
         /// Range of its instructions in the program.
         pub instructions: [u32; 2],
         /// Those instructions as text.
@@ -371,6 +373,7 @@ impl Report {
             layer.density.input = mean(layer.density.input, more.density.input);
             layer.density.output = mean(layer.density.output, more.density.output);
             layer.costs.add(&more.costs);
+            layer.pe_cycles.add(&more.pe_cycles);
             if let (Some(model), Some(more)) = (&mut layer.density_model, &more.density_model) {
                 model.add(more);
             }
@@ -530,6 +533,7 @@ pub(crate) mod tests {
             bound: Some(Cause::Barrier),
             lost_to: Some(Cause::Barrier),
             costs: Costs::default(),
+            pe_cycles: PeCycles::default(),
             instructions: [0, 2],
             code: vec!["  cfg layer=conv".to_owned()],
             constants_blake3: String::new(),

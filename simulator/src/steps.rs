@@ -3,7 +3,7 @@
 use crate::baseline::Baselines;
 use crate::counters::Counters;
 use crate::energy::Energy;
-use crate::timing::{DensityModel, Slots};
+use crate::timing::{DensityModel, PeCycles, Slots};
 use scnn_isa::ids::{LayerId, SegmentId};
 
 /// What a step was.
@@ -28,6 +28,8 @@ pub struct StepCounts {
     pub steps: u64,
     /// Where the multipliers' time went.
     pub slots: Slots,
+    /// Where the cycles of every PE went.
+    pub pe_cycles: PeCycles,
     /// Events.
     pub counters: Counters,
     /// Energy, pJ.

@@ -11,6 +11,7 @@ mod dram;
 pub mod exact;
 pub mod fast;
 pub mod nonzeros;
+mod pe_cycles;
 mod queues;
 mod slots;
 mod table;
@@ -21,6 +22,7 @@ mod weights;
 mod work;
 
 pub(crate) use conflicts::conflicts;
+pub use pe_cycles::PeCycles;
 pub use slots::{Cause, Slots};
 pub use uniform::DensityModel;
 pub use weights::WeightStream;
@@ -61,10 +63,10 @@ impl Timing {
 }
 
 /// What a timing says of a layer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timed {
     /// Cycles from the end of the layer before to the end of this one.
     pub cycles: u64,
-    /// Where the multipliers waited; what they did in their steps is counted elsewhere.
-    pub waits: Slots,
+    /// By PE, the cycles in which it waited, by cause; the others are its steps.
+    pub waits: Vec<Slots>,
 }

@@ -7,7 +7,7 @@ use crate::energy::Energy;
 use crate::error::SimulateError;
 use crate::host;
 use crate::steps::{StepCounts, StepId};
-use crate::timing::Slots;
+use crate::timing::{PeCycles, Slots};
 use scnn_isa::ids::{SegmentId, ValueId};
 use tract_onnx::prelude::Tensor as HostTensor;
 
@@ -43,6 +43,7 @@ impl State<'_> {
             cycles: 0,
             steps: 0,
             slots: Slots::default(),
+            pe_cycles: PeCycles::default(),
             counters,
             energy: Energy::of(&counters, self.machine),
             baselines: Baselines::default(),

@@ -13,7 +13,9 @@ use crate::steps::{StepCounts, StepId};
 use crate::tensor::density;
 use crate::timing::blocks::ActivationBlocks;
 use crate::timing::nonzeros::Nonzeros;
-use crate::timing::{DensityModel, LayerWork, Slots, Task, Timed, Timing, exact, uniform};
+use crate::timing::{
+    DensityModel, LayerWork, PeCycles, Slots, Task, Timed, Timing, exact, uniform,
+};
 use scnn_isa::ids::{LayerId, RegionId, TensorId};
 use scnn_isa::instruction::Instruction;
 use scnn_isa::layer::Layer;
@@ -59,6 +61,8 @@ pub(super) struct Current {
     pub id: LayerId,
     pub counts: StepCounts,
     pub has_tile: Vec<bool>,
+    /// Steps of each PE.
+    pub pe_steps: Vec<u64>,
     pub tasks: Vec<Task>,
     /// The instruction of each task.
     pub instructions: Vec<u32>,
@@ -172,6 +176,7 @@ impl State<'_> {
         self.current = Some(Current {
             id,
             has_tile: vec![false; self.machine.pe_count() as usize],
+            pe_steps: vec![0; self.machine.pe_count() as usize],
             tasks: Vec::new(),
             instructions: Vec::new(),
             results: None,
@@ -181,6 +186,7 @@ impl State<'_> {
                 cycles: 0,
                 steps: 0,
                 slots: Slots::default(),
+                pe_cycles: PeCycles::default(),
                 counters: Counters::default(),
                 energy: Energy::default(),
                 baselines: Baselines::default(),
@@ -237,6 +243,8 @@ impl State<'_> {
             counts.baselines = Baselines::of(self.machine, array, &operands);
         }
         counts.energy = Energy::of(&counts.counters, self.machine);
+        counts.steps = current.pe_steps.iter().sum();
+        counts.pe_cycles.steps = current.pe_steps;
         counts.ram_elements = self.ram_elements();
         let source = self.program.tensor(layer.source.tensor);
         let weights = &self.simulator.layers[current.id.index()].weights;
@@ -321,15 +329,24 @@ impl State<'_> {
     /// Takes a layer's time into its counts.
     fn close_time(&mut self, step: usize, timed: Timed, model: Option<DensityModel>) {
         let lanes = self.lanes();
+        let per_pe = u64::from(self.machine.multipliers_per_pe());
         let counts = &mut self.steps[step];
         counts.density_model = model;
         counts.cycles = timed.cycles;
-        counts.slots += timed.waits;
+        for waits in &timed.waits {
+            counts.slots += waits.times(per_pe);
+        }
         assert_eq!(
             counts.slots.total(),
             timed.cycles * lanes,
             "the slots of a layer sum exactly"
         );
+        let steps = std::mem::take(&mut counts.pe_cycles.steps);
+        counts.pe_cycles = PeCycles::of(&steps, &timed.waits);
+        for pe in 0..steps.len() {
+            let cycles = counts.pe_cycles.of_pe(pe);
+            assert_eq!(cycles, timed.cycles, "the cycles of PE {pe} sum exactly");
+        }
     }
 
     /// A host segment takes the time of its traffic over the link.
@@ -339,6 +356,12 @@ impl State<'_> {
         if matches!(counts.id, StepId::Segment(_)) {
             counts.cycles = link_cycles(machine, counts.counters.host_bytes);
             counts.slots.host_link = counts.cycles * lanes;
+            let pes = self.machine.pe_count() as usize;
+            let waits = Slots {
+                host_link: counts.cycles,
+                ..Slots::default()
+            };
+            counts.pe_cycles = PeCycles::of(&vec![0; pes], &vec![waits; pes]);
         }
     }
 

@@ -43,7 +43,11 @@ impl State<'_> {
             channels,
             useful,
         );
-        current.counts.steps += work.steps.iter().flatten().sum::<u64>();
+        for of_round in &work.steps {
+            for (sum, steps) in current.pe_steps.iter_mut().zip(of_round) {
+                *sum += steps;
+            }
+        }
         current.counts.slots += work.slots;
         current.counts.counters += work.counters;
         let exchange = Exchange::of(array, tile, inner);

@@ -86,6 +86,7 @@ fn layer(program: &Program, index: u32, step: &StepCounts, range: Span) -> Layer
         bound: Cause::of(&step.slots),
         lost_to: lost_to(&step.slots),
         costs: costs(program, step),
+        pe_cycles: step.pe_cycles.clone(),
         instructions: [range.begin, range.end],
         code: code
             .iter()

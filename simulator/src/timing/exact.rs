@@ -17,13 +17,13 @@ mod units;
 use self::pes::{Pes, Run};
 use self::stream::{Arrived, PartBounds, Source, Stream};
 use self::units::{Units, load_before};
+use super::Timed;
 use super::addresses::{AccumulatorTile, BankOf};
 use super::dram::Dram;
 use super::table::{Table, TapAddresses};
 use super::vectors::PassVectors;
 use super::watch::{Event, NoWatcher, Watcher, Work};
 use super::work::{LayerWork, Round, Task, rounds};
-use super::{Slots, Timed};
 use scnn_isa::machine::{Drift, Machine};
 
 /// Simulates a layer.
@@ -114,8 +114,6 @@ struct Engine<'a, W> {
     asked: Vec<u64>,
     units: Units,
     latest: u64,
-    /// Cycles that PEs waited, by cause.
-    waits: Slots,
 }
 
 impl<'a, W: Watcher> Engine<'a, W> {
@@ -177,7 +175,6 @@ impl<'a, W: Watcher> Engine<'a, W> {
             asked: vec![0; streams.len()],
             units: Units::new(work, groups as usize, &rounds),
             latest: 0,
-            waits: Slots::default(),
             source,
             streams,
             rounds,
@@ -418,7 +415,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
                     classes: &pass.vectors.classes[(part.column % source.residues) as usize],
                     table: &mut self.table,
                 };
-                let finished = self.pes.run(run, W::WATCHES, &mut self.waits);
+                let finished = self.pes.run(run, W::WATCHES);
                 stream.busiest = stream.busiest.max(finished);
                 latest = latest.max(finished);
             }
@@ -445,7 +442,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
         let mut earliest = None;
         for &pe in &pass.with_tile {
             let pe = stream.pes[pe];
-            let begin = self.pes.wait(pe, others, part, &mut self.waits);
+            let begin = self.pes.wait(pe, others, part);
             stream.busiest = stream.busiest.max(begin);
             earliest = Some(earliest.map_or(begin, |earliest: u64| earliest.min(begin)));
             if W::WATCHES {
@@ -480,7 +477,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
         let (mut finished, mut retired) = (0, 0);
         for &pe in mac.pass.iter().flat_map(|pass| &pass.with_tile) {
             let pe = stream.pes[pe];
-            let finish = self.pes.wait(pe, [0; 2], part, &mut self.waits);
+            let finish = self.pes.wait(pe, [0; 2], part);
             finished = finished.max(finish);
             retired = retired.max(self.pes.retired(pe));
             if W::WATCHES {
@@ -570,27 +567,25 @@ impl<'a, W: Watcher> Engine<'a, W> {
         let loaded = ends.max().unwrap_or(0);
         // A layer of the PPU alone waits for its loads first.
         let first = if self.source.is_some() { 0 } else { loaded };
-        let mut no_tile = 0;
-        for (pe, &finish) in self.pes.finish.iter().enumerate() {
+        let Pes { finish, waits, .. } = &mut self.pes;
+        for (pe, (&finish, waits)) in finish.iter().zip(&mut *waits).enumerate() {
             if self.work.has_tile[pe] {
                 let at = finish.max(first.min(cycles));
-                self.waits.dram += at - finish;
+                waits.dram += at - finish;
                 let others = [last_pe, self.units.ppus_free()];
                 let end = PartBounds {
                     loaded: cycles,
                     by_bus: 0,
                     arrived: 0,
                 };
-                pes::wait(&mut self.waits, at, others, end);
+                pes::wait(waits, at, others, end);
             } else {
-                no_tile += cycles;
+                waits.no_tile = cycles;
             }
         }
-        self.waits.no_tile = no_tile;
-        let lanes = u64::from(self.machine.multipliers_per_pe());
         Timed {
             cycles,
-            waits: self.waits.times(lanes),
+            waits: self.pes.waits,
         }
     }
 }

@@ -24,24 +24,28 @@ use scnn_isa::plane::Span;
 pub fn time(machine: &Machine, work: &LayerWork) -> Timed {
     let groups = work.layer.array.as_ref().map(|array| array.pe_groups);
     let mut line = TimeLine::new(machine, groups.unwrap_or(Grid::ONE));
-    let mut steps = 0;
+    let mut steps = vec![0; work.has_tile.len()];
     for round in rounds(&work.tasks) {
         let multiply = round.multiply;
         let vectors_in_pe = &multiply.steps[(round.number - multiply.rounds.begin) as usize];
         line.round(round.ordinal, vectors_in_pe);
-        steps += vectors_in_pe.iter().sum::<u64>();
+        for (sum, steps) in steps.iter_mut().zip(vectors_in_pe) {
+            *sum += steps;
+        }
     }
     let cycles = line.cycles();
-    let tiles = work.has_tile.iter().filter(|&&has_tile| has_tile).count() as u64;
-    let waits = Slots {
-        barrier: tiles * cycles - steps,
-        no_tile: (work.has_tile.len() as u64 - tiles) * cycles,
-        ..Slots::default()
-    };
-    let lanes = u64::from(machine.multipliers_per_pe());
+    let waits = work.has_tile.iter().zip(steps).map(|(&has_tile, steps)| {
+        let mut waits = Slots::default();
+        if has_tile {
+            waits.barrier = cycles - steps;
+        } else {
+            waits.no_tile = cycles;
+        }
+        waits
+    });
     Timed {
         cycles,
-        waits: waits.times(lanes),
+        waits: waits.collect(),
     }
 }
 

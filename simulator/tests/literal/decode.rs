@@ -58,7 +58,7 @@ pub struct Layer<'a> {
     program: &'a Program,
     machine: &'a Machine,
     described: &'a layer::Layer,
-    array: &'a ArrayStage,
+    pub array: &'a ArrayStage,
     source: &'a Layout,
     input: &'a [i16],
     other: &'a [i16],

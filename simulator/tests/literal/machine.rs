@@ -18,6 +18,8 @@ pub struct Literal {
     pub other_bytes: u64,
     /// All but the causes of waiting, which stand together in `barrier`.
     pub slots: Slots,
+    /// By PE of the array, in the order of its rows: steps issued, cycles before full queues, cycles without a tile.
+    pub pe_cycles: [Vec<u64>; 3],
 }
 
 /// A part of a weight block on its way to a PE group.
@@ -50,6 +52,7 @@ struct Pe {
     finished: usize,
     /// Products before each bank, as the items they belong to.
     queues: Vec<VecDeque<usize>>,
+    issued: u64,
     stalls: u64,
 }
 
@@ -402,6 +405,7 @@ impl World<'_> {
                     waiting + products <= depth || (products > depth && waiting == 0)
                 });
                 if passes {
+                    pe.issued += 1;
                     let item = self.streams[pe.group][pe.part].item;
                     for (bank, products) in steps.pop_front().unwrap() {
                         pe.queues[bank].extend(std::iter::repeat_n(item, products));
@@ -477,6 +481,7 @@ impl Literal {
                     ending: None,
                     finished: 0,
                     queues: vec![VecDeque::new(); machine.pe.banks as usize],
+                    issued: 0,
                     stalls: 0,
                 });
             }
@@ -537,8 +542,24 @@ impl Literal {
         slots.bank_stall = stalls * lanes;
         slots.no_tile = (u64::from(machine.pe_count()) - with_tile) * now * lanes;
         slots.barrier = (with_tile * now - layer.steps - stalls) * lanes;
+        // PEs are listed by their groups; each group is a rectangle of the array.
+        let (pe_groups, cols) = (layer.array.pe_groups, machine.array.cols);
+        let group_cols = cols / pe_groups.cols;
+        let group_rows = machine.array.rows / pe_groups.rows;
+        let mut pe_cycles = [(); 3].map(|()| vec![0; world.pes.len()]);
+        for (number, pe) in (0..).zip(&world.pes) {
+            let (group, inner) = (pe.group as u32, number % layer.group_pes());
+            let row = group / pe_groups.cols * group_rows + inner / group_cols;
+            let col = group % pe_groups.cols * group_cols + inner % group_cols;
+            let at = (row * cols + col) as usize;
+            let idle = if pe.has_tile.contains(&true) { 0 } else { now };
+            for (cycles, value) in pe_cycles.iter_mut().zip([pe.issued, pe.stalls, idle]) {
+                cycles[at] = value;
+            }
+        }
         Self {
             output: layer.output,
+            pe_cycles,
             cycles: now,
             steps: layer.steps,
             weight_bytes: layer.weight_bytes,

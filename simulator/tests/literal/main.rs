@@ -68,6 +68,11 @@ proptest! {
         (slots.fifo, slots.drain, slots.dram) = (0, 0, 0);
         prop_assert_eq!(slots, literal.slots);
         prop_assert_eq!(step.cycles, literal.cycles);
+        let pes = &step.pe_cycles;
+        // A cause that concerns no PE has an empty list.
+        let all_zero = vec![0; literal.pe_cycles[0].len()];
+        let of_pes = [&pes.steps, &pes.bank_stall, &pes.no_tile].map(|cycles| if cycles.is_empty() { &all_zero } else { cycles });
+        prop_assert_eq!(of_pes, literal.pe_cycles.each_ref());
         prop_assert_eq!(step.counters.dram_weight_bytes, literal.weight_bytes);
         prop_assert_eq!(step.counters.dram_read_bytes, literal.loaded_bytes);
         prop_assert_eq!(step.counters.dram_spill_bytes + step.counters.dram_write_bytes, literal.other_bytes);

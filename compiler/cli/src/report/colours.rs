@@ -19,7 +19,7 @@ macro_rules! colours {
 }
 
 colours! {
-    "#117733" "#3fa65a" "useful" "multipliers";
+    "#117733" "#3fa65a" "useful" "multipliers" "steps";
     "#f0b429" "#f0b429" "fragmentation" "halo";
     "#aa4499" "#c263b3" "out_of_plane";
     "#c9b3e6" "#cdbbf0" "placeholder" "coordinates";

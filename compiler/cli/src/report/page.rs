@@ -5,7 +5,8 @@ use crate::markup::escaped;
 use scnn_simulator::energy::Energy;
 use scnn_simulator::report::columns::{Cell, costs, row};
 use scnn_simulator::report::{Costs, Layer, Report};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// Head and end of all pages.
 const SHELL: &str = include_str!("page/shell.html");
@@ -74,6 +75,7 @@ fn data(reports: &[Report]) -> Value {
     json!({
         "components": components,
         "columns": names(&columns),
+        "glossary": glossary(),
         "summed": names(&costs(&Costs::default())),
         "reports": reports.iter().map(|report| json!({
             "report": report,
@@ -82,6 +84,20 @@ fn data(reports: &[Report]) -> Value {
             "rows": report.layers.iter().map(cells).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
     })
+}
+
+/// The glossary by folded term; a term of several senses has them all.
+fn glossary() -> Map<String, Value> {
+    let mut meanings: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for entry in scnn_isa::glossary::entries() {
+        let term = entry.term.to_lowercase();
+        let term = term.strip_suffix('s').unwrap_or(&term).to_owned();
+        meanings.entry(term).or_default().push(entry.meaning);
+    }
+    let entries = meanings.into_iter();
+    entries
+        .map(|(term, meanings)| (term, meanings.join("\n").into()))
+        .collect()
 }
 
 /// JSON that no name in it can end the script element it stands in.

@@ -28,8 +28,16 @@ fn scnnc(arguments: &[&str]) {
     printed(Path::new("."), arguments);
 }
 
+/// Finds labels that touch, and what leaves the page.
+const FIT: &str = include_str!("page/fit.js");
+
 /// What the driver saw on the page; the page must not have said anything on the console.
 pub fn open(chromium: &Path, folder: &Path, page: &Path, driver: &str) -> Value {
+    open_at(chromium, folder, page, driver, 1500)
+}
+
+/// The same in a window of a width, pixels.
+fn open_at(chromium: &Path, folder: &Path, page: &Path, driver: &str, width: u32) -> Value {
     let text = std::fs::read_to_string(page).unwrap();
     let driven = folder.join("driven.html");
     let driver = format!("<script>{driver}</script></body>");
@@ -47,11 +55,11 @@ pub fn open(chromium: &Path, folder: &Path, page: &Path, driver: &str) -> Value 
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
-            "--window-size=1500,1000",
             "--virtual-time-budget=20000",
             "--enable-logging=stderr",
             "--dump-dom",
         ])
+        .arg(format!("--window-size={width},1000"))
         .arg(format!(
             "--user-data-dir={}",
             folder.join("profile").display()
@@ -180,12 +188,25 @@ fn the_page_shows_the_reports_numbers_and_sorts_and_filters_them() {
     let shown = &seen["predicted"];
     assert!(near(shown, predicted), "{shown} {predicted}");
     assert_sums(&seen, Path::new(&csv));
+    // The cycles of every PE, of one of two samples; each number is rounded to a cycle.
+    let pe_cycles: f64 = layers
+        .iter()
+        .flat_map(|layer| layer["pe_cycles"].as_object().unwrap().values())
+        .flat_map(numbers)
+        .sum();
+    let shown = seen["peCycles"].as_f64().unwrap();
+    let marks = seen["peMarks"].as_f64().unwrap();
+    assert!(
+        (shown - pe_cycles / 2.0).abs() <= marks,
+        "{shown} {pe_cycles}"
+    );
+    assert_eq!(pe_cycles, 64.0 * 2.0 * all);
     // And their bars are as long as the numbers are large.
     let share = seen["firstWidth"].as_f64().unwrap() / seen["width"].as_f64().unwrap();
     assert!((share - cycles(&layers[0]) / all).abs() < 0.01, "{share}");
     assert_eq!(
         seen["charts"].as_array().unwrap().len(),
-        9,
+        11,
         "{}",
         seen["charts"]
     );
@@ -236,6 +257,34 @@ fn the_page_shows_the_reports_numbers_and_sorts_and_filters_them() {
         assert!(code.contains(line.as_str().unwrap()), "{line} in {code}");
     }
     assert_eq!(seen["themes"], true);
+}
+
+/// Two reports, one with accuracy, on wide and narrow pages.
+#[test]
+fn labels_do_not_touch_and_nothing_leaves_the_page() {
+    let Some(chromium) = chromium() else {
+        eprintln!("skipped: there is no chromium on the path");
+        return;
+    };
+    let folder = tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (first, second, page) = (file("a.json"), file("b.json"), file("r.html"));
+    let model = scnn_models::lenet5().display().to_string();
+    scnnc(&["run", &model, "-q", "--check", "--report", &first]);
+    let multicast = ["--machine", "scnn-multicast", "--report", &second];
+    scnnc(&[&["run", &model, "-q"], &multicast[..]].concat());
+    scnnc(&["report", &first, &second, "-o", &page]);
+    for width in [1400, 900, 500] {
+        let seen = open_at(&chromium, folder.path(), Path::new(&page), FIT, width);
+        assert_eq!(seen["width"], width);
+        assert!(seen["texts"].as_u64().unwrap() > 80, "{seen:#}");
+        assert_eq!(seen["overlaps"], serde_json::json!([]), "at {width}");
+        assert_eq!(seen["outside"], serde_json::json!([]), "at {width}");
+        assert!(
+            seen["scrolls"].as_u64().unwrap() <= u64::from(width),
+            "{seen:#}"
+        );
+    }
 }
 
 #[test]

@@ -11,6 +11,8 @@ use scnn_isa::machine::Machine;
 pub struct Pes {
     /// When each has finished what it has so far.
     pub finish: Vec<u64>,
+    /// Cycles that each has waited, by cause.
+    pub waits: Vec<Slots>,
     /// Steps, and cycles that they waited for banks, in the round under way; kept only for those who watch.
     pub busy: Vec<[u64; 2]>,
     queues: AllQueues,
@@ -23,6 +25,7 @@ impl Pes {
         let pes = machine.pe_count() as usize;
         Self {
             finish: vec![0; pes],
+            waits: vec![Slots::default(); pes],
             busy: vec![[0; 2]; pes],
             queues: AllQueues::new(machine),
             depth: machine.pe.queue_depth as u16,
@@ -30,15 +33,9 @@ impl Pes {
     }
 
     /// A PE waits for other PEs, for PPUs and for what bounds a part; returns until when.
-    pub fn wait(
-        &mut self,
-        pe: usize,
-        others: [u64; 2],
-        part: PartBounds,
-        waits: &mut Slots,
-    ) -> u64 {
+    pub fn wait(&mut self, pe: usize, others: [u64; 2], part: PartBounds) -> u64 {
         let from = self.finish[pe];
-        let at = wait(waits, from, others, part);
+        let at = wait(&mut self.waits[pe], from, others, part);
         match &mut self.queues {
             AllQueues::Bytes(queues) => queues[pe].idle(at - from),
             AllQueues::Wide(queues) => queues[pe].idle(at - from),
@@ -57,9 +54,10 @@ impl Pes {
     }
 
     /// Runs a part on the PEs that have activations for it; when the last of them finished.
-    pub fn run(&mut self, run: Run<'_>, watched: bool, waits: &mut Slots) -> u64 {
+    pub fn run(&mut self, run: Run<'_>, watched: bool) -> u64 {
         let Self {
             finish,
+            waits,
             busy,
             queues,
             depth,
@@ -91,7 +89,7 @@ impl Run<'_> {
         finish: &mut [u64],
         mut busy: Option<&mut [[u64; 2]]>,
         depth: u16,
-        waits: &mut Slots,
+        waits: &mut [Slots],
     ) -> u64 {
         let at = self.bounds.all();
         let mut latest = 0;
@@ -99,7 +97,7 @@ impl Run<'_> {
             let pe = self.pes[block.pe as usize];
             let mut begin = finish[pe];
             if begin < at {
-                wait(waits, begin, [0; 2], self.bounds);
+                wait(&mut waits[pe], begin, [0; 2], self.bounds);
                 queues[pe].idle(at - begin);
                 begin = at;
             }
@@ -127,7 +125,7 @@ impl Run<'_> {
             };
             let count = u64::from(block.end - block.begin) * u64::from(vectors);
             finish[pe] = begin + count + stalls;
-            waits.bank_stall += stalls;
+            waits[pe].bank_stall += stalls;
             latest = latest.max(finish[pe]);
             if let Some(busy) = busy.as_deref_mut() {
                 busy[pe][0] += count;

@@ -1,12 +1,15 @@
 // One layer: extents, mapping, where its time and energy went, its tiling, its instructions.
 
+// Terms of the glossary under other names.
+const TERMS = { "tile of a PE": "tile", "PE groups": "PE group", "temporal tiles": "temporal tile", moves: "residency" };
+
 function facts(pairs) {
-  return element("dl", pairs.filter(([, value]) => value).flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
+  return element("dl", pairs.filter(([, value]) => value).flatMap(([name, value]) => [element("dt", name, explained(TERMS[name] ?? name)), element("dd", value)]));
 }
 
 // Rows of a swatch with its name, a share, and an amount.
 function shares(rows) {
-  return element("div", rows.flatMap(([name, share, amount]) => [element("span", [swatch(name), ` ${words(name)}`]), element("span", share), element("span", amount)]), { class: "shares" });
+  return element("div", rows.flatMap(([name, share, amount]) => [element("span", [swatch(name), ` ${words(name)}`], explained(name)), element("span", share), element("span", amount)]), { class: "shares" });
 }
 
 const lead = (text) => (text ? element("p", text, { class: "lead" }) : null);
@@ -43,6 +46,8 @@ function detail() {
       ] : []),
       ["density", mapping ? `${view.onArray ? `weights ${percent(layer.density.weights)}, ` : ""}in ${percent(layer.density.input)}, out ${percent(layer.density.output)}` : ""],
       ["SQNR", layer.accuracy ? (layer.accuracy.sqnr_db === null ? "exact" : `${layer.accuracy.sqnr_db.toFixed(1)} dB`) : ""],
+      ["errors", layer.accuracy ? `${layer.accuracy.largest_error.toPrecision(3)} at most, ${layer.accuracy.mean_error.toPrecision(3)} in the mean` : ""],
+      ["saturated", layer.accuracy ? percent(layer.accuracy.saturated, 2) : ""],
     ]),
   ]);
   const spent = view.causes.filter((part) => part.cycles > 0).sort((a, b) => b.cycles - a.cycles);
@@ -68,7 +73,10 @@ function detail() {
     const [mnemonic, ...operands] = line.trim().split(" ");
     return [element("b", mnemonic), ` ${operands.join(" ")}\n`];
   }));
+  const cycles = peSums([view]);
   const right = element("div", [
+    cycles ? element("h3", "The array: cycles of every PE") : null,
+    cycles ? element("figure", [], { id: "pe-map" }) : null,
     mapping ? element("h3", `The plane, ${layer.shape.h} rows x ${layer.shape.w} columns, on ${run().report.pes.join(" x ")} PEs${mapping.pe_groups > 1 ? `, one of ${mapping.pe_groups} groups` : ""}`) : null,
     figure,
     element("h3", `Instructions ${layer.instructions[0]}..${layer.instructions[1]}`),
@@ -84,5 +92,6 @@ function detail() {
     ], { class: "turn" }),
     element("div", [left, time, energy, right], { class: "parts" }),
   );
+  if (cycles) place("pe-map", arrayMap(cycles, 6));
   if (mapping) place("tiling", tiling(view));
 }

@@ -62,20 +62,21 @@ function compareTable() {
     ["speed-up over DCNN", (r) => r.report.totals.baselines.dcnn / Math.max(1, r.array_cycles), times],
     ["DRAM", (r) => sum(Object.values(r.report.totals.dram_bytes)) / r.samples, (bytes) => si(bytes, "B")],
   ];
+  const shown = (other, [, pick, show]) => {
+    const value = pick(other);
+    return other.index ? `${show(value)} (${times(value / pick(RUNS[0]))})` : show(value);
+  };
+  const named = (other, whole) => [element("i", [], { class: "swatch", style: `background:${runColour(other)}` }), ` ${other.index + 1}${whole ? `: ${title(other)}` : ""}`];
+  const names = measures.map(([name]) => element("span", name, explained(name)));
+  const runs = RUNS.map((other) => [named(other, true), ...measures.map((measure) => shown(other, measure))]);
+  // Where the page is narrow, runs are columns, named by their numbers; the buttons above have the whole names.
+  const turned = room("compare-table") < 760;
+  const rows = turned ? names.map((name, at) => [name, ...runs.map((cells) => cells[at + 1])]) : runs;
   const made = element("table", []);
   const head = made.createTHead().insertRow();
-  head.append(...["run", ...measures.map(([name]) => name)].map((name, at) => element("th", name, { class: at ? "" : "text" })));
+  head.append(...(turned ? ["", ...RUNS.map((other) => named(other, false))] : ["run", ...names]).map((name, at) => element("th", name, { class: at ? "" : "text" })));
   const body = made.createTBody();
-  for (const other of RUNS) {
-    const row = body.insertRow();
-    const swatch = element("i", [], { class: "swatch", style: `background:${runColour(other)}` });
-    row.append(element("td", [swatch, ` ${other.index + 1}: ${title(other)}`], { class: "text" }));
-    for (const [, pick, show] of measures) {
-      const value = pick(other);
-      const first = pick(RUNS[0]);
-      row.append(element("td", other.index ? `${show(value)} (${times(value / first)})` : show(value)));
-    }
-  }
+  for (const cells of rows) body.insertRow().append(...cells.map((content, at) => element("td", content, { class: at ? "" : "text" })));
   document.getElementById("compare-table").replaceChildren(made);
   compareChart();
 }
@@ -118,8 +119,7 @@ function chooseFromAddress(scrolls) {
   const at = Number(/^#layer-(\d+)$/.exec(location.hash)?.[1] ?? NaN);
   if (!(at < run().layers.length)) return;
   state.layer = at;
-  const shownAt = [...document.querySelectorAll("#strip ol.names a")].findIndex((link) => link.hash === location.hash);
-  for (const column of ["names", "bounds"]) [...document.querySelectorAll(`#strip ol.${column} li`)].forEach((item, row) => item.classList.toggle("chosen", row === shownAt));
+  for (const item of document.querySelectorAll("#strip li")) item.classList.toggle("chosen", Number(item.dataset.layer) === at);
   for (const row of document.querySelectorAll("#table tbody tr")) row.classList.toggle("chosen", Number(row.dataset.layer) === at);
   detail();
   roofline();
@@ -147,7 +147,7 @@ search.oninput = () => { state.search = search.value; layersChanged(); };
 document.getElementById("every-column").onchange = (event) => { state.everyColumn = event.target.checked; table(); };
 document.getElementById("save-csv").onclick = () => saveCsv(`${run().report.model}.csv`, shown().map((view) => view.row));
 addEventListener("hashchange", () => chooseFromAddress(true));
-whenResized(strip);
+whenResized(() => { everything(); compareTable(); });
 everything();
 compareTable();
 chooseFromAddress(false);

@@ -26,7 +26,20 @@ function element(tag, content, attributes = {}) {
   return made;
 }
 
+// The glossary's entry of a name, as a tip; a name that it lacks has none.
+function meaning(name) {
+  const term = words(name).toLowerCase().replace(/s$/, "");
+  return DATA.glossary?.[term] ?? null;
+}
+const explained = (name, attributes = {}) => (meaning(name) ? { ...attributes, "data-tip": meaning(name) } : attributes);
+
 const FONT = { fontSize: "12px", fontFamily: "inherit", background: "none" };
+
+// Pixels that a chart has in its place.
+const room = (id) => Math.max(260, Math.floor(document.getElementById(id).getBoundingClientRect().width));
+
+// Ticks that an axis of so many pixels has room for.
+const ticksIn = (pixels) => Math.max(1, Math.min(10, Math.floor(pixels / 62)));
 
 // Puts a chart into its place; titles become tips.
 function place(id, chart) {

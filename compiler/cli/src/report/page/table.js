@@ -5,6 +5,13 @@ const USUAL = ["index", "layer", "kind", "bound", "lost_to", "weight_density_rat
 const THINGS = ["layer", "onnx_nodes", "engine", "kind", "bound", "lost_to", "resident_in", "resident_out"];
 const UNIT_WORDS = { ratio: "", pj: "pJ", db: "dB", value: "", count: "" };
 
+// Terms of the glossary that columns are about, where their names are others.
+const HEADINGS = {
+  weight_density_ratio: "density", input_density_ratio: "density", output_density_ratio: "density", kc_channels: "Kc", pe_groups_count: "PE group",
+  temporal_tiles_count: "temporal tile", phases_count: "phase", tile_h_rows: "tile", tile_w_cols: "tile", predicted_cycles: "predicted", dcnn_cycles: "DCNN",
+  dcnn_energy_pj: "DCNN", dcnn_opt_energy_pj: "DCNN-opt", oracle_cycles: "oracle", utilisation_ratio: "utilisation", useful_multiplies: "useful", dram_spill_bytes: "spill", sqnr_db: "SQNR",
+};
+
 // `total_energy_pj` -> ["total energy", "pJ"].
 function heading(column) {
   if (column === "index" || THINGS.includes(column)) return [words(column), ""];
@@ -47,6 +54,7 @@ function table() {
       small.textContent = unit;
       button.append(small);
     }
+    for (const [attribute, value] of Object.entries(explained(HEADINGS[column] ?? name))) button.setAttribute(attribute, value);
     button.onclick = () => sortBy(column);
     th.append(button);
     row.append(th);

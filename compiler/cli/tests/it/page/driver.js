@@ -13,9 +13,12 @@ seen.width = sum([...document.querySelectorAll("#cycles-chart rect")].map((bar) 
 seen.firstWidth = sum([...document.querySelectorAll("#cycles-chart rect")].filter((bar) => bar.closest("a").href.baseVal === "#layer-0").map((bar) => Number(bar.getAttribute("width"))));
 seen.dcnn = sum(tips("machines-chart").filter((tip) => tip.includes("\nDCNN: ")).map((tip) => number(tip, /DCNN: ([\d\u202f]+) cycles/)));
 seen.predicted = sum(tips("cycles-chart").map((tip) => number(tip, /predicted: ([\d\u202f]+)/)).filter((cycles) => cycles > 0));
+const ofPes = tips("array-map").flatMap((tip) => tip.split("\n").slice(1));
+seen.peCycles = sum(ofPes.map((line) => number(line, /: ([\d\u202f]+) cycles/)));
+seen.peMarks = ofPes.length;
 seen.figures = document.getElementById("figures").textContent;
 seen.bounds = [...document.querySelectorAll("#strip ol.bounds li")].map((item) => item.textContent);
-seen.charts = ["whole-chart", "cycles-chart", "machines-chart", "utilisation-chart", "energy-chart", "density-chart", "roofline", "memory", "tiling"].filter((id) => tips(id).length > 0);
+seen.charts = ["whole-chart", "cycles-chart", "machines-chart", "utilisation-chart", "energy-chart", "density-chart", "roofline", "memory", "tiling", "array-map", "pe-map"].filter((id) => tips(id).length > 0);
 seen.inOrder = column("layer");
 sort("total_cycles");
 seen.byCycles = column("total_cycles").map((text) => Number(text.replace(/\u202f/g, "")));
