@@ -23,13 +23,17 @@ pub(super) const MOST_OF_WORK: f64 = 0.25;
 pub(super) fn summed(graph: &Graph) -> Vec<Fallback> {
     let order = graph.order();
     let steep = order.iter().filter(|&&id| is_steep(graph, id));
-    // By chain, its linear layers.
+    // By chain, its linear layers; those that are the host's for other reasons sum what crosses the border, in 16 bits.
     let chains = steep.filter_map(|&id| {
         let taken = computed_for(graph, id, |id| passes(graph, id));
-        let chain = behind_squares(graph, &order, &taken);
-        let linear = |of: &NodeId| convolution(graph, *of).is_some();
-        let layers: Vec<NodeId> = chain.iter().copied().filter(linear).collect();
-        (!layers.is_empty()).then_some((chain, layers))
+        let reached = behind_squares(graph, &order, &taken);
+        let linear = |of: &NodeId| convolution(graph, *of).is_some() || multiplies(graph, *of);
+        let layers: Vec<NodeId> = reached.iter().copied().filter(linear).collect();
+        let chain: Vec<NodeId> = reached
+            .into_iter()
+            .filter(|&of| !is_of_host(graph, of))
+            .collect();
+        (!layers.is_empty() && !chain.is_empty()).then_some((chain, layers))
     });
     let chains: Vec<(Vec<NodeId>, Vec<NodeId>)> = chains.collect();
     if chains.is_empty() {
@@ -117,7 +121,20 @@ fn passes(graph: &Graph, id: NodeId) -> bool {
     passes && node.grid.is_none()
 }
 
-/// What of `taken` is the machine's and squares reach, and the squares, in order.
+/// Whether a node is a linear layer on the host.
+fn multiplies(graph: &Graph, id: NodeId) -> bool {
+    let Op::Host(host) = &graph.dag[id].op else {
+        return false;
+    };
+    let linear = |operator: &str| matches!(operator, "MatMul" | "Gemm" | "Conv" | "Einsum");
+    host.nodes.iter().any(|node| linear(&node.op_type))
+}
+
+fn is_of_host(graph: &Graph, id: NodeId) -> bool {
+    matches!(graph.dag[id].op, Op::Host(_) | Op::HostOutput(_))
+}
+
+/// What of `taken` squares reach, and the squares, in order.
 fn behind_squares(graph: &Graph, order: &[NodeId], taken: &BTreeSet<NodeId>) -> Vec<NodeId> {
     let mut reached = BTreeSet::new();
     for &id in order.iter().filter(|id| taken.contains(id)) {
@@ -126,11 +143,8 @@ fn behind_squares(graph: &Graph, order: &[NodeId], taken: &BTreeSet<NodeId>) -> 
             reached.insert(id);
         }
     }
-    let of_host = |id: NodeId| matches!(graph.dag[id].op, Op::Host(_) | Op::HostOutput(_));
     let in_order = order.iter().copied();
-    in_order
-        .filter(|id| reached.contains(id) && !of_host(*id))
-        .collect()
+    in_order.filter(|id| reached.contains(id)).collect()
 }
 
 #[cfg(test)]
@@ -141,6 +155,7 @@ mod tests {
     use crate::graph::{Conv, HostOp, Map};
     use crate::quantise::observed::{Observed, layer};
     use scnn_isa::plane::Axis;
+    use tract_onnx::pb::NodeProto;
 
     const SEEN: (f32, f64) = (1.0, 1.0);
 
@@ -166,13 +181,17 @@ mod tests {
 
     /// The nodes on the host of `last(bands(first(spectrum(x))))`.
     fn hosted(first: Expression, bands: &[f32], last: Unary) -> Vec<String> {
+        moved(first, product(bands), last)
+    }
+
+    fn moved(first: Expression, bands: Op, last: Unary) -> Vec<String> {
         let mut observed = Observed::default();
         let x = observed.add(("x", 2), SEEN, Op::Input, &[]);
         let a = observed.add(("a", 2), SEEN, product(&[1.0; 4]), &[x]);
         let s = observed.add(("s", 2), SEEN, product(&[1.0; 4]), &[a]);
         let p = observed.add(("p", 2), SEEN, map(first), &[s]);
         let r = observed.add(("r", 2), SEEN, Op::Rename(None), &[p]);
-        let b = observed.add(("b", 2), SEEN, product(bands), &[r]);
+        let b = observed.add(("b", 2), SEEN, bands, &[r]);
         let y = Expression::unary(last, Expression::X);
         let y = observed.add(("y", 2), SEEN, map(y), &[b]);
         observed.output("y", y);
@@ -197,5 +216,24 @@ mod tests {
         assert_eq!(hosted(square(), &bands, Unary::Sigmoid), none);
         let rise = Expression::unary(Unary::Exp, Expression::X);
         assert_eq!(hosted(rise, &bands, Unary::Log), none);
+    }
+
+    #[test]
+    fn squares_that_the_host_sums_are_the_host_s_too() {
+        let square = Expression::binary(Binary::Mul, Expression::X, Expression::X);
+        let host = |operator: &str| {
+            let node = NodeProto {
+                op_type: operator.to_owned(),
+                ..NodeProto::default()
+            };
+            Op::Host(Box::new(HostOp {
+                nodes: vec![node],
+                ..HostOp::default()
+            }))
+        };
+        let sums = moved(square.clone(), host("Einsum"), Unary::Log);
+        assert_eq!(sums, ["/p", "/r", "/y"]);
+        let none: [&str; 0] = [];
+        assert_eq!(moved(square, host("Softmax"), Unary::Log), none);
     }
 }

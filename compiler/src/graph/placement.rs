@@ -12,7 +12,7 @@
 //! | operator | suits it | result |
 //! |---|---|---|
 //! | convolution, pooling, resize of a plane | axes 0, 1, 2, 3 on image, channel, row, column | the same |
-//! | matrix product, Gemm | all channels inside the last axis, rows and columns wholly inside or outside of it, images outside: what lies inside becomes the kernel, and the weights are permuted | the last axis on channels |
+//! | matrix product, Gemm | all channels inside the axis that is summed over, rows and columns wholly inside or outside of it, images outside: what lies inside becomes the kernel, and the weights are permuted | the axis of the outputs on channels |
 //! | operator with a constant per channel | the constant varies along factors of channels alone | as the operand |
 //! | two operands | both alike | as they |
 //! | concatenation, range of channels | the axis is all of the channels | as the operand, with that extent |
@@ -168,22 +168,21 @@ pub fn product_kernel(axes: &[Vec<Factor>]) -> Option<[bool; 2]> {
     suits.then(|| [inside(Slot::Row), inside(Slot::Column)])
 }
 
-/// The placement that a matrix product asks for: the last axis on channels, the others on images as far as there is room,
-/// else the last two of them on rows and columns.
-pub fn of_product(dims: &[u64]) -> Option<Placement> {
-    let (last, leading) = dims.split_last()?;
-    let images: u64 = leading.iter().product();
-    let slot = |axis: usize| match leading.len() - axis {
-        1 if images > u64::from(MAX_EXTENT) && leading.len() > 1 => Slot::Column,
-        2 if images > u64::from(MAX_EXTENT) && leading.len() > 2 => Slot::Row,
+/// The placement that a matrix product asks for: the axis that it sums over on channels, the others on images as far as there
+/// is room, else the last two of them on rows and columns. It sums over the last axis, or over the last but one of
+/// activations that weights are multiplied with `from_left`.
+pub fn of_product(dims: &[u64], from_left: bool) -> Option<Placement> {
+    let summed = dims.len().checked_sub(1 + usize::from(from_left))?;
+    let others = dims.len() - 1;
+    let images: u64 = dims.iter().product::<u64>() / dims[summed].max(1);
+    let slot = |axis: usize| match others - axis + usize::from(axis > summed) {
+        _ if axis == summed => Slot::Channel,
+        1 if images > u64::from(MAX_EXTENT) && others > 1 => Slot::Column,
+        2 if images > u64::from(MAX_EXTENT) && others > 2 => Slot::Row,
         _ => Slot::Image,
     };
-    let leading = leading.iter().enumerate();
-    placed(
-        leading
-            .map(|(axis, &extent)| (extent, slot(axis)))
-            .chain([(*last, Slot::Channel)]),
-    )
+    let axes = dims.iter().enumerate();
+    placed(axes.map(|(axis, &extent)| (extent, slot(axis))))
 }
 
 /// How a tensor with one value for each image and channel of another lies over it.
@@ -282,14 +281,22 @@ mod tests {
             product_kernel(&axes(&placement("2n 6c 5y"), &[12, 5]).unwrap()),
             None
         );
-        assert_eq!(of_product(&[2, 3, 4]).unwrap().to_string(), "6n 4c");
+        assert_eq!(of_product(&[2, 3, 4], false).unwrap().to_string(), "6n 4c");
         assert_eq!(
-            of_product(&[70_000, 4]),
+            of_product(&[70_000, 4], false),
             placed([(70_000, Slot::Image), (4, Slot::Channel)])
         );
         assert_eq!(
-            of_product(&[300, 300, 4]).unwrap().to_string(),
+            of_product(&[300, 300, 4], false).unwrap().to_string(),
             "300n 300x 4c"
+        );
+        assert_eq!(
+            of_product(&[2, 3, 4], true).unwrap().to_string(),
+            "2n 3c 4n"
+        );
+        assert_eq!(
+            of_product(&[300, 4, 300], true).unwrap().to_string(),
+            "300n 4c 300x"
         );
         assert_eq!(
             with_channels(&[2, 3, 4, 5], 3).unwrap().to_string(),

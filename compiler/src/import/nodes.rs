@@ -114,13 +114,19 @@ pub(super) fn shape(importer: &Importer<'_>, id: NodeId) -> Result<[u32; 4], Str
 }
 
 /// What one unit of the weights of each of `k` output channels stands for, where they are a `DequantizeLinear` of
-/// integers with one scale, or one for each output channel; those lie along `axis`.
-fn weight_units(importer: &Importer<'_>, node: &NodeProto, k: u32, axis: i64) -> Option<Vec<f32>> {
-    let behind = importer.dequantised.get(node.input.get(1)?.as_str())?;
+/// integers with one scale, or one for each output channel; those lie along `axis`. They are operand `index`.
+fn weight_units(
+    importer: &Importer<'_>,
+    (node, index): (&NodeProto, usize),
+    k: u32,
+    axis: i64,
+) -> Option<Vec<f32>> {
+    let weights = node.input.get(index)?;
+    let behind = importer.dequantised.get(weights.as_str())?;
     if behind.attribute.iter().any(|a| a.name == "block_size") {
         return None;
     }
-    let rank = importer.facts.get(&node.input[1])?.dims.len() as i64;
+    let rank = importer.facts.get(weights)?.dims.len() as i64;
     let scales = constants::floats(importer.constant(behind, 1)?).ok()?;
     let along = Attributes::of(behind).int("axis", 1);
     match scales[..] {
@@ -130,8 +136,12 @@ fn weight_units(importer: &Importer<'_>, node: &NodeProto, k: u32, axis: i64) ->
     }
 }
 
-fn weights_of<'a>(importer: &Importer<'a>, node: &NodeProto) -> Result<&'a Arc<Tensor>, String> {
-    let name = node.input.get(1);
+/// The weights of a node, its operand `index`.
+fn weights_of<'a>(
+    importer: &Importer<'a>,
+    (node, index): (&NodeProto, usize),
+) -> Result<&'a Arc<Tensor>, String> {
+    let name = node.input.get(index);
     let weights = name.and_then(|name| importer.facts.shared(name));
     let weights = weights.ok_or("its weights are computed: export them as an initializer")?;
     constants::finite(weights)?;

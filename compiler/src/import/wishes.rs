@@ -115,10 +115,20 @@ impl Votes<'_> {
                 self.vote(operand, &wanted, &|lies, _| *lies == wanted)
             }
             "MatMul" | "Gemm" if self.is_constant(node.input.get(1)?) => {
-                let wanted = placement::of_product(&dims)?;
+                let wanted = placement::of_product(&dims, false)?;
                 self.vote(operand, &wanted, &|lies, dims| {
                     let axes = placement::axes(lies, dims);
                     axes.is_some_and(|axes| placement::product_kernel(&axes).is_some())
+                })
+            }
+            "MatMul" if self.is_constant(node.input.first()?) => {
+                let wanted = placement::of_product(&dims, true)?;
+                self.vote(operand, &wanted, &|lies, dims| {
+                    placement::axes(lies, dims).is_some_and(|mut axes| {
+                        let last = axes.len() - 1;
+                        axes.swap(last - 1, last);
+                        placement::product_kernel(&axes).is_some()
+                    })
                 })
             }
             _ => {

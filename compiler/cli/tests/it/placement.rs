@@ -79,6 +79,22 @@ fn matrix_products_of_a_sequence_move_no_value() {
     assert_eq!(hosted, Vec::<String>::new());
 }
 
+/// `[K, C] x [batch, C, time]`: weights multiply channels from the left, as a filter bank does.
+#[test]
+fn weights_on_the_left_of_activations_are_a_convolution_of_channels() {
+    let model = Model::new("bands")
+        .input("x", &[2, 12, 11])
+        .floats("w", &[20, 12], &noise(240, 1, 0.6))
+        .floats("bias", &[20, 1], &noise(20, 2, 0.6))
+        .node("MatMul", &["w", "x"], "p", vec![])
+        .node("Add", &["p", "bias"], "a", vec![])
+        .node("Relu", &["a"], "y", vec![])
+        .output("y");
+    let (hosted, compiled) = hosted(model, &[2, 12, 11]);
+    assert_eq!(hosted, Vec::<String>::new());
+    assert_eq!(compiled.network.steps.len(), 1, "{}", compiled.graph);
+}
+
 /// A shuffle of channels is another order of parts of an axis: nothing reads it as it lies, so it is moved by the host.
 #[test]
 fn a_shuffle_of_channels_that_a_convolution_reads_is_moved_once() {

@@ -21,7 +21,7 @@ pub(crate) fn conv(
     attributes: &Attributes<'_>,
 ) -> Translated {
     let input = or_host!(importer.plane(node, 0));
-    let weights = or_host!(weights_of(importer, node));
+    let weights = or_host!(weights_of(importer, (node, 1)));
     let [_, c, h, w] = or_host!(shape(importer, input));
     let [k, per_group, r, s] = or_host!(kernel_shape(weights));
     let groups = attributes.int("group", 1);
@@ -31,7 +31,7 @@ pub(crate) fn conv(
     let window = or_host!(Window::of(attributes, weights.rank() - 2, [r, s]));
     let [y, x] = or_host!(window.axes([h, w], false));
     let conv = Conv {
-        weights: or_host!(Weights::of(weights)).in_units(weight_units(importer, node, k, 0)),
+        weights: or_host!(Weights::of(weights)).in_units(weight_units(importer, (node, 1), k, 0)),
         k,
         c,
         groups: groups as u32,
@@ -66,7 +66,7 @@ pub(crate) fn conv_transpose(
     attributes: &Attributes<'_>,
 ) -> Translated {
     let input = or_host!(importer.plane(node, 0));
-    let weights = or_host!(weights_of(importer, node));
+    let weights = or_host!(weights_of(importer, (node, 1)));
     let [_, c, h, w] = or_host!(shape(importer, input));
     // ConvTranspose has [C, K / groups, R, S].
     let [rows, per_group, r, s] = or_host!(kernel_shape(weights));
@@ -121,7 +121,7 @@ pub(crate) fn conv_transpose(
         }
     };
     // Along axis 1 lie the output channels of one group alone.
-    let units = weight_units(importer, node, per_group * groups, 1);
+    let units = weight_units(importer, (node, 1), per_group * groups, 1);
     let (y, x) = (axis(0, h, out[2]), axis(1, w, out[3]));
     let (k, taps) = (per_group * groups, (r * s) as usize);
     let source = or_host!(floats(weights));

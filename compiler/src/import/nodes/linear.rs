@@ -39,13 +39,13 @@ pub(crate) fn gemm(
         }
         (None, false) => None,
     };
-    linear(
-        importer,
-        node,
-        attributes.int("transB", 0) != 0,
+    let product = Product {
+        weights: 1,
+        transposed: attributes.int("transB", 0) != 0,
         alpha,
-        offset.map(|tensor| (tensor, beta)),
-    )
+        offset: offset.map(|tensor| (tensor, beta)),
+    };
+    linear(importer, node, product)
 }
 
 pub(crate) fn matmul(
@@ -53,23 +53,48 @@ pub(crate) fn matmul(
     node: &NodeProto,
     _: &Attributes<'_>,
 ) -> Translated {
-    linear(importer, node, false, 1.0, None)
+    // Of two constants none is computed with here.
+    let left = importer.constant(node, 0).is_some() && importer.constant(node, 1).is_none();
+    let product = Product {
+        weights: usize::from(!left),
+        transposed: left,
+        alpha: 1.0,
+        offset: None,
+    };
+    linear(importer, node, product)
 }
 
-/// A linear layer over the last axis: a convolution whose kernel is what of that axis lies on rows and columns.
-fn linear(
-    importer: &mut Importer<'_>,
-    node: &NodeProto,
+/// A product of activations and weights.
+struct Product {
+    /// Which operand the weights are: 1, or 0 where activations are multiplied from the left, `[K, C] x [N, C, L]`.
+    weights: usize,
+    /// Whether each row of the weights is an output's.
     transposed: bool,
     alpha: f32,
     offset: Option<(Tensor, f32)>,
-) -> Translated {
-    let id = or_host!(importer.floats(node, 0));
-    let dims = importer.graph.dag[id].dims.clone();
+}
+
+impl Product {
+    /// Extents or factors of the activations' axes, or of the result's, with the one that is summed over, or the outputs, at
+    /// the end. It is its own inverse.
+    fn seen<T>(&self, mut axes: Vec<T>) -> Vec<T> {
+        let last = axes.len().saturating_sub(1);
+        if self.weights == 0 && last > 0 {
+            axes.swap(last - 1, last);
+        }
+        axes
+    }
+}
+
+/// A linear layer over one axis: a convolution whose kernel is what of that axis lies on rows and columns.
+fn linear(importer: &mut Importer<'_>, node: &NodeProto, product: Product) -> Translated {
+    let id = or_host!(importer.floats(node, 1 - product.weights));
+    let dims = product.seen(importer.graph.dag[id].dims.clone());
     let Some((&inputs, leading)) = dims.split_last().filter(|_| dims.len() >= 2) else {
-        return Translated::Host(format!("its first operand {dims:?} is no matrix").into());
+        return Translated::Host(format!("its activations {dims:?} are no matrix").into());
     };
-    let weights = or_host!(weights_of(importer, node));
+    let weights = or_host!(weights_of(importer, (node, product.weights)));
+    let (transposed, alpha) = (product.transposed, product.alpha);
     if weights.rank() != 2 {
         return Translated::Host(format!("its weights {:?} are no matrix", weights.shape()).into());
     }
@@ -81,12 +106,12 @@ fn linear(
     };
     if c as u64 != inputs {
         return Translated::Host(format!(
-            "its weights are {:?}, its first operand has {inputs} channels: set `transB` as the weights lie",
+            "its weights are {:?}, its activations have {inputs} channels: set `transB` as the weights lie",
             weights.shape(),
         ).into());
     }
-    let input = or_host!(for_product(importer, id));
-    let axes = or_host!(importer.axes(input));
+    let input = or_host!(for_product(importer, id, &product));
+    let axes = product.seen(or_host!(importer.axes(input)));
     let [_, channels, h, w] = or_host!(shape(importer, input));
     let [over_rows, over_columns] = placement::product_kernel(&axes).unwrap_or_default();
     let places = weight_places(&axes, [over_rows, over_columns]);
@@ -102,7 +127,8 @@ fn linear(
                 .collect::<Vec<_>>(),
         )
     };
-    let units = weight_units(importer, node, k as u32, i64::from(!transposed))
+    let of = (node, product.weights);
+    let units = weight_units(importer, of, k as u32, i64::from(!transposed))
         .map(|units| units.into_iter().map(|unit| unit * alpha.abs()).collect());
     let axis = |extent: u32, inside: bool| {
         let identity = Axis::identity(extent);
@@ -116,10 +142,10 @@ fn linear(
         y: axis(h, over_rows),
         x: axis(w, over_columns),
     };
-    let affine = match offset {
+    let affine = match &product.offset {
         None => None,
         Some((tensor, beta)) => {
-            let Some(values) = per_output(&tensor, k) else {
+            let Some(values) = per_output(tensor, k) else {
                 return Translated::Host(format!(
                     "its bias is {:?}, the array takes one value, or one for each of {k} outputs: add it with an Add node",
                     tensor.shape()
@@ -142,7 +168,8 @@ fn linear(
         slot: Slot::Channel,
         level: 0,
     }];
-    finish_placed(importer, node, &[input], layer, placement::of_axes(&out))
+    let placement = placement::of_axes(&product.seen(out));
+    finish_placed(importer, node, &[input], layer, placement)
 }
 
 /// Positions of the largest plane that is a kernel. Each is a residue of its own, and what mapping and simulation do grows
@@ -161,10 +188,14 @@ fn whole(extent: u32) -> Axis {
     }
 }
 
-/// The operand of a matrix product, lying as one can read it.
-fn for_product(importer: &mut Importer<'_>, id: NodeId) -> Result<NodeId, String> {
+/// The activations of a matrix product, lying as one can read them.
+fn for_product(
+    importer: &mut Importer<'_>,
+    id: NodeId,
+    product: &Product,
+) -> Result<NodeId, String> {
     if let (Ok(axes), Ok([_, _, h, w])) = (importer.axes(id), shape(importer, id))
-        && let Some([rows, columns]) = placement::product_kernel(&axes)
+        && let Some([rows, columns]) = placement::product_kernel(&product.seen(axes))
     {
         let kernel = if rows { h } else { 1 }.saturating_mul(if columns { w } else { 1 });
         if kernel <= MOST_POSITIONS {
@@ -172,9 +203,9 @@ fn for_product(importer: &mut Importer<'_>, id: NodeId) -> Result<NodeId, String
         }
     }
     let dims = &importer.graph.dag[id].dims;
-    let wanted =
-        placement::of_product(dims).and_then(|placement| Some((placement.shape()?, placement)));
-    let (extents, wanted) = wanted.ok_or("its first operand is too large")?;
+    let wanted = placement::of_product(dims, product.weights == 0);
+    let wanted = wanted.and_then(|placement| Some((placement.shape()?, placement)));
+    let (extents, wanted) = wanted.ok_or("its activations are too large")?;
     legal::tensor(extents)?;
     Ok(importer.graph.placed(id, wanted))
 }
