@@ -17,6 +17,7 @@ use scnnc::quantise::Step;
 use scnnc::reference::accuracy::{floats, top1};
 use scnnc::reference::original::Original;
 use scnnc_driver::{Accuracy, Check, Options, Outputs, RunError, batch_of};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -70,6 +71,7 @@ pub fn execute(options: &Run, stages: &Stages) -> Result<Done, Failure> {
         program,
         compiled,
         samples,
+        bound,
         ..
     } = prepared;
     let mut trace = match &options.trace {
@@ -84,7 +86,7 @@ pub fn execute(options: &Run, stages: &Stages) -> Result<Done, Failure> {
     stages.length(samples.len());
     let original = match &compiled {
         Some(compiled) if options.reference == FloatReference::Onnxruntime => {
-            Some(original(options, compiled)?)
+            Some(original(options, compiled, bound)?)
         }
         _ => None,
     };
@@ -167,6 +169,8 @@ struct Prepared {
     samples: Vec<Sample>,
     /// Samples that the inputs hold, before `--samples` limits them.
     given: usize,
+    /// Inputs of the model that are constants of the program, and their values.
+    bound: BTreeMap<String, String>,
 }
 
 fn open(options: &Run) -> Result<Prepared, Failure> {
@@ -192,6 +196,7 @@ fn open(options: &Run) -> Result<Prepared, Failure> {
         compiled: None,
         samples: limited(samples, options),
         given,
+        bound: BTreeMap::new(),
     })
 }
 
@@ -200,6 +205,7 @@ fn compile(options: &Run, stages: &Stages) -> Result<Prepared, Failure> {
         build::open_with(&options.model, &options.compilation, &options.input, stages)?;
     let given = samples.len().max(1);
     let samples = limited(samples, options);
+    let bound = imported.source.bound().clone();
     let compiled = build::build(
         &options.model,
         imported,
@@ -222,6 +228,7 @@ fn compile(options: &Run, stages: &Stages) -> Result<Prepared, Failure> {
         samples: scnnc_driver::samples_or_noise(&compiled, samples, seed),
         compiled: Some(compiled),
         given,
+        bound,
     })
 }
 
@@ -231,8 +238,13 @@ fn limited(mut samples: Vec<Sample>, options: &Run) -> Vec<Sample> {
 }
 
 /// The file itself, as ONNX Runtime runs it: its outputs, and what the layers compute.
-fn original(options: &Run, compiled: &Compiled) -> Result<Original, Failure> {
-    let bindings = import_options(&options.compilation.bindings, &options.compilation.host)?;
+fn original(
+    options: &Run,
+    compiled: &Compiled,
+    bound: BTreeMap<String, String>,
+) -> Result<Original, Failure> {
+    let mut bindings = import_options(&options.compilation.bindings, &options.compilation.host)?;
+    bindings.values = bound;
     let layers = compiled.network.steps.iter().filter_map(|step| match step {
         Step::Layer(layer) => Some(layer.tensor.clone()),
         Step::Host(_) => None,
