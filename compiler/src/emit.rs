@@ -11,7 +11,7 @@ mod weights;
 use crate::map::residency::{Slot, Stage};
 use crate::map::weights::taps_of_residues;
 use crate::map::{Mapped, descriptor};
-use crate::quantise::nonzeros::SparseWeights;
+use crate::quantise::nonzeros::NonzeroWeights;
 use crate::quantise::{IntFunction, IntLayer, Quantised, Step};
 use rayon::prelude::*;
 use scnn_host::RuntimeName;
@@ -375,7 +375,7 @@ impl<'a> Emitter<'a> {
         &mut self,
         layer: &IntLayer,
         array: &ArrayStage,
-        nonzeros: &Arc<SparseWeights>,
+        nonzeros: &Arc<NonzeroWeights>,
     ) -> SectionId {
         let stored = StoredAs {
             weights: Arc::as_ptr(nonzeros),
@@ -430,7 +430,7 @@ impl<'a> Emitter<'a> {
 
     fn encode_weights(&mut self) {
         let steps = self.network.steps.iter().zip(&self.network.nonzeros);
-        let layers: Vec<(&IntLayer, &Option<Arc<SparseWeights>>)> = steps
+        let layers: Vec<(&IntLayer, &Option<Arc<NonzeroWeights>>)> = steps
             .filter_map(|(step, nonzeros)| match step {
                 Step::Layer(layer) => Some((layer.as_ref(), nonzeros)),
                 Step::Host(_) => None,
@@ -472,7 +472,7 @@ impl<'a> Emitter<'a> {
 #[derive(PartialEq, Eq)]
 struct StoredAs {
     /// Layers with the same weights refer to the same.
-    weights: *const SparseWeights,
+    weights: *const NonzeroWeights,
     channel_groups: Vec<Span>,
     order: WeightOrder,
     /// Taps of every residue.

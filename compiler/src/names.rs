@@ -43,6 +43,20 @@ impl NameError {
     }
 }
 
+impl NameError {
+    /// Nothing of `entries` is called `wanted`.
+    pub fn unknown<T>(wanted: &str, entries: &[(&str, T)]) -> Self {
+        let names = entries.iter().map(|(name, _)| *name);
+        let parts = names.clone().flat_map(|name| name.split('/'));
+        let all = names.clone().chain(parts).filter(|part| !part.is_empty());
+        Self::Unknown {
+            name: wanted.to_owned(),
+            nearest: nearest(wanted, all).map(str::to_owned),
+            known: names.map(str::to_owned).collect(),
+        }
+    }
+}
+
 /// What `wanted` names: an entry of that very name, or the only one with it as a part between slashes.
 ///
 /// Several entries may stand for the same thing, as the nodes of a fused layer do.
@@ -63,16 +77,7 @@ pub fn resolve<T: Copy + PartialEq>(wanted: &str, entries: &[(&str, T)]) -> Resu
     let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
     match found.as_slice() {
         [(_, thing)] => Ok(*thing),
-        [] => {
-            let names = entries.iter().map(|(name, _)| *name);
-            let parts = names.clone().flat_map(|name| name.split('/'));
-            let all = names.clone().chain(parts).filter(|part| !part.is_empty());
-            Err(NameError::Unknown {
-                name: wanted.to_owned(),
-                nearest: nearest(wanted, all).map(str::to_owned),
-                known: owned(names.collect()),
-            })
-        }
+        [] => Err(NameError::unknown(wanted, entries)),
         several => Err(NameError::Ambiguous {
             name: wanted.to_owned(),
             candidates: owned(several.iter().map(|(name, _)| *name).collect()),

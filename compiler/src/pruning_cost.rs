@@ -3,8 +3,8 @@
 //! [`PruningCost`] holds what does not change, the machine, the mapping and where activations are not zero; a call of
 //! [`PruningCost::cost`] has a mask or weights for each layer, in the shape of the model's own tensor, and predicts the layers
 //! whose non-zeros changed. It does not compile: ranges, scales and the mapping stay those of the weights that the
-//! network was compiled with, and so do the zeros of activations. What a deep pruning costs under a mapping of its
-//! own takes a compilation.
+//! network was compiled with, and so do the zeros of activations until others are observed ([`PruningCost::observe`]). What a
+//! deep pruning costs under a mapping of its own takes a compilation.
 
 mod correspondence;
 mod marginal;
@@ -17,12 +17,16 @@ use crate::import::Imported;
 use crate::map::fixed::FixedMapping;
 use crate::names::{NameError, resolve};
 use crate::prune::sites::{Site, sites};
-use crate::quantise::nonzeros::SparseWeights;
+use crate::quantise::nonzeros::NonzeroWeights;
+use crate::quantise::nonzeros::bits::Bits;
 use crate::quantise::{IntConv, IntLayer, Quantised, Step};
 use correspondence::{Extents, Order};
 use rayon::prelude::*;
+use scnn_isa::ids::TensorId;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
+use tract_onnx::prelude::{DatumType, Tensor};
 
 /// The costs of a network by layer, for any zeros of its weights.
 #[derive(Debug)]
@@ -90,6 +94,18 @@ pub enum CostError {
         /// The tensor's.
         wanted: Vec<usize>,
     },
+    /// Activations of another number.
+    #[error(
+        "the activations for `{name}` have the shape {given:?}; there are {elements} floats of them"
+    )]
+    Activations {
+        /// The tensor.
+        name: String,
+        /// The array's shape.
+        given: Vec<usize>,
+        /// The tensor's elements.
+        elements: usize,
+    },
     /// Two arrays for one tensor.
     #[error("there are two arrays for the weights of `{0}`")]
     Twice(String),
@@ -106,36 +122,7 @@ struct Weighted {
     names: Vec<String>,
     /// The model's own.
     values: Vec<f32>,
-    /// What was said of it last.
-    last: Said,
     steps: Vec<Multiplied>,
-}
-
-/// What was said of a tensor, kept: most layers are as in the call before.
-#[derive(Debug)]
-enum Said {
-    Nothing,
-    Mask(Vec<bool>),
-    Values(Vec<f32>),
-}
-
-impl Said {
-    fn is(&self, elements: Option<Elements<'_>>) -> bool {
-        match (self, elements) {
-            (Self::Nothing, None) => true,
-            (Self::Mask(last), Some(Elements::Mask(mask))) => last == mask,
-            (Self::Values(last), Some(Elements::Values(values))) => last == values,
-            _ => false,
-        }
-    }
-
-    fn keep(elements: Option<Elements<'_>>) -> Self {
-        match elements {
-            None => Self::Nothing,
-            Some(Elements::Mask(mask)) => Self::Mask(mask.to_vec()),
-            Some(Elements::Values(values)) => Self::Values(values.to_vec()),
-        }
-    }
 }
 
 /// A step that multiplies with a tensor of weights.
@@ -144,11 +131,14 @@ struct Multiplied {
     step: usize,
     order: Order,
     extents: Extents,
-    /// Its integers as compiled, and as they are now; what has become non-zero is 1.
+    /// Its integers as compiled, and the largest of them.
     compiled: Arc<Vec<i16>>,
-    present: Arc<Vec<i16>>,
-    /// The largest of them as compiled.
     limit: f32,
+    /// Those of them that are not zero, and those that rounding made so.
+    own: Bits,
+    rounded_away: Bits,
+    /// Those that are not zero now.
+    present: Bits,
 }
 
 impl Originals {
@@ -208,6 +198,59 @@ impl PruningCost {
         &self.left_out
     }
 
+    /// The tensors of activations whose zeros decide the cost, by ONNX name: inputs and results of layers, with the number of
+    /// their elements.
+    pub fn activations(&self) -> BTreeMap<&str, usize> {
+        let network = self.fixed.network();
+        let elements = |tensor: TensorId, channels: usize| {
+            let [n, _, h, w] = network.tensor(tensor).shape;
+            [n, h, w]
+                .map(|extent| extent as usize)
+                .iter()
+                .product::<usize>()
+                * channels
+        };
+        let inputs = network.values.iter().filter_map(|value| {
+            let channels = network.tensor(value.tensor?).shape[1] as usize;
+            Some((value.name.as_str(), elements(value.tensor?, channels)))
+        });
+        let results = network.steps.iter().filter_map(|step| match step {
+            Step::Layer(layer) => {
+                let of = layer.destination;
+                Some((
+                    layer.tensor.as_str(),
+                    elements(of.tensor, of.channels.len() as usize),
+                ))
+            }
+            Step::Host(_) => None,
+        });
+        inputs.chain(results).collect()
+    }
+
+    /// Counts the zeros of activations anew: those of the tensors (by ONNX name) in `values`, floats of the sample that they
+    /// are to be counted on. Others stay as they are.
+    ///
+    /// # Errors
+    /// A name that is not one of [`PruningCost::activations`], or another number of elements.
+    pub fn observe(&mut self, values: &BTreeMap<String, Tensor>) -> Result<(), CostError> {
+        let known = self.activations();
+        for (name, given) in values {
+            let entries: Vec<(&str, usize)> = known.iter().map(|(&of, &size)| (of, size)).collect();
+            let Some(&elements) = known.get(name.as_str()) else {
+                return Err(CostError::Name(NameError::unknown(name, &entries)));
+            };
+            if given.len() != elements || given.datum_type() != DatumType::F32 {
+                return Err(CostError::Activations {
+                    name: name.clone(),
+                    given: given.shape().to_vec(),
+                    elements,
+                });
+            }
+        }
+        self.fixed.observe(values);
+        Ok(())
+    }
+
     /// The cost of every layer on the array, in the program's order, where the tensors have the zeros of `given` and all
     /// others those of the model.
     ///
@@ -227,12 +270,18 @@ impl PruningCost {
         Ok(costs.collect())
     }
 
+    /// The names of tensors and of the nodes that use them, with the tensors' places.
+    fn names(&self) -> Vec<(&str, usize)> {
+        let named = self.tensors.iter().enumerate();
+        let entries = named.flat_map(|(index, tensor)| {
+            tensor.names.iter().map(move |name| (name.as_str(), index))
+        });
+        entries.collect()
+    }
+
     /// By tensor, what is said of it.
     fn resolved<'a>(&self, given: &[Given<'a>]) -> Result<Vec<Option<Elements<'a>>>, CostError> {
-        let named = self.tensors.iter().enumerate();
-        let entries: Vec<(&str, usize)> = named
-            .flat_map(|(index, tensor)| tensor.names.iter().map(move |name| (name.as_str(), index)))
-            .collect();
+        let entries = self.names();
         let mut elements = vec![None; self.tensors.len()];
         for given in given {
             let index = resolve(given.name, &entries)?;
@@ -258,7 +307,7 @@ impl PruningCost {
     /// Takes over the non-zeros of all tensors, and predicts the steps for which they changed.
     fn apply(&mut self, elements: &[Option<Elements<'_>>]) {
         let tensors = self.tensors.par_iter_mut().zip(elements);
-        let changed: Vec<(usize, Arc<SparseWeights>)> = tensors
+        let changed: Vec<(usize, Arc<NonzeroWeights>)> = tensors
             .flat_map_iter(|(tensor, elements)| tensor.apply(*elements))
             .collect();
         self.fixed.set(changed);
@@ -305,13 +354,18 @@ impl Weighted {
                 .iter()
                 .map(|weight| weight.unsigned_abs())
                 .max();
+            let extents = Extents::of(layer, conv);
+            let own = Bits::pack(&conv.weights, |weight| weight != 0);
+            let nonzero = |at| values[order.index(at, &extents)] != 0.0;
             Some(Multiplied {
                 step,
                 order,
-                extents: Extents::of(layer, conv),
+                extents,
                 compiled: Arc::clone(&conv.weights),
-                present: Arc::clone(&conv.weights),
                 limit: f32::from(largest.unwrap_or(0)),
+                rounded_away: Bits::from_fn(conv.weights.len(), nonzero).without(&own),
+                present: own.clone(),
+                own,
             })
         });
         let multiplied: Vec<Multiplied> = multiplied.collect::<Option<_>>()?;
@@ -330,28 +384,23 @@ impl Weighted {
             },
             names,
             values,
-            last: Said::Nothing,
             steps: multiplied,
         })
     }
 
     /// Takes over what is said of the tensor, its own weights without; returns the steps that it changed.
-    fn apply(&mut self, elements: Option<Elements<'_>>) -> Vec<(usize, Arc<SparseWeights>)> {
-        if self.last.is(elements) {
-            return Vec::new();
-        }
-        self.last = Said::keep(elements);
+    fn apply(&mut self, elements: Option<Elements<'_>>) -> Vec<(usize, Arc<NonzeroWeights>)> {
         let own = &self.values;
         let changed = self.steps.iter_mut().filter_map(|of| {
-            let weights = match elements {
-                None => Arc::clone(&of.compiled),
-                Some(Elements::Mask(mask)) => Arc::new(of.masked(own, mask)),
-                Some(Elements::Values(values)) => Arc::new(of.rounded(own, values)),
+            let present = match elements {
+                None => of.own.clone(),
+                Some(Elements::Mask(mask)) => of.masked(mask),
+                Some(Elements::Values(values)) => of.rounded(own, values),
             };
-            if Arc::ptr_eq(&weights, &of.present) || weights == of.present {
+            if present == of.present {
                 return None;
             }
-            of.present = weights;
+            of.present = present;
             Some((of.step, of.gathered(&of.present)))
         });
         changed.collect()
@@ -359,55 +408,41 @@ impl Weighted {
 }
 
 impl Multiplied {
-    /// Its integers where some weights are masked.
-    fn masked(&self, own: &[f32], mask: &[bool]) -> Vec<i16> {
-        // What is zero in the model comes to life; what is rounded to zero does not.
-        let weight = |integer: i16, stays: bool, own: f32| {
-            let alive = if integer == 0 {
-                i16::from(own == 0.0)
-            } else {
-                integer
-            };
-            if stays { alive } else { 0 }
+    /// Its weights that are not zero where some are masked. What is zero in the model comes to life; what rounding made
+    /// zero does not.
+    fn masked(&self, mask: &[bool]) -> Bits {
+        let stay = if self.order == Order::Direct {
+            Bits::pack(mask, |stays| stays)
+        } else {
+            Bits::from_fn(mask.len(), |at| mask[self.order.index(at, &self.extents)])
         };
-        if self.order == Order::Direct {
-            let weights = self.compiled.iter().zip(mask).zip(own);
-            return weights
-                .map(|((&integer, &stays), &own)| weight(integer, stays, own))
-                .collect();
-        }
-        let weights = self.compiled.iter().enumerate();
-        let weights = weights.map(|(at, &integer)| {
-            let at = self.order.index(at, &self.extents);
-            weight(integer, mask[at], own[at])
-        });
-        weights.collect()
+        stay.without(&self.rounded_away)
     }
 
-    /// Its integers, or 1 and 0, for other weights.
-    fn rounded(&self, own: &[f32], values: &[f32]) -> Vec<i16> {
+    /// Its weights that are not zero where all have other values.
+    fn rounded(&self, own: &[f32], values: &[f32]) -> Bits {
         let per_output = self.extents.per_output().max(1);
-        let mut weights = Vec::with_capacity(self.compiled.len());
+        let mut nonzero = Vec::with_capacity(self.compiled.len());
         for (k, compiled) in self.compiled.chunks(per_output).enumerate() {
             let index = |at: usize| self.order.index(k * per_output + at, &self.extents);
             let magnitudes = (0..compiled.len()).map(|at| values[index(at)].abs());
             let unit = magnitudes.fold(0f32, f32::max) / self.limit.max(1.0);
-            weights.extend(compiled.iter().enumerate().map(|(at, &integer)| {
+            nonzero.extend(compiled.iter().enumerate().map(|(at, &integer)| {
                 let at = index(at);
                 if values[at].to_bits() == own[at].to_bits() {
-                    integer
+                    integer != 0
                 } else {
-                    i16::from(values[at] != 0.0 && values[at].abs() >= unit / 2.0)
+                    values[at] != 0.0 && values[at].abs() >= unit / 2.0
                 }
             }));
         }
-        weights
+        Bits::pack(&nonzero, |nonzero| nonzero)
     }
 
-    /// The non-zeros of integers in its order.
-    fn gathered(&self, weights: &Arc<Vec<i16>>) -> Arc<SparseWeights> {
-        Arc::new(SparseWeights::of_weights(
-            weights,
+    /// The non-zeros of its weights by input channel.
+    fn gathered(&self, nonzero: &Bits) -> Arc<NonzeroWeights> {
+        Arc::new(NonzeroWeights::of_bits(
+            nonzero,
             self.extents.groups as u32,
             [self.extents.per_in, self.extents.per_out, self.extents.taps].map(|of| of as u32),
         ))

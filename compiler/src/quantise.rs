@@ -25,7 +25,7 @@ pub mod widths;
 use crate::calibrate::Calibration;
 use crate::graph::Graph;
 use layers::Builder;
-use nonzeros::SparseWeights;
+use nonzeros::NonzeroWeights;
 use scnn_host::RuntimeName;
 use scnn_isa::arith::{self, Requantise, Rounding, Table};
 use scnn_isa::ids::TensorId;
@@ -122,7 +122,7 @@ pub struct Quantised {
     /// What is executed, in order.
     pub steps: Vec<Step>,
     /// By step, the non-zeros of its weights; none where it has none.
-    pub nonzeros: Vec<Option<Arc<SparseWeights>>>,
+    pub nonzeros: Vec<Option<Arc<NonzeroWeights>>>,
     /// Tensors that cross the host's border or stay on the host.
     pub values: Vec<Value>,
     /// Indices into `values` of the program's inputs.

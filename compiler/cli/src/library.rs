@@ -149,9 +149,10 @@ pub fn cost_failure(error: &CostError) -> Failure {
             "`scnnc check` tells which nodes run on the array",
         ),
         CostError::Name(name) => Failure::input(IsaCode::UnknownName, &message, &name.help()),
-        CostError::Shape { .. } | CostError::Twice(_) | CostError::Part(_) => {
-            Failure::usage(&message)
-        }
+        CostError::Shape { .. }
+        | CostError::Activations { .. }
+        | CostError::Twice(_)
+        | CostError::Part(_) => Failure::usage(&message),
     }
 }
 

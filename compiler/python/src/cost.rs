@@ -3,7 +3,7 @@
 use crate::machine::Machine;
 use crate::program::{self, ModelSource};
 use crate::{call, error, tensor};
-use numpy::{PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -107,7 +107,17 @@ impl Cost {
             })
         });
         let tensors: Vec<Value> = tensors.collect();
-        json!({ "layers": tensors, "left_out": costs.left_out() }).to_string()
+        json!({
+            "layers": tensors, "left_out": costs.left_out(), "activations": costs.activations(),
+        })
+        .to_string()
+    }
+
+    /// Counts the zeros of activations anew, arrays of float32 by their tensors' names.
+    fn observe(&self, py: Python<'_>, arrays: &Bound<'_, PyDict>) -> PyResult<()> {
+        let values = tensor::of_arrays(arrays)?.into_iter().collect();
+        let observed = py.detach(|| self.locked().observe(&values));
+        observed.map_err(|error| error::raised(py, &library::cost_failure(&error)))
     }
 
     /// By layer of the program: name, cycles, energy in pJ, products that land.
@@ -120,6 +130,23 @@ impl Cost {
         let costs = costs.into_iter();
         let costs = costs.map(|(name, cost)| (name, cost.cycles, cost.energy_pj, cost.products));
         Ok(costs.collect())
+    }
+
+    /// The shape of a tensor, and by weight, in row-major order, the products that it takes part in and that land.
+    fn products<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+    ) -> PyResult<(Vec<usize>, Bound<'py, PyArray1<u64>>)> {
+        let found = py.detach(|| {
+            let costs = self.locked();
+            let (tensor, products) = costs.products(name)?;
+            Ok((tensor.shape.clone(), products))
+        });
+        let found =
+            found.map_err(|error: CostError| error::raised(py, &library::cost_failure(&error)));
+        let (shape, products) = found?;
+        Ok((shape, PyArray1::from_vec(py, products)))
     }
 
     /// What the next zeros of each tensor save, as JSON; those of the smallest weights without a seed.

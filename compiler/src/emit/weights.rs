@@ -2,7 +2,7 @@
 
 use crate::map::weights::{Places, taps_of_residues};
 use crate::quantise::IntConv;
-use crate::quantise::nonzeros::SparseWeights;
+use crate::quantise::nonzeros::NonzeroWeights;
 use rayon::prelude::*;
 use scnn_isa::codec::Format;
 use scnn_isa::layer::ArrayStage;
@@ -13,7 +13,7 @@ use scnn_isa::section::{encode_group, group_channels, residue_taps};
 /// The weights of one layer and how they are to be stored.
 pub(super) struct Weights<'a> {
     pub conv: &'a IntConv,
-    pub nonzeros: &'a SparseWeights,
+    pub nonzeros: &'a NonzeroWeights,
     pub array: &'a ArrayStage,
     /// Channels of the source view and of the destination view.
     pub inputs: u32,
@@ -51,7 +51,8 @@ impl Weights<'_> {
         let (mut bytes, mut elements) = (Vec::new(), Vec::new());
         let mut blocks: Vec<Vec<(u32, i16)>> = vec![Vec::new(); places.residues()];
         for channel in self.channels(k).iter() {
-            for (output, tap, value) in self.nonzeros.of(channel, k) {
+            for (output, tap) in self.nonzeros.of(channel, k) {
+                let value = self.weight(output, channel, tap);
                 places.each(k, output, tap, |residue, place| {
                     blocks[residue].push((place, value));
                 });

@@ -30,7 +30,7 @@ use super::contents::{Contents, TileContents};
 use super::occupancy::Occupancy;
 use super::weights::BlockSizes;
 use crate::quantise::IntLayer;
-use crate::quantise::nonzeros::SparseWeights;
+use crate::quantise::nonzeros::NonzeroWeights;
 use banks::{StepCost, step_costs};
 use counts::Counts;
 use sampled_rounds::SampledRounds;
@@ -85,7 +85,7 @@ pub struct Traffic {
 #[derive(Clone, Copy, Debug)]
 pub struct Positions<'a> {
     /// Those of its weights.
-    pub weights: &'a SparseWeights,
+    pub weights: &'a NonzeroWeights,
     /// Those of its source.
     pub occupancy: &'a Occupancy,
 }

@@ -13,11 +13,13 @@ use super::contents::Contents;
 use super::cost::Cost;
 use super::occupancy::Occupancy;
 use super::search::Search;
-use crate::quantise::nonzeros::SparseWeights;
+use crate::quantise::nonzeros::NonzeroWeights;
 use crate::quantise::{Quantised, Step};
 use rayon::prelude::*;
 use scnn_isa::machine::Machine;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use tract_onnx::prelude::Tensor;
 
 /// A network under a fixed mapping, with the cost of its present weights.
 #[derive(Debug)]
@@ -56,24 +58,36 @@ impl std::iter::Sum for LayerCost {
 impl FixedMapping {
     /// A network under `mapped`, on the activations of `occupancy`.
     pub fn new(network: Quantised, machine: Machine, occupancy: Occupancy, mapped: Mapped) -> Self {
-        let search = Search::predicting(&network, &machine, &occupancy);
-        let contents = search.all_contents(&mapped.layouts);
-        let landing = (0..network.steps.len())
-            .into_par_iter()
-            .map(|step| landing(&network, &occupancy, step))
-            .collect();
-        let steps: Vec<usize> = (0..network.steps.len()).collect();
         let mut fixed = Self {
-            costs: vec![None; steps.len()],
+            costs: vec![None; network.steps.len()],
             network,
             machine,
             occupancy,
             mapped,
-            contents,
-            landing,
+            contents: Vec::new(),
+            landing: Vec::new(),
         };
-        fixed.update(&steps);
+        fixed.count_activations();
         fixed
+    }
+
+    /// Counts the activations of tensors (by ONNX name) anew, where they hold `values`, and predicts all steps.
+    pub fn observe(&mut self, values: &BTreeMap<String, Tensor>) {
+        self.occupancy.observe(&self.network, values);
+        self.count_activations();
+    }
+
+    /// Finds what follows from the zeros of activations.
+    fn count_activations(&mut self) {
+        let (network, occupancy) = (&self.network, &self.occupancy);
+        let search = Search::predicting(network, &self.machine, occupancy);
+        self.contents = search.all_contents(&self.mapped.layouts);
+        let steps: Vec<usize> = (0..network.steps.len()).collect();
+        let landing = steps.par_iter();
+        self.landing = landing
+            .map(|&step| landing_of(network, occupancy, step))
+            .collect();
+        self.update(&steps);
     }
 
     /// The network, with its present non-zeros.
@@ -87,7 +101,7 @@ impl FixedMapping {
     }
 
     /// Gives some steps other weights and predicts these alone.
-    pub fn set(&mut self, weights: Vec<(usize, Arc<SparseWeights>)>) {
+    pub fn set(&mut self, weights: Vec<(usize, Arc<NonzeroWeights>)>) {
         let steps: Vec<usize> = weights.iter().map(|(step, _)| *step).collect();
         for (step, weights) in weights {
             self.network.nonzeros[step] = Some(weights);
@@ -96,8 +110,8 @@ impl FixedMapping {
     }
 
     /// What some steps would cost with other weights, which they do not get.
-    pub fn with(&mut self, weights: Vec<(usize, Arc<SparseWeights>)>) -> Vec<(usize, LayerCost)> {
-        let swap = |network: &mut Quantised, weights: Vec<(usize, Option<Arc<SparseWeights>>)>| {
+    pub fn with(&mut self, weights: Vec<(usize, Arc<NonzeroWeights>)>) -> Vec<(usize, LayerCost)> {
+        let swap = |network: &mut Quantised, weights: Vec<(usize, Option<Arc<NonzeroWeights>>)>| {
             let swapped = weights.into_iter().map(|(step, weights)| {
                 let before = std::mem::replace(&mut network.nonzeros[step], weights);
                 (step, before)
@@ -164,7 +178,7 @@ impl FixedMapping {
 }
 
 /// By (channel, tap) of a step, the activations whose products with a weight there land.
-fn landing(network: &Quantised, occupancy: &Occupancy, step: usize) -> Vec<u64> {
+fn landing_of(network: &Quantised, occupancy: &Occupancy, step: usize) -> Vec<u64> {
     let Step::Layer(layer) = &network.steps[step] else {
         return Vec::new();
     };

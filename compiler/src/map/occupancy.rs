@@ -33,11 +33,17 @@ impl Occupancy {
     /// The occupancy of `network` when its tensors hold `values` (by ONNX name); a tensor without values is taken as
     /// filled evenly to its calibrated density.
     pub fn of(network: &Quantised, values: &BTreeMap<String, Tensor>) -> Self {
-        let mut tensors: Vec<Bits> = network
-            .tensors
-            .par_iter()
-            .map(|tensor| Bits::even(tensor.shape, tensor.density))
-            .collect();
+        let tensors = network.tensors.par_iter();
+        let even = tensors.map(|tensor| Bits::even(tensor.shape, tensor.density));
+        let mut occupancy = Self {
+            tensors: even.collect(),
+        };
+        occupancy.observe(network, values);
+        occupancy
+    }
+
+    /// Where the tensors that hold `values` are not zero from now on; those without stay as they are.
+    pub fn observe(&mut self, network: &Quantised, values: &BTreeMap<String, Tensor>) {
         let mut fill = |id: TensorId, channels: Span, name: &str, placement: Option<&Placement>| {
             let Some(data) = values.get(name) else { return };
             let Ok(plain) = data.try_as_plain_ram() else {
@@ -56,7 +62,7 @@ impl Occupancy {
             } else {
                 channels.iter().map(of_channel).collect()
             };
-            tensors[id.index()].fill(channels, values, &nonzero);
+            self.tensors[id.index()].fill(channels, values, &nonzero);
         };
         for value in &network.values {
             if let Some(id) = value.tensor {
@@ -74,7 +80,6 @@ impl Occupancy {
                 );
             }
         }
-        Self { tensors }
     }
 
     /// The non-zeros of one channel inside `rect` that have the residue `at` (rows first) of so many, in the order in

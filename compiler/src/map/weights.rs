@@ -3,7 +3,7 @@
 mod count;
 
 use crate::quantise::IntConv;
-use crate::quantise::nonzeros::{SparseWeights, after};
+use crate::quantise::nonzeros::NonzeroWeights;
 use count::Counter;
 pub use count::Places;
 use rayon::prelude::*;
@@ -26,7 +26,7 @@ impl BlockSizes {
     /// Counts the blocks of `channel_groups`, ascending and contiguous, in `order`, where `residue_taps` are the taps
     /// that meet each residue. Groups for which `wanted` is false get an empty list.
     pub fn of(
-        weights: &SparseWeights,
+        weights: &NonzeroWeights,
         channel_groups: &[Span],
         order: WeightOrder,
         residue_taps: &[Vec<u32>],
@@ -84,24 +84,20 @@ impl GroupRun {
     /// Blocks by (group, channel, residue).
     fn count(
         &self,
-        weights: &SparseWeights,
+        weights: &NonzeroWeights,
         channel_groups: &[Span],
         residues: usize,
         counter: &Counter<'_>,
     ) -> Vec<u32> {
-        let taps = weights.taps();
         let per_group = self.channels.len() as usize * residues;
         let mut sizes = vec![0; self.groups.len() * per_group];
-        let mut positions = vec![Vec::new(); residues];
+        let groups: Vec<Span> = self.groups.iter().map(|&of| channel_groups[of]).collect();
+        let mut counting = counter.begin(weights, self.channels.begin, &groups);
         for (c, channel) in self.channels.iter().enumerate() {
-            let mut left = weights.positions(channel);
-            for (number, &group) in self.groups.iter().enumerate() {
-                let k = channel_groups[group];
-                left = after(left, k.begin * taps);
-                let of_group;
-                (of_group, left) = left.split_at(left.len() - after(left, k.end * taps).len());
-                let at = number * per_group + c * residues;
-                counter.count(of_group, k, &mut positions, &mut sizes[at..at + residues]);
+            counting.count(weights, channel);
+            let of_groups = sizes.chunks_exact_mut(per_group.max(1));
+            for (sizes, counted) in of_groups.zip(counting.sizes()) {
+                sizes[c * residues..][..residues].copy_from_slice(counted);
             }
         }
         sizes
@@ -110,7 +106,7 @@ impl GroupRun {
 
 /// The wanted groups by the input channels that they read, in chunks of channels.
 fn runs(
-    weights: &SparseWeights,
+    weights: &NonzeroWeights,
     channel_groups: &[Span],
     wanted: impl Fn(usize) -> bool,
 ) -> Vec<GroupRun> {
@@ -200,7 +196,7 @@ mod tests {
                 conv.weights[((row * kernel + r) * kernel + s) as usize]
             });
             let blocks = WeightBlocks::decode(&bytes, format, &array, inputs, outputs, residues).unwrap();
-            let weights = SparseWeights::gather(&conv, inputs, outputs);
+            let weights = NonzeroWeights::gather(&conv, inputs, outputs);
             let taps = taps_of_residues(&conv, residues);
             let sizes = BlockSizes::of(&weights, &channel_groups, order, &taps, format, |_| true);
             for (group, (first, sizes)) in sizes.groups.iter().enumerate() {

@@ -46,6 +46,13 @@ impl Extents {
         self.per_in * self.taps
     }
 
+    /// The channel of the source view and the tap of the weight at `at`.
+    pub fn reads(&self, at: usize) -> (usize, usize) {
+        let (kernel, tap) = (at / self.taps, at % self.taps);
+        let (k, c) = (kernel / self.per_in, kernel % self.per_in);
+        (k / self.per_out * self.per_in + c, tap)
+    }
+
     pub fn len(&self) -> usize {
         self.groups * self.per_out * self.per_output()
     }

@@ -1,8 +1,10 @@
 //! The marginal value of a layer's next zeros: what some more of them would save.
 
-use super::{CostError, Elements, Given, Multiplied, PruningCost, Weighted};
+use super::{CostError, Elements, Given, Multiplied, PruningCost, WeightTensor, Weighted};
 use crate::map::fixed::{FixedMapping, LayerCost};
-use crate::quantise::nonzeros::SparseWeights;
+use crate::names::resolve;
+use crate::quantise::nonzeros::NonzeroWeights;
+use crate::quantise::nonzeros::bits::Bits;
 use std::sync::Arc;
 
 /// Which weights become zero next.
@@ -66,7 +68,32 @@ impl PruningCost {
     }
 }
 
+impl PruningCost {
+    /// The tensor of a name; and by weight, in the tensor's order, the products that it takes part in and that land, in
+    /// all layers with the tensor together. They are as many for every output channel.
+    ///
+    /// # Errors
+    /// A name that there is not.
+    pub fn products(&self, name: &str) -> Result<(&WeightTensor, Vec<u64>), CostError> {
+        let tensor = &self.tensors[resolve(name, &self.names())?];
+        Ok((&tensor.about, tensor.products(&self.fixed)))
+    }
+}
+
 impl Weighted {
+    /// See [`PruningCost::products`].
+    fn products(&self, fixed: &FixedMapping) -> Vec<u64> {
+        let mut products = vec![0; self.values.len()];
+        for of in &self.steps {
+            for at in 0..of.extents.len() {
+                let (c, tap) = of.extents.reads(at);
+                products[of.order.index(at, &of.extents)] +=
+                    fixed.landing(of.step, c as u32, tap as u32);
+            }
+        }
+        products
+    }
+
     fn marginal(&self, values: &[f32], part: Part, fixed: &mut FixedMapping) -> Marginal {
         let gone = self.next(values, part);
         let pruned = self.steps.iter().map(|of| (of.step, of.without(&gone)));
@@ -92,8 +119,7 @@ impl Weighted {
     fn next(&self, values: &[f32], part: Part) -> Vec<bool> {
         let mut left = vec![false; values.len()];
         for of in &self.steps {
-            let weights = of.present.iter().enumerate();
-            for (at, _) in weights.filter(|(_, weight)| **weight != 0) {
+            for at in of.present.ones() {
                 left[of.order.index(at, &of.extents)] = true;
             }
         }
@@ -129,9 +155,9 @@ impl Weighted {
                 let landing: Vec<u64> = (0..taps)
                     .map(|tap| fixed.landing(of.step, c, tap))
                     .collect();
-                for position in weights.positions(c) {
-                    let (products, weights) = &mut counts[(position / taps) as usize];
-                    *products += landing[(position % taps) as usize];
+                for (output, tap) in weights.of_channel(c) {
+                    let (products, weights) = &mut counts[output as usize];
+                    *products += landing[tap as usize];
                     *weights += 1;
                 }
             }
@@ -146,16 +172,10 @@ impl Weighted {
 
 impl Multiplied {
     /// Its present non-zeros without those of the tensor that are `gone`.
-    fn without(&self, gone: &[bool]) -> Arc<SparseWeights> {
-        let weights = self.present.iter().enumerate();
-        let weights = weights.map(|(at, &weight)| {
-            if gone[self.order.index(at, &self.extents)] {
-                0
-            } else {
-                weight
-            }
-        });
-        self.gathered(&Arc::new(weights.collect()))
+    fn without(&self, gone: &[bool]) -> Arc<NonzeroWeights> {
+        let gone = |at| gone[self.order.index(at, &self.extents)];
+        let gone = Bits::from_fn(self.extents.len(), gone);
+        self.gathered(&self.present.clone().without(&gone))
     }
 }
 

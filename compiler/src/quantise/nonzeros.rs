@@ -1,90 +1,56 @@
-//! The non-zero weights of a layer by input channel, as the machine streams them.
+//! Where the weights of a layer are not zero, by input channel, as the machine streams them.
+
+pub mod bits;
 
 use super::{IntConv, Step};
+use bits::{Bits, WORD};
 use rayon::prelude::*;
 use scnn_isa::plane::Span;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Channels whose weights are gathered in one sweep over the output channels.
-const CHUNK: u32 = 64;
-
-/// Weights that are passed over together where all of them are zero.
-const ZEROS: usize = 8;
-
-/// The non-zero weights of a convolution.
-#[derive(Clone, Debug)]
-pub struct SparseWeights {
+/// Where the weights of a convolution are not zero: a bit for every weight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NonzeroWeights {
     groups: u32,
     per_in: u32,
     per_out: u32,
     taps: u32,
-    /// By channel of the source view.
-    channels: Vec<Channel>,
+    /// By channel of the source view, in words of its own: by output channel of its group and tap.
+    channels: Vec<u64>,
 }
 
-/// The non-zero weights of an input channel.
-#[derive(Clone, Debug, Default)]
-struct Channel {
-    /// `k * taps + tap`, ascending.
-    positions: Vec<u32>,
-    /// Their values.
-    values: Vec<i16>,
-}
-
-impl Channel {
-    /// Adds those of the kernel whose first weight has the position `first`.
-    fn push(&mut self, first: u32, kernel: &[i16]) {
-        for (position, &weight) in (first..).zip(kernel) {
-            if weight != 0 {
-                self.positions.push(position);
-                self.values.push(weight);
-            }
-        }
-    }
-}
-
-impl SparseWeights {
-    /// Gathers the weights of `conv`, which reads `inputs` and makes `outputs` channels.
+impl NonzeroWeights {
+    /// Those of `conv`, which reads `inputs` and makes `outputs` channels.
     pub fn gather(conv: &IntConv, inputs: u32, outputs: u32) -> Self {
         let taps = conv.y.kernel * conv.x.kernel;
         let extents = [inputs / conv.groups, outputs / conv.groups, taps];
-        Self::of_weights(&conv.weights, conv.groups, extents)
+        let bits = Bits::pack(&conv.weights, |weight| weight != 0);
+        Self::of_bits(&bits, conv.groups, extents)
     }
 
-    /// Gathers weights `[K, C / groups, taps]`; of a group there are so many input channels, output channels and taps.
-    pub fn of_weights(weights: &[i16], groups: u32, [per_in, per_out, taps]: [u32; 3]) -> Self {
-        let taps = taps as usize;
+    /// Those of weights `[K, C / groups, taps]`, a bit each; `extents` are the input channels of a group, its output
+    /// channels, and the taps.
+    pub fn of_bits(bits: &Bits, groups: u32, extents: [u32; 3]) -> Self {
+        let [per_in, per_out, taps] = extents;
         let chunks: Vec<(u32, Span)> = (0..groups)
             .flat_map(|group| {
-                (0..per_in)
-                    .step_by(CHUNK as usize)
-                    .map(move |c| (group, Span::new(c, (c + CHUNK).min(per_in))))
+                let begins = (0..per_in).step_by(WORD);
+                begins.map(move |c| (group, Span::new(c, (c + WORD as u32).min(per_in))))
             })
             .collect();
-        let channels = chunks
+        let words = Self::words(per_out, taps);
+        let channels: Vec<Vec<u64>> = chunks
             .into_par_iter()
-            .flat_map_iter(|(group, chunk)| {
-                let mut found = vec![Channel::default(); chunk.len() as usize];
-                for k in group * per_out..(group + 1) * per_out {
-                    let first = (k as usize * per_in as usize + chunk.begin as usize) * taps;
-                    let row = &weights[first..first + chunk.len() as usize * taps];
-                    if taps > 1 {
-                        let kernels = found.iter_mut().zip(row.chunks_exact(taps));
-                        kernels.for_each(|(found, kernel)| found.push(k * taps as u32, kernel));
-                        continue;
-                    }
-                    let parts = found.chunks_mut(ZEROS).zip(row.chunks(ZEROS));
-                    for (found, weights) in parts {
-                        if weights.iter().any(|&weight| weight != 0) {
-                            let kernels = found.iter_mut().zip(weights.chunks_exact(1));
-                            kernels.for_each(|(found, kernel)| found.push(k, kernel));
-                        }
-                    }
-                }
-                for channel in &mut found {
-                    channel.positions.shrink_to_fit();
-                    channel.values.shrink_to_fit();
+            .map(|(group, chunk)| {
+                let mut found = vec![0; chunk.len() as usize * words];
+                let first = (group * per_out) as usize * per_in as usize + chunk.begin as usize;
+                let row = |k: usize| (first + k * per_in as usize) * taps as usize;
+                let shape = [per_out, chunk.len(), taps].map(|extent| extent as usize);
+                if taps == 1 {
+                    by_squares(bits, row, shape, &mut found);
+                } else {
+                    by_kernels(bits, row, shape, &mut found);
                 }
                 found
             })
@@ -93,9 +59,14 @@ impl SparseWeights {
             groups,
             per_in,
             per_out,
-            taps: taps as u32,
-            channels,
+            taps,
+            channels: channels.concat(),
         }
+    }
+
+    /// Words of a channel.
+    const fn words(per_out: u32, taps: u32) -> usize {
+        (per_out as usize * taps as usize).div_ceil(WORD)
     }
 
     /// Whether the same weights make up these for a convolution.
@@ -108,20 +79,20 @@ impl SparseWeights {
     /// Non-zero weights of every output channel.
     pub fn per_output(&self) -> Vec<u64> {
         let mut counts = vec![0; (self.groups * self.per_out) as usize];
-        for position in self.channels.iter().flat_map(|c| &c.positions) {
-            counts[(position / self.taps) as usize] += 1;
+        for channel in 0..self.groups * self.per_in {
+            for (output, _) in self.of_channel(channel) {
+                counts[output as usize] += 1;
+            }
         }
         counts
     }
 
     /// Non-zero weights of an input channel by tap, over all output channels.
     pub fn per_tap(&self, channel: u32) -> Vec<u64> {
-        if self.taps == 1 {
-            return vec![self.positions(channel).len() as u64];
-        }
         let mut counts = vec![0; self.taps as usize];
-        for position in self.positions(channel) {
-            counts[(position % self.taps) as usize] += 1;
+        match &mut counts[..] {
+            [count] => *count = bits::count_ones(self.channel(channel)),
+            counts => bits::count_ones_by_period(self.channel(channel), counts),
         }
         counts
     }
@@ -136,21 +107,34 @@ impl SparseWeights {
         self.per_in
     }
 
-    /// The non-zero weights of an input channel: `k * taps + tap`, ascending.
-    pub fn positions(&self, channel: u32) -> &[u32] {
-        &self.channels[channel as usize].positions
+    /// The bits of an input channel: by output channel of its group and tap.
+    pub fn channel(&self, channel: u32) -> &[u64] {
+        let words = Self::words(self.per_out, self.taps);
+        &self.channels[channel as usize * words..][..words]
     }
 
-    /// The non-zero weights of an input channel for the output channels `k`: output channel, tap and value, ascending.
-    pub fn of(&self, channel: u32, k: Span) -> impl Iterator<Item = (u32, u32, i16)> {
-        let Channel { positions, values } = &self.channels[channel as usize];
-        let of_group = after(positions, k.begin * self.taps);
-        let values = &values[positions.len() - of_group.len()..];
-        let end = k.end * self.taps;
-        let weights = of_group.iter().zip(values);
-        weights
-            .take_while(move |(position, _)| **position < end)
-            .map(|(position, &value)| (position / self.taps, position % self.taps, value))
+    /// The places in the bits of an input channel from the first weight of the output channels `k` to the last.
+    pub fn places(&self, channel: u32, k: Span) -> Span {
+        let first = channel / self.per_in.max(1) * self.per_out;
+        let place = |k: u32| (k.max(first) - first).min(self.per_out) * self.taps;
+        Span::new(place(k.begin), place(k.end))
+    }
+
+    /// The non-zero weights of an input channel for the output channels `k`: output channel and tap, ascending.
+    pub fn of(&self, channel: u32, k: Span) -> impl Iterator<Item = (u32, u32)> {
+        let first = channel / self.per_in.max(1) * self.per_out;
+        let places = self.places(channel, k);
+        let (begin, end) = (places.begin as usize, places.end as usize);
+        let places = bits::ones(self.channel(channel), begin, end);
+        places.map(move |place| {
+            let place = place as u32;
+            (first + place / self.taps, place % self.taps)
+        })
+    }
+
+    /// All of an input channel.
+    pub fn of_channel(&self, channel: u32) -> impl Iterator<Item = (u32, u32)> {
+        self.of(channel, Span::new(0, self.groups * self.per_out))
     }
 
     /// The input channels that reach the output channels `k`.
@@ -163,9 +147,54 @@ impl SparseWeights {
     }
 }
 
+/// Fills the bits of some channels, at most a word of them, from kernels of one weight. The kernels of output channel `k`
+/// begin at `row(k)`; 64 of them are the rows of a square, whose columns are the channels'.
+fn by_squares(
+    bits: &Bits,
+    row: impl Fn(usize) -> usize,
+    [outputs, channels, _]: [usize; 3],
+    found: &mut [u64],
+) {
+    let words = outputs.div_ceil(WORD);
+    let mut square = [0; WORD];
+    for word in 0..words {
+        let first = word * WORD;
+        for (k, of_output) in (first..).zip(&mut square) {
+            *of_output = if k < outputs {
+                bits.read(row(k), channels)
+            } else {
+                0
+            };
+        }
+        bits::transpose(&mut square);
+        let of_channels = found.chunks_exact_mut(words).zip(&square);
+        of_channels.for_each(|(channel, &bits)| channel[word] = bits);
+    }
+}
+
+/// The same from kernels of several weights, each of which stays together.
+fn by_kernels(
+    bits: &Bits,
+    row: impl Fn(usize) -> usize,
+    [outputs, _, taps]: [usize; 3],
+    found: &mut [u64],
+) {
+    let words = (outputs * taps).div_ceil(WORD);
+    for k in 0..outputs {
+        let of_output = row(k);
+        for (c, channel) in found.chunks_exact_mut(words.max(1)).enumerate() {
+            for tap in (0..taps).step_by(WORD) {
+                let count = (taps - tap).min(WORD);
+                let kernel = bits.read(of_output + c * taps + tap, count);
+                bits::write(channel, k * taps + tap, kernel, count);
+            }
+        }
+    }
+}
+
 /// The non-zero weights of some steps; none where there are no weights.
-pub fn of_steps(steps: &[Step]) -> Vec<Option<Arc<SparseWeights>>> {
-    let mut known: BTreeMap<*const Vec<i16>, Vec<Arc<SparseWeights>>> = BTreeMap::new();
+pub fn of_steps(steps: &[Step]) -> Vec<Option<Arc<NonzeroWeights>>> {
+    let mut known: BTreeMap<*const Vec<i16>, Vec<Arc<NonzeroWeights>>> = BTreeMap::new();
     let mut gathered = |conv: &IntConv, inputs: u32, outputs: u32| {
         let of_weights = known.entry(Arc::as_ptr(&conv.weights)).or_default();
         let same = of_weights
@@ -174,7 +203,7 @@ pub fn of_steps(steps: &[Step]) -> Vec<Option<Arc<SparseWeights>>> {
         if let Some(same) = same {
             return Arc::clone(same);
         }
-        let weights = Arc::new(SparseWeights::gather(conv, inputs, outputs));
+        let weights = Arc::new(NonzeroWeights::gather(conv, inputs, outputs));
         of_weights.push(Arc::clone(&weights));
         weights
     };
@@ -186,16 +215,6 @@ pub fn of_steps(steps: &[Step]) -> Vec<Option<Arc<SparseWeights>>> {
         Step::Host(_) => None,
     };
     steps.iter().map(of_step).collect()
-}
-
-/// What is not before `position`, of ascending positions; near the beginning as a rule.
-pub fn after(positions: &[u32], position: u32) -> &[u32] {
-    let mut reach = 8;
-    while positions.get(reach).is_some_and(|&at| at < position) {
-        reach *= 2;
-    }
-    let near = &positions[..positions.len().min(reach + 1)];
-    &positions[near.partition_point(|&at| at < position)..]
 }
 
 #[cfg(test)]
@@ -243,7 +262,7 @@ mod tests {
         ) {
             let (groups, per_in, per_out) = shape;
             let conv = convolution(shape, kernel, seed, sparse);
-            let found = SparseWeights::gather(&conv, groups * per_in, groups * per_out);
+            let found = NonzeroWeights::gather(&conv, groups * per_in, groups * per_out);
             let taps = kernel.0 * kernel.1;
             prop_assert_eq!((found.taps(), found.per_in()), (taps, per_in));
             let weight = |k: u32, c: u32, tap: u32| conv.weights[((k * per_in + c) * taps + tap) as usize];
@@ -251,18 +270,16 @@ mod tests {
             let k = Span::new(cut.0.min(cut.1), cut.0.max(cut.1));
             for channel in 0..groups * per_in {
                 let (group, c) = (channel / per_in, channel % per_in);
-                let all: Vec<(u32, u32, i16)> = (group * per_out..(group + 1) * per_out)
+                let all: Vec<(u32, u32)> = (group * per_out..(group + 1) * per_out)
                     .flat_map(|k| (0..taps).map(move |tap| (k, tap)))
-                    .map(|(k, tap)| (k, tap, weight(k, c, tap)))
-                    .filter(|&(.., value)| value != 0)
+                    .filter(|&(k, tap)| weight(k, c, tap) != 0)
                     .collect();
-                let positions: Vec<u32> = all.iter().map(|(k, tap, _)| k * taps + tap).collect();
-                prop_assert_eq!(found.positions(channel), positions);
+                prop_assert_eq!(found.of_channel(channel).collect::<Vec<_>>(), &all[..]);
                 let count = |tap| all.iter().filter(|weight| weight.1 == tap).count() as u64;
                 prop_assert_eq!(found.per_tap(channel), (0..taps).map(count).collect::<Vec<_>>());
-                let some: Vec<_> = all.iter().copied().filter(|&(of, ..)| k.contains(of)).collect();
+                let some: Vec<_> = all.iter().copied().filter(|&(of, _)| k.contains(of)).collect();
                 prop_assert_eq!(found.of(channel, k).collect::<Vec<_>>(), some);
-                for (k, ..) in all {
+                for (k, _) in all {
                     per_output[k as usize] += 1;
                 }
             }
@@ -272,15 +289,6 @@ mod tests {
                 prop_assert_eq!(found.inputs(Span::new(k, k + 1)), Span::new(group * per_in, (group + 1) * per_in));
             }
             prop_assert!(found.inputs(Span::new(1, 1)).is_empty());
-        }
-
-        #[test]
-        fn behind_a_position_is_all_that_is_not_before_it(
-            positions in prop::collection::btree_set(0u32..300, 0..120), position in 0u32..310,
-        ) {
-            let positions: Vec<u32> = positions.into_iter().collect();
-            let wanted: Vec<u32> = positions.iter().copied().filter(|&at| at >= position).collect();
-            prop_assert_eq!(after(&positions, position), wanted);
         }
     }
 }

@@ -19,7 +19,8 @@ class Cost:
 
     The model is compiled once; ``model``, ``machine``, ``calibrate``, ``progress`` and ``options`` are as in ``compile``,
     and so is what is raised. A call predicts the layers whose non-zeros changed with the mapper's cost model. The mapping,
-    the scales and the zeros of activations stay those of the weights that the model was compiled with.
+    the scales and the zeros of activations stay those of the weights that the model was compiled with; ``observe`` counts the
+    zeros of activations anew.
     """
 
     def __init__(self, model, *, machine=None, calibrate=None, progress=None, **options):
@@ -31,6 +32,7 @@ class Cost:
             )
         said = json.loads(self._native.layers())
         self._layers, self._left_out = said["layers"], said["left_out"]
+        self._activations = said["activations"]
 
     @property
     def layers(self):
@@ -59,6 +61,34 @@ class Cost:
         """
         given = {} if weights is None else {name: _array(value) for name, value in weights.items()}
         return CostResult._of(self._native, given)
+
+    @property
+    def activations(self):
+        """The tensors of activations whose zeros decide the cost: a dictionary from ONNX name to the number of elements."""
+        return dict(self._activations)
+
+    def observe(self, values):
+        """Counts the zeros of activations anew, which change when weights are pruned or trained.
+
+        ``values`` is a dictionary from names of ``activations`` to arrays of floats, in the model's own layout: what the
+        tensors hold for one sample, as PyTorch's hooks or an ONNX Runtime session with these outputs tell. Tensors that are
+        not in it stay as they are. Costs that were returned before keep their values. Raises RefusedError for a name that
+        there is not, UsageError for another number of elements.
+        """
+        import numpy
+
+        self._native.observe({name: numpy.ascontiguousarray(of, numpy.float32) for name, of in values.items()})
+
+    def products(self, name):
+        """The products that each weight of a tensor takes part in, and that land in an accumulator.
+
+        ``name`` is a layer's ``name`` or ``tensor``, as in a call. Returns a numpy array of uint64 in the shape of the weights:
+        the activations that are not zero and that the weight meets inside the plane, on the first calibration sample. It is
+        what a zero at that place saves of a kernel, whatever other weights there are; of weights in several layers, in all
+        of them. Raises RefusedError for a name that there is not.
+        """
+        shape, products = self._native.products(name)
+        return products.reshape(shape)
 
     def __repr__(self):
         return f"<scnnc.Cost of {len(self._layers)} layers>"

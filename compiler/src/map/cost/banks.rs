@@ -381,8 +381,8 @@ impl<'a> Tile<'a> {
             .positions
             .weights
             .of(channel, k)
-            .filter(|(_, tap, _)| taps.len() == self.taps_in_all() || taps.contains(tap))
-            .map(|(output, tap, _)| Weight {
+            .filter(|(_, tap)| taps.len() == self.taps_in_all() || taps.contains(tap))
+            .map(|(output, tap)| Weight {
                 channel: i64::from(output - k.begin) * pitch,
                 tap: tap as usize,
             })
