@@ -76,6 +76,8 @@ described! {
         pub ram_elements: [u64; 2],
         /// Sums over all layers.
         pub totals: Costs,
+        /// What the results were compared with, where that was asked for.
+        pub comparison: Option<Comparison>,
         /// Layers and host segments in the order of execution.
         pub layers: Vec<Layer>,
         /// Which tensor lies where, from which layer to which.
@@ -84,6 +86,34 @@ described! {
         pub provenance: Provenance,
         /// How long each stage of the command took; only of a command with `--verbose`, as it is never the same twice.
         pub stage_times: Vec<StageTime>,
+    }
+}
+
+described! {
+    /// How a run's results compare with references.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct Comparison {
+        /// Images of all samples.
+        pub images: u64,
+        /// Results of layers that equal the integer interpreter's bit for bit, over all samples; absent where that was not
+        /// asked for.
+        pub bit_exact_tensors: Option<u64>,
+        /// The float reference of the outputs; absent where there was none, as for a program without its model.
+        pub reference: Option<String>,
+        /// Signal of the outputs over their distance from the reference, dB; absent when nothing differs.
+        pub sqnr_db: Option<f64>,
+        /// Largest difference of an output's value.
+        pub largest_error: Option<f64>,
+        /// Mean difference of an output's value.
+        pub mean_error: Option<f64>,
+        /// Images with a class, the index of the first output's largest value.
+        pub classified: Option<u64>,
+        /// Those to which the reference gives the same class.
+        pub agreeing: Option<u64>,
+        /// Images with the class of their label; absent without labels.
+        pub correct: Option<u64>,
+        /// The same of the reference.
+        pub reference_correct: Option<u64>,
     }
 }
 
@@ -356,6 +386,7 @@ impl Report {
                 .map(ToString::to_string)
                 .collect(),
             totals: Costs::default(),
+            comparison: None,
             layers: step::layers(program, execution),
             occupancy: memory::occupancy(program),
             provenance: Provenance::default(),
@@ -585,6 +616,7 @@ pub(crate) mod tests {
             area_mm2: crate::area::Area::default(),
             energy_outside_fit: Vec::new(),
             totals: Costs::default(),
+            comparison: None,
             layers: vec![layer(); layers],
             occupancy: Vec::new(),
             provenance: Provenance::default(),

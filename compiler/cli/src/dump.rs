@@ -2,7 +2,6 @@
 
 use super::failure::Failure;
 use super::output;
-use super::program::dense_weights;
 use crate::codes::Code;
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::WriteNpyExt;
@@ -13,6 +12,7 @@ use scnn_isa::program::Program;
 use scnn_isa::section::decode_requantise;
 use scnn_simulator::Execution;
 use scnn_simulator::report::Report;
+use scnnc::reference::of_program::dense_weights;
 use serde_json::json;
 use std::path::Path;
 
@@ -39,7 +39,7 @@ pub fn write(
             &folder.join("output.npy"),
             &view(program, execution, layer.destination),
         )?;
-        if let Some((shape, weights)) = dense_weights(program, layer) {
+        if let Ok(Some((shape, weights))) = dense_weights(program, layer) {
             npy(&folder.join("weights.npy"), &array(&shape, weights))?;
         }
         let entry = report

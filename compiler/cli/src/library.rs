@@ -12,7 +12,7 @@ use crate::args::{self, Compilation, Timing};
 use crate::codes::{CompilerCode, IsaCode};
 use crate::report::{figures, page};
 use crate::stages::{Loudness, Stages};
-use crate::{build, check, machine, program, report, samples, sensitivity, table, zoo};
+use crate::{build, check, machine, program, report, samples, sensitivity, zoo};
 use clap::{Args, Parser};
 use scnn_host::Host;
 use scnn_isa::machine::Machine;
@@ -239,11 +239,6 @@ pub fn run(
 ) -> Result<scnnc_driver::Run, Failure> {
     let timing = <Timing as clap::ValueEnum>::from_str(&options.timing, false)
         .map_err(|_| Failure::usage("the timing is `exact` or `fast`"))?;
-    if options.check && compiled.is_none() {
-        return Err(Failure::usage(
-            "a check compares with the model: compile the model instead of loading the program",
-        ));
-    }
     let mut samples = samples_of(program, compiled, inputs, options.seed)?;
     samples.truncate(options.samples.unwrap_or(usize::MAX));
     let stages = Stages::new(1, Loudness::Usual).heard_by(listener);
@@ -399,7 +394,7 @@ pub fn zoo_make(
 
 /// The table of a report, as `scnnc run` prints it.
 pub fn report_table(report: &Report) -> String {
-    table::report(report)
+    report::text(report)
 }
 
 /// The page of reports, as `scnnc report -o` writes it.

@@ -6,15 +6,12 @@ use super::names::{self, Known};
 use super::{codes, highlight, machine, memory, output};
 use crate::codes::IsaCode;
 use scnn_isa::asm;
-use scnn_isa::codec::positions;
 use scnn_isa::diagnostic::{Diagnostic, Location, Place};
 use scnn_isa::glossary;
 use scnn_isa::instruction::Instruction;
-use scnn_isa::layer::Layer;
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
-use scnn_isa::section::{WeightBlocks, group_channels, residue_taps};
 use scnn_isa::{verify, yaml};
 use serde_json::json;
 use std::path::Path;
@@ -49,44 +46,6 @@ pub fn read_for(path: &Path, choice: &MachineChoice) -> Result<Program, Failure>
 fn decode(path: &Path, bytes: &[u8]) -> Result<Program, Failure> {
     Program::from_bytes(bytes)
         .map_err(|error| Failure::file(error.code(), path, &error.to_string()))
-}
-
-/// The weights of a layer, and their extents `[K, C / groups, R, S]`; a layer of the PPU alone has none.
-pub fn dense_weights(program: &Program, layer: &Layer) -> Option<([usize; 4], Vec<i16>)> {
-    let array_stage = layer.array.as_ref()?;
-    let (inputs, outputs) = (
-        layer.source.channels.len(),
-        layer.destination.channels.len(),
-    );
-    let residues = program.tensor(layer.source.tensor).layout.residues;
-    let bytes = &program.section(array_stage.weights).bytes;
-    let format = program.machine.weight_format();
-    let blocks =
-        WeightBlocks::decode(bytes, format, array_stage, inputs, outputs, residues).ok()?;
-    let (per_in, rows, cols) = (
-        inputs / array_stage.groups,
-        array_stage.y.kernel,
-        array_stage.x.kernel,
-    );
-    let taps = residue_taps(array_stage, residues);
-    let mut dense = vec![0i16; (outputs * per_in * rows * cols) as usize];
-    for (group, &k) in array_stage.channel_groups.iter().enumerate() {
-        for c in group_channels(array_stage, k, inputs, outputs).iter() {
-            for (residue, taps) in taps.iter().enumerate() {
-                for (position, value) in positions(blocks.block(group, c, residue as u32)) {
-                    let (ko, tap) =
-                        array_stage
-                            .order
-                            .split(position as u32, k.len(), taps.len() as u32);
-                    let (r, s) = taps[tap as usize];
-                    let at = (((k.begin + ko) * per_in + c % per_in) * rows + r) * cols + s;
-                    dense[at as usize] = value;
-                }
-            }
-        }
-    }
-    let shape = [outputs, per_in, rows, cols].map(|extent| extent as usize);
-    Some((shape, dense))
 }
 
 /// `scnnc disasm`.

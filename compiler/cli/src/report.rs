@@ -1,5 +1,6 @@
 //! `report`: reports as a page, as CSV, as figures, as a table; and their schema.
 
+mod beside;
 mod colours;
 mod density;
 pub mod figures;
@@ -7,7 +8,7 @@ pub mod page;
 pub mod svg;
 
 use super::failure::Failure;
-use super::{args, output, table, view};
+use super::{args, grid, output, table, view};
 use scnn_simulator::report::columns::csv;
 use scnn_simulator::report::{Report, schema};
 use std::path::Path;
@@ -49,11 +50,23 @@ pub fn report(options: &args::Report) -> Result<(), Failure> {
     if options.density_model {
         output::print(&density::text(&reports));
     } else if !shown && options.view.is_empty() {
-        for report in &reports {
-            output::print(&table::report(report));
+        if reports.len() > 1 {
+            output::print(&format!("{}\n", beside::text(&reports)));
+        }
+        for (number, report) in reports.iter().enumerate() {
+            if number > 0 {
+                output::print("\n");
+            }
+            output::print(&text(report));
         }
     }
     Ok(())
+}
+
+/// A report as text: the table of its layers, its sums, and what its results were compared with.
+pub fn text(report: &Report) -> String {
+    let comparison = grid::hanging(&table::comparison(report));
+    format!("{}{comparison}", table::report(report))
 }
 
 /// The reports in a file that `run --report` or `compare --report` wrote.

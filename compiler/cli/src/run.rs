@@ -16,7 +16,7 @@ use scnnc::compile::Compiled;
 use scnnc::quantise::Step;
 use scnnc::reference::accuracy::{floats, top1};
 use scnnc::reference::original::Original;
-use scnnc_driver::{Accuracy, Check, Options, Outputs, RunError, batch_of};
+use scnnc_driver::{Options, Outputs, RunError, batch_of};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -137,7 +137,13 @@ fn present(
     if let Some(path) = &options.latency {
         latency::write(path, &distributions)?;
     }
-    let mut summary = summary(run);
+    let mut summary = table::comparison(&run.report);
+    if run.accuracy.is_none()
+        && let Some((name, class)) = single_class(run)
+    {
+        // Writing to a string does not fail.
+        let _ = writeln!(summary, "output    {name}: largest at index {class}");
+    }
     summary.push_str(&latency::line(&distributions));
     if options.json {
         output::print_json(&run.report);
@@ -174,9 +180,9 @@ struct Prepared {
 }
 
 fn open(options: &Run) -> Result<Prepared, Failure> {
-    if options.check {
+    if options.reference == FloatReference::Onnxruntime {
         return Err(Failure::usage(
-            "`--check` compares with the model: give the .onnx file instead of the program",
+            "`--reference onnxruntime` runs the model: give the .onnx file instead of the program",
         ));
     }
     let program = program::read_for(&options.model, &options.compilation.machine)?;
@@ -252,46 +258,6 @@ fn original(
     let wanted: Vec<String> = layers.collect();
     let loaded = Original::load(&options.model, &wanted, &bindings, &compiled.host);
     loaded.map_err(|error| Failure::run(&options.model, &RunError::Original(error)))
-}
-
-/// The lines below the table: check, accuracy, or the class of a single image.
-fn summary(run: &scnnc_driver::Run) -> String {
-    let mut text = String::new();
-    if let Some(check) = &run.check {
-        text.push_str(&check_line(check));
-    }
-    if let Some(accuracy) = &run.accuracy {
-        text.push_str(&accuracy_line(accuracy, run.images));
-    } else if let Some((name, class)) = single_class(run) {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "output    {name}: largest at index {class}");
-    }
-    text
-}
-
-fn check_line(check: &Check) -> String {
-    let (agreeing, images) = check.outputs.agreement();
-    format!(
-        "check     bit-exact: {} tensors equal the integer interpreter's; against {} {:.1} dB, errors at most {:.3e} and {:.3e} in the mean, top-1 agrees on {agreeing} of {images}\n",
-        check.tensors,
-        check.reference,
-        check.outputs.sqnr_db(),
-        check.outputs.largest_error(),
-        check.outputs.mean_error()
-    )
-}
-
-fn accuracy_line(accuracy: &Accuracy, images: usize) -> String {
-    let percent = |part: usize| 100.0 * part as f64 / images.max(1) as f64;
-    let mut text = format!(
-        "accuracy  {:.1} % of {images} samples",
-        percent(accuracy.correct)
-    );
-    if let Some(correct) = accuracy.float_correct {
-        let _ = write!(text, " (float model {:.1} %)", percent(correct));
-    }
-    text.push('\n');
-    text
 }
 
 /// The index of the largest value of the first output, if a single image has run.

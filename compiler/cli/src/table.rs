@@ -47,6 +47,54 @@ pub fn report(report: &Report) -> String {
     )
 }
 
+/// The lines about what the results were compared with; nothing where they were not.
+pub fn comparison(report: &Report) -> String {
+    let Some(compared) = &report.comparison else {
+        return String::new();
+    };
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    if let Some(tensors) = compared.bit_exact_tensors {
+        let _ = write!(
+            text,
+            "check     bit-exact: {tensors} tensors equal the integer interpreter's; "
+        );
+        if let Some(reference) = &compared.reference {
+            let apart = compared.sqnr_db.map_or_else(
+                || "no difference".to_owned(),
+                |ratio| format!("{ratio:.1} dB"),
+            );
+            let _ = write!(
+                text,
+                "against {reference} {apart}, errors at most {:.3e} and {:.3e} in the mean, top-1 agrees on {} of {}",
+                compared.largest_error.unwrap_or(0.0),
+                compared.mean_error.unwrap_or(0.0),
+                compared.agreeing.unwrap_or(0),
+                compared.classified.unwrap_or(0)
+            );
+        } else {
+            text.push_str(
+                "it computes what the program says, so only the model tells whether its weights, scales and accuracy are right",
+            );
+        }
+        text.push('\n');
+    }
+    if let Some(correct) = compared.correct {
+        let percent = |part: u64| 100.0 * part as f64 / compared.images.max(1) as f64;
+        let _ = write!(
+            text,
+            "accuracy  {:.1} % of {} samples",
+            percent(correct),
+            compared.images
+        );
+        if let Some(correct) = compared.reference_correct {
+            let _ = write!(text, " (float model {:.1} %)", percent(correct));
+        }
+        text.push('\n');
+    }
+    text
+}
+
 fn summary(report: &Report) -> String {
     let samples = f64::from(report.samples);
     let totals = &report.totals;

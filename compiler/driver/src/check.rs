@@ -21,8 +21,8 @@ pub struct Check {
     pub tensors: u64,
     /// The outputs beside those of the float reference.
     pub outputs: Comparison,
-    /// The float reference in words.
-    pub reference: String,
+    /// The float reference in words; none where only the program was known.
+    pub reference: Option<String>,
     layers: Vec<LayerComparison>,
 }
 
@@ -35,7 +35,7 @@ struct LayerComparison {
 }
 
 impl Check {
-    /// Checks the execution of `program` on a sample, and returns the float model's outputs.
+    /// Checks the execution of `program` on a sample, and returns the float reference's outputs, where there is one.
     ///
     /// # Errors
     /// [`RunError::NotBitExact`], or a reference that does not run.
@@ -46,13 +46,12 @@ impl Check {
         sample: &Sample,
         execution: &Execution,
         batch: Batch,
-    ) -> Result<Sample, RunError> {
+    ) -> Result<Option<Sample>, RunError> {
         let Reference {
-            compiled,
+            network,
             segments,
-            original,
+            float,
         } = reference;
-        let network = &compiled.network;
         let reference = interpret(network, sample, segments)?;
         let (ours, theirs) = (&execution.tensors, &reference.tensors);
         if let Some(difference) = difference::first(network, program, ours, theirs) {
@@ -60,20 +59,18 @@ impl Check {
         }
         let layers = network.steps.iter();
         self.tensors += layers.filter(|s| matches!(s, Step::Layer(_))).count() as u64;
-        let float = if let Some(original) = original {
-            self.reference = format!("{} on the file itself", original.runtime);
-            original.run(sample)?
-        } else {
-            "the float model".clone_into(&mut self.reference);
-            compiled.float.run(sample)?
+        let Some(float) = float else {
+            return Ok(None);
         };
+        self.reference = Some(float.name());
+        let float = float.run(sample)?;
         self.compare_layers(network, execution, &float);
         for (name, ours) in &execution.outputs {
             if let Some(theirs) = float.get(name) {
                 self.outputs.add_output(ours, theirs, batch);
             }
         }
-        Ok(float)
+        Ok(Some(float))
     }
 
     /// Every layer's result beside the float model's tensor.
@@ -141,4 +138,41 @@ fn channels([n, c, h, w]: [u32; 4], channels: Span, all: &[i16]) -> Vec<i16> {
         .take(n as usize)
         .flat_map(|image| image[range.clone()].iter().copied())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch_of;
+    use crate::run::{Options, Reference};
+    use scnn_isa::machine::Machine;
+    use scnn_simulator::{Options as Timed, Simulator};
+    use scnnc::compile;
+
+    /// One value of the second layer's result is another, and only the program is known.
+    #[test]
+    fn a_value_that_departs_from_what_the_program_says_is_located() {
+        let options = compile::Options::new(Machine::preset("scnn").unwrap());
+        let compiled = compile::compile(&scnn_models::lenet5(), &options, &mut |_, _| {}).unwrap();
+        let program = Program::from_bytes(&compiled.program.to_bytes()).unwrap();
+        let samples = crate::samples_or_noise(&compiled, Vec::new(), 1);
+        let simulator = Simulator::new(&program, &compiled.host).unwrap();
+        let mut execution = simulator.run(&samples[0], &Timed::default()).unwrap();
+        let reference = Reference::of(&program, &Options::default()).unwrap();
+        let batch = batch_of(&program);
+        let mut check = Check::default();
+        let float = check.add(&program, &reference, &samples[0], &execution, batch);
+        assert!(float.unwrap().is_none(), "there is no float model");
+        assert_eq!((check.tensors, check.reference.as_ref()), (4, None));
+
+        let id = program.layers[1].destination.tensor;
+        execution.tensors[id.index()][17] ^= 1;
+        let found = check.add(&program, &reference, &samples[0], &execution, batch);
+        let Err(RunError::NotBitExact(found)) = found else {
+            panic!("{found:?}");
+        };
+        assert_eq!(found.layer.as_deref(), Some("/conv2/Conv"));
+        assert_eq!((found.differing, found.largest), (1, 1));
+        assert!(found.onnx_nodes.contains(&"/conv2/Conv".to_owned()));
+    }
 }

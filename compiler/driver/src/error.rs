@@ -8,6 +8,7 @@ use scnnc::codes::Code as CompilerCode;
 use scnnc::reference::difference::Difference;
 use scnnc::reference::float::FloatError;
 use scnnc::reference::interpret::InterpretError;
+use scnnc::reference::of_program::OfProgramError;
 use thiserror::Error;
 
 /// Why a run did not come to its end.
@@ -19,6 +20,9 @@ pub enum RunError {
     /// The integer interpreter, with which results are compared, does not run.
     #[error("the integer interpreter: {0}")]
     Interpret(#[from] InterpretError),
+    /// The program has no network to interpret.
+    #[error("the program cannot be interpreted: {0}")]
+    OfProgram(#[from] OfProgramError),
     /// The float model, with which results are compared, does not run.
     #[error("the float model: {0}")]
     Float(#[from] FloatError),
@@ -84,7 +88,7 @@ impl RunError {
             Self::NoNoise(_) => IsaCode::InputMissing.into(),
             Self::UnknownOutput { .. } => IsaCode::UnknownName.into(),
             Self::OutputSize { .. } => IsaCode::InputShape.into(),
-            Self::Stack { .. } => IsaCode::Internal.into(),
+            Self::Stack { .. } | Self::OfProgram(_) => IsaCode::Internal.into(),
         }
     }
 

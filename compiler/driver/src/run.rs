@@ -5,14 +5,18 @@ use crate::{Check, Classes, Outputs, RunError, batch_of};
 use scnn_host::Host;
 use scnn_isa::program::Program;
 use scnn_simulator::observe::Observer;
-use scnn_simulator::report::{Report, tensors_hash};
+use scnn_simulator::report::{Comparison, Report, tensors_hash};
 use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Simulator};
 use scnnc::compile::{Compiled, Sample};
 use scnnc::map::Mapped;
+use scnnc::quantise::Quantised;
 use scnnc::reference::accuracy::Batch;
+use scnnc::reference::float::FloatModel;
+use scnnc::reference::of_program;
 use scnnc::reference::original::Original;
 use scnnc::reference::segments::Segments;
+use std::borrow::Cow;
 
 /// Choices of a run.
 #[derive(Default)]
@@ -21,7 +25,7 @@ pub struct Options<'a> {
     pub timing: Timing,
     /// What the program was compiled from; the report then has the mapper's predictions.
     pub compiled: Option<&'a Compiled>,
-    /// Whether every sample is checked against `compiled`.
+    /// Whether every sample is checked: against `compiled`, or without it against what the program says.
     pub check: bool,
     /// The file itself, if the floats that results are compared with are to be ONNX Runtime's and not the float model's.
     pub original: Option<&'a Original>,
@@ -83,19 +87,14 @@ pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Ru
     let simulator = Simulator::new(program, &options.host)?;
     let names = program.outputs.iter();
     let names = names.map(|&id| program.value(id).name.as_str());
-    let reference = match options.compiled.filter(|_| options.check) {
-        None => None,
-        Some(compiled) => {
-            let segments = Segments::load(&compiled.network, &options.host)?;
-            let original = options.original;
-            Some(Reference {
-                compiled,
-                segments,
-                original,
-            })
-        }
+    let reference = match options.check {
+        true => Some(Reference::of(program, &options)?),
+        false => None,
     };
     let checked = reference.is_some();
+    let judged = reference
+        .as_ref()
+        .is_some_and(|known| known.float.is_some());
     let timing = match &options.observer {
         Some(_) => Timing::Exact,
         None => options.timing,
@@ -131,6 +130,12 @@ pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Ru
         predict(&mut report, &compiled.mapped);
     }
     tally.check.report(&mut report);
+    let accuracy = options.labels.map(|_| Accuracy {
+        correct: tally.correct,
+        float_correct: judged.then_some(tally.float_correct),
+    });
+    let check = checked.then_some(tally.check);
+    report.comparison = compared(check.as_ref(), accuracy, images);
     let outputs = tally.outputs.hash();
     identify(&mut report, program, samples, outputs, options.compiled);
     Ok(Run {
@@ -139,11 +144,38 @@ pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Ru
         outputs: tally.outputs,
         last,
         images,
-        accuracy: options.labels.map(|_| Accuracy {
-            correct: tally.correct,
-            float_correct: checked.then_some(tally.float_correct),
-        }),
-        check: checked.then_some(tally.check),
+        accuracy,
+        check,
+    })
+}
+
+/// What a run was compared with, for its report; nothing where nothing was asked for.
+fn compared(
+    check: Option<&Check>,
+    accuracy: Option<Accuracy>,
+    images: usize,
+) -> Option<Comparison> {
+    if check.is_none() && accuracy.is_none() {
+        return None;
+    }
+    let judged = check.filter(|check| check.reference.is_some());
+    let outputs = judged.map(|check| &check.outputs);
+    let count = |images: usize| images as u64;
+    Some(Comparison {
+        images: count(images),
+        bit_exact_tensors: check.map(|check| check.tensors),
+        reference: judged.and_then(|check| check.reference.clone()),
+        sqnr_db: outputs
+            .map(|outputs| outputs.sqnr_db())
+            .filter(|ratio| ratio.is_finite()),
+        largest_error: outputs.map(|outputs| outputs.largest_error()),
+        mean_error: outputs.map(|outputs| outputs.mean_error()),
+        classified: outputs.map(|outputs| outputs.agreement().1.into()),
+        agreeing: outputs.map(|outputs| outputs.agreement().0.into()),
+        correct: accuracy.map(|accuracy| count(accuracy.correct)),
+        reference_correct: accuracy
+            .and_then(|accuracy| accuracy.float_correct)
+            .map(count),
     })
 }
 
@@ -238,12 +270,54 @@ fn predict(report: &mut Report, mapped: &Mapped) {
 
 /// What a run is checked against.
 pub(crate) struct Reference<'a> {
-    /// What the program was compiled from.
-    pub compiled: &'a Compiled,
+    /// The network that the interpreter runs.
+    pub network: Cow<'a, Quantised>,
     /// Its host segments, as the interpreter runs them.
     pub segments: Segments,
-    /// The file itself, if it is the float reference.
-    pub original: Option<&'a Original>,
+    /// The float reference; none where only the program is known.
+    pub float: Option<Float<'a>>,
+}
+
+/// The model in floating point.
+#[derive(Clone, Copy)]
+pub(crate) enum Float<'a> {
+    /// The compiler's.
+    Model(&'a FloatModel),
+    /// The file itself, on ONNX Runtime.
+    File(&'a Original),
+}
+
+impl<'a> Reference<'a> {
+    pub fn of(program: &Program, options: &Options<'a>) -> Result<Self, RunError> {
+        let network = match options.compiled {
+            Some(compiled) => Cow::Borrowed(&compiled.network),
+            None => Cow::Owned(of_program::network(program)?),
+        };
+        let model = options.compiled.map(|known| Float::Model(&known.float));
+        Ok(Self {
+            segments: Segments::load(&network, &options.host)?,
+            float: options.original.map(Float::File).or(model),
+            network,
+        })
+    }
+}
+
+impl Float<'_> {
+    /// Its outputs on a sample, and what layers compute.
+    pub fn run(self, sample: &Sample) -> Result<Sample, RunError> {
+        Ok(match self {
+            Self::Model(model) => model.run(sample)?,
+            Self::File(file) => file.run(sample)?,
+        })
+    }
+
+    /// It in words.
+    pub fn name(self) -> String {
+        match self {
+            Self::Model(_) => "the float model".to_owned(),
+            Self::File(file) => format!("{} on the file itself", file.runtime),
+        }
+    }
 }
 
 /// What is gathered over the samples.
@@ -270,7 +344,9 @@ impl Tally<'_> {
         if let Some(reference) = &self.reference {
             let check = &mut self.check;
             let float = check.add(self.program, reference, sample, execution, self.batch)?;
-            self.float_correct += self.classes.hits(number, &float);
+            if let Some(float) = &float {
+                self.float_correct += self.classes.hits(number, float);
+            }
         }
         self.latency.add(execution);
         self.outputs.add(execution);

@@ -55,8 +55,12 @@ def test_inputs_that_do_not_fit_are_refused(lenet, digits):
     with pytest.raises(scnnc.RefusedError) as caught:
         scnnc.load(program.to_bytes()).run()
     assert caught.value.code == "E0106"
-    with pytest.raises(scnnc.UsageError):
-        scnnc.load(program.to_bytes()).run(images[:1], check=True)
+
+
+def test_a_program_without_its_model_is_checked_bit_for_bit(lenet, digits):
+    images, _ = digits
+    program = scnnc.load(scnnc.compile(lenet, calibrate=images[:4]).to_bytes())
+    assert program.run(images[:2], check=True).compared == {"images": 2, "tensors": 8}
 
 
 def test_an_error_can_be_pickled(tmp_path):

@@ -36,7 +36,8 @@ pub struct Run {
     /// Expected outputs (.npz, .npy, .pb): prints the largest difference and fails when it exceeds 2^-11 of the range.
     #[arg(help_heading = "Checks", long, value_name = "FILE")]
     pub expect: Option<PathBuf>,
-    /// Compare every tensor with the integer interpreter bit for bit, and the outputs with the float model.
+    /// Compare every tensor with the integer interpreter bit for bit, and the outputs with the float model; of a program,
+    /// whose model is not at hand, the tensors alone.
     #[arg(help_heading = "Checks", long)]
     pub check: bool,
     /// Float reference of `--check` for outputs and layers, beside the integer interpreter: the float model, or ONNX Runtime

@@ -4,10 +4,10 @@
 //! Descriptors refer to tensors and sections by number, so things are compared by what they resolve to. Whatever no kind
 //! here has a word for is still found: programs that are not equal differ.
 
-use crate::program::dense_weights;
 use scnn_isa::ids::{SectionId, ValueId};
 use scnn_isa::layer::{ArrayStage, Function, Layer, View};
 use scnn_isa::program::{Program, Tensor};
+use scnnc::reference::of_program::dense_weights;
 
 /// A layer of a program.
 #[derive(Clone, Copy)]
@@ -62,7 +62,7 @@ impl<'a> In<'a> {
 
     /// The values, wherever the mapping puts them.
     fn weights(self) -> impl PartialEq + use<'a> {
-        dense_weights(self.program, self.layer)
+        dense_weights(self.program, self.layer).ok().flatten()
     }
 
     fn product_shift(self) -> Option<u8> {

@@ -35,7 +35,7 @@ class Result:
         #: Cycles, energy and traffic, summed over the samples.
         self.report = report
         #: What was compared: ``images``; with labels ``correct`` and ``float_correct``; with a check ``tensors``,
-        #: ``sqnr_db`` and ``agreeing``.
+        #: and with a model ``sqnr_db`` and ``agreeing``.
         self.compared = compared
 
     @property
@@ -68,7 +68,7 @@ class Program:
         ``x`` is an array for the only input, or a dictionary of arrays by input; the first dimension may hold any
         number of samples. Without it a compiled model runs on seeded noise. ``timing`` is ``"exact"`` or ``"fast"``
         (steps and barriers alone, a lower bound). ``check`` compares every tensor with the integer interpreter and the
-        outputs with the float model; ``labels`` has the class of each image.
+        outputs with the float model, of a program without its model the tensors alone; ``labels`` has the class of each image.
 
         Returns a Result. Raises RefusedError for inputs that do not fit and CheckError for a check that does not hold.
         """

@@ -27,6 +27,10 @@ function header() {
     [si(sum(Object.values(totals.dram_bytes)) / samples, "B"), "to and from DRAM"],
     [`${sum(Object.values(report.area_mm2)).toFixed(2)} mm\u00b2`, areaWords(report.area_mm2)],
   ];
+  const compared = report.comparison;
+  if (compared?.reference) figures.push([compared.sqnr_db === null ? "exact" : `${compared.sqnr_db.toFixed(1)} dB`, `SQNR against ${compared.reference}; the same top-1 on ${compared.agreeing} of ${compared.classified}`]);
+  if (typeof compared?.correct === "number") figures.push([percent(compared.correct / compared.images, 1), `top-1 accuracy on ${compared.images} images${typeof compared.reference_correct === "number" ? `; the float model has ${percent(compared.reference_correct / compared.images, 1)}` : ""}`]);
+  if (typeof compared?.bit_exact_tensors === "number") figures.push(["bit-exact", `${compared.bit_exact_tensors} tensors equal the integer interpreter's`]);
   const errors = predictionErrors(run());
   if (errors.length && report.timing === "exact") {
     const { error, view } = errors.at(-1);
