@@ -1,7 +1,7 @@
 //! Brings an ONNX file into one canonical form before it is typed.
 //!
 //! ```text
-//! file --decode--> Decoded --validate--> Draft --PASSES--> Normalised
+//! file --decode--> Decoded --order, validate--> Draft --PASSES--> Normalised
 //! ```
 //!
 //! The standard lets a model say one thing in many ways: operands left out or written as empty names, axes as attributes
@@ -32,6 +32,7 @@ mod ml;
 mod names;
 mod operator_sets;
 mod optional;
+mod order;
 mod output_types;
 mod outputs;
 pub(crate) mod parts;
@@ -313,7 +314,8 @@ pub(crate) fn normalise(
     evaluate: Evaluate,
     observe: Option<&mut Observer<'_>>,
 ) -> Result<Normalised, ImportErrors> {
-    let decoded = opened.decoded;
+    let mut decoded = opened.decoded;
+    order::sort(&mut decoded.model);
     let errors = validate::validate(&decoded, folder);
     if !errors.is_empty() {
         return Err(ImportErrors(errors));

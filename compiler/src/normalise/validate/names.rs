@@ -10,7 +10,7 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 pub(super) fn check(graph: &GraphProto, outer: &BTreeSet<&str>, errors: &mut Vec<ImportError>) {
     let scope = Scope::of(graph, outer);
     scope.duplicates(graph, errors);
-    // ONNX asks for topological order, so a name that is produced later is a cycle or a disordered file.
+    // The nodes are in order, so a name that is produced later is in a cycle.
     let mut known: BTreeSet<&str> = outer.union(&scope.defined).copied().collect();
     for node in &graph.node {
         for input in node
@@ -99,9 +99,9 @@ impl<'a> Scope<'a> {
                 Code::Cycle,
                 node,
                 format!(
-                    "it uses `{input}`, which is computed only later: the nodes form a cycle or are not in order"
+                    "it uses `{input}`, which no order of the nodes computes before it: some form a cycle"
                 ),
-                "export the model again; ONNX asks for nodes in topological order",
+                "export the model again; no node can read what is computed of its own result",
             );
         }
         let names = self
