@@ -15,7 +15,7 @@ scnn_isa::codes! {
     Cycle "E0306" "the graph has a cycle or is out of order" "ONNX asks for nodes in topological order; a node may use only what was computed before it.";
     Opset "E0307" "the operator set is too old" "Operator sets from 6 on are read. Convert the model with onnx.version_converter.";
     ZeroSize "E0309" "a tensor is empty" "A dimension is zero or negative, usually because the input is too small for the network.";
-    DynamicShape "E0310" "a shape depends on data" "A program is compiled for fixed shapes. Export the model without NonZero, NonMaxSuppression and the like, or cut it before them.";
+    DynamicShape "E0310" "a shape depends on data" "A program is compiled for fixed shapes; what depends on data stays with ONNX Runtime, where that is found, up to the outputs. Install it, or export the model without NonZero, NonMaxSuppression and the like, or cut it before them.";
     ShapeInference "E0311" "shapes cannot be inferred" "The model's operators and shapes contradict each other. onnx.checker and onnx.shape_inference tell more.";
     BadTensor "E0312" "a tensor is malformed" "An initializer or input has a type, shape or amount of data that is not possible.";
     FloatModel "E0313" "the float model does not run" "The model is run in floating point for calibration; tract could not do so and its message says why.";

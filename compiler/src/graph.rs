@@ -32,7 +32,7 @@ use scnn_isa::layer::{OperandKind, OperandShape, PoolKind};
 use scnn_isa::legal::{Convolution, Form, Window};
 use scnn_isa::plane::{Axis, Span};
 use scnn_isa::program::Dtype;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::NodeProto;
 use weights::Weights;
 
@@ -54,6 +54,9 @@ pub struct Graph {
     pub opsets: Vec<(String, i64)>,
     /// Element types of inputs and outputs, by ONNX name, where the file declares another than is computed.
     pub declared: BTreeMap<String, Dtype>,
+    /// Outputs whose extents depend on data. Their nodes have the largest that were seen when the model was typed; a run
+    /// hands on what there is.
+    pub open: BTreeSet<String>,
 }
 
 /// One operator and its result.

@@ -250,6 +250,7 @@ pub fn build_on(
     })?;
     warn_of_noise(&options, stages);
     warn_of_unverified(&compiled, stages);
+    warn_of_open(&compiled, stages);
     if let Some(file) = &compilation.save_calibration {
         let text = compiled
             .calibration
@@ -326,6 +327,21 @@ fn provoke(compilation: &Compilation, pass: &str, graph: &Graph) {
         pass == "import" || !graph.dag.node_weights().any(holds),
         "asked to fail when `{name}` has passed {pass}"
     );
+}
+
+/// Names the outputs that have as many values as there are.
+fn warn_of_open(compiled: &Compiled, stages: &Stages) {
+    if stages.quiet() {
+        return;
+    }
+    for (name, node) in &compiled.graph.outputs {
+        if compiled.graph.open.contains(name) {
+            let dims = &compiled.graph.dag[*node].dims;
+            stages.tell(&format!(
+                "warning: the shape of the output `{name}` depends on data: each run hands on what there is, traffic is counted for {dims:?}"
+            ));
+        }
+    }
 }
 
 /// Names the host's operators that tract runs and nobody has compared with another runtime.

@@ -24,7 +24,7 @@ pub(super) fn nodes<'a>(model: &'a ModelProto, typing: &Typing) -> Vec<&'a NodeP
 }
 
 /// The nodes that touch any of the tensors `names`, and those that depend on one of them and that one of them depends on.
-fn between<'a>(nodes: &'a [NodeProto], names: &BTreeSet<&str>) -> Vec<&'a NodeProto> {
+pub(super) fn between<'a>(nodes: &'a [NodeProto], names: &BTreeSet<&str>) -> Vec<&'a NodeProto> {
     let of = |node: &NodeProto, names: &BTreeSet<&str>| {
         node.output.iter().any(|name| names.contains(name.as_str()))
     };

@@ -96,6 +96,7 @@ impl Source {
             graph = importer.run(&typing.schedule);
         }
         graph.declared.clone_from(&self.declared);
+        graph.open = typing.open;
         Ok(Imported {
             graph,
             typed: typing.typed,

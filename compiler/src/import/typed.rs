@@ -42,8 +42,8 @@ pub(super) enum Part {
 pub(super) struct Foreign {
     /// Tensors that they read.
     pub inputs: Vec<String>,
-    /// Tensors that they compute, and the extents that each is to have.
-    pub outputs: Vec<(String, Vec<u64>)>,
+    /// Tensors that they compute, and the extents that each is to have; none where they depend on data.
+    pub outputs: Vec<(String, Option<Vec<u64>>)>,
     /// What computes them.
     pub session: Arc<dyn Session>,
 }
@@ -197,12 +197,13 @@ impl Chain {
                     let operands = foreign.inputs.iter().map(find);
                     let results = foreign.session.run(operands.collect::<Result<_, _>>()?)?;
                     for ((name, dims), result) in foreign.outputs.iter().zip(results) {
-                        let same = |(&dim, &is): (&u64, &usize)| dim == is as u64;
                         let shape = result.shape();
-                        if dims.len() != shape.len() || !dims.iter().zip(shape).all(same) {
+                        let is = shape.iter().map(|&dim| dim as u64);
+                        if let Some(was) = dims.clone().filter(|dims| !is.eq(dims.iter().copied()))
+                        {
                             return Err(ChainError::Shape {
                                 name: name.clone(),
-                                was: dims.clone(),
+                                was,
                                 is: shape.to_vec(),
                             });
                         }

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! What a foreign node computes is asked of the runtime that runs it; where the answer depends on data, it is run on two
-//! inputs, and a shape that differs between them has no place in a program.
+//! inputs. A result whose shape differs between them, or is empty, is **open**: it has no place in a program but among the
+//! outputs, which hand on what there is. So whatever reads it is foreign, too, and what lies between.
 
 use super::Large;
 use super::facts::{
@@ -20,6 +21,7 @@ use super::facts::{
 };
 use super::for_tract;
 use super::foreign::Reasons;
+use super::shapeless;
 use super::typed::{Foreign, Part, Typed, Values};
 use super::{ImportError, ImportErrors, node_name, value_info};
 use crate::calibrate::datum_type;
@@ -50,6 +52,8 @@ pub(super) struct Typing {
     pub schedule: Vec<Scheduled>,
     /// Results of foreign nodes: what only such nodes read needs no type that we have.
     pub internal: BTreeSet<String>,
+    /// Outputs whose extents depend on data; their facts have the largest that were seen.
+    pub open: BTreeSet<String>,
 }
 
 /// Infers the facts of a model with bound dimensions, of which the `large` initializers have been taken out. The nodes
@@ -75,6 +79,11 @@ pub(super) fn infer(
         match cut.run() {
             Ok(typing) => return Ok(typing),
             Err(Stopped::Refused(error)) => return Err(ImportErrors(vec![*error])),
+            Err(Stopped::Open { names, refusal }) => {
+                if !keep_inside(model, &names, &mut foreign) {
+                    return Err(ImportErrors(vec![*refusal]));
+                }
+            }
             Err(Stopped::At { node, reason }) if host.second().is_some() => {
                 give_away(model, node, &reason, &mut foreign);
             }
@@ -117,6 +126,24 @@ fn give_away(model: &ModelProto, node: usize, reason: &str, foreign: &mut Reason
     }
 }
 
+/// Makes what reads the results `names` foreign, and what lies between; whether anything was new in that.
+fn keep_inside(model: &ModelProto, names: &BTreeSet<String>, foreign: &mut Reasons) -> bool {
+    let names = names.iter().map(String::as_str).collect();
+    let between = shapeless::between(nodes(model), &names);
+    let new = between.into_iter().filter_map(|node| {
+        let index = nodes(model)
+            .iter()
+            .position(|other| std::ptr::eq(other, node))?;
+        Some(
+            foreign
+                .insert(index, shapeless::REASON.to_owned())
+                .is_none(),
+        )
+    });
+    // All of them, not only up to the first.
+    new.fold(false, |any, new| any | new)
+}
+
 fn nodes(model: &ModelProto) -> &[NodeProto] {
     model.graph.as_ref().map_or(&[], |graph| &graph.node)
 }
@@ -125,6 +152,12 @@ fn nodes(model: &ModelProto) -> &[NodeProto] {
 enum Stopped {
     /// tract cannot type a node.
     At { node: usize, reason: String },
+    /// Results whose extents depend on data are read by others than the nodes that compute them.
+    Open {
+        names: BTreeSet<String>,
+        /// What is said where these others cannot join.
+        refusal: Box<ImportError>,
+    },
     /// The model has no program.
     Refused(Box<ImportError>),
 }
@@ -140,6 +173,8 @@ struct Cut<'a> {
     facts: Facts,
     parts: Vec<Part>,
     schedule: Vec<Scheduled>,
+    /// See [`Typing::open`].
+    open: BTreeSet<String>,
 }
 
 impl<'a> Cut<'a> {
@@ -158,6 +193,7 @@ impl<'a> Cut<'a> {
             facts: Facts::of_constants(model, large),
             parts: Vec::new(),
             schedule: Vec::new(),
+            open: BTreeSet::new(),
         }
     }
 
@@ -189,6 +225,7 @@ impl<'a> Cut<'a> {
             facts: self.facts,
             schedule: self.schedule,
             internal,
+            open: self.open,
         })
     }
 
@@ -345,8 +382,11 @@ impl<'a> Cut<'a> {
             return Ok(());
         }
         let mut known = session.results();
+        let mut open = BTreeSet::new();
         if !known.iter().all(is_told) {
-            known = self.observed(&group, runtime, &inputs, &*session)?;
+            let seen = self.observed(&group, runtime, &inputs, &*session)?;
+            open = self.open_among(&group, &outputs, &seen)?;
+            known = seen.into_iter().map(|[a, b]| larger(a, b)).collect();
         }
         let mut computed = Vec::new();
         for (name, result) in outputs.into_iter().zip(&known) {
@@ -359,7 +399,8 @@ impl<'a> Cut<'a> {
                     "cut the model before it",
                 ))));
             };
-            computed.push((name.clone(), dims.clone()));
+            let fixed = (!open.contains(&name)).then(|| dims.clone());
+            computed.push((name.clone(), fixed));
             let constant = None;
             self.facts.insert(
                 name,
@@ -375,6 +416,7 @@ impl<'a> Cut<'a> {
             outputs: computed,
             session,
         }));
+        self.open.extend(open);
         self.schedule.push(Scheduled::Foreign(group));
         Ok(())
     }
@@ -436,14 +478,14 @@ impl<'a> Cut<'a> {
         names
     }
 
-    /// What foreign nodes compute of zeros and of noise.
+    /// What foreign nodes compute of zeros and of noise: the type of each result twice.
     fn observed(
         &self,
         group: &[usize],
         runtime: &dyn Runtime,
         inputs: &[String],
         session: &dyn Session,
-    ) -> Result<Vec<ResultType>, Stopped> {
+    ) -> Result<Vec<[ResultType; 2]>, Stopped> {
         let refused = |reason: String| self.refused(group, runtime, &reason);
         let before = Typed {
             parts: self.parts.clone(),
@@ -453,22 +495,49 @@ impl<'a> Cut<'a> {
         let chain = before
             .chain(&[])
             .map_err(|error| refused(error.to_string()))?;
-        let mut seen: Option<Vec<ResultType>> = None;
-        for seed in [0, 1] {
+        let computed = |seed: u64| {
             let values = chain
                 .run(&self.sample(seed))
                 .map_err(|error| refused(error.to_string()))?;
             let operands = inputs.iter().filter_map(|name| values.get(name).cloned());
             let results = session.run(operands.collect());
             let results = results.map_err(|error| refused(error.reason()))?;
-            let types: Vec<ResultType> = results.iter().map(type_of).collect();
-            if let Some(before) = seen.replace(types.clone())
-                && before != types
-            {
-                return Err(self.depends_on_data(group, &before, &types));
-            }
+            Ok(results.iter().map(type_of).collect::<Vec<_>>())
+        };
+        let (of_zeros, of_noise) = (computed(0)?, computed(1)?);
+        let pairs = of_zeros.into_iter().zip(of_noise);
+        Ok(pairs.map(|(zeros, noise)| [zeros, noise]).collect())
+    }
+
+    /// The results of foreign nodes whose extents differ, or that are empty: outputs of the model and nothing else.
+    fn open_among(
+        &self,
+        group: &[usize],
+        outputs: &[String],
+        seen: &[[ResultType; 2]],
+    ) -> Result<BTreeSet<String>, Stopped> {
+        let is_open = |[zeros, noise]: &[ResultType; 2]| {
+            let empty = concrete(noise).is_some_and(|dims| dims.contains(&0));
+            zeros != noise || empty
+        };
+        let all = outputs.iter().zip(seen);
+        let open = all.filter(|(_, seen)| is_open(seen));
+        let open: BTreeSet<String> = open.map(|(name, _)| name.clone()).collect();
+        let others = (0..nodes(self.model).len()).filter(|index| !group.contains(index));
+        let read: BTreeSet<&str> = others.flat_map(|i| reads(&nodes(self.model)[i])).collect();
+        let inside = open.iter().filter(|name| read.contains(name.as_str()));
+        let inside: BTreeSet<String> = inside.cloned().collect();
+        let same_rank = |[a, b]: &[ResultType; 2]| {
+            let rank = |of: &ResultType| of.dims.as_ref().map(Vec::len);
+            rank(a) == rank(b) && a.datum == b.datum
+        };
+        if inside.is_empty() && seen.iter().all(same_rank) {
+            return Ok(open);
         }
-        Ok(seen.unwrap_or_default())
+        Err(Stopped::Open {
+            names: inside,
+            refusal: Box::new(self.depends_on_data(group, seen)),
+        })
     }
 
     /// Values of all inputs: zeros, or noise between -1 and 1 where they are floats.
@@ -497,25 +566,20 @@ impl<'a> Cut<'a> {
         inputs.map(|input| &input.name).filter_map(sample).collect()
     }
 
-    fn depends_on_data(
-        &self,
-        group: &[usize],
-        before: &[ResultType],
-        after: &[ResultType],
-    ) -> Stopped {
+    fn depends_on_data(&self, group: &[usize], seen: &[[ResultType; 2]]) -> ImportError {
         let node = &nodes(self.model)[*group.last().unwrap_or(&0)];
-        let shape =
-            |types: &[ResultType]| -> Vec<Vec<u64>> { types.iter().filter_map(concrete).collect() };
-        Stopped::Refused(Box::new(ImportError::node(
+        let [zeros, noise] = [0, 1].map(|of| -> Vec<Vec<u64>> {
+            let types = seen.iter().map(|pair| &pair[of]);
+            types.filter_map(concrete).collect()
+        });
+        ImportError::node(
             Code::DynamicShape,
             node,
             format!(
-                "the shape of its result depends on data: {:?} of zeros, {:?} of noise",
-                shape(before),
-                shape(after)
+                "the shape of its result depends on data: {zeros:?} of zeros, {noise:?} of noise"
             ),
             self.cut_before(group),
-        )))
+        )
     }
 
     /// How a person gets the model without some nodes.
@@ -598,6 +662,15 @@ fn is_told(result: &ResultType) -> bool {
 fn concrete(result: &ResultType) -> Option<Vec<u64>> {
     let dims = result.dims.as_ref()?;
     dims.iter().map(|dim| dim.map(|dim| dim as u64)).collect()
+}
+
+/// A type with the larger of the extents of two, and none that is empty.
+fn larger(a: ResultType, b: ResultType) -> ResultType {
+    let dims = a.dims.zip(b.dims).map(|(a, b)| {
+        let both = a.into_iter().zip(b);
+        both.map(|(a, b)| a.max(b).map(|dim| dim.max(1))).collect()
+    });
+    ResultType { dims, ..b }
 }
 
 fn type_of(tensor: &Tensor) -> ResultType {

@@ -16,17 +16,20 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Adds values and their references.
+    /// Adds values and their references. What one of them has more is compared with zeros: outputs whose extents depend on
+    /// data may have different ones.
     pub fn add(&mut self, ours: &[f32], reference: &[f32]) {
-        for (&ours, &reference) in ours.iter().zip(reference) {
-            let (ours, reference) = (f64::from(ours), f64::from(reference));
+        let values = ours.len().max(reference.len());
+        for index in 0..values {
+            let at = |values: &[f32]| values.get(index).map_or(0.0, |&value| f64::from(value));
+            let (ours, reference) = (at(ours), at(reference));
             let error = (ours - reference).abs();
             self.signal += reference * reference;
             self.noise += error * error;
             self.largest_error = self.largest_error.max(error);
             self.sum_of_errors += error;
         }
-        self.values += ours.len().min(reference.len()) as u64;
+        self.values += values as u64;
     }
 
     /// Adds an output of the network and its reference: values, and whether the class of each image is the same.

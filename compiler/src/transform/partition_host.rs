@@ -11,7 +11,7 @@ use crate::import::{for_tract, value_info};
 use petgraph::unionfind::UnionFind;
 use scnn_host::RuntimeName;
 use std::collections::{BTreeMap, BTreeSet};
-use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto};
+use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto, ValueInfoProto, type_proto};
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) -> usize {
@@ -142,6 +142,14 @@ fn join(graph: &mut Graph, members: &[NodeId]) {
     }
 }
 
+/// Leaves open which extents a value has.
+fn without_extents(value: &mut ValueInfoProto) {
+    let declared = value.r#type.as_mut().and_then(|of| of.value.as_mut());
+    if let Some(type_proto::Value::TensorType(tensor)) = declared {
+        tensor.shape = None;
+    }
+}
+
 /// The sub-model of the host node `id`: its operands as inputs, the results that something reads as outputs.
 pub fn host_model(graph: &Graph, id: NodeId) -> Option<ModelProto> {
     let Op::Host(host) = &graph.dag[id].op else {
@@ -178,7 +186,13 @@ pub fn host_model(graph: &Graph, id: NodeId) -> Option<ModelProto> {
         initializer: host.initializers.clone(),
         input: host.inputs.iter().zip(&operands).map(input).collect(),
         output: outputs
-            .map(|(_, (name, dtype, dims))| value_info(name, *dtype, dims))
+            .map(|(_, (name, dtype, dims))| {
+                let mut value = value_info(name, *dtype, dims);
+                if graph.open.contains(name) {
+                    without_extents(&mut value);
+                }
+                value
+            })
             .collect(),
         ..GraphProto::default()
     };

@@ -1,12 +1,13 @@
 //! Shapes that depend on data: inside of a network, where ONNX Runtime computes what lies between them; and at its end,
-//! where it is said how the model is cut.
+//! where a run hands on as much as there is.
 
-use crate::onnx::{Model, ints, noise};
+use crate::onnx::{Model, int, ints, noise};
 use crate::python;
 use crate::refusals::folder;
 use assert_cmd::Command;
 use ndarray::{Array4, ArrayD};
 use ndarray_npy::{NpzReader, write_npy};
+use std::fs::File;
 
 /// The binary with ONNX Runtime, if this machine has it.
 fn with_onnx_runtime() -> Option<Command> {
@@ -61,20 +62,94 @@ fn positions_inside_of_a_network_stay_with_the_runtime_that_finds_them() {
     }
 }
 
-#[test]
-fn an_output_whose_shape_depends_on_data_is_refused_with_the_cut() {
-    let Some(mut command) = with_onnx_runtime() else {
-        return;
-    };
-    let model = scattered().output("positions").output("c");
+/// Runs a model on a sample; what it says, and its outputs.
+fn run(model: Model, x: &[f32]) -> Option<(String, NpzReader<File>)> {
+    let mut command = with_onnx_runtime()?;
     let folder = folder(&[("m.onnx", model.bytes())]);
-    command.current_dir(folder.path()).args(["check", "m.onnx"]);
+    let array = Array4::from_shape_vec((1, 1, 4, 4), x.to_vec()).unwrap();
+    write_npy(folder.path().join("x.npy"), &array).unwrap();
+    let words = "run m.onnx --input x.npy --check --output y.npz".split(' ');
+    command.current_dir(folder.path()).args(words);
     let output = command.output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{error}");
-    let cut = r#"`onnx.utils.extract_model(MODEL, CUT, ["x"], ["less"])`"#;
-    assert!(
-        error.contains("depends on data") && error.contains(cut),
-        "{error}"
-    );
+    assert!(output.status.success(), "{error}");
+    let file = File::open(folder.path().join("y.npz")).unwrap();
+    Some((error.into_owned(), NpzReader::new(file).unwrap()))
+}
+
+/// Positions of what is negative, and of nothing at all.
+#[test]
+fn an_output_whose_shape_depends_on_data_has_as_many_values_as_there_are() {
+    let model = || scattered().output("positions").output("c");
+    let x = noise(16, 3, 1.0);
+    let Some((said, mut outputs)) = run(model(), &x) else {
+        return;
+    };
+    let warning = "the shape of the output `positions` depends on data";
+    assert!(said.contains(warning), "{said}");
+    let positions: ArrayD<i64> = outputs.by_name("positions").unwrap();
+    let negative = x.iter().enumerate().filter(|(_, x)| **x < 0.0);
+    let rows: Vec<i64> = negative
+        .flat_map(|(index, _)| [0, 0, index as i64 / 4, index as i64 % 4])
+        .collect();
+    assert_eq!(positions.shape(), [rows.len() / 4, 4]);
+    assert_eq!(positions.into_raw_vec_and_offset().0, rows);
+    let (_, mut outputs) = run(model(), &[1.0; 16]).unwrap();
+    let positions: ArrayD<i64> = outputs.by_name("positions").unwrap();
+    assert_eq!(positions.shape(), [0, 4]);
+}
+
+/// Boxes that are left over, and their scores: what gathers them runs where they are chosen.
+#[test]
+fn a_detector_that_selects_its_boxes_hands_on_those_that_are_left() {
+    let model = Model::new("detector")
+        .input("x", &[1, 1, 4, 4])
+        .floats("to_boxes", &[4, 1, 1, 1], &[0.3, 0.6, 0.9, 1.2])
+        .floats("to_scores", &[1, 1, 1, 1], &[2.0])
+        .integers("box_rows", &[1, 4, 16])
+        .integers("score_rows", &[1, 1, 16])
+        .integers("most", &[5])
+        .integers("third", &[2])
+        .floats("overlap", &[1], &[0.5])
+        .floats("score", &[1], &[0.7])
+        .node("Conv", &["x", "to_boxes"], "box_planes", vec![])
+        .node("Reshape", &["box_planes", "box_rows"], "columns", vec![])
+        .node(
+            "Transpose",
+            &["columns"],
+            "boxes",
+            vec![ints("perm", &[0, 2, 1])],
+        )
+        .node("Conv", &["x", "to_scores"], "score_planes", vec![])
+        .node("Reshape", &["score_planes", "score_rows"], "scores", vec![])
+        .node(
+            "NonMaxSuppression",
+            &["boxes", "scores", "most", "overlap", "score"],
+            "chosen",
+            vec![],
+        )
+        .node(
+            "Gather",
+            &["chosen", "third"],
+            "indices",
+            vec![int("axis", 1)],
+        )
+        .node("GatherND", &["scores", "chosen"], "best", vec![])
+        .node("Relu", &["best"], "y", vec![])
+        .output("indices")
+        .output("y");
+    let x = [
+        0.1, 0.9, 0.2, 0.3, 0.5, 0.1, 0.0, 0.2, 0.1, 0.4, 0.1, 0.2, 0.3, 0.1, 0.2, 0.1,
+    ];
+    let Some((_, mut outputs)) = run(model, &x) else {
+        return;
+    };
+    let scores: ArrayD<f32> = outputs.by_name("y").unwrap();
+    let indices: ArrayD<i64> = outputs.by_name("indices").unwrap();
+    assert_eq!(indices.into_raw_vec_and_offset().0, [1, 4, 9]);
+    let wanted = [1.8, 1.0, 0.8];
+    assert_eq!(scores.shape(), [3]);
+    for (score, wanted) in scores.iter().zip(wanted) {
+        assert!((score - wanted).abs() < 1e-3, "{scores}");
+    }
 }
