@@ -76,11 +76,14 @@ pub fn alternative(other: &Alternative, chosen: &Cost) -> String {
     let more = |other: f64, chosen: f64| 100.0 * (other / chosen - 1.0);
     let (cycles, energy) = (other.cost.cycles as f64, other.cost.energy_pj);
     format!(
-        "{:>7} cycles ({:+6.1} %), {:>7} ({:+6.1} %): {}{}",
+        "{:>7} cycles {:11} {:>7} {:12} {}{}",
         si(cycles, ""),
-        more(cycles, chosen.cycles.max(1) as f64),
+        format!("({:+.1} %),", more(cycles, chosen.cycles.max(1) as f64)),
         si(energy * 1e-12, "J"),
-        more(energy, chosen.energy_pj.max(f64::MIN_POSITIVE)),
+        format!(
+            "({:+.1} %):",
+            more(energy, chosen.energy_pj.max(f64::MIN_POSITIVE))
+        ),
         alternative_mapping(other),
         if alone { " (other tensors aside)" } else { "" },
     )
@@ -116,7 +119,7 @@ pub fn cuts(mapper: &Explanation) -> String {
     let Cuts { legal, excluded } = mapper.cuts;
     let all = counted(legal + excluded, "cut");
     match excluded {
-        0 => format!("no cut of its source ({all})"),
+        0 => format!("none of {all} of its source: each fits the accumulators"),
         _ => format!("{excluded} of {all} of its source, by the accumulators"),
     }
 }

@@ -7,6 +7,7 @@ that does not nest, an unknown track and a text that was never interned are erro
 """
 
 import json
+import shutil
 import sqlite3
 import struct
 import sys
@@ -119,13 +120,13 @@ class Tables:
 
 
 def processor(trace):
-    """Perfetto's trace processor, or None where it is not there."""
+    """Perfetto's trace processor, or None where the package or its program is not there; nothing is downloaded."""
+    program = shutil.which("trace_processor_shell") or shutil.which("trace_processor")
     try:
-        from perfetto.trace_processor import TraceProcessor
-
-        return TraceProcessor(trace=trace)
-    except Exception:  # the package, its binary or the network is missing
+        from perfetto.trace_processor import TraceProcessor, TraceProcessorConfig
+    except ImportError:
         return None
+    return program and TraceProcessor(trace=trace, config=TraceProcessorConfig(bin_path=program))
 
 
 def main(trace, queries):

@@ -131,7 +131,7 @@ fn densities(layer: &Layer) -> String {
 
 fn mapping(mapping: &Mapping) -> String {
     format!(
-        "tiles of at most {} x {}, output-channel groups of at most {}, {} PE groups, {} temporal tiles",
+        "tiles of at most {} x {}, output-channel groups of at most {}, PE groups: {}, temporal tiles: {}",
         mapping.tile_h, mapping.tile_w, mapping.kc, mapping.pe_groups, mapping.temporal_tiles
     )
 }
