@@ -14,7 +14,7 @@ use scnnc::compile::fallback::Fallback;
 use scnnc::compile::{self, CompileError, Compiled, Observer, Options, Samples, Stage};
 use scnnc::graph::Graph;
 use scnnc::import::host_operators::unverified;
-use scnnc::import::{Given, ImportError, Imported};
+use scnnc::import::{Given, ImportError, ImportOptions, Imported};
 use scnnc::map::{self, Strategy};
 use scnnc::normalise;
 use scnnc::prune::budget::Budget;
@@ -79,12 +79,21 @@ pub fn open_with(
 ) -> Result<(Imported, Vec<Sample>), Failure> {
     let model = Model::at(path)?;
     let imported = import(&model, compilation, || given(inputs, compilation), stages)?;
-    let samples = if inputs.is_empty() {
-        Vec::new()
-    } else {
-        read_samples(inputs, &inputs_of(&imported))?
-    };
-    Ok((imported, samples))
+    if inputs.is_empty() {
+        return Ok((imported, Vec::new()));
+    }
+    match read_samples(inputs, &inputs_of(&imported)) {
+        Ok(samples) => Ok((imported, samples)),
+        // They may be one sample, whose first extent is no batch.
+        Err(failure) => {
+            let whole = import_whole(&model, compilation, given(inputs, compilation)?, stages);
+            let read = whole.and_then(|imported| {
+                let samples = read_samples(inputs, &inputs_of(&imported)).ok()?;
+                Some((imported, samples))
+            });
+            read.ok_or(failure)
+        }
+    }
 }
 
 /// Extents and constant values of the arrays of `inputs`, or else of the calibration data.
@@ -130,6 +139,11 @@ pub fn import(
             imported = model.import(&options, None);
         }
     }
+    if imported.is_err()
+        && let Some(whole) = import_whole(model, compilation, arrays()?, stages)
+    {
+        imported = Ok(whole);
+    }
     if let Some(failure) = dump.failure {
         return Err(failure);
     }
@@ -139,6 +153,34 @@ pub fn import(
         stages.tell(&format!("warning: {note}"));
     }
     Ok(imported)
+}
+
+/// The model with inputs of the extents of `arrays`, the first ones too: where a batch of one has no form, or these are not
+/// samples of it.
+fn import_whole(
+    model: &Model,
+    compilation: &Compilation,
+    arrays: BTreeMap<String, Given>,
+    stages: &Stages,
+) -> Option<Imported> {
+    let firsts = arrays.values().filter_map(|given| given.extents.first());
+    if firsts.max().is_none_or(|&first| first < 2) {
+        return None;
+    }
+    let options = bindings::import_options(&compilation.bindings, &compilation.host);
+    let mut options: ImportOptions = options.ok()?;
+    for (name, given) in arrays.iter().filter(|(name, _)| !name.is_empty()) {
+        let shape = options.shapes.entry(name.clone());
+        shape.or_insert_with(|| given.extents.clone());
+    }
+    options.arrays = arrays;
+    let imported = model.import(&options, None).ok()?;
+    if !stages.quiet() {
+        stages.tell(
+            "warning: compiled for the whole arrays that are given as one sample: they are none of a batch of one",
+        );
+    }
+    Some(imported)
 }
 
 /// Whether an array could decide this error: an open dimension, or the branch of an `If`.

@@ -225,8 +225,9 @@ fn set_dimensions(
             .or_else(|| seen.of_several(name, &place, named))
             .or(named)
             .copied()
-            .or(batch.then_some(1))
-            .or_else(|| seen.only(name));
+            // What an array has behind its first axis is no number of samples, whatever else has that name.
+            .or_else(|| seen.only(name))
+            .or(batch.then_some(1));
         match value {
             Some(value) => *dim = fixed(value),
             None => unbound

@@ -13,6 +13,7 @@ mod density;
 mod diagnostics;
 mod differential;
 mod explain;
+mod extents;
 mod fallback;
 mod faults;
 mod formats;
