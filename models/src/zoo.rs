@@ -14,6 +14,7 @@ mod random;
 pub mod table;
 
 pub use generate::{Layer, Made, MakeError, Options, make};
+pub use onnx::Sink;
 
 use serde::Deserialize;
 use std::collections::BTreeMap;

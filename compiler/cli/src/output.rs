@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::interrupt;
 use crate::codes::{Code, CompilerCode};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +17,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 /// Writes a file piece by piece: to a temporary beside it, then renamed.
 pub fn write_with<T, E: std::fmt::Display>(
     path: &Path,
-    pieces: impl FnOnce(&mut dyn Write) -> Result<T, E>,
+    pieces: impl FnOnce(&mut Pending) -> Result<T, E>,
 ) -> Result<T, Failure> {
     let mut file = Pending::begin(path)?;
     let written = pieces(&mut file).map_err(|error| unwritable(path, &error))?;
@@ -121,6 +121,18 @@ impl Write for Pending {
             Target::StandardOutput => std::io::stdout().flush(),
             Target::Device(file) => file.flush(),
             Target::Temporary(file) => file.flush(),
+        }
+    }
+}
+
+/// Of a file; what is discarded has no places, and a stream none to go back to.
+impl Seek for Pending {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        match &mut self.to {
+            Target::Nowhere => Ok(0),
+            Target::StandardOutput => Err(std::io::ErrorKind::NotSeekable.into()),
+            Target::Device(file) => file.seek(to),
+            Target::Temporary(file) => file.seek(to),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Weights for a plan: generated, scaled and shifted layer by layer while one image flows through.
 
-use super::onnx::{EPSILON, Writer, evaluate, evaluate_pool, floats};
+use super::onnx::{EPSILON, Sink, Writer, evaluate, evaluate_pool, floats};
 use super::plan::{Id, Op, Plan};
 use super::random::{image, pruned_weights};
 use super::{Densities, Density, Network};
-use std::io::{self, Write};
+use std::io;
 use thiserror::Error;
 use tract_onnx::pb::TensorProto;
 
@@ -76,7 +76,7 @@ pub enum MakeError {
 pub fn make(
     network: &Network,
     options: &Options,
-    out: &mut dyn Write,
+    out: &mut dyn Sink,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Made, MakeError> {
     let plan = (network.plan)();
@@ -97,6 +97,7 @@ pub fn make(
         maker.forget(id);
     }
     maker.write_biases()?;
+    maker.writer.finish()?;
     Ok(Made {
         image: (
             [&[1], plan.nodes[0].shape.as_slice()].concat(),

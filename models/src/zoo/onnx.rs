@@ -3,7 +3,7 @@
 use super::composites::{self, Nodes};
 use super::plan::{Id, Node, Op, Plan, Window};
 use prost::Message;
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
@@ -310,15 +310,32 @@ fn dims(plan: &Plan, id: Id) -> Vec<usize> {
     [&[1], plan.nodes[id].shape.as_slice()].concat()
 }
 
-/// Writes a model piece by piece. A protobuf message may be cut into several that are read as one: fields are merged
-/// and lists are appended. So each weight leaves memory as soon as it is known.
+/// What a model is written to: its length is filled in at the end.
+pub trait Sink: Write + Seek {}
+
+impl<T: Write + Seek> Sink for T {}
+
+/// Writes a model weight by weight, so that each leaves memory as soon as it is known.
+///
+/// The graph is one field, as Netron and other readers do not merge the parts of one that is cut: its length has a fixed
+/// number of bytes, which [`Self::finish`] fills in.
 pub struct Writer<'a> {
-    out: &'a mut dyn Write,
+    out: &'a mut dyn Sink,
+    /// Where the length of the graph stands.
+    length_at: u64,
+    /// Bytes of the graph.
+    length: u64,
 }
+
+/// Field 7 of a model, with a length in front.
+const GRAPH_TAG: u8 = 7 << 3 | 2;
+
+/// Bytes of the length of the graph, which hold up to 32 GB.
+const LENGTH_BYTES: u32 = 5;
 
 impl<'a> Writer<'a> {
     /// Writes everything but the weights.
-    pub fn new(out: &'a mut dyn Write, plan: &Plan) -> io::Result<Self> {
+    pub fn new(out: &'a mut dyn Sink, plan: &Plan) -> io::Result<Self> {
         let mut graph = GraphProto {
             name: plan.name.to_owned(),
             input: vec![batched(&plan.nodes[0].name, &dims(plan, 0))],
@@ -331,21 +348,53 @@ impl<'a> Writer<'a> {
             graph.node.extend(nodes);
             graph.initializer.extend(constants);
         }
-        out.write_all(&model(operator_set(plan), graph).encode_to_vec())?;
-        Ok(Self { out })
+        let head = ModelProto {
+            graph: None,
+            ..model(operator_set(plan), GraphProto::default())
+        };
+        out.write_all(&head.encode_to_vec())?;
+        out.write_all(&[GRAPH_TAG])?;
+        let length_at = out.stream_position()?;
+        out.write_all(&padded_length(0))?;
+        let mut this = Self {
+            out,
+            length_at,
+            length: 0,
+        };
+        this.append(&graph)?;
+        Ok(this)
     }
 
     /// Writes a weight.
     pub fn weight(&mut self, name: &str, dims: &[usize], values: &[f32]) -> io::Result<()> {
-        let piece = ModelProto {
-            graph: Some(GraphProto {
-                initializer: vec![floats(name, dims, values)],
-                ..GraphProto::default()
-            }),
-            ..ModelProto::default()
-        };
-        self.out.write_all(&piece.encode_to_vec())
+        self.append(&GraphProto {
+            initializer: vec![floats(name, dims, values)],
+            ..GraphProto::default()
+        })
     }
+
+    /// Fills in the length of the graph.
+    pub fn finish(self) -> io::Result<()> {
+        let end = self.out.stream_position()?;
+        self.out.seek(SeekFrom::Start(self.length_at))?;
+        self.out.write_all(&padded_length(self.length))?;
+        self.out.seek(SeekFrom::Start(end))?;
+        Ok(())
+    }
+
+    /// Writes more fields of the graph: lists are appended.
+    fn append(&mut self, fields: &GraphProto) -> io::Result<()> {
+        let bytes = fields.encode_to_vec();
+        self.length += bytes.len() as u64;
+        self.out.write_all(&bytes)
+    }
+}
+
+/// A length of [`LENGTH_BYTES`] whatever its value: seven bits in each byte, the lowest first, all but the last marked.
+fn padded_length(length: u64) -> Vec<u8> {
+    let byte = |index: u32| (length >> (7 * index)) as u8 & 0x7f;
+    let marked = (0..LENGTH_BYTES - 1).map(|index| byte(index) | 0x80);
+    marked.chain([byte(LENGTH_BYTES - 1)]).collect()
 }
 
 /// Evaluates a plan node on its operands; `weights` are its initializers.

@@ -254,3 +254,38 @@ fn results_and_counts_do_not_depend_on_threads() {
     assert!(first == run("3"), "another number of threads");
     assert!(first == run("3"), "another run");
 }
+
+/// Readers such as Netron take the last of several graph fields and do not merge them, as protobuf would.
+#[test]
+fn the_graph_of_a_network_is_one_field_of_the_length_that_it_says() {
+    let network = Network::find("m5").unwrap();
+    let mut file = std::io::Cursor::new(Vec::new());
+    make(network, &options(), &mut file, &mut |_| ()).unwrap();
+    let bytes = file.into_inner();
+    let (mut at, mut graphs) = (0, 0);
+    let number = |at: &mut usize| {
+        let mut value = 0u64;
+        for index in 0.. {
+            let byte = bytes[*at];
+            *at += 1;
+            value |= u64::from(byte & 0x7f) << (7 * index);
+            if byte < 0x80 {
+                break;
+            }
+        }
+        value
+    };
+    while at < bytes.len() {
+        let key = number(&mut at);
+        let value = number(&mut at);
+        if key & 7 == 2 {
+            at += value as usize;
+        }
+        graphs += u32::from(key >> 3 == 7);
+    }
+    assert_eq!((graphs, at), (1, bytes.len()));
+    let model = <tract_onnx::pb::ModelProto as prost::Message>::decode(&bytes[..]).unwrap();
+    let graph = model.graph.unwrap();
+    let weights = graph.initializer.iter().map(|tensor| tensor.raw_data.len());
+    assert!(weights.sum::<usize>() > bytes.len() * 9 / 10);
+}
