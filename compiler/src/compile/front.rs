@@ -3,7 +3,8 @@
 //! They depend on few parameters of the machine ([`PARAMETERS`], which a test holds against the compiler). Mapping and
 //! emission, which depend on all of them, are done anew for each machine.
 
-use super::{Compiled, Found, Options, mapped_or_culprits};
+use super::integers::{Found, mapped_or_culprits};
+use super::{Compiled, Options};
 use crate::calibrate::Calibration;
 use crate::map::Mapped;
 use crate::map::occupancy::Occupancy;
