@@ -299,21 +299,14 @@ pub(crate) fn transpose(
 pub(crate) fn identity(
     importer: &mut Importer<'_>,
     node: &NodeProto,
-    _: &Attributes<'_>,
+    attributes: &Attributes<'_>,
 ) -> Translated {
     if node.output.get(1).is_some_and(|o| !o.is_empty()) {
         return Translated::Host(
             "its second result, the mask, is used: export the model for inference".into(),
         );
     }
-    let input = or_host!(importer.value(node, 0));
-    let id = importer.add(
-        &node.output[0],
-        &[input],
-        Op::Rename(None),
-        vec![node_name(node)],
-    );
-    Translated::Node(id)
+    rename(importer, node, attributes)
 }
 
 /// Zeros around the plane, or a part of it cut away.

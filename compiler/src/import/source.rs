@@ -75,25 +75,15 @@ impl Source {
         let graph = self.model.graph.iter();
         let statistics = graph.flat_map(|graph| statistics(graph, &typing.facts));
         let on_host: BTreeMap<String, String> = statistics.chain(self.on_host.clone()).collect();
-        let importer = Importer::new(
-            &self.model,
-            &typing.facts,
-            &self.stem,
-            &on_host,
-            &self.undecided,
-        );
-        let mut graph = importer.run(&typing.schedule);
+        let imported = |on_host: &BTreeMap<String, String>| {
+            let facts = &typing.facts;
+            Importer::new(&self.model, facts, &self.stem, on_host, &self.undecided)
+                .run(&typing.schedule)
+        };
+        let mut graph = imported(&on_host);
         let islands = islands(&graph);
         if !islands.is_empty() {
-            let on_host = islands.into_iter().chain(on_host).collect();
-            let importer = Importer::new(
-                &self.model,
-                &typing.facts,
-                &self.stem,
-                &on_host,
-                &self.undecided,
-            );
-            graph = importer.run(&typing.schedule);
+            graph = imported(&islands.into_iter().chain(on_host).collect());
         }
         graph.declared.clone_from(&self.declared);
         graph.open = typing.open;
