@@ -187,6 +187,11 @@ class Inputs:
         """Seeded noise, for vectors that other networks make."""
         return noise(shape, float(deviation))
 
+    def make_uniform(self, shape: tuple[int, ...], low: str, high: str) -> np.ndarray:
+        """Seeded values from `low` to `high`: distances, shares, cosines."""
+        part = np.random.default_rng(7).random(shape)
+        return float(low) + part * (float(high) - float(low))
+
     def make_value(self, shape: tuple[int, ...], value: str) -> np.ndarray:
         """One value everywhere: states at their start, switches."""
         return np.full(shape, float(value))
