@@ -11,7 +11,7 @@ mod synthetic;
 
 pub use synthetic::{synthetic, synthetic_input};
 
-use crate::graph::{Function, Graph, Op};
+use crate::graph::{Graph, Op};
 use crate::quantise::widths::{self, Resolved};
 use crate::reference::float::{FloatError, FloatModel};
 use histogram::Histogram;
@@ -223,16 +223,12 @@ fn steps(op: &Op) -> impl Iterator<Item = &String> {
         Op::Layer(layer) => Some(layer),
         _ => None,
     };
-    let curve = layer.and_then(|layer| match &layer.function {
-        Some(Function::Curve(curve)) => Some(&curve.argument),
-        _ => None,
-    });
     let product = layer.and_then(|layer| {
         let operand = layer.operand.as_ref();
         let operand = operand.filter(|operand| operand.kind == OperandKind::Multiply);
         operand.map(|operand| &operand.value)
     });
-    curve.into_iter().chain(product)
+    op.argument().into_iter().chain(product)
 }
 
 /// What is observed, by the name under which it is kept.
@@ -263,6 +259,13 @@ impl<'a> Sources<'a> {
             if sources.contains_key(values) {
                 let source = Source { values, placement };
                 sources.insert(node.tensor.clone(), source);
+            }
+            // The argument of a function lies as its result does.
+            if let Some(values) = node.op.argument()
+                && let Some(source) = sources.get_mut(values)
+                && source.placement.is_none()
+            {
+                source.placement = placement;
             }
         }
         Self(sources)

@@ -25,7 +25,7 @@ use scnn_isa::program::{
     HostSegment, Memory, Program, Provenance, Region, Runtime, Section, SectionKind, SourceRange,
     Tensor, Value,
 };
-use scnn_isa::section::{encode_requantise, encode_slopes, encode_table};
+use scnn_isa::section::{encode_requantise, encode_slopes, encode_tables};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use weights::Weights;
@@ -360,11 +360,11 @@ impl<'a> Emitter<'a> {
                 SectionKind::Slopes,
                 encode_slopes(slopes),
             )),
-            IntFunction::Table { table, .. } => Function::Table(self.section(
+            IntFunction::Table { tables, .. } => Function::Table(self.section(
                 &layer.name,
                 "table",
                 SectionKind::Table,
-                encode_table(table),
+                encode_tables(tables),
             )),
         });
         described

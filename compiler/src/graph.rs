@@ -120,6 +120,19 @@ pub enum Op {
     HostOutput(u32),
 }
 
+impl Op {
+    /// The tensor that a layer's curve is a function of.
+    pub fn argument(&self) -> Option<&String> {
+        let Self::Layer(layer) = self else {
+            return None;
+        };
+        match &layer.function {
+            Some(Function::Curve(curve)) => Some(&curve.argument),
+            _ => None,
+        }
+    }
+}
+
 /// An elementwise function of some operands.
 #[derive(Clone, Debug)]
 pub struct Map {

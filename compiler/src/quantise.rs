@@ -27,7 +27,7 @@ use crate::graph::Graph;
 use layers::Builder;
 use nonzeros::NonzeroWeights;
 use scnn_host::RuntimeName;
-use scnn_isa::arith::{self, Requantise, Rounding, Table};
+use scnn_isa::arith::{self, Requantise, Rounding, Tables};
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::{Approximation, PoolKind, View};
 use scnn_isa::machine::Machine;
@@ -156,11 +156,16 @@ impl Tensor {
         arith::channel_unit(self.scale, &self.channel_shifts, channel)
     }
 
+    /// How often a channel's unit is halved.
+    pub fn channel_shift(&self, channel: u32) -> u8 {
+        arith::channel_shift(&self.channel_shifts, channel)
+    }
+
     /// Whether two ranges of as many channels have the same channel shifts.
     pub(crate) fn shifts_equal(&self, channels: Span, other: &Self, others: Span) -> bool {
-        let shift = |tensor: &Self, channel| arith::channel_shift(&tensor.channel_shifts, channel);
         let mut pairs = channels.iter().zip(others.iter());
-        pairs.all(|(channel, of_other)| shift(self, channel) == shift(other, of_other))
+        pairs
+            .all(|(channel, of_other)| self.channel_shift(channel) == other.channel_shift(of_other))
     }
 }
 
@@ -272,8 +277,8 @@ pub enum IntFunction {
     },
     /// Straight lines between knots.
     Table {
-        /// The lines.
-        table: Table,
+        /// The lines, by channel shift of the result.
+        tables: Tables,
         /// The function that they come near.
         approximates: Approximation,
     },
@@ -325,7 +330,13 @@ pub fn quantise(
         (operand_bits, headroom),
     )?;
     scales::bound_units(graph, &storage, &mut tensors);
-    equalise::shift_channels(graph, &storage, calibration, headroom, &mut tensors);
+    let shares = equalise::Shares {
+        graph,
+        storage: &storage,
+        calibration,
+        headroom,
+    };
+    shares.shift_channels(&mut tensors);
     let mut builder = Builder {
         graph,
         storage: &storage,

@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod table;
 
-pub use table::Table;
+pub use table::{Table, Tables};
 
 /// Rounds `value / 2^shift` to the nearest integer, halves away from zero.
 pub const fn round_shift(value: i64, shift: u32) -> i64 {

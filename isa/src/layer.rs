@@ -185,7 +185,7 @@ impl OperandShape {
 pub enum Function {
     /// Negative values are multiplied by a factor of their channel ([`crate::arith::leaky`]).
     Leaky(SectionId),
-    /// Straight lines between knots ([`crate::arith::Table`]).
+    /// Straight lines between knots, by channel shift of the result ([`crate::arith::Tables`]).
     Table(SectionId),
 }
 

@@ -16,8 +16,8 @@
 //! A block's positions are its output channels times the taps that meet the residue, in the layer's
 //! [`WeightOrder`]. A block that exceeds the weight FIFO is delivered in parts of a full FIFO each.
 
-use crate::arith::table::TableError;
-use crate::arith::{Requantise, Rounding, Table};
+use crate::arith::table::{TABLE_INPUTS, TableError};
+use crate::arith::{Requantise, Rounding, Table, Tables};
 use crate::codec::{CodecError, Element, Format};
 use crate::layer::{ArrayStage, WeightOrder};
 use crate::layout::Grid;
@@ -378,34 +378,58 @@ pub fn encode_slopes(slopes: &[i16]) -> Vec<u8> {
 
 const SEGMENT_BYTES: usize = 3;
 
-/// Encodes a function of one value.
-pub fn encode_table(table: &Table) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(table.segments() * SEGMENT_BYTES + 2);
-    for (&width, knot) in table.widths().iter().zip(table.knots()) {
-        bytes.push(width);
-        bytes.extend(knot.to_le_bytes());
+/// Encodes the tables of a layer: the segments of the first, its last knot; then of each further one the channel shift from
+/// which it serves, its segments, its last knot.
+pub fn encode_tables(tables: &Tables) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (shift, table) in tables.iter() {
+        if !bytes.is_empty() {
+            bytes.push(shift);
+        }
+        for (&width, knot) in table.widths().iter().zip(table.knots()) {
+            bytes.push(width);
+            bytes.extend(knot.to_le_bytes());
+        }
+        bytes.extend(table.knots().iter().next_back().unwrap_or(&0).to_le_bytes());
     }
-    bytes.extend(table.knots().iter().next_back().unwrap_or(&0).to_le_bytes());
     bytes
 }
 
-/// Decodes a function of one value.
+/// Decodes the tables of a layer.
 ///
 /// # Errors
-/// Wrong length, or segments that do not fill the 16-bit range.
-pub fn decode_table(bytes: &[u8]) -> Result<Table, SectionError> {
-    let (segments, last) = bytes.as_chunks::<SEGMENT_BYTES>();
-    let &[low, high] = last else {
+/// Wrong length, segments that do not fill the 16-bit range, tables out of order.
+pub fn decode_tables(mut bytes: &[u8]) -> Result<Tables, SectionError> {
+    let mut tables = vec![(0, decode_table(&mut bytes)?)];
+    while let Some((&shift, rest)) = bytes.split_first() {
+        bytes = rest;
+        tables.push((shift, decode_table(&mut bytes)?));
+    }
+    Ok(Tables::new(tables)?)
+}
+
+/// Decodes the table at the beginning of `bytes`, and leaves what follows it.
+fn decode_table(bytes: &mut &[u8]) -> Result<Table, SectionError> {
+    let (mut widths, mut knots) = (Vec::new(), Vec::new());
+    let mut covered = 0u64;
+    while covered < u64::from(TABLE_INPUTS)
+        && let Some((&[width, low, high], rest)) = bytes.split_first_chunk()
+    {
+        *bytes = rest;
+        widths.push(width);
+        knots.push(i16::from_le_bytes([low, high]));
+        covered += 1u64.checked_shl(width.into()).unwrap_or(u64::MAX >> 1);
+    }
+    let Some((&last, rest)) = bytes.split_first_chunk() else {
         return Err(SectionError::Length {
             kind: "a table's segments and last knot",
-            expected: segments.len() * SEGMENT_BYTES + 2,
-            found: bytes.len(),
+            expected: widths.len() * SEGMENT_BYTES + 2,
+            found: widths.len() * SEGMENT_BYTES + bytes.len(),
         });
     };
-    let widths = segments.iter().map(|&[width, ..]| width).collect();
-    let knots = segments.iter().map(|&[_, low, high]| [low, high]);
-    let knots = knots.chain([[low, high]]).map(i16::from_le_bytes);
-    Ok(Table::new(widths, knots.collect())?)
+    *bytes = rest;
+    knots.push(i16::from_le_bytes(last));
+    Ok(Table::new(widths, knots)?)
 }
 
 /// Decodes the slopes of `channels` channels.
@@ -534,18 +558,27 @@ mod tests {
     }
 
     #[test]
-    fn a_table_survives_the_section() {
-        let table = Table::new(vec![15, 14, 14], vec![-32768, 0, 20, 32767]).unwrap();
-        let bytes = encode_table(&table);
-        assert_eq!(bytes.len(), 11);
-        assert_eq!(decode_table(&bytes), Ok(table));
+    fn tables_survive_the_section() {
+        let bent = Table::new(vec![15, 14, 14], vec![-32768, 0, 20, 32767]).unwrap();
+        let line = Table::new(vec![16], vec![-7, 7]).unwrap();
+        let one = Tables::from(bent.clone());
+        let bytes = encode_tables(&one);
+        assert_eq!(bytes.len(), 3 * 3 + 2);
+        assert_eq!(decode_tables(&bytes), Ok(one));
+        assert!(decode_tables(&bytes[1..]).is_err());
         assert!(matches!(
-            decode_table(&bytes[1..]),
+            decode_tables(&bytes[..bytes.len() - 1]),
             Err(SectionError::Length { .. })
         ));
+        let three = vec![(0, bent.clone()), (2, line.clone()), (4, bent)];
+        let three = Tables::new(three).unwrap();
+        let mut bytes = encode_tables(&three);
+        assert_eq!(decode_tables(&bytes), Ok(three));
+        // The second serves from shift 4 on, as the third does.
+        bytes[3 * 3 + 2] = 4;
         assert!(matches!(
-            decode_table(&bytes[3..]),
-            Err(SectionError::Table(_))
+            decode_tables(&bytes),
+            Err(SectionError::Table(TableError::Shift { shift: 4 }))
         ));
     }
 

@@ -12,7 +12,8 @@
 //! operand that is added     the shifts of the sum, channel by channel
 //! operand that multiplies   none; the product has the shifts of its source, and none where that is changed before
 //! average by itself         the shifts of its source (its factor belongs to the mean, not to the values)
-//! table                     none for its result: the knots have one unit (its argument may have any)
+//! table                     up to [`MOST_OF_TABLE`], as far as its argument is as much smaller: the PPU holds a table for
+//!                           each; none for its result and its operand where it has one
 //! clamp                     as far as its upper bound, in the finest unit, cuts nothing; none with a bound below 0
 //! grid of the model's own   none, and none for what is rounded to it: it says what the integers are
 //! ```
@@ -28,6 +29,7 @@ use super::storage::Storage;
 use crate::calibrate::{Calibration, Range};
 use crate::graph::{Affine, Conv, Function, Graph, Layer, NodeId, Op};
 use petgraph::unionfind::UnionFind;
+use scnn_isa::arith::table::MAX_TABLES;
 use scnn_isa::arith::{MAX_CHANNEL_SHIFT, channel_unit};
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::{OperandKind, PoolKind, View};
@@ -41,35 +43,133 @@ const GUARD: f32 = 1.0;
 /// Decibels by which the noise behind the readers must fall.
 const LEAST_GAIN_DB: f64 = 3.0;
 
-/// Gives the channels of `tensors` their shifts; `headroom` is in the tensors' scales.
-pub(super) fn shift_channels(
-    graph: &Graph,
-    storage: &Storage,
-    calibration: &Calibration,
-    headroom: f32,
-    tensors: &mut [Tensor],
-) {
-    let mut classes = Classes::new(tensors);
-    for (index, tensor) in tensors.iter().enumerate() {
-        let reach = tensor.scale * f32::from(tensor.range[1]) / headroom;
-        for (writer, view) in writers(storage, index) {
-            classes.limit(view, &limits(graph, calibration, writer, reach));
+/// Largest shift of a table's result: with all below it, there are as many as the PPU has tables.
+const MOST_OF_TABLE: u8 = MAX_TABLES as u8 - 1;
+
+/// What shifts depend on.
+#[derive(Clone, Copy)]
+pub(super) struct Shares<'a> {
+    pub graph: &'a Graph,
+    pub storage: &'a Storage,
+    pub calibration: &'a Calibration,
+    /// In the tensors' scales already.
+    pub headroom: f32,
+}
+
+impl Shares<'_> {
+    /// Gives the channels of `tensors` their shifts.
+    pub(super) fn shift_channels(self, tensors: &mut [Tensor]) {
+        let (graph, storage) = (self.graph, self.storage);
+        let mut classes = Classes::new(tensors);
+        for (index, tensor) in tensors.iter().enumerate() {
+            let reach = tensor.scale * f32::from(tensor.range[1]) / self.headroom;
+            for (writer, view) in writers(storage, index) {
+                classes.limit(view, &self.limits(writer, reach));
+            }
+        }
+        for id in graph.order() {
+            if let Op::Layer(layer) = &graph.dag[id].op {
+                self.restrict(tensors, (id, layer), &mut classes);
+            }
+        }
+        let shifts = classes.shifts(tensors);
+        if shifts.iter().flatten().all(|&shift| shift == 0) {
+            return;
+        }
+        let gains = gains(graph, storage, tensors, &shifts, &mut classes);
+        for (index, (tensor, shifts)) in tensors.iter_mut().zip(shifts).enumerate() {
+            let pays = gains.get(&classes.group(index)).is_some_and(Gain::pays);
+            if pays && shifts.iter().any(|&shift| shift > 0) {
+                tensor.channel_shifts = shifts;
+            }
         }
     }
-    for id in graph.order() {
-        if let Op::Layer(layer) = &graph.dag[id].op {
-            restrict(graph, storage, tensors, (id, layer), &mut classes);
+
+    /// By channel of a node's result, how often its unit may be halved in a tensor whose values reach to `reach`.
+    fn limits(self, writer: NodeId, reach: f32) -> Vec<u8> {
+        let (calibration, node) = (self.calibration, &self.graph.dag[writer]);
+        let channels = node
+            .shape()
+            .map_or(0, |[_, channels, ..]| channels as usize);
+        let none = vec![0; channels];
+        let Some(range) = calibration.ranges.get(node.observed_name()) else {
+            return none;
+        };
+        let bound = match &node.op {
+            Op::Layer(layer) => match layer.clamp {
+                Some((low, high)) if low == 0.0 || low == f32::NEG_INFINITY => high,
+                Some(_) => return none,
+                None => f32::INFINITY,
+            },
+            _ => f32::INFINITY,
+        };
+        let room = reach.min(bound) / magnitude(range);
+        if node.grid.is_some() || !room.is_finite() || room <= 0.0 {
+            return none;
         }
+        let below = |tensor: &String, channel: usize| {
+            let octaves = calibration.channels.get(tensor);
+            let octaves = octaves.and_then(|octaves| octaves.0.get(channel));
+            f32::from(octaves.copied().unwrap_or(0)) - GUARD
+        };
+        let argument = node.op.argument();
+        let limit = |channel: usize| {
+            let octaves = below(&node.tensor, channel) + room.log2();
+            // A table spans as much less of the argument.
+            let of_argument = argument.map_or(f32::INFINITY, |tensor| below(tensor, channel));
+            let octaves = octaves.min(of_argument).floor();
+            octaves.clamp(0.0, f32::from(MAX_CHANNEL_SHIFT)) as u8
+        };
+        (0..channels).map(limit).collect()
     }
-    let shifts = classes.shifts(tensors);
-    if shifts.iter().flatten().all(|&shift| shift == 0) {
-        return;
-    }
-    let gains = gains(graph, storage, tensors, &shifts, &mut classes);
-    for (index, (tensor, shifts)) in tensors.iter_mut().zip(shifts).enumerate() {
-        let pays = gains.get(&classes.group(index)).is_some_and(Gain::pays);
-        if pays && shifts.iter().any(|&shift| shift > 0) {
-            tensor.channel_shifts = shifts;
+
+    /// What a layer asks of the shifts of what it reads and writes; see the module's head.
+    fn restrict(self, tensors: &[Tensor], (id, layer): (NodeId, &Layer), classes: &mut Classes) {
+        let (graph, storage) = (self.graph, self.storage);
+        let operands = graph.operands(id);
+        let (source, destination) = (storage.view(operands[0]), storage.own_view(id));
+        let table = match &layer.function {
+            Some(Function::Leaky(_)) | None => false,
+            Some(_) => true,
+        };
+        if table {
+            if layer.operand.is_none() {
+                classes.of_table(destination);
+            } else {
+                classes.forbid(destination);
+            }
+        }
+        // A function of few values is a table that has each of them as it is.
+        let of_few = layer.is_function_alone() && has_few_values(&tensors[source.tensor.index()]);
+        if of_few || graph.dag[id].grid.is_some() {
+            let views = operands.iter().map(|&operand| storage.view(operand));
+            views
+                .chain([destination])
+                .for_each(|view| classes.forbid(view));
+            return;
+        }
+        if let (Some(with), Some(&operand)) = (&layer.operand, operands.get(1)) {
+            let operand = storage.view(operand);
+            let as_read = layer.conv.is_none() && layer.affine.is_none();
+            match with.kind {
+                OperandKind::Add if table => classes.forbid(operand),
+                OperandKind::Add => classes.tie(operand, destination),
+                OperandKind::Multiply => {
+                    classes.forbid(operand);
+                    match (as_read, table) {
+                        (true, true) => classes.forbid(source),
+                        (true, false) => classes.tie(source, destination),
+                        (false, _) => classes.forbid(destination),
+                    }
+                }
+            }
+        }
+        let averages = layer
+            .pool
+            .as_ref()
+            .is_some_and(|pool| pool.kind != PoolKind::Max);
+        if averages && layer.conv.is_none() {
+            classes.tie(source, destination);
         }
     }
 }
@@ -114,90 +214,8 @@ fn writers(storage: &Storage, index: usize) -> impl Iterator<Item = (NodeId, Vie
     })
 }
 
-/// By channel of a node's result, how often its unit may be halved in a tensor whose values reach to `reach`.
-fn limits(graph: &Graph, calibration: &Calibration, writer: NodeId, reach: f32) -> Vec<u8> {
-    let node = &graph.dag[writer];
-    let channels = node
-        .shape()
-        .map_or(0, |[_, channels, ..]| channels as usize);
-    let none = vec![0; channels];
-    let Some(range) = calibration.ranges.get(node.observed_name()) else {
-        return none;
-    };
-    let bound = match &node.op {
-        Op::Layer(layer) => match layer.clamp {
-            Some((low, high)) if low == 0.0 || low == f32::NEG_INFINITY => high,
-            Some(_) => return none,
-            None => f32::INFINITY,
-        },
-        _ => f32::INFINITY,
-    };
-    let room = reach.min(bound) / magnitude(range);
-    if node.grid.is_some() || !room.is_finite() || room <= 0.0 {
-        return none;
-    }
-    let octaves = calibration.channels.get(&node.tensor);
-    let limit = |channel: usize| {
-        let octaves = octaves.and_then(|octaves| octaves.0.get(channel));
-        let octaves = f32::from(octaves.copied().unwrap_or(0)) + room.log2() - GUARD;
-        octaves.floor().clamp(0.0, f32::from(MAX_CHANNEL_SHIFT)) as u8
-    };
-    (0..channels).map(limit).collect()
-}
-
 fn magnitude(range: &Range) -> f32 {
     range.max.abs().max(range.min.abs())
-}
-
-/// What a layer asks of the shifts of what it reads and writes; see the module's head.
-fn restrict(
-    graph: &Graph,
-    storage: &Storage,
-    tensors: &[Tensor],
-    (id, layer): (NodeId, &Layer),
-    classes: &mut Classes,
-) {
-    let operands = graph.operands(id);
-    let (source, destination) = (storage.view(operands[0]), storage.own_view(id));
-    let table = match &layer.function {
-        Some(Function::Leaky(_)) | None => false,
-        Some(_) => true,
-    };
-    if table {
-        classes.forbid(destination);
-    }
-    // A function of few values is a table that has each of them as it is.
-    let of_few = layer.is_function_alone() && has_few_values(&tensors[source.tensor.index()]);
-    if of_few || graph.dag[id].grid.is_some() {
-        let views = operands.iter().map(|&operand| storage.view(operand));
-        views
-            .chain([destination])
-            .for_each(|view| classes.forbid(view));
-        return;
-    }
-    if let (Some(with), Some(&operand)) = (&layer.operand, operands.get(1)) {
-        let operand = storage.view(operand);
-        let as_read = layer.conv.is_none() && layer.affine.is_none();
-        match with.kind {
-            OperandKind::Add if table => classes.forbid(operand),
-            OperandKind::Add => classes.tie(operand, destination),
-            OperandKind::Multiply => {
-                classes.forbid(operand);
-                match (as_read, table) {
-                    (true, true) => classes.forbid(source),
-                    (true, false) => classes.tie(source, destination),
-                    (false, _) => classes.forbid(destination),
-                }
-            }
-        }
-    }
-    let averages = layer
-        .pool
-        .as_ref()
-        .is_some_and(|pool| pool.kind != PoolKind::Max);
-    if averages && layer.conv.is_none() {
-        classes.tie(source, destination);
-    }
 }
 
 /// Channels that must have the same shift, and the tensors that decide together.
@@ -209,6 +227,8 @@ struct Classes {
     /// By channel: what is known so far, and whether it may have a shift.
     limits: Vec<u8>,
     forbidden: Vec<bool>,
+    /// By channel: whether a table writes it.
+    of_tables: Vec<bool>,
 }
 
 impl Classes {
@@ -226,6 +246,7 @@ impl Classes {
             groups: UnionFind::new(tensors.len()),
             limits: vec![0; all],
             forbidden: vec![false; all],
+            of_tables: vec![false; all],
         }
     }
 
@@ -245,6 +266,12 @@ impl Classes {
     fn forbid(&mut self, view: View) {
         let channels = self.of(view);
         self.forbidden[channels].fill(true);
+    }
+
+    /// Notes that a table writes a view.
+    fn of_table(&mut self, view: View) {
+        let channels = self.of(view);
+        self.of_tables[channels].fill(true);
     }
 
     fn tie(&mut self, a: View, b: View) {
@@ -271,6 +298,10 @@ impl Classes {
                 self.limits[channel]
             };
             least[class] = least[class].min(limit);
+        }
+        let of_tables = classes.iter().zip(&self.of_tables);
+        for (&class, _) in of_tables.filter(|(_, of_table)| **of_table) {
+            least[class] = least[class].min(MOST_OF_TABLE);
         }
         let of_tensor = |(tensor, &first): (&Tensor, &usize)| {
             let channels = &classes[first..first + tensor.shape[1] as usize];
@@ -455,6 +486,7 @@ mod tests {
     use crate::graph::weights::Weights;
     use crate::graph::{Curve, Op, Operand, Pool};
     use crate::quantise::observed::{Observed, layer, rectifier};
+    use crate::quantise::{IntFunction, Step};
     use scnn_isa::layer::OperandShape;
     use scnn_isa::plane::Axis;
 
@@ -531,19 +563,33 @@ mod tests {
     }
 
     #[test]
-    fn the_unit_of_a_table_s_result_is_one_for_all_channels() {
-        let tanh = layer(|layer| {
-            layer.function = Some(Function::Curve(Curve {
-                expression: Expression::unary(Unary::Tanh, Expression::X),
-                argument: "r".to_owned(),
-            }));
-        });
-        let mut observed = chain(7, tanh);
-        let y = observed.graph.dag.node_indices().next_back().unwrap();
-        let z = observed.add(("z", 2), SEEN, enlarge([1.0, 128.0]), &[y]);
-        observed.output("z", z);
-        octaves(&mut observed, "y", &[0, 7]);
-        assert_eq!(shifts(&observed, "y"), [0, 0]);
+    fn a_table_s_result_has_shifts_as_far_as_its_argument_is_known_to_be_small() {
+        let of_argument = |small: u8| {
+            let tanh = layer(|layer| {
+                layer.function = Some(Function::Curve(Curve {
+                    expression: Expression::unary(Unary::Tanh, Expression::X),
+                    argument: "r".to_owned(),
+                }));
+            });
+            let mut observed = chain(small, tanh);
+            let y = observed.graph.dag.node_indices().next_back().unwrap();
+            let z = observed.add(("z", 2), SEEN, enlarge([1.0, 128.0]), &[y]);
+            observed.output("z", z);
+            octaves(&mut observed, "y", &[0, 9]);
+            let network = observed.network().unwrap();
+            let tables = network.steps.iter().find_map(|step| match step {
+                Step::Layer(layer) => match &layer.function {
+                    Some(IntFunction::Table { tables, .. }) => Some(tables.clone()),
+                    _ => None,
+                },
+                Step::Host(_) => None,
+            });
+            let served: Vec<u8> = tables.unwrap().iter().map(|(shift, _)| shift).collect();
+            (shifts(&observed, "y"), served)
+        };
+        assert_eq!(of_argument(9), (vec![0, 7], vec![0, 7]));
+        assert_eq!(of_argument(6), (vec![0, 5], vec![0, 5]));
+        assert_eq!(of_argument(0), (vec![0, 0], vec![0]));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use super::equalise::of_units;
 use super::exact::Exact;
 use super::ppu::{
-    Units, clamp_bounds, function_stage, requantise_channel, source_shift, widen_average,
+    ChannelUnits, Units, clamp_bounds, function_stage, requantise_channel, source_shift,
+    widen_average,
 };
 use super::scales::misnamed;
 use super::storage::{self, Storage};
@@ -199,7 +200,8 @@ impl Builder<'_> {
             _ => [0.0; 2],
         };
         let segments = self.machine.ppu.table_segments;
-        let (function, inner) = function_stage(layer, &from, &to, observed, segments);
+        let written = (&to, destination.channels);
+        let (function, inner) = function_stage(layer, &from, written, observed, segments);
         // A function's input is in units of its own, which are none of the model's.
         let rounding = match function {
             None => to.rounding,
@@ -209,13 +211,13 @@ impl Builder<'_> {
             .as_ref()
             .map_or(1.0, |conv| 2f32.powi(i32::from(conv.product_shift)));
         let met = match rounding {
-            Rounding::Away => self.met(id, layer, &from, inner)?,
-            Rounding::Even => inner,
+            Rounding::Away => self.met(id, layer, &from, &inner)?,
+            Rounding::Even => inner.clone(),
         };
         let source_shift = match (&conv, rounding) {
             (None, Rounding::Away) => {
                 let units = source.channels.iter().map(|c| f64::from(from.unit(c)));
-                source_shift(layer, units, met.offset)
+                source_shift(layer, units, &met)
             }
             _ => 0,
         };
@@ -243,15 +245,15 @@ impl Builder<'_> {
                             if layer.conv.is_none() && layer.affine.is_none() {
                                 f64::from(from.unit(read))
                             } else {
-                                met.unit
+                                met.of(k).unit
                             }
                         }
                         // The units of a table's argument are its own.
-                        (_, Some(IntFunction::Table { .. })) => inner.unit,
+                        (_, Some(IntFunction::Table { .. })) => inner.of(k).unit,
                         _ => f64::from(to.unit(written)),
                     };
                     self.within_reach(id, unit * scale / unit_behind)?;
-                    let offset = offset - met.offset;
+                    let offset = offset - met.of(k).offset;
                     Ok(requantise_channel(unit, scale, offset, unit_behind))
                 };
                 let requantise = (0..channels).map(channel);
@@ -264,14 +266,15 @@ impl Builder<'_> {
         let operand = layer.operand.as_ref().zip(operand);
         let operand = operand.map(|(with, view)| -> Result<IntOperand, QuantiseError> {
             let scale = self.network.tensor(view.tensor).scale;
+            // No channel of what meets an operand before a table has a unit of its own.
             let met = match with.kind {
                 OperandKind::Add => 1.0,
-                OperandKind::Multiply => met.unit,
+                OperandKind::Multiply => met.of(0).unit,
             };
             let (multiplier, shift) = match rounding {
                 Rounding::Even => arith::multiplier_of(scale),
                 Rounding::Away => {
-                    let factor = met * f64::from(scale) / inner.unit;
+                    let factor = met * f64::from(scale) / inner.of(0).unit;
                     self.within_reach(id, factor)?;
                     arith::multiplier_for(factor)
                 }
@@ -338,11 +341,11 @@ impl Builder<'_> {
         id: NodeId,
         layer: &Layer,
         from: &Tensor,
-        inner: Units,
-    ) -> Result<Units, QuantiseError> {
+        inner: &ChannelUnits,
+    ) -> Result<ChannelUnits, QuantiseError> {
         let product = |with: &&Operand| with.kind == OperandKind::Multiply;
         let Some(with) = layer.operand.as_ref().filter(product) else {
-            return Ok(inner);
+            return Ok(inner.clone());
         };
         let unit = if layer.conv.is_none() && layer.affine.is_none() {
             f64::from(from.scale)
@@ -351,7 +354,7 @@ impl Builder<'_> {
             let reach = high.max(-low);
             if reach > 0.0 { reach / 32767.0 } else { 1.0 }
         };
-        Ok(Units { unit, offset: 0.0 })
+        Ok(ChannelUnits::One(Units { unit, offset: 0.0 }))
     }
 
     /// What calibration observed of the tensor `name`, which is a step of the layer `id`, with headroom.
@@ -553,12 +556,12 @@ mod tests {
         let [_, layer] = layers(&network)[..] else {
             panic!("two layers")
         };
-        let Some(IntFunction::Table { table, .. }) = &layer.function else {
+        let Some(IntFunction::Table { tables, .. }) = &layer.function else {
             panic!("a table")
         };
         for value in [0, 9_000, 32_767] {
             let read = arith::source(value, layer.source_shift);
-            let found = table.at(layer.requantise[0].apply(read));
+            let found = tables.of(0).at(layer.requantise[0].apply(read));
             let real = f64::from(value) * unit(3.0);
             let wanted = 1.0 / (1.0 + (-real).exp());
             assert_near(f64::from(found) * unit(1.0) / wanted, 1.0);

@@ -1,10 +1,12 @@
 //! What the PPU does with a sum, in integers: requantisation, activation function, bounds, averages.
 
-use super::table::Target;
+use super::table::{Fitted, Target};
 use super::{IntFunction, IntLayer, Tensor};
-use crate::graph::{Function, Layer};
-use scnn_isa::arith::{self, MAX_SOURCE_SHIFT, Requantise, Rounding, Table};
+use crate::graph::{Curve, Function, Layer, Operand};
+use scnn_isa::arith::{self, MAX_SOURCE_SHIFT, Requantise, Rounding, Table, Tables};
 use scnn_isa::layer::{Approximation, OperandKind, PoolKind};
+use scnn_isa::plane::Span;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Values of an operand for each of which a table has a segment.
 const FEW: i32 = 256;
@@ -34,14 +36,19 @@ pub(super) fn requantise_channel(unit: f64, scale: f64, offset: f64, target: f64
 }
 
 /// How far a layer without convolution shifts what it reads, in the `units` of its channels, so that its biases are not
-/// rounded to those: as far as they fit their fields. `inner` is what the integer 0 stands for behind them. Where a channel
+/// rounded to those: as far as they fit their fields. `inner` is what integers stand for behind them. Where a channel
 /// is a constant, what it reads is not enlarged: it would not be small any more beside its bias ([`requantise_channel`]).
-pub(super) fn source_shift(layer: &Layer, units: impl Iterator<Item = f64>, inner: f64) -> u8 {
+pub(super) fn source_shift(
+    layer: &Layer,
+    units: impl Iterator<Item = f64>,
+    inner: &ChannelUnits,
+) -> u8 {
     let biases = units.enumerate().map(|(k, unit)| {
         let affine = layer.affine.as_ref();
         let (scale, offset) = affine.map_or((1.0, 0.0), |affine| {
             (f64::from(affine.scale[k]), f64::from(affine.offset[k]))
         });
+        let inner = inner.of(k).offset;
         // Infinite in a channel of a constant.
         if offset == inner {
             0.0
@@ -64,26 +71,44 @@ pub(super) struct Units {
     pub(super) offset: f64,
 }
 
-/// The function in integers, and what its input stands for. `observed` is what calibration saw of a curve's argument,
-/// with headroom; `segments` are the PPU's.
+/// What integers stand for by output channel.
+#[derive(Clone, Debug)]
+pub(super) enum ChannelUnits {
+    /// In all channels the same.
+    One(Units),
+    /// In each its own.
+    Each(Vec<Units>),
+}
+
+impl ChannelUnits {
+    pub(super) fn of(&self, channel: usize) -> Units {
+        match self {
+            Self::One(units) => *units,
+            Self::Each(units) => units[channel],
+        }
+    }
+}
+
+/// The function in integers, and what its input stands for. `to` is written in `channels`; `observed` is what calibration saw
+/// of a curve's argument, with headroom; `segments` are the PPU's.
 pub(super) fn function_stage(
     layer: &Layer,
     from: &Tensor,
-    to: &Tensor,
+    (to, channels): (&Tensor, Span),
     observed: [f64; 2],
     segments: u32,
-) -> (Option<IntFunction>, Units) {
-    let plain = Units {
+) -> (Option<IntFunction>, ChannelUnits) {
+    let plain = ChannelUnits::One(Units {
         unit: f64::from(to.scale),
         offset: 0.0,
-    };
+    });
     match &layer.function {
         None => (None, plain),
         Some(function)
             if layer.is_function_alone()
                 && let Some((function, units)) = of_few(function, from, to, segments) =>
         {
-            (Some(function), units)
+            (Some(function), ChannelUnits::One(units))
         }
         Some(Function::Leaky(slopes)) => (Some(leaky(slopes)), plain),
         Some(Function::Curve(curve)) => {
@@ -93,37 +118,60 @@ pub(super) fn function_stage(
                 let bounds = from.range.map(|b| f64::from(b) * f64::from(from.scale));
                 (low, high) = (low.max(bounds[0]), high.min(bounds[1]).max(low));
             }
-            let target = Target {
-                function: &|x| curve.expression.at(&[x]),
-                scale: plain.unit,
-                bounds: clamp_bounds(layer.clamp, to),
-                span: [low, high],
-                centred: layer
-                    .operand
-                    .as_ref()
-                    .is_some_and(|with| with.kind == OperandKind::Multiply),
-                segments: segments as usize,
-            };
-            let fitted = target.fit();
-            let units = Units {
-                unit: fitted.unit,
-                offset: fitted.offset,
-            };
-            let approximates = Approximation {
-                function: curve.expression.to_string(),
-                // Never less than it is.
-                largest_error: (fitted.largest_error * 100.0).ceil() as f32 / 100.0,
-            };
-            let table = fitted.table;
-            (
-                Some(IntFunction::Table {
-                    table,
-                    approximates,
-                }),
-                units,
-            )
+            curve_stage(layer, curve, (to, channels), [low, high], segments)
         }
     }
+}
+
+/// Tables of a curve with an argument from `low` to `high`: one for each channel shift of the result.
+fn curve_stage(
+    layer: &Layer,
+    curve: &Curve,
+    (to, channels): (&Tensor, Span),
+    [low, high]: [f64; 2],
+    segments: u32,
+) -> (Option<IntFunction>, ChannelUnits) {
+    let shifts: Vec<u8> = channels.iter().map(|c| to.channel_shift(c)).collect();
+    let served: BTreeSet<u8> = shifts.iter().copied().chain([0]).collect();
+    let multiplies = |with: &Operand| with.kind == OperandKind::Multiply;
+    let function = |x: f64| curve.expression.at(&[x]);
+    let target = |&shift: &u8| {
+        // The argument of a channel is as much smaller as its result.
+        let halvings = 2f64.powi(shift.into());
+        let reach = low.abs().max(high.abs()) / halvings;
+        Target {
+            function: &function,
+            scale: f64::from(to.scale) / halvings,
+            bounds: clamp_bounds(layer.clamp, to),
+            span: [low.max(-reach), high.min(reach).max(low.max(-reach))],
+            centred: layer.operand.as_ref().is_some_and(multiplies),
+            segments: segments as usize,
+        }
+    };
+    let fitted: Vec<Fitted> = served
+        .iter()
+        .map(target)
+        .map(|target| target.fit())
+        .collect();
+    let largest_error = fitted.iter().map(|of| of.largest_error).fold(0.0, f64::max);
+    let approximates = Approximation {
+        function: curve.expression.to_string(),
+        // Never less than it is.
+        largest_error: (largest_error * 100.0).ceil() as f32 / 100.0,
+    };
+    let units = fitted.iter().map(|of| Units {
+        unit: of.unit,
+        offset: of.offset,
+    });
+    let units: BTreeMap<u8, Units> = served.iter().copied().zip(units).collect();
+    let tables = served.into_iter().zip(fitted);
+    let tables = tables.map(|(shift, of)| (shift, of.table)).collect();
+    let function = IntFunction::Table {
+        tables: Tables::new(tables).expect("a set of shifts is in order, and 0 is one of them"),
+        approximates,
+    };
+    let units = shifts.iter().map(|shift| units[shift]).collect();
+    (Some(function), ChannelUnits::Each(units))
 }
 
 /// Whether a tensor has so few different values that a table may hold a function of each.
@@ -173,7 +221,7 @@ fn of_few(
         largest_error: 0.5,
     };
     let table = IntFunction::Table {
-        table,
+        tables: table.into(),
         approximates,
     };
     Some((table, units))
@@ -268,7 +316,11 @@ mod tests {
                 }),
                 ..Layer::default()
             };
-            source_shift(&layer, [1e-4, 1e-4].into_iter(), 0.0)
+            let inner = ChannelUnits::One(Units {
+                unit: 1e-4,
+                offset: 0.0,
+            });
+            source_shift(&layer, [1e-4, 1e-4].into_iter(), &inner)
         };
         assert_eq!(shift_of(1.0, 0.5), MAX_SOURCE_SHIFT);
         assert_eq!(shift_of(0.0, 0.5), 0);
@@ -324,7 +376,9 @@ mod tests {
             };
             // More values than a table has for each.
             let (from, to) = (tensor(1.0, [-9000, 9000]), tensor(0.25, [-9, 9]));
-            let (function, units) = function_stage(&layer, &from, &to, [0.0; 2], 256);
+            let (function, units) =
+                function_stage(&layer, &from, (&to, Span::new(0, 1)), [0.0; 2], 256);
+            let units = units.of(0);
             assert_eq!((units.unit, units.offset), (0.25, 0.0));
             function.unwrap()
         };
@@ -353,7 +407,9 @@ mod tests {
                 ..Layer::default()
             };
             make(&mut layer);
-            let (function, units) = function_stage(&layer, &from, &to, [-2.0, 2.0], 256);
+            let (function, units) =
+                function_stage(&layer, &from, (&to, Span::new(0, 1)), [-2.0, 2.0], 256);
+            let units = units.of(0);
             assert!(matches!(function, Some(IntFunction::Table { .. })));
             (units.unit * 65536.0, units.offset)
         };

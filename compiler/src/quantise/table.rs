@@ -474,6 +474,20 @@ mod tests {
         }
     }
 
+    /// A hard swish of channels that reach a 64th as far as the others: near 0 its table is as fine as the other's is.
+    #[test]
+    fn a_table_of_a_smaller_span_and_output_is_finer() {
+        let expression = hard_swish();
+        for reach in [8.0, 0.125] {
+            let (fitted, unit) = fit(&expression, [-reach, reach], 32767);
+            assert!(fitted.largest_error < 3.0, "{}", fitted.largest_error);
+            for x in [-0.125, -0.05, 1e-4, 0.11] {
+                let off = at(&fitted, x) - expression.at(&[x]) / unit;
+                assert!(off.abs() < 3.0, "{off} units of {unit} at {x}");
+            }
+        }
+    }
+
     #[test]
     fn few_segments_are_kept_to() {
         let function = |x: f64| x.tanh();

@@ -330,6 +330,8 @@ impl State<'_> {
         };
         let [low, high] = clamp.map(i32::from);
         let requantise = layer.requantise[k];
+        let written = self.network.tensor(layer.destination.tensor);
+        let shift = written.channel_shift(layer.destination.channels.begin + k as u32);
         sums.into_iter()
             .enumerate()
             .map(|(i, sum)| {
@@ -348,7 +350,7 @@ impl State<'_> {
                     Some(IntFunction::Leaky { slopes, exponent }) => {
                         arith::leaky(value, slopes[k], *exponent)
                     }
-                    Some(IntFunction::Table { table, .. }) => table.at(value),
+                    Some(IntFunction::Table { tables, .. }) => tables.of(shift).at(value),
                 };
                 value.clamp(low, high) as i16
             })

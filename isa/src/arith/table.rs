@@ -8,8 +8,11 @@
 //! value ──▶ offset = clamp(value) + 32768 ──▶ segment i: begin[i] <= offset < begin[i + 1]
 //!           knot[i] + round((knot[i + 1] - knot[i]) * (offset - begin[i]) / 2^width[i])
 //! ```
+//!
+//! A layer whose channels differ much in range has several tables ([`Tables`]): the channels of a larger channel shift, whose
+//! units are finer, have a table over a smaller span.
 
-use super::round_shift;
+use super::{MAX_CHANNEL_SHIFT, round_shift};
 use thiserror::Error;
 
 /// Inputs of a table: those of 16 bits.
@@ -17,6 +20,9 @@ pub const TABLE_INPUTS: u32 = 1 << 16;
 
 /// Largest width of a segment, as a power of two: the whole range.
 pub const MAX_WIDTH: u8 = 16;
+
+/// Tables that a PPU holds at a time (ours): the published machine has none.
+pub const MAX_TABLES: usize = 8;
 
 /// A function of one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +59,20 @@ pub enum TableError {
     Coverage {
         /// Sum of the widths.
         covered: u64,
+    },
+    /// More tables than the PPU holds.
+    #[error("{tables} tables; a PPU holds {MAX_TABLES}")]
+    Tables {
+        /// Tables given.
+        tables: usize,
+    },
+    /// The tables of a layer are not in the order of the channel shifts from which they serve, from 0 on.
+    #[error(
+        "tables serve channel shifts from 0 on, in their order, up to {MAX_CHANNEL_SHIFT}; not {shift}"
+    )]
+    Shift {
+        /// The shift that is out of order.
+        shift: u8,
     },
 }
 
@@ -119,10 +139,79 @@ impl Table {
     }
 }
 
+/// The tables of a layer. Each serves the channels whose channel shift is its own or larger, up to that of the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tables(Vec<(u8, Table)>);
+
+impl Tables {
+    /// Tables and the least channel shifts that they serve: 0 first, in ascending order.
+    ///
+    /// # Errors
+    /// Another order, a shift above [`MAX_CHANNEL_SHIFT`], no table or more than [`MAX_TABLES`].
+    pub fn new(tables: Vec<(u8, Table)>) -> Result<Self, TableError> {
+        if tables.len() > MAX_TABLES {
+            let tables = tables.len();
+            return Err(TableError::Tables { tables });
+        }
+        let Some((0, _)) = tables.first() else {
+            let shift = tables.first().map_or(0, |(shift, _)| *shift);
+            return Err(TableError::Shift { shift });
+        };
+        for pair in tables.windows(2) {
+            let (before, shift) = (pair[0].0, pair[1].0);
+            if shift <= before || shift > MAX_CHANNEL_SHIFT {
+                return Err(TableError::Shift { shift });
+            }
+        }
+        Ok(Self(tables))
+    }
+
+    /// The tables with the least channel shifts that they serve.
+    pub fn iter(&self) -> impl Iterator<Item = (u8, &Table)> {
+        self.0.iter().map(|(shift, table)| (*shift, table))
+    }
+
+    /// The table of the channels of a channel shift.
+    pub fn of(&self, shift: u8) -> &Table {
+        let after = self.0.partition_point(|(least, _)| *least <= shift);
+        &self.0[after - 1].1
+    }
+
+    /// Segments of the table that has the most.
+    pub fn segments(&self) -> usize {
+        let segments = self.iter().map(|(_, table)| table.segments());
+        segments.max().unwrap_or(0)
+    }
+}
+
+impl From<Table> for Tables {
+    /// One table for all channels.
+    fn from(table: Table) -> Self {
+        Self(vec![(0, table)])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_table_serves_its_shift_and_those_up_to_the_next() {
+        let line = |knot: i16| Table::new(vec![16], vec![0, knot]).unwrap();
+        let tables = Tables::new(vec![(0, line(1)), (2, line(2)), (5, line(5))]).unwrap();
+        let of = |shift: u8| tables.of(shift).knots()[1];
+        assert_eq!([0, 1, 2, 4, 5, 15].map(of), [1, 1, 2, 2, 5, 5]);
+        assert_eq!(tables.segments(), 1);
+        let refused = |shifts: &[u8]| {
+            Tables::new(shifts.iter().map(|&shift| (shift, line(0))).collect()).is_err()
+        };
+        assert!(refused(&[]));
+        assert!(refused(&[1]));
+        assert!(refused(&[0, 3, 3]));
+        assert!(refused(&[0, 16]));
+        assert!(refused(&[0, 1, 2, 3, 4, 5, 6, 7, 8]));
+    }
 
     #[test]
     fn a_table_reproduces_its_knots_and_the_line_between() {

@@ -14,7 +14,7 @@ use crate::legal::{self, Convolution, Form, Window};
 use crate::machine::Delivery;
 use crate::plane::{Axis, Rect, Span};
 use crate::program::{Program, Ranges, SectionKind, Tensor};
-use crate::section::{WeightBlocks, decode_requantise, decode_slopes, decode_table};
+use crate::section::{WeightBlocks, decode_requantise, decode_slopes, decode_tables};
 use rayon::prelude::*;
 
 /// Largest shift after pooling in fixed point; keeps intermediates inside 64 bits.
@@ -302,10 +302,10 @@ fn check_function(program: &Program, layer: &Layer, outputs: u32) -> Checked {
             decode_slopes(bytes(program, id, SectionKind::Slopes)?, outputs).map_err(bad)?;
         }
         Some(Function::Table(id)) => {
-            let table = decode_table(bytes(program, id, SectionKind::Table)?).map_err(bad)?;
-            let (segments, most) = (table.segments(), program.machine.ppu.table_segments);
+            let tables = decode_tables(bytes(program, id, SectionKind::Table)?).map_err(bad)?;
+            let (segments, most) = (tables.segments(), program.machine.ppu.table_segments);
             require(segments <= most as usize, Code::BadSection, || {
-                format!("the table has {segments} segments of a PPU's {most}")
+                format!("a table has {segments} segments of a PPU's {most}")
             })?;
         }
         None => {}

@@ -7,13 +7,14 @@ use crate::ppu::{Function, Stage};
 use crate::timing::WeightStream;
 use crate::timing::blocks::WeightSizes;
 use rayon::prelude::*;
+use scnn_isa::arith::channel_shift;
 use scnn_isa::codec::positions;
 use scnn_isa::ids::SectionId;
 use scnn_isa::layer::{self, ArrayStage, Layer};
 use scnn_isa::layout::Grid;
 use scnn_isa::program::Program;
 use scnn_isa::section::{
-    SectionError, WeightBlocks, decode_requantise, decode_slopes, decode_table, group_channels,
+    SectionError, WeightBlocks, decode_requantise, decode_slopes, decode_tables, group_channels,
     residue_taps,
 };
 use std::collections::BTreeMap;
@@ -115,7 +116,15 @@ fn decode_stage(program: &Program, layer: &Layer) -> Result<Stage, SectionError>
             let slopes = decode_slopes(bytes(id), outputs)?;
             Some(Function::Leaky(slopes, layer.ppu.slope_exponent))
         }
-        Some(layer::Function::Table(id)) => Some(Function::Table(decode_table(bytes(id))?)),
+        Some(layer::Function::Table(id)) => {
+            let shifts = &program.tensor(layer.destination.tensor).channel_shifts;
+            let channels = layer.destination.channels.iter();
+            let shifts = channels.map(|channel| channel_shift(shifts, channel));
+            Some(Function::Tables(
+                decode_tables(bytes(id))?,
+                shifts.collect(),
+            ))
+        }
     };
     let (clamp, divisor) = layer.ppu.inner();
     Ok(Stage {

@@ -1,7 +1,7 @@
 //! Programs of one layer.
 
 use proptest::prelude::*;
-use scnn_isa::arith::{Requantise, Rounding, Table};
+use scnn_isa::arith::{Requantise, Rounding, Table, Tables};
 use scnn_isa::ids::{LayerId, RegionId, SectionId, TensorId, ValueId};
 use scnn_isa::instruction::Instruction;
 use scnn_isa::layer::{
@@ -13,7 +13,7 @@ use scnn_isa::plane::{Axis, Rect, Span};
 use scnn_isa::program::{
     Dtype, Memory, Program, Provenance, Region, Section, SectionKind, SourceRange, Tensor, Value,
 };
-use scnn_isa::section::{encode_requantise, encode_slopes, encode_table, encode_weights};
+use scnn_isa::section::{encode_requantise, encode_slopes, encode_tables, encode_weights};
 
 /// Of every output channel: many sums end in halves, and zeros stay zeros.
 pub const REQUANTISE: Requantise = Requantise {
@@ -75,7 +75,8 @@ pub struct Second {
 enum Function {
     /// By output channel, and the exponent.
     Leaky(Vec<i16>, u8),
-    Table(Table),
+    /// And the channel shifts of the result.
+    Tables(Tables, Vec<u8>),
 }
 
 impl std::fmt::Debug for Case {
@@ -274,17 +275,29 @@ impl Random {
                 Some(Function::Leaky(slopes, self.below(16) as u8))
             }
             1 => {
-                // Segments around 0, where the sums are.
-                let mut widths = vec![15];
-                widths.extend((0..14).map(|_| 3));
-                widths.extend([3, 3, 7, 8, 9, 10, 11, 12, 13, 14]);
-                let knots = (0..=widths.len())
-                    .map(|_| self.value(0.9, 30_000))
-                    .collect();
-                Some(Function::Table(Table::new(widths, knots).unwrap()))
+                let mut tables = vec![(0, self.table())];
+                while self.below(2) == 0 && tables.len() < 4 {
+                    let after = tables[tables.len() - 1].0;
+                    tables.push((after + 1 + self.below(3) as u8, self.table()));
+                }
+                let shifts = match tables.len() {
+                    1 => Vec::new(),
+                    _ => (0..outputs).map(|_| self.below(12) as u8).collect(),
+                };
+                Some(Function::Tables(Tables::new(tables).unwrap(), shifts))
             }
             _ => None,
         }
+    }
+
+    fn table(&mut self) -> Table {
+        // Segments around 0, where the sums are.
+        let mut widths = vec![15];
+        widths.extend((0..14).map(|_| 3));
+        widths.extend([3, 3, 7, 8, 9, 10, 11, 12, 13, 14]);
+        let knots = (0..=widths.len()).map(|_| self.value(0.9, 30_000));
+        let knots = knots.collect();
+        Table::new(widths, knots).unwrap()
     }
 
     fn value(&mut self, density: f64, limit: i64) -> i16 {
@@ -428,7 +441,7 @@ impl Case {
             }),
             function: self.function.as_ref().map(|function| match function {
                 Function::Leaky(..) => layer::Function::Leaky(SectionId(2)),
-                Function::Table(_) => layer::Function::Table(SectionId(2)),
+                Function::Tables(..) => layer::Function::Table(SectionId(2)),
             }),
             slope_exponent: match &self.function {
                 Some(Function::Leaky(_, exponent)) => *exponent,
@@ -663,12 +676,18 @@ impl Case {
             },
             tensors: vec![
                 tensor("in", input_shape, [-100, 100], source_layout),
-                tensor(
-                    "out",
-                    output_shape,
-                    [-32767, 32767],
-                    Layout::whole(output_plane, machine.pes()),
-                ),
+                Tensor {
+                    channel_shifts: match &self.function {
+                        Some(Function::Tables(_, shifts)) => shifts.clone(),
+                        _ => Vec::new(),
+                    },
+                    ..tensor(
+                        "out",
+                        output_shape,
+                        [-32767, 32767],
+                        Layout::whole(output_plane, machine.pes()),
+                    )
+                },
             ],
             regions,
             layers: vec![layer],
@@ -712,7 +731,7 @@ impl Case {
             .extend(self.function.as_ref().map(|function| {
                 let (kind, bytes) = match function {
                     Function::Leaky(slopes, _) => (SectionKind::Slopes, encode_slopes(slopes)),
-                    Function::Table(table) => (SectionKind::Table, encode_table(table)),
+                    Function::Tables(tables, _) => (SectionKind::Table, encode_tables(tables)),
                 };
                 Section {
                     name: "f".into(),

@@ -11,6 +11,8 @@ pub struct Post<'a> {
     exponent: u8,
     /// The bytes of the function's section.
     constants: &'a [u8],
+    /// By channel of the result, how often its unit is halved.
+    shifts: &'a [u8],
     /// The second tensor `[N, C, H, W]`, or one value for each image and channel.
     other: &'a [i16],
 }
@@ -27,6 +29,7 @@ impl<'a> Post<'a> {
             function: ppu.function,
             exponent: ppu.slope_exponent,
             constants,
+            shifts: &program.tensors[1].channel_shifts,
             other,
         }
     }
@@ -72,22 +75,39 @@ impl<'a> Post<'a> {
             }
             Some(Function::Table(_)) => {
                 let input = value.clamp(-32768.0, 32767.0);
-                let (mut at, mut begin) = (0, -32768.0);
+                let (mut at, mut begin) = (self.table(k), -32768.0);
                 loop {
                     let width = 2f64.powi(self.constants[at].into());
                     if input < begin + width {
                         let (low, next) = (word(at + 1), at + 3);
                         // The last knot has no width before it.
-                        let high = word(if next + 2 == self.constants.len() {
-                            next
-                        } else {
-                            next + 1
-                        });
+                        let is_last = begin + width == 32768.0;
+                        let high = word(if is_last { next } else { next + 1 });
                         return low + ((high - low) * (input - begin) / width).round();
                     }
                     (at, begin) = (at + 3, begin + width);
                 }
             }
+        }
+    }
+
+    /// Where the table of channel `k` begins: of those that the channel's shift reaches, the last.
+    fn table(&self, k: usize) -> usize {
+        let shift = self.shifts.get(k).copied().unwrap_or(0);
+        let (mut found, mut at) = (0, 0);
+        loop {
+            let mut covered = 0.0;
+            while covered < 65536.0 {
+                covered += 2f64.powi(self.constants[at].into());
+                at += 3;
+            }
+            // The last knot, then the shift from which the next table serves.
+            at += 2;
+            match self.constants.get(at) {
+                Some(&least) if least <= shift => found = at + 1,
+                _ => return found,
+            }
+            at += 1;
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::layer::{Function, Operand, OperandKind, OperandShape, View};
 use crate::machine::Multiply;
 use crate::plane::Span;
 use crate::program::{Program, Section, SectionKind};
-use crate::section::encode_table;
+use crate::section::encode_tables;
 use crate::verify::tests::sample;
 use crate::verify::verify;
 
@@ -85,7 +85,7 @@ fn with_table(p: &mut Program, segments: u32, exponent: u8) {
     p.sections.push(Section {
         name: "table".to_owned(),
         kind: SectionKind::Table,
-        bytes: encode_table(&table),
+        bytes: encode_tables(&table.into()),
     });
     let id = SectionId(p.sections.len() as u32 - 1);
     p.layers[0].ppu.function = Some(Function::Table(id));
