@@ -14,7 +14,7 @@ use scnn_isa::instruction::Instruction;
 use scnn_isa::layer::{Approximation, ArrayStage, Function, Layer};
 use scnn_isa::program::{HostSegment, Program, Runtime};
 use scnn_isa::section::{
-    SectionError, WeightBlocks, decode_requantise, decode_slopes, decode_table, group_channels,
+    SectionError, WeightBlocks, decode_requantise, decode_slopes, decode_tables, group_channels,
     residue_taps,
 };
 use std::sync::Arc;
@@ -190,7 +190,7 @@ fn function(program: &Program, layer: &Layer) -> Result<Option<IntFunction>, Sec
             exponent: layer.ppu.slope_exponent,
         },
         Some(Function::Table(section)) => IntFunction::Table {
-            table: decode_table(bytes(section))?,
+            tables: decode_tables(bytes(section))?,
             approximates: layer.ppu.approximates.clone().unwrap_or(Approximation {
                 function: String::new(),
                 largest_error: 0.0,
