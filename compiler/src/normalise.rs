@@ -95,6 +95,8 @@ pub struct Given {
     pub extents: Vec<u64>,
     /// The integer or truth that all of it is, if it is short and all of it is one.
     pub value: Option<String>,
+    /// It, if it is of integers or truths and short: shapes may depend on them.
+    pub integers: Option<Arc<Tensor>>,
 }
 
 /// A node whose branch an input decides.
@@ -219,6 +221,8 @@ pub(crate) struct Normalised {
     pub bound: BTreeMap<String, String>,
     /// Nodes with branches of which an input decides.
     pub undecided: BTreeMap<String, Undecided>,
+    /// The integers that arrays for inputs hold.
+    pub integers: BTreeMap<String, Arc<Tensor>>,
 }
 
 /// A model as its file has it, and the hash of the file.
@@ -334,7 +338,10 @@ pub(crate) fn normalise(
         evaluate,
     };
     run_passes(&mut draft, observe)?;
+    let arrays = options.arrays.iter();
+    let integers = arrays.filter_map(|(name, given)| Some((name.clone(), given.integers.clone()?)));
     Ok(Normalised {
+        integers: integers.collect(),
         model: draft.model,
         large: draft.large,
         declared: draft.declared,

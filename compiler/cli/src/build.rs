@@ -130,7 +130,7 @@ pub fn import(
     }
     let mut imported = model.import(&options, observe);
     let open = match &imported {
-        Ok(imported) => imported.source.is_undecided(),
+        Ok(imported) => imported.source.is_undecided() || imported.source.wants_integers(),
         Err(errors) => errors.0.iter().any(is_open),
     };
     if options.arrays.is_empty() && open {
@@ -183,10 +183,15 @@ fn import_whole(
     Some(imported)
 }
 
-/// Whether an array could decide this error: an open dimension, or the branch of an `If`.
+/// Whether an array could decide this error: an open dimension, the branch of an `If`, or a shape that integers decide.
 fn is_open(error: &ImportError) -> bool {
     let operator = error.node.as_ref().map(|(_, operator)| operator.as_str());
-    error.code == CompilerCode::UnboundDimension || operator == Some("If")
+    let open = [
+        CompilerCode::UnboundDimension,
+        CompilerCode::DynamicShape,
+        CompilerCode::ShapeInference,
+    ];
+    open.contains(&error.code) || operator == Some("If")
 }
 
 /// Compiles an imported model; without calibration data of its own it is calibrated on `samples`.

@@ -13,6 +13,7 @@ use scnnc_driver::RunError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tract_onnx::prelude::{Datum, Tensor};
 
 /// An input of a model: name, element type, extents.
@@ -216,6 +217,9 @@ fn in_step(found: &BTreeMap<String, Vec<Tensor>>) -> Result<Vec<Sample>, Failure
         .collect())
 }
 
+/// Most integers that are looked at before an array is cut into samples.
+const SHORT: usize = 1 << 16;
+
 /// Extents and constant values of the arrays in `[NAME=]FILE` inputs, by name; of a folder, of its first sample.
 pub fn given(words: &[String]) -> Result<BTreeMap<String, Given>, Failure> {
     let mut all = BTreeMap::new();
@@ -236,7 +240,15 @@ pub fn known_of(array: &Tensor) -> Given {
     Given {
         extents: array.shape().iter().map(|&extent| extent as u64).collect(),
         value: only_value(array),
+        integers: short_integers(array),
     }
+}
+
+/// An array of not many integers or truths.
+fn short_integers(array: &Tensor) -> Option<Arc<Tensor>> {
+    let kind = array.datum_type();
+    let known = (kind.is_integer() || kind == bool::datum_type()) && array.len() <= SHORT;
+    known.then(|| Arc::new(array.clone()))
 }
 
 /// The integer or truth value that all elements of an array have.

@@ -27,6 +27,10 @@ pub struct Source {
     bound: BTreeMap<String, String>,
     /// Nodes with branches of which an input decides.
     undecided: BTreeMap<String, Undecided>,
+    /// The integers that arrays for inputs hold.
+    integers: BTreeMap<String, Arc<Tensor>>,
+    /// Whether shapes were asked of a run, in which integers of inputs take part.
+    asked: bool,
     stem: String,
     host: Host,
     /// Nodes that run on the host whatever the machine could do, and why.
@@ -49,6 +53,8 @@ impl Source {
             notes: normalised.notes,
             bound: normalised.bound,
             undecided: normalised.undecided,
+            integers: normalised.integers,
+            asked: false,
             stem: stem.to_owned(),
             host,
             on_host: BTreeMap::new(),
@@ -57,7 +63,11 @@ impl Source {
     }
 
     fn typing(&self) -> Result<typing::Typing, ImportErrors> {
-        typing::infer(&self.model, &self.large, &self.host, &self.given_away)
+        let given = typing::Given {
+            away: &self.given_away,
+            integers: &self.integers,
+        };
+        typing::infer(&self.model, &self.large, &self.host, &given)
             .map_err(|errors| self.with_choices(errors))
     }
 
@@ -71,6 +81,12 @@ impl Source {
                 return Err(errors);
             }
             typing = self.typing()?;
+        }
+        self.asked = typing.asked;
+        if self.asked && !self.integers.is_empty() {
+            self.notes.push(
+                "shapes that depend on integers among the inputs are those of the arrays that are given".to_owned(),
+            );
         }
         let graph = self.model.graph.iter();
         let statistics = graph.flat_map(|graph| statistics(graph, &typing.facts));
@@ -108,6 +124,11 @@ impl Source {
     /// Whether an input decides which branch of a node is taken, and has no value.
     pub fn is_undecided(&self) -> bool {
         !self.undecided.is_empty()
+    }
+
+    /// Whether integers of inputs take part in shapes, and none are given.
+    pub fn wants_integers(&self) -> bool {
+        self.asked && self.integers.is_empty()
     }
 
     /// Adds to errors about nodes with branches which input decides of them.

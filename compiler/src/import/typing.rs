@@ -34,7 +34,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
-use tract_onnx::prelude::{Tensor, TractError};
+use tract_onnx::prelude::{DatumType, Tensor, TractError};
 
 /// A step of the translation: a node, or foreign nodes that are one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,10 +54,19 @@ pub(super) struct Typing {
     pub internal: BTreeSet<String>,
     /// Outputs whose extents depend on data; their facts have the largest that were seen.
     pub open: BTreeSet<String>,
+    /// Whether shapes were asked of a run, and some input is of integers.
+    pub asked: bool,
 }
 
-/// Infers the facts of a model with bound dimensions, of which the `large` initializers have been taken out. The nodes
-/// `given_away`, by the names that tract gives them, are foreign.
+/// What is given with a model.
+pub(super) struct Given<'a> {
+    /// Nodes that are foreign, by the names that tract gives them, and why.
+    pub away: &'a BTreeMap<String, String>,
+    /// Integers that inputs may have, by input; without them they are zeros.
+    pub integers: &'a BTreeMap<String, Arc<Tensor>>,
+}
+
+/// Infers the facts of a model with bound dimensions, of which the `large` initializers have been taken out.
 ///
 /// # Errors
 /// A node that no runtime has, or none can type; a result whose shape depends on data.
@@ -65,17 +74,17 @@ pub(super) fn infer(
     model: &ModelProto,
     large: &Large,
     host: &Host,
-    given_away: &BTreeMap<String, String>,
+    given: &Given<'_>,
 ) -> Result<Typing, ImportErrors> {
     let mut foreign = super::foreign::of(model);
-    for (name, reason) in given_away {
+    for (name, reason) in given.away {
         foreign.extend(named_by_tract(model, name).map(|index| (index, reason.clone())));
     }
     loop {
         if !foreign.is_empty() && host.second().is_none() {
             return Err(ImportErrors(super::foreign::missing(model, &foreign, host)));
         }
-        let cut = Cut::new(model, large, host, &foreign);
+        let cut = Cut::new(model, large, (host, given.integers), &foreign);
         match cut.run() {
             Ok(typing) => return Ok(typing),
             Err(Stopped::Refused(error)) => return Err(ImportErrors(vec![*error])),
@@ -167,6 +176,7 @@ struct Cut<'a> {
     model: &'a ModelProto,
     large: &'a Large,
     host: &'a Host,
+    integers: &'a BTreeMap<String, Arc<Tensor>>,
     foreign: &'a Reasons,
     /// The node that computes each tensor.
     producers: BTreeMap<&'a str, usize>,
@@ -175,10 +185,17 @@ struct Cut<'a> {
     schedule: Vec<Scheduled>,
     /// See [`Typing::open`].
     open: BTreeSet<String>,
+    /// See [`Typing::asked`].
+    asked: bool,
 }
 
 impl<'a> Cut<'a> {
-    fn new(model: &'a ModelProto, large: &'a Large, host: &'a Host, foreign: &'a Reasons) -> Self {
+    fn new(
+        model: &'a ModelProto,
+        large: &'a Large,
+        (host, integers): (&'a Host, &'a BTreeMap<String, Arc<Tensor>>),
+        foreign: &'a Reasons,
+    ) -> Self {
         let results = nodes(model).iter().enumerate();
         let results = results.flat_map(|(index, node)| {
             let names = node.output.iter().filter(|name| !name.is_empty());
@@ -188,12 +205,14 @@ impl<'a> Cut<'a> {
             model,
             large,
             host,
+            integers,
             foreign,
             producers: results.collect(),
             facts: Facts::of_constants(model, large),
             parts: Vec::new(),
             schedule: Vec::new(),
             open: BTreeSet::new(),
+            asked: false,
         }
     }
 
@@ -226,6 +245,7 @@ impl<'a> Cut<'a> {
             schedule: self.schedule,
             internal,
             open: self.open,
+            asked: self.asked,
         })
     }
 
@@ -262,8 +282,32 @@ impl<'a> Cut<'a> {
         groups.into_values().collect()
     }
 
+    /// Stops where nodes read results of tract's that have no shape: what depends on data there has to run together.
+    fn require_shapes(&self, here: &[usize]) -> Result<(), Stopped> {
+        let members: Vec<NodeProto> = here.iter().map(|&i| nodes(self.model)[i].clone()).collect();
+        let shapeless = outside(&members).into_iter().filter(|name| {
+            let producer = self.producers.get(name.as_str());
+            producer.is_some_and(|producer| !here.contains(producer))
+                && self.facts.get(name).is_none()
+        });
+        let names: BTreeSet<String> = shapeless.collect();
+        let Some(first) = names.first() else {
+            return Ok(());
+        };
+        Err(Stopped::Open {
+            refusal: Box::new(ImportError::node(
+                Code::DynamicShape,
+                &nodes(self.model)[self.producers[first.as_str()]],
+                format!("the shape of its result `{first}` depends on data"),
+                "export the model with fixed shapes",
+            )),
+            names,
+        })
+    }
+
     /// Has tract type the nodes of a level.
     fn tract(&mut self, here: &[usize]) -> Result<(), Stopped> {
+        self.require_shapes(here)?;
         let all = here.len() == nodes(self.model).len();
         let (part, constants) = if all {
             (Cow::Borrowed(self.model), Cow::Borrowed(self.large))
@@ -360,6 +404,7 @@ impl<'a> Cut<'a> {
 
     /// Loads foreign nodes into the other runtime and asks it for what they compute.
     fn foreign(&mut self, group: Vec<usize>) -> Result<(), Stopped> {
+        self.require_shapes(&group)?;
         let members: Vec<&NodeProto> = group.iter().map(|&i| &nodes(self.model)[i]).collect();
         let (model, inputs) = self.foreign_model(&members);
         let outputs: Vec<String> = model
@@ -384,6 +429,7 @@ impl<'a> Cut<'a> {
         let mut known = session.results();
         let mut open = BTreeSet::new();
         if !known.iter().all(is_told) {
+            self.asked |= self.has_integers();
             let seen = self.observed(&group, runtime, &inputs, &*session)?;
             open = self.open_among(&group, &outputs, &seen)?;
             known = seen.into_iter().map(|[a, b]| larger(a, b)).collect();
@@ -478,7 +524,15 @@ impl<'a> Cut<'a> {
         names
     }
 
-    /// What foreign nodes compute of zeros and of noise: the type of each result twice.
+    /// Whether an input is of integers or truths.
+    fn has_integers(&self) -> bool {
+        let inputs = self.model.graph.iter().flat_map(|graph| &graph.input);
+        let mut facts = inputs.filter_map(|input| self.facts.get(&input.name));
+        facts.any(|fact| fact.constant.is_none() && datum_type(fact.dtype).is_integer())
+    }
+
+    /// What foreign nodes compute of zeros and of noise, or of noise twice where integers are given: the type of each
+    /// result twice.
     fn observed(
         &self,
         group: &[usize],
@@ -504,9 +558,9 @@ impl<'a> Cut<'a> {
             let results = results.map_err(|error| refused(error.reason()))?;
             Ok(results.iter().map(type_of).collect::<Vec<_>>())
         };
-        let (of_zeros, of_noise) = (computed(0)?, computed(1)?);
-        let pairs = of_zeros.into_iter().zip(of_noise);
-        Ok(pairs.map(|(zeros, noise)| [zeros, noise]).collect())
+        let first = if self.integers.is_empty() { 0 } else { 2 };
+        let pairs = computed(first)?.into_iter().zip(computed(1)?);
+        Ok(pairs.map(|(first, second)| [first, second]).collect())
     }
 
     /// The results of foreign nodes whose extents differ, or that are empty: outputs of the model and nothing else.
@@ -540,7 +594,7 @@ impl<'a> Cut<'a> {
         })
     }
 
-    /// Values of all inputs: zeros, or noise between -1 and 1 where they are floats.
+    /// Values of all inputs: zeros, or noise between -1 and 1 where they are floats; the integers that are given.
     fn sample(&self, seed: u64) -> Values {
         let inputs = self.model.graph.iter().flat_map(|graph| &graph.input);
         let mut state = seed;
@@ -557,6 +611,10 @@ impl<'a> Cut<'a> {
                 .filter(|fact| fact.constant.is_none())?;
             let dims: Vec<usize> = fact.dims.iter().map(|&dim| dim as usize).collect();
             let mut tensor = Tensor::zero_dt(datum_type(fact.dtype), &dims).ok()?;
+            let given = self.integers.get(name);
+            if let Some(given) = given.and_then(|given| first_of(given, &tensor)) {
+                tensor = given;
+            }
             if seed > 0 && fact.dtype == scnn_isa::program::Dtype::F32 {
                 let values: Vec<f32> = (0..tensor.len()).map(|_| noise()).collect();
                 tensor = Tensor::from_shape(&dims, &values).ok()?;
@@ -662,6 +720,18 @@ fn is_told(result: &ResultType) -> bool {
 fn concrete(result: &ResultType) -> Option<Vec<u64>> {
     let dims = result.dims.as_ref()?;
     dims.iter().map(|dim| dim.map(|dim| dim as u64)).collect()
+}
+
+/// The first values of an array that may hold several samples, in the type and shape of `like`, unless that is of floats.
+fn first_of(given: &Tensor, like: &Tensor) -> Option<Tensor> {
+    let integers = like.datum_type().is_integer() || like.datum_type() == DatumType::Bool;
+    if !integers || given.len() < like.len() || given.len() == 0 {
+        return None;
+    }
+    let flat = given.clone().into_shape(&[given.len()]).ok()?;
+    let first = flat.slice(0, 0, like.len()).ok()?;
+    let shaped = first.into_shape(like.shape()).ok()?;
+    Some(shaped.cast_to_dt(like.datum_type()).ok()?.into_owned())
 }
 
 /// A type with the larger of the extents of two, and none that is empty.

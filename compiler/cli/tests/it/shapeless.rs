@@ -1,13 +1,16 @@
 //! Shapes that depend on data: inside of a network, where ONNX Runtime computes what lies between them; and at its end,
 //! where a run hands on as much as there is.
 
-use crate::onnx::{Model, int, ints, noise};
+use crate::onnx::{Model, int, ints, noise, set_type};
 use crate::python;
 use crate::refusals::folder;
 use assert_cmd::Command;
-use ndarray::{Array4, ArrayD};
-use ndarray_npy::{NpzReader, write_npy};
+use ndarray::{Array4, ArrayD, arr1};
+use ndarray_npy::{NpzReader, NpzWriter, write_npy};
 use std::fs::File;
+
+/// The number of 64-bit integers among element types.
+const INT64: i32 = 7;
 
 /// The binary with ONNX Runtime, if this machine has it.
 fn with_onnx_runtime() -> Option<Command> {
@@ -152,4 +155,68 @@ fn a_detector_that_selects_its_boxes_hands_on_those_that_are_left() {
     for (score, wanted) in scores.iter().zip(wanted) {
         assert!((score - wanted).abs() < 1e-3, "{scores}");
     }
+}
+
+/// As many columns as an input says, which a convolution reads: the array that is given decides, not zeros.
+#[test]
+fn shapes_that_integers_decide_are_those_of_the_arrays_that_are_given() {
+    let Some(mut command) = with_onnx_runtime() else {
+        return;
+    };
+    let model = Model::new("cut")
+        .input("x", &[1, 2, 4, 8])
+        .input("length", &[1])
+        .floats("v", &[2, 2, 1, 1], &noise(4, 2, 1.0))
+        .floats("w", &[3, 2, 1, 1], &noise(6, 1, 1.0))
+        .integers("zero", &[0])
+        .integers("columns", &[3])
+        .node("Conv", &["x", "v"], "c", vec![])
+        .node("Slice", &["c", "zero", "length", "columns"], "s", vec![])
+        .node("Conv", &["s", "w"], "y", vec![])
+        .output("y");
+    let mut proto = model.proto();
+    set_type(&mut proto.graph.as_mut().unwrap().input[1], INT64);
+    let bytes = prost::Message::encode_to_vec(&proto);
+    let folder = folder(&[("m.onnx", bytes)]);
+    let mut npz = NpzWriter::new(File::create(folder.path().join("x.npz")).unwrap());
+    let x = Array4::from_shape_vec((1, 2, 4, 8), noise(64, 3, 1.0)).unwrap();
+    npz.add_array("x", &x).unwrap();
+    npz.add_array("length", &arr1(&[5i64])).unwrap();
+    npz.finish().unwrap();
+    let words = "run m.onnx --input x.npz --check --output y.npz".split(' ');
+    command.current_dir(folder.path()).args(words);
+    let output = command.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    assert!(
+        error.contains("those of the arrays that are given"),
+        "{error}"
+    );
+    let file = File::open(folder.path().join("y.npz")).unwrap();
+    let y: ArrayD<f32> = NpzReader::new(file).unwrap().by_name("y").unwrap();
+    assert_eq!(y.shape(), [1, 3, 4, 5]);
+}
+
+/// Positions, and behind them a node that only ONNX Runtime has: it reads what has no shape, so it joins what finds it.
+#[test]
+fn a_node_behind_positions_that_tract_lacks_runs_with_what_finds_them() {
+    let model = scattered()
+        .integers("row", &[2])
+        .node(
+            "Gather",
+            &["positions", "row"],
+            "rows",
+            vec![int("axis", 1)],
+        )
+        .node("Unique", &["rows"], "y", vec![])
+        .output("y")
+        .output("c");
+    let x = [
+        1.0, 1.0, 1.0, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0, 1.0, 1.0, -1.0, 1.0, 1.0, 1.0,
+    ];
+    let Some((_, mut outputs)) = run(model, &x) else {
+        return;
+    };
+    let rows: ArrayD<i64> = outputs.by_name("y").unwrap();
+    assert_eq!(rows.into_raw_vec_and_offset().0, [1, 3]);
 }
