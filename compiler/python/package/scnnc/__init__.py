@@ -11,7 +11,7 @@ Options are those of the command line with underscores for dashes: ``--prune 0.4
 those of the same command to the byte. Long calls release the interpreter's lock and end on Ctrl-C.
 """
 
-from . import _native, zoo
+from . import _native, prune, zoo
 from ._cost import Cost, CostResult
 from ._errors import CheckError, Error, InternalError, RefusedError, UsageError, Warning
 from ._machine import Machine
@@ -39,6 +39,7 @@ __all__ = [
     "compile",
     "explain",
     "load",
+    "prune",
     "read_reports",
     "sensitivity",
     "zoo",

@@ -1,4 +1,4 @@
-from . import zoo as zoo
+from . import prune as prune, zoo as zoo
 from ._cost import Cost as Cost, CostResult as CostResult
 from ._errors import (
     CheckError as CheckError,
@@ -39,6 +39,7 @@ __all__ = [
     "compile",
     "explain",
     "load",
+    "prune",
     "read_reports",
     "sensitivity",
     "zoo",

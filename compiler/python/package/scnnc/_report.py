@@ -22,7 +22,7 @@ class Report:
     def layers(self):
         """The layers in the columns of ``scnnc report --csv``: a DataFrame, or a list of dictionaries without pandas.
 
-        A column's name ends in its unit: ``total_cycles``, ``total_pj``, ``weight_density_ratio``.
+        A column's name ends in its unit: ``total_cycles``, ``total_energy_pj``, ``weight_density_ratio``.
         """
         return _frame(self._native.layers())
 
