@@ -412,7 +412,7 @@ fn text(study: &Study) -> String {
     };
     let mut table = grid::plain(&[
         "layer",
-        "density",
+        "density, 0 to 1",
         "SQNR",
         "top-1",
         "layer cycles",
@@ -497,6 +497,15 @@ fn text(study: &Study) -> String {
     text
 }
 
+/// The column of a field, which ends in its unit.
+fn column(field: &str) -> String {
+    if field.starts_with("density") || field.starts_with("top1") {
+        format!("{field}_ratio")
+    } else {
+        field.to_owned()
+    }
+}
+
 /// Writes the study as CSV or JSON, by the file's extension.
 fn write(path: &Path, study: &Study) -> Result<(), Failure> {
     let failed = |e: serde_json::Error| Failure::file(Code::CannotWrite, path, &e.to_string());
@@ -509,7 +518,7 @@ fn write(path: &Path, study: &Study) -> Result<(), Failure> {
             continue;
         };
         if index == 0 {
-            let names: Vec<&str> = fields.keys().map(String::as_str).collect();
+            let names: Vec<String> = fields.keys().map(|name| column(name)).collect();
             csv.push_str(&names.join(","));
             csv.push('\n');
         }

@@ -500,7 +500,7 @@ fn the_study_of_a_layer_is_what_compiling_it_so_gives() {
     );
     let csv = std::fs::read_to_string(path.join("s.csv")).unwrap();
     assert!(
-        csv.starts_with("layer,density_unpruned,density,layer_cycles,"),
+        csv.starts_with("layer,density_unpruned_ratio,density_ratio,layer_cycles,"),
         "{csv}"
     );
     assert_eq!(csv.lines().count(), 2);

@@ -152,7 +152,13 @@ fn components(scope: Scope, wholes: &[Sums]) -> Table {
         name: "energy-components",
         title: "energy by component".to_owned(),
         printed: true,
-        columns: names(["network", "machine", "component", "energy, uJ", "share"]),
+        columns: names([
+            "network",
+            "machine",
+            "component",
+            "energy, uJ",
+            "share of machine",
+        ]),
         rows,
     }
 }

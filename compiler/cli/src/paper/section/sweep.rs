@@ -106,7 +106,7 @@ pub fn evaluate(scope: Scope, results: &Results) -> Section {
             .to_owned(),
         printed: true,
         columns: names([
-            "density",
+            "density, 0 to 1",
             "reading",
             "SCNN cycles",
             "speed over DCNN",

@@ -17,7 +17,8 @@ function si(value, unit = "") {
 }
 const exactly = (value) => Math.round(value).toLocaleString("en").replaceAll(",", "\u202f");
 const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)}\u00a0%`;
-const times = (ratio) => `${ratio.toFixed(2)}x`;
+// Two places, or as many as a small ratio needs to have two figures.
+const times = (ratio) => `${ratio.toFixed(ratio > 0 ? Math.min(12, Math.max(2, 1 - Math.floor(Math.log10(ratio)))) : 2)}x`;
 
 function element(tag, content, attributes = {}) {
   const made = document.createElement(tag);
