@@ -44,7 +44,7 @@ CACHE = Path.home() / ".cache" / "scnnc-networks"
 
 # Wheels are taken for this Python and these platforms, whatever runs this script: their hashes are in the list.
 WHEELS = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp"]
-PLATFORMS = ["any", "manylinux2014_x86_64", "manylinux_2_24_x86_64", "manylinux_2_27_x86_64", "manylinux_2_28_x86_64"]
+PLATFORMS = ["any", "manylinux2014_x86_64", "manylinux_2_24_x86_64", "manylinux_2_27_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64"]
 
 # Starts a command and writes down its peak memory. What `wait4` tells of a process counts from its fork on, when it
 # still is what started it: so a small process starts them, not this one, which holds networks.
