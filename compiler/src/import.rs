@@ -192,7 +192,7 @@ impl<'a> Importer<'a> {
             dequantised,
             on_host,
             undecided,
-            wishes: wishes::of(model, facts),
+            wishes: wishes::of(model, facts, on_host),
         }
     }
 
@@ -479,6 +479,14 @@ impl<'a> Importer<'a> {
             },
             operands,
         )
+    }
+
+    /// Another shape or order of what the machine has, moved if its readers gain by that.
+    pub(crate) fn as_wished(&mut self, id: NodeId) -> NodeId {
+        match self.wishes.get(&self.graph.dag[id].tensor).cloned() {
+            Some(wanted) => self.graph.placed(id, wanted),
+            None => id,
+        }
     }
 
     /// The node that computes operand `index`, lying as a plane: axes 0 to 3 on images, channels, rows and columns.

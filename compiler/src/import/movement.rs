@@ -270,7 +270,7 @@ pub(crate) fn rename(
         Op::Rename(None),
         vec![node_name(node)],
     );
-    Translated::Node(id)
+    Translated::Node(importer.as_wished(id))
 }
 
 /// Another order of the axes: they are read as they lie.
@@ -293,7 +293,8 @@ pub(crate) fn transpose(
         return Translated::Host(format!("its `perm` is no order of {} axes", dims.len()).into());
     }
     let op = Op::Rename(Some(Transposition { dims, order }));
-    Translated::Node(importer.add(&node.output[0], &[input], op, vec![node_name(node)]))
+    let id = importer.add(&node.output[0], &[input], op, vec![node_name(node)]);
+    Translated::Node(importer.as_wished(id))
 }
 
 pub(crate) fn identity(

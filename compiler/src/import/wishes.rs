@@ -2,17 +2,34 @@
 //!
 //! Everything else has its placement from what computes it ([`crate::graph::placement`]). An operator that asks for a
 //! placement is followed backwards, through changes of shape, orders of axes and operators of one value, to where its
-//! operand comes from. If that is an input or a result of the host, the operator has a vote: for the placement that the
+//! operand comes from. An operator of two tensors asks that one lie as the other, where the machine makes that. If that is an input or a result of the host, the operator has a vote: for the placement that the
 //! tensor has by the position of its axes if that suits it, else for that of the operand from which the host made it, else
 //! for the one that it asks for. Most votes win; by position where they are even. So what a normalisation of channels-last
 //! values gives lies where they lay, and meets them again in a sum without being moved.
+//!
+//! A long sequence that convolutions of one row leave to matrix products is moved once, where it becomes a sequence, and its
+//! products, sums and normalisations all find it on images.
 
 use super::attributes::Attributes;
 use super::facts::Facts;
 use super::operators::{self, Place};
 use crate::graph::placement::{self, Placement, Slot};
-use std::collections::BTreeMap;
+use crate::normalise::parts::node_name;
+use scnn_isa::legal;
+use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::{ModelProto, NodeProto};
+use tract_onnx::prelude::Tensor;
+
+/// Rows of a product from which on it keeps the multipliers busy with its columns on channels. With fewer, a kernel over what
+/// lies on the plane shares the work among more PEs.
+const BUSY_ROWS: u64 = 128;
+
+/// Longest sequence that loses nothing on the columns of a plane of one row, which one row of PEs has, with as many values
+/// for each as it multiplies at once.
+const LONGEST_ROW: u32 = 32;
+
+/// Columns of the products over a sequence from which on they gain more than its way over the host costs.
+const LEAST_COLUMNS: u64 = 256;
 
 /// Operators whose result lies as the operand of the same extents does.
 const OF_ONE_VALUE: &[&str] = &[
@@ -64,8 +81,13 @@ const PLANES: &[&str] = &[
     "Upsample",
 ];
 
-/// The placements of inputs and host results that are not by position, by tensor.
-pub(super) fn of(model: &ModelProto, facts: &Facts) -> BTreeMap<String, Placement> {
+/// The placements of inputs and host results that are not by position, by tensor. `on_host` has the nodes that the host runs
+/// in any case.
+pub(super) fn of(
+    model: &ModelProto,
+    facts: &Facts,
+    on_host: &BTreeMap<String, String>,
+) -> BTreeMap<String, Placement> {
     let Some(graph) = &model.graph else {
         return BTreeMap::new();
     };
@@ -77,10 +99,27 @@ pub(super) fn of(model: &ModelProto, facts: &Facts) -> BTreeMap<String, Placemen
         .collect();
     let mut votes = Votes {
         facts,
+        on_host,
         producers,
         counts: BTreeMap::new(),
+        lies: BTreeMap::new(),
+        moves: BTreeMap::new(),
+        readers: readers(&graph.node),
     };
-    for node in &graph.node {
+    let of_machine = || {
+        let nodes = graph.node.iter();
+        nodes.filter(|node| !on_host.contains_key(&node_name(node)))
+    };
+    for node in of_machine() {
+        if let (Some(lies), Some(result)) = (votes.made(node), node.output.first()) {
+            let moved = votes.moved(node, &lies);
+            if let Some(images) = &moved {
+                votes.moves.insert(result.clone(), images.clone());
+            }
+            votes.lies.insert(result.clone(), moved.unwrap_or(lies));
+        }
+    }
+    for node in of_machine() {
         // A node without a vote has none.
         let _ = votes.node(node);
     }
@@ -92,9 +131,26 @@ type Suits<'a> = &'a dyn Fn(&Placement, &[u64]) -> bool;
 
 struct Votes<'a> {
     facts: &'a Facts,
+    on_host: &'a BTreeMap<String, String>,
     producers: BTreeMap<String, &'a NodeProto>,
     /// By tensor, how many ask for each placement.
     counts: BTreeMap<String, BTreeMap<Placement, usize>>,
+    /// How tensors lie that the machine makes, and others only reorder.
+    lies: BTreeMap<String, Placement>,
+    /// How other shapes and orders lie that are moved.
+    moves: BTreeMap<String, Placement>,
+    readers: BTreeMap<&'a str, Vec<&'a NodeProto>>,
+}
+
+/// By tensor, the nodes that read it.
+fn readers(nodes: &[NodeProto]) -> BTreeMap<&str, Vec<&NodeProto>> {
+    let mut readers: BTreeMap<&str, Vec<&NodeProto>> = BTreeMap::new();
+    for node in nodes {
+        for name in &node.input {
+            readers.entry(name).or_default().push(node);
+        }
+    }
+    readers
 }
 
 impl Votes<'_> {
@@ -116,9 +172,13 @@ impl Votes<'_> {
             }
             "MatMul" | "Gemm" if self.is_constant(node.input.get(1)?) => {
                 let wanted = placement::of_product(&dims, false)?;
+                let (_, leading) = dims.split_last()?;
+                let fits = wanted.shape().is_some_and(|of| legal::tensor(of).is_ok());
+                let busy = fits && leading.iter().product::<u64>() >= BUSY_ROWS;
                 self.vote(operand, &wanted, &|lies, dims| {
                     let axes = placement::axes(lies, dims);
-                    axes.is_some_and(|axes| placement::product_kernel(&axes).is_some())
+                    let kernel = axes.and_then(|axes| placement::product_kernel(&axes));
+                    kernel.is_some_and(|kernel| kernel == [false; 2] || !busy)
                 })
             }
             "MatMul" if self.is_constant(node.input.first()?) => {
@@ -131,6 +191,16 @@ impl Votes<'_> {
                     })
                 })
             }
+            operator if OF_ONE_VALUE.contains(&operator) && self.is_of_two(node, &dims) => {
+                let (a, b) = (&node.input[0], &node.input[1]);
+                for (operand, other) in [(a, b), (b, a)] {
+                    if let Some(wanted) = self.lies.get(other).cloned() {
+                        // An operand that the machine makes has no vote.
+                        let _ = self.vote(operand, &wanted, &|lies, _| *lies == wanted);
+                    }
+                }
+                Some(())
+            }
             _ => {
                 let axis = self.varies_along(node, dims.len())?;
                 let wanted = placement::with_channels(&dims, axis)?;
@@ -141,6 +211,13 @@ impl Votes<'_> {
                 })
             }
         }
+    }
+
+    /// Whether a node is of two activations of the extents `dims`.
+    fn is_of_two(&self, node: &NodeProto, dims: &Vec<u64>) -> bool {
+        let is_operand =
+            |name: &String| !self.is_constant(name) && self.dims(name).is_some_and(|of| of == dims);
+        node.input.len() == 2 && node.input.iter().all(is_operand)
     }
 
     /// The one axis of the operand along which the constant of an operator of one value varies.
@@ -169,7 +246,9 @@ impl Votes<'_> {
         let mut orders: Vec<(Vec<u64>, Vec<usize>)> = Vec::new();
         while let Some(&node) = self.producers.get(&name) {
             let operator = node.op_type.as_str();
-            let before = if operator == "Transpose" {
+            let before = if self.on_host.contains_key(&node_name(node)) {
+                break;
+            } else if operator == "Transpose" {
                 let source = node.input.first()?;
                 let dims = self.dims(source)?.clone();
                 let order = order(node, dims.len())?;
@@ -183,13 +262,13 @@ impl Votes<'_> {
                 source
             } else if SHAPES.contains(&operator) {
                 node.input.first()?
+            } else if self.is_of_host(node) {
+                break;
             } else if OF_ONE_VALUE.contains(&operator) {
                 let dims = self.dims(&name)?;
                 let same =
                     |input: &&String| !self.is_constant(input) && self.dims(input) == Some(dims);
                 node.input.iter().find(same)?
-            } else if operators::find(node).is_none_or(|o| matches!(o.place, Place::Host(_))) {
-                break;
             } else {
                 // A layer of the machine decides how its result lies.
                 return None;
@@ -220,47 +299,115 @@ impl Votes<'_> {
         Some(())
     }
 
+    /// Whether the host runs an operator, as far as its operands tell: also a product of two activations, a concatenation
+    /// with a constant, and an operator of one value whose constant varies along several axes.
+    fn is_of_host(&self, node: &NodeProto) -> bool {
+        let mut constants = node
+            .input
+            .iter()
+            .filter_map(|name| self.facts.constant(name));
+        let varies = |constant: &Tensor| constant.shape().iter().filter(|&&of| of > 1).count() > 1;
+        match node.op_type.as_str() {
+            "MatMul" => constants.next().is_none(),
+            "Concat" => constants.next().is_some(),
+            "Add" | "Sub" | "Mul" | "Div" if constants.any(varies) => true,
+            _ => operators::find(node).is_none_or(|o| matches!(o.place, Place::Host(_))),
+        }
+    }
+
     /// How the operand lies from which the host makes `result` of the same extents.
     fn kept(&self, result: &str) -> Option<Placement> {
         let node = self.producers.get(result)?;
         let dims = self.dims(result)?;
         let same = |name: &&String| !self.is_constant(name) && self.dims(name) == Some(dims);
-        self.lies(node.input.iter().find(same)?)
+        self.lies.get(node.input.iter().find(same)?).cloned()
     }
 
-    /// How a tensor lies that an operator of planes made, and others only reordered since.
-    fn lies(&self, tensor: &str) -> Option<Placement> {
-        // Orders of axes on the way, the last first.
-        let mut orders: Vec<(Vec<u64>, Vec<usize>)> = Vec::new();
-        let mut name = tensor;
-        loop {
-            let node = *self.producers.get(name)?;
-            let dims = self.dims(name)?;
-            let operator = node.op_type.as_str();
-            if PLANES.contains(&operator) {
-                let planes = placement::positional(dims)?;
-                return orders.iter().rev().try_fold(planes, |lies, (dims, order)| {
-                    placement::transposed(&lies, dims, order)
-                });
+    /// How the result of a node lies if the machine makes it, or only reorders what it made.
+    fn made(&self, node: &NodeProto) -> Option<Placement> {
+        let source = node.input.first()?;
+        let dims = self.dims(node.output.first()?)?;
+        match node.op_type.as_str() {
+            operator if PLANES.contains(&operator) => placement::positional(dims),
+            "MatMul" | "Gemm" if self.is_constant(node.input.get(1)?) => {
+                let operand = self.dims(source)?;
+                let rows = || placement::of_product(operand, false);
+                let lies = self.lies.get(source).cloned().or_else(rows)?;
+                let axes = placement::axes(&lies, operand)?;
+                placement::product_kernel(&axes)?;
+                let last = dims.len().checked_sub(1)?;
+                if axes.len() != dims.len() {
+                    return None;
+                }
+                let channels = u32::try_from(dims[last]).ok()?;
+                let axes = placement::with_extent(&axes, last, channels, Slot::Channel);
+                Some(placement::of_axes(&axes))
             }
-            name = if operator == "Transpose" {
-                let source = node.input.first()?;
-                let before = self.dims(source)?.clone();
-                orders.push((before, order(node, dims.len())?));
-                source
-            } else if SHAPES.contains(&operator) {
-                node.input.first()?
-            } else if OF_ONE_VALUE.contains(&operator) {
-                let same =
-                    |input: &&String| !self.is_constant(input) && self.dims(input) == Some(dims);
-                node.input.iter().find(same)?
-            } else {
-                return None;
-            };
+            "Transpose" => {
+                let before = self.dims(source)?;
+                let order = order(node, before.len())?;
+                placement::transposed(self.lies.get(source)?, before, &order)
+            }
+            operator if SHAPES.contains(&operator) => self.lies.get(source).cloned(),
+            operator if OF_ONE_VALUE.contains(&operator) => {
+                let same = |name: &&String| self.dims(name) == Some(dims);
+                let mut operands = node.input.iter().filter(same);
+                operands.find_map(|name| self.lies.get(name)).cloned()
+            }
+            _ => None,
         }
     }
 
-    /// What most ask for, where that is not by position.
+    /// How a sequence should lie that another shape or order makes of a plane of one row, if it is better moved: on images,
+    /// which all PEs share, while the columns of one row are one row's of PEs.
+    fn moved(&self, node: &NodeProto, lies: &Placement) -> Option<Placement> {
+        let operator = node.op_type.as_str();
+        if operator != "Transpose" && !SHAPES.contains(&operator) {
+            return None;
+        }
+        let result = node.output.first()?;
+        let dims = self.dims(result)?;
+        let axes = placement::axes(lies, dims)?;
+        let is_sequence = placement::product_kernel(&axes) == Some([false; 2]);
+        let long = lies
+            .shape()
+            .is_some_and(|[n, _, h, w]| [n, h] == [1; 2] && w > LONGEST_ROW);
+        let gains = is_sequence && long && self.columns_of_products(result) >= LEAST_COLUMNS;
+        placement::of_product(dims, false).filter(|_| gains)
+    }
+
+    /// Columns of the matrix products over a sequence, up to the least that is asked for.
+    fn columns_of_products(&self, sequence: &str) -> u64 {
+        let (mut open, mut known) = (vec![sequence], BTreeSet::from([sequence]));
+        let mut columns = 0;
+        while let Some(name) = open.pop()
+            && columns < LEAST_COLUMNS
+        {
+            for node in self.readers.get(name).into_iter().flatten() {
+                let operator = node.op_type.as_str();
+                let first = node.input.first().is_some_and(|input| input == name);
+                let product = ["Gemm", "MatMul"].contains(&operator)
+                    && first
+                    && node.input.get(1).is_some_and(|of| self.is_constant(of));
+                let Some(result) = node.output.first() else {
+                    continue;
+                };
+                if product {
+                    columns += self.dims(result).and_then(|dims| dims.last()).unwrap_or(&0);
+                }
+                let follows = product
+                    || OF_ONE_VALUE.contains(&operator)
+                    || SHAPES.contains(&operator)
+                    || operator == "LayerNormalization";
+                if follows && known.insert(result) {
+                    open.push(result);
+                }
+            }
+        }
+        columns
+    }
+
+    /// What most ask for, where that is not by position, and what is moved.
     fn elected(self) -> BTreeMap<String, Placement> {
         let facts = self.facts;
         let elected = self.counts.into_iter().filter_map(|(name, counts)| {
@@ -270,7 +417,7 @@ impl Votes<'_> {
             let (lies, _) = counts.into_iter().max_by_key(rank)?;
             (Some(&lies) != natural.as_ref()).then_some((name, lies))
         });
-        elected.collect()
+        elected.chain(self.moves).collect()
     }
 }
 
