@@ -113,7 +113,7 @@ pub fn check(
     options.mapping.strategy = Strategy::Paper;
     let mut before = Before::default();
     with_fallbacks(imported, observer, &mut |imported, observer| {
-        before.send(powers::summed(&imported.graph))?;
+        before.send(powers::summed(&imported.graph, &options.machine))?;
         let graph = transformed(imported.graph, &options, observer);
         before.send(moves::for_host(&graph))?;
         let wanted = calibrate::wanted(&graph);
@@ -142,7 +142,7 @@ fn attempt(
     let Imported {
         graph, typed, hash, ..
     } = imported;
-    before.send(powers::summed(&graph))?;
+    before.send(powers::summed(&graph, &options.machine))?;
     if let Some(calibration) = &options.calibration {
         let known = before.borders.known(&calibration.on_host);
         before.send(known)?;

@@ -10,32 +10,46 @@
 //! and the logarithm shows it, as [`enlarged`](crate::transform) has it for elementwise operators. So the whole chain runs on
 //! the host in floats, the linear layers in it too; what crosses is the spectrum. That is worth it where these layers are
 //! a small part of the network's work ([`MOST_OF_WORK`]): a matrix of bands is, for it is nearly empty.
+//!
+//! A variance is a sum of squares too, but of all channels of a position alike; its root stays on the array
+//! (`import::typed_passes::normalisations`) where the activation RAMs hold its tensor.
 
 use super::fallback::Fallback;
 use crate::graph::computed_for::computed_for;
+use crate::graph::expression::{Expression, Unary};
 use crate::graph::{Graph, Layer, NodeId, Op};
+use scnn_isa::machine::Machine;
+use scnn_isa::program::Memory;
 use std::collections::BTreeSet;
 
 /// Largest share of the network's multiplications by weights other than zero that moves to the host.
 pub(super) const MOST_OF_WORK: f64 = 0.25;
 
-/// What runs on the host for each root or logarithm behind a linear layer of squares. `graph` is an imported one.
-pub(super) fn summed(graph: &Graph) -> Vec<Fallback> {
+/// What runs on the host for each root or logarithm behind a linear layer of squares, but for the roots of variances that
+/// the machine's RAMs have room for. `graph` is an imported one.
+pub(super) fn summed(graph: &Graph, machine: &Machine) -> Vec<Fallback> {
     let order = graph.order();
     let steep = order.iter().filter(|&&id| is_steep(graph, id));
-    // By chain, its linear layers; those that are the host's for other reasons sum what crosses the border, in 16 bits.
+    // The linear layers of a chain that are the host's for other reasons sum what crosses the border, in 16 bits.
     let chains = steep.filter_map(|&id| {
         let taken = computed_for(graph, id, |id| passes(graph, id));
         let reached = behind_squares(graph, &order, &taken);
         let linear = |of: &NodeId| convolution(graph, *of).is_some() || multiplies(graph, *of);
         let layers: Vec<NodeId> = reached.iter().copied().filter(linear).collect();
-        let chain: Vec<NodeId> = reached
+        let nodes: Vec<NodeId> = reached
             .into_iter()
             .filter(|&of| !is_of_host(graph, of))
             .collect();
-        (!layers.is_empty() && !chain.is_empty()).then_some((chain, layers))
+        let variance = |&of: &NodeId| is_mean(graph, of) && !is_logarithm(graph, id);
+        let is_variance = layers.iter().all(variance);
+        let stays = is_variance && layers.iter().all(|&of| fits_in_ram(graph, of, machine));
+        (!layers.is_empty() && !nodes.is_empty() && !stays).then_some(Chain {
+            nodes,
+            layers,
+            is_variance,
+        })
     });
-    let chains: Vec<(Vec<NodeId>, Vec<NodeId>)> = chains.collect();
+    let chains: Vec<Chain> = chains.collect();
     if chains.is_empty() {
         return Vec::new();
     }
@@ -43,23 +57,40 @@ pub(super) fn summed(graph: &Graph) -> Vec<Fallback> {
     let most = MOST_OF_WORK * work_of(&order);
     let small = chains
         .into_iter()
-        .filter(|(_, layers)| work_of(layers) <= most);
-    small
-        .map(|(chain, layers)| {
-            let first = &graph.dag[layers[0]];
-            Fallback {
-                nodes: chain
-                    .iter()
-                    .flat_map(|&of| graph.dag[of].onnx_nodes.clone())
-                    .collect(),
-                reason: format!(
-                    "`{}` sums squares before a root or a logarithm, and 16 bits would lose the small ones",
-                    first.onnx_nodes.first().unwrap_or(&first.tensor)
-                ),
-                is_fault: false,
-            }
-        })
-        .collect()
+        .filter(|chain| work_of(&chain.layers) <= most);
+    small.map(|chain| chain.fallback(graph)).collect()
+}
+
+/// Squares, and what is computed of them up to a root or a logarithm.
+struct Chain {
+    nodes: Vec<NodeId>,
+    /// The linear layers of them.
+    layers: Vec<NodeId>,
+    /// Whether these are means of a position's channels.
+    is_variance: bool,
+}
+
+impl Chain {
+    fn fallback(&self, graph: &Graph) -> Fallback {
+        let first = &graph.dag[self.layers[0]];
+        let name = first.onnx_nodes.first().unwrap_or(&first.tensor);
+        let names = self.nodes.iter();
+        Fallback {
+            nodes: names
+                .flat_map(|&of| graph.dag[of].onnx_nodes.clone())
+                .collect(),
+            reason: if self.is_variance {
+                format!(
+                    "`{name}` passes over its tensor seven times to normalise it, and the activation RAMs do not hold that"
+                )
+            } else {
+                format!(
+                    "`{name}` sums squares before a root or a logarithm, and 16 bits would lose the small ones"
+                )
+            },
+            is_fault: false,
+        }
+    }
 }
 
 /// The convolution or matrix product of a node.
@@ -67,6 +98,34 @@ pub(super) fn convolution(graph: &Graph, id: NodeId) -> Option<&Layer> {
     match &graph.dag[id].op {
         Op::Layer(layer) if layer.conv.is_some() => Some(layer),
         _ => None,
+    }
+}
+
+/// Whether a layer sums all channels of a position alike, as the variance of a normalisation does. The largest squares
+/// decide such a sum at every position, and what rounding loses they drown.
+fn is_mean(graph: &Graph, id: NodeId) -> bool {
+    let conv = convolution(graph, id).and_then(|layer| layer.conv.as_ref());
+    conv.is_some_and(|conv| {
+        let mut weights = conv.weights.iter();
+        let first = weights.next();
+        conv.k == 1 && conv.c > 1 && weights.all(|weight| Some(weight) == first)
+    })
+}
+
+/// Whether the activation RAMs hold what a layer reads. Where they do not, each pass over it is one over DRAM, and several
+/// cost more than the host link.
+fn fits_in_ram(graph: &Graph, id: NodeId, machine: &Machine) -> bool {
+    let held = machine.ram_elements(Memory::A) * u64::from(machine.pe_count());
+    let elements = |id: NodeId| graph.dag[id].dims.iter().product::<u64>();
+    let mut operands = graph.operands(id).into_iter();
+    operands.all(|id| elements(id) <= held)
+}
+
+fn is_logarithm(graph: &Graph, id: NodeId) -> bool {
+    match &graph.dag[id].op {
+        Op::Map(map) => matches!(map.expression, Expression::Unary(Unary::Log, _)),
+        Op::Host(host) => host.nodes.iter().any(|node| node.op_type == "Log"),
+        _ => false,
     }
 }
 
@@ -150,7 +209,7 @@ fn behind_squares(graph: &Graph, order: &[NodeId], taken: &BTreeSet<NodeId>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::expression::{Binary, Expression, Unary};
+    use crate::graph::expression::Binary;
     use crate::graph::weights::Weights;
     use crate::graph::{Conv, HostOp, Map};
     use crate::quantise::observed::{Observed, layer};
@@ -195,7 +254,7 @@ mod tests {
         let y = Expression::unary(last, Expression::X);
         let y = observed.add(("y", 2), SEEN, map(y), &[b]);
         observed.output("y", y);
-        let found = summed(&observed.graph).into_iter();
+        let found = summed(&observed.graph, &Machine::preset("scnn").unwrap()).into_iter();
         found.flat_map(|fallback| fallback.nodes).collect()
     }
 

@@ -5,6 +5,7 @@ use super::islands::islands;
 use super::shapeless;
 use super::statistics::statistics;
 use super::{ImportErrors, Imported, Importer, typed_passes, typing, value_info};
+use crate::normalise::parts::node_name;
 use crate::normalise::{Normalised, Undecided};
 use scnn_host::Host;
 use scnn_isa::program::Dtype;
@@ -17,7 +18,10 @@ use tract_onnx::tensor::load_tensor;
 /// A model with bound dimensions and loaded data, its large initializers beside it.
 #[derive(Clone, Debug)]
 pub struct Source {
+    /// The model with its composite operators decomposed.
     model: ModelProto,
+    /// The model before that, once it is.
+    composite: Option<Arc<ModelProto>>,
     large: Large,
     /// The types that inputs and outputs are declared with, where they are not what is computed.
     declared: BTreeMap<String, Dtype>,
@@ -48,6 +52,7 @@ impl Source {
     pub(super) fn new(normalised: Normalised, stem: &str, host: Host) -> Self {
         Self {
             model: normalised.model,
+            composite: None,
             large: normalised.large,
             declared: normalised.declared,
             notes: normalised.notes,
@@ -73,7 +78,15 @@ impl Source {
 
     pub(super) fn import(mut self, hash: String) -> Result<Imported, ImportErrors> {
         let mut typing = self.typing()?;
-        while typed_passes::run_all(&mut self.model, &typing.facts, &mut |_, _| {}) {
+        let before = self.model.clone();
+        while typed_passes::run_all(
+            &mut self.model,
+            &typing.facts,
+            &self.on_host,
+            &mut |_, _| {},
+        ) {
+            self.composite
+                .get_or_insert_with(|| Arc::new(before.clone()));
             typing = self.typing()?;
         }
         while let Err(errors) = typing.facts.require_shapes(&self.model, &typing.internal) {
@@ -109,6 +122,20 @@ impl Source {
             hash,
             source: Arc::new(self),
         })
+    }
+
+    /// Notes nodes that the host runs, and why. Where one of them was decomposed for the array it is put together again.
+    fn give_to_host(&mut self, nodes: BTreeMap<String, String>) {
+        let parts = |name: &String| {
+            let nodes = self.nodes().iter();
+            nodes.filter(|node| node_name(node) == *name).count()
+        };
+        if let Some(composite) = &self.composite
+            && nodes.keys().any(|name| parts(name) > 1)
+        {
+            self.model = ModelProto::clone(composite);
+        }
+        self.on_host.extend(nodes);
     }
 
     /// What a person should know of how the file was rewritten, in sentences.
@@ -198,7 +225,7 @@ impl Imported {
         nodes: BTreeMap<String, String>,
     ) -> Result<Self, ImportErrors> {
         let mut source = Source::clone(source);
-        source.on_host.extend(nodes);
+        source.give_to_host(nodes);
         source.import(hash.to_owned())
     }
 
@@ -212,23 +239,32 @@ impl Imported {
         weights: BTreeMap<String, Arc<Tensor>>,
     ) -> Result<Self, ImportErrors> {
         let mut source = Source::clone(&self.source);
-        if let Some(graph) = &mut source.model.graph {
-            for (name, tensor) in weights {
-                // Whatever is replaced is from now on handed to tract beside the protobuf, as large initializers are.
-                let before = graph.initializer.len();
-                graph
-                    .initializer
-                    .retain(|initializer| initializer.name != name);
-                let was_initializer = graph.initializer.len() < before;
-                if was_initializer && graph.input.iter().all(|input| input.name != name) {
-                    let dtype = super::facts::dtype(tensor.datum_type());
-                    let dims: Vec<u64> = tensor.shape().iter().map(|&d| d as u64).collect();
-                    let dtype = dtype.unwrap_or(Dtype::F32);
-                    graph.input.push(value_info(&name, dtype, &dims));
-                }
-                source.large.insert(name, tensor);
-            }
+        take_out(&mut source.model, &weights);
+        if let Some(composite) = &mut source.composite {
+            take_out(Arc::make_mut(composite), &weights);
         }
+        source.large.extend(weights);
         source.import(self.hash.clone())
+    }
+}
+
+/// Makes inputs of the initializers in `weights`: whatever is replaced is from now on handed to tract beside the protobuf, as
+/// large initializers are.
+fn take_out(model: &mut ModelProto, weights: &BTreeMap<String, Arc<Tensor>>) {
+    let Some(graph) = &mut model.graph else {
+        return;
+    };
+    for (name, tensor) in weights {
+        let before = graph.initializer.len();
+        graph
+            .initializer
+            .retain(|initializer| initializer.name != *name);
+        let was_initializer = graph.initializer.len() < before;
+        if was_initializer && graph.input.iter().all(|input| input.name != *name) {
+            let dtype = super::facts::dtype(tensor.datum_type());
+            let dims: Vec<u64> = tensor.shape().iter().map(|&d| d as u64).collect();
+            let dtype = dtype.unwrap_or(Dtype::F32);
+            graph.input.push(value_info(name, dtype, &dims));
+        }
     }
 }

@@ -8,6 +8,7 @@ mod differences;
 mod empty;
 mod extrema;
 mod minima;
+mod normalisations;
 mod row_functions;
 mod rows;
 mod stacks;
@@ -16,6 +17,7 @@ use super::Facts;
 use super::facts::TensorFact;
 use crate::normalise::leave_out_unread;
 use scnn_isa::program::Dtype;
+use std::collections::BTreeMap;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 /// A pass: its name, what it does, and the function, which returns whether it changed anything.
@@ -25,28 +27,33 @@ pub(super) struct TypedPass {
     /// What it does.
     #[allow(dead_code)] // Documentation of the table.
     about: &'static str,
-    run: fn(&mut GraphProto, &Facts) -> bool,
+    run: fn(&mut GraphProto, &Facts, &OnHost) -> bool,
 }
 
 #[rustfmt::skip] // One pass a line.
 /// The passes in their order.
 pub(super) const TYPED_PASSES: &[TypedPass] = &[
-    TypedPass { name: "casts", about: "a cast to the type that a tensor has becomes an identity", run: casts::run },
-    TypedPass { name: "empty", about: "operands of a concatenation that have no elements go", run: empty::run },
-    TypedPass { name: "stacks", about: "a reduction over an axis that activations were stacked along becomes an operator of those", run: stacks::run },
-    TypedPass { name: "rows", about: "a product of many dimensions becomes one of rows", run: rows::run },
-    TypedPass { name: "row-functions", about: "elementwise operators behind a product of rows are computed on the rows", run: row_functions::run },
-    TypedPass { name: "channel-sums", about: "a sum over channels of what the array computes becomes a convolution", run: channel_sums::run },
-    TypedPass { name: "broadcasts", about: "an operand that is broadcast along channels, rows or columns is repeated by the array", run: broadcasts::run },
-    TypedPass { name: "minima", about: "a smallest value becomes the negative of a largest", run: minima::run },
-    TypedPass { name: "differences", about: "a difference of two activations becomes a sum", run: differences::run },
-    TypedPass { name: "extrema", about: "the larger or smaller of two activations becomes a sum", run: extrema::run },
+    TypedPass { name: "casts", about: "a cast to the type that a tensor has becomes an identity", run: |graph, facts, _| casts::run(graph, facts) },
+    TypedPass { name: "empty", about: "operands of a concatenation that have no elements go", run: |graph, facts, _| empty::run(graph, facts) },
+    TypedPass { name: "stacks", about: "a reduction over an axis that activations were stacked along becomes an operator of those", run: |graph, facts, _| stacks::run(graph, facts) },
+    TypedPass { name: "normalisations", about: "a normalisation over channels becomes products, sums and a gate", run: normalisations::run },
+    TypedPass { name: "rows", about: "a product of many dimensions becomes one of rows", run: |graph, facts, _| rows::run(graph, facts) },
+    TypedPass { name: "row-functions", about: "elementwise operators behind a product of rows are computed on the rows", run: |graph, facts, _| row_functions::run(graph, facts) },
+    TypedPass { name: "channel-sums", about: "a sum over channels of what the array computes becomes a convolution", run: |graph, facts, _| channel_sums::run(graph, facts) },
+    TypedPass { name: "broadcasts", about: "an operand that is broadcast along channels, rows or columns is repeated by the array", run: |graph, facts, _| broadcasts::run(graph, facts) },
+    TypedPass { name: "minima", about: "a smallest value becomes the negative of a largest", run: |graph, facts, _| minima::run(graph, facts) },
+    TypedPass { name: "differences", about: "a difference of two activations becomes a sum", run: |graph, facts, _| differences::run(graph, facts) },
+    TypedPass { name: "extrema", about: "the larger or smaller of two activations becomes a sum", run: |graph, facts, _| extrema::run(graph, facts) },
 ];
+
+/// The names of nodes that the host runs in any case, and why.
+pub(super) type OnHost = BTreeMap<String, String>;
 
 /// Runs all passes; whether any changed anything.
 pub(super) fn run_all(
     model: &mut ModelProto,
     facts: &Facts,
+    on_host: &OnHost,
     observe: &mut dyn FnMut(&str, &ModelProto),
 ) -> bool {
     let mut changed = false;
@@ -54,7 +61,7 @@ pub(super) fn run_all(
         let Some(graph) = &mut model.graph else {
             return false;
         };
-        if (pass.run)(graph, facts) {
+        if (pass.run)(graph, facts, on_host) {
             changed = true;
             leave_out_unread(model);
             observe(pass.name, model);

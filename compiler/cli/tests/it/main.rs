@@ -31,6 +31,7 @@ mod mapping;
 mod models;
 mod mutator;
 mod network;
+mod normalisations;
 mod onnx;
 mod onnx_cases;
 mod packages;

@@ -178,7 +178,7 @@ fn a_concatenation_is_rounded_before_it_is_seen_otherwise() {
     assert!(concatenation.next().unwrap().grid.is_some());
 }
 
-/// As `ConvNeXt`'s blocks: what the host normalises lies as the plane lay, and meets the residual where it lies.
+/// As `ConvNeXt`'s blocks: what is normalised lies as the plane lay, and meets the residual where it lies.
 #[test]
 fn a_normalisation_with_channels_last_goes_back_to_its_plane() {
     let model = Model::new("block")
@@ -200,7 +200,7 @@ fn a_normalisation_with_channels_last_goes_back_to_its_plane() {
         .node("Add", &["p", "x"], "y", vec![])
         .output("y");
     let (hosted, _) = hosted(model, &[1, 6, 9, 10]);
-    assert_eq!(hosted, ["LayerNormalization"]);
+    assert_eq!(hosted, Vec::<String>::new());
 }
 
 /// As the boxes of a detector: the expectation of a distribution, and what the model ends with, stay with the host.

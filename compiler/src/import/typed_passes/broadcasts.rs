@@ -64,13 +64,14 @@ impl<'a> Producers<'a> {
             .node
             .iter()
             .filter(|node| is_standard(node) && node.op_type == "Expand");
+        let begins = |node: &NodeProto| is_layer(&node.op_type);
         Self {
             facts,
             expanded: expansions
                 .map(|node| (result(node), node.input[0].clone()))
                 .collect(),
-            of_array: reached(graph, facts, is_movement),
-            from_array: reached(graph, facts, |operator| {
+            of_array: reached(graph, facts, begins, is_movement),
+            from_array: reached(graph, facts, begins, |operator| {
                 is_movement(operator) || is_reordering(operator)
             }),
         }
@@ -113,7 +114,7 @@ impl<'a> Producers<'a> {
 }
 
 /// Whether the operator is one of those that the array and its PPUs are for.
-fn is_layer(operator: &str) -> bool {
+pub(super) fn is_layer(operator: &str) -> bool {
     matches!(
         operator,
         "Conv"
@@ -126,26 +127,32 @@ fn is_layer(operator: &str) -> bool {
 }
 
 /// Whether the operator hands values on from the machine to the machine.
-fn is_movement(operator: &str) -> bool {
+pub(super) fn is_movement(operator: &str) -> bool {
     let along = ["Concat", "Identity", "Pad", "Resize", "Slice", "Split"];
     along.contains(&operator)
 }
 
-/// Results of layers of the array, and of what follows: elementwise operators, reductions of planes, movements.
-fn reached(graph: &GraphProto, facts: &Facts, moves: impl Fn(&str) -> bool) -> BTreeSet<String> {
+/// Results of the nodes with which the array begins, and of what follows: elementwise operators, reductions of planes,
+/// movements.
+pub(super) fn reached(
+    graph: &GraphProto,
+    facts: &Facts,
+    begins: impl Fn(&NodeProto) -> bool,
+    moves: impl Fn(&str) -> bool,
+) -> BTreeSet<String> {
     let mut reached = BTreeSet::new();
     for node in graph.node.iter().filter(|node| is_standard(node)) {
         let is_reached = || node.input.iter().any(|name| reached.contains(name));
         let of_plane = reduced_axes(node, facts).is_some_and(|axes| axes.iter().all(|&a| a > 1));
         let follows = moves(&node.op_type) || is_elementwise(node) || of_plane;
-        if is_layer(&node.op_type) || (follows && is_reached()) {
+        if begins(node) || (follows && is_reached()) {
             reached.extend(node.output.iter().cloned());
         }
     }
     reached
 }
 
-fn is_reordering(operator: &str) -> bool {
+pub(super) fn is_reordering(operator: &str) -> bool {
     let orders = ["Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze"];
     orders.contains(&operator)
 }
