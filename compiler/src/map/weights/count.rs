@@ -180,7 +180,7 @@ fn count_in_order(bits: &[u64], blocks: &[Span], reach: u32, sizes: &mut [u32]) 
 }
 
 /// Placeholders between the ones of a word, which has some.
-#[inline(always)]
+#[inline]
 fn placeholders_within(word: u64, reach: u32) -> u32 {
     if reach >= WORD.ilog2() {
         return 0;
