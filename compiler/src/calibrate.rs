@@ -90,10 +90,12 @@ fn full() -> f64 {
 pub struct Octaves(pub Vec<u8>);
 
 impl Octaves {
-    /// Octaves of the channels' magnitudes below `whole`; none where no channel lies [`NOTABLE_OCTAVES`] below it.
-    fn of(magnitudes: &[f32], whole: f32) -> Option<Self> {
+    /// Octaves of the channels' magnitudes below `whole`, less where few values were `seen` of each; none where no channel lies [`NOTABLE_OCTAVES`] below it.
+    fn of(magnitudes: &[f32], seen: u64, whole: f32) -> Option<Self> {
+        // An octave of room for each halving of what was seen.
+        let missing = (ENOUGH_VALUES as f32 / seen.max(1) as f32).log2().ceil();
         let octaves = |&magnitude: &f32| {
-            let octaves = (whole / magnitude).log2().floor();
+            let octaves = (whole / magnitude).log2().floor() - missing.max(0.0);
             let known = magnitude > 0.0 && octaves.is_finite();
             if known {
                 octaves.clamp(0.0, 255.0) as u8
@@ -132,7 +134,7 @@ impl TryFrom<String> for Octaves {
 /// Octaves that a channel lies below its tensor for the tensor's channels to be kept.
 const NOTABLE_OCTAVES: u8 = 3;
 
-/// Values of a channel from which its largest magnitude says something of those to come.
+/// Values of a channel from which its largest magnitude says what is to come as well as the tensor's does.
 const ENOUGH_VALUES: u64 = 64;
 
 /// How a range is made of the values that were observed.
@@ -444,11 +446,10 @@ impl Observed {
         whole
     }
 
-    /// The octaves of the channels, if enough was seen of them.
+    /// The octaves of the channels, as far as what was seen of them tells.
     fn octaves(&self, range: Range) -> Option<Octaves> {
         let whole = range.max.abs().max(range.min.abs());
-        let channels = Some(&self.channels).filter(|_| self.per_channel >= ENOUGH_VALUES)?;
-        Octaves::of(channels, whole)
+        Octaves::of(&self.channels, self.per_channel, whole)
     }
 
     fn range(&self, method: Method, bits: u32) -> Range {
@@ -584,7 +585,7 @@ mod tests {
 
     /// Three channels, of which one is an eighth of the largest and one is always zero.
     #[test]
-    fn the_octaves_of_channels_are_kept_where_they_differ_and_enough_was_seen() {
+    fn the_octaves_of_channels_are_kept_where_they_differ_and_less_where_little_was_seen() {
         let octaves_of = |factors: [f32; 3], samples: usize| {
             let plane = |factor: f32| (0..32).map(move |i| factor * (i as f32 - 31.0) / 31.0);
             let values: Vec<f32> = factors.into_iter().flat_map(plane).collect();
@@ -601,6 +602,8 @@ mod tests {
             None,
             "32 values of a channel"
         );
+        assert_eq!(octaves_of([2.0, 0.1, 0.0], 2), Some(vec![0, 4, 0]));
+        assert_eq!(octaves_of([2.0, 0.1, 0.0], 1), Some(vec![0, 3, 0]));
         assert_eq!(
             octaves_of([2.0, 0.3, 0.5], 2),
             None,

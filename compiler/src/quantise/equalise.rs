@@ -18,8 +18,8 @@
 //! grid of the model's own   none, and none for what is rounded to it: it says what the integers are
 //! ```
 //!
-//! Channels that must agree form a class, which has the least shift of its members. What was seen of a channel counts
-//! only if that was enough values, and a channel keeps [`GUARD`] octaves more room than the tensor as a whole does. A
+//! Channels that must agree form a class, which has the least shift of its members. A channel
+//! keeps [`GUARD`] octaves more room than the tensor as a whole does, and more where few values were seen of it. A
 //! shift is made only where it pays: where the rounding noise behind the readers of the tensors concerned falls by
 //! [`LEAST_GAIN_DB`] in the mean of their channels. Tensors with channels of like range stay as they are.
 
