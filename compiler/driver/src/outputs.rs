@@ -61,19 +61,29 @@ impl Outputs {
     }
 
     /// The outputs as arrays: one sample as it is, several stacked along the first dimension, or along a new one where
-    /// the output has none. Element types are the model's.
+    /// the output has none. Samples of different extents, which depend on data, are arrays `NAME.0`, `NAME.1` of their own.
+    /// Element types are the model's.
     ///
     /// # Errors
     /// Tensors that cannot be stacked.
     pub fn stacked(&self) -> Result<Vec<(String, Tensor)>, RunError> {
-        let stack = |(name, samples): &(String, Vec<Tensor>)| {
+        let mut arrays = Vec::new();
+        for (name, samples) in &self.0 {
+            if samples
+                .windows(2)
+                .any(|two| two[0].shape() != two[1].shape())
+            {
+                let each = samples.iter().enumerate();
+                arrays.extend(each.map(|(i, sample)| (format!("{name}.{i}"), sample.clone())));
+                continue;
+            }
             let stacked = stack(samples).map_err(|error| RunError::Stack {
                 name: name.clone(),
                 reason: error.to_string(),
             })?;
-            Ok((name.clone(), stacked))
-        };
-        self.0.iter().map(stack).collect()
+            arrays.push((name.clone(), stacked));
+        }
+        Ok(arrays)
     }
 
     /// Compares with expected outputs of the same samples, stacked as [`Self::stacked`] stacks them. The one output of
@@ -158,6 +168,15 @@ mod tests {
         assert_eq!(two, tensor1(&[3i64, 4]));
         let rows = stack(&[tensor1(&[1i8, 2]), tensor1(&[3i8, 4])]).unwrap();
         assert_eq!(rows, tensor1(&[1i8, 2, 3, 4]));
+    }
+
+    #[test]
+    fn samples_of_different_extents_are_arrays_of_their_own() {
+        let samples = [&[1.0f32, 2.0][..], &[3.0]].map(tensor1).to_vec();
+        let stacked = Outputs(vec![("y".to_owned(), samples)]).stacked().unwrap();
+        let names: Vec<(&str, usize)> =
+            stacked.iter().map(|(n, t)| (n.as_str(), t.len())).collect();
+        assert_eq!(names, [("y.0", 2), ("y.1", 1)]);
     }
 
     fn outputs(values: &[f32]) -> Outputs {

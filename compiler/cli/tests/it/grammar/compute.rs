@@ -47,6 +47,21 @@ impl Window {
             .collect()
     }
 
+    /// Whether a window that rounding up adds would begin behind the plane: the standard leaves it out, ONNX Runtime's
+    /// inference of shapes counts it.
+    fn adds_behind(&self, plane: &[i64]) -> bool {
+        let [down, up] = [false, true].map(|ceil| self.outputs(plane, ceil));
+        let axes = plane.len();
+        let ends_inside = |axis: usize| {
+            let reach = self.dilations[axis] * (self.kernel[axis] - 1) + 1;
+            let padded = plane[axis] + self.pads[axis] + self.pads[axes + axis];
+            (padded - reach) % self.strides[axis] == 0
+        };
+        down.zip(up).is_some_and(|(down, up)| {
+            (0..axes).any(|axis| down[axis] == up[axis] && !ends_inside(axis))
+        })
+    }
+
     fn attributes(&self) -> Vec<tract_onnx::pb::AttributeProto> {
         vec![
             ints("kernel_shape", &self.kernel),
@@ -162,7 +177,7 @@ pub fn pool(builder: &mut Builder, choice: &Choice) -> Option<()> {
         .iter()
         .zip(&window.strides)
         .all(|(k, s)| k >= s);
-    let ceil = choice.flag(6) && covers;
+    let ceil = choice.flag(6) && covers && !window.adds_behind(&dims[2..]);
     let mut out = dims[..2].to_vec();
     out.extend(window.outputs(&dims[2..], ceil)?);
     let mut attributes = window.attributes();
