@@ -11,7 +11,7 @@ use scnn_simulator::{Execution, Simulator};
 use scnnc::compile::{Compiled, Sample};
 use scnnc::map::Mapped;
 use scnnc::quantise::Quantised;
-use scnnc::reference::accuracy::Batch;
+use scnnc::reference::accuracy::{Batch, Comparison as Apart};
 use scnnc::reference::float::FloatModel;
 use scnnc::reference::of_program;
 use scnnc::reference::original::Original;
@@ -87,10 +87,8 @@ pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Ru
     let simulator = Simulator::new(program, &options.host)?;
     let names = program.outputs.iter();
     let names = names.map(|&id| program.value(id).name.as_str());
-    let reference = match options.check {
-        true => Some(Reference::of(program, &options)?),
-        false => None,
-    };
+    let reference = options.check.then(|| Reference::of(program, &options));
+    let reference = reference.transpose()?;
     let checked = reference.is_some();
     let judged = reference
         .as_ref()
@@ -166,10 +164,10 @@ fn compared(
         bit_exact_tensors: check.map(|check| check.tensors),
         reference: judged.and_then(|check| check.reference.clone()),
         sqnr_db: outputs
-            .map(|outputs| outputs.sqnr_db())
+            .map(Apart::sqnr_db)
             .filter(|ratio| ratio.is_finite()),
-        largest_error: outputs.map(|outputs| outputs.largest_error()),
-        mean_error: outputs.map(|outputs| outputs.mean_error()),
+        largest_error: outputs.map(Apart::largest_error),
+        mean_error: outputs.map(Apart::mean_error),
         classified: outputs.map(|outputs| outputs.agreement().1.into()),
         agreeing: outputs.map(|outputs| outputs.agreement().0.into()),
         correct: accuracy.map(|accuracy| count(accuracy.correct)),

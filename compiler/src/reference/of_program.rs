@@ -92,14 +92,17 @@ pub fn network(program: &Program) -> Result<Quantised, OfProgramError> {
     })
 }
 
-/// The weights of a layer, and their extents `[K, C / groups, R, S]`; none of a layer of the PPU alone.
+/// Weights in row-major order, and their extents `[K, C / groups, R, S]`.
+pub type DenseWeights = ([usize; 4], Vec<i16>);
+
+/// The weights of a layer; none of a layer of the PPU alone.
 ///
 /// # Errors
 /// The section does not hold the blocks that the layer asks for.
 pub fn dense_weights(
     program: &Program,
     layer: &Layer,
-) -> Result<Option<([usize; 4], Vec<i16>)>, SectionError> {
+) -> Result<Option<DenseWeights>, SectionError> {
     let Some(array) = &layer.array else {
         return Ok(None);
     };

@@ -270,7 +270,7 @@ impl State<'_> {
         timed: Vec<(usize, Timed, Option<DensityModel>)>,
     ) {
         for (step, timed, model) in timed {
-            self.close_time(step, timed, model);
+            self.close_time(step, &timed, model);
         }
         if timing == Timing::Exact {
             for step in 0..self.steps.len() {
@@ -299,7 +299,7 @@ impl State<'_> {
                     exact::time(machine, &work)
                 };
                 let model = uniform::model(machine, &work);
-                self.close_time(step, timed, model);
+                self.close_time(step, &timed, model);
             }
             self.time_link(step);
             observer.end(&self.steps[step], begin);
@@ -327,7 +327,7 @@ impl State<'_> {
     }
 
     /// Takes a layer's time into its counts.
-    fn close_time(&mut self, step: usize, timed: Timed, model: Option<DensityModel>) {
+    fn close_time(&mut self, step: usize, timed: &Timed, model: Option<DensityModel>) {
         let lanes = self.lanes();
         let per_pe = u64::from(self.machine.multipliers_per_pe());
         let counts = &mut self.steps[step];

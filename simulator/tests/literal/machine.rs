@@ -445,6 +445,29 @@ impl World<'_> {
         self.now += 1;
     }
 
+    /// See [`Literal::pe_cycles`]. PEs are listed by their groups; each group is a rectangle of the array.
+    fn pe_cycles(&self) -> [Vec<u64>; 3] {
+        let (pe_groups, array) = (self.layer.array.pe_groups, &self.machine.array);
+        let group_rows = array.rows / pe_groups.rows;
+        let group_cols = array.cols / pe_groups.cols;
+        let mut pe_cycles = [(); 3].map(|()| vec![0; self.pes.len()]);
+        for (number, pe) in (0..).zip(&self.pes) {
+            let (group, inner) = (pe.group as u32, number % self.layer.group_pes());
+            let row = group / pe_groups.cols * group_rows + inner / group_cols;
+            let col = group % pe_groups.cols * group_cols + inner % group_cols;
+            let idle = if pe.has_tile.contains(&true) {
+                0
+            } else {
+                self.now
+            };
+            let at = (row * array.cols + col) as usize;
+            for (cycles, value) in pe_cycles.iter_mut().zip([pe.issued, pe.stalls, idle]) {
+                cycles[at] = value;
+            }
+        }
+        pe_cycles
+    }
+
     fn done(&self) -> bool {
         let items = self.layer.items.len();
         self.pes.iter().all(|pe| pe.finished == items)
@@ -542,21 +565,7 @@ impl Literal {
         slots.bank_stall = stalls * lanes;
         slots.no_tile = (u64::from(machine.pe_count()) - with_tile) * now * lanes;
         slots.barrier = (with_tile * now - layer.steps - stalls) * lanes;
-        // PEs are listed by their groups; each group is a rectangle of the array.
-        let (pe_groups, cols) = (layer.array.pe_groups, machine.array.cols);
-        let group_cols = cols / pe_groups.cols;
-        let group_rows = machine.array.rows / pe_groups.rows;
-        let mut pe_cycles = [(); 3].map(|()| vec![0; world.pes.len()]);
-        for (number, pe) in (0..).zip(&world.pes) {
-            let (group, inner) = (pe.group as u32, number % layer.group_pes());
-            let row = group / pe_groups.cols * group_rows + inner / group_cols;
-            let col = group % pe_groups.cols * group_cols + inner % group_cols;
-            let at = (row * cols + col) as usize;
-            let idle = if pe.has_tile.contains(&true) { 0 } else { now };
-            for (cycles, value) in pe_cycles.iter_mut().zip([pe.issued, pe.stalls, idle]) {
-                cycles[at] = value;
-            }
-        }
+        let pe_cycles = world.pe_cycles();
         Self {
             output: layer.output,
             pe_cycles,
