@@ -45,7 +45,7 @@ pub(crate) fn gemm(
         alpha,
         offset: offset.map(|tensor| (tensor, beta)),
     };
-    linear(importer, node, product)
+    linear(importer, node, &product)
 }
 
 pub(crate) fn matmul(
@@ -61,7 +61,7 @@ pub(crate) fn matmul(
         alpha: 1.0,
         offset: None,
     };
-    linear(importer, node, product)
+    linear(importer, node, &product)
 }
 
 /// A product of activations and weights.
@@ -87,7 +87,7 @@ impl Product {
 }
 
 /// A linear layer over one axis: a convolution whose kernel is what of that axis lies on rows and columns.
-fn linear(importer: &mut Importer<'_>, node: &NodeProto, product: Product) -> Translated {
+fn linear(importer: &mut Importer<'_>, node: &NodeProto, product: &Product) -> Translated {
     let id = or_host!(importer.floats(node, 1 - product.weights));
     let dims = product.seen(importer.graph.dag[id].dims.clone());
     let Some((&inputs, leading)) = dims.split_last().filter(|_| dims.len() >= 2) else {
@@ -110,7 +110,7 @@ fn linear(importer: &mut Importer<'_>, node: &NodeProto, product: Product) -> Tr
             weights.shape(),
         ).into());
     }
-    let input = or_host!(for_product(importer, id, &product));
+    let input = or_host!(for_product(importer, id, product));
     let axes = product.seen(or_host!(importer.axes(input)));
     let [_, channels, h, w] = or_host!(shape(importer, input));
     let [over_rows, over_columns] = placement::product_kernel(&axes).unwrap_or_default();
