@@ -43,7 +43,7 @@ fn text_and_json_tell_the_same_of_every_layer() {
         let runners_up = layer["runners_up"].as_array().unwrap();
         assert_eq!(block.matches(" cycles (").count(), runners_up.len());
         for other in runners_up {
-            let line = format!(": {}", other["mapping"].as_str().unwrap());
+            let line = format!(" {}", other["mapping"].as_str().unwrap());
             assert!(block.contains(&line), "{line}\n{block}");
         }
         for other in layer["excluded"].as_array().unwrap() {
