@@ -10,6 +10,9 @@ import scnnc
 #: Networks that are trained and pruned both ways; `SCNNC_PRUNE_SEEDS` asks for more.
 SEEDS = range(1, 1 + int(os.environ.get("SCNNC_PRUNE_SEEDS", "1")))
 
+#: Images of the 397 to choose by, one in a hundred, that a pruned network may lose.
+MOST_LOST = 4
+
 #: Steps of pruning, each followed by an epoch, and epochs after the last.
 STEPS, LAST = 10, 8
 
@@ -110,7 +113,7 @@ def exact_cycles(network, machine, images):
 
 def test_a_network_takes_fewer_cycles_than_by_magnitude_at_equal_accuracy(machine):
     """Both ways prune in as many steps with as much training. Of each the run counts that takes the fewest cycles and loses at
-    most a point on the validation images; the test images judge."""
+    most `MOST_LOST` of the validation images; the test images judge."""
     pytest.importorskip("sklearn")
     runtime = pytest.importorskip("onnxruntime")
     from digits_network import Network, digits, uniform_masks
@@ -130,7 +133,7 @@ def test_a_network_takes_fewer_cycles_than_by_magnitude_at_equal_accuracy(machin
                 network.train(*train, epochs=1)
             network.train(*train, epochs=LAST, rate=3e-4)
             runs["uniform"].append(network)
-        for target in [0.22, 0.16, 0.13]:
+        for target in [0.26, 0.22, 0.16]:
             network = dense.copy()
             cost = scnnc.Cost(network.onnx(), machine=machine, calibrate=train[0][:1])
             pruner = scnnc.prune.Pruner(cost, target=target, steps=STEPS)
@@ -143,7 +146,8 @@ def test_a_network_takes_fewer_cycles_than_by_magnitude_at_equal_accuracy(machin
             runs["cycles"].append(network)
         best = {}
         for kind, networks in runs.items():
-            good = [of for of in networks if of.accuracy(*validation) >= dense.accuracy(*validation) - 0.01]
+            lost = lambda of: round((dense.accuracy(*validation) - of.accuracy(*validation)) * len(validation[1]))
+            good = [of for of in networks if lost(of) <= MOST_LOST]
             assert good, f"{kind}: {[of.accuracy(*validation) for of in networks]}"
             measured = [(exact_cycles(of, machine, train[0][:16]), number) for number, of in enumerate(good)]
             cycles, number = min(measured)
