@@ -300,7 +300,7 @@ impl Votes<'_> {
     }
 
     /// Whether the host runs an operator, as far as its operands tell: also a product of two activations, a concatenation
-    /// with a constant, and an operator of one value whose constant varies along several axes.
+    /// with a constant, and a sum whose constant varies along several axes, as positions of tokens do.
     fn is_of_host(&self, node: &NodeProto) -> bool {
         let mut constants = node
             .input
@@ -310,7 +310,7 @@ impl Votes<'_> {
         match node.op_type.as_str() {
             "MatMul" => constants.next().is_none(),
             "Concat" => constants.next().is_some(),
-            "Add" | "Sub" | "Mul" | "Div" if constants.any(varies) => true,
+            "Add" if constants.any(varies) => true,
             _ => operators::find(node).is_none_or(|o| matches!(o.place, Place::Host(_))),
         }
     }
