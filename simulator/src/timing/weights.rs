@@ -48,12 +48,13 @@ impl WeightStream {
             .iter()
             .map(|&k| group_channels(array, k, inputs, outputs))
             .collect();
-        let of_group = |(group, &k): (usize, &Span)| {
-            let mut elements = Vec::new();
+        let fill = |group: usize, elements: &mut [StoredWeight]| {
+            let mut places = elements.iter_mut();
+            let k = array.channel_groups[group];
             for channel in channels[group].iter() {
                 for (residue, taps) in taps.iter().enumerate() {
                     let block = blocks.block(group, channel, residue as u32);
-                    elements.extend(positions(block).map(|(position, value)| {
+                    for ((position, value), place) in positions(block).zip(places.by_ref()) {
                         let count = taps.len() as u32;
                         let (k, tap) = array.order.split(position as u32, k.len(), count);
                         let tap = if value == 0 {
@@ -62,20 +63,27 @@ impl WeightStream {
                             let (r, s) = taps[tap as usize];
                             r * array.x.kernel + s
                         };
-                        StoredWeight { k, tap }
-                    }));
+                        *place = StoredWeight { k, tap };
+                    }
                 }
             }
-            elements
         };
-        let groups: Vec<Vec<StoredWeight>> = array
-            .channel_groups
-            .par_iter()
-            .enumerate()
-            .map(of_group)
-            .collect();
+        // Each group writes where its elements stay: a large layer's are most of what a program needs in memory.
+        let none = StoredWeight {
+            k: 0,
+            tap: PLACEHOLDER,
+        };
+        let mut elements = vec![none; blocks.elements.len()];
+        let mut rest = elements.as_mut_slice();
+        let of_group = blocks.group_starts.windows(2).map(|of_group| {
+            let [begin, end] = [0, 1].map(|at| blocks.starts[of_group[at] as usize] as usize);
+            rest.split_off_mut(..end - begin).unwrap_or_default()
+        });
+        let of_group: Vec<&mut [StoredWeight]> = of_group.collect();
+        let of_group = of_group.into_par_iter().enumerate();
+        of_group.for_each(|(group, elements)| fill(group, elements));
         Self {
-            elements: groups.concat(),
+            elements,
             starts: blocks.starts.clone(),
             groups: blocks.group_starts.clone(),
             channels,
