@@ -5,15 +5,18 @@
 //! sums in the accumulators ([`sums`]) are kept beside them. [`mod@file`] is the YAML form, made to be edited.
 
 pub mod file;
+mod first;
 pub mod histogram;
 pub mod sums;
 mod synthetic;
 
+pub use first::First;
 pub use synthetic::{synthetic, synthetic_input};
 
 use crate::graph::{Graph, Op};
 use crate::quantise::widths::{self, Resolved};
 use crate::reference::float::{FloatError, FloatModel};
+use first::Kept;
 use histogram::Histogram;
 use multiversion::multiversion;
 use rayon::prelude::*;
@@ -274,27 +277,50 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// Samples that are run at the same time; each holds all activations of a network.
+impl<'a> Sources<'a> {
+    /// By the name of values, the ways in which the machine stores them.
+    fn by_values(&self) -> BTreeMap<&'a str, BTreeSet<Option<&'a Placement>>> {
+        let mut by_values: BTreeMap<&str, BTreeSet<Option<&Placement>>> = BTreeMap::new();
+        for source in self.0.values() {
+            let placements = by_values.entry(source.values).or_default();
+            placements.insert(source.placement);
+        }
+        by_values
+    }
+}
+
+/// Samples that are run at the same time.
 const TOGETHER: usize = 2;
 
-/// Observes the tensors `wanted` on `samples`, maps from input name to tensor. `widths` are those that the tensors
-/// will have, which only [`Method::Entropy`] asks for. Gives the values on the first sample too.
+/// What was observed of tensors on samples. It does not depend on what a graph makes of the tensors but for how they are
+/// stored, so that it serves several graphs of one model.
+#[derive(Debug)]
+pub struct Observations {
+    /// By the name of the values and how they are stored; nothing of those that the model does not compute.
+    observed: BTreeMap<(String, Option<Placement>), Option<Observed>>,
+    samples: u32,
+}
+
+/// Observes the tensors `wanted`, as `graph` stores them, on `samples`, maps from input name to tensor. Gives the values on
+/// the first sample too; none without samples.
 ///
 /// # Errors
 /// A sample does not fit the model, or the model fails on it.
-pub fn calibrate(
+pub fn observe(
     graph: &Graph,
     model: &FloatModel,
     wanted: &[String],
-    source: &str,
     method: Method,
-    widths: &Resolved,
     samples: impl IntoIterator<Item = BTreeMap<String, Tensor>>,
-) -> Result<(Calibration, BTreeMap<String, Tensor>), FloatError> {
-    let sources = Sources::of(graph, wanted);
+) -> Result<(Observations, Option<First>), FloatError> {
+    let by_values = Sources::of(graph, wanted).by_values();
     let mut first = None;
     let histograms = method != Method::MinMax;
-    let mut observed: BTreeMap<String, Observed> = BTreeMap::new();
+    let mut observed: BTreeMap<(String, Option<Placement>), Option<Observed>> = BTreeMap::new();
+    for (values, placements) in &by_values {
+        let keys = placements.iter().map(|lies| lies.cloned());
+        observed.extend(keys.map(|placement| (((*values).to_owned(), placement), None)));
+    }
     let mut count = 0;
     let mut samples = samples.into_iter();
     loop {
@@ -302,81 +328,82 @@ pub fn calibrate(
         if together.is_empty() {
             break;
         }
-        let results: Vec<_> = together
-            .par_iter()
-            .map(|sample| model.run(sample))
-            .collect();
-        for (sample, results) in together.iter().zip(results) {
-            let results = results?;
+        let observe = |(number, sample): (usize, &BTreeMap<String, Tensor>)| {
+            let mut kept = (count == 0 && number == 0).then(Kept::default);
+            let mut observed = Vec::new();
+            model.run_each(sample, &mut |values, tensor| {
+                for &placement in by_values.get(values).into_iter().flatten() {
+                    let mut here = Observed::default();
+                    here.add(tensor, placement, histograms);
+                    observed.push(((values.to_owned(), placement.cloned()), here));
+                }
+                if let Some(kept) = &mut kept {
+                    kept.take(values, tensor);
+                }
+            })?;
+            Ok::<_, FloatError>((observed, kept.map(|kept| First::new(sample, kept))))
+        };
+        let results: Vec<_> = together.par_iter().enumerate().map(observe).collect();
+        for results in results {
+            let (of_sample, kept) = results?;
             count += 1;
-            let value = |name: &String| results.get(name).or_else(|| sample.get(name));
-            for (name, source) in &sources.0 {
-                if value(source.values).is_some() {
-                    observed.entry(name.clone()).or_default();
-                }
+            for (key, of_sample) in of_sample {
+                let before = observed.entry(key).or_default();
+                before.get_or_insert_default().join(&of_sample);
             }
-            observed.par_iter_mut().for_each(|(name, observed)| {
-                let source = &sources.0[name];
-                if let Some(tensor) = value(source.values) {
-                    observed.add(tensor, source.placement, histograms);
-                }
-            });
-            first.get_or_insert_with(|| values(results, sample));
+            first = first.or(kept);
         }
     }
-    let mut bits: BTreeMap<&str, u32> = BTreeMap::new();
-    for id in graph.dag.node_indices() {
-        let asked = bits.entry(&graph.dag[id].tensor).or_default();
-        *asked = (*asked).max(widths.activations(graph, id));
-    }
-    let (mut ranges, mut channels) = (BTreeMap::new(), BTreeMap::new());
-    for (name, observed) in observed {
-        let bits = bits.get(name.as_str()).copied();
-        let range = observed.range(method, bits.unwrap_or(widths.of_network()));
-        if let Some(octaves) = observed.octaves(range) {
-            channels.insert(name.clone(), octaves);
-        }
-        // A tensor that lies otherwise has the range of what it is.
-        if *sources.0[&name].values == name {
-            ranges.insert(name, range);
-        }
-    }
-    let calibration = Calibration {
-        source: source.to_owned(),
-        samples: count,
-        method,
-        ranges,
-        channels,
-        sums: BTreeMap::new(),
-        on_host: BTreeSet::new(),
-    };
-    Ok((calibration, first.unwrap_or_default()))
+    let samples = count;
+    Ok((Observations { observed, samples }, first))
 }
 
-/// The values of all tensors that `model` computes on one sample, and of its inputs.
-///
-/// # Errors
-/// The sample does not fit the model, or the model fails on it.
-pub fn observe_one(
-    model: &FloatModel,
-    sample: &BTreeMap<String, Tensor>,
-) -> Result<BTreeMap<String, Tensor>, FloatError> {
-    Ok(values(model.run(sample)?, sample))
-}
-
-fn values(
-    mut results: BTreeMap<String, Tensor>,
-    sample: &BTreeMap<String, Tensor>,
-) -> BTreeMap<String, Tensor> {
-    for (name, tensor) in sample {
-        results
-            .entry(name.clone())
-            .or_insert_with(|| tensor.clone());
+impl Observations {
+    /// The calibration of the tensors `wanted` of `graph`; none where something was not observed. `widths` are those that the
+    /// tensors will have, which only [`Method::Entropy`] asks for.
+    pub fn calibration(
+        &self,
+        graph: &Graph,
+        wanted: &[String],
+        source: &str,
+        method: Method,
+        widths: &Resolved,
+    ) -> Option<Calibration> {
+        let mut bits: BTreeMap<&str, u32> = BTreeMap::new();
+        for id in graph.dag.node_indices() {
+            let asked = bits.entry(&graph.dag[id].tensor).or_default();
+            *asked = (*asked).max(widths.activations(graph, id));
+        }
+        let (mut ranges, mut channels) = (BTreeMap::new(), BTreeMap::new());
+        for (name, Source { values, placement }) in Sources::of(graph, wanted).0 {
+            let key = (values.clone(), placement.cloned());
+            let Some(observed) = self.observed.get(&key)? else {
+                continue;
+            };
+            let bits = bits.get(name.as_str()).copied();
+            let range = observed.range(method, bits.unwrap_or(widths.of_network()));
+            if let Some(octaves) = observed.octaves(range) {
+                channels.insert(name.clone(), octaves);
+            }
+            // A tensor that lies otherwise has the range of what it is.
+            if *values == name {
+                ranges.insert(name, range);
+            }
+        }
+        Some(Calibration {
+            source: source.to_owned(),
+            samples: self.samples,
+            method,
+            ranges,
+            channels,
+            sums: BTreeMap::new(),
+            on_host: BTreeSet::new(),
+        })
     }
-    results
 }
 
 /// What is kept of a tensor from one sample to the next.
+#[derive(Debug)]
 struct Observed {
     min: f32,
     max: f32,
@@ -421,6 +448,23 @@ impl Observed {
         let density = extent.nonzero as f64 / values.len().max(1) as f64;
         self.samples += 1;
         self.density += (density - self.density) / f64::from(self.samples);
+    }
+
+    /// Adds what was observed on later samples.
+    fn join(&mut self, later: &Self) {
+        self.min = self.min.min(later.min);
+        self.max = self.max.max(later.max);
+        self.histogram.join(&later.histogram);
+        if self.channels.len() < later.channels.len() {
+            self.channels.resize(later.channels.len(), 0.0);
+        }
+        for (largest, &later) in self.channels.iter_mut().zip(&later.channels) {
+            *largest = largest.max(later);
+        }
+        self.per_channel += later.per_channel;
+        self.samples += later.samples;
+        let further = (later.density - self.density) * f64::from(later.samples);
+        self.density += further / f64::from(self.samples.max(1));
     }
 
     /// What is seen of the values, channel by channel where they have any.

@@ -9,6 +9,7 @@ pub mod fallback;
 mod front;
 mod integers;
 mod moves;
+mod observed;
 mod observer;
 mod options;
 mod powers;
@@ -25,7 +26,7 @@ pub use ranges::{interpret_samples, samples};
 use crate::calibrate::{self, Calibration};
 use crate::graph::{Graph, Op};
 use crate::import::{ImportOptions, Imported, import};
-use crate::map::occupancy::Occupancy;
+use crate::map::occupancy::{Filling, Occupancy};
 use crate::map::{Mapped, Strategy};
 use crate::quantise::Quantised;
 use crate::reference::float::FloatModel;
@@ -33,8 +34,8 @@ use crate::transform;
 use attempts::{Before, with_fallbacks};
 use fallback::{Failed, Fallback};
 use integers::integers_or_culprits;
+use observed::calibrated;
 use observer::Graphs;
-use ranges::calibrated;
 use scnn_host::Host;
 use scnn_isa::program::Program;
 use std::collections::BTreeMap;
@@ -153,31 +154,42 @@ fn attempt(
     observer.stage(Stage::Calibrate);
     before.wanted.extend(calibrate::wanted(&graph));
     let wanted: Vec<String> = before.wanted.iter().cloned().collect();
-    let (float, mut calibration, observed) = calibrated(&graph, typed, &wanted, options)
+    let kept = before.observed.take();
+    let (mut observed, mut calibration) = calibrated(&graph, typed, wanted, options, kept)
         .map_err(|error| fallback::of_float(error, &options.host))?;
-    float.release_plan();
     calibration.on_host.clone_from(before.borders.nodes());
-    let Integers {
-        network,
-        occupancy,
-        mapped,
-        program,
-    } = integers_or_culprits(
+    let integers = integers_or_culprits(
         &graph,
         &calibration,
         &hash,
         options,
         // All activations of a sample are let go as soon as it is known where they are not zero.
         |network| {
-            let observed = observed;
-            before.judge(&graph, network, (&calibration, &observed), options)?;
-            Ok(Occupancy::of(network, &observed))
+            let mut occupancy = Filling::of(network);
+            let asked = borders::values_asked(&graph, network);
+            let values = observed.values(&asked, &mut |n, v| occupancy.fill(n, v))?;
+            before.judge(&graph, network, (&calibration, &values), options)?;
+            drop(values);
+            observed.release();
+            Ok(occupancy.finish())
         },
         observer,
-    )?;
+    );
+    let Integers {
+        network,
+        occupancy,
+        mapped,
+        program,
+    } = match integers {
+        Ok(integers) => integers,
+        Err(failed) => {
+            before.observed = Some(observed);
+            return Err(failed);
+        }
+    };
     Ok(Compiled {
         graph,
-        float,
+        float: observed.float,
         calibration,
         network,
         occupancy,

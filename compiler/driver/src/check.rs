@@ -9,10 +9,12 @@ use scnn_isa::program::Program;
 use scnn_simulator::Execution;
 use scnn_simulator::report::{Accuracy, Report};
 use scnnc::compile::Sample;
-use scnnc::quantise::{Quantised, Step};
+use scnnc::quantise::{IntLayer, Quantised, Step};
 use scnnc::reference::accuracy::{Batch, Comparison, floats};
 use scnnc::reference::difference;
-use scnnc::reference::interpret::interpret;
+use scnnc::reference::interpret::{interpret, interpret_each};
+use std::collections::BTreeMap;
+use tract_onnx::prelude::Tensor;
 
 /// What was compared over the samples of a run.
 #[derive(Clone, Debug, Default)]
@@ -52,65 +54,40 @@ impl Check {
             segments,
             float,
         } = reference;
-        let reference = interpret(network, sample, segments)?;
-        let (ours, theirs) = (&execution.tensors, &reference.tensors);
-        if let Some(difference) = difference::first(network, program, ours, theirs) {
-            return Err(RunError::NotBitExact(Box::new(difference)));
+        let mut equal = true;
+        interpret_each(network, sample, segments, &mut |id, theirs| {
+            equal &= execution.tensors[id.index()] == theirs;
+        })?;
+        if !equal {
+            let theirs = interpret(network, sample, segments)?.tensors;
+            let difference = difference::first(network, program, &execution.tensors, &theirs);
+            if let Some(difference) = difference {
+                return Err(RunError::NotBitExact(Box::new(difference)));
+            }
         }
-        let layers = network.steps.iter();
-        self.tensors += layers.filter(|s| matches!(s, Step::Layer(_))).count() as u64;
-        let Some(float) = float else {
+        let layers = Layers::of(network);
+        self.tensors += layers.layers.len() as u64;
+        let Some(reference) = float else {
             return Ok(None);
         };
-        self.reference = Some(float.name());
-        let float = float.run(sample)?;
-        self.compare_layers(network, execution, &float);
+        self.reference = Some(reference.name());
+        self.layers
+            .resize(layers.layers.len(), LayerComparison::default());
+        let mut float = Sample::new();
+        reference.run_each(sample, &mut |name, value| {
+            for &index in layers.by_tensor.get(name).into_iter().flatten() {
+                self.layers[index].add(network, layers.layers[index], execution, value);
+            }
+            if execution.outputs.contains_key(name) {
+                float.insert(name.to_owned(), value.clone());
+            }
+        })?;
         for (name, ours) in &execution.outputs {
             if let Some(theirs) = float.get(name) {
                 self.outputs.add_output(ours, theirs, batch);
             }
         }
         Ok(Some(float))
-    }
-
-    /// Every layer's result beside the float model's tensor.
-    fn compare_layers(&mut self, network: &Quantised, execution: &Execution, float: &Sample) {
-        let layers = network.steps.iter().filter_map(|step| match step {
-            Step::Layer(layer) => Some(layer),
-            Step::Host(_) => None,
-        });
-        for (index, layer) in layers.enumerate() {
-            if self.layers.len() <= index {
-                self.layers.push(LayerComparison::default());
-            }
-            let Some(reference) = float.get(&layer.tensor) else {
-                continue;
-            };
-            let view = layer.destination;
-            let tensor = network.tensor(view.tensor);
-            let all = &execution.tensors[view.tensor.index()];
-            let values = channels(tensor.shape, view.channels, all);
-            let entry = &mut self.layers[index];
-            let ends = |value: &i16| i32::from(*value).abs() == 32767 || value == &tensor.range[1];
-            entry.values += values.len();
-            entry.saturated += values.iter().filter(|value| ends(value)).count();
-            let [_, _, rows, cols] = tensor.shape;
-            let planes = values.chunks((rows * cols) as usize);
-            let units = view.channels.iter().map(|channel| tensor.unit(channel));
-            let ours: Vec<f32> = planes
-                .zip(units.cycle())
-                .flat_map(|(plane, unit)| plane.iter().map(move |&v| dequantise(v, unit)))
-                .collect();
-            let reference = floats(reference);
-            let stored = layer
-                .placement
-                .as_ref()
-                .filter(|lies| lies.elements() == reference.len() as u64);
-            let stored = stored.map(|lies| lies.to_machine(&reference));
-            entry
-                .comparison
-                .add(&ours, stored.as_ref().unwrap_or(&reference));
-        }
     }
 
     /// Puts the comparison of the layers into the report.
@@ -127,6 +104,62 @@ impl Check {
                 });
             }
         }
+    }
+}
+
+/// The layers of a network.
+struct Layers<'a> {
+    layers: Vec<&'a IntLayer>,
+    /// By the name of the tensor that they compute, their indices.
+    by_tensor: BTreeMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Layers<'a> {
+    fn of(network: &'a Quantised) -> Self {
+        let layers = network.steps.iter().filter_map(|step| match step {
+            Step::Layer(layer) => Some(&**layer),
+            Step::Host(_) => None,
+        });
+        let layers: Vec<&IntLayer> = layers.collect();
+        let mut by_tensor: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (index, layer) in layers.iter().enumerate() {
+            by_tensor.entry(&layer.tensor).or_default().push(index);
+        }
+        Self { layers, by_tensor }
+    }
+}
+
+impl LayerComparison {
+    /// Adds a layer's result and the float reference's tensor.
+    fn add(
+        &mut self,
+        network: &Quantised,
+        layer: &IntLayer,
+        execution: &Execution,
+        reference: &Tensor,
+    ) {
+        let view = layer.destination;
+        let tensor = network.tensor(view.tensor);
+        let all = &execution.tensors[view.tensor.index()];
+        let values = channels(tensor.shape, view.channels, all);
+        let ends = |value: &i16| i32::from(*value).abs() == 32767 || value == &tensor.range[1];
+        self.values += values.len();
+        self.saturated += values.iter().filter(|value| ends(value)).count();
+        let [_, _, rows, cols] = tensor.shape;
+        let planes = values.chunks((rows * cols) as usize);
+        let units = view.channels.iter().map(|channel| tensor.unit(channel));
+        let ours: Vec<f32> = planes
+            .zip(units.cycle())
+            .flat_map(|(plane, unit)| plane.iter().map(move |&v| dequantise(v, unit)))
+            .collect();
+        let reference = floats(reference);
+        let stored = layer
+            .placement
+            .as_ref()
+            .filter(|lies| lies.elements() == reference.len() as u64);
+        let stored = stored.map(|lies| lies.to_machine(&reference));
+        self.comparison
+            .add(&ours, stored.as_ref().unwrap_or(&reference));
     }
 }
 

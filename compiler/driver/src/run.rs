@@ -17,6 +17,7 @@ use scnnc::reference::of_program;
 use scnnc::reference::original::Original;
 use scnnc::reference::segments::Segments;
 use std::borrow::Cow;
+use tract_onnx::prelude::Tensor;
 
 /// Choices of a run.
 #[derive(Default)]
@@ -301,12 +302,20 @@ impl<'a> Reference<'a> {
 }
 
 impl Float<'_> {
-    /// Its outputs on a sample, and what layers compute.
-    pub fn run(self, sample: &Sample) -> Result<Sample, RunError> {
-        Ok(match self {
-            Self::Model(model) => model.run(sample)?,
-            Self::File(file) => file.run(sample)?,
-        })
+    /// Gives its outputs on a sample, and what layers compute, to `each`.
+    pub fn run_each(
+        self,
+        sample: &Sample,
+        each: &mut dyn FnMut(&str, &Tensor),
+    ) -> Result<(), RunError> {
+        match self {
+            Self::Model(model) => model.run_each(sample, &mut |name, value| each(name, value))?,
+            Self::File(file) => {
+                let values = file.run(sample)?;
+                values.iter().for_each(|(name, value)| each(name, value));
+            }
+        }
+        Ok(())
     }
 
     /// It in words.

@@ -3,6 +3,8 @@
 //! Bins are equally wide, and the width is a power of two: when a value does not fit, neighbours are joined until it
 //! does. So the histogram of a set of values does not depend on their order.
 
+use std::borrow::Cow;
+
 /// Bins: enough for a tail of 1 in 10,000 to be seen, few enough to keep one for every tensor (16 KiB).
 pub const BINS: usize = 2048;
 
@@ -35,6 +37,20 @@ impl Histogram {
         }
         let bin = (magnitude / self.width()).ceil() as usize;
         self.bins[bin.clamp(1, BINS) - 1] += 1;
+    }
+
+    /// Adds the counts of another.
+    pub fn join(&mut self, other: &Self) {
+        let mut other = Cow::Borrowed(other);
+        while self.exponent < other.exponent {
+            self.coarsen();
+        }
+        while other.exponent < self.exponent {
+            other.to_mut().coarsen();
+        }
+        for (count, other) in self.bins.iter_mut().zip(&other.bins) {
+            *count += other;
+        }
     }
 
     fn width(&self) -> f64 {
@@ -155,6 +171,14 @@ mod tests {
             let forward = of(&values);
             values.reverse();
             prop_assert_eq!(forward, of(&values));
+        }
+
+        #[test]
+        fn joined_histograms_are_that_of_all_values(values in prop::collection::vec(-1e6f32..1e6, 1..60), at in 0usize..60) {
+            let (first, rest) = values.split_at(at.min(values.len()));
+            let mut joined = of(first);
+            joined.join(&of(rest));
+            prop_assert_eq!(joined, of(&values));
         }
 
         #[test]

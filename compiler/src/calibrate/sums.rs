@@ -5,7 +5,7 @@
 
 use crate::quantise::weights::sum_bounds;
 use crate::quantise::{Quantised, Step};
-use crate::reference::interpret::{InterpretError, interpret};
+use crate::reference::interpret::{InterpretError, interpret_each};
 use crate::reference::segments::Segments;
 use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;
@@ -22,7 +22,7 @@ pub fn observe<'a>(
 ) -> Result<BTreeMap<String, f64>, InterpretError> {
     let mut peaks = vec![0; network.steps.len()];
     for sample in samples {
-        let seen = interpret(network, sample, segments)?.peaks;
+        let (_, seen) = interpret_each(network, sample, segments, &mut |_, _| {})?;
         for (peak, seen) in peaks.iter_mut().zip(seen) {
             *peak = seen.max(*peak);
         }

@@ -1,6 +1,7 @@
 //! Attempts: a model of which a part fails is compiled anew with this part on the host.
 
 use super::fallback::{self, Failed, Fallback};
+use super::observed::Observed;
 use super::observer::Observer;
 use super::options::{Options, Sample};
 use super::{CompileError, borders, unfit};
@@ -59,6 +60,8 @@ pub(super) struct Before {
     sent: BTreeSet<String>,
     /// What was sent there because of what the host makes of its results.
     pub(super) borders: borders::Moved,
+    /// The float model of the attempt before, with what was observed of it.
+    pub(super) observed: Option<Observed>,
 }
 
 impl Before {

@@ -132,6 +132,24 @@ impl Moved {
     }
 }
 
+/// The tensors whose float values are asked for.
+pub(super) fn values_asked<'a>(graph: &'a Graph, network: &'a Quantised) -> BTreeSet<&'a str> {
+    let segments = network.steps.iter().filter_map(|step| match step {
+        Step::Host(segment) if is_steep(segment) => Some(segment),
+        _ => None,
+    });
+    let operands = segments.flat_map(|segment| &segment.inputs);
+    let operands = operands.map(|&value| network.values[value].name.as_str());
+    let arguments = graph.dag.node_weights().filter_map(|node| match &node.op {
+        Op::Layer(layer) => match &layer.function {
+            Some(Function::Curve(curve)) => Some(curve.argument.as_str()),
+            _ => None,
+        },
+        _ => None,
+    });
+    operands.chain(arguments).collect()
+}
+
 /// What would move to the host.
 struct Candidate {
     /// What is left of what is computed of its result.

@@ -1,12 +1,12 @@
-//! Ranges of activations: those given, or those that the float model shows on the samples.
+//! What a compilation computes on the calibration samples beside the ranges of activations: sums, the integer network's outputs.
 
 use super::CompileError;
+use super::observed::calibrated;
 use super::options::{Options, Sample};
 use crate::calibrate::{self, Calibration, sums};
 use crate::graph::Graph;
-use crate::import::{Imported, Typed};
-use crate::quantise::{self, QuantiseError};
-use crate::reference::float::FloatModel;
+use crate::import::Imported;
+use crate::quantise;
 use crate::reference::interpret::interpret;
 use crate::reference::segments::Segments;
 use crate::transform;
@@ -31,34 +31,13 @@ pub fn interpret_samples(
         &mut |_, _| {},
     );
     let wanted = calibrate::wanted(&graph);
-    let (_, calibration, _) = calibrated(&graph, imported.typed, &wanted, options)?;
+    let (_, calibration) = calibrated(&graph, imported.typed, wanted, options, None)?;
     let network = quantise::quantise(&graph, &calibration, &options.machine, &options.quantise)?;
     let segments = Segments::load(&network, &options.host)?;
     samples(&graph, options)
         .iter()
         .map(|sample| Ok(interpret(&network, sample, &segments)?.outputs))
         .collect()
-}
-
-/// The float model, the ranges that were given or that it shows, and its values on the first sample.
-pub(super) fn calibrated(
-    graph: &Graph,
-    typed: Typed,
-    wanted: &[String],
-    options: &Options,
-) -> Result<(FloatModel, Calibration, Sample), CompileError> {
-    let float = FloatModel::new(typed, wanted)?;
-    let samples = samples(graph, options);
-    let (mut calibration, observed) = match (&options.calibration, samples.first()) {
-        (Some(calibration), Some(sample)) => {
-            (calibration.clone(), calibrate::observe_one(&float, sample)?)
-        }
-        _ => observe_ranges(graph, &float, wanted, &samples, options)?,
-    };
-    if options.quantise.ranges == Ranges::Calibrated && calibration.sums.is_empty() {
-        calibration.sums = observe_sums(graph, &calibration, &samples, options)?;
-    }
-    Ok((float, calibration, observed))
 }
 
 /// What to calibrate on: the samples given, or seeded noise.
@@ -73,30 +52,8 @@ pub fn samples<'a>(graph: &Graph, options: &'a Options) -> Cow<'a, [Sample]> {
     }
 }
 
-fn observe_ranges(
-    graph: &Graph,
-    float: &FloatModel,
-    wanted: &[String],
-    samples: &[Sample],
-    options: &Options,
-) -> Result<(Calibration, Sample), CompileError> {
-    let source = if options.samples.inputs.is_empty() {
-        "seeded noise"
-    } else {
-        &options.samples.source
-    };
-    let operand_bits = options.machine.pe.operand_bits;
-    let widths = options.quantise.widths.resolve(graph, operand_bits);
-    let widths = widths.map_err(QuantiseError::from)?;
-    let samples = samples.iter().cloned();
-    let method = options.method;
-    Ok(calibrate::calibrate(
-        graph, float, wanted, source, method, &widths, samples,
-    )?)
-}
-
 /// The sums in the accumulators, observed with product shifts that are safe for any.
-fn observe_sums(
+pub(super) fn observe_sums(
     graph: &Graph,
     calibration: &Calibration,
     samples: &[Sample],

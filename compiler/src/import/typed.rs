@@ -7,7 +7,9 @@ use scnn_host::{HostError, Session, TractModel};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use tract_onnx::prelude::{OutletId, Tensor, TractResult, TypedModel};
+use tract_onnx::prelude::{
+    IntoTValue, IntoTensor, OutletId, TValue, Tensor, TractResult, TypedModel,
+};
 
 /// Values by the name of their tensor.
 pub(crate) type Values = BTreeMap<String, Tensor>;
@@ -173,54 +175,62 @@ pub(crate) enum ChainError {
 impl Chain {
     /// Computes the chosen tensors from inputs by name.
     pub(crate) fn run(&self, inputs: &Values) -> Result<Values, ChainError> {
-        let mut values = Values::new();
+        let mut values: BTreeMap<String, TValue> = BTreeMap::new();
+        self.run_each(inputs, &mut |name, value| {
+            values.insert(name.to_owned(), value.clone());
+        })?;
+        let values = values.into_iter();
+        Ok(values
+            .map(|(name, value)| (name, value.into_tensor()))
+            .collect())
+    }
+
+    /// The same; `each` receives the tensors as they are computed. What it does not keep is let go as soon as nothing else
+    /// is computed of it.
+    pub(crate) fn run_each(
+        &self,
+        inputs: &Values,
+        each: &mut dyn FnMut(&str, &TValue),
+    ) -> Result<(), ChainError> {
+        let mut handed = Handed {
+            outputs: &self.outputs,
+            read: self.links.iter().flat_map(Link::inputs).collect(),
+            values: BTreeMap::new(),
+            known: BTreeSet::new(),
+            each,
+        };
         for link in &self.links {
-            let find = |name: &String| {
-                let value = values.get(name).or_else(|| inputs.get(name));
-                value
-                    .cloned()
-                    .ok_or_else(|| ChainError::Missing(name.clone()))
-            };
             match link {
                 Link::Tract {
                     model,
-                    inputs,
+                    inputs: read,
                     outputs,
                 } => {
-                    let operands = inputs.iter().map(find).collect::<Result<_, _>>()?;
-                    let results = model.run(operands)?;
-                    for (name, place) in outputs {
-                        values.insert(name.clone(), results[*place].clone());
-                    }
+                    let operands = handed.operands(read, inputs)?;
+                    model.run_each(operands, &mut |place, value| {
+                        let names = outputs.iter().filter(|(_, at)| *at == place);
+                        names.for_each(|(name, _)| handed.take(name, value));
+                    })?;
                 }
                 Link::Foreign(foreign) => {
-                    let operands = foreign.inputs.iter().map(find);
-                    let results = foreign.session.run(operands.collect::<Result<_, _>>()?)?;
+                    let operands = handed.operands(&foreign.inputs, inputs)?;
+                    let results = foreign.session.run(operands)?;
                     for ((name, dims), result) in foreign.outputs.iter().zip(results) {
-                        let shape = result.shape();
-                        let is = shape.iter().map(|&dim| dim as u64);
-                        if let Some(was) = dims.clone().filter(|dims| !is.eq(dims.iter().copied()))
-                        {
-                            return Err(ChainError::Shape {
-                                name: name.clone(),
-                                was,
-                                is: shape.to_vec(),
-                            });
-                        }
-                        values.insert(name.clone(), result);
+                        require_shape(name, dims.as_deref(), result.shape())?;
+                        handed.take(name, &result.into_tvalue());
                     }
                 }
             }
         }
-        let constants = self.constants.iter();
-        values.extend(constants.map(|(name, value)| (name.clone(), Tensor::clone(value))));
+        for (name, value) in &self.constants {
+            handed.take(name, &TValue::from_const(Arc::clone(value)));
+        }
         for name in &self.outputs {
-            if let (false, Some(input)) = (values.contains_key(name), inputs.get(name)) {
-                values.insert(name.clone(), input.clone());
+            if let (false, Some(input)) = (handed.known.contains(name.as_str()), inputs.get(name)) {
+                handed.take(name, &input.clone().into_tvalue());
             }
         }
-        values.retain(|name, _| self.outputs.contains(name));
-        Ok(values)
+        Ok(())
     }
 
     /// Gives plans up; another run makes them anew.
@@ -230,5 +240,63 @@ impl Chain {
                 model.release_plan();
             }
         }
+    }
+}
+
+impl Link {
+    /// The tensors that it reads.
+    fn inputs(&self) -> &[String] {
+        match self {
+            Self::Tract { inputs, .. } => inputs,
+            Self::Foreign(foreign) => &foreign.inputs,
+        }
+    }
+}
+
+/// The tensors of a run as they are handed on.
+struct Handed<'a> {
+    outputs: &'a BTreeSet<String>,
+    /// What any link reads.
+    read: BTreeSet<&'a String>,
+    /// What links have computed that others read.
+    values: BTreeMap<&'a str, TValue>,
+    /// The names of all that is computed.
+    known: BTreeSet<&'a str>,
+    each: &'a mut dyn FnMut(&str, &TValue),
+}
+
+impl<'a> Handed<'a> {
+    fn take(&mut self, name: &'a String, value: &TValue) {
+        self.known.insert(name);
+        if self.outputs.contains(name) {
+            (self.each)(name, value);
+        }
+        if self.read.contains(name) {
+            self.values.insert(name, value.clone());
+        }
+    }
+
+    /// The operands of a link: what others have computed, or inputs.
+    fn operands(&self, names: &[String], inputs: &Values) -> Result<Vec<Tensor>, ChainError> {
+        let find = |name: &String| {
+            let computed = self.values.get(name.as_str()).map(|value| &**value);
+            let value = computed.or_else(|| inputs.get(name));
+            value
+                .cloned()
+                .ok_or_else(|| ChainError::Missing(name.clone()))
+        };
+        names.iter().map(find).collect()
+    }
+}
+
+fn require_shape(name: &str, dims: Option<&[u64]>, shape: &[usize]) -> Result<(), ChainError> {
+    let is = shape.iter().map(|&dim| dim as u64);
+    match dims {
+        Some(dims) if !is.eq(dims.iter().copied()) => Err(ChainError::Shape {
+            name: name.to_owned(),
+            was: dims.to_vec(),
+            is: shape.to_vec(),
+        }),
+        _ => Ok(()),
     }
 }

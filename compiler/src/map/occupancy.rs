@@ -33,53 +33,21 @@ impl Occupancy {
     /// The occupancy of `network` when its tensors hold `values` (by ONNX name); a tensor without values is taken as
     /// filled evenly to its calibrated density.
     pub fn of(network: &Quantised, values: &BTreeMap<String, Tensor>) -> Self {
-        let tensors = network.tensors.par_iter();
-        let even = tensors.map(|tensor| Bits::even(tensor.shape, tensor.density));
-        let mut occupancy = Self {
-            tensors: even.collect(),
-        };
-        occupancy.observe(network, values);
-        occupancy
+        let even = Filling::of(network).finish();
+        even.with(network, values)
     }
 
     /// Where the tensors that hold `values` are not zero from now on; those without stay as they are.
     pub fn observe(&mut self, network: &Quantised, values: &BTreeMap<String, Tensor>) {
-        let mut fill = |id: TensorId, channels: Span, name: &str, placement: Option<&Placement>| {
-            let Some(data) = values.get(name) else { return };
-            let Ok(plain) = data.try_as_plain_ram() else {
-                return;
-            };
-            let Ok(values) = plain.as_slice::<f32>() else {
-                return;
-            };
-            let tensor = network.tensor(id);
-            let placement = placement.filter(|lies| lies.elements() == values.len() as u64);
-            let stored = placement.map(|placement| placement.to_machine(values));
-            let values = stored.as_deref().unwrap_or(values);
-            let of_channel = |channel| NonZero::of(tensor.unit(channel), tensor.range);
-            let nonzero: Vec<NonZero> = if tensor.channel_shifts.is_empty() {
-                vec![of_channel(0); channels.len() as usize]
-            } else {
-                channels.iter().map(of_channel).collect()
-            };
-            self.tensors[id.index()].fill(channels, values, &nonzero);
-        };
-        for value in &network.values {
-            if let Some(id) = value.tensor {
-                let channels = Span::new(0, network.tensor(id).shape[1]);
-                fill(id, channels, &value.name, value.placement.as_ref());
-            }
+        *self = std::mem::take(self).with(network, values);
+    }
+
+    fn with(self, network: &Quantised, values: &BTreeMap<String, Tensor>) -> Self {
+        let mut filling = Filling::over(network, self);
+        for (name, tensor) in values {
+            filling.fill(name, tensor);
         }
-        for step in &network.steps {
-            if let Step::Layer(layer) = step {
-                fill(
-                    layer.destination.tensor,
-                    layer.destination.channels,
-                    &layer.tensor,
-                    layer.placement.as_ref(),
-                );
-            }
-        }
+        filling.finish()
     }
 
     /// The non-zeros of one channel inside `rect` that have the residue `at` (rows first) of so many, in the order in
@@ -135,6 +103,110 @@ impl Occupancy {
             }
         }
         count
+    }
+}
+
+/// The occupancy of a network whose values come one after the other, in any order.
+pub struct Filling<'a> {
+    network: &'a Quantised,
+    tensors: Vec<Bits>,
+    /// By ONNX name.
+    places: BTreeMap<&'a str, Vec<Place<'a>>>,
+    /// By tensor, the channels that layers have filled: what they store is known better than what is handed over whole.
+    filled: Vec<Vec<Span>>,
+}
+
+/// Where values are stored.
+struct Place<'a> {
+    tensor: TensorId,
+    channels: Span,
+    placement: Option<&'a Placement>,
+    is_layer: bool,
+}
+
+impl<'a> Filling<'a> {
+    /// Every tensor is filled evenly to its calibrated density at first.
+    pub fn of(network: &'a Quantised) -> Self {
+        let tensors = network.tensors.par_iter();
+        let even = tensors.map(|tensor| Bits::even(tensor.shape, tensor.density));
+        let tensors = even.collect();
+        Self::over(network, Occupancy { tensors })
+    }
+
+    /// Tensors stay as they are in `occupancy` until their values come.
+    fn over(network: &'a Quantised, Occupancy { tensors }: Occupancy) -> Self {
+        let mut places: BTreeMap<&str, Vec<Place<'_>>> = BTreeMap::new();
+        for value in &network.values {
+            if let Some(tensor) = value.tensor {
+                places.entry(&value.name).or_default().push(Place {
+                    tensor,
+                    channels: Span::new(0, network.tensor(tensor).shape[1]),
+                    placement: value.placement.as_ref(),
+                    is_layer: false,
+                });
+            }
+        }
+        for step in &network.steps {
+            if let Step::Layer(layer) = step {
+                places.entry(&layer.tensor).or_default().push(Place {
+                    tensor: layer.destination.tensor,
+                    channels: layer.destination.channels,
+                    placement: layer.placement.as_ref(),
+                    is_layer: true,
+                });
+            }
+        }
+        Self {
+            network,
+            filled: vec![Vec::new(); tensors.len()],
+            tensors,
+            places,
+        }
+    }
+
+    /// Takes the values of the tensor of that name.
+    pub fn fill(&mut self, name: &str, data: &Tensor) {
+        let Some(places) = self.places.get(name) else {
+            return;
+        };
+        let Ok(plain) = data.try_as_plain_ram() else {
+            return;
+        };
+        let Ok(values) = plain.as_slice::<f32>() else {
+            return;
+        };
+        for place in places {
+            let tensor = self.network.tensor(place.tensor);
+            let lies = place.placement;
+            let lies = lies.filter(|lies| lies.elements() == values.len() as u64);
+            let stored = lies.map(|lies| lies.to_machine(values));
+            let values = stored.as_deref().unwrap_or(values);
+            let of_channel = |channel| NonZero::of(tensor.unit(channel), tensor.range);
+            let nonzero: Vec<NonZero> = if tensor.channel_shifts.is_empty() {
+                vec![of_channel(0); place.channels.len() as usize]
+            } else {
+                place.channels.iter().map(of_channel).collect()
+            };
+            let bits = &mut self.tensors[place.tensor.index()];
+            let filled = &mut self.filled[place.tensor.index()];
+            if place.is_layer {
+                bits.fill(place.channels, values, &nonzero);
+                filled.push(place.channels);
+            } else {
+                let before = (!filled.is_empty()).then(|| bits.clone());
+                bits.fill(place.channels, values, &nonzero);
+                if let Some(before) = before {
+                    filled.iter().for_each(|&span| bits.copy(span, &before));
+                }
+            }
+        }
+    }
+
+    /// The occupancy.
+    pub fn finish(self) -> Occupancy {
+        Occupancy {
+            tensors: self.tensors,
+        }
     }
 }
 
@@ -267,6 +339,17 @@ impl Bits {
                             .fold(0, |all, bit| all | bit);
                     }
                 });
+        }
+    }
+
+    /// Takes `channels` from bits of the same shape.
+    fn copy(&mut self, channels: Span, from: &Self) {
+        let [_, c, h, _] = self.shape.map(|extent| extent as usize);
+        let plane = h * self.words_per_row;
+        let words = channels.begin as usize * plane..channels.end as usize * plane;
+        let images = self.words.chunks_exact_mut((c * plane).max(1));
+        for (image, from) in images.zip(from.words.chunks_exact((c * plane).max(1))) {
+            image[words.clone()].copy_from_slice(&from[words.clone()]);
         }
     }
 

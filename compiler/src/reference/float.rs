@@ -4,7 +4,7 @@ use crate::import::{Chain, ChainError, Typed};
 use std::collections::BTreeMap;
 use std::fmt;
 use thiserror::Error;
-use tract_onnx::prelude::{Tensor, TractError};
+use tract_onnx::prelude::{TValue, Tensor, TractError};
 
 /// Why the float model does not run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -57,6 +57,19 @@ impl FloatModel {
         inputs: &BTreeMap<String, Tensor>,
     ) -> Result<BTreeMap<String, Tensor>, FloatError> {
         Ok(self.chain.run(inputs)?)
+    }
+
+    /// The same; `each` receives the tensors as they are computed. What it does not keep is let go as soon as nothing else is
+    /// computed of it: a network's activations together are many times what is needed at once.
+    ///
+    /// # Errors
+    /// See [`Self::run`].
+    pub fn run_each(
+        &self,
+        inputs: &BTreeMap<String, Tensor>,
+        each: &mut dyn FnMut(&str, &TValue),
+    ) -> Result<(), FloatError> {
+        Ok(self.chain.run_each(inputs, each)?)
     }
 
     /// Gives the plans up; another run makes them anew.

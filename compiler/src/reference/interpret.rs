@@ -10,6 +10,7 @@ use crate::reference::segments::Segments;
 use rayon::prelude::*;
 use scnn_host::HostError;
 use scnn_isa::arith::{self, Rounding};
+use scnn_isa::ids::TensorId;
 use scnn_isa::layer::{OperandKind, OperandShape, Pool, View};
 use scnn_isa::plane::Axis;
 use scnn_isa::program::Dtype;
@@ -61,15 +62,34 @@ pub fn interpret(
     inputs: &BTreeMap<String, Tensor>,
     segments: &Segments,
 ) -> Result<Interpretation, InterpretError> {
+    let mut tensors = vec![Vec::new(); network.tensors.len()];
+    let finished = &mut |id: TensorId, values| tensors[id.index()] = values;
+    let (outputs, peaks) = interpret_each(network, inputs, segments, finished)?;
+    Ok(Interpretation {
+        tensors,
+        outputs,
+        peaks,
+    })
+}
+
+/// The same; `finished` receives the contents of every machine tensor when nothing more is computed of it. Returns the
+/// outputs and the peaks of an [`Interpretation`].
+///
+/// # Errors
+/// See [`interpret`].
+pub fn interpret_each(
+    network: &Quantised,
+    inputs: &BTreeMap<String, Tensor>,
+    segments: &Segments,
+    finished: &mut dyn FnMut(TensorId, Vec<i16>),
+) -> Result<(BTreeMap<String, Tensor>, Vec<u32>), InterpretError> {
     let mut state = State {
         network,
-        tensors: network
-            .tensors
-            .iter()
-            .map(|t| vec![0; t.shape.iter().map(|&d| d as usize).product()])
-            .collect(),
+        tensors: vec![Vec::new(); network.tensors.len()],
         host_values: vec![None; network.values.len()],
     };
+    let lives = Lives::of(network);
+    state.begin(&lives, 0);
     for &value in &network.inputs {
         let data = &network.values[value];
         let tensor = inputs
@@ -77,8 +97,10 @@ pub fn interpret(
             .ok_or_else(|| InterpretError::MissingInput(data.name.clone()))?;
         state.accept(value, cast(data, tensor, data.dtype)?)?;
     }
+    state.end(&lives, 0, finished);
     let mut peaks = Vec::with_capacity(network.steps.len());
     for (index, step) in network.steps.iter().enumerate() {
+        state.begin(&lives, index + 1);
         match step {
             Step::Layer(layer) => peaks.push(state.layer(layer)),
             Step::Host(segment) => {
@@ -94,7 +116,10 @@ pub fn interpret(
                 }
             }
         }
+        state.end(&lives, index + 1, finished);
     }
+    let last = network.steps.len() + 1;
+    state.begin(&lives, last);
     let mut outputs = BTreeMap::new();
     for &value in &network.outputs {
         let data = &network.values[value];
@@ -102,11 +127,57 @@ pub fn interpret(
         let output = cast(data, &state.offer(value)?, border)?;
         outputs.insert(data.name.clone(), output);
     }
-    Ok(Interpretation {
-        tensors: state.tensors,
-        outputs,
-        peaks,
-    })
+    state.end(&lives, last, finished);
+    Ok((outputs, peaks))
+}
+
+/// When machine tensors are first and last written or read. Time 0 is when the inputs are taken, then come the steps, then
+/// the outputs.
+struct Lives {
+    /// By time.
+    first: Vec<Vec<TensorId>>,
+    last: Vec<Vec<TensorId>>,
+}
+
+impl Lives {
+    fn of(network: &Quantised) -> Self {
+        let of_values = |values: &[usize]| -> Vec<TensorId> {
+            let tensors = values.iter().map(|&value| network.values[value].tensor);
+            tensors.flatten().collect()
+        };
+        let of_step = |step: &Step| match step {
+            Step::Layer(layer) => {
+                let operand = layer.operand.map(|operand| operand.view.tensor);
+                let own = [layer.source.tensor, layer.destination.tensor];
+                own.into_iter().chain(operand).collect()
+            }
+            Step::Host(segment) => {
+                [of_values(&segment.inputs), of_values(&segment.outputs)].concat()
+            }
+        };
+        let mut touched = vec![of_values(&network.inputs)];
+        touched.extend(network.steps.iter().map(of_step));
+        touched.push(of_values(&network.outputs));
+        // A tensor that nothing touches has its zeros from the beginning to the end.
+        let times = touched.len();
+        let mut lives = vec![(times - 1, 0); network.tensors.len()];
+        for (time, tensors) in touched.iter().enumerate() {
+            for id in tensors {
+                let (first, last) = &mut lives[id.index()];
+                (*first, *last) = ((*first).min(time), (*last).max(time));
+            }
+        }
+        let mut sorted = Self {
+            first: vec![Vec::new(); times],
+            last: vec![Vec::new(); times],
+        };
+        for (index, (first, last)) in lives.into_iter().enumerate() {
+            let id = TensorId(index as u32);
+            sorted.first[first].push(id);
+            sorted.last[last.max(first)].push(id);
+        }
+        sorted
+    }
 }
 
 /// A value in the type that it has on the other side of the model's border.
@@ -202,6 +273,22 @@ struct State<'a> {
 }
 
 impl State<'_> {
+    /// Makes the tensors that are first used at a time.
+    fn begin(&mut self, lives: &Lives, time: usize) {
+        for &id in &lives.first[time] {
+            let shape = self.network.tensor(id).shape;
+            let elements = shape.iter().map(|&extent| extent as usize).product();
+            self.tensors[id.index()] = vec![0; elements];
+        }
+    }
+
+    /// Hands on those that are not used after it.
+    fn end(&mut self, lives: &Lives, time: usize, finished: &mut dyn FnMut(TensorId, Vec<i16>)) {
+        for &id in &lives.last[time] {
+            finished(id, std::mem::take(&mut self.tensors[id.index()]));
+        }
+    }
+
     /// Takes a value from the host, quantising it if the machine holds it.
     fn accept(&mut self, value: usize, tensor: Tensor) -> Result<(), InterpretError> {
         let data = &self.network.values[value];

@@ -4,15 +4,17 @@ use super::large_gemm::read_in_place;
 use super::{
     HostError, ResultType, Runtime, RuntimeName, Session, contained, reader, self_contained,
 };
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::prelude::{
     DatumType, InferenceModelExt, IntoRunnable, IntoTValue, IntoTensor, OutletId, TValue, TVec,
     Tensor, TractResult, TypedFact, TypedModel, TypedSimplePlan,
 };
-use tract_onnx::tract_hir::internal::DimLike;
+use tract_onnx::tract_hir::internal::{DimLike, format_err};
 use tract_onnx::tract_hir::ops::konst::Const;
 use tract_onnx::tract_hir::tract_core::ops::source::TypedSource;
+use tract_onnx::tract_hir::tract_core::plan::eval;
 
 /// The version of tract that is built in. A test holds it against the lock file.
 pub const TRACT_VERSION: &str = "0.23.9";
@@ -31,7 +33,7 @@ const LARGE: usize = 32 << 20;
 #[derive(Debug)]
 pub struct TractModel {
     typed: TypedModel,
-    plan: Mutex<Option<Arc<TypedSimplePlan>>>,
+    plan: Mutex<Option<Arc<Plan>>>,
     /// Constants that are handed over at each run, behind the inputs.
     handed_over: Vec<Arc<Tensor>>,
 }
@@ -53,17 +55,35 @@ impl TractModel {
     /// # Errors
     /// tract cannot plan the model; an operand is missing or does not fit.
     pub fn run(&self, operands: Vec<Tensor>) -> Result<Vec<Tensor>, HostError> {
+        let mut results: Vec<Option<TValue>> = vec![None; self.typed.outputs.len()];
+        self.run_each(operands, &mut |place, value| {
+            results[place] = Some(value.clone());
+        })?;
+        let results = results.into_iter().enumerate();
+        let results = results.map(|(place, result)| {
+            let computed = result.map(IntoTensor::into_tensor);
+            computed.ok_or_else(|| HostError::tract(&format_err!("result {place} is not computed")))
+        });
+        results.collect()
+    }
+
+    /// The same; `each` receives the results as they are computed, with their places in the order of the model's outputs.
+    /// What `each` does not keep is let go as soon as nothing else is computed of it.
+    ///
+    /// # Errors
+    /// See [`Self::run`].
+    pub fn run_each(
+        &self,
+        operands: Vec<Tensor>,
+        each: &mut dyn FnMut(usize, &TValue),
+    ) -> Result<(), HostError> {
         let run = || {
             let mut operands: TVec<TValue> =
                 operands.into_iter().map(IntoTValue::into_tvalue).collect();
             operands.extend(self.handed_over.iter().cloned().map(TValue::from_const));
             let plan = self.plan()?;
             // The threads that everything else runs on too; what they compute does not depend on how many there are.
-            let results = multithread_tract_scope(Executor::RayonGlobal, || plan.run(operands))?;
-            results
-                .into_iter()
-                .map(|result| concrete(result.into_tensor()))
-                .collect()
+            multithread_tract_scope(Executor::RayonGlobal, || plan.run_each(operands, each))
         };
         contained(run).map_err(|error| HostError::tract(&error))
     }
@@ -73,7 +93,7 @@ impl TractModel {
         *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn plan(&self) -> TractResult<Arc<TypedSimplePlan>> {
+    fn plan(&self) -> TractResult<Arc<Plan>> {
         let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(plan) = &*plan {
             return Ok(Arc::clone(plan));
@@ -94,16 +114,94 @@ impl TractModel {
             Some(Ok(model)) => model,
             Some(Err(_)) | None => self.typed.clone(),
         };
-        Ok(Arc::clone(plan.insert(model.into_runnable()?)))
+        Ok(Arc::clone(plan.insert(Arc::new(Plan::new(model)?))))
     }
 }
 
+/// A planned model.
+///
+/// The results of tract's plan are those that nothing else is computed of; the others are handed out on the way, so that
+/// tract need not keep them until its end.
+#[derive(Debug)]
+struct Plan {
+    plan: Arc<TypedSimplePlan>,
+    /// By node that computes any: the slots of results, each with its place.
+    places: BTreeMap<usize, Vec<(usize, usize)>>,
+    /// Results that are constants of the model, with their places.
+    constants: Vec<(usize, TValue)>,
+}
+
+impl Plan {
+    fn new(mut model: TypedModel) -> TractResult<Self> {
+        let outlets = model.outputs.clone();
+        let mut places: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+        let mut constants = Vec::new();
+        for (place, outlet) in outlets.iter().enumerate() {
+            match model.node(outlet.node).op_as::<Const>() {
+                Some(constant) => {
+                    let value = TValue::from_const(Arc::clone(constant.val()));
+                    constants.push((place, concrete(value)?));
+                }
+                None => places
+                    .entry(outlet.node)
+                    .or_default()
+                    .push((outlet.slot, place)),
+            }
+        }
+        let read = ancestors(&model, outlets.iter().map(|outlet| outlet.node));
+        let last = outlets.into_iter();
+        let last: Vec<OutletId> = last.filter(|outlet| !read.contains(&outlet.node)).collect();
+        model.select_output_outlets(&last)?;
+        Ok(Self {
+            plan: model.into_runnable()?,
+            places,
+            constants,
+        })
+    }
+
+    /// Runs it; `each` receives the results with their places.
+    fn run_each(
+        &self,
+        operands: TVec<TValue>,
+        each: &mut dyn FnMut(usize, &TValue),
+    ) -> TractResult<()> {
+        for (place, value) in &self.constants {
+            each(*place, value);
+        }
+        let mut state = self.plan.spawn()?;
+        let results = state.run_plan_with_eval(operands, |context, state, node, operands| {
+            let values = eval(context, state, node, operands)?;
+            for &(slot, place) in self.places.get(&node.id).into_iter().flatten() {
+                each(place, &concrete(values[slot].clone())?);
+            }
+            TractResult::Ok(values)
+        });
+        results.map(drop)
+    }
+}
+
+/// The nodes that others are computed of.
+fn ancestors(model: &TypedModel, nodes: impl Iterator<Item = usize>) -> BTreeSet<usize> {
+    let mut open: Vec<usize> = nodes.collect();
+    let mut seen: BTreeSet<usize> = open.iter().copied().collect();
+    let mut read = BTreeSet::new();
+    while let Some(node) = open.pop() {
+        for operand in &model.node(node).inputs {
+            read.insert(operand.node);
+            if seen.insert(operand.node) {
+                open.push(operand.node);
+            }
+        }
+    }
+    read
+}
+
 /// tract computes shapes symbolically; whatever is concrete is a 64-bit integer.
-fn concrete(tensor: Tensor) -> TractResult<Tensor> {
-    if tensor.datum_type() == DatumType::TDim {
-        Ok(tensor.cast_to_dt(DatumType::I64)?.into_owned())
+fn concrete(value: TValue) -> TractResult<TValue> {
+    if value.datum_type() == DatumType::TDim {
+        Ok(value.cast_to_dt(DatumType::I64)?.into_owned().into_tvalue())
     } else {
-        Ok(tensor)
+        Ok(value)
     }
 }
 
@@ -181,6 +279,29 @@ impl Session for TractModel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tract_onnx::prelude::tensor1;
+    use tract_onnx::tract_hir::internal::{DatumExt, SpecialOps};
+    use tract_onnx::tract_hir::tract_core::ops::math::{add, mul};
+
+    /// A result that others are computed of, a constant, an input that is handed on, and the same result twice.
+    #[test]
+    fn every_kind_of_result_is_handed_out() {
+        let mut model = TypedModel::default();
+        let x = model.add_source("x", f32::fact([2])).unwrap();
+        let two = model.add_const("two", tensor1(&[2f32, 2.0])).unwrap();
+        let doubled = model.wire_node("doubled", mul(), &[x, two]).unwrap()[0];
+        let sum = model.wire_node("sum", add(), &[doubled, x]).unwrap()[0];
+        let outlets = [doubled, two, x, sum, doubled];
+        model.select_output_outlets(&outlets).unwrap();
+        let model = TractModel::new(model);
+        let expected: Vec<Tensor> = [[2.0, 6.0], [2.0, 2.0], [1.0, 3.0], [3.0, 9.0], [2.0, 6.0]]
+            .map(|values: [f32; 2]| tensor1(&values))
+            .into();
+        for _ in 0..2 {
+            let results = model.run(vec![tensor1(&[1f32, 3.0])]).unwrap();
+            assert_eq!(results, expected);
+        }
+    }
 
     #[test]
     fn the_version_is_that_of_the_lock_file() {
