@@ -77,6 +77,7 @@ fn rewriting(node: &NodeProto, constants: &Constants) -> Option<Rewrite> {
         "MeanVarianceNormalization" => Some(|parts, node, _| parts.mean_variance(node)),
         "LSTM" | "GRU" | "RNN" if is_reversed(node) => Some(|parts, node, _| parts.reversed(node)),
         "Pad" if cropping(node, constants).is_some() => Some(Parts::cropped),
+        "Slice" if strides(node, constants).is_some() => Some(Parts::strided),
         "QuantizeLinear" if quantised_to(node, constants).is_some() => Some(Parts::quantised),
         _ => None,
     }
@@ -86,6 +87,26 @@ fn rewriting(node: &NodeProto, constants: &Constants) -> Option<Rewrite> {
 fn cropping<'a>(node: &NodeProto, constants: &'a Constants) -> Option<&'a [i64]> {
     let pads = constants.get(&operand(node, 1))?.integers.as_deref()?;
     pads.iter().any(|&pad| pad < 0).then_some(pads)
+}
+
+/// Begin, end, axis and step for every axis of which a node takes values that are not neighbours, and for all others.
+fn strides(node: &NodeProto, constants: &Constants) -> Option<(Vec<[i64; 4]>, Vec<[i64; 4]>)> {
+    const AXES: usize = 3;
+    const STEPS: usize = 4;
+    let integers = |index: usize| constants.get(&operand(node, index))?.integers.clone();
+    let (begins, ends, steps) = (integers(1)?, integers(2)?, integers(STEPS)?);
+    let axes = if has_operand(node, AXES) {
+        integers(AXES)?
+    } else {
+        (0..begins.len() as i64).collect()
+    };
+    let bounds = begins
+        .into_iter()
+        .zip(ends)
+        .zip(axes.into_iter().zip(steps));
+    let all = bounds.map(|((begin, end), (axis, step))| [begin, end, axis, step]);
+    let (strided, plain): (Vec<_>, Vec<_>) = all.partition(|&[.., step]| step != 1);
+    (!strided.is_empty()).then_some((strided, plain))
 }
 
 /// The integers of 8 bits to which a node quantises with one scale: their type, the lowest and the highest.
@@ -186,6 +207,57 @@ impl Parts {
         operands[0] = kept;
         operands[1] = self.integers(part("pads"), &added);
         self.node("Pad", operands, y, &node.attribute);
+    }
+
+    /// The places of an axis are gathered; of a slice with steps, tract exchanges it with what it reads, a Softmax over the
+    /// sliced axis, too.
+    fn strided(&mut self, node: &NodeProto, constants: &Constants) {
+        let y = result(node);
+        let (strided, plain) = strides(node, constants).unwrap_or_default();
+        let mut x = operand(node, 0);
+        if !plain.is_empty() {
+            x = self.slice(x, &plain, format!("{y}.plain"));
+        }
+        let last = strided.len().saturating_sub(1);
+        for (index, bounds) in strided.into_iter().enumerate() {
+            let part = |name: &str| format!("{y}.{name}.{index}");
+            let all = self.places(&x, bounds[2], part("all"));
+            let [begin, end, axis, step] = bounds;
+            let taken = self.slice(all, &[[begin, end, 0, step]], part("places"));
+            let to = if index == last {
+                y.clone()
+            } else {
+                part("taken")
+            };
+            x = self.node("Gather", vec![x, taken], to, &[int("axis", axis)]);
+        }
+    }
+
+    /// The numbers of the places of an axis, from 0 on.
+    fn places(&mut self, x: &str, axis: i64, to: String) -> String {
+        let part = |name: &str| format!("{to}.{name}");
+        let flat = [int("keepdims", 0)];
+        let [zero, one, axis] = [("zero", 0), ("one", 1), ("axis", axis)]
+            .map(|(name, value)| self.integers(part(name), &[value]));
+        let shape = self.node("Shape", vec![x.to_owned()], part("shape"), &[]);
+        let extent = self.node("Gather", vec![shape, axis], part("extent"), &[]);
+        let scalars = [("from", zero), ("to", extent), ("by", one)];
+        let scalars = scalars.map(|(name, of)| {
+            let product = self.node("ReduceProd", vec![of], part(&format!("{name}.flat")), &flat);
+            let integers = [int("to", DataType::Int64 as i64)];
+            self.node("Cast", vec![product], part(name), &integers)
+        });
+        self.node("Range", scalars.to_vec(), to, &[])
+    }
+
+    /// A slice by begin, end, axis and step of some axes.
+    fn slice(&mut self, x: String, bounds: &[[i64; 4]], to: String) -> String {
+        let mut operands = vec![x];
+        for (index, name) in ["from", "to", "axes", "steps"].into_iter().enumerate() {
+            let values: Vec<i64> = bounds.iter().map(|of| of[index]).collect();
+            operands.push(self.integers(format!("{to}.{name}"), &values));
+        }
+        self.node("Slice", operands, to, &[])
     }
 
     /// With operands of one shape; tract exchanges them where the first is broadcast.
@@ -290,10 +362,6 @@ impl Parts {
 
     /// The first axis from its end to its beginning.
     fn reverse(&mut self, x: String, to: String) -> String {
-        let mut operands = vec![x];
-        let bounds: [(&str, i64); 4] = [("from", -1), ("to", i64::MIN), ("axis", 0), ("step", -1)];
-        operands
-            .extend(bounds.map(|(name, value)| self.integers(format!("{to}.{name}"), &[value])));
-        self.node("Slice", operands, to, &[])
+        self.slice(x, &[[-1, i64::MIN, 0, -1]], to)
     }
 }

@@ -1,6 +1,6 @@
 //! Operators that are spelled out in others, and what only the host has room for: right values, on the right side.
 
-use crate::agreement::{Sample, compiled, decibels, floats, run_checked};
+use crate::agreement::{Sample, compiled, decibels, decibels_between, floats, run_checked};
 use crate::onnx::{Model, float, int, ints, noise};
 use prost::Message;
 use scnn_isa::machine::Machine;
@@ -65,6 +65,32 @@ fn the_difference_of_other_shapes_stays_on_the_host() {
     let (compiled, sample, execution) = run(&model.bytes(), &[1, 3, 4, 5]);
     assert_eq!(hosted(&compiled).len(), 2);
     assert!(decibels(&compiled, &sample, &execution) > 60.0);
+}
+
+/// tract exchanges a slice with steps and what is computed along its axis.
+#[test]
+fn a_slice_with_steps_takes_places_of_what_it_reads() {
+    let model = Model::new("places")
+        .input("x", &[1, 3, 6, 5])
+        .floats("w", &[4, 3, 1, 1], &noise(12, 1, 1.0))
+        .node("Conv", &["x", "w"], "c", vec![])
+        .node("Softmax", &["c"], "s", vec![int("axis", 2)])
+        .integers("from", &[1, -1])
+        .integers("to", &[6, i64::MIN])
+        .integers("axes", &[-1, 2])
+        .integers("steps", &[1, -2])
+        .node("Slice", &["s", "from", "to", "axes", "steps"], "y", vec![])
+        .output("s")
+        .output("y");
+    let (compiled, sample, execution) = run(&model.bytes(), &[1, 3, 6, 5]);
+    assert!(decibels(&compiled, &sample, &execution) > 60.0);
+    let [all, taken] = ["s", "y"].map(|name| floats(&execution.outputs[name]));
+    let all = ndarray::Array::from_shape_vec((4, 6, 5), all).unwrap();
+    let places = all.slice(ndarray::s![.., 1..;-2, 1..]);
+    assert_eq!(taken, places.iter().copied().collect::<Vec<_>>());
+    let float = compiled.float.run(&sample).unwrap();
+    let wanted = floats(&float["y"]);
+    assert!(decibels_between(&taken, &wanted) > 60.0);
 }
 
 #[test]
