@@ -312,7 +312,9 @@ impl Float<'_> {
             Self::Model(model) => model.run_each(sample, &mut |name, value| each(name, value))?,
             Self::File(file) => {
                 let values = file.run(sample)?;
-                values.iter().for_each(|(name, value)| each(name, value));
+                for (name, value) in &values {
+                    each(name, value);
+                }
             }
         }
         Ok(())

@@ -66,7 +66,9 @@ impl First {
         each: &mut dyn FnMut(&str, &Tensor),
     ) -> Result<Cow<'_, BTreeMap<String, Tensor>>, FloatError> {
         if let Some(values) = &self.values {
-            values.iter().for_each(|(name, value)| each(name, value));
+            for (name, value) in values {
+                each(name, value);
+            }
             return Ok(Cow::Borrowed(values));
         }
         let mut taken = BTreeMap::new();

@@ -40,16 +40,13 @@ pub(super) fn calibrated(
         }
         None => None,
     };
-    let (observed, mut calibration) = match known {
-        Some(known) => known,
-        None => {
-            let observed = Observed::new(graph, typed, wanted, options)?;
-            let calibration = observed.calibration(graph, options)?;
-            (
-                observed,
-                calibration.expect("all of this graph is observed"),
-            )
-        }
+    let (observed, mut calibration) = if let Some(known) = known {
+        known
+    } else {
+        let observed = Observed::new(graph, typed, wanted, options)?;
+        let calibration = observed.calibration(graph, options)?;
+        let calibration = calibration.expect("all of this graph is observed");
+        (observed, calibration)
     };
     if options.quantise.ranges == Ranges::Calibrated && calibration.sums.is_empty() {
         let samples = samples(graph, options);
@@ -67,15 +64,14 @@ impl Observed {
     ) -> Result<Self, CompileError> {
         let float = FloatModel::new(typed, &wanted)?;
         let samples = samples(graph, options);
-        let (observations, first) = match (&options.calibration, samples.first()) {
-            (Some(_), Some(sample)) => (None, Some(First::observe(&float, sample)?)),
-            _ => {
-                let samples = samples.iter().cloned();
-                let method = options.method;
-                let (observations, first) =
-                    calibrate::observe(graph, &float, &wanted, method, samples)?;
-                (Some(observations), first)
-            }
+        let given = options.calibration.is_some();
+        let (observations, first) = if let Some(sample) = samples.first().filter(|_| given) {
+            (None, Some(First::observe(&float, sample)?))
+        } else {
+            let (samples, method) = (samples.iter().cloned(), options.method);
+            let (observations, first) =
+                calibrate::observe(graph, &float, &wanted, method, samples)?;
+            (Some(observations), first)
         };
         if first.as_ref().is_none_or(First::is_kept) {
             float.release_plan();

@@ -89,8 +89,11 @@ fn cropping<'a>(node: &NodeProto, constants: &'a Constants) -> Option<&'a [i64]>
     pads.iter().any(|&pad| pad < 0).then_some(pads)
 }
 
-/// Begin, end, axis and step for every axis of which a node takes values that are not neighbours, and for all others.
-fn strides(node: &NodeProto, constants: &Constants) -> Option<(Vec<[i64; 4]>, Vec<[i64; 4]>)> {
+/// Begin, end, axis and step of a slice.
+type Bounds = [i64; 4];
+
+/// The bounds of the axes of which a node takes values that are not neighbours, and of all others.
+fn strides(node: &NodeProto, constants: &Constants) -> Option<(Vec<Bounds>, Vec<Bounds>)> {
     const AXES: usize = 3;
     const STEPS: usize = 4;
     let integers = |index: usize| constants.get(&operand(node, index))?.integers.clone();
@@ -251,7 +254,7 @@ impl Parts {
     }
 
     /// A slice by begin, end, axis and step of some axes.
-    fn slice(&mut self, x: String, bounds: &[[i64; 4]], to: String) -> String {
+    fn slice(&mut self, x: String, bounds: &[Bounds], to: String) -> String {
         let mut operands = vec![x];
         for (index, name) in ["from", "to", "axes", "steps"].into_iter().enumerate() {
             let values: Vec<i64> = bounds.iter().map(|of| of[index]).collect();

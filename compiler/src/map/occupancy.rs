@@ -196,7 +196,9 @@ impl<'a> Filling<'a> {
                 let before = (!filled.is_empty()).then(|| bits.clone());
                 bits.fill(place.channels, values, &nonzero);
                 if let Some(before) = before {
-                    filled.iter().for_each(|&span| bits.copy(span, &before));
+                    for &span in &*filled {
+                        bits.copy(span, &before);
+                    }
                 }
             }
         }

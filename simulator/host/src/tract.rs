@@ -124,7 +124,7 @@ impl TractModel {
 /// tract need not keep them until its end.
 #[derive(Debug)]
 struct Plan {
-    plan: Arc<TypedSimplePlan>,
+    of_tract: Arc<TypedSimplePlan>,
     /// By node that computes any: the slots of results, each with its place.
     places: BTreeMap<usize, Vec<(usize, usize)>>,
     /// Results that are constants of the model, with their places.
@@ -153,7 +153,7 @@ impl Plan {
         let last: Vec<OutletId> = last.filter(|outlet| !read.contains(&outlet.node)).collect();
         model.select_output_outlets(&last)?;
         Ok(Self {
-            plan: model.into_runnable()?,
+            of_tract: model.into_runnable()?,
             places,
             constants,
         })
@@ -168,7 +168,7 @@ impl Plan {
         for (place, value) in &self.constants {
             each(*place, value);
         }
-        let mut state = self.plan.spawn()?;
+        let mut state = self.of_tract.spawn()?;
         let results = state.run_plan_with_eval(operands, |context, state, node, operands| {
             let values = eval(context, state, node, operands)?;
             for &(slot, place) in self.places.get(&node.id).into_iter().flatten() {
