@@ -1,6 +1,6 @@
 """Simulation beside one dense inference in onnxruntime, on the same cores: prints the ratio for each network.
 
-    python compiler/benches/beside_onnxruntime.py [FOLDER]
+    python compiler/driver/benches/beside_onnxruntime.py [FOLDER]
 
 Makes the networks in FOLDER (default: a temporary one), times onnxruntime on two threads, runs the bench `simulate`,
 and divides. Needs onnxruntime.
@@ -27,7 +27,7 @@ def main() -> None:
         folder = Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
         missing = [name for name in NETWORKS if not (folder / f"{name}.onnx").exists()]
         if missing:
-            command = ["cargo", "run", "--release", "--quiet", "-p", "scnnc", "--", "zoo", "make", "-q", "-o", str(folder)]
+            command = ["cargo", "run", "--release", "--quiet", "--", "zoo", "make", "-q", "-o", str(folder)]
             subprocess.run(command + missing, check=True)
         dense = {name: dense_seconds(folder, name) for name in NETWORKS}
     exact, fast = simulated_seconds("exact"), simulated_seconds("fast")
@@ -56,7 +56,7 @@ def dense_seconds(folder: Path, name: str) -> float:
 
 def simulated_seconds(timing: str) -> dict[str, float]:
     """Medians of the bench, by network."""
-    command = ["cargo", "bench", "--quiet", "-p", "scnnc", "--bench", "simulate", "--", f"{timing}"]
+    command = ["cargo", "bench", "--quiet", "-p", "scnnc-driver", "--bench", "simulate", "--", f"{timing}"]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     medians = {}
     for line in text.splitlines():

@@ -193,7 +193,8 @@ impl<'a> Normalisations<'a> {
 
 fn compute(node: &NodeProto, of: &Normalisation, parts: &mut Parts) {
     let y = result(node);
-    let name = |part: &str| format!("{y}.{part}");
+    // Other passes name parts of a result after it as well.
+    let name = |part: &str| format!("{y}.normalised.{part}");
     let pair = |a: &String, b: &String| vec![a.clone(), b.clone()];
     let share = 1.0 / of.channels as f32;
     let mean = linear(parts, of, &of.x, &name("mean"), [1, of.channels], share);
