@@ -9,8 +9,8 @@ use scnn_isa::plane::Span;
 pub enum Function {
     /// Factor of negative values by channel, in multiples of a power of two with this exponent.
     Leaky(Vec<i16>, u8),
-    /// Straight lines between knots, and the channel shift of each output channel.
-    Tables(Tables, Vec<u8>),
+    /// Straight lines between knots, and the position of each output channel's table.
+    Tables(Tables, Vec<usize>),
 }
 
 /// The constants of one layer's PPU stage.
@@ -67,7 +67,7 @@ impl Stage {
         let value = match &self.function {
             None => value,
             Some(Function::Leaky(slopes, exponent)) => arith::leaky(value, slopes[k], *exponent),
-            Some(Function::Tables(tables, shifts)) => tables.of(shifts[k]).at(value),
+            Some(Function::Tables(tables, positions)) => tables.at(positions[k]).at(value),
         };
         value.clamp(i32::from(self.clamp[0]), i32::from(self.clamp[1])) as i16
     }

@@ -7,12 +7,12 @@ use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::WriteNpyExt;
 use scnn_isa::arith::channel_shift;
 use scnn_isa::layer::View;
-use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
 use scnn_isa::section::decode_requantise;
 use scnn_simulator::Execution;
 use scnn_simulator::report::Report;
 use scnnc::reference::of_program::dense_weights;
+use scnnc_driver::channel_values;
 use serde_json::json;
 use std::path::Path;
 
@@ -86,18 +86,8 @@ fn view(program: &Program, execution: &Execution, view: View) -> ArrayD<i16> {
     let shape = program.tensor(view.tensor).shape;
     let all = &execution.tensors[view.tensor.index()];
     let [n, _, h, w] = shape.map(|d| d as usize);
-    let values = view_values(shape, view.channels, all);
+    let values = channel_values(shape, view.channels, all);
     array(&[n, view.channels.len() as usize, h, w], values)
-}
-
-/// The values of a range of channels of a tensor `[N, C, H, W]`.
-pub fn view_values([n, c, h, w]: [u32; 4], channels: Span, all: &[i16]) -> Vec<i16> {
-    let plane = (h * w) as usize;
-    let range = channels.begin as usize * plane..channels.end as usize * plane;
-    all.chunks(c as usize * plane)
-        .take(n as usize)
-        .flat_map(|image| image[range.clone()].iter().copied())
-        .collect()
 }
 
 fn array(shape: &[usize], values: Vec<i16>) -> ArrayD<i16> {

@@ -141,7 +141,7 @@ impl LayerComparison {
         let view = layer.destination;
         let tensor = network.tensor(view.tensor);
         let all = &execution.tensors[view.tensor.index()];
-        let values = channels(tensor.shape, view.channels, all);
+        let values = channel_values(tensor.shape, view.channels, all);
         let ends = |value: &i16| i32::from(*value).abs() == 32767 || value == &tensor.range[1];
         self.values += values.len();
         self.saturated += values.iter().filter(|value| ends(value)).count();
@@ -164,7 +164,7 @@ impl LayerComparison {
 }
 
 /// The values of a range of channels of a tensor `[N, C, H, W]`.
-fn channels([n, c, h, w]: [u32; 4], channels: Span, all: &[i16]) -> Vec<i16> {
+pub fn channel_values([n, c, h, w]: [u32; 4], channels: Span, all: &[i16]) -> Vec<i16> {
     let plane = (h * w) as usize;
     let range = channels.begin as usize * plane..channels.end as usize * plane;
     all.chunks(c as usize * plane)

@@ -46,7 +46,7 @@ mod samples;
 pub mod sweep;
 pub mod views;
 
-pub use check::Check;
+pub use check::{Check, channel_values};
 pub use classes::Classes;
 pub use error::RunError;
 pub use outputs::{Expected, Outputs, TOLERANCE};

@@ -59,14 +59,7 @@ pub(super) fn between<'a>(nodes: &'a [NodeProto], names: &BTreeSet<&str>) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn node(inputs: &[&str], output: &str) -> NodeProto {
-        NodeProto {
-            input: inputs.iter().map(|&name| name.to_owned()).collect(),
-            output: vec![output.to_owned()],
-            ..NodeProto::default()
-        }
-    }
+    use crate::normalise::proto::node_of as node;
 
     /// As `x[x < 0] = 0` is written, between two convolutions; positions and zeros have no shape.
     #[test]

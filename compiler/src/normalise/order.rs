@@ -68,15 +68,8 @@ fn order(nodes: &[NodeProto]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::normalise::proto::node_of as node;
     use tract_onnx::pb::{AttributeProto, GraphProto, ValueInfoProto};
-
-    fn node(inputs: &[&str], output: &str) -> NodeProto {
-        NodeProto {
-            input: inputs.iter().map(|&name| name.to_owned()).collect(),
-            output: vec![output.to_owned()],
-            ..NodeProto::default()
-        }
-    }
 
     fn sorted(mut nodes: Vec<NodeProto>) -> Vec<String> {
         sort_nodes(&mut nodes);

@@ -14,6 +14,16 @@ pub(crate) fn is_standard(node: &NodeProto) -> bool {
     ["", "ai.onnx"].contains(&node.domain.as_str())
 }
 
+/// A node without an operator, for what only looks at names.
+#[cfg(test)]
+pub(crate) fn node_of(inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        input: inputs.iter().map(|&name| name.to_owned()).collect(),
+        output: vec![output.to_owned()],
+        ..NodeProto::default()
+    }
+}
+
 /// The attribute of that name.
 pub(super) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
     node.attribute.iter().find(|a| a.name == name)

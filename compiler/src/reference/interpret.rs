@@ -419,6 +419,10 @@ impl State<'_> {
         let requantise = layer.requantise[k];
         let written = self.network.tensor(layer.destination.tensor);
         let shift = written.channel_shift(layer.destination.channels.begin + k as u32);
+        let table = match &layer.function {
+            Some(IntFunction::Table { tables, .. }) => Some(tables.of(shift)),
+            _ => None,
+        };
         sums.into_iter()
             .enumerate()
             .map(|(i, sum)| {
@@ -432,12 +436,12 @@ impl State<'_> {
                         arith::round_even(meet_real(requantise.real(sum), operand) / divisor)
                     }
                 };
-                let value = match &layer.function {
-                    None => value,
-                    Some(IntFunction::Leaky { slopes, exponent }) => {
+                let value = match (&layer.function, table) {
+                    (Some(IntFunction::Leaky { slopes, exponent }), _) => {
                         arith::leaky(value, slopes[k], *exponent)
                     }
-                    Some(IntFunction::Table { tables, .. }) => tables.of(shift).at(value),
+                    (_, Some(table)) => table.at(value),
+                    _ => value,
                 };
                 value.clamp(low, high) as i16
             })

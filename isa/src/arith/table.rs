@@ -173,8 +173,18 @@ impl Tables {
 
     /// The table of the channels of a channel shift.
     pub fn of(&self, shift: u8) -> &Table {
-        let after = self.0.partition_point(|(least, _)| *least <= shift);
-        &self.0[after - 1].1
+        self.at(self.index(shift))
+    }
+
+    /// The position of that table.
+    pub fn index(&self, shift: u8) -> usize {
+        // The first serves from 0 on.
+        self.0.partition_point(|(least, _)| *least <= shift) - 1
+    }
+
+    /// The table at a position.
+    pub fn at(&self, index: usize) -> &Table {
+        &self.0[index].1
     }
 
     /// Segments of the table that has the most.

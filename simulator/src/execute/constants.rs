@@ -117,13 +117,12 @@ fn decode_stage(program: &Program, layer: &Layer) -> Result<Stage, SectionError>
             Some(Function::Leaky(slopes, layer.ppu.slope_exponent))
         }
         Some(layer::Function::Table(id)) => {
+            let tables = decode_tables(bytes(id))?;
             let shifts = &program.tensor(layer.destination.tensor).channel_shifts;
             let channels = layer.destination.channels.iter();
-            let shifts = channels.map(|channel| channel_shift(shifts, channel));
-            Some(Function::Tables(
-                decode_tables(bytes(id))?,
-                shifts.collect(),
-            ))
+            let positions = channels.map(|channel| tables.index(channel_shift(shifts, channel)));
+            let positions = positions.collect();
+            Some(Function::Tables(tables, positions))
         }
     };
     let (clamp, divisor) = layer.ppu.inner();
