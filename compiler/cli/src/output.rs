@@ -125,7 +125,7 @@ impl Write for Pending {
     }
 }
 
-/// Of a file; what is discarded has no places, and a stream none to go back to.
+/// Seeks in files alone: discarded output has no positions, and a stream cannot go back to one.
 impl Seek for Pending {
     fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
         match &mut self.to {

@@ -111,8 +111,8 @@ pub fn read_samples(words: &[String], inputs: &Inputs) -> Result<Vec<Sample>, Fa
     in_step(&found)
 }
 
-/// Takes the array of an input out of those of a file, which is meant for `name`, if for one: whatever its only array is
-/// called, the name is said there.
+/// Takes the array of an input out of a file's arrays. A file given for one input, `name`, may call its only array
+/// otherwise.
 fn take(arrays: &mut BTreeMap<String, Tensor>, name: Option<&str>, input: &str) -> Option<Tensor> {
     match name {
         Some(name) if name != input => None,

@@ -94,7 +94,8 @@ fn kind<'a>(path: &'a Path, bytes: &[u8]) -> &'a str {
 /// Extensions of pictures, which are no arrays before somebody says how large and how scaled.
 const PICTURES: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff"];
 
-/// Refuses a picture, with a script that makes an input of it: size, order of channels and scale are those of the training.
+/// Refuses a picture, and shows a script that makes an array of it. The model's training fixes size, channel order and scale,
+/// which a picture does not say.
 fn picture(path: &Path) -> Failure {
     let mut failure = Failure::file(
         Code::BadArray,

@@ -15,7 +15,7 @@ const SCRIPTS: [&str; 3] = [
     include_str!("page/main.js"),
 ];
 
-/// Column of the page beside those of `points.csv`: the machine without its settings.
+/// Column that the page has in addition to `points.csv`: the machine without its settings.
 const BASE: &str = "base machine";
 
 /// The page of some points.

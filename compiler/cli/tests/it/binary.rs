@@ -45,7 +45,7 @@ pub fn printed_line(folder: &Path, line: &str) -> String {
     printed(folder, &line.split_whitespace().collect::<Vec<_>>())
 }
 
-/// What is in a JSON file.
+/// Reads a JSON file.
 pub fn json(file: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }

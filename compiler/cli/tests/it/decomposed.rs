@@ -67,7 +67,7 @@ fn the_difference_of_other_shapes_stays_on_the_host() {
     assert!(decibels(&compiled, &sample, &execution) > 60.0);
 }
 
-/// tract exchanges a slice with steps and what is computed along its axis.
+/// tract would move a slice with steps in front of the Softmax, although both are along one axis.
 #[test]
 fn a_slice_with_steps_takes_places_of_what_it_reads() {
     let model = Model::new("places")

@@ -176,8 +176,8 @@ fn accumulators_with_the_missing_bytes_exclude_the_cut_no_more() {
     assert!(missing(20 + bytes / 3 - 1).is_some());
 }
 
-/// The plan's entry of the tensor between the two convolutions in a RAM of so many bytes: the bytes that it lacks, none
-/// where it has a place.
+/// The bytes that a RAM of `ram` bytes lacks for the tensor between the two convolutions, by the memory plan; none where the
+/// tensor has a place.
 fn missing_ram_bytes(ram: u64) -> Option<u64> {
     let folder = tempdir().unwrap();
     let machine = folder.path().join("small.yaml");

@@ -42,7 +42,7 @@ fn normalised(values: &[f32], epsilon: f64, offset: &[f32]) -> Vec<f32> {
     values.chunks(CHANNELS).flat_map(row).collect()
 }
 
-/// The identity as the layer before, so that the array has what is normalised.
+/// Weights of the layer before the normalisation: the identity, so that the array computes the normalised tensor.
 fn identity() -> Vec<f32> {
     let at = |i: usize| {
         if i.is_multiple_of(CHANNELS + 1) {

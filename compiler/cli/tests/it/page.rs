@@ -11,9 +11,9 @@ const DRIVER: &str = include_str!("page/driver.js");
 /// The same for the page of two.
 const TWO: &str = include_str!("page/two.js");
 
-/// The browser, if there is one.
+/// The browser; without one the test says that it skips.
 pub fn chromium() -> Option<PathBuf> {
-    ["chromium", "chromium-browser", "google-chrome"]
+    let found = ["chromium", "chromium-browser", "google-chrome"]
         .iter()
         .flat_map(|name| {
             let folders = std::env::var_os("PATH").unwrap_or_default();
@@ -21,7 +21,11 @@ pub fn chromium() -> Option<PathBuf> {
                 .map(|folder| folder.join(name))
                 .collect::<Vec<_>>()
         })
-        .find(|path| path.is_file())
+        .find(|path| path.is_file());
+    if found.is_none() {
+        eprintln!("SKIPPED: there is no chromium on the path");
+    }
+    found
 }
 
 fn scnnc(arguments: &[&str]) {
@@ -153,7 +157,6 @@ fn assert_sorting(seen: &Value, layers: &[Value]) {
 #[test]
 fn the_page_shows_the_reports_numbers_and_sorts_and_filters_them() {
     let Some(chromium) = chromium() else {
-        eprintln!("skipped: there is no chromium on the path");
         return;
     };
     let folder = tempdir().unwrap();
@@ -263,7 +266,6 @@ fn the_page_shows_the_reports_numbers_and_sorts_and_filters_them() {
 #[test]
 fn labels_do_not_touch_and_nothing_leaves_the_page() {
     let Some(chromium) = chromium() else {
-        eprintln!("skipped: there is no chromium on the path");
         return;
     };
     let folder = tempdir().unwrap();
@@ -290,7 +292,6 @@ fn labels_do_not_touch_and_nothing_leaves_the_page() {
 #[test]
 fn two_reports_stand_side_by_side_and_each_can_be_chosen() {
     let Some(chromium) = chromium() else {
-        eprintln!("skipped: there is no chromium on the path");
         return;
     };
     let folder = tempdir().unwrap();

