@@ -13,7 +13,7 @@ mod synthetic;
 pub use first::First;
 pub use synthetic::{synthetic, synthetic_input};
 
-use crate::graph::{Graph, Op};
+use crate::graph::{Graph, Node, Op};
 use crate::quantise::widths::{self, Resolved};
 use crate::reference::float::{FloatError, FloatModel};
 use first::Kept;
@@ -23,6 +23,7 @@ use rayon::prelude::*;
 use scnn_isa::layer::OperandKind;
 use scnn_isa::placement::Placement;
 use scnn_isa::program::Dtype;
+use scnn_isa::progress::Progress;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -312,8 +313,10 @@ pub fn observe(
     wanted: &[String],
     method: Method,
     samples: impl IntoIterator<Item = BTreeMap<String, Tensor>>,
+    progress: &dyn Progress,
 ) -> Result<(Observations, Option<First>), FloatError> {
     let by_values = Sources::of(graph, wanted).by_values();
+    let names = names(graph, |values| by_values.contains_key(values));
     let mut first = None;
     let histograms = method != Method::MinMax;
     let mut observed: BTreeMap<(String, Option<Placement>), Option<Observed>> = BTreeMap::new();
@@ -331,7 +334,12 @@ pub fn observe(
         let observe = |(number, sample): (usize, &BTreeMap<String, Tensor>)| {
             let mut kept = (count == 0 && number == 0).then(Kept::default);
             let mut observed = Vec::new();
+            let mut number = 0;
             model.run_each(sample, &mut |values, tensor| {
+                if let Some(name) = names.get(values) {
+                    number += 1;
+                    progress.layer(number, names.len(), name);
+                }
                 for &placement in by_values.get(values).into_iter().flatten() {
                     let mut here = Observed::default();
                     here.add(tensor, placement, histograms);
@@ -356,6 +364,16 @@ pub fn observe(
     }
     let samples = count;
     Ok((Observations { observed, samples }, first))
+}
+
+/// By tensor of the float model that is wanted, the node that computes it.
+fn names(graph: &Graph, wanted: impl Fn(&str) -> bool) -> BTreeMap<&str, &str> {
+    let nodes = graph.dag.node_weights();
+    let names = nodes.map(|node: &Node| {
+        let values = node.observed_as.as_ref().unwrap_or(&node.tensor);
+        (values.as_str(), node.name())
+    });
+    names.filter(|(values, _)| wanted(values)).collect()
 }
 
 impl Observations {

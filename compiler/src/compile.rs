@@ -155,8 +155,9 @@ fn attempt(
     before.wanted.extend(calibrate::wanted(&graph));
     let wanted: Vec<String> = before.wanted.iter().cloned().collect();
     let kept = before.observed.take();
-    let (mut observed, mut calibration) = calibrated(&graph, typed, wanted, options, kept)
-        .map_err(|error| fallback::of_float(error, &options.host))?;
+    let (mut observed, mut calibration) =
+        calibrated(&graph, typed, wanted, options, kept, observer.layers())
+            .map_err(|error| fallback::of_float(error, &options.host))?;
     calibration.on_host.clone_from(before.borders.nodes());
     let integers = integers_or_culprits(
         &graph,

@@ -25,6 +25,7 @@ use scnn_isa::program::{
     HostSegment, Memory, Program, Provenance, Region, Runtime, Section, SectionKind, SourceRange,
     Tensor, Value,
 };
+use scnn_isa::progress::Progress;
 use scnn_isa::section::{encode_requantise, encode_slopes, encode_tables};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub fn emit(
     mapped: &Mapped,
     machine: &Machine,
     provenance: Provenance,
+    progress: &dyn Progress,
 ) -> Program {
     let mut emitter = Emitter::new(network, mapped, machine, provenance);
     emitter.host_values();
@@ -75,7 +77,7 @@ pub fn emit(
         }
     }
     emitter.push(Instruction::End {});
-    emitter.encode_weights();
+    emitter.encode_weights(progress);
     emitter.program
 }
 
@@ -428,7 +430,7 @@ impl<'a> Emitter<'a> {
         id
     }
 
-    fn encode_weights(&mut self) {
+    fn encode_weights(&mut self, progress: &dyn Progress) {
         let steps = self.network.steps.iter().zip(&self.network.nonzeros);
         let layers: Vec<(&IntLayer, &Option<Arc<NonzeroWeights>>)> = steps
             .filter_map(|(step, nonzeros)| match step {
@@ -448,7 +450,9 @@ impl<'a> Emitter<'a> {
             .par_iter()
             .zip(layers)
             .zip(first)
-            .filter_map(|((described, (layer, nonzeros)), first)| {
+            .enumerate()
+            .filter_map(|(position, ((described, (layer, nonzeros)), first))| {
+                progress.layer(position + 1, program.layers.len(), &layer.name);
                 let array = described.array.as_ref().filter(|_| first)?;
                 let weights = Weights {
                     conv: layer.conv.as_ref()?,

@@ -80,6 +80,13 @@ pub struct Node {
     pub op: Op,
 }
 
+impl Node {
+    /// The first ONNX node it stands for, or its result.
+    pub fn name(&self) -> &str {
+        self.onnx_nodes.first().unwrap_or(&self.tensor)
+    }
+}
+
 /// The multiples of a scale that a quantised model itself rounds a tensor to: once, halves to even, saturated to the
 /// range. Where a tensor has none, scale and rounding are the compiler's.
 #[derive(Clone, Copy, Debug, PartialEq)]

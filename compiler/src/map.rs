@@ -32,6 +32,7 @@ use scnn_isa::layer::{ArrayStage, Layer, Pass, Pool, PpuStage, WeightOrder};
 use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::{Dataflow, Machine};
 use scnn_isa::plane::{Rect, Span};
+use scnn_isa::progress::Progress;
 use thiserror::Error;
 use tiling::Tiling;
 
@@ -199,6 +200,7 @@ pub fn map(
     machine: &Machine,
     occupancy: &Occupancy,
     options: Options,
+    progress: &dyn Progress,
 ) -> Result<Mapped, MapError> {
     if machine.dataflow.kind == Dataflow::DotProductDense {
         return Err(MapError::Baseline(machine.name.clone()));
@@ -206,7 +208,7 @@ pub fn map(
     let search = search::Search::new(network, machine, occupancy, options.objective);
     match options.strategy {
         Strategy::Paper => search.paper(),
-        Strategy::Search => search.run(),
+        Strategy::Search => search.run(progress),
     }
 }
 

@@ -34,6 +34,7 @@ use scnn_isa::machine::Machine;
 use scnn_isa::placement::Placement;
 use scnn_isa::plane::{Axis, Span};
 use scnn_isa::program::{Dtype, Ranges};
+use scnn_isa::progress::Progress;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use storage::Storage;
@@ -315,6 +316,7 @@ pub fn quantise(
     calibration: &Calibration,
     machine: &Machine,
     options: &Options,
+    progress: &dyn Progress,
 ) -> Result<Quantised, QuantiseError> {
     let storage = Storage::assign(graph)?;
     let operand_bits = machine.pe.operand_bits;
@@ -363,7 +365,9 @@ pub fn quantise(
         let value = builder.value(input);
         builder.network.inputs.push(value);
     }
-    for id in graph.order() {
+    let order = graph.order();
+    for (position, &id) in order.iter().enumerate() {
+        progress.layer(position + 1, order.len(), graph.dag[id].name());
         builder.step(id)?;
     }
     for (name, node) in &graph.outputs {

@@ -17,7 +17,7 @@
 //! | [`asm`] | a program as text |
 //! | [`legal`] | what may be on the machine at all: one set of rules for compiler and verifier |
 //! | [`verify`](mod@verify) | when a program is well formed |
-//! | [`diagnostic`], [`yaml`], [`glossary`] | problems told to people; strict YAML; the terms |
+//! | [`diagnostic`], [`yaml`], [`glossary`], [`progress`] | problems told to people; strict YAML; the terms; the layer under way |
 //!
 //! It does no I/O beyond bytes and strings, and knows neither the compiler nor the simulator.
 //!
@@ -66,6 +66,7 @@ pub mod machine;
 pub mod placement;
 pub mod plane;
 pub mod program;
+pub mod progress;
 pub mod section;
 pub mod verify;
 mod wire;

@@ -19,6 +19,7 @@ use crate::timing::{Timing, uniform};
 use constants::LayerConstants;
 use scnn_host::Host;
 use scnn_isa::program::{Program, Value};
+use scnn_isa::progress::Progress;
 use state::State;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -47,6 +48,7 @@ pub struct Simulator<'a> {
     program: &'a Program,
     layers: Vec<LayerConstants>,
     segments: Vec<Segment>,
+    progress: &'a dyn Progress,
 }
 
 impl<'a> Simulator<'a> {
@@ -65,7 +67,20 @@ impl<'a> Simulator<'a> {
             program,
             layers,
             segments,
+            progress: &(),
         })
+    }
+
+    /// The same, and `progress` receives the layers of every execution, as they are computed and as they are timed.
+    pub fn with_progress(mut self, progress: &'a dyn Progress) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Tells of a step that begins.
+    fn begin(&self, step: usize, name: &str) {
+        let count = self.program.layers.len() + self.program.segments.len();
+        self.progress.layer(step + 1, count, name);
     }
 
     /// The program.
@@ -135,6 +150,7 @@ impl<'a> Simulator<'a> {
                 for (step, work) in state.ended(early) {
                     let timed = &timed;
                     scope.spawn(move |_| {
+                        self.begin(step, &work.layer.name);
                         let time = timing.of(&program.machine, &work);
                         let model = uniform::model(&program.machine, &work);
                         let mut timed = timed.lock().unwrap_or_else(PoisonError::into_inner);

@@ -125,7 +125,8 @@ pub fn advise(options: &Advise) -> Result<(), Failure> {
     let more = 2 + usize::from(options.measure);
     let pruning = usize::from(compilation.pruning.says_how_much());
     let count = options.models.len() * (1 + pruning + Stage::ALL.len() + more);
-    let stages = Stages::new(count, compilation.loudness()).with_data(options.json);
+    let stages =
+        Stages::new(count, compilation.loudness(), compilation.progress).with_data(options.json);
     for path in &options.models {
         let (model, of_model) = on_model(path, options, &base, &steps, &stages)?;
         models.push(model);

@@ -9,6 +9,7 @@ use super::{bindings, machine, output, prune, samples, widths};
 use crate::codes::{Code, CompilerCode};
 use scnn_host::Policy;
 use scnn_isa::machine::Machine;
+use scnn_isa::progress::Progress;
 use scnnc::calibrate::{Calibration, synthetic};
 use scnnc::compile::fallback::Fallback;
 use scnnc::compile::{self, CompileError, Compiled, Observer, Options, Samples, Stage};
@@ -62,7 +63,7 @@ pub fn compile(options: &Compile) -> Result<(), Failure> {
 pub fn stages(compilation: &Compilation, more: usize) -> Stages {
     let pruning = usize::from(compilation.pruning.says_how_much());
     let count = 1 + pruning + Stage::ALL.len() + more;
-    Stages::new(count, compilation.loudness())
+    Stages::new(count, compilation.loudness(), compilation.progress)
 }
 
 /// Imports the model in a file.
@@ -320,6 +321,10 @@ impl Observer for Told<'_> {
     fn stage(&mut self, stage: Stage) {
         self.0.begin(stage.name());
     }
+
+    fn layers(&self) -> &dyn Progress {
+        self.0
+    }
 }
 
 /// What is done while a model is compiled.
@@ -333,6 +338,10 @@ struct Watch<'a> {
 impl Observer for Watch<'_> {
     fn stage(&mut self, stage: Stage) {
         self.stages.begin(stage.name());
+    }
+
+    fn layers(&self) -> &dyn Progress {
+        self.stages
     }
 
     fn fallback(&mut self, fallback: &Fallback) {

@@ -60,7 +60,8 @@ pub fn compare(options: &Compare) -> Result<(), Failure> {
 fn stages(options: &Compare, machines: usize) -> Stages {
     let pruning = usize::from(options.compilation.pruning.says_how_much());
     let count = 1 + pruning + machines * (Stage::ALL.len() + 1);
-    Stages::new(count, options.compilation.loudness()).with_data(options.json)
+    let compilation = &options.compilation;
+    Stages::new(count, compilation.loudness(), compilation.progress).with_data(options.json)
 }
 
 /// The model, pruned for `machine` as the options say, and its samples.

@@ -9,7 +9,7 @@ use super::args::{self, Timing};
 use super::build;
 use super::failure::Failure;
 use super::inspect::{self, Layer};
-use super::stages::{Loudness, Stages};
+use super::stages::{Loudness, Shown, Stages};
 use super::{grid, highlight, output, program, table};
 use crate::codes::Code;
 use scnn_host::Host;
@@ -26,7 +26,7 @@ use std::path::Path;
 /// `scnnc diff`.
 pub fn diff(options: &args::Diff) -> Result<(), Failure> {
     let count = if options.input.is_empty() { 2 } else { 4 };
-    let stages = Stages::new(count, Loudness::Usual);
+    let stages = Stages::new(count, Loudness::Usual, Shown::Auto);
     let before = Side::read(&options.before, options, &stages)?;
     let after = Side::read(&options.after, options, &stages)?;
     stages.finish();

@@ -15,6 +15,7 @@ pub fn reject_unused_options(verb: &Verb, matches: &ArgMatches) -> Result<(), Fa
     let meant = [
         "names",
         "settings",
+        "progress",
         "quiet",
         "verbose",
         "runtime",

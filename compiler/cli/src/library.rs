@@ -11,7 +11,7 @@ pub use crate::stages::Listener;
 use crate::args::{self, Compilation, Timing};
 use crate::codes::{CompilerCode, IsaCode};
 use crate::report::{figures, page};
-use crate::stages::{Loudness, Stages};
+use crate::stages::{Loudness, Shown, Stages};
 use crate::{build, check, machine, program, report, samples, sensitivity, zoo};
 use clap::{Args, Parser};
 use scnn_host::Host;
@@ -241,7 +241,7 @@ pub fn run(
         .map_err(|_| Failure::usage("the timing is `exact` or `fast`"))?;
     let mut samples = samples_of(program, compiled, inputs, options.seed)?;
     samples.truncate(options.samples.unwrap_or(usize::MAX));
-    let stages = Stages::new(1, Loudness::Usual).heard_by(listener);
+    let stages = Stages::new(1, Loudness::Usual, Shown::Auto).heard_by(listener);
     stages.begin("simulate");
     stages.length(samples.len());
     let choices = scnnc_driver::Options {
@@ -254,6 +254,7 @@ pub fn run(
         observer: None,
         host,
         progress: Some(&mut |done| stages.reached(done)),
+        layers: Some(&stages),
     };
     let run = scnnc_driver::run(program, &samples, choices);
     run.map_err(|error| Failure::run(Path::new(&program.provenance.model), &error))

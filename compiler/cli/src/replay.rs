@@ -19,7 +19,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Options of `run` that have no influence on the report.
-const NO_CAUSE: [&str; 21] = [
+const NO_CAUSE: [&str; 22] = [
     "dump",
     "dump_ir",
     "expect",
@@ -28,6 +28,7 @@ const NO_CAUSE: [&str; 21] = [
     "latency",
     "limit_memory",
     "output",
+    "progress",
     "provoke",
     "quiet",
     "report",

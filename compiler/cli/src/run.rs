@@ -38,7 +38,8 @@ pub fn run(options: &Run, command: Vec<String>) -> Result<(), Failure> {
 /// The stages of a run.
 pub fn stages(options: &Run) -> Stages {
     let stages = if is_program(&options.model) {
-        Stages::new(2, options.compilation.loudness())
+        let compilation = &options.compilation;
+        Stages::new(2, compilation.loudness(), compilation.progress)
     } else {
         build::stages(&options.compilation, 1)
     };
@@ -100,6 +101,7 @@ pub fn execute(options: &Run, stages: &Stages) -> Result<Done, Failure> {
         observer: trace.as_mut().map(|trace| trace as &mut dyn Observer),
         host: options.compilation.host.runtimes(),
         progress: Some(&mut |done| stages.reached(done)),
+        layers: Some(stages),
     };
     let run = scnnc_driver::run(&program, &samples, choices);
     let run = run.map_err(|e| Failure::run(&options.model, &e))?;

@@ -1,19 +1,21 @@
-//! The stages of a command: on a terminal the one under way, counted as far as it can be; with `-v` how long each took.
+//! The stages of a command: on a terminal the one under way, counted as far as it can be, and the layer it is at; in a log
+//! as lines, if they are asked for; with `-v` how long each took.
 //!
 //! ```text
-//! [6/7] simulate [#####-----] 12/500, 30/s, 16s left            while it is under way, on standard error
-//! time      import 0.02 s, …, simulate 1.93 s; 2.10 s in all    afterwards, with -v
+//! [5/7] map (2s) 12/66 /layer3/conv2/Conv                                   while it is under way, on standard error
+//! [7/7] simulate [#####-----] 12/500, 30/s, 16s left 2/4 /conv2/Conv
+//! time      import 0.02 s, …, simulate 1.93 s; 2.10 s in all                afterwards, with -v
 //! ```
 
-use super::{memory, output};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use scnn_simulator::report::StageTime;
-use std::cell::RefCell;
-use std::fmt::Write;
-use std::time::{Duration, Instant};
+mod display;
 
-/// How often a stage that does not count is drawn anew.
-const TICK: Duration = Duration::from_millis(200);
+use super::{memory, output};
+use display::{Display, Position};
+use scnn_isa::progress::Progress;
+use scnn_simulator::report::StageTime;
+use std::fmt::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// How much is said beside the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +39,21 @@ impl Loudness {
     }
 }
 
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shown {
+    /// A line that changes, on a terminal; nothing elsewhere.
+    #[default]
+    Auto,
+    /// A line for each stage, and one a second with the layer under way: for logs.
+    Lines,
+}
+
 /// Receives the stages and warnings of a command in the place of the terminal.
-pub trait Listener: Send {
+pub trait Listener: Send + Sync {
     /// A stage begins, the `number`th of about `count`.
     fn stage(&self, number: usize, count: usize, name: &str);
-    /// `done` of `length` parts of the stage are done.
+    /// `done` of `length` parts of the stage are done. A stage that does not count its own has its layers for parts.
     fn reached(&self, done: usize, length: usize);
     /// A warning, in a sentence.
     fn warning(&self, text: &str);
@@ -53,40 +65,37 @@ pub struct Stages {
     loudness: Loudness,
     /// Whether the result is data, so that standard output takes nothing else.
     data: bool,
-    bar: ProgressBar,
-    listener: Option<Box<dyn Listener>>,
-    state: RefCell<State>,
+    display: Display,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Parts of the stage under way.
-    length: usize,
-    current: Option<(String, Instant)>,
+    position: Position,
+    begin: Option<Instant>,
     done: Vec<(String, Duration)>,
 }
 
 impl Stages {
     /// A command of `count` stages.
-    pub fn new(count: usize, loudness: Loudness) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        if loudness != Loudness::Quiet {
-            bar.set_draw_target(ProgressDrawTarget::stderr());
-        }
+    pub fn new(count: usize, loudness: Loudness, shown: Shown) -> Self {
+        let display = match (loudness, shown) {
+            (Loudness::Quiet, _) => Display::hidden(),
+            (_, Shown::Auto) => Display::line(),
+            (_, Shown::Lines) => Display::log(),
+        };
         Self {
             count,
             loudness,
             data: false,
-            bar,
-            listener: None,
-            state: RefCell::default(),
+            display,
+            state: Mutex::default(),
         }
     }
 
     /// The same with a listener in the place of the terminal.
     pub fn heard_by(mut self, listener: Box<dyn Listener>) -> Self {
-        self.bar.set_draw_target(ProgressDrawTarget::hidden());
-        self.listener = Some(listener);
+        self.display = Display::Listener(listener);
         self
     }
 
@@ -105,50 +114,45 @@ impl Stages {
     pub fn begin(&self, name: &str) {
         self.end();
         memory::release_free_pages();
-        let mut state = self.state.borrow_mut();
+        let mut state = self.locked();
         let number = state.done.len() + 1;
-        let count = self.count.max(number);
-        state.current = Some((name.to_owned(), Instant::now()));
-        drop(state);
-        if let Some(listener) = &self.listener {
-            listener.stage(number, count, name);
-            return;
-        }
-        self.style("{msg} ({elapsed})");
-        self.bar.reset();
-        self.bar.set_message(format!("[{number}/{count}] {name}"));
-        self.bar.enable_steady_tick(TICK);
+        state.begin = Some(Instant::now());
+        state.position = Position {
+            stage: (number, self.count.max(number)),
+            name: name.to_owned(),
+            ..Position::default()
+        };
+        self.display.stage(&state.position);
     }
 
     /// How much of the stage under way there is to do.
     pub fn length(&self, length: usize) {
-        self.state.borrow_mut().length = length;
-        self.bar.set_length(length as u64);
-        self.style("{msg} [{bar:30}] {pos}/{len}, {rate}, {eta} left");
+        let position = &mut self.locked().position;
+        position.parts = (0, length);
+        self.display.length(position);
     }
 
     /// How much of it is done.
     pub fn reached(&self, done: usize) {
-        if let Some(listener) = &self.listener {
-            listener.reached(done, self.state.borrow().length);
-        }
-        self.bar.set_position(done as u64);
+        let position = &mut self.locked().position;
+        position.parts.0 = done;
+        self.display.reached(position);
     }
 
     /// A line on standard error, above the stage under way.
     pub fn tell(&self, text: &str) {
-        match &self.listener {
-            Some(listener) => listener.warning(text.trim_start_matches("warning: ")),
-            None => self.bar.suspend(|| output::tell(text)),
+        match &self.display {
+            Display::Listener(listener) => listener.warning(text.trim_start_matches("warning: ")),
+            display => display.above(|| output::tell(text)),
         }
     }
 
     /// A part of the result for people, above the stage under way; beside data it goes to standard error.
     pub fn print(&self, text: &str) {
-        if self.listener.is_some() {
+        if matches!(self.display, Display::Listener(_)) {
             return;
         }
-        self.bar.suspend(|| {
+        self.display.above(|| {
             if !self.data {
                 output::print(text);
             } else if !self.quiet() {
@@ -160,9 +164,9 @@ impl Stages {
     /// All stages are done: the line of the last one goes, and `-v` says how long each took.
     pub fn finish(&self) {
         self.end();
-        self.bar.finish_and_clear();
+        self.display.clear();
         if self.loudness == Loudness::Verbose {
-            output::tell(&times(&self.state.borrow().done));
+            output::tell(&times(&self.locked().done));
         }
     }
 
@@ -171,7 +175,7 @@ impl Stages {
         if self.loudness != Loudness::Verbose {
             return Vec::new();
         }
-        let state = self.state.borrow();
+        let state = self.locked();
         let sums = sums(&state.done).into_iter();
         sums.map(|(stage, time)| StageTime {
             stage: stage.to_owned(),
@@ -181,27 +185,32 @@ impl Stages {
     }
 
     fn end(&self) {
-        let mut state = self.state.borrow_mut();
-        if let Some((name, begin)) = state.current.take() {
+        let state = &mut *self.locked();
+        if let Some(begin) = state.begin.take() {
+            let name = std::mem::take(&mut state.position.name);
             state.done.push((name, begin.elapsed()));
         }
     }
 
-    fn style(&self, template: &str) {
-        let style = ProgressStyle::with_template(template);
-        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-        let rate = |state: &ProgressState, text: &mut dyn Write| {
-            // A text that cannot be written is not drawn.
-            let _ = write!(text, "{:.1}/s", state.per_sec());
-        };
-        self.bar.set_style(style.with_key("rate", rate));
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress for Stages {
+    fn layer(&self, number: usize, count: usize, name: &str) {
+        let position = &mut self.locked().position;
+        position.layer.clear();
+        // Writing to a string does not fail.
+        let _ = write!(position.layer, "{number}/{count} {name}");
+        self.display.layer(position, number, count);
     }
 }
 
 /// What a command that ends early had on the terminal goes.
 impl Drop for Stages {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        self.display.clear();
     }
 }
 
@@ -246,19 +255,14 @@ mod tests {
 
     #[test]
     fn stages_are_counted_as_they_end() {
-        let stages = Stages::new(2, Loudness::Quiet);
+        let stages = Stages::new(2, Loudness::Quiet, Shown::Auto);
         stages.begin("import");
         stages.begin("map");
         stages.length(3);
         stages.reached(2);
         stages.finish();
-        let names: Vec<String> = stages
-            .state
-            .borrow()
-            .done
-            .iter()
-            .map(|(name, _)| name.clone())
-            .collect();
+        let state = stages.locked();
+        let names: Vec<&str> = state.done.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["import", "map"]);
     }
 }

@@ -85,7 +85,7 @@ fn measure(
     if missing.is_empty() {
         return Ok(0);
     }
-    let stages = Stages::new(1, options.loudness());
+    let stages = Stages::new(1, options.loudness(), options.progress);
     stages.begin("measure points");
     stages.length(missing.len());
     let mut count = 0;

@@ -53,9 +53,12 @@ impl Check {
             network,
             segments,
             float,
+            progress,
         } = reference;
-        let mut equal = true;
+        let (mut equal, mut finished) = (true, 0);
         interpret_each(network, sample, segments, &mut |id, theirs| {
+            finished += 1;
+            progress.layer(finished, network.tensors.len(), &network.tensor(id).name);
             equal &= execution.tensors[id.index()] == theirs;
         })?;
         if !equal {
@@ -76,6 +79,7 @@ impl Check {
         let mut float = Sample::new();
         reference.run_each(sample, &mut |name, value| {
             for &index in layers.by_tensor.get(name).into_iter().flatten() {
+                progress.layer(index + 1, layers.layers.len(), &layers.layers[index].name);
                 self.layers[index].add(network, layers.layers[index], execution, value);
             }
             if execution.outputs.contains_key(name) {

@@ -4,6 +4,7 @@ use crate::latency::Latency;
 use crate::{Check, Classes, Outputs, RunError, batch_of};
 use scnn_host::Host;
 use scnn_isa::program::Program;
+use scnn_isa::progress::Progress;
 use scnn_simulator::observe::Observer;
 use scnn_simulator::report::{Comparison, Report, tensors_hash};
 use scnn_simulator::timing::Timing;
@@ -40,6 +41,8 @@ pub struct Options<'a> {
     pub host: Host,
     /// Receives how many samples have run.
     pub progress: Option<&'a mut dyn FnMut(usize)>,
+    /// Receives the layers of every sample.
+    pub layers: Option<&'a dyn Progress>,
 }
 
 /// What a run computed and cost.
@@ -85,7 +88,8 @@ pub fn run(program: &Program, samples: &[Sample], options: Options) -> Result<Ru
             images,
         });
     }
-    let simulator = Simulator::new(program, &options.host)?;
+    let layers = options.layers.unwrap_or(&());
+    let simulator = Simulator::new(program, &options.host)?.with_progress(layers);
     let names = program.outputs.iter();
     let names = names.map(|&id| program.value(id).name.as_str());
     let reference = options.check.then(|| Reference::of(program, &options));
@@ -275,6 +279,8 @@ pub(crate) struct Reference<'a> {
     pub segments: Segments,
     /// The float reference; none where only the program is known.
     pub float: Option<Float<'a>>,
+    /// Receives the layers, as they are compared.
+    pub progress: &'a dyn Progress,
 }
 
 /// The model in floating point.
@@ -296,6 +302,7 @@ impl<'a> Reference<'a> {
         Ok(Self {
             segments: Segments::load(&network, &options.host)?,
             float: options.original.map(Float::File).or(model),
+            progress: options.layers.unwrap_or(&()),
             network,
         })
     }

@@ -222,5 +222,5 @@ def test_every_option_of_the_command_has_a_type(scnnc_command):
     typed = {field.target.id for field in classes["_CompileOptions"].body}
     said = scnnc_command("compile", "--help").stdout
     listed = {name.replace("-", "_") for name in re.findall(r"^ +(?:-\w, )?--([a-z-]+)", said, re.M)}
-    of_the_command = {"output", "json", "help", "quiet", "verbose", "threads", "limit_memory", "explain", "version"}
+    of_the_command = {"output", "json", "help", "quiet", "verbose", "threads", "limit_memory", "explain", "version", "progress"}
     assert typed == listed - of_the_command - {"machine", "calibrate"}

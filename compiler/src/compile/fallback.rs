@@ -225,13 +225,14 @@ fn fails_alone(network: &Quantised, occupancy: &Occupancy, options: &Options) ->
                 strategy,
                 ..options.mapping
             };
-            let mapped = map::map(network, &options.machine, occupancy, choices)
+            let mapped = map::map(network, &options.machine, occupancy, choices, &())
                 .map_err(|error| error.to_string())?;
             let provenance = Provenance {
                 ranges: options.quantise.ranges,
                 ..Provenance::default()
             };
-            verify(&emit(network, &mapped, &options.machine, provenance)).map_err(|problems| {
+            let program = emit(network, &mapped, &options.machine, provenance, &());
+            verify(&program).map_err(|problems| {
                 let first = problems.first();
                 first.map_or_else(String::new, |p| format!("{}: {}", p.place, p.message))
             })?;

@@ -93,7 +93,7 @@ mod tests {
         transform::run_all(&mut graph, machine, &BTreeSet::new(), &mut |_, _| {});
         let calibration = Calibration::made_up(calibrate::wanted(&graph));
         let options = quantise::Options::default();
-        let network = quantise::quantise(&graph, &calibration, machine, &options).unwrap();
+        let network = quantise::quantise(&graph, &calibration, machine, &options, &()).unwrap();
         format!("{graph}{network:?}")
     }
 

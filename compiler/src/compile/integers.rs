@@ -11,6 +11,7 @@ use crate::map::occupancy::Occupancy;
 use crate::map::{self, Mapped, Strategy};
 use crate::quantise::{self, Quantised};
 use scnn_isa::program::{Program, Provenance};
+use scnn_isa::progress::Progress;
 use scnn_isa::verify::verify;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -56,7 +57,8 @@ pub(super) fn integers_or_culprits(
     observer: &mut dyn Observer,
 ) -> Result<Integers, Failed> {
     observer.stage(Stage::Quantise);
-    let network = quantise::quantise(graph, calibration, &options.machine, &options.quantise)
+    let (machine, choices) = (&options.machine, &options.quantise);
+    let network = quantise::quantise(graph, calibration, machine, choices, observer.layers())
         .map_err(|error| fallback::of_quantisation(error, options))?;
     let occupancy = occupancy(&network)?;
     let found = Found {
@@ -104,13 +106,19 @@ pub(super) fn mapped_or_culprits(
         ranges: options.quantise.ranges,
     };
     let mut mapped_and_emitted = || {
-        let (mapped, mapping) = map_network(network, occupancy, options)?;
+        let (mapped, mapping) = map_network(network, occupancy, options, observer.layers())?;
         observer.stage(Stage::Emit);
         let provenance = Provenance {
             options: describe(options, calibration, &mapping),
             ..provenance.clone()
         };
-        let program = emit(network, &mapped, &options.machine, provenance);
+        let program = emit(
+            network,
+            &mapped,
+            &options.machine,
+            provenance,
+            observer.layers(),
+        );
         match verify(&program) {
             Ok(()) => Ok((mapped, program)),
             Err(problems) if options.mapping_file.is_some() => {
@@ -139,7 +147,7 @@ pub fn mapping(
     occupancy: &Occupancy,
     options: &Options,
 ) -> Result<Mapped, CompileError> {
-    map_network(network, occupancy, options).map(|(mapped, _)| mapped)
+    map_network(network, occupancy, options, &()).map(|(mapped, _)| mapped)
 }
 
 /// The mapping, and how it was found, as the program says.
@@ -147,10 +155,11 @@ fn map_network(
     network: &Quantised,
     occupancy: &Occupancy,
     options: &Options,
+    progress: &dyn Progress,
 ) -> Result<(Mapped, String), CompileError> {
     let machine = &options.machine;
     let Some(text) = &options.mapping_file else {
-        let mapped = map::map(network, machine, occupancy, options.mapping)?;
+        let mapped = map::map(network, machine, occupancy, options.mapping, progress)?;
         let mut name = options.mapping.strategy.name().to_owned();
         if options.mapping.strategy == Strategy::Search {
             name = format!("{name} objective={}", options.mapping.objective.name());
@@ -163,7 +172,7 @@ fn map_network(
         ..options.mapping
     };
     // The paper's mapping is the paper's, wherever it was read.
-    let is_paper = map::map(network, machine, occupancy, paper)
+    let is_paper = map::map(network, machine, occupancy, paper, &())
         .is_ok_and(|paper| paper.same_decisions(&mapped));
     mapped.predicted = map::predict(network, machine, occupancy, &mapped);
     Ok((mapped, if is_paper { "paper" } else { "file" }.to_owned()))

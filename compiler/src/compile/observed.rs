@@ -10,6 +10,7 @@ use crate::import::Typed;
 use crate::quantise::QuantiseError;
 use crate::reference::float::{FloatError, FloatModel};
 use scnn_isa::program::Ranges;
+use scnn_isa::progress::Progress;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use tract_onnx::prelude::Tensor;
@@ -31,6 +32,7 @@ pub(super) fn calibrated(
     wanted: Vec<String>,
     options: &Options,
     kept: Option<Observed>,
+    progress: &dyn Progress,
 ) -> Result<(Observed, Calibration), CompileError> {
     let kept = kept.filter(|observed| observed.wanted == wanted);
     let known = match kept {
@@ -43,14 +45,14 @@ pub(super) fn calibrated(
     let (observed, mut calibration) = if let Some(known) = known {
         known
     } else {
-        let observed = Observed::new(graph, typed, wanted, options)?;
+        let observed = Observed::new(graph, typed, wanted, options, progress)?;
         let calibration = observed.calibration(graph, options)?;
         let calibration = calibration.expect("all of this graph is observed");
         (observed, calibration)
     };
     if options.quantise.ranges == Ranges::Calibrated && calibration.sums.is_empty() {
         let samples = samples(graph, options);
-        calibration.sums = observe_sums(graph, &calibration, &samples, options)?;
+        calibration.sums = observe_sums(graph, &calibration, &samples, options, progress)?;
     }
     Ok((observed, calibration))
 }
@@ -61,6 +63,7 @@ impl Observed {
         typed: Typed,
         wanted: Vec<String>,
         options: &Options,
+        progress: &dyn Progress,
     ) -> Result<Self, CompileError> {
         let float = FloatModel::new(typed, &wanted)?;
         let samples = samples(graph, options);
@@ -70,7 +73,7 @@ impl Observed {
         } else {
             let (samples, method) = (samples.iter().cloned(), options.method);
             let (observations, first) =
-                calibrate::observe(graph, &float, &wanted, method, samples)?;
+                calibrate::observe(graph, &float, &wanted, method, samples, progress)?;
             (Some(observations), first)
         };
         if first.as_ref().is_none_or(First::is_kept) {

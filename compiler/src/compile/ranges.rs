@@ -11,6 +11,7 @@ use crate::reference::interpret::interpret;
 use crate::reference::segments::Segments;
 use crate::transform;
 use scnn_isa::program::Ranges;
+use scnn_isa::progress::Progress;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;
@@ -31,8 +32,9 @@ pub fn interpret_samples(
         &mut |_, _| {},
     );
     let wanted = calibrate::wanted(&graph);
-    let (_, calibration) = calibrated(&graph, imported.typed, wanted, options, None)?;
-    let network = quantise::quantise(&graph, &calibration, &options.machine, &options.quantise)?;
+    let (_, calibration) = calibrated(&graph, imported.typed, wanted, options, None, &())?;
+    let (machine, choices) = (&options.machine, &options.quantise);
+    let network = quantise::quantise(&graph, &calibration, machine, choices, &())?;
     let segments = Segments::load(&network, &options.host)?;
     samples(&graph, options)
         .iter()
@@ -58,12 +60,13 @@ pub(super) fn observe_sums(
     calibration: &Calibration,
     samples: &[Sample],
     options: &Options,
+    progress: &dyn Progress,
 ) -> Result<BTreeMap<String, f64>, CompileError> {
     let safe = quantise::Options {
         ranges: Ranges::Proven,
         ..options.quantise.clone()
     };
-    let network = quantise::quantise(graph, calibration, &options.machine, &safe)?;
+    let network = quantise::quantise(graph, calibration, &options.machine, &safe, progress)?;
     let segments = Segments::load(&network, &options.host)?;
     Ok(sums::observe(&network, samples, &segments)?)
 }

@@ -37,9 +37,11 @@ use scnn_isa::layer::WeightOrder;
 use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::{Delivery, Machine};
 use scnn_isa::plane::Span;
+use scnn_isa::progress::Progress;
 use solve::Problem;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use traffic::{Writers, writers};
 
 /// The network and what is known of it.
@@ -147,7 +149,7 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     /// See [`Search::paper`].
-    pub fn run(mut self) -> Result<Mapped, MapError> {
+    pub fn run(mut self, progress: &dyn Progress) -> Result<Mapped, MapError> {
         let objective = self.objective;
         let mut paper = self.paper_draft()?;
         let paper_costs = self.predict(&paper.view());
@@ -156,7 +158,7 @@ impl<'a> Search<'a> {
         let mut best: Option<Mapped> = None;
         for &other in objective.searched() {
             self.objective = other;
-            let Some(mapped) = self.solved(&paper, &paper_costs) else {
+            let Some(mapped) = self.solved(&paper, &paper_costs, progress) else {
                 continue;
             };
             let found = score(&mapped.predicted);
@@ -178,21 +180,55 @@ impl<'a> Search<'a> {
 
     /// The best mapping found by the present objective; none when every one has a layer that must not be slower than under
     /// the paper's and is.
-    fn solved(&self, paper: &Draft, paper_costs: &[Option<Cost>]) -> Option<Mapped> {
+    fn solved(
+        &self,
+        paper: &Draft,
+        paper_costs: &[Option<Cost>],
+        progress: &dyn Progress,
+    ) -> Option<Mapped> {
         let chooser = Chooser::new(self);
+        let names = self.names();
+        let begun = AtomicUsize::new(0);
+        let choices = |index: u32| {
+            let number = 1 + begun.fetch_add(1, Ordering::Relaxed);
+            progress.layer(number, names.len(), names[index as usize]);
+            chooser.choices(TensorId(index), choices::WHOLE)
+        };
         let choices: Vec<Vec<Choice>> = (0..self.network.tensors.len() as u32)
             .into_par_iter()
-            .map(|index| chooser.choices(TensorId(index), choices::WHOLE))
+            .map(choices)
             .collect();
         let problem = Problem {
             search: self,
             paper,
             paper_costs,
             choices: &choices,
+            names: &names,
+            progress,
             strict: self.objective == Objective::Cycles
                 && self.machine.weights.delivery == Delivery::Broadcast,
         };
         problem.solve()
+    }
+
+    /// By tensor, the layer whose mapping its tiling is for: the first that reads it, or else the last that writes it.
+    fn names(&self) -> Vec<&str> {
+        let tensors = self.network.tensors.iter();
+        let mut names: Vec<&str> = tensors.map(|tensor| tensor.name.as_str()).collect();
+        let layers = || {
+            let steps = self.network.steps.iter();
+            steps.filter_map(|step| match step {
+                Step::Layer(layer) => Some(layer),
+                Step::Host(_) => None,
+            })
+        };
+        for layer in layers() {
+            names[layer.destination.tensor.index()] = &layer.name;
+        }
+        for layer in layers().rev() {
+            names[layer.source.tensor.index()] = &layer.name;
+        }
+        names
     }
 
     fn paper_draft(&self) -> Result<Draft, MapError> {

@@ -54,6 +54,7 @@ impl Observed {
             &self.calibration,
             &machine,
             &Options::default(),
+            &(),
         )
     }
 

@@ -15,6 +15,7 @@ impl State<'_> {
     pub(super) fn host(&mut self, id: SegmentId) -> Result<(), SimulateError> {
         self.close_layer();
         let segment = self.program.segment(id);
+        self.simulator.begin(self.steps.len(), &segment.name);
         if self.dense {
             for &value in &segment.inputs {
                 self.stream(value);

@@ -172,6 +172,7 @@ impl State<'_> {
     pub(super) fn open_layer(&mut self, id: LayerId) {
         self.close_layer();
         let layer = self.program.layer(id);
+        self.simulator.begin(self.steps.len(), &layer.name);
         let source = self.program.tensor(layer.source.tensor);
         self.current = Some(Current {
             id,
@@ -289,6 +290,7 @@ impl State<'_> {
             let rounds = work.as_ref().map_or(0, |(_, work)| work.round_count());
             let wanted = observer.begin(self.steps[step].id, begin, rounds);
             if let Some((_, work)) = work {
+                self.simulator.begin(step, &work.layer.name);
                 let timed = if wanted {
                     let mut events = Events {
                         observer,

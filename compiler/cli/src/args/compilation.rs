@@ -1,7 +1,7 @@
 //! Options of a compilation: the model's inputs, the machine, number formats, pruning, mapping, host.
 
 use super::at_least_one;
-use crate::stages::Loudness;
+use crate::stages::{Loudness, Shown};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, ValueEnum};
 use scnn_host::{Host, Library, Policy};
@@ -125,6 +125,16 @@ pub struct Compilation {
     /// Say more: how long each stage took.
     #[arg(help_heading = "Messages", short, long)]
     pub verbose: bool,
+    /// How to show progress: as a line that changes, on a terminal, or as lines for a log.
+    #[arg(
+        help_heading = "Messages",
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value_t,
+        conflicts_with = "quiet"
+    )]
+    pub progress: Shown,
     /// Fail with an internal error if a transform's result holds this ONNX node: tries the report of such errors.
     #[arg(long, value_name = "NODE", hide = true)]
     pub provoke: Option<String>,

@@ -1,7 +1,7 @@
 //! The verbs of a sweep.
 
 use super::at_least_one;
-use crate::stages::Loudness;
+use crate::stages::{Loudness, Shown};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -26,6 +26,15 @@ pub struct Sweep {
     /// Say more: how long each stage took.
     #[arg(short, long)]
     pub verbose: bool,
+    /// How to show progress: as a line that changes, on a terminal, or as lines for a log.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value_t,
+        conflicts_with = "quiet"
+    )]
+    pub progress: Shown,
     /// A verb about the results of sweeps, instead of a sweep.
     #[command(subcommand)]
     pub verb: Option<SweepVerb>,

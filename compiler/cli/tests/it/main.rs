@@ -40,6 +40,7 @@ mod paper;
 mod passes;
 mod placement;
 mod precision;
+mod progress;
 mod prune;
 mod pruning_cost;
 mod python;

@@ -258,7 +258,7 @@ fn executed(
     values: &BTreeMap<String, HostTensor>,
     reference: &[Vec<i16>],
 ) -> Vec<u64> {
-    let program = emit(network, mapped, machine, Provenance::default());
+    let program = emit(network, mapped, machine, Provenance::default(), &());
     verify(&program).unwrap_or_else(|problems| panic!("{problems:?}"));
     let program = Program::from_bytes(&program.to_bytes()).unwrap();
     let simulator = Simulator::new(&program, &Host::default()).unwrap();
@@ -383,7 +383,7 @@ proptest! {
         let occupancy = Occupancy::of(&network, &values);
         let run = |strategy| {
             let options = map::Options { strategy, ..map::Options::default() };
-            let mapped = map::map(&network, &machine, &occupancy, options).unwrap();
+            let mapped = map::map(&network, &machine, &occupancy, options, &()).unwrap();
             let cycles = executed(&network, &machine, &mapped, &values, &reference);
             (mapped, cycles)
         };
@@ -421,7 +421,7 @@ proptest! {
         let occupancy = Occupancy::of(&network, &values);
         let strategy = if search { Mapping::Search } else { Mapping::Paper };
         let options = map::Options { strategy, ..map::Options::default() };
-        let mapped = map::map(&network, &machine, &occupancy, options).unwrap();
+        let mapped = map::map(&network, &machine, &occupancy, options, &()).unwrap();
         let cycles = executed(&network, &machine, &mapped, &values, &reference)[0];
         let predicted = mapped.predicted[0].unwrap().cycles;
         let passes = mapped.layers[0].as_ref().unwrap().passes.len() as u64;
@@ -464,7 +464,8 @@ proptest! {
         prop_assume!(!network.steps.is_empty());
         let (values, _) = computed(&network, &input);
         let occupancy = Occupancy::of(&network, &values);
-        let found = map::map(&network, &machine, &occupancy, map::Options::default()).unwrap();
+        let options = map::Options::default();
+        let found = map::map(&network, &machine, &occupancy, options, &()).unwrap();
         let found = found.predicted[0].unwrap().cycles;
         let best = optimum(&network, &machine, &occupancy);
         prop_assert!(found as f64 <= best as f64 * 1.1 + 48.0, "found {found}, the optimum is {best}");

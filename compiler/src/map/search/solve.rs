@@ -7,6 +7,7 @@ use crate::map::residency::{Residency, lifetimes};
 use crate::map::{LayerMapping, Objective};
 use crate::quantise::{Quantised, Step};
 use scnn_isa::ids::TensorId;
+use scnn_isa::progress::Progress;
 
 /// A mapping replaces the paper's for a layer when it is predicted to take at most this share of its cycles: the
 /// rest is what the model leaves out.
@@ -29,6 +30,9 @@ pub(super) struct Problem<'a> {
     pub paper_costs: &'a [Option<Cost>],
     /// By tensor.
     pub choices: &'a [Vec<Choice>],
+    /// By tensor, the layer it is tiled for.
+    pub names: &'a [&'a str],
+    pub progress: &'a dyn Progress,
     /// Whether no layer may be slower than under the paper's mapping.
     pub strict: bool,
 }
@@ -219,7 +223,9 @@ impl Problem<'_> {
         let objective = self.search.objective;
         for _ in 0..SWEEPS {
             let before = state.score;
-            for &tensor in tensors {
+            for (position, &tensor) in tensors.iter().enumerate() {
+                let name = self.names[tensor];
+                self.progress.layer(position + 1, tensors.len(), name);
                 let choices = &self.choices[tensor];
                 let alone = |option: Option<usize>| {
                     option.map(|number| choices[number].score(objective, places[tensor]))

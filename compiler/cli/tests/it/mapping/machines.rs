@@ -71,7 +71,7 @@ fn predictions_hold_and_no_objective_is_beaten_on_machines_of_every_kind() {
                 strategy,
                 objective,
             };
-            map::map(&network, &machine, &occupancy, options).unwrap()
+            map::map(&network, &machine, &occupancy, options, &()).unwrap()
         };
         let mut plans: Vec<Mapped> = objectives.map(|o| mapped(Mapping::Search, o)).into();
         plans.push(mapped(Mapping::Paper, map::Objective::Cycles));
