@@ -3,7 +3,7 @@
 mod print;
 
 use super::args::{Advise, Compilation};
-use super::build;
+use super::build::{self, Sample};
 use super::failure::Failure;
 use super::stages::Stages;
 use super::{machine, output};
@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use scnn_isa::machine::Machine;
 use scnn_simulator::timing::Timing;
 use scnnc::compile::{self, Stage};
+use scnnc::import::Imported;
 use scnnc::map::Objective;
 use scnnc_driver::advise::{Baseline, Costs, Direction, Prediction, Step, area_mm2, steps};
 use scnnc_driver::samples_or_noise;
@@ -20,7 +21,7 @@ use std::path::Path;
 
 /// The advice, in the form that `--json` prints.
 #[derive(Debug, Serialize)]
-struct Advice {
+pub struct Advice {
     machine: String,
     mapping: &'static str,
     objective: &'static str,
@@ -104,12 +105,46 @@ const SMALL: u64 = 20_000_000;
 
 /// `scnnc advise`.
 pub fn advise(options: &Advise) -> Result<(), Failure> {
+    let compilation = &options.compilation;
+    let base = machine::of_model(&compilation.machine)?;
+    let stages = stages(options);
+    let open = |index: usize| {
+        let path = &options.models[index];
+        build::open_with(path, compilation, &options.input, &stages)
+    };
+    let advice = study(options, &base, &open, &stages)?;
+    stages.finish();
+    if options.json {
+        output::print_json(&advice);
+    } else {
+        output::print(&print::text(&advice));
+    }
+    Ok(())
+}
+
+/// The stages of the verb.
+pub fn stages(options: &Advise) -> Stages {
+    let compilation = &options.compilation;
+    let more = 2 + usize::from(options.measure);
+    let pruning = usize::from(compilation.pruning.says_how_much());
+    let count = options.models.len() * (1 + pruning + Stage::ALL.len() + more);
+    Stages::new(count, compilation.loudness(), compilation.progress).with_data(options.json)
+}
+
+/// Imports the model of a position, and reads its samples.
+pub type Open<'a> = dyn Fn(usize) -> Result<(Imported, Vec<Sample>), Failure> + 'a;
+
+/// The advice on the machine `base` for the models that `open` opens.
+pub fn study(
+    options: &Advise,
+    base: &Machine,
+    open: &Open<'_>,
+    stages: &Stages,
+) -> Result<Advice, Failure> {
     if options.models.len() > 1 && !options.input.is_empty() {
         return Err(Failure::usage("`--input` is of a single model"));
     }
-    let compilation = &options.compilation;
-    let base = machine::of_model(&compilation.machine)?;
-    let mut steps = steps(&base);
+    let mut steps = steps(base);
     let wanted = |step: &Step| {
         let mut only = options.only.iter();
         options.only.is_empty() || only.any(|path| step.parameter.starts_with(path.as_str()))
@@ -122,38 +157,28 @@ pub fn advise(options: &Advise) -> Result<(), Failure> {
     }
     let mut models = Vec::new();
     let mut effects: Vec<Vec<Effect>> = steps.iter().map(|_| Vec::new()).collect();
-    let more = 2 + usize::from(options.measure);
-    let pruning = usize::from(compilation.pruning.says_how_much());
-    let count = options.models.len() * (1 + pruning + Stage::ALL.len() + more);
-    let stages =
-        Stages::new(count, compilation.loudness(), compilation.progress).with_data(options.json);
-    for path in &options.models {
-        let (model, of_model) = on_model(path, options, &base, &steps, &stages)?;
+    for (index, path) in options.models.iter().enumerate() {
+        let opened = open(index)?;
+        let (model, of_model) = on_model(path, opened, options, base, &steps, stages)?;
         models.push(model);
         for (effects, effect) in effects.iter_mut().zip(of_model) {
             effects.push(effect);
         }
     }
-    stages.finish();
-    let advice = ranked(&base, compilation, models, steps, effects);
-    if options.json {
-        output::print_json(&advice);
-    } else {
-        output::print(&print::text(&advice));
-    }
-    Ok(())
+    Ok(ranked(base, &options.compilation, models, steps, effects))
 }
 
 /// A model on the machine as it is, and the effect of every step.
 fn on_model(
     path: &Path,
+    opened: (Imported, Vec<Sample>),
     options: &Advise,
     base: &Machine,
     steps: &[Step],
     stages: &Stages,
 ) -> Result<(Model, Vec<Effect>), Failure> {
     let compilation = &options.compilation;
-    let (imported, mut given) = build::open_with(path, compilation, &options.input, stages)?;
+    let (imported, mut given) = opened;
     given.truncate(options.samples);
     let (imported, pruning) = build::pruned(path, imported, compilation, &given, base, stages)?;
     let (mut choices, _) = build::options(&imported, compilation, &given, base.clone())?;

@@ -78,8 +78,17 @@ pub fn open_with(
     inputs: &[String],
     stages: &Stages,
 ) -> Result<(Imported, Vec<Sample>), Failure> {
-    let model = Model::at(path)?;
-    let imported = import(&model, compilation, || given(inputs, compilation), stages)?;
+    open_model(&Model::at(path)?, compilation, inputs, stages)
+}
+
+/// The same of a model.
+pub fn open_model(
+    model: &Model,
+    compilation: &Compilation,
+    inputs: &[String],
+    stages: &Stages,
+) -> Result<(Imported, Vec<Sample>), Failure> {
+    let imported = import(model, compilation, || given(inputs, compilation), stages)?;
     if inputs.is_empty() {
         return Ok((imported, Vec::new()));
     }
@@ -87,7 +96,7 @@ pub fn open_with(
         Ok(samples) => Ok((imported, samples)),
         // They may be one sample, whose first extent is no batch.
         Err(failure) => {
-            let whole = import_whole(&model, compilation, given(inputs, compilation)?, stages);
+            let whole = import_whole(model, compilation, given(inputs, compilation)?, stages);
             let read = whole.and_then(|imported| {
                 let samples = read_samples(inputs, &inputs_of(&imported)).ok()?;
                 Some((imported, samples))

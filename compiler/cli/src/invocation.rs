@@ -1,6 +1,7 @@
 //! How the command line was called: its words, and the command that repeats it.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// A call of the command line.
@@ -10,6 +11,8 @@ pub struct Invocation {
     pub program: Vec<OsString>,
     /// The words of the user: a verb and its options.
     pub words: Vec<OsString>,
+    /// The file that holds this code, an executable or a library, where it is known.
+    pub code: Option<PathBuf>,
 }
 
 impl Invocation {
@@ -17,8 +20,9 @@ impl Invocation {
     pub fn of_this_process() -> Self {
         let program = std::env::current_exe().ok();
         Self {
-            program: program.map(OsString::from).into_iter().collect(),
+            program: program.clone().map(OsString::from).into_iter().collect(),
             words: std::env::args_os().skip(1).collect(),
+            code: program,
         }
     }
 

@@ -88,7 +88,9 @@ pub fn run(invocation: &Invocation) -> u8 {
     if arguments.reducing {
         output::discard();
     }
-    internal::guard(&arguments, invocation, || run_verb(&arguments, &matches))
+    internal::guard(&arguments, invocation, || {
+        run_verb(&arguments, &matches, invocation)
+    })
 }
 
 /// What to say to a file that stands where a verb should.
@@ -116,7 +118,7 @@ fn file_for_verb(error: &clap::Error) -> Option<Failure> {
     })
 }
 
-fn run_verb(arguments: &Arguments, matches: &ArgMatches) -> u8 {
+fn run_verb(arguments: &Arguments, matches: &ArgMatches, invocation: &Invocation) -> u8 {
     if let Some(code) = &arguments.explain {
         return finish(program::explain(code));
     }
@@ -144,7 +146,7 @@ fn run_verb(arguments: &Arguments, matches: &ArgMatches) -> u8 {
         Verb::Advise(options) => advise::advise(options),
         Verb::Explain(options) => explain::explain(options),
         Verb::Sensitivity(options) => sensitivity::sensitivity(options),
-        Verb::Sweep(options) => sweep::sweep(options),
+        Verb::Sweep(options) => sweep::sweep(options, invocation.code.as_deref()),
         Verb::Disasm(options) => program::disasm(options),
         Verb::Asm(options) => program::asm(options),
         Verb::Verify(options) => program::verify(options),

@@ -7,12 +7,15 @@
 pub use crate::failure::Failure;
 pub use crate::model::Model;
 pub use crate::stages::Listener;
+pub use crate::sweep::Outcomes;
 
 use crate::args::{self, Compilation, Timing};
 use crate::codes::{CompilerCode, IsaCode};
 use crate::report::{figures, page};
 use crate::stages::{Loudness, Shown, Stages};
-use crate::{build, check, machine, program, report, samples, sensitivity, zoo};
+use crate::{
+    advise, build, check, machine, output, program, report, samples, sensitivity, sweep, zoo,
+};
 use clap::{Args, Parser};
 use scnn_host::Host;
 use scnn_isa::machine::Machine;
@@ -26,7 +29,7 @@ use scnnc::pruning_cost::{CostError, Originals, PruningCost};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Arrays by the name of their input; the array of an only input may have the empty name. The first dimension may hold
 /// any number of samples.
@@ -201,6 +204,77 @@ pub fn sensitivity(
     let path = model.path();
     let study = sensitivity::study(path, imported, &options, machine, &samples, &stages)?;
     serde_json::to_value(study).map_err(|error| Failure::usage(&error.to_string()))
+}
+
+/// What one step of each parameter of a machine gains or costs, as `scnnc advise --json` prints it: `words` are its
+/// options. `inputs`, of a single model, are what it runs on and, without calibration data of its own, is calibrated on.
+///
+/// # Errors
+/// As the command line's.
+pub fn advise(
+    models: &[Model],
+    mut words: Vec<OsString>,
+    machine: Option<Machine>,
+    inputs: Option<Arrays>,
+    listener: Box<dyn Listener>,
+) -> Result<Value, Failure> {
+    words.push("--".into());
+    words.extend(models.iter().map(|model| model.path().into()));
+    let options: args::Advise = parse(words)?;
+    let compilation = &options.compilation;
+    if models.len() > 1 && inputs.is_some() {
+        return Err(Failure::usage("inputs are of a single model"));
+    }
+    let machine = match machine {
+        Some(machine) => machine,
+        None => machine::of_model(&compilation.machine)?,
+    };
+    let stages = advise::stages(&options).heard_by(listener);
+    let open = |index: usize| match &inputs {
+        Some(arrays) => import(&models[index], compilation, Some(arrays.clone()), &stages),
+        None => build::open_model(&models[index], compilation, &options.input, &stages),
+    };
+    let advice = advise::study(&options, &machine, &open, &stages)?;
+    serde_json::to_value(advice).map_err(|error| Failure::usage(&error.to_string()))
+}
+
+/// A sweep: where its specification and its results are.
+pub struct Sweep {
+    /// Path of the specification; its files are beside it.
+    pub path: PathBuf,
+    /// Its text, if it is not that of the file.
+    pub text: Option<String>,
+    /// Folder of the results, whose finished points are not measured again; none keeps nothing.
+    pub folder: Option<PathBuf>,
+    /// A part of the points, `I/N`.
+    pub shard: Option<String>,
+    /// The file that holds this code: another one measures anew.
+    pub code: Option<PathBuf>,
+}
+
+/// The points of a sweep and their outcomes, as `scnnc sweep` measures and keeps them.
+///
+/// # Errors
+/// As the command line's.
+pub fn sweep(sweep: &Sweep, listener: Box<dyn Listener>) -> Result<Outcomes, Failure> {
+    let text = match &sweep.text {
+        Some(text) => text.clone(),
+        None => String::from_utf8_lossy(&output::read(&sweep.path)?).into_owned(),
+    };
+    let shard = sweep.shard.as_deref().map(str::parse).transpose();
+    let asked = sweep::Asked {
+        spec: (&sweep.path, &text),
+        folder: sweep.folder.as_deref(),
+        shard: shard.map_err(|error: String| Failure::usage(&error))?,
+        code: sweep.code.as_deref(),
+    };
+    let stages = Stages::new(1, Loudness::Usual, Shown::Auto).heard_by(listener);
+    sweep::outcomes(&asked, &stages)
+}
+
+/// The page of a sweep, as `scnnc sweep report -o` writes it.
+pub fn sweep_page(outcomes: &Outcomes) -> String {
+    sweep::page_of(outcomes)
 }
 
 /// Options followed by the model that they are for.

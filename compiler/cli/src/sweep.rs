@@ -19,16 +19,19 @@ use super::{grid, output};
 use crate::codes::Code;
 use points::{Point, Resolved};
 use scnn_isa::yaml::YamlError;
+use scnnc_driver::sweep::tables::Row;
 use scnnc_driver::sweep::{Outcome, Spec, Task, compute, tables};
 use std::path::Path;
 use store::{Manifest, Store};
 
-/// `scnnc sweep`.
-pub fn sweep(options: &Sweep) -> Result<(), Failure> {
+/// `scnnc sweep`; `code` is the file that holds this code: another one measures anew.
+pub fn sweep(options: &Sweep, code: Option<&Path>) -> Result<(), Failure> {
     match &options.verb {
         Some(SweepVerb::Merge { parts, output }) => return merge(parts, output),
         Some(SweepVerb::Report(options)) => return report(options),
-        Some(SweepVerb::Serve { spec, output }) => return serve::serve(spec, output.as_deref()),
+        Some(SweepVerb::Serve { spec, output }) => {
+            return serve::serve(spec, output.as_deref(), code);
+        }
         Some(SweepVerb::Export {
             spec,
             shards,
@@ -40,30 +43,87 @@ pub fn sweep(options: &Sweep) -> Result<(), Failure> {
     let (Some(spec), Some(folder)) = (&options.spec, &options.output) else {
         return Err(Failure::usage("give a specification and `-o DIR`"));
     };
-    let resolved = points::resolve(spec, &read(spec)?)?;
+    let resolved = points::resolve(spec, &read(spec)?, code)?;
     if options.list {
         list(&resolved.points);
         return Ok(());
     }
     let store = Store::open(folder)?;
-    let wanted: Vec<&Point> = resolved
-        .points
-        .iter()
-        .filter(|point| is_in(options.shard, point))
-        .collect();
-    let measured = measure(&resolved, &wanted, &store, options)?;
-    let manifest = Manifest::of(&resolved.points, options.shard);
-    store.write(&manifest)?;
+    let stages = Stages::new(1, options.loudness(), options.progress);
+    let (manifest, measured) = completed(&resolved, &store, options.shard, &stages)?;
     let rows = tabulate(&manifest, &store, folder)?;
     output::print(&summary(&rows, measured, folder));
     Ok(())
 }
 
+/// The points of a sweep's part, in order, and their outcomes.
+pub type Outcomes = Vec<(Row, Outcome)>;
+
+/// What a binding asks for.
+pub struct Asked<'a> {
+    /// Path of the specification, which its files are beside, and its text.
+    pub spec: (&'a Path, &'a str),
+    /// Folder of the results; none keeps nothing.
+    pub folder: Option<&'a Path>,
+    /// The part that is measured.
+    pub shard: Option<Shard>,
+    /// The file that holds this code.
+    pub code: Option<&'a Path>,
+}
+
+/// The outcomes of a specification's points, as [`sweep`] measures and keeps them.
+pub fn outcomes(asked: &Asked<'_>, stages: &Stages) -> Result<Outcomes, Failure> {
+    let (path, text) = asked.spec;
+    let resolved = points::resolve(path, &parsed(path, text)?, asked.code)?;
+    let (folder, _temporary) = match asked.folder {
+        Some(folder) => (folder.to_owned(), None),
+        None => {
+            let temporary = tempfile::tempdir();
+            let temporary = temporary.map_err(|e| {
+                Failure::file(crate::codes::Code::CannotWrite, path, &e.to_string())
+            })?;
+            (temporary.path().to_owned(), Some(temporary))
+        }
+    };
+    let store = Store::open(&folder)?;
+    let (manifest, _) = completed(&resolved, &store, asked.shard, stages)?;
+    tabulate(&manifest, &store, &folder)?;
+    let outcomes = manifest.outcomes(&store)?.into_iter();
+    Ok(outcomes
+        .map(|(row, outcome)| (row.clone(), outcome))
+        .collect())
+}
+
+/// The page of a sweep, as `scnnc sweep report -o` writes it.
+pub fn page_of(outcomes: &Outcomes) -> String {
+    let outcomes = outcomes.iter().map(|(row, outcome)| (row, outcome.clone()));
+    page::html(&outcomes.collect::<Vec<_>>())
+}
+
 /// The specification in a file.
 fn read(path: &Path) -> Result<Spec, Failure> {
-    let text = String::from_utf8_lossy(&output::read(path)?).into_owned();
-    let refused = |e: YamlError| Failure::yaml(Code::SweepSpec, path, &text, &e);
-    Spec::read(&text).map_err(refused)
+    parsed(path, &String::from_utf8_lossy(&output::read(path)?))
+}
+
+fn parsed(path: &Path, text: &str) -> Result<Spec, Failure> {
+    let refused = |e: YamlError| Failure::yaml(Code::SweepSpec, path, text, &e);
+    Spec::read(text).map_err(refused)
+}
+
+/// Measures the points of a part that are not in the store, and writes there what it is of: the manifest, and how many points
+/// were measured.
+fn completed(
+    resolved: &Resolved,
+    store: &Store,
+    shard: Option<Shard>,
+    stages: &Stages,
+) -> Result<(Manifest, usize), Failure> {
+    let points = resolved.points.iter();
+    let wanted: Vec<&Point> = points.filter(|point| is_in(shard, point)).collect();
+    let measured = measure(resolved, &wanted, store, stages)?;
+    let manifest = Manifest::of(&resolved.points, shard);
+    store.write(&manifest)?;
+    Ok((manifest, measured))
 }
 
 fn is_in(shard: Option<Shard>, point: &Point) -> bool {
@@ -75,7 +135,7 @@ fn measure(
     resolved: &Resolved,
     wanted: &[&Point],
     store: &Store,
-    options: &Sweep,
+    stages: &Stages,
 ) -> Result<usize, Failure> {
     let missing = wanted.iter().filter_map(|point| match &point.task {
         Ok((key, task)) if store.get(key).is_none() => Some(task.clone()),
@@ -85,7 +145,6 @@ fn measure(
     if missing.is_empty() {
         return Ok(0);
     }
-    let stages = Stages::new(1, options.loudness(), options.progress);
     stages.begin("measure points");
     stages.length(missing.len());
     let mut count = 0;

@@ -9,6 +9,7 @@ mod error;
 mod machine;
 mod program;
 mod report;
+mod sweep;
 mod tensor;
 
 use machine::Machine;
@@ -16,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use scnnc_cli::{Counting, Invocation, library};
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -32,7 +34,9 @@ mod _native {
     #[pymodule_export]
     use super::report::{Report, read_reports};
     #[pymodule_export]
-    use super::{check, explain, main, sensitivity, zoo_list, zoo_make};
+    use super::sweep::{Sweep, sweep};
+    #[pymodule_export]
+    use super::{advise, check, explain, main, sensitivity, zoo_list, zoo_make};
 
     use pyo3::prelude::*;
 
@@ -43,10 +47,15 @@ mod _native {
     }
 }
 
-/// Does what a command line says; returns the exit status. `program` is the command that leads here.
+/// Does what a command line says; returns the exit status. `program` is the command that leads here, `code` this library's
+/// file.
 #[pyfunction]
-fn main(py: Python<'_>, program: Vec<OsString>, words: Vec<OsString>) -> u8 {
-    let invocation = Invocation { program, words };
+fn main(py: Python<'_>, program: Vec<OsString>, words: Vec<OsString>, code: Option<PathBuf>) -> u8 {
+    let invocation = Invocation {
+        program,
+        words,
+        code,
+    };
     py.detach(|| scnnc_cli::run(&invocation))
 }
 
@@ -82,6 +91,25 @@ fn sensitivity(
         library::sensitivity(&model.into(), options, machine, inputs, listener)
     })?;
     Ok(study.to_string())
+}
+
+/// What one step of each parameter of a machine gains or costs, as JSON.
+#[pyfunction]
+fn advise(
+    py: Python<'_>,
+    models: Vec<program::ModelSource>,
+    options: Vec<OsString>,
+    machine: Option<PyRef<'_, Machine>>,
+    inputs: Option<&Bound<'_, PyDict>>,
+    listener: &Bound<'_, PyAny>,
+) -> PyResult<String> {
+    let machine = machine.map(|machine| machine.machine.clone());
+    let inputs = inputs.map(tensor::of_arrays).transpose()?;
+    let models: Vec<library::Model> = models.into_iter().map(Into::into).collect();
+    let advice = call::long(py, listener, move |listener| {
+        library::advise(&models, options, machine, inputs, listener)
+    })?;
+    Ok(advice.to_string())
 }
 
 /// The explanation of a code, or of a term of the glossary.

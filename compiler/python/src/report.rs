@@ -57,7 +57,8 @@ impl Report {
     }
 }
 
-fn fields(py: Python<'_>, row: Vec<Entry>) -> PyResult<Bound<'_, PyDict>> {
+/// A row of a table as a dictionary.
+pub fn fields(py: Python<'_>, row: Vec<Entry>) -> PyResult<Bound<'_, PyDict>> {
     let fields = PyDict::new(py);
     for (name, cell) in row {
         match cell {

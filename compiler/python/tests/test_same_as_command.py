@@ -1,6 +1,7 @@
 """Programs, outputs and reports are those of the command line, byte for byte."""
 
 import ast
+import csv
 import json
 import os
 import pathlib
@@ -175,6 +176,75 @@ def test_a_study_of_sensitivity_is_the_commands(lenet, digits, tmp_path, scnnc_c
     assert {point["layer"] for point in ours["points"]} == set(given["layers"])
     of_arrays = scnnc.sensitivity(lenet.read_bytes(), calibrate=images, **given)
     assert of_arrays["points"] == ours["points"]
+
+
+def test_advice_is_the_commands(tiny, lenet, digits, tmp_path, scnnc_command):
+    images = digits[0][:1]
+    numpy.save(tmp_path / "x.npy", images)
+    ours = scnnc.advise(lenet, images, only=["pe.banks", "dram."], mapping="paper")
+    said = scnnc_command(
+        *["advise", lenet, "--input", tmp_path / "x.npy", "--only=pe.banks", "--only=dram."],
+        *["--mapping=paper", "--json", "-q"],
+    )
+    assert ours == json.loads(said.stdout)
+    assert {step["parameter"] for step in ours["steps"]} >= {"pe.banks"}
+    of_a_path = scnnc.advise(lenet.read_bytes(), tmp_path / "x.npy", only=["pe.banks", "dram."], mapping="paper")
+    assert of_a_path["steps"] == ours["steps"]
+    with pytest.warns(scnnc.Warning, match="noise"):
+        both = scnnc.advise([tiny, lenet], machine=scnnc.Machine("scnn-4pe"), only="pe.banks")
+    said = scnnc_command("advise", tiny, lenet, "--machine=scnn-4pe", "--only=pe.banks", "--json", "-q")
+    assert both == json.loads(said.stdout)
+    with pytest.raises(scnnc.UsageError, match="single model"):
+        scnnc.advise([tiny, lenet], images)
+    with pytest.raises(scnnc.UsageError, match="only"):
+        scnnc.advise(lenet, only="pe.bangs")
+
+
+SWEEP = """
+models: [{file: tiny.onnx}, {file: none.onnx}]
+base: {fidelity: fast, mapping: paper}
+grid: {pe.banks: [16, 64], machine: [scnn, scnn-4pe]}
+"""
+
+
+def test_a_sweep_is_the_commands(tiny, tmp_path, scnnc_command, monkeypatch):
+    (tmp_path / "tiny.onnx").write_bytes(tiny.read_bytes())
+    (tmp_path / "none.onnx").write_bytes(b"no model")
+    (tmp_path / "spec.yaml").write_text(SWEEP)
+    scnnc_command("sweep", tmp_path / "spec.yaml", "-o", tmp_path / "theirs", "-q")
+    seen = []
+    sweep = scnnc.sweep(tmp_path / "spec.yaml", output=tmp_path / "ours", progress=lambda *stage: seen.append(stage))
+    assert seen[-1] == ("measure points", 1, 1, 8, 8)
+    files = lambda folder: {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert files(tmp_path / "ours") == files(tmp_path / "theirs")
+    for table, frame in [("points", sweep.points), ("layers", sweep.layers)]:
+        with open(tmp_path / "theirs" / f"{table}.csv", newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert rows and list(frame) == list(rows[0])
+        assert len(frame) == len(rows)
+    assert list(sweep.points["error"].notna()) == [False] * 4 + [True] * 4
+    sweep.page(tmp_path / "ours.html")
+    scnnc_command("sweep", "report", tmp_path / "theirs", "-o", tmp_path / "theirs.html")
+    assert (tmp_path / "ours.html").read_bytes() == (tmp_path / "theirs.html").read_bytes()
+
+    # Finished points are not measured again; a dictionary is the same specification, and nothing need be kept.
+    seen.clear()
+    scnnc.sweep(tmp_path / "spec.yaml", output=tmp_path / "theirs", progress=lambda *stage: seen.append(stage))
+    assert not seen
+    monkeypatch.chdir(tmp_path)
+    given = {
+        "models": [{"file": pathlib.Path("tiny.onnx")}, {"file": "none.onnx"}],
+        "base": {"fidelity": "fast", "mapping": "paper"},
+        "grid": {"pe.banks": numpy.array([16, 64]), "machine": ["scnn", "scnn-4pe"]},
+    }
+    again = scnnc.sweep(given)
+    assert again.points.equals(sweep.points) and again.layers.equals(sweep.layers)
+    assert len(scnnc.sweep(given, shard="2/8").points) == 1
+    for wrong in [{"models": []}, {"model": []}, {"models": [{"file": "tiny.onnx"}], "grid": {"pe.bank": [1]}}]:
+        with pytest.raises(scnnc.RefusedError):
+            scnnc.sweep(wrong)
+    with pytest.raises(scnnc.UsageError, match="I/N"):
+        scnnc.sweep(given, shard="9/8")
 
 
 def test_open_dimensions_are_those_of_the_arrays(tmp_path, scnnc_command):

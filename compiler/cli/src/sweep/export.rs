@@ -12,7 +12,9 @@ const SNAKEFILE: &str = include_str!("export/Snakefile");
 /// Writes a Snakefile.
 pub fn snakemake(spec: &Path, shards: usize, target: Option<&Path>) -> Result<(), Failure> {
     // A specification that is not one is refused now, and not by every job.
-    let count = points::resolve(spec, &super::read(spec)?)?.points.len();
+    let count = points::resolve(spec, &super::read(spec)?, None)?
+        .points
+        .len();
     let shards = shards.min(count.max(1));
     let spec = std::path::absolute(spec).unwrap_or_else(|_| spec.to_owned());
     let spec = quoted(&spec.display().to_string());

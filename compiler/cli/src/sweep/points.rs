@@ -39,11 +39,11 @@ pub struct Resolved {
     pub subjects: Vec<SubjectKey>,
 }
 
-/// The points of the specification in the file `path`.
-pub fn resolve(path: &Path, spec: &Spec) -> Result<Resolved, Failure> {
+/// The points of the specification in the file `path`; `code` is the file that holds this code.
+pub fn resolve(path: &Path, spec: &Spec, code: Option<&Path>) -> Result<Resolved, Failure> {
     let settings = spec.settings();
     let settings = settings.map_err(|reason| Failure::file(Code::SweepSpec, path, &reason))?;
-    let mut resolver = Resolver::new(path, spec)?;
+    let mut resolver = Resolver::new(path, spec, code)?;
     let mut points = Vec::new();
     for model in &spec.models {
         for settings in &settings {
@@ -137,8 +137,8 @@ pub struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    /// Of the specification in the file `path`.
-    pub fn new(path: &'a Path, spec: &Spec) -> Result<Self, Failure> {
+    /// Of the specification in the file `path`; `code` is the file that holds this code.
+    pub fn new(path: &'a Path, spec: &Spec, code: Option<&Path>) -> Result<Self, Failure> {
         let refused = |reason: &str| Failure::file(Code::SweepSpec, path, reason);
         if spec.models.is_empty() {
             return Err(refused("`models` is empty"));
@@ -153,7 +153,7 @@ impl<'a> Resolver<'a> {
                 .collect::<Result<_, _>>()
                 .map_err(|e| refused(&e.to_string()))?,
             bases: BTreeMap::new(),
-            files: Files::new()?,
+            files: Files::new(code)?,
             subjects: Vec::new(),
         })
     }

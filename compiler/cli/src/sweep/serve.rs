@@ -35,10 +35,10 @@ struct Question {
 }
 
 /// `scnnc sweep serve`.
-pub fn serve(path: &Path, folder: Option<&Path>) -> Result<(), Failure> {
+pub fn serve(path: &Path, folder: Option<&Path>, code: Option<&Path>) -> Result<(), Failure> {
     let spec = super::read(path)?;
     let mut server = Server {
-        resolver: Resolver::new(path, &spec)?,
+        resolver: Resolver::new(path, &spec, code)?,
         names: spec.models.iter().map(super::subjects::name_of).collect(),
         spec: &spec,
         store: folder.map(Store::open).transpose()?,

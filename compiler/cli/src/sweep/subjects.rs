@@ -173,7 +173,7 @@ pub fn failed(failure: Failure) -> Failed {
 
 /// Hashes of files, each read once, and of the compiler itself.
 pub struct Files {
-    /// Version of scnnc, and the hash of the binary: who changes the compiler measures anew.
+    /// Version of scnnc, and the hash of its code: who changes the compiler measures anew.
     pub version: String,
     hashes: BTreeMap<PathBuf, String>,
     /// By model, the files that it names.
@@ -181,18 +181,19 @@ pub struct Files {
 }
 
 impl Files {
-    pub fn new() -> Result<Self, Failure> {
+    /// `code` is the file that holds this code.
+    pub fn new(code: Option<&Path>) -> Result<Self, Failure> {
         let mut files = Self {
             version: String::new(),
             hashes: BTreeMap::new(),
             external: BTreeMap::new(),
         };
-        let binary = match std::env::current_exe() {
-            Ok(path) => files.hash(&path)?,
+        let hash = match code {
+            Some(path) => files.hash(path)?,
             // Where the system does not tell, the version has to do.
-            Err(_) => String::new(),
+            None => String::new(),
         };
-        files.version = format!("scnnc {} {binary}", env!("CARGO_PKG_VERSION"));
+        files.version = format!("scnnc {} {hash}", env!("CARGO_PKG_VERSION"));
         Ok(files)
     }
 

@@ -1,6 +1,6 @@
 //! The tables of a sweep as CSV: a row a point, and a row a layer of every point that was measured.
 
-use super::outcome::{Measures, Outcome};
+use super::outcome::{LayerRow, Measures, Outcome};
 use super::spec::Settings;
 use scnn_simulator::report::columns::Cell;
 use serde::{Deserialize, Serialize};
@@ -119,37 +119,45 @@ pub fn point(row: &Row, outcome: &Outcome) -> Vec<(String, Cell)> {
 
 /// A row a layer of every point that was measured.
 pub fn layers(rows: &[(&Row, &Outcome)]) -> String {
-    let layers = rows.iter().flat_map(|(row, outcome)| {
-        let layers = match outcome {
-            Outcome::Measured { layers, .. } => layers.as_slice(),
-            Outcome::Failed(_) => &[],
-        };
-        layers.iter().enumerate().map(|(index, layer)| {
-            let mut cells = row.cells();
-            let mut put = |name: &str, cell: Cell| cells.push((name.to_owned(), cell));
-            put("index", Cell::Count(index as u64));
-            put("layer", Cell::Text(layer.name.clone()));
-            put("engine", Cell::Text(layer.engine.clone()));
-            let names = [
-                "tile_h_rows",
-                "tile_w_cols",
-                "kc_channels",
-                "pe_groups_count",
-                "temporal_tiles_count",
-            ];
-            for (at, name) in names.into_iter().enumerate() {
-                let value = layer.mapping.map(|mapping| Cell::Count(mapping[at].into()));
-                put(name, value.unwrap_or(Cell::Empty));
-            }
-            put(
-                "lost_to",
-                layer.lost_to.clone().map_or(Cell::Empty, Cell::Text),
-            );
-            cells.extend(measures(Some(&layer.measures)));
-            cells
-        })
-    });
-    csv(layers)
+    let layers = rows.iter();
+    csv(layers.flat_map(|(row, outcome)| layers_of(row, outcome)))
+}
+
+/// The rows of a point's layers, by column; none where it was not measured.
+pub fn layers_of(row: &Row, outcome: &Outcome) -> Vec<Vec<(String, Cell)>> {
+    let layers = match outcome {
+        Outcome::Measured { layers, .. } => layers.as_slice(),
+        Outcome::Failed(_) => &[],
+    };
+    let layers = layers.iter().enumerate();
+    layers
+        .map(|(index, layer)| layer_cells(row, index, layer))
+        .collect()
+}
+
+fn layer_cells(row: &Row, index: usize, layer: &LayerRow) -> Vec<(String, Cell)> {
+    let mut cells = row.cells();
+    let mut put = |name: &str, cell: Cell| cells.push((name.to_owned(), cell));
+    put("index", Cell::Count(index as u64));
+    put("layer", Cell::Text(layer.name.clone()));
+    put("engine", Cell::Text(layer.engine.clone()));
+    let names = [
+        "tile_h_rows",
+        "tile_w_cols",
+        "kc_channels",
+        "pe_groups_count",
+        "temporal_tiles_count",
+    ];
+    for (at, name) in names.into_iter().enumerate() {
+        let value = layer.mapping.map(|mapping| Cell::Count(mapping[at].into()));
+        put(name, value.unwrap_or(Cell::Empty));
+    }
+    put(
+        "lost_to",
+        layer.lost_to.clone().map_or(Cell::Empty, Cell::Text),
+    );
+    cells.extend(measures(Some(&layer.measures)));
+    cells
 }
 
 fn csv(rows: impl Iterator<Item = Vec<(String, Cell)>>) -> String {

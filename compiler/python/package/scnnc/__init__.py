@@ -15,8 +15,9 @@ from . import _native, prune, zoo
 from ._cost import Cost, CostResult
 from ._errors import CheckError, Error, InternalError, RefusedError, UsageError, Warning
 from ._machine import Machine
-from ._program import Coverage, Program, Result, check, compile, load, sensitivity
+from ._program import Coverage, Program, Result, check, compile, load
 from ._report import Report, read_reports
+from ._studies import Sweep, advise, sensitivity, sweep
 
 __version__ = _native.__version__
 
@@ -32,9 +33,11 @@ __all__ = [
     "RefusedError",
     "Report",
     "Result",
+    "Sweep",
     "UsageError",
     "Warning",
     "__version__",
+    "advise",
     "check",
     "compile",
     "explain",
@@ -42,6 +45,7 @@ __all__ = [
     "prune",
     "read_reports",
     "sensitivity",
+    "sweep",
     "zoo",
 ]
 

@@ -16,9 +16,14 @@ from ._program import (
     check as check,
     compile as compile,
     load as load,
-    sensitivity as sensitivity,
 )
 from ._report import Report as Report, read_reports as read_reports
+from ._studies import (
+    Sweep as Sweep,
+    advise as advise,
+    sensitivity as sensitivity,
+    sweep as sweep,
+)
 
 __all__ = [
     "CheckError",
@@ -32,9 +37,11 @@ __all__ = [
     "RefusedError",
     "Report",
     "Result",
+    "Sweep",
     "UsageError",
     "Warning",
     "__version__",
+    "advise",
     "check",
     "compile",
     "explain",
@@ -42,6 +49,7 @@ __all__ = [
     "prune",
     "read_reports",
     "sensitivity",
+    "sweep",
     "zoo",
 ]
 

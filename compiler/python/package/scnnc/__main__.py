@@ -7,7 +7,7 @@ from . import _native
 
 def main():
     """Does what the command line says, and exits with its status."""
-    sys.exit(_native.main([sys.executable, "-m", "scnnc"], sys.argv[1:]))
+    sys.exit(_native.main([sys.executable, "-m", "scnnc"], sys.argv[1:], _native.__file__))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ __all__ = [
     "Machine",
     "Program",
     "Report",
+    "Sweep",
     "__version__",
+    "advise",
     "check",
     "compile",
     "cost",
@@ -16,6 +18,7 @@ __all__ = [
     "main",
     "read_reports",
     "sensitivity",
+    "sweep",
     "zoo_list",
     "zoo_make",
 ]
@@ -79,6 +82,19 @@ class Report:
     def page(self) -> str: ...
     def figures(self) -> list[tuple[str, str]]: ...
 
+@final
+class Sweep:
+    def points(self) -> list[dict[str, Any]]: ...
+    def layers(self) -> list[dict[str, Any]]: ...
+    def page(self) -> str: ...
+
+def advise(
+    models: list[str | tuple[str, bytes]],
+    options: list[str],
+    machine: Machine | None,
+    inputs: dict[str, numpy.ndarray[Any, Any]] | None,
+    listener: _Listener,
+) -> str: ...
 def compile(
     model: str | tuple[str, bytes],
     options: list[str],
@@ -109,7 +125,15 @@ def sensitivity(
 ) -> str: ...
 def read_reports(path: str, bytes: bytes) -> list[Report]: ...
 def explain(word: str) -> str: ...
-def main(program: list[str], words: list[str]) -> int: ...
+def main(program: list[str], words: list[str], code: str | None) -> int: ...
+def sweep(
+    path: str,
+    text: str | None,
+    folder: str | None,
+    shard: str | None,
+    code: str | None,
+    listener: _Listener,
+) -> Sweep: ...
 def zoo_list() -> str: ...
 def zoo_make(
     name: str, seed: int, density: tuple[float, float] | None, listener: _Listener

@@ -158,39 +158,6 @@ def compile(model, *, machine=None, calibrate=None, progress=None, **options):
         )
 
 
-def sensitivity(
-    model,
-    *,
-    machine=None,
-    calibrate=None,
-    densities=None,
-    layers=None,
-    samples=None,
-    progress=None,
-    **options,
-):
-    """Measures what pruning each layer alone costs in accuracy and saves in cycles and energy.
-
-    ``model``, ``machine``, ``calibrate`` and ``options`` are as in ``compile``. ``densities`` are the shares of non-zero
-    weights to prune each layer to, ``layers`` the layers, and ``samples`` how many of the calibration samples to execute
-    at each point.
-
-    Returns the fields of ``scnnc sensitivity --json``: ``points`` (a list of dictionaries, for a DataFrame) and
-    ``unpruned``, with cycles, energy in picojoules and the ratio of signal to noise in decibels. Raises as ``compile``
-    does.
-    """
-    if densities is not None:
-        options["densities"] = ",".join(str(density) for density in densities)
-    native_machine, machine_words = chosen(machine)
-    inputs = calibration(calibrate, options)
-    options.update(layer=layers, samples=samples)
-    with Listener(progress) as listener:
-        text = _native.sensitivity(
-            model_source(model), machine_words + words(options), native_machine, inputs, listener
-        )
-    return json.loads(text)
-
-
 def load(program, *, host=None, host_library=None):
     """Reads a program file, given as a path or as bytes, and verifies it.
 

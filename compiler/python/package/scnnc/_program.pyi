@@ -105,17 +105,6 @@ def compile(
     progress: _Progress = None,
     **options: Unpack[_CompileOptions],
 ) -> Program: ...
-def sensitivity(
-    model: _Model,
-    *,
-    machine: _Path | Machine | None = None,
-    calibrate: _Path | _Inputs | None = None,
-    densities: Sequence[float] | None = None,
-    layers: str | Sequence[str] | None = None,
-    samples: int | None = None,
-    progress: _Progress = None,
-    **options: Unpack[_CompileOptions],
-) -> dict[str, Any]: ...
 def load(
     program: _Path | bytes | bytearray | memoryview,
     *,
