@@ -8,6 +8,7 @@ mod error;
 pub mod fallback;
 mod front;
 mod integers;
+mod islands;
 mod moves;
 mod observed;
 mod observer;
@@ -117,6 +118,7 @@ pub fn check(
         before.send(powers::summed(&imported.graph, &options.machine))?;
         let graph = transformed(imported.graph, &options, observer);
         before.send(moves::for_host(&graph))?;
+        before.send_unpaid(&graph, &options.machine)?;
         let wanted = calibrate::wanted(&graph);
         FloatModel::new(imported.typed, &wanted)?;
         let calibration = Calibration::made_up(wanted);
@@ -150,6 +152,7 @@ fn attempt(
     }
     let graph = transformed(graph, options, observer);
     before.send(moves::for_host(&graph))?;
+    before.send_unpaid(&graph, &options.machine)?;
     refuse_host(&graph, options)?;
     observer.stage(Stage::Calibrate);
     before.wanted.extend(calibrate::wanted(&graph));

@@ -4,11 +4,12 @@ use super::fallback::{self, Failed, Fallback};
 use super::observed::Observed;
 use super::observer::Observer;
 use super::options::{Options, Sample};
-use super::{CompileError, borders, unfit};
+use super::{CompileError, borders, islands, unfit};
 use crate::calibrate::Calibration;
 use crate::graph::Graph;
 use crate::import::Imported;
 use crate::quantise::Quantised;
+use scnn_isa::machine::Machine;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -56,8 +57,10 @@ pub(super) fn with_fallbacks<T>(
 pub(super) struct Before {
     /// Tensors whose ranges they asked for. They are kept, so that a calibration that is saved leads to the same program.
     pub(super) wanted: BTreeSet<String>,
-    /// Nodes that were sent to the host for the sake of their precision; they are sent once.
+    /// Nodes that were sent to the host although they could be compiled; they are sent once.
     sent: BTreeSet<String>,
+    /// The islands that were sent there because they did not pay.
+    unpaid: islands::Moved,
     /// What was sent there because of what the host makes of its results.
     pub(super) borders: borders::Moved,
     /// The float model of the attempt before, with what was observed of it.
@@ -72,6 +75,13 @@ impl Before {
         self.sent
             .extend(found.iter().flat_map(|of| of.nodes.clone()));
         fallback::of_precision(found)
+    }
+
+    /// Fails if any islands of a transformed graph should run on the host because they do not pay.
+    pub(super) fn send_unpaid(&mut self, graph: &Graph, machine: &Machine) -> Result<(), Failed> {
+        let regions = islands::regions(graph);
+        let found = islands::unpaid(&regions, machine, &mut self.unpaid);
+        self.send(found)
     }
 
     /// Fails if a part of the network should run on the host for what its values lose.

@@ -4,6 +4,7 @@
 //! emission, which depend on all of them, are done anew for each machine.
 
 use super::integers::{Found, mapped_or_culprits};
+use super::islands::{self, Region};
 use super::{Compiled, Options};
 use crate::calibrate::Calibration;
 use crate::map::Mapped;
@@ -28,6 +29,7 @@ pub struct Front {
     calibration: Calibration,
     hash: String,
     parameters: Vec<String>,
+    regions: Vec<Region>,
 }
 
 impl Front {
@@ -39,6 +41,7 @@ impl Front {
         }
         Some(Self {
             parameters: Self::depends_on(&compiled.program.machine),
+            regions: islands::regions(&compiled.graph),
             network: compiled.network,
             occupancy: compiled.occupancy,
             calibration: compiled.calibration,
@@ -67,6 +70,9 @@ impl Front {
             Self::depends_on(&options.machine),
             "the front is of a machine that agrees"
         );
+        if !islands::unpaid(&self.regions, &options.machine, &mut Default::default()).is_empty() {
+            return None;
+        }
         let found = Found {
             network: &self.network,
             occupancy: &self.occupancy,

@@ -36,6 +36,35 @@ fn scnn() -> Machine {
     Machine::preset("scnn").unwrap()
 }
 
+/// A product of 8 by 8 channels between two operators of the host, its values sent there and back, would wait for the link;
+/// the convolutions around it, which the program's border has on one side, stay.
+#[test]
+fn a_product_between_host_segments_runs_there_where_the_link_takes_longer_than_its_products() {
+    let model = Model::new("island")
+        .input("x", &[1, 8, 6, 6])
+        .floats("a", &[8, 8, 3, 3], &noise(576, 1, 0.4))
+        .floats("b", &[8, 8, 1, 1], &noise(64, 2, 0.9))
+        .floats("c", &[8, 8, 3, 3], &noise(576, 3, 0.9))
+        .node("Conv", &["x", "a"], "first", vec![])
+        .node("Softmax", &["first"], "s", vec![int("axis", 1)])
+        .node("Conv", &["s", "b"], "island", vec![])
+        .node("Softmax", &["island"], "t", vec![int("axis", 1)])
+        .node("Conv", &["t", "c"], "y", vec![])
+        .output("y");
+    let compiled = run(model, &[1, 8, 6, 6], scnn());
+    let [fallback] = &compiled.fallbacks[..] else {
+        panic!("{:?}", compiled.fallbacks)
+    };
+    assert_eq!(fallback.nodes, ["/island/Conv"]);
+    assert!(
+        fallback.reason.contains("cycles over the host link"),
+        "{}",
+        fallback.reason
+    );
+    let segments = compiled.program.segments.len();
+    assert_eq!(segments, 1, "both softmaxes and what is between them");
+}
+
 /// A maximum of the whole plane is made from all sums of a channel at once.
 #[test]
 fn a_layer_that_exceeds_the_accumulators_runs_on_the_host_and_says_why() {
