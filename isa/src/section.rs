@@ -88,10 +88,22 @@ pub enum SectionError {
         /// Blocks the descriptor asks for.
         blocks: u64,
     },
+    /// Weights of an output channel, or positions of a block, that have no number of [`MAX_POSITIONS`].
+    #[error("the layer has {positions} {of}; a program may have {MAX_POSITIONS}")]
+    TooManyPositions {
+        /// Weights or positions.
+        positions: u64,
+        /// What they are of.
+        of: &'static str,
+    },
 }
 
 /// Bound on the weight blocks of a layer, so that a small file cannot ask for unbounded memory.
 pub const MAX_BLOCKS: u64 = 1 << 28;
+
+/// Bound on the weights of an output channel and on the positions of a block: the place of each fits 32 bits, also as two
+/// numbers with bits of their own.
+pub const MAX_POSITIONS: u64 = 1 << 30;
 
 /// The decoded weight blocks of a layer, in streaming order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,12 +145,7 @@ impl WeightBlocks {
         residues: Grid,
     ) -> Result<Self, SectionError> {
         let of_channel = u64::from(residues.rows) * u64::from(residues.cols);
-        let per_group = u64::from(input_channels / array.groups.max(1)).saturating_mul(of_channel);
-        let groups = array.channel_groups.iter().filter(|k| !k.is_empty());
-        let blocks = per_group.saturating_mul(groups.count() as u64);
-        if blocks > MAX_BLOCKS {
-            return Err(SectionError::TooManyBlocks { blocks });
-        }
+        let blocks = bounded(array, input_channels, of_channel)?;
         // Every block takes at least its count byte, so the file's size bounds what is allocated, the residues' taps first.
         if blocks > 0 && of_channel > bytes.len() as u64 {
             return Err(SectionError::Length {
@@ -193,6 +200,31 @@ impl WeightBlocks {
         }
         Ok(decoded)
     }
+}
+
+/// Blocks of a layer, `per_channel` of an input channel in each group of output channels.
+///
+/// # Errors
+/// A layer whose blocks, or what they hold, exceed the bounds of a program.
+fn bounded(array: &ArrayStage, input_channels: u32, per_channel: u64) -> Result<u64, SectionError> {
+    let per_group = u64::from(input_channels / array.groups.max(1)).saturating_mul(per_channel);
+    let groups = array.channel_groups.iter().filter(|k| !k.is_empty());
+    let blocks = per_group.saturating_mul(groups.count() as u64);
+    if blocks > MAX_BLOCKS {
+        return Err(SectionError::TooManyBlocks { blocks });
+    }
+    let widest = array.channel_groups.iter().map(|k| k.len()).max();
+    let taps = u64::from(array.y.kernel).saturating_mul(u64::from(array.x.kernel));
+    for (counted, of) in [
+        (input_channels, "weights of an output channel"),
+        (widest.unwrap_or(0), "positions of a weight block"),
+    ] {
+        let positions = taps.saturating_mul(u64::from(counted));
+        if positions > MAX_POSITIONS {
+            return Err(SectionError::TooManyPositions { positions, of });
+        }
+    }
+    Ok(blocks)
 }
 
 /// Encodes the weights of a layer; `weight(k, c, r, s)` is the weight of output channel `k`, channel `c` of the
@@ -511,6 +543,42 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn places_that_have_no_number_are_refused() {
+        let axis = Axis {
+            kernel: 1 << 15,
+            ..Axis::identity(8)
+        };
+        let decode = |inputs: u32, outputs: u32| {
+            let array = ArrayStage {
+                groups: 1,
+                y: axis,
+                x: axis,
+                pe_groups: Grid::ONE,
+                channel_groups: vec![Span::new(0, outputs)],
+                order: WeightOrder::Krs,
+                weights: SectionId(0),
+                product_shift: 0,
+            };
+            let format = Format {
+                data_bits: 16,
+                index_bits: 4,
+                compressed: true,
+            };
+            // A block of nothing for every input channel.
+            let bytes = vec![0; inputs as usize];
+            WeightBlocks::decode(&bytes, format, &array, inputs, outputs, Grid::ONE)
+        };
+        assert!(decode(1, 1).is_ok());
+        let refused = |found: Result<WeightBlocks, SectionError>| {
+            matches!(
+                found,
+                Err(SectionError::TooManyPositions { positions, .. }) if positions == 2 << 30
+            )
+        };
+        assert!(refused(decode(2, 1)) && refused(decode(1, 2)));
     }
 
     /// A text of 6 kB asked for 53 million residues, and their taps took two gigabytes before the section was looked at.

@@ -11,19 +11,11 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod weights;
+
+pub use weights::{OutputWeights, Weight};
 
 use crate::planes::Planes;
-
-/// A non-zero weight of one output channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Weight {
-    /// Input channel, of the source view.
-    pub channel: u32,
-    /// Tap, r major.
-    pub tap: u32,
-    /// Value.
-    pub value: i16,
-}
 
 /// A weight as the loop wants it.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +55,7 @@ impl Scratch {
     /// The sums of one output channel over the rows `first..first + rows` of `planes`, row-major, into `sums`.
     pub fn convolve(
         &mut self,
-        weights: &[Weight],
+        weights: impl Iterator<Item = Weight>,
         planes: &Planes,
         product_shift: u32,
         (first, rows): (usize, usize),
@@ -74,7 +66,7 @@ impl Scratch {
         let half = u32::from(half as u16) << 16;
         let begin = first * pitch;
         self.runs.clear();
-        self.runs.extend(weights.iter().map(|weight| Run {
+        self.runs.extend(weights.map(|weight| Run {
             begin: (planes.begin(weight.channel, weight.tap) + begin) as u32,
             pair: u32::from(weight.value as u16) | half,
         }));
@@ -162,7 +154,7 @@ mod tests {
             let planes = Planes::new(&source, 2, (axis, span), (axis, span), shift);
             let rows = (first as usize, (span.len() - first) as usize);
             let (mut scratch, mut sums) = (Scratch::default(), Vec::new());
-            scratch.convolve(&weights, &planes, shift, rows, &mut sums);
+            scratch.convolve(weights.iter().copied(), &planes, shift, rows, &mut sums);
             let mut expected = Vec::new();
             for oy in span.iter().skip(first as usize) {
                 for ox in span.iter() {

@@ -66,6 +66,7 @@ mod error;
 mod execute;
 mod host;
 pub mod observe;
+mod pairs;
 mod planes;
 mod ppu;
 pub mod report;

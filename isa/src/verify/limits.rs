@@ -40,8 +40,8 @@ const BYTES_PER_VALUE: u64 = 8;
 const BYTES_PER_BLOCK: u64 = 32;
 
 /// Bytes that decoded weights take for each byte of their section: an element is at least 2 bytes, and becomes 4, and
-/// 12 sorted by output channel, and 4 in streaming order.
-const BYTES_PER_WEIGHT_BYTE: u64 = 12;
+/// 6 sorted by output channel, and 4 in streaming order.
+const BYTES_PER_WEIGHT_BYTE: u64 = 7;
 
 /// Bytes for each tap of a kernel, residue by residue.
 const BYTES_PER_TAP: u64 = 32;

@@ -2,20 +2,18 @@
 //! Layers that read one section alike, as the steps of an unrolled recurrence do, share what is decoded of it.
 
 use super::SimulateError;
-use crate::convolve::Weight;
+use crate::convolve::OutputWeights;
 use crate::ppu::{Function, Stage};
 use crate::timing::WeightStream;
 use crate::timing::blocks::WeightSizes;
 use rayon::prelude::*;
 use scnn_isa::arith::channel_shift;
-use scnn_isa::codec::positions;
 use scnn_isa::ids::SectionId;
 use scnn_isa::layer::{self, ArrayStage, Layer};
 use scnn_isa::layout::Grid;
 use scnn_isa::program::Program;
 use scnn_isa::section::{
-    SectionError, WeightBlocks, decode_requantise, decode_slopes, decode_tables, group_channels,
-    residue_taps,
+    SectionError, WeightBlocks, decode_requantise, decode_slopes, decode_tables,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,8 +27,7 @@ pub(super) struct LayerConstants {
 
 /// Decoded weights.
 pub(super) struct LayerWeights {
-    /// Non-zero weights of every output channel.
-    pub by_output: Vec<Vec<Weight>>,
+    pub by_output: OutputWeights,
     pub sizes: WeightSizes,
     pub stream: WeightStream,
     /// Share of non-zero weights.
@@ -167,60 +164,18 @@ impl LayerWeights {
             outputs,
             residues,
         )?;
-        let weights = weights_by_channel(&blocks, array, residues, inputs, outputs);
+        let stream = WeightStream::new(&blocks, array, inputs, outputs, residues);
+        let weights = OutputWeights::new(&blocks, &stream, array, outputs, residues);
         let sizes =
             WeightSizes::measure(&blocks, array, inputs, outputs, residues.count(), &weights);
         let all = u64::from(outputs)
             * u64::from(inputs / array.groups.max(1))
             * u64::from(array.y.kernel * array.x.kernel);
-        let nonzeros: usize = weights.iter().map(Vec::len).sum();
         Ok(Self {
+            density: weights.len() as f64 / all.max(1) as f64,
             by_output: weights,
             sizes,
-            stream: WeightStream::new(&blocks, array, inputs, outputs, residues),
-            density: nonzeros as f64 / all.max(1) as f64,
+            stream,
         })
     }
-}
-
-/// The non-zero weights of every output channel, from the blocks. A tap that meets several residues is stored in the
-/// block of each and taken once.
-fn weights_by_channel(
-    blocks: &WeightBlocks,
-    array: &ArrayStage,
-    residues: Grid,
-    inputs: u32,
-    outputs: u32,
-) -> Vec<Vec<Weight>> {
-    let mut weights = vec![Vec::new(); outputs as usize];
-    let taps = residue_taps(array, residues);
-    // By (residue, its tap): whether it is the first residue that the tap meets.
-    let owned: Vec<Vec<bool>> = taps
-        .iter()
-        .enumerate()
-        .map(|(residue, of_residue)| {
-            let before = |tap| taps[..residue].iter().any(|other| other.contains(tap));
-            of_residue.iter().map(|tap| !before(tap)).collect()
-        })
-        .collect();
-    for (group, &k) in array.channel_groups.iter().enumerate() {
-        for channel in group_channels(array, k, inputs, outputs).iter() {
-            for (residue, taps) in taps.iter().enumerate() {
-                for (position, value) in positions(blocks.block(group, channel, residue as u32)) {
-                    let (ko, tap) = array
-                        .order
-                        .split(position as u32, k.len(), taps.len() as u32);
-                    if value != 0 && owned[residue][tap as usize] {
-                        let (r, s) = taps[tap as usize];
-                        weights[(k.begin + ko) as usize].push(Weight {
-                            channel,
-                            tap: r * array.x.kernel + s,
-                            value,
-                        });
-                    }
-                }
-            }
-        }
-    }
-    weights
 }

@@ -210,7 +210,7 @@ impl State<'_> {
                 .map_init(
                     || (Scratch::default(), Vec::new()),
                     |(scratch, sums), (k, values)| {
-                        let weights = &weights.by_output[k];
+                        let weights = weights.by_output.of(k as u32);
                         scratch.convolve(weights, &planes, shift, (first, count), sums);
                         let operand = self.operand(image, k, band);
                         let values = &mut values[first * cols..(first + count) * cols];

@@ -2,7 +2,7 @@
 //! residue), and exact counts of useful products.
 
 use super::nonzeros::{BlockWalk, Nonzeros, stored_zeros};
-use crate::convolve::Weight;
+use crate::convolve::OutputWeights;
 use rayon::prelude::*;
 use scnn_isa::codec::Format;
 use scnn_isa::layer::ArrayStage;
@@ -247,14 +247,14 @@ pub struct WeightSizes {
 }
 
 impl WeightSizes {
-    /// Measures decoded blocks; `weights` are the non-zero weights of every output channel.
+    /// Measures decoded blocks; `weights` are those of them that are not zero.
     pub fn measure(
         blocks: &WeightBlocks,
         array: &ArrayStage,
         inputs: u32,
         outputs: u32,
         residues: u32,
-        weights: &[Vec<Weight>],
+        weights: &OutputWeights,
     ) -> Self {
         let groups = array
             .channel_groups
@@ -278,7 +278,7 @@ impl WeightSizes {
             .collect();
         Self {
             groups,
-            nonzeros: by_tap(array, inputs, weights),
+            nonzeros: by_tap(array, inputs, weights, 0..outputs),
         }
     }
 
@@ -288,19 +288,16 @@ impl WeightSizes {
         &self,
         array: &ArrayStage,
         rounds: Span,
-        weights: &[Vec<Weight>],
+        weights: &OutputWeights,
     ) -> Cow<'_, [u32]> {
         if rounds == Span::new(0, array.rounds()) {
             return Cow::Borrowed(&self.nonzeros);
         }
         let per_round = array.pe_groups.count();
         let groups = rounds.begin * per_round..rounds.end * per_round;
-        let of_rounds: Vec<&[Weight]> = groups
-            .flat_map(|group| array.channel_groups[group as usize].iter())
-            .map(|k| &*weights[k as usize])
-            .collect();
+        let of_rounds = groups.flat_map(|group| array.channel_groups[group as usize].iter());
         let inputs = self.nonzeros.len() as u32 / (array.y.kernel * array.x.kernel).max(1);
-        Cow::Owned(by_tap(array, inputs, &of_rounds))
+        Cow::Owned(by_tap(array, inputs, weights, of_rounds))
     }
 
     /// Non-zero products of some channels in a pass whose output lies inside `inner`: exact, by counting for every tap
@@ -360,10 +357,15 @@ impl WeightSizes {
 }
 
 /// How many weights are not zero by (input channel, tap r-major), over some output channels.
-fn by_tap(array: &ArrayStage, inputs: u32, weights: &[impl AsRef<[Weight]>]) -> Vec<u32> {
+fn by_tap(
+    array: &ArrayStage,
+    inputs: u32,
+    weights: &OutputWeights,
+    outputs: impl Iterator<Item = u32>,
+) -> Vec<u32> {
     let taps = (array.y.kernel * array.x.kernel) as usize;
     let mut nonzeros = vec![0; inputs as usize * taps];
-    for weight in weights.iter().flat_map(AsRef::as_ref) {
+    for weight in outputs.flat_map(|k| weights.of(k)) {
         nonzeros[weight.channel as usize * taps + weight.tap as usize] += 1;
     }
     nonzeros

@@ -1,7 +1,7 @@
 //! The most products of a step that fall on one bank, whatever the activations.
 
 use super::addresses::{AccumulatorTile, BankOf};
-use super::weights::{PLACEHOLDER, StoredWeight};
+use super::weights::StoredWeight;
 use super::work::{LayerWork, Multiply};
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::Rect;
@@ -48,7 +48,7 @@ pub(crate) fn conflicts(
         // Two addresses with the same difference may be on one bank or on two: all products count as of one bank.
         BankOf::Xor(_) => None,
     };
-    let offset = |weight: &StoredWeight| {
+    let offset = |weight: StoredWeight| {
         let (r, s) = (weight.tap / array.x.kernel, weight.tap % array.x.kernel);
         let offset = accumulators.channel(weight.k) + accumulators.tap(array, r, s);
         banks.map_or(0, |banks| offset.rem_euclid(banks))
@@ -59,9 +59,9 @@ pub(crate) fn conflicts(
         let mut found = Conflicts::default();
         for block in stream.blocks(index, multiply.channels).1 {
             let elements = stream.elements(stream.range(block));
-            for vector in elements.chunks(machine.pe.weights_per_vector as usize) {
+            for vector in elements.vectors(machine.pe.weights_per_vector as usize) {
                 offsets.clear();
-                offsets.extend(vector.iter().filter(|w| w.tap != PLACEHOLDER).map(offset));
+                offsets.extend(vector.each().flatten().map(offset));
                 offsets.sort_unstable();
                 let alike = offsets.chunk_by(|a, b| a == b).map(<[i64]>::len).max();
                 let cycles = (alike.unwrap_or(0) as u64 * activations).max(1);

@@ -15,7 +15,7 @@ mod avx2;
 
 use super::addresses::{AccumulatorTile, BankOf};
 use super::vectors::{Classes, SHARED_BIT, Spacing};
-use super::weights::{PLACEHOLDER, StoredWeight};
+use super::weights::StoredWeights;
 use scnn_isa::layer::ArrayStage;
 
 /// A weight of a vector.
@@ -134,16 +134,17 @@ impl Table {
     }
 
     /// Begins a part of `weights` in vectors of `width`.
-    pub fn begin(&mut self, weights: &[StoredWeight], width: usize, addresses: &TapAddresses) {
-        self.vectors = weights.len().div_ceil(width);
+    pub fn begin(&mut self, weights: StoredWeights<'_>, width: usize, addresses: &TapAddresses) {
+        let vectors = weights.vectors(width);
+        self.vectors = vectors.len();
         self.known = 0;
         self.taps = addresses.taps.len();
         self.tap_ends.clear();
         self.lanes.clear();
         self.starts.clear();
         self.starts.push(0);
-        for weights in weights.chunks(width) {
-            for weight in weights.iter().filter(|weight| weight.tap != PLACEHOLDER) {
+        for vector in vectors {
+            for weight in vector.each().flatten() {
                 let tap = addresses.taps[weight.tap as usize];
                 let address = i64::from(weight.k) * addresses.channel + tap;
                 self.lanes.push(WeightLane {
