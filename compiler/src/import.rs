@@ -8,6 +8,7 @@
 mod attributes;
 mod culprit;
 mod facts;
+mod fold;
 pub(crate) mod for_tract;
 mod foreign;
 pub mod host_operators;

@@ -1,5 +1,6 @@
 //! Element type, shape and constant value of every tensor, from the initializers and from tract's typed model.
 
+use super::fold::fold;
 use super::{ImportError, ImportErrors, Large};
 use crate::calibrate::datum_type;
 use crate::codes::Code;
@@ -318,6 +319,7 @@ pub(super) fn typed(
         .outputs
         .extend(known.iter().map(|(_, outlet)| *outlet));
     let mut model = inferred.into_typed()?;
+    fold(&mut model)?;
     let asked = model.outputs.split_off(outputs);
     let outlets = known
         .into_iter()

@@ -1,6 +1,6 @@
 //! Whole models in the forms that exporters write: quantised by their authors, with named dimensions, very long.
 
-use crate::agreement::{Sample, compiled, decibels, floats, run_checked};
+use crate::agreement::{Sample, compiled, decibels, decibels_between, floats, run_checked};
 use crate::onnx::{Model, ints, name_dims, noise};
 use scnn_isa::machine::Machine;
 use scnnc::compile::{Compiled, Options, Samples, compile};
@@ -154,6 +154,32 @@ fn several_images_at_once_are_what_they_are_one_by_one() {
             assert!((a - b).abs() <= range / 1000.0, "image {n}: {a} and {b}");
         }
     }
+}
+
+/// tract leaves constants of more than four megabytes as they are; weights that are computed of them are weights all the same.
+#[test]
+fn weights_computed_of_large_constants_are_on_the_array() {
+    let (columns, rows) = (1_050, 1_010);
+    let weights = noise(rows * columns, 8, 0.1);
+    let model = Model::new("large")
+        .input("x", &[1, columns as i64])
+        .floats("w", &[rows as i64, columns as i64], &weights)
+        .floats("half", &[], &[0.5])
+        .node("Transpose", &["w"], "t", vec![ints("perm", &[1, 0])])
+        .node("Mul", &["t", "half"], "h", vec![])
+        .node("MatMul", &["x", "h"], "y", vec![])
+        .output("y");
+    let x = image(&[1, columns], 9);
+    let sample = BTreeMap::from([("x".to_owned(), x.clone())]);
+    let compiled = compile_model(&model.bytes(), &sample);
+    assert_eq!(on_host(&compiled), Vec::<String>::new());
+    let x = floats(&x);
+    let products = weights
+        .chunks(columns)
+        .map(|row| row.iter().zip(&x).map(|(w, x)| 0.5 * w * x).sum());
+    let expected: Vec<f32> = products.collect();
+    let got = floats(&run_checked(&compiled, &sample).outputs["y"]);
+    assert!(decibels_between(&got, &expected) > 50.0);
 }
 
 /// Passes that look at all of a graph for each of its nodes would not end.
