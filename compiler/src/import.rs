@@ -264,7 +264,7 @@ impl<'a> Importer<'a> {
     /// What becomes of a node; `passes` says whether it hands on the integers of a quantised tensor as they are.
     fn translate(&mut self, node: &NodeProto, passes: bool) -> Translated {
         let Some(operator) = operators::find(node) else {
-            return Translated::Host(format!("the operator {} is not known", node.op_type).into());
+            return Translated::Host(format!("the array has no {}", node.op_type).into());
         };
         if !passes && let Some(integers) = self.integers_read(node).cloned() {
             match node.op_type.as_str() {
