@@ -1,10 +1,12 @@
 //! From the float graph to integers: storage of every tensor, scales, fixed-point weights and requantisation.
 //!
 //! Symmetric, zero point 0, so that zeros stay zeros. Activations have one scale per tensor, from calibrated ranges
-//! with [`Options::headroom`], halved in channels of much smaller range (the module `equalise`); weights one per output channel. A 32-bit product does not fit a 24-bit sum, so every
-//! layer has a **product shift**: the least for which no sum can overflow, proven from the sum of the weights'
+//! with [`Options::headroom`], halved in channels of much smaller range (the module `equalise`); weights one per output
+//! channel. A 32-bit product does not fit a 24-bit sum, so every
+//! layer has a **product shift**, with which no sum can overflow: proven from the sum of the weights'
 //! magnitudes and the range of the activations (a `ReLU`'s output has only one sign, which halves it), or, with
-//! [`Ranges::Calibrated`], the least that keeps the sums observed in calibration inside with a margin.
+//! [`Ranges::Calibrated`], from the sums observed in calibration and a margin. The units of weights are chosen
+//! with it ([`weights`]).
 //!
 //! The result, [`Quantised`], is what the interpreter executes and what mapping distributes. Concatenations and
 //! channel slices are gone: producers write into, and consumers read from, channel ranges of one tensor.

@@ -8,7 +8,7 @@ use super::ppu::{
 };
 use super::scales::misnamed;
 use super::storage::{self, Storage};
-use super::weights::{Interned, product_shift, quantise_weights, smallest_weight_unit};
+use super::weights::{Interned, Limits, smallest_weight_unit};
 use super::widths::{self, Resolved};
 use super::{
     HostStep, IntConv, IntFunction, IntLayer, IntOperand, IntPool, Options, QuantiseError,
@@ -171,24 +171,28 @@ impl Builder<'_> {
                 let per_output = conv.weights_per_output();
                 let limit = widths::magnitude(self.widths.weights(id)) as f32;
                 let weights = of_units(conv, &from, source.channels);
-                let (weights, scales) =
-                    quantise_weights(&weights, per_output, limit, conv.weights.units(), |k| {
+                let limits = Limits {
+                    weight: limit,
+                    range: from.range,
+                    accumulator_bits: self.machine.pe.accumulator_bits,
+                    share: self.sum_share(&name)?,
+                };
+                let weights = limits
+                    .quantise(&weights, per_output, conv.weights.units(), |k| {
                         smallest_weight_unit(layer, k, from.scale)
-                    });
-                let bits = self.machine.pe.accumulator_bits;
-                let share = self.sum_share(&name)?;
-                let product_shift = product_shift(&weights, per_output, from.range, bits, share)
+                    })
                     .ok_or_else(|| QuantiseError::Accumulator {
                         layer: name.clone(),
                         products: per_output as u64,
-                        bits,
+                        bits: limits.accumulator_bits,
                     })?;
+                let scales = weights.units;
                 let conv = IntConv {
-                    weights: self.weights.intern(weights),
+                    weights: self.weights.intern(weights.integers),
                     groups: conv.groups,
                     y: conv.y,
                     x: conv.x,
-                    product_shift,
+                    product_shift: weights.product_shift,
                 };
                 (Some(conv), scales)
             }
@@ -564,7 +568,8 @@ mod tests {
             let found = tables.of(0).at(layer.requantise[0].apply(read));
             let real = f64::from(value) * unit(3.0);
             let wanted = 1.0 / (1.0 + (-real).exp());
-            assert_near(f64::from(found) * unit(1.0) / wanted, 1.0);
+            let stored = f64::from(network.tensor(layer.destination.tensor).scale);
+            assert_near(f64::from(found) * stored / wanted, 1.0);
         }
     }
 

@@ -51,39 +51,198 @@ impl Interned {
 /// Values, about, by which weights are told apart before they are compared.
 const SAMPLED: usize = 64;
 
-/// Weights per output channel in integers, and the real value of one unit in each: 0 where all are zero. `given` are
-/// the units of weights that are integers in the file: those they stay, if they have no more bits.
-pub(super) fn quantise_weights(
-    weights: &[f32],
-    per_output: usize,
-    limit: f32,
-    given: Option<&[f32]>,
-    smallest_unit: impl Fn(usize) -> f32 + Sync,
-) -> (Vec<i16>, Vec<f32>) {
-    let mut integers = vec![0i16; weights.len()];
-    let scales = integers
-        .par_chunks_mut(per_output.max(1))
-        .zip(weights.par_chunks(per_output.max(1)))
-        .enumerate()
-        .map(|(k, (integers, weights))| {
-            let magnitude = weights.iter().fold(0f32, |m, w| m.max(w.abs()));
-            let least = smallest_unit(k);
-            let given = given.and_then(|units| units.get(k).copied());
-            if let Some(unit) = given.filter(|&unit| unit >= least)
-                && are_multiples(weights, unit, limit)
-            {
-                round_weights(integers, weights, unit, limit);
+/// What integer weights have to respect.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Largest magnitude of a weight.
+    pub weight: f32,
+    /// Smallest and largest value that they are multiplied by.
+    pub range: [i16; 2],
+    /// Bits of an accumulator.
+    pub accumulator_bits: u32,
+    /// What share of the largest possible sums the accumulator has to hold, 0..=1: all of them where that is proven.
+    pub share: f64,
+}
+
+/// The weights of a convolution in integers.
+#[derive(Debug, PartialEq)]
+pub(super) struct IntWeights {
+    /// In the order of the real ones.
+    pub integers: Vec<i16>,
+    /// By output channel, the real value of one unit: 0 where all are zero.
+    pub units: Vec<f32>,
+    /// What products are rounded to before they are added.
+    pub product_shift: u8,
+}
+
+/// Decibels by which coarser weights must lessen the noise.
+const LEAST_GAIN_DB: f64 = 1.0;
+
+/// The share of its range that a value has in the root mean square.
+const TYPICAL: f64 = 1.0 / 4.0;
+
+impl Limits {
+    /// Weights per output channel in integers. `given` are the units of weights that are integers in the file: those they stay,
+    /// if they have no more bits.
+    ///
+    /// A weight of all bits has products that have to be rounded until the sums of the channel that comes nearest to the
+    /// end of an accumulator fit. Other channels then leave much of it empty, while every product adds the same noise to each.
+    /// So the unit of a channel may be larger, by which the shift is smaller and all sums fill the accumulator: of all shifts
+    /// the one is taken with the least noise of weights and products, in the mean of the channels. `None` if not even the largest
+    /// shift keeps the sums of weights of all bits.
+    pub(super) fn quantise(
+        self,
+        weights: &[f32],
+        per_output: usize,
+        given: Option<&[f32]>,
+        smallest_unit: impl Fn(usize) -> f32 + Sync,
+    ) -> Option<IntWeights> {
+        let per_output = per_output.max(1);
+        let channels = weights.par_chunks(per_output).enumerate();
+        let channels: Vec<Channel> = channels
+            .map(|(k, weights)| {
+                let given = given.and_then(|units| units.get(k).copied());
+                Channel::of(weights, self.weight, given, smallest_unit(k))
+            })
+            .collect();
+        let product_shift = self.best_shift(&channels)?;
+        let mut integers = vec![0i16; weights.len()];
+        let units = integers
+            .par_chunks_mut(per_output)
+            .zip(weights.par_chunks(per_output))
+            .zip(&channels)
+            .map(|((integers, weights), channel)| {
+                self.round_channel(integers, weights, channel, product_shift)
+            })
+            .collect();
+        Some(IntWeights {
+            integers,
+            units,
+            product_shift,
+        })
+    }
+
+    /// The shift with the least noise, of those that no weight has to be coarser for and the smaller ones.
+    fn best_shift(self, channels: &[Channel]) -> Option<u8> {
+        let whole = |shift: u8| {
+            let fits = |channel: &Channel| self.unit(channel, shift) <= channel.unit;
+            channels.iter().all(fits)
+        };
+        let largest = (0..=MAX_PRODUCT_SHIFT).find(|&shift| whole(shift))?;
+        let kept = |shift: u8| {
+            let fits = |channel: &Channel| self.unit(channel, shift) <= channel.unit;
+            channels.iter().filter(|channel| channel.given).all(fits)
+        };
+        let typical = f64::from(self.range[1].max(self.range[0].saturating_neg())) * TYPICAL;
+        // In decibels, the sum over the channels.
+        let noise = |shift: u8| -> f64 {
+            let of_product = if shift == 0 {
+                0.0
+            } else {
+                4f64.powi(i32::from(shift))
+            };
+            let noise = of_product + typical * typical;
+            let units = channels.iter().filter(|channel| channel.unit > 0.0);
+            let of_channels = units.map(|channel| self.unit(channel, shift).max(channel.unit));
+            of_channels
+                .map(|unit| 10.0 * (unit * unit * noise).log10())
+                .sum()
+        };
+        let smaller = (0..largest).filter(|&shift| kept(shift));
+        let best = smaller.min_by(|&a, &b| noise(a).total_cmp(&noise(b)));
+        let enough = LEAST_GAIN_DB * channels.len() as f64;
+        let pays = |&shift: &u8| noise(shift) + enough <= noise(largest);
+        Some(best.filter(pays).unwrap_or(largest))
+    }
+
+    /// The least unit with which a channel's sums of products rounded to 2^`shift` fit, by the most that rounding adds.
+    fn unit(self, channel: &Channel, shift: u8) -> f64 {
+        let (low, high) = (
+            -f64::from(self.range[0].min(0)),
+            f64::from(self.range[1].max(0)),
+        );
+        let [positive, negative] = channel.sums;
+        let reach = (positive * high + negative * low).max(positive * low + negative * high);
+        let step = 2f64.powi(shift.into());
+        let rounded = channel.nonzero * (low.max(high) / step + 1.0) / 2.0;
+        let room = self.largest_sum() - rounded;
+        if reach == 0.0 {
+            0.0
+        } else if room > 0.0 {
+            reach / step / room
+        } else {
+            f64::INFINITY
+        }
+    }
+
+    /// The largest of all possible sums, so that the share of it fits an accumulator and itself [`arith::SUM_BITS`], where an
+    /// overflow is seen.
+    fn largest_sum(self) -> f64 {
+        let largest = |bits| arith::signed_range(bits).1 as f64;
+        (largest(self.accumulator_bits) / self.share).min(largest(arith::SUM_BITS))
+    }
+
+    /// Rounds the weights of a channel; the unit that they have.
+    fn round_channel(
+        self,
+        integers: &mut [i16],
+        weights: &[f32],
+        channel: &Channel,
+        shift: u8,
+    ) -> f32 {
+        if channel.unit == 0.0 {
+            return 0.0;
+        }
+        let mut unit = channel.unit.max(self.unit(channel, shift)) as f32;
+        loop {
+            round_weights(integers, weights, unit, self.weight);
+            let (low, high) = sum_bounds(integers, integers.len(), self.range, shift);
+            let excess = high.max(-low) as f64 / self.largest_sum();
+            if excess <= 1.0 {
                 return unit;
             }
-            let scale = (magnitude / limit).max(least);
-            if magnitude == 0.0 || scale == f32::INFINITY {
-                return 0.0;
-            }
-            round_weights(integers, weights, scale, limit);
-            scale
-        })
-        .collect();
-    (integers, scales)
+            unit = (f64::from(unit) * excess.max(1.0 + TIGHTENED)) as f32;
+        }
+    }
+}
+
+/// By how much a unit is enlarged at least whose weights were rounded upwards.
+const TIGHTENED: f64 = 1.0 / 1024.0;
+
+/// What the unit of an output channel depends on.
+#[derive(Default)]
+struct Channel {
+    /// The least unit, with which weights have all their bits: 0 where all are zero.
+    unit: f64,
+    /// Whether that is the unit of the file.
+    given: bool,
+    /// Sums of the weights above and below zero, both positive.
+    sums: [f64; 2],
+    /// Weights that are not zero.
+    nonzero: f64,
+}
+
+impl Channel {
+    fn of(weights: &[f32], limit: f32, given: Option<f32>, least: f32) -> Self {
+        let magnitude = weights.iter().fold(0f32, |m, w| m.max(w.abs()));
+        let given = given.filter(|&unit| unit >= least && are_multiples(weights, unit, limit));
+        let unit = given.unwrap_or((magnitude / limit).max(least));
+        let none = magnitude == 0.0 || unit == f32::INFINITY;
+        if none {
+            return Self::default();
+        }
+        Self {
+            unit: unit.into(),
+            given: given.is_some(),
+            sums: [1.0, -1.0].map(|sign| {
+                weights
+                    .iter()
+                    .map(|&w| (f64::from(w) * sign).max(0.0))
+                    .sum()
+            }),
+            nonzero: weights.iter().filter(|&&w| w != 0.0).count() as f64,
+        }
+    }
 }
 
 /// Weights in units of `scale`, of at most `limit`.
@@ -146,39 +305,6 @@ fn sums_of(weights: &[i16], range: [i16; 2], shift: u32) -> [f64; 2] {
     lanes.map(|lanes| lanes.iter().sum())
 }
 
-/// The least shift for which the share `share` of the [`sum_bounds`] stays in an accumulator of `bits`, if there is
-/// one. With all of them, no order of additions can leave it; with less, all of them stay in
-/// [`arith::SUM_BITS`], where an overflow is seen.
-pub fn product_shift(
-    weights: &[i16],
-    per_output: usize,
-    range: [i16; 2],
-    bits: u32,
-    share: f64,
-) -> Option<u8> {
-    let (low, high) = arith::signed_range(bits);
-    let (least, most) = arith::signed_range(arith::SUM_BITS);
-    let fits = |negative: f64, positive: f64| {
-        low as f64 <= negative * share && positive * share <= high as f64
-    };
-    let (negative, positive) = sum_bounds(weights, per_output, range, 0);
-    // Rounding moves a product by at most half a unit: where the sums would not fit with all of them moved inwards,
-    // they need not be added up.
-    let rounding = per_output as f64 / 2.0;
-    let possible = |shift: &u8| {
-        let unit = 2f64.powi(i32::from(*shift));
-        fits(
-            negative as f64 / unit + rounding,
-            positive as f64 / unit - rounding,
-        )
-    };
-    (0..=MAX_PRODUCT_SHIFT).filter(possible).find(|&shift| {
-        let (negative, positive) = sum_bounds(weights, per_output, range, shift);
-        let seen = least <= negative && positive <= most;
-        seen && fits(negative as f64, positive as f64)
-    })
-}
-
 /// A real number as an integer of at most `limit`, halves away from zero.
 fn nearest(value: f32, limit: f32) -> i16 {
     // Adding a half and cutting off is exact in the wider type, and needs no call as `round` does.
@@ -192,34 +318,92 @@ mod tests {
     use crate::graph::Affine;
     use proptest::{collection, prelude::*};
 
+    /// Weights of 16 bits for operands of 16 bits.
+    const LIMITS: Limits = Limits {
+        weight: 32767.0,
+        range: [-32767, 32767],
+        accumulator_bits: 24,
+        share: 1.0,
+    };
+
+    /// Of values so small that no product needs a shift.
+    const OF_UNITS: Limits = Limits {
+        range: [0, 1],
+        ..LIMITS
+    };
+
+    impl Limits {
+        fn free(self, weights: &[f32], per_output: usize) -> Option<IntWeights> {
+            self.quantise(weights, per_output, None, |_| 0.0)
+        }
+    }
+
     #[test]
-    fn the_product_shift_is_the_least_that_cannot_overflow() {
+    fn the_product_shift_of_equal_weights_is_the_least_that_cannot_overflow() {
         // 512 products of the largest operands: 2^30 * 2^9 = 2^39, into 2^23.
-        let weights = vec![i16::MAX; 512];
-        let shift = product_shift(&weights, 512, [-i16::MAX, i16::MAX], 24, 1.0).unwrap();
-        assert_eq!(shift, 16);
+        let weights = vec![1.0; 512];
+        let shift = |share| {
+            let limits = Limits { share, ..LIMITS };
+            limits
+                .free(&weights, 512)
+                .map(|weights| weights.product_shift)
+        };
+        assert_eq!(shift(1.0), Some(16));
         // Sums that reach a sixteenth of that need four bits less.
-        let calibrated = product_shift(&weights, 512, [-i16::MAX, i16::MAX], 24, 1.0 / 16.0);
-        assert_eq!(calibrated, Some(12));
+        assert_eq!(shift(1.0 / 16.0), Some(12));
         // However small the observed sums, the largest possible ones fit 32 bits.
-        let traceable = product_shift(&weights, 512, [-i16::MAX, i16::MAX], 24, 0.0);
-        assert_eq!(traceable, Some(8));
-        assert_eq!(product_shift(&[1, -1, 2], 3, [0, 100], 24, 1.0), Some(0));
+        assert_eq!(shift(1e-9), Some(8));
+        assert_eq!(
+            OF_UNITS.free(&weights[..200], 200).map(|w| w.product_shift),
+            Some(0)
+        );
+    }
+
+    /// A channel of equal weights decides little about one with a large weight of many.
+    #[test]
+    fn a_channel_whose_sums_reach_less_far_fills_more_of_the_accumulator() {
+        let (mut alike, mut peaked) = (vec![1.0; 1024], vec![0.01; 1024]);
+        (alike[0], peaked[0]) = (-1.0, 1.0);
+        let alone = LIMITS.free(&alike, 1024).unwrap();
+        let together = LIMITS.free(&[alike, peaked].concat(), 1024).unwrap();
+        assert!(together.product_shift < alone.product_shift);
+        let reach = |weights: &IntWeights| {
+            let (low, high) = sum_bounds(
+                &weights.integers[..1024],
+                1024,
+                LIMITS.range,
+                weights.product_shift,
+            );
+            high.max(-low) as f64 / f64::from(1 << 23)
+        };
+        assert!((0.9..=1.0).contains(&reach(&together)));
+        // Units are larger only where sums have no room.
+        assert!(together.units[0] > alone.units[0]);
+        assert!((together.units[1] / alone.units[0] - 1.0).abs() < 1e-3);
     }
 
     proptest! {
         #[test]
-        fn the_least_shift_is_found_without_trying_all(
-            weights in collection::vec(-3000i16..3000, 1..60), low in -32767i16..=0, high in 0i16..=32767,
-            bits in 16u32..28, share in 0.01f64..=1.0,
+        fn no_sum_leaves_the_accumulator(
+            weights in collection::vec(-1f32..1.0, 1..200), parts in 1usize..4, large in 0usize..200,
+            low in -32767i16..=0, high in 0i16..=32767, bits in 20u32..28, share in 0.01f64..=1.0,
         ) {
-            let per_output = weights.len().div_ceil(2);
-            let least = (0..=MAX_PRODUCT_SHIFT).find(|&shift| {
-                let (negative, positive) = sum_bounds(&weights, per_output, [low, high], shift);
-                let (least, most) = arith::signed_range(bits);
-                least as f64 <= negative as f64 * share && positive as f64 * share <= most as f64
-            });
-            prop_assert_eq!(product_shift(&weights, per_output, [low, high], bits, share), least);
+            let mut weights = weights;
+            let large = large % weights.len();
+            weights[large] *= 50.0;
+            let per_output = weights.len().div_ceil(parts);
+            let limits = Limits { weight: 32767.0, range: [low, high], accumulator_bits: bits, share };
+            let found = limits.free(&weights, per_output).expect("a shift that is enough");
+            let (negative, positive) = sum_bounds(&found.integers, per_output, [low, high], found.product_shift);
+            let (least, most) = arith::signed_range(bits);
+            prop_assert!(least as f64 <= negative as f64 * share && positive as f64 * share <= most as f64);
+            for (weights, (integers, unit)) in
+                weights.chunks(per_output).zip(found.integers.chunks(per_output).zip(&found.units))
+            {
+                for (weight, &integer) in weights.iter().zip(integers) {
+                    prop_assert!((weight - f32::from(integer) * unit).abs() <= unit * 0.51);
+                }
+            }
         }
 
         #[test]
@@ -230,36 +414,52 @@ mod tests {
 
     #[test]
     fn weights_keep_their_zeros_and_their_largest_value() {
-        let (integers, scales) =
-            quantise_weights(&[0.0, 0.5, -1.0, 0.0, 0.0, 0.0], 3, 32767.0, None, |_| 0.0);
-        assert_eq!(integers, [0, 16384, -32767, 0, 0, 0]);
-        assert_eq!(scales[1], 0.0);
+        let weights = OF_UNITS.free(&[0.0, 0.5, -1.0, 0.0, 0.0, 0.0], 3).unwrap();
+        assert_eq!(weights.integers, [0, 16384, -32767, 0, 0, 0]);
+        assert_eq!(weights.units[1], 0.0);
     }
 
     #[test]
     fn integers_of_the_file_stay_what_they_are_where_they_fit() {
         let unit = 0.037f32;
         let weights = [-128.0, 3.0, 0.0, 127.0, 5.5, 1.0].map(|q| q * unit);
-        let of = |weights: &[f32], limit, least: f32| {
-            quantise_weights(weights, 3, limit, Some(&[unit; 2]), move |_| least)
+        let of = |limits: Limits, least: f32| {
+            limits
+                .quantise(&weights, 3, Some(&[unit; 2]), move |_| least)
+                .unwrap()
         };
-        let (integers, scales) = of(&weights, 32767.0, 0.0);
-        assert_eq!(integers[..3], [-128, 3, 0]);
+        let kept = of(OF_UNITS, 0.0);
+        assert_eq!(kept.integers[..3], [-128, 3, 0]);
         // The second channel has a weight between two integers.
-        assert_eq!((integers[3], scales[0]), (32767, unit));
-        let finer = |(_, scales): (Vec<i16>, Vec<f32>)| scales[0] != unit;
-        assert!(finer(of(&weights, 127.0, 0.0)));
-        assert!(finer(of(&weights, 32767.0, 2.0 * unit)));
+        assert_eq!((kept.integers[3], kept.units[0]), (32767, unit));
+        let narrow = Limits {
+            weight: 127.0,
+            ..OF_UNITS
+        };
+        assert_ne!(of(narrow, 0.0).units[0], unit);
+        assert_ne!(of(OF_UNITS, 2.0 * unit).units[0], unit);
+        // However few of the sums another channel allows.
+        let crowded = [weights.to_vec(), vec![-1.0; 3]].concat();
+        let beside = Limits {
+            accumulator_bits: 27,
+            ..LIMITS
+        };
+        let beside = beside
+            .quantise(&crowded, 3, Some(&[unit; 3]), |_| 0.0)
+            .unwrap();
+        assert_eq!(beside.units[0], unit);
     }
 
     #[test]
     fn a_channel_of_zeros_and_one_without_a_finite_unit_have_no_scale() {
         let unit = |k| [0.5, f32::INFINITY, 0.0][k];
-        let (integers, scales) = quantise_weights(&[0.0, 1.0, 1.0], 1, 127.0, None, unit);
-        assert_eq!(
-            (integers, scales),
-            (vec![0, 0, 127], vec![0.0, 0.0, 1.0 / 127.0])
-        );
+        let limits = Limits {
+            weight: 127.0,
+            ..OF_UNITS
+        };
+        let found = limits.quantise(&[0.0, 1.0, 1.0], 1, None, unit).unwrap();
+        assert_eq!(found.integers, [0, 0, 127]);
+        assert_eq!(found.units, [0.0, 0.0, 1.0 / 127.0]);
     }
 
     #[test]
