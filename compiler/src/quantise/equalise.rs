@@ -79,7 +79,11 @@ impl Shares<'_> {
         let gains = gains(graph, storage, tensors, &shifts, &mut classes);
         for (index, (tensor, shifts)) in tensors.iter_mut().zip(shifts).enumerate() {
             let pays = gains.get(&classes.group(index)).is_some_and(Gain::pays);
-            if pays && shifts.iter().any(|&shift| shift > 0) {
+            let finest = shifts.iter().copied().max().unwrap_or(0);
+            if pays && finest > 0 {
+                // In the finest unit as many more units are below zero.
+                let lower = i32::from(tensor.range[0]) << finest;
+                tensor.range[0] = lower.max(-i32::from(tensor.range[1])) as i16;
                 tensor.channel_shifts = shifts;
             }
         }
@@ -644,8 +648,8 @@ mod tests {
             shifts(&observed, "r")[1]
         };
         assert_eq!(of_bounds((0.0, 6.0)), 6);
-        // The bound lies an octave below what was seen.
-        assert_eq!(of_bounds((0.0, 0.5)), 5);
+        // The bound lies an octave below what was seen, and the tensor's unit as much and its headroom lower.
+        assert_eq!(of_bounds((0.0, 0.5)), 4);
         assert_eq!(of_bounds((-1.0, 1.0)), 0);
     }
 

@@ -3,8 +3,8 @@
 use super::storage::{Storage, Stored};
 use super::widths::{self, Resolved};
 use super::{QuantiseError, Tensor};
-use crate::calibrate::Calibration;
-use crate::graph::{FixedScale, Graph, Layer, NodeId, Op};
+use crate::calibrate::{Calibration, Range};
+use crate::graph::{Curve, FixedScale, Function, Graph, Layer, NodeId, Op};
 use scnn_isa::arith::{LARGEST_MULTIPLIER, Rounding};
 use scnn_isa::layer::OperandKind;
 use scnn_isa::verify::holds_range;
@@ -23,7 +23,7 @@ pub(super) fn scale_tensors(
 ) -> Result<Vec<Tensor>, QuantiseError> {
     let mut tensors = Vec::with_capacity(storage.tensors.len());
     for stored in &storage.tensors {
-        if let Some(tensor) = on_grid(graph, stored, calibration, operand_bits) {
+        if let Some(tensor) = on_grid(graph, stored, calibration, (operand_bits, headroom)) {
             tensors.push(tensor);
             continue;
         }
@@ -41,8 +41,8 @@ pub(super) fn scale_tensors(
             {
                 // Of several grids the widest is held.
                 let reach = scale * f32::from(least.saturating_neg().max(most));
-                magnitude = magnitude.max(reach / headroom);
-                low = low.min(f32::from(least));
+                magnitude = magnitude.max(reach);
+                low = low.min(scale * f32::from(least));
                 continue;
             }
             let range =
@@ -58,17 +58,17 @@ pub(super) fn scale_tensors(
                             .cloned()
                             .unwrap_or_default(),
                     })?;
-            magnitude = magnitude.max(range.max.abs()).max(range.min.abs());
-            low = low.min(lower_bound(graph, node));
+            let [least, most] = bounds(graph, calibration, headroom, node);
+            let reach = range.max.abs().max(range.min.abs()) * headroom;
+            magnitude = magnitude.max(reach.min(most.max(-least)));
+            low = low.min(least);
             let elements = graph.dag[node].dims.iter().product::<u64>() as f64;
             nonzero += range.density * elements;
             total += elements;
         }
-        let magnitude = if magnitude >= SMALLEST {
-            magnitude * headroom
-        } else {
-            1.0
-        };
+        if magnitude < SMALLEST * headroom {
+            magnitude = 1.0;
+        }
         if !magnitude.is_finite() {
             let writer = stored
                 .writers
@@ -84,13 +84,13 @@ pub(super) fn scale_tensors(
                 ),
             });
         }
-        let high = limit as i16;
+        let (scale, high) = (magnitude / limit as f32, limit as i16);
         tensors.push(Tensor {
             name: stored.name.clone(),
             shape: stored.shape,
-            scale: magnitude / limit as f32,
+            scale,
             channel_shifts: Vec::new(),
-            range: [if low >= 0.0 { 0 } else { -high }, high],
+            range: [((low / scale).floor() as i16).clamp(-high, 0), high],
             rounding: Rounding::Away,
             density: if total > 0.0 { nonzero / total } else { 1.0 },
         });
@@ -130,14 +130,14 @@ fn on_grid(
     graph: &Graph,
     stored: &Stored,
     calibration: &Calibration,
-    operand_bits: u32,
+    (operand_bits, headroom): (u32, f32),
 ) -> Option<Tensor> {
     let first = *stored.writers.first()?;
     let grid = graph.dag[first].grid?;
     let same = |&node: &NodeId| graph.dag[node].grid == Some(grid);
     let mut held = grid;
-    let lower = stored.writers.iter().map(|&node| lower_bound(graph, node));
-    if lower.fold(f32::INFINITY, f32::min) >= 0.0 {
+    let positive = |&node: &NodeId| bounds(graph, calibration, headroom, node)[0] >= 0.0;
+    if stored.writers.iter().all(positive) {
         // Negative values there are none: the sums that read it have half the bound.
         held.range[0] = held.range[0].max(0);
     }
@@ -171,28 +171,51 @@ pub(super) fn misnamed(graph: &Graph, calibration: &Calibration, name: &str) -> 
     nearest(name, strangers.filter(|name| !known.contains(name))).map(str::to_owned)
 }
 
-/// Zero when a node cannot produce negative values by construction, else minus infinity.
-fn lower_bound(graph: &Graph, node: NodeId) -> f32 {
+/// The values that a node can have by construction: what its clamp and its function leave, of what calibration observed
+/// of the function's argument, with headroom.
+fn bounds(graph: &Graph, calibration: &Calibration, headroom: f32, node: NodeId) -> [f32; 2] {
+    let of = |operand: NodeId| bounds(graph, calibration, headroom, operand);
+    let of_first = || graph.operands(node).first().copied().map_or(UNBOUNDED, of);
     match &graph.dag[node].op {
-        Op::Layer(layer) => match layer.clamp {
-            Some((low, _)) => low,
-            None if layer.is_pool_only() => graph
-                .operands(node)
-                .first()
-                .map_or(f32::NEG_INFINITY, |&o| lower_bound(graph, o)),
-            None => f32::NEG_INFINITY,
-        },
-        Op::Concat => graph
-            .operands(node)
-            .iter()
-            .map(|&o| lower_bound(graph, o))
-            .fold(0.0, f32::min),
-        Op::Slice(_) | Op::Rename(_) => graph
-            .operands(node)
-            .first()
-            .map_or(f32::NEG_INFINITY, |&o| lower_bound(graph, o)),
-        Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => f32::NEG_INFINITY,
+        Op::Layer(layer) => {
+            let [low, high] = match &layer.function {
+                Some(Function::Curve(curve)) => {
+                    let observed = calibration.ranges.get(&curve.argument);
+                    observed.map_or(UNBOUNDED, |range| extremes(curve, range, headroom))
+                }
+                _ if layer.is_pool_only() && layer.clamp.is_none() => of_first(),
+                _ => UNBOUNDED,
+            };
+            let (least, most) = layer.clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+            [low.max(least), high.min(most)]
+        }
+        Op::Concat => {
+            let operands = graph.operands(node).into_iter().map(of);
+            operands.fold([0.0, 0.0], |[low, high], [least, most]| {
+                [low.min(least), high.max(most)]
+            })
+        }
+        Op::Slice(_) | Op::Rename(_) => of_first(),
+        Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => UNBOUNDED,
     }
+}
+
+/// Of what nothing is known by construction.
+const UNBOUNDED: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
+
+/// Arguments at which a curve is looked at.
+const LOOKED_AT: u32 = 1024;
+
+/// The least and the greatest value of a curve, and a little more for what lies between the arguments looked at.
+fn extremes(curve: &Curve, argument: &Range, headroom: f32) -> [f32; 2] {
+    let [low, high] = [argument.min, argument.max].map(|bound| f64::from(bound * headroom));
+    let [low, high] = [low.min(0.0), high.max(0.0)];
+    let apart = (high - low) / f64::from(LOOKED_AT);
+    let values = (0..=LOOKED_AT).map(|n| curve.expression.at(&[low + apart * f64::from(n)]));
+    let [least, most] = values.fold([0f64; 2], |[least, most], value| {
+        [least.min(value), most.max(value)]
+    });
+    [least, most].map(|bound| (bound * (1.0 + 1.0 / 64.0)) as f32)
 }
 
 impl Layer {
@@ -207,7 +230,8 @@ impl Layer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Affine, Function, Operand};
+    use crate::graph::expression::{Binary, Expression};
+    use crate::graph::{Affine, Operand};
     use crate::quantise::observed::{Observed, layer, rectifier};
     use scnn_isa::layer::{OperandKind, OperandShape};
 
@@ -282,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_cannot_be_negative_is_stored_with_one_sign() {
+    fn a_tensor_reaches_as_far_below_zero_as_its_values_can_by_construction() {
         let least = |op: Op, of_rectified: bool| {
             let mut observed = Observed::default();
             let mut x = observed.add(("x", 1), (1.0, 1.0), Op::Input, &[]);
@@ -303,10 +327,23 @@ mod tests {
         // A layer of no stage, or of pooling alone, has the signs of what it reads.
         assert_eq!(least(layer(|_| {}), false), signed);
         assert_eq!(least(layer(|_| {}), true), 0);
-        assert_eq!(least(layer(|l| l.clamp = Some((-1.0, 6.0))), true), signed);
+        // As far as a bound says, of values up to 1 with headroom.
+        assert_eq!(least(layer(|l| l.clamp = Some((-1.0, 6.0))), true), -21845);
         assert_eq!(least(layer(|l| l.operand = Some(sum())), true), signed);
         let slopes = || Some(Function::Leaky(vec![0.1]));
         assert_eq!(least(layer(|l| l.function = slopes()), true), signed);
+        // From 0 to 1.5, which is 1 with headroom, x (x - 1) is from -.25 to .75.
+        let below = Expression::binary(Binary::Sub, Expression::X, Expression::Constant(1.0));
+        let product = Expression::binary(Binary::Mul, Expression::X, below);
+        let curve = || {
+            let (expression, argument) = (product.clone(), "x".to_owned());
+            Some(Function::Curve(Curve {
+                expression,
+                argument,
+            }))
+        };
+        let found = least(layer(|l| l.function = curve()), false);
+        assert!((-10_924..=-10_922).contains(&found), "{found}");
         let negative = || {
             let (scale, offset) = (vec![-1.0], vec![0.0]);
             Some(Affine { scale, offset })
