@@ -5,7 +5,9 @@ For every network, of a run on three machines:
     sums         cycles, energy and DRAM bytes of the nodes of every view (`netron`, `onnx`, `model-explorer`, `folded`) are the
                  report's
     onnx         `onnx.checker` accepts the annotated file; ONNX Runtime computes the same outputs from it
-    explorer     the dataclasses of Model Explorer's package (`ai-edge-model-explorer`) read the node data
+    explorer     the dataclasses of Model Explorer's package (`ai-edge-model-explorer`) read the node data, and its adapter for
+                 ONNX (`model-explorer-onnx`) has a node for every key
+    heatmap      Model Explorer in a headless Chromium shows the sum and the maximum of the cycles
     trace        no slice of a track overlaps another without nesting; the queries of `simulator/queries` give the totals
     perfetto     the protobuf messages of the package `perfetto` read the trace without an unknown field
     netron       Netron (PyPI) in a headless Chromium shows the report's cycles and energy at a node, from the side file and
@@ -20,16 +22,20 @@ A check whose program is missing is skipped, and says so. Exit status 3: a check
 """
 
 import argparse
+import http.client
 import importlib
 import importlib.util
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import urllib.error
+import urllib.request
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -38,7 +44,9 @@ HERE = Path(__file__).resolve().parent
 sys.path = [place for place in sys.path if Path(place).resolve() != HERE]
 QUERIES = sorted((HERE / "../simulator/queries").glob("*.sql"))
 MACHINES = ["scnn", "scnn-multicast", "scnn-16pe"]
-CHECKS = ["sums", "onnx", "explorer", "trace", "perfetto", "netron"]
+CHECKS = ["sums", "onnx", "explorer", "heatmap", "trace", "perfetto", "netron"]
+# Of a page, which is the same whatever the machine.
+PAGES = {"heatmap", "netron"}
 # Energies are sums of floats in another order.
 CLOSE = 1e-9
 
@@ -143,7 +151,80 @@ def explorer(run):
         values = {key: result["value"] for key, result in graph["results"].items()}
         again = {key: result["value"] for key, result in written[name]["results"].items()}
         assert again == values, "the node data is not as Model Explorer writes it again"
-    return f"{sum(len(graph.results) for graph in read.values())} nodes"
+    try:
+        adapter = package("model_explorer_onnx.main").ONNXAdapter()
+    except Skipped:
+        return f"{sum(len(graph.results) for graph in read.values())} nodes; there is no model-explorer-onnx"
+    shown = {graph.id: {node.id for node in graph.nodes} for graph in adapter.convert(str(run.model), {})["graphs"]}
+    for name, graph in read.items():
+        missing = set(graph.results) - shown.get(name, set())
+        assert name in shown and not missing, f"Model Explorer has no nodes {sorted(missing)[:5]} in a graph `{name}`"
+    return f"{sum(len(graph.results) for graph in read.values())} nodes, all in its graph"
+
+
+def heatmap(run):
+    """The sum and the maximum of the cycles, as Model Explorer's page shows them."""
+    package("model_explorer_onnx")
+    program = Path(sys.executable).with_name("model-explorer")
+    chromium = chromium_or_skip()
+    data = run.folder / "model-explorer.json"
+    data.write_text((run.folder / "model-explorer").read_text())
+    command = [program, run.model, "--extensions=model_explorer_onnx", f"--node_data_paths={data}", "--no_open_in_browser"]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    explorer = subprocess.Popen(
+        [*command, f"--port={port}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    )
+    try:
+        address = next((line for line in explorer.stdout if line.startswith("http")), None)
+        assert address, "Model Explorer does not start"
+        theirs, _, query = address.strip().partition("/?")
+        seen = shown_by_explorer(theirs, chromium, f"/?{query}")
+    finally:
+        explorer.terminate()
+        explorer.wait()
+    (graph,) = run.json("model-explorer").values()
+    cycles = [result["value"] for result in graph["results"].values()]
+    assert seen == {"sum": sum(cycles), "max": max(cycles)}, f"the page shows {seen}, expected {sum(cycles)} and {max(cycles)}"
+    return f"sum {seen['sum']}, at most {seen['max']}"
+
+
+def shown_by_explorer(theirs, chromium, address):
+    """What Model Explorer's page, served at `theirs`, shows of node data."""
+
+    class Page(Driven):
+        def do_GET(self):
+            if self.path == "/driver.js":
+                return self.give((HERE / "viewers/explorer.js").read_bytes(), "text/javascript")
+            return self.forward(None)
+
+        def do_POST(self):
+            return super().do_POST() if self.path == "/seen" else self.forward(self.body())
+
+        def forward(self, body):
+            kind = {"Content-Type": self.headers["Content-Type"]} if body is not None else {}
+            try:
+                answer = urllib.request.urlopen(urllib.request.Request(theirs + self.path, body, kind))
+                data, kind = answer.read(), answer.headers["Content-Type"]
+            except urllib.error.HTTPError as error:
+                return self.send_error(error.code)
+            except (OSError, http.client.HTTPException):
+                # A stream of events, which ends when the server does: nobody listens any more.
+                return None
+            if self.path.startswith("/?"):
+                data = data.replace(b"</head>", b'<script src="/driver.js"></script></head>')
+            return self.give(data, kind)
+
+    return posted(Page, chromium, address)
+
+
+def chromium_or_skip():
+    """The browser, or the check is skipped."""
+    chromium = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+    if chromium is None:
+        raise Skipped("there is no chromium on the path")
+    return chromium
 
 
 def trace(run):
@@ -181,9 +262,7 @@ def perfetto(run):
 def netron(run):
     """Cycles and energy of the node with most cycles, as Netron's page shows them."""
     folder = Path(package("netron").__file__).parent
-    chromium = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
-    if chromium is None:
-        raise Skipped("there is no chromium on the path")
+    chromium = chromium_or_skip()
     layer = max((l for l in run.report["layers"] if l["onnx_nodes"]), key=lambda layer: layer["cycles"]["total"])
     node = layer["onnx_nodes"][0]
     metrics = [m for m in run.json("netron")["metrics"] if m["kind"] == "node" and m["target"] == node]
@@ -202,14 +281,10 @@ def netron(run):
 def shown_by_netron(folder, chromium, given, node):
     """[name, value] of the properties that Netron shows of a node."""
     task = json.dumps({"attachment": "attachment.json" in given, "node": node}).encode()
-    seen, done = [], threading.Event()
 
-    class Page(SimpleHTTPRequestHandler):
+    class Page(Driven):
         def __init__(self, *arguments):
             super().__init__(*arguments, directory=folder)
-
-        def log_message(self, *_):
-            pass
 
         def do_GET(self):
             path = self.path.split("?")[0]
@@ -225,32 +300,50 @@ def shown_by_netron(folder, chromium, given, node):
                 return self.give(Path(given[path.removeprefix("/given/")]).read_bytes(), "application/octet-stream")
             return super().do_GET()
 
-        def give(self, data, kind):
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Set-Cookie", "consent=1")
-            self.end_headers()
-            self.wfile.write(data)
+    return posted(Page, chromium, "/")
 
-        def do_POST(self):
-            seen.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-            done.set()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+class Driven(SimpleHTTPRequestHandler):
+    """A page with a driver in it, whose one POST is what it has seen; `posted` sets `seen` and `done`."""
+
+    def log_message(self, *_):
+        pass
+
+    def give(self, data, kind):
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Set-Cookie", "consent=1")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_POST(self):
+        self.seen.append(json.loads(self.body()))
+        self.send_response(200)
+        self.end_headers()
+        self.done.set()
+
+    def body(self):
+        return self.rfile.read(int(self.headers["Content-Length"]))
+
+
+def posted(page, chromium, address):
+    """What a page posts that a headless Chromium opens."""
+    page.seen, page.done = [], threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with tempfile.TemporaryDirectory() as profile:
         options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", "--remote-debugging-port=0"]
+        # Model Explorer draws with WebGL, also where there is no GPU.
+        options += ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--window-size=1400,900"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        browser = subprocess.Popen([chromium, *options, f"http://127.0.0.1:{server.server_port}/"], **quiet)
-        done.wait(180)
+        browser = subprocess.Popen([chromium, *options, f"http://127.0.0.1:{server.server_port}{address}"], **quiet)
+        page.done.wait(180)
         browser.terminate()
         browser.wait()
     server.shutdown()
-    assert seen, "Netron's page did not answer"
-    assert "error" not in seen[0], seen[0]
-    return seen[0]
+    assert page.seen, "the page did not answer"
+    assert "error" not in page.seen[0], page.seen[0]
+    return page.seen[0]
 
 
 def main():
@@ -278,8 +371,7 @@ def checked(given, model, machine):
     with tempfile.TemporaryDirectory() as folder:
         run = Run(given.scnnc, model, machine, folder, {"trace", "perfetto"} & set(given.only))
         for name in given.only:
-            # A page is the same whatever the machine.
-            if name == "netron" and machine != given.machines[0]:
+            if name in PAGES and machine != given.machines[0]:
                 continue
             try:
                 said = globals()[name](run)

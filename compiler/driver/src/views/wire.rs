@@ -84,6 +84,8 @@ pub(super) fn put(message: &mut Vec<u8>, number: u32, content: &[u8]) {
 /// A node of the file, as reports call it, and the names of its results.
 pub(super) struct FileNode {
     pub name: String,
+    /// Its name in the file; empty where it has none.
+    pub own_name: String,
     pub results: Vec<String>,
 }
 
@@ -92,6 +94,7 @@ impl FileNode {
         let node = NodeProto::decode(bytes)?;
         Ok(Self {
             name: node_name(&node),
+            own_name: node.name,
             results: node.output,
         })
     }
@@ -118,9 +121,12 @@ pub(super) fn nodes_of(model: &[u8]) -> Result<Vec<FileNode>, NotOnnx> {
         .collect()
 }
 
-/// The name of a model's graph.
-pub(super) fn graph_name(model: &[u8]) -> Result<String, NotOnnx> {
-    text(graph(model)?, tag::GRAPH_NAME)
+/// The name of a model's graph, if it has one.
+pub(super) fn graph_name(model: &[u8]) -> Result<Option<String>, NotOnnx> {
+    let graph = graph(model)?;
+    let mut fields = fields(graph)?.into_iter();
+    let named = fields.any(|field| field.number == tag::GRAPH_NAME);
+    named.then(|| text(graph, tag::GRAPH_NAME)).transpose()
 }
 
 /// The text in a field of a message; empty if it has none.
