@@ -324,13 +324,16 @@ pub(crate) fn normalise(
     if !errors.is_empty() {
         return Err(ImportErrors(errors));
     }
+    let notes = standard::of_the_future(&decoded.model)
+        .into_iter()
+        .collect();
     let mut draft = Draft {
         model: decoded.model,
         data: decoded.data,
         large: Large::new(),
         defaults: decoded.defaults,
         declared: BTreeMap::new(),
-        notes: Vec::new(),
+        notes,
         bound: BTreeMap::new(),
         undecided: BTreeMap::new(),
         options,

@@ -91,6 +91,13 @@ fn remedy(begin: &[u8]) -> &'static str {
         [_, _, _, _, _, _, 0, 0, b'{', ..] => {
             "this looks like safetensors, weights without a graph: export the model that they belong to"
         }
+        _ if begin.starts_with(b"version https://git-lfs") => {
+            "this is the pointer that Git LFS keeps in place of the file: fetch the file with `git lfs pull`, or by its \
+             address"
+        }
+        [b'<', b'!' | b'h' | b'H' | b'?', ..] => {
+            "this is a page of the web, as a server sends it in place of a file: download the model again"
+        }
         _ => "give an .onnx file as an exporter writes it",
     }
 }
@@ -218,7 +225,7 @@ mod tests {
 
     #[test]
     fn files_of_other_tools_are_told_how_to_become_onnx() {
-        let files: [(&[u8], &str); 5] = [
+        let files: [(&[u8], &str); 7] = [
             (b"PK\x03\x04\x00\x00archive/data.pkl", "torch.onnx.export"),
             (b"\x89HDF\r\n\x1a\n\x00\x00", "Keras"),
             (b"\x1c\x00\x00\x00TFL3\x14\x00", "tf2onnx"),
@@ -226,6 +233,11 @@ mod tests {
                 b"\x60\x01\x00\x00\x00\x00\x00\x00{\"w\"",
                 "weights without a graph",
             ),
+            (
+                b"version https://git-lfs.github.com/spec/v1\n",
+                "git lfs pull",
+            ),
+            (b"<!DOCTYPE html><html>", "a page of the web"),
             (b"\x07not this", "as an exporter writes it"),
         ];
         for (bytes, expected) in files {

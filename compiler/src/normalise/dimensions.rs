@@ -23,11 +23,7 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     };
     let mut errors = Vec::new();
     unknown_names(graph, draft.options, &mut errors);
-    let words = open_inputs(graph).filter(|input| {
-        let tensor = tensor_type(input);
-        tensor.is_some_and(|tensor| tensor.elem_type == DataType::String as i32)
-    });
-    errors.extend(words.map(of_words));
+    errors.extend(open_inputs(graph).filter_map(of_no_number));
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -168,16 +164,35 @@ fn fixed(extent: u64) -> Dimension {
     }
 }
 
-/// An input of words, which no program reads.
-fn of_words(input: &ValueInfoProto) -> ImportError {
-    ImportError::model(
-        Code::BadTensor,
-        format!(
-            "the input `{}` is of words, and a program computes numbers",
-            input.name
+/// The error of an input of a type that no program reads.
+fn of_no_number(input: &ValueInfoProto) -> Option<ImportError> {
+    let dtype = DataType::try_from(tensor_type(input)?.elem_type).ok()?;
+    let (what, remedy) = match dtype {
+        DataType::String => (
+            "words, and a program computes numbers".to_owned(),
+            "cut the model behind what makes numbers of words (onnx.utils.extract_model), or export it without that",
         ),
-        "cut the model behind what makes numbers of words (onnx.utils.extract_model), or export it without that",
-    )
+        DataType::Undefined
+        | DataType::Float
+        | DataType::Double
+        | DataType::Float16
+        | DataType::Bfloat16
+        | DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::Uint8
+        | DataType::Uint16
+        | DataType::Uint32
+        | DataType::Uint64
+        | DataType::Bool => return None,
+        other => (
+            format!("{}, which a program has no form for", other.as_str_name()),
+            "export the model with inputs of FLOAT or of integers of 8 bits and more, and cast them inside",
+        ),
+    };
+    let message = format!("the input `{}` is of {what}", input.name);
+    Some(ImportError::model(Code::BadTensor, message, remedy))
 }
 
 fn no_tensor(name: &str) -> ImportError {

@@ -1,4 +1,5 @@
-//! A `Sum`, `Max`, `Min`, `Mean` or `Concat` of one operand becomes an `Identity`.
+//! A `Sum`, `Max`, `Min`, `Mean` or `Concat` of one operand becomes an `Identity`, and so do an `Optional` that holds
+//! something and the operator that takes it out.
 
 use super::Draft;
 use super::error::ImportError;
@@ -18,6 +19,17 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
 }
 
 fn hands_on(node: &NodeProto) -> bool {
-    let several = ["Concat", "Max", "Mean", "Min", "Sum"];
-    is_standard(node) && node.input.len() == 1 && several.contains(&node.op_type.as_str())
+    let idle = [
+        "Concat",
+        "Max",
+        "Mean",
+        "Min",
+        "Optional",
+        "OptionalGetElement",
+        "Sum",
+    ];
+    let [operand] = &node.input[..] else {
+        return false;
+    };
+    is_standard(node) && !operand.is_empty() && idle.contains(&node.op_type.as_str())
 }

@@ -54,17 +54,42 @@ pub(super) fn version_of(imports: &[OperatorSetIdProto], domain: &str) -> Option
     import.map(|import| import.version)
 }
 
+/// What a person should know of a model of an operator set that came after those of the table.
+pub(super) fn of_the_future(model: &ModelProto) -> Option<String> {
+    let version = operator_set(model);
+    let newest = newest();
+    (version > newest).then(|| {
+        format!(
+            "the model uses operator set {version}, and {newest} is the newest that is known: its operators are read as those \
+             of {newest}"
+        )
+    })
+}
+
+/// The newest operator set of ONNX's own operators that changed any.
+fn newest() -> i64 {
+    let own = table().iter().filter(|(name, _)| name.starts_with("- "));
+    let since = own
+        .flat_map(|(_, definitions)| definitions)
+        .map(|d| d.since);
+    since.max().expect("the table is not empty")
+}
+
 /// The definition of a node's operator in operator set `version` of its domain, or the first one there was if the operator
 /// is newer. None of an operator that the standard has not.
 pub(super) fn definition(node: &NodeProto, version: i64) -> Option<&'static Definition> {
-    static TABLE: LazyLock<BTreeMap<String, Vec<Definition>>> = LazyLock::new(read);
     let domain = if is_standard(node) { "-" } else { &node.domain };
-    let definitions = TABLE.get(&format!("{domain} {}", node.op_type))?;
+    let definitions = table().get(&format!("{domain} {}", node.op_type))?;
     let newest = definitions.iter().rfind(|d| d.since <= version);
     newest.or_else(|| definitions.first())
 }
 
 /// The definitions by domain and name, oldest first.
+fn table() -> &'static BTreeMap<String, Vec<Definition>> {
+    static TABLE: LazyLock<BTreeMap<String, Vec<Definition>>> = LazyLock::new(read);
+    &TABLE
+}
+
 fn read() -> BTreeMap<String, Vec<Definition>> {
     let mut table: BTreeMap<_, Vec<Definition>> = BTreeMap::new();
     for line in include_str!("standard.txt").lines() {
@@ -149,6 +174,23 @@ mod tests {
         assert_eq!(of("", "Gelu", 13).unwrap().since, 20);
         assert!(of("ai.onnx.ml", "Scaler", 1).is_some());
         assert!(of("com.microsoft", "Scaler", 1).is_none());
+    }
+
+    #[test]
+    fn an_operator_set_of_the_future_is_noted() {
+        let noted = |version| {
+            let opset_import = vec![OperatorSetIdProto {
+                version,
+                ..OperatorSetIdProto::default()
+            }];
+            of_the_future(&ModelProto {
+                opset_import,
+                ..ModelProto::default()
+            })
+        };
+        assert_eq!(noted(newest()), None);
+        let note = noted(newest() + 1).unwrap();
+        assert!(note.contains(&newest().to_string()), "{note}");
     }
 
     #[test]

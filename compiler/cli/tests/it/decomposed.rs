@@ -55,6 +55,22 @@ fn the_difference_of_two_activations_runs_on_the_machine() {
     assert!(names.contains(&"/d/Sub".to_owned()), "{names:?}");
 }
 
+/// What a model wraps it takes out again: nothing is computed.
+#[test]
+fn an_optional_that_holds_something_is_that() {
+    let model = Model::new("optional")
+        .input("x", &[1, 3, 4, 5])
+        .floats("w", &[3, 3, 1, 1], &noise(9, 1, 1.0))
+        .node("Conv", &["x", "w"], "c", vec![])
+        .node("Optional", &["c"], "o", vec![])
+        .node("OptionalGetElement", &["o"], "e", vec![])
+        .node("Relu", &["e"], "y", vec![])
+        .output("y");
+    let (compiled, sample, execution) = run(&model.bytes(), &[1, 3, 4, 5]);
+    assert_eq!(hosted(&compiled), Vec::<String>::new());
+    assert!(decibels(&compiled, &sample, &execution) > 60.0);
+}
+
 #[test]
 fn the_difference_of_other_shapes_stays_on_the_host() {
     let model = Model::new("broadcast")

@@ -97,17 +97,27 @@ fn a_file_that_is_not_there() {
     assert_refusal!("missing-file", error);
 }
 
-/// tract has no `Loop`, and no other runtime is found.
+/// A convolution beside which is an input of a type, by ONNX's number, that nothing reads.
+fn with_input_of(kind: i32) -> Vec<u8> {
+    let mut proto = convolution().input("label", &[1]).proto();
+    set_type(&mut proto.graph.as_mut().unwrap().input[1], kind);
+    prost::Message::encode_to_vec(&proto)
+}
+
 #[test]
 fn an_input_of_words() {
-    let mut proto = convolution().input("label", &[1]).proto();
-    set_type(&mut proto.graph.as_mut().unwrap().input[1], 8);
+    assert_refusal!("input-of-words", compile_refused(with_input_of(8)));
+}
+
+#[test]
+fn an_input_of_complex_numbers() {
     assert_refusal!(
-        "input-of-words",
-        compile_refused(prost::Message::encode_to_vec(&proto))
+        "input-of-complex-numbers",
+        compile_refused(with_input_of(14))
     );
 }
 
+/// tract has no `Loop`, and no other runtime is found.
 #[test]
 fn control_flow() {
     let mut body = Model::new("body")
