@@ -39,6 +39,7 @@ pub mod table;
 pub use table::{Table, Tables};
 
 /// Rounds `value / 2^shift` to the nearest integer, halves away from zero.
+#[inline]
 pub const fn round_shift(value: i64, shift: u32) -> i64 {
     if shift == 0 {
         return value;
@@ -52,6 +53,7 @@ pub const fn round_shift(value: i64, shift: u32) -> i64 {
 }
 
 /// Rounds `numerator / denominator` to the nearest integer, halves away from zero. `denominator > 0`.
+#[inline]
 pub const fn round_div(numerator: i64, denominator: i64) -> i64 {
     let half = denominator / 2;
     if numerator >= 0 {
@@ -63,15 +65,13 @@ pub const fn round_div(numerator: i64, denominator: i64) -> i64 {
 
 /// The product of a weight and an activation as it enters the accumulator: rounded to 2^`shift`, halves upward.
 ///
-/// A zero operand gives zero for every shift, which is what makes skipping zeros exact.
+/// A zero operand gives zero for every shift, which is what makes skipping zeros exact. Nothing can overflow up to
+/// [`MAX_PRODUCT_SHIFT`], so nothing is checked, which would keep loops from taking several products at a time.
 #[inline]
 pub const fn product(weight: i16, activation: i16, shift: u32) -> i32 {
-    let exact = weight as i32 * activation as i32;
-    if shift == 0 {
-        exact
-    } else {
-        (exact + (1 << (shift - 1))) >> shift
-    }
+    let exact = (weight as i32).wrapping_mul(activation as i32);
+    let half = 1i32.wrapping_shl(shift) >> 1;
+    exact.wrapping_add(half).wrapping_shr(shift)
 }
 
 /// Bits in which sums are formed before they are compared with the accumulator's range: none may go beyond, so that
@@ -79,6 +79,7 @@ pub const fn product(weight: i16, activation: i16, shift: u32) -> i32 {
 pub const SUM_BITS: u32 = 32;
 
 /// Smallest and largest value of a signed two's-complement number of `bits` (1..=32).
+#[inline]
 pub const fn signed_range(bits: u32) -> (i64, i64) {
     (-(1i64 << (bits - 1)), (1i64 << (bits - 1)) - 1)
 }
@@ -278,6 +279,7 @@ pub const fn leaky(value: i32, multiplier: i16, exponent: u8) -> i32 {
     }
 }
 
+#[inline]
 const fn saturate(value: i64) -> i32 {
     if value > i32::MAX as i64 {
         i32::MAX

@@ -12,6 +12,7 @@ macro_rules! ids {
 
         impl $name {
             /// The position in the table.
+            #[inline]
             pub const fn index(self) -> usize {
                 self.0 as usize
             }

@@ -3,16 +3,16 @@
 //! It knows nothing of tiles, blocks, PEs or instructions, only [`scnn_isa::arith`]. The simulator's result of any
 //! program compiled from the same [`Quantised`] network equals its result bit for bit.
 
-use crate::quantise::{
-    IntConv, IntFunction, IntLayer, IntOperand, IntPool, Quantised, Step, Value,
-};
+mod convolution;
+
+use crate::quantise::{IntFunction, IntLayer, IntOperand, IntPool, Quantised, Step, Value};
 use crate::reference::segments::Segments;
+use convolution::Convolution;
 use rayon::prelude::*;
 use scnn_host::HostError;
 use scnn_isa::arith::{self, Rounding};
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::{OperandKind, OperandShape, Pool, View};
-use scnn_isa::plane::Axis;
 use scnn_isa::program::Dtype;
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -320,13 +320,17 @@ impl State<'_> {
         let to = network.tensor(layer.destination.tensor).shape;
         let (k, images) = (layer.destination.channels.len() as usize, to[0] as usize);
         let plane = (to[2] * to[3]) as usize;
+        let inputs = layer.source.channels.len() as usize;
+        let convolution = layer.conv.as_ref();
+        let convolution =
+            convolution.map(|conv| (conv, Convolution::new(conv, inputs, layer.requantise.len())));
         let (planes, peaks): (Vec<Vec<i16>>, Vec<u32>) = (0..images * k)
             .into_par_iter()
             .map(|index| {
                 let (n, k) = (index / k, index % k);
                 let mut peak = 0;
-                let (inner, height, width) = if let Some(conv) = &layer.conv {
-                    let sums = self.convolve(layer.source, conv, n, k, layer.requantise.len());
+                let (inner, height, width) = if let Some((conv, convolution)) = &convolution {
+                    let sums = convolution.sums(self.channels(layer.source, n), k);
                     peak = sums.iter().map(|sum| sum.unsigned_abs()).max().unwrap_or(0);
                     (sums, conv.y.output, conv.x.output)
                 } else {
@@ -360,47 +364,18 @@ impl State<'_> {
 
     /// Image `n`, channel `c` of a view.
     fn channel(&self, view: View, n: usize, c: usize) -> &[i16] {
-        let [_, channels, h, w] = self.network.tensor(view.tensor).shape;
+        let [_, _, h, w] = self.network.tensor(view.tensor).shape;
         let plane = (h * w) as usize;
-        let start = (n * channels as usize + view.channels.begin as usize + c) * plane;
-        &self.tensors[view.tensor.index()][start..start + plane]
+        &self.channels(view, n)[c * plane..][..plane]
     }
 
-    /// The sums of output channel `k`: every product rounded, then added.
-    fn convolve(
-        &self,
-        source: View,
-        conv: &IntConv,
-        n: usize,
-        k: usize,
-        outputs: usize,
-    ) -> Vec<i32> {
-        let per_in = source.channels.len() as usize / conv.groups as usize;
-        let group = k / (outputs / conv.groups as usize);
-        let (rows, cols) = (conv.y.kernel, conv.x.kernel);
-        let (width, in_width) = (conv.x.output as usize, conv.x.input as usize);
-        let columns: Vec<Vec<(u32, u32)>> = (0..cols).map(|s| tap_pairs(&conv.x, s)).collect();
-        let lines: Vec<Vec<(u32, u32)>> = (0..rows).map(|r| tap_pairs(&conv.y, r)).collect();
-        let shift = u32::from(conv.product_shift);
-        let mut sums = vec![0i32; conv.y.output as usize * width];
-        for c in 0..per_in {
-            let plane = self.channel(source, n, group * per_in + c);
-            for (r, lines) in lines.iter().enumerate() {
-                for (s, columns) in columns.iter().enumerate() {
-                    let weight =
-                        conv.weights[((k * per_in + c) * rows as usize + r) * cols as usize + s];
-                    if weight == 0 {
-                        continue;
-                    }
-                    for &(oy, iy) in lines {
-                        let sums = &mut sums[oy as usize * width..][..width];
-                        let inputs = &plane[iy as usize * in_width..][..in_width];
-                        accumulate(sums, inputs, columns, weight, shift);
-                    }
-                }
-            }
-        }
-        sums
+    /// Image `n` of a view.
+    fn channels(&self, view: View, n: usize) -> &[i16] {
+        let [_, channels, h, w] = self.network.tensor(view.tensor).shape;
+        let plane = (h * w) as usize;
+        let start = (n * channels as usize + view.channels.begin as usize) * plane;
+        let values = view.channels.len() as usize * plane;
+        &self.tensors[view.tensor.index()][start..start + values]
     }
 
     /// Bias, requantisation, operand, function, clamp.
@@ -471,30 +446,6 @@ fn meet_real(value: f32, operand: Option<(IntOperand, i16)>) -> f32 {
     match with.kind {
         OperandKind::Add => value + other,
         OperandKind::Multiply => value * other,
-    }
-}
-
-/// Pairs (output, input) that a tap joins.
-fn tap_pairs(axis: &Axis, tap: u32) -> Vec<(u32, u32)> {
-    (0..axis.output)
-        .filter_map(|o| axis.input(o, tap).map(|i| (o, i)))
-        .collect()
-}
-
-fn accumulate(sums: &mut [i32], inputs: &[i16], columns: &[(u32, u32)], weight: i16, shift: u32) {
-    let (Some(&(o0, i0)), Some(&(o1, i1))) = (columns.first(), columns.last()) else {
-        return;
-    };
-    if o1 - o0 == i1 - i0 && (o1 - o0) as usize + 1 == columns.len() {
-        // Unit stride: the columns are two runs.
-        let inputs = &inputs[i0 as usize..=i1 as usize];
-        for (sum, &input) in sums[o0 as usize..=o1 as usize].iter_mut().zip(inputs) {
-            *sum += arith::product(weight, input, shift);
-        }
-    } else {
-        for &(o, i) in columns {
-            sums[o as usize] += arith::product(weight, inputs[i as usize], shift);
-        }
     }
 }
 
