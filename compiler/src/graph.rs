@@ -265,12 +265,33 @@ impl Conv {
         (self.c / self.groups) as usize * self.y.kernel as usize * self.x.kernel as usize
     }
 
-    /// Multiplications of a dense machine for `n` images.
+    /// Weights other than zero of an output channel, on average: what is multiplied for each value of the result.
+    pub fn nonzeros_per_output(&self) -> u64 {
+        let nonzeros = self.weights.iter().filter(|&&weight| weight != 0.0);
+        nonzeros.count().div_ceil(self.k.max(1) as usize) as u64
+    }
+
+    /// Whether it moves values and computes none: each value of the result is one of the operand, times a weight of 1.
+    pub fn moves_only(&self) -> bool {
+        let taps = (self.y.upsample * self.x.upsample) as usize;
+        let mut outputs = self.weights.chunks(self.weights_per_output().max(1));
+        outputs.all(|weights| {
+            let mut others = weights.iter().filter(|&&weight| weight != 0.0);
+            others.clone().count() == taps && others.all(|&weight| weight == 1.0)
+        })
+    }
+
+    /// Multiplications of a dense machine for `n` images; one for each value where only values are moved.
     pub fn macs(&self, n: u32) -> u64 {
         // A transposed convolution multiplies where its input is, not at the zeros between.
         let transposed = self.y.upsample > 1 || self.x.upsample > 1;
         let positions = |axis: &Axis| u64::from(if transposed { axis.input } else { axis.output });
-        u64::from(n) * self.weights.len() as u64 * positions(&self.y) * positions(&self.x)
+        let weights = if self.moves_only() {
+            u64::from(self.k) * u64::from(self.y.upsample) * u64::from(self.x.upsample)
+        } else {
+            self.weights.len() as u64
+        };
+        u64::from(n) * weights * positions(&self.y) * positions(&self.x)
     }
 }
 

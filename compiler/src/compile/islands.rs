@@ -10,7 +10,7 @@
 //! that one node of the model became. It is an island if it neither reads an input of the program nor computes an output.
 
 use super::fallback::Fallback;
-use super::powers::convolution;
+use super::powers::work;
 use crate::graph::{Graph, NodeId, Op};
 use petgraph::unionfind::UnionFind;
 use scnn_isa::machine::Machine;
@@ -23,7 +23,7 @@ const MOST_OF_WORK: f64 = 1.0 / 3.0;
 const USUAL_UTILISATION: f64 = 0.5;
 
 /// Nodes of the machine that compute without the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Region {
     /// Its ONNX nodes.
     nodes: Vec<String>,
@@ -31,8 +31,8 @@ pub(super) struct Region {
     is_island: bool,
     /// Values that cross the host link for it.
     values: u64,
-    /// Its multiplications, as a dense machine counts them: the partition does not depend on which weights are zero.
-    products: u64,
+    /// Its multiplications by weights other than zero.
+    products: f64,
 }
 
 impl Region {
@@ -45,7 +45,7 @@ impl Region {
     /// Cycles of its products on the array.
     fn product_cycles(&self, machine: &Machine) -> f64 {
         let multipliers = f64::from(machine.pe_count()) * f64::from(machine.multipliers_per_pe());
-        self.products as f64 / (multipliers * USUAL_UTILISATION)
+        self.products / (multipliers * USUAL_UTILISATION)
     }
 
     /// Cycles that the link takes longer than the products.
@@ -80,22 +80,22 @@ pub(super) fn regions(graph: &Graph) -> Vec<Region> {
 /// Products of the network, and those of islands that moved.
 #[derive(Debug, Default)]
 pub(super) struct Moved {
-    products: u64,
-    of: u64,
+    products: f64,
+    of: f64,
 }
 
 /// The islands that do not pay on a machine, those that lose most first; one region stays.
 pub(super) fn unpaid(regions: &[Region], machine: &Machine, moved: &mut Moved) -> Vec<Fallback> {
-    let left: u64 = regions.iter().map(|region| region.products).sum();
+    let left: f64 = regions.iter().map(|region| region.products).sum();
     moved.of = moved.of.max(moved.products + left);
-    let most = MOST_OF_WORK * moved.of as f64;
+    let most = MOST_OF_WORK * moved.of;
     let loses = |region: &&Region| region.is_island && region.loss(machine) > 0.0;
     let mut losing: Vec<&Region> = regions.iter().filter(loses).collect();
     losing.sort_by(|a, b| b.loss(machine).total_cmp(&a.loss(machine)));
     let mut found = Vec::new();
     for island in losing {
         let products = moved.products + island.products;
-        if products as f64 <= most && found.len() + 1 < regions.len() {
+        if products <= most && found.len() + 1 < regions.len() {
             moved.products = products;
             found.push(island.fallback(machine));
         }
@@ -155,7 +155,7 @@ fn region(graph: &Graph, members: &[NodeId]) -> Region {
         is_island: !nodes.is_empty() && !members.iter().any(at_border),
         nodes: nodes.into_iter().cloned().collect(),
         values: values.fold(0, u64::saturating_add),
-        products: members.iter().map(|&id| products(graph, id)).sum(),
+        products: members.iter().map(|&id| work(graph, id)).sum(),
     }
 }
 
@@ -172,12 +172,6 @@ fn stored(graph: &Graph, mut id: NodeId) -> NodeId {
         id = *operand;
     }
     id
-}
-
-fn products(graph: &Graph, id: NodeId) -> u64 {
-    let images = graph.dag[id].shape().map_or(1, |shape| shape[0]);
-    let conv = convolution(graph, id).and_then(|layer| layer.conv.as_ref());
-    conv.map_or(0, |conv| conv.macs(images))
 }
 
 #[cfg(test)]
@@ -238,7 +232,7 @@ mod tests {
         assert_eq!(names, [vec!["/b", "/c"], vec!["/e", "/y"]]);
         // a, b and c of 2 x 2 x 2 values; the output crosses no link.
         assert_eq!([found[0].values, found[1].values], [24, 8]);
-        assert_eq!([found[0].products, found[1].products], [16, 32]);
+        assert_eq!([found[0].products, found[1].products], [16.0, 32.0]);
         assert_eq!([found[0].is_island, found[1].is_island], [true, false]);
     }
 
@@ -253,7 +247,7 @@ mod tests {
     fn what_an_output_is_computed_of_stays() {
         let mut all = regions(&graph(2));
         all[1].values = 1000;
-        all[0].products = 1000;
+        all[0].products = 1000.0;
         assert_eq!(moved(&all), NONE);
     }
 
@@ -262,10 +256,10 @@ mod tests {
         let mut all = regions(&graph(2));
         all[1].is_island = true;
         assert_eq!(moved(&all), ["/b", "/c"]);
-        all[0].products = 80;
+        all[0].products = 80.0;
         assert_eq!(moved(&all), ["/e", "/y"]);
-        all[0].products = 0;
-        all[1].products = 0;
+        all[0].products = 0.0;
+        all[1].products = 0.0;
         assert_eq!(moved(&all), ["/b", "/c"]);
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn for_host(graph: &Graph) -> Vec<Fallback> {
         .collect()
 }
 
-/// Whether a node is a convolution by ones alone.
+/// Whether a node is a convolution by ones alone, each value of whose result is one of its operand.
 fn moves(graph: &Graph, id: NodeId) -> bool {
     let Op::Layer(layer) = &graph.dag[id].op else {
         return false;
@@ -45,12 +45,7 @@ fn moves(graph: &Graph, id: NodeId) -> bool {
     else {
         return false;
     };
-    let by_channel = conv.groups == conv.c && conv.groups == conv.k;
-    let one_tap = [conv.y, conv.x]
-        .iter()
-        .all(|axis| axis.kernel == 1 && axis.upsample == 1);
-    let ones = conv.weights.iter().all(|&weight| weight == 1.0);
-    by_channel && one_tap && ones && graph.dag[id].grid.is_none()
+    conv.moves_only() && graph.dag[id].grid.is_none()
 }
 
 fn read_by_host_alone(graph: &Graph, id: NodeId) -> bool {

@@ -134,6 +134,9 @@ pub(super) fn work(graph: &Graph, id: NodeId) -> f64 {
     let images = graph.dag[id].shape().map_or(1, |shape| shape[0]);
     let conv = convolution(graph, id).and_then(|layer| layer.conv.as_ref());
     conv.map_or(0.0, |conv| {
+        if conv.moves_only() {
+            return conv.macs(images) as f64;
+        }
         let nonzero = conv.weights.iter().filter(|&&weight| weight != 0.0).count();
         conv.macs(images) as f64 * nonzero as f64 / conv.weights.len().max(1) as f64
     })

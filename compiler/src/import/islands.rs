@@ -70,7 +70,7 @@ fn needs_no_array(graph: &Graph, id: NodeId) -> bool {
             let values = |id: NodeId| graph.dag[id].dims.iter().product::<u64>();
             let results = values(id);
             let sent = graph.operands(id).into_iter().map(values).sum::<u64>();
-            results.saturating_mul(conv.weights_per_output() as u64) <= sent + results
+            results.saturating_mul(conv.nonzeros_per_output()) <= sent + results
         }),
         Op::Map(_) | Op::Concat | Op::Slice(_) | Op::Rename(_) => true,
         Op::Input | Op::Host(_) | Op::HostOutput(_) => false,

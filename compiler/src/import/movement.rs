@@ -4,6 +4,8 @@
 //! are ones: padding and cropping are its padding, an enlargement is transposed. A [`padding`](is_padding) in front of
 //! a convolution becomes a part of it later.
 
+pub(crate) mod blocks;
+
 use super::attributes::{Attributes, outside};
 use super::nodes::constants::{bounds, integers};
 use super::nodes::{finish, finish_placed, or_host, output_dims, output_shape, shape};

@@ -73,7 +73,7 @@ operators! {
     "ConvTranspose" 22 (2..=3 => 1..=1) "array" "1-D and 2-D, constant weights; any stride, padding, dilation, groups, output shape" Machine(convolution::conv_transpose);
     "Cos" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Cosh" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
-    "DepthToSpace" 13 (1..=1 => 1..=1) "host" "" Host("channels would become rows and columns, which the array could do only with products that nobody needs");
+    "DepthToSpace" 13 (1..=1 => 1..=1) "array" "a transposed convolution with ones" Machine(movement::blocks::depth_to_space);
     "DequantizeLinear" 25 (2..=3 => 1..=1) "folded, or the tensor's own scale" "one constant scale; 8 bits, or 16 with zero point 0" Machine(quantised::dequantise_linear);
     "Div" 14 (2..=2 => 1..=1) "PPU" "by a constant per channel; of activations as part of a function of one" Machine(arithmetic::div);
     "Dropout" 22 (1..=3 => 1..=2) "removed" "inference form, mask unused" Machine(movement::identity);
@@ -136,7 +136,7 @@ operators! {
     "Softmax" 13 (1..=1 => 1..=1) "host" "" Host("exponentials across channels have no place on the array");
     "Softplus" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Softsign" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
-    "SpaceToDepth" 13 (1..=1 => 1..=1) "host" "" Host("rows and columns would become channels, which the array could do only with products that nobody needs");
+    "SpaceToDepth" 13 (1..=1 => 1..=1) "array" "a convolution with ones" Machine(movement::blocks::space_to_depth);
     "Split" 18 (1..=2 => 1..=MANY) "by addressing" "channels" Machine(movement::split);
     "Sqrt" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Squeeze" 25 (1..=2 => 1..=1) "by placement" "where its readers take the values as they lie" Machine(movement::rename);

@@ -7,6 +7,7 @@ mod channel_sums;
 mod differences;
 mod empty;
 mod extrema;
+mod factors;
 mod minima;
 mod normalisations;
 mod row_functions;
@@ -36,6 +37,7 @@ pub(super) const TYPED_PASSES: &[TypedPass] = &[
     TypedPass { name: "casts", about: "a cast to the type that a tensor has becomes an identity", run: |graph, facts, _| casts::run(graph, facts) },
     TypedPass { name: "empty", about: "operands of a concatenation that have no elements go", run: |graph, facts, _| empty::run(graph, facts) },
     TypedPass { name: "stacks", about: "a reduction over an axis that activations were stacked along becomes an operator of those", run: |graph, facts, _| stacks::run(graph, facts) },
+    TypedPass { name: "factors", about: "a normalisation over channels by a factor and an offset becomes a quotient", run: |graph, facts, _| factors::run(graph, facts) },
     TypedPass { name: "normalisations", about: "a normalisation over channels becomes products, sums and a gate", run: normalisations::run },
     TypedPass { name: "rows", about: "a product of many dimensions becomes one of rows", run: |graph, facts, _| rows::run(graph, facts) },
     TypedPass { name: "row-functions", about: "elementwise operators behind a product of rows are computed on the rows", run: |graph, facts, _| row_functions::run(graph, facts) },

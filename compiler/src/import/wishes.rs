@@ -74,10 +74,12 @@ const PLANES: &[&str] = &[
     "AveragePool",
     "Conv",
     "ConvTranspose",
+    "DepthToSpace",
     "GlobalAveragePool",
     "GlobalMaxPool",
     "MaxPool",
     "Resize",
+    "SpaceToDepth",
     "Upsample",
 ];
 

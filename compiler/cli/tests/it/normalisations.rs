@@ -160,6 +160,71 @@ fn a_normalisation_by_parts_is_found_over_either_axis() {
     }
 }
 
+/// As TensorFlow writes it: a factor and an offset of every value, of which the offset is a sum or a difference.
+fn by_factor(offset_is_sum: bool) -> Model {
+    let channels = CHANNELS as i64;
+    let over = || vec![ints("axes", &[1])];
+    let model = Model::new("factor")
+        .input("x", &[1, channels, 3, 7])
+        .floats("w", &[channels, channels, 1, 1], &identity())
+        .floats("scale", &[1, channels, 1, 1], &scale())
+        .floats("bias", &[1, channels, 1, 1], &noise(CHANNELS, 3, 0.5))
+        .floats("epsilon", &[1, 1, 1, 1], &[1e-3])
+        .integers("same", &[1, 1, 3, 7])
+        .node("Conv", &["x", "w"], "m", vec![])
+        .node("ReduceMean", &["m"], "mean", over())
+        .node("Reshape", &["mean", "same"], "stopped", vec![])
+        .node("Sub", &["m", "stopped"], "d", vec![])
+        .node("Mul", &["d", "d"], "p", vec![])
+        .node("ReduceMean", &["p"], "v", over())
+        .node("Add", &["v", "epsilon"], "e", vec![])
+        .node("Sqrt", &["e"], "s", vec![])
+        .node("Reciprocal", &["s"], "r", vec![])
+        .node("Mul", &["r", "scale"], "factor", vec![])
+        .node("Mul", &["m", "factor"], "scaled", vec![]);
+    let model = if offset_is_sum {
+        model
+            .node("Neg", &["mean"], "n", vec![])
+            .node("Mul", &["n", "factor"], "o", vec![])
+            .node("Add", &["o", "bias"], "offset", vec![])
+    } else {
+        model.node("Mul", &["mean", "factor"], "o", vec![]).node(
+            "Sub",
+            &["bias", "o"],
+            "offset",
+            vec![],
+        )
+    };
+    model
+        .node("Add", &["scaled", "offset"], "y", vec![])
+        .output("y")
+}
+
+#[test]
+fn a_normalisation_by_factor_and_offset_is_one_of_the_array_or_one_of_the_host() {
+    let values = positions(|row| 1.0 + row as f32 * 0.2);
+    let plane = |values: &[f32]| -> Vec<f32> {
+        let place = |i: usize| i % ROWS * CHANNELS + i / ROWS;
+        (0..values.len()).map(|i| values[place(i)]).collect()
+    };
+    let wanted = plane(&normalised(&values, 1e-3, &noise(CHANNELS, 3, 0.5)));
+    let x = Tensor::from_shape(&[1, CHANNELS, 3, 7], &plane(&values)).unwrap();
+    for offset_is_sum in [true, false] {
+        let (hosted, y, _) = run(by_factor(offset_is_sum), scnn(), x.clone());
+        assert_eq!(hosted, Vec::<String>::new());
+        let near = decibels_between(&y, &wanted);
+        assert!(near > 60.0, "{near} dB");
+    }
+    let mut small = scnn();
+    (small.activation_ram.a_bytes, small.activation_ram.b_bytes) = (64, 64);
+    (small.array.rows, small.array.cols) = (2, 2);
+    let (hosted, y, _) = run(by_factor(true), small, x);
+    assert!(hosted.contains(&"Div".to_owned()), "{hosted:?}");
+    assert!(!hosted.contains(&"Reciprocal".to_owned()), "{hosted:?}");
+    let near = decibels_between(&y, &wanted);
+    assert!(near > 60.0, "{near} dB");
+}
+
 /// One position two hundred times as large as the others leaves their variances no bits.
 #[test]
 fn a_normalisation_whose_variances_16_bits_do_not_hold_runs_on_the_host() {

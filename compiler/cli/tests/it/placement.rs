@@ -1,7 +1,7 @@
 //! Where axes lie: other orders and other shapes cost nothing where a placement absorbs them, values are right where none does.
 
 use crate::agreement::{Sample, compiled, decibels, run_checked};
-use crate::onnx::{Model, int, ints, noise};
+use crate::onnx::{Model, int, ints, noise, text};
 use scnn_isa::machine::Machine;
 use scnnc::compile::Compiled;
 use scnnc::graph::Op;
@@ -117,6 +117,38 @@ fn a_shuffle_of_channels_that_a_convolution_reads_is_moved_once() {
         .output("y");
     let (hosted, _) = hosted(model, &[1, 6, 5, 7]);
     assert_eq!(hosted, ["Reshape"]);
+}
+
+/// Blocks of the plane on channels and back are convolutions that move values: none crosses the link.
+#[test]
+fn blocks_of_the_plane_become_channels_and_channels_blocks_on_the_array() {
+    for (mode, size) in [("DCR", 2), ("CRD", 3)] {
+        let (block, channels) = (size * size, 4);
+        let inner = channels * block;
+        let weights = noise((inner * 3) as usize, 1, 0.6);
+        let back = noise((channels * 9) as usize, 2, 0.6);
+        let model = Model::new("blocks")
+            .input("x", &[2, 3, 5, 7])
+            .floats("w", &[inner, 3, 1, 1], &weights)
+            .floats("v", &[1, channels, 3, 3], &back)
+            .floats("u", &[3, block, 1, 1], &noise((3 * block) as usize, 3, 0.6))
+            .node("Conv", &["x", "w"], "c", vec![])
+            .node(
+                "DepthToSpace",
+                &["c"],
+                "d",
+                vec![int("blocksize", size), text("mode", mode)],
+            )
+            .node("Conv", &["d", "v"], "e", vec![ints("pads", &[1; 4])])
+            .node("SpaceToDepth", &["e"], "s", vec![int("blocksize", size)])
+            .node("Conv", &["s", "u"], "y", vec![])
+            .output("y");
+        let (hosted, compiled) = hosted(model, &[2, 3, 5, 7]);
+        assert!(hosted.is_empty(), "{mode}: {hosted:?}");
+        // Moved values are rounded to what they were.
+        let layers = compiled.program.layers.len();
+        assert_eq!(layers, 5, "{mode}");
+    }
 }
 
 /// The transpose would be free, but the convolution reads it moved: it has no place of its own on the machine.

@@ -51,15 +51,33 @@ struct Normalisation {
     offset: Option<String>,
 }
 
+/// The tensor from which the mean of its channels is subtracted, and that mean.
+pub(super) struct Centred<'a> {
+    value: &'a String,
+    mean: &'a String,
+}
+
+impl<'a> Centred<'a> {
+    /// What is normalised.
+    pub(super) fn value(&self) -> &'a String {
+        self.value
+    }
+
+    /// Its mean.
+    pub(super) fn mean(&self) -> &'a String {
+        self.mean
+    }
+}
+
 /// What is known of a graph.
-struct Normalisations<'a> {
+pub(super) struct Normalisations<'a> {
     facts: &'a Facts,
     made: BTreeMap<&'a str, &'a NodeProto>,
     from_array: BTreeSet<String>,
 }
 
 impl<'a> Normalisations<'a> {
-    fn of(graph: &'a GraphProto, facts: &'a Facts) -> Self {
+    pub(super) fn of(graph: &'a GraphProto, facts: &'a Facts) -> Self {
         let standard = graph.node.iter().filter(|node| is_standard(node));
         let product = |node: &NodeProto| {
             let of_constant = || {
@@ -119,15 +137,59 @@ impl<'a> Normalisations<'a> {
     /// `(x - mean) / sqrt(mean of squares + e)`.
     fn of_quotient(&self, quotient: &NodeProto) -> Option<Normalisation> {
         let [centred, deviation] = [quotient.input.first()?, quotient.input.get(1)?];
-        let difference = self.made_by(centred, "Sub")?;
-        let [x, mean] = [difference.input.first()?, difference.input.get(1)?];
-        let (of, axis) = self.mean(mean)?;
+        let (distance, of) = self.normalised_by(deviation)?;
+        let (_, axis) = self.mean(of.mean)?;
         let sum = self.made_by(&self.made_by(deviation, "Sqrt")?.input[0], "Add")?;
+        let (_, epsilon) = self.plus_constant(sum)?;
+        let found = self.over(of.value, axis, epsilon)?;
+        (distance == centred).then_some(found)
+    }
+
+    /// The distance from a mean of which `deviation` is the root of the mean square and a constant; over one axis, of
+    /// channels.
+    pub(super) fn normalised_by(&self, deviation: &str) -> Option<(&'a String, Centred<'a>)> {
+        let sum = self.made_by(self.made_by(deviation, "Sqrt")?.input.first()?, "Add")?;
         let (variance, epsilon) = self.plus_constant(sum)?;
-        let (squares, over) = self.mean(variance)?;
-        let same = of == x && over == axis && self.is_square_of(squares, centred);
-        let found = self.over(x, axis, epsilon)?;
-        same.then_some(found)
+        let (squares, axis) = self.mean(variance)?;
+        let distance = self.made.get(squares.as_str())?.input.first()?;
+        let difference = self.made_by(distance, "Sub")?;
+        let [value, mean] = [difference.input.first()?, difference.input.get(1)?];
+        let (of, over) = self.mean(mean)?;
+        self.over(value, axis, epsilon)?;
+        let same = of == value && over == axis && self.is_square_of(squares, distance);
+        same.then_some((distance, Centred { value, mean }))
+    }
+
+    /// Whether a tensor is a constant.
+    pub(super) fn is_constant(&self, tensor: &str) -> bool {
+        self.facts.constant(tensor).is_some()
+    }
+
+    /// Whether the array makes a tensor, or what it only reorders.
+    pub(super) fn is_made_on_array(&self, tensor: &str) -> bool {
+        self.from_array.contains(tensor)
+    }
+
+    /// Whether two tensors are one, but for changes of shape to the shape that they have.
+    pub(super) fn same(&self, a: &str, b: &str) -> bool {
+        self.unchanged(a) == self.unchanged(b)
+    }
+
+    /// The tensor that is given the shape that it has.
+    fn unchanged<'b>(&self, tensor: &'b str) -> &'b str
+    where
+        'a: 'b,
+    {
+        let mut tensor = tensor;
+        while let Some(node) = self.made.get(tensor)
+            && matches!(&*node.op_type, "Reshape" | "Identity")
+            && let Some(before) = node.input.first()
+            && let [Some(from), Some(to)] = [before.as_str(), tensor].map(|of| self.facts.get(of))
+            && from.dims == to.dims
+        {
+            tensor = before;
+        }
+        tensor
     }
 
     /// A normalisation of `x` over one axis, if the array has a form of it.
@@ -149,8 +211,9 @@ impl<'a> Normalisations<'a> {
         })
     }
 
-    fn made_by(&self, tensor: &str, operator: &str) -> Option<&'a NodeProto> {
-        let node = *self.made.get(tensor)?;
+    /// The operator that makes a tensor, if it is this one.
+    pub(super) fn made_by(&self, tensor: &str, operator: &str) -> Option<&'a NodeProto> {
+        let node = *self.made.get(self.unchanged(tensor))?;
         (node.op_type == operator).then_some(node)
     }
 
