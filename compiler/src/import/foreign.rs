@@ -3,11 +3,13 @@
 use super::host_operators;
 use super::{ImportError, node_name};
 use crate::codes::Code;
-use crate::normalise::closure::has_graphs;
+use crate::normalise::closure::{has_graphs, reads};
+use crate::normalise::proto::tensor_type;
 use scnn_host::{Host, Policy, Runtime, reader};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::Onnx;
-use tract_onnx::pb::{ModelProto, NodeProto};
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{ModelProto, NodeProto, ValueInfoProto};
 use tract_onnx::tensor::load_tensor;
 
 /// Why nodes are not given to tract, by their position.
@@ -15,6 +17,9 @@ pub(super) type Reasons = BTreeMap<usize, String>;
 
 /// What helps where shapes cannot be inferred.
 pub(super) const CHECK: &str = "check the model with onnx.checker and onnx.shape_inference; bind dimensions with `--dim NAME=VALUE`";
+
+/// How a runtime's complaint of a sequence or another thing that is no tensor begins.
+const NO_TENSOR: &str = "a result is of type";
 
 /// The nodes of a model that are not given to tract.
 pub(super) fn of(model: &ModelProto) -> Reasons {
@@ -117,10 +122,18 @@ pub(super) fn missing(model: &ModelProto, foreign: &Reasons, host: &Host) -> Vec
 }
 
 /// A node that tract cannot type, where there is no other runtime.
-pub(super) fn not_typed(node: &NodeProto, reason: &str, host: &Host) -> ImportError {
+pub(super) fn not_typed(
+    model: &ModelProto,
+    node: &NodeProto,
+    reason: &str,
+    host: &Host,
+) -> ImportError {
     let message = format!("the shape of its result cannot be inferred: {reason}");
-    let (_, remedy) = no_second(host);
-    let remedy = format!("{CHECK}; ONNX Runtime may have what tract lacks: {remedy}");
+    let (_, second) = no_second(host);
+    let remedy = format!(
+        "{}; ONNX Runtime may have what tract lacks: {second}",
+        remedy(model, node)
+    );
     ImportError::node(Code::ShapeInference, node, message, remedy)
 }
 
@@ -151,5 +164,92 @@ pub(super) fn neither(
         "neither runtime of the host can type {}: {tract}; {version}: {words}",
         node_name(node)
     );
-    ImportError::node(Code::ShapeInference, node, message, CHECK)
+    if words.contains(NO_TENSOR) {
+        let remedy =
+            "a program computes tensors: cut the model before it (onnx.utils.extract_model)";
+        return ImportError::node(Code::ShapeInference, node, message, remedy);
+    }
+    ImportError::node(Code::ShapeInference, node, message, remedy(model, node))
+}
+
+/// What to do about a node whose result has no known shape: an input of integers that it depends on may decide it.
+fn remedy(model: &ModelProto, node: &NodeProto) -> String {
+    let inputs = integers_behind(model, node);
+    let Some(first) = inputs.first() else {
+        return CHECK.to_owned();
+    };
+    format!(
+        "its shape may depend on the numbers in `{}`: give them with `--input-value {first}=…`, or as an array with `--input`; \
+         else {CHECK}",
+        inputs.join("`, `")
+    )
+}
+
+/// The inputs of integers, lists at most, that a node depends on.
+fn integers_behind(model: &ModelProto, node: &NodeProto) -> Vec<String> {
+    let Some(graph) = &model.graph else {
+        return Vec::new();
+    };
+    let mut read: BTreeSet<&str> = reads(node).into_iter().collect();
+    for before in graph.node.iter().rev() {
+        if before
+            .output
+            .iter()
+            .any(|name| read.contains(name.as_str()))
+        {
+            read.extend(reads(before));
+        }
+    }
+    let short = |input: &&ValueInfoProto| {
+        let tensor = tensor_type(input);
+        tensor.is_some_and(|tensor| {
+            let rank = tensor.shape.as_ref().map_or(0, |shape| shape.dim.len());
+            let integers = [DataType::Int64 as i32, DataType::Int32 as i32];
+            rank <= 1 && integers.contains(&tensor.elem_type)
+        })
+    };
+    let inputs = graph.input.iter().filter(short).map(|input| &input.name);
+    inputs
+        .filter(|name| read.contains(name.as_str()))
+        .cloned()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::normalise::proto::value_info;
+    use scnn_isa::program::Dtype;
+    use tract_onnx::pb::GraphProto;
+
+    fn node(operands: &[&str], result: &str) -> NodeProto {
+        NodeProto {
+            input: operands.iter().map(|&name| name.to_owned()).collect(),
+            output: vec![result.to_owned()],
+            ..NodeProto::default()
+        }
+    }
+
+    #[test]
+    fn the_remedy_names_the_inputs_that_may_decide_a_shape() {
+        let size = node(&["height", "x"], "size");
+        let resize = node(&["x", "size"], "larger");
+        let graph = GraphProto {
+            input: vec![
+                value_info("x", Dtype::F32, &[1, 3, 8, 8]),
+                value_info("height", Dtype::I64, &[1]),
+                value_info("tokens", Dtype::I64, &[1, 16]),
+                value_info("unread", Dtype::I64, &[1]),
+            ],
+            node: vec![size, resize.clone()],
+            ..GraphProto::default()
+        };
+        let model = ModelProto {
+            graph: Some(graph),
+            ..ModelProto::default()
+        };
+        assert_eq!(integers_behind(&model, &resize), ["height"]);
+        assert!(remedy(&model, &resize).contains("--input-value height="));
+        assert_eq!(remedy(&model, &node(&["x"], "y")), CHECK);
+    }
 }

@@ -98,7 +98,7 @@ pub(super) fn infer(
             }
             Err(Stopped::At { node, reason }) => {
                 let node = &nodes(model)[node];
-                let error = super::foreign::not_typed(node, &reason, host);
+                let error = super::foreign::not_typed(model, node, &reason, host);
                 return Err(ImportErrors(vec![error]));
             }
         }

@@ -168,7 +168,7 @@ pub(crate) fn onnx_type(dtype: Dtype) -> DataType {
 }
 
 /// The declared type and extents of a tensor.
-pub(super) fn tensor_type(info: &ValueInfoProto) -> Option<&type_proto::Tensor> {
+pub(crate) fn tensor_type(info: &ValueInfoProto) -> Option<&type_proto::Tensor> {
     match info.r#type.as_ref()?.value.as_ref()? {
         type_proto::Value::TensorType(tensor) => Some(tensor),
     }
