@@ -71,6 +71,9 @@ class Run:
         views = [f"--view={view}={self.folder / view}" for view in ["netron", "onnx", "model-explorer", "folded"]]
         timing = ["--trace", str(self.folder / "t.pftrace")] if traced else ["--timing", "fast"]
         command = [scnnc, "run", model, "--machine", machine, "--mapping", "paper", "--quiet", "--samples", "1"]
+        # The image that a network of the zoo has its densities on: of noise, layers see zeros alone.
+        image = self.model.with_suffix(".npy")
+        command += ["--input", image] if image.is_file() else []
         command += [*views, *timing, "--report", str(self.folder / "report.json")]
         subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
         self.report = self.json("report.json")
