@@ -73,7 +73,8 @@ fn lower_outputs(graph: &mut Graph) -> usize {
     changes
 }
 
-fn on_machine(graph: &Graph, id: NodeId) -> bool {
+/// Whether the machine computes a value, under whatever name.
+pub(super) fn on_machine(graph: &Graph, id: NodeId) -> bool {
     match graph.dag[id].op {
         Op::Layer(_) | Op::Concat | Op::Slice(_) => true,
         Op::Rename(_) => on_machine(graph, graph.operands(id)[0]),
