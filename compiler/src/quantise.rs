@@ -19,6 +19,7 @@ pub mod nonzeros;
 pub(crate) mod observed;
 mod ppu;
 mod scales;
+mod stages;
 pub mod storage;
 mod table;
 pub mod weights;
@@ -28,6 +29,7 @@ use crate::calibrate::Calibration;
 use crate::graph::Graph;
 use layers::Builder;
 use nonzeros::NonzeroWeights;
+use scales::Scales;
 use scnn_host::RuntimeName;
 use scnn_isa::arith::{self, Requantise, Rounding, Tables};
 use scnn_isa::ids::TensorId;
@@ -326,13 +328,14 @@ pub fn quantise(
     let headroom = options
         .headroom
         .unwrap_or_else(|| calibration.method.headroom());
-    let mut tensors = scales::scale_tensors(
+    let scales = Scales {
         graph,
-        &storage,
         calibration,
-        &widths,
-        (operand_bits, headroom),
-    )?;
+        widths: &widths,
+        operand_bits,
+        headroom,
+    };
+    let mut tensors = scales.tensors(&storage)?;
     scales::bound_units(graph, &storage, &mut tensors);
     let shares = equalise::Shares {
         graph,

@@ -85,3 +85,16 @@ pub(crate) fn layer(make: impl Fn(&mut Layer)) -> Op {
     make(&mut layer);
     Op::Layer(Box::new(layer))
 }
+
+/// What one unit of a tensor of values up to `max` stands for.
+pub(crate) fn unit(max: f64) -> f64 {
+    max * 1.5 / 32767.0
+}
+
+pub(crate) fn factor((multiplier, shift): (i32, u8)) -> f64 {
+    f64::from(multiplier) / 2f64.powi(shift.into())
+}
+
+pub(crate) fn assert_near(found: f64, wanted: f64) {
+    assert!((found / wanted - 1.0).abs() < 1e-4, "{found}, not {wanted}");
+}

@@ -13,27 +13,38 @@ use scnn_isa::yaml::nearest;
 /// Values below are zeros: a unit of theirs would be no normal float.
 const SMALLEST: f32 = f32::MIN_POSITIVE * 65536.0;
 
-/// Scale and range of every stored tensor: the widest of everything that is written into it.
-pub(super) fn scale_tensors(
-    graph: &Graph,
-    storage: &Storage,
-    calibration: &Calibration,
-    widths: &Resolved,
-    (operand_bits, headroom): (u32, f32),
-) -> Result<Vec<Tensor>, QuantiseError> {
-    let mut tensors = Vec::with_capacity(storage.tensors.len());
-    for stored in &storage.tensors {
-        if let Some(tensor) = on_grid(graph, stored, calibration, (operand_bits, headroom)) {
-            tensors.push(tensor);
-            continue;
-        }
-        let mut magnitude = 0f32;
+/// What scales depend on.
+#[derive(Clone, Copy)]
+pub(super) struct Scales<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) calibration: &'a Calibration,
+    pub(super) widths: &'a Resolved,
+    pub(super) operand_bits: u32,
+    /// Factor on what calibration observed.
+    pub(super) headroom: f32,
+}
+
+impl Scales<'_> {
+    /// Scale and range of every stored tensor: the widest of everything that is written into it.
+    pub(super) fn tensors(self, storage: &Storage) -> Result<Vec<Tensor>, QuantiseError> {
+        let tensors = storage.tensors.iter().map(|stored| {
+            let on_grid = self.on_grid(stored);
+            on_grid.map_or_else(|| self.of_ranges(stored), Ok)
+        });
+        tensors.collect()
+    }
+
+    /// A tensor whose values reach as far as calibration observed, with headroom.
+    fn of_ranges(self, stored: &Stored) -> Result<Tensor, QuantiseError> {
+        let graph = self.graph;
         let writers = stored.writers.iter();
-        let bits = writers.map(|&node| widths.activations(graph, node)).max();
-        let limit = widths::magnitude(bits.unwrap_or(widths.of_network()));
-        let (mut low, mut nonzero, mut total) = (0f32, 0f64, 0f64);
+        let bits = writers
+            .map(|&node| self.widths.activations(graph, node))
+            .max();
+        let limit = widths::magnitude(bits.unwrap_or(self.widths.of_network()));
+        let (mut magnitude, mut low) = (0f32, 0f32);
+        let (mut nonzero, mut total) = (0f64, 0f64);
         for &node in &stored.writers {
-            let name = graph.dag[node].observed_name();
             if let Some(FixedScale {
                 scale,
                 range: [least, most],
@@ -45,47 +56,23 @@ pub(super) fn scale_tensors(
                 low = low.min(scale * f32::from(least));
                 continue;
             }
-            let range =
-                calibration
-                    .ranges
-                    .get(name)
-                    .ok_or_else(|| QuantiseError::MissingRange {
-                        tensor: name.clone(),
-                        misnamed: misnamed(graph, calibration, name),
-                        node: graph.dag[node]
-                            .onnx_nodes
-                            .first()
-                            .cloned()
-                            .unwrap_or_default(),
-                    })?;
-            let [least, most] = bounds(graph, calibration, headroom, node);
-            let reach = range.max.abs().max(range.min.abs()) * headroom;
+            let range = self.observed(node)?;
+            let [least, most] = self.bounds(node);
+            let reach = range.max.abs().max(range.min.abs()) * self.headroom;
             magnitude = magnitude.max(reach.min(most.max(-least)));
             low = low.min(least);
             let elements = graph.dag[node].dims.iter().product::<u64>() as f64;
             nonzero += range.density * elements;
             total += elements;
         }
-        if magnitude < SMALLEST * headroom {
+        if magnitude < SMALLEST * self.headroom {
             magnitude = 1.0;
         }
         if !magnitude.is_finite() {
-            let writer = stored
-                .writers
-                .first()
-                .map(|&node| &graph.dag[node].onnx_nodes);
-            return Err(QuantiseError::Unstorable {
-                node: writer
-                    .and_then(|names| names.first().cloned())
-                    .unwrap_or_default(),
-                reason: format!(
-                    "with headroom, the values of tensor `{}` reach beyond the largest float",
-                    stored.name
-                ),
-            });
+            return Err(self.beyond_floats(stored));
         }
         let (scale, high) = (magnitude / limit as f32, limit as i16);
-        tensors.push(Tensor {
+        Ok(Tensor {
             name: stored.name.clone(),
             shape: stored.shape,
             scale,
@@ -93,9 +80,99 @@ pub(super) fn scale_tensors(
             range: [((low / scale).floor() as i16).clamp(-high, 0), high],
             rounding: Rounding::Away,
             density: if total > 0.0 { nonzero / total } else { 1.0 },
-        });
+        })
     }
-    Ok(tensors)
+
+    /// What calibration observed of a node's result.
+    fn observed(&self, node: NodeId) -> Result<&Range, QuantiseError> {
+        let (graph, calibration) = (self.graph, self.calibration);
+        let name = graph.dag[node].observed_name();
+        let range = calibration.ranges.get(name);
+        range.ok_or_else(|| QuantiseError::MissingRange {
+            tensor: name.clone(),
+            misnamed: misnamed(graph, calibration, name),
+            node: graph.dag[node]
+                .onnx_nodes
+                .first()
+                .cloned()
+                .unwrap_or_default(),
+        })
+    }
+
+    fn beyond_floats(self, stored: &Stored) -> QuantiseError {
+        let writer = stored.writers.first();
+        let names = writer.map(|&node| &self.graph.dag[node].onnx_nodes);
+        QuantiseError::Unstorable {
+            node: names
+                .and_then(|names| names.first().cloned())
+                .unwrap_or_default(),
+            reason: format!(
+                "with headroom, the values of tensor `{}` reach beyond the largest float",
+                stored.name
+            ),
+        }
+    }
+
+    /// A tensor whose writers all round to one grid, which is the model's own quantisation.
+    fn on_grid(self, stored: &Stored) -> Option<Tensor> {
+        let first = *stored.writers.first()?;
+        let grid = self.graph.dag[first].grid?;
+        let same = |&node: &NodeId| self.graph.dag[node].grid == Some(grid);
+        let mut held = grid;
+        let positive = |&node: &NodeId| self.bounds(node)[0] >= 0.0;
+        if stored.writers.iter().all(positive) {
+            // Negative values there are none: the sums that read it have half the bound.
+            held.range[0] = held.range[0].max(0);
+        }
+        // Units of twice the size for an operand of too few bits.
+        while !holds_range(self.operand_bits, held.range) {
+            held.scale *= 2.0;
+            held.range = held.range.map(|bound| bound / 2);
+        }
+        stored.writers.iter().all(same).then(|| Tensor {
+            name: stored.name.clone(),
+            shape: stored.shape,
+            scale: held.scale,
+            channel_shifts: Vec::new(),
+            range: held.range,
+            rounding: Rounding::Even,
+            density: self
+                .calibration
+                .ranges
+                .get(self.graph.dag[first].observed_name())
+                .map_or(1.0, |range| range.density),
+        })
+    }
+
+    /// The values that a node can have by construction: what its clamp and its function leave, of what calibration observed
+    /// of the function's argument, with headroom.
+    fn bounds(self, node: NodeId) -> [f32; 2] {
+        let graph = self.graph;
+        let of = |operand: NodeId| self.bounds(operand);
+        let of_first = || graph.operands(node).first().copied().map_or(UNBOUNDED, of);
+        match &graph.dag[node].op {
+            Op::Layer(layer) => {
+                let [low, high] = match &layer.function {
+                    Some(Function::Curve(curve)) => {
+                        let observed = self.calibration.ranges.get(&curve.argument);
+                        observed.map_or(UNBOUNDED, |range| extremes(curve, range, self.headroom))
+                    }
+                    _ if layer.is_pool_only() && layer.clamp.is_none() => of_first(),
+                    _ => UNBOUNDED,
+                };
+                let (least, most) = layer.clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+                [low.max(least), high.min(most)]
+            }
+            Op::Concat => {
+                let operands = graph.operands(node).into_iter().map(of);
+                operands.fold([0.0, 0.0], |[low, high], [least, most]| {
+                    [low.min(least), high.max(most)]
+                })
+            }
+            Op::Slice(_) | Op::Rename(_) => of_first(),
+            Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => UNBOUNDED,
+        }
+    }
 }
 
 /// Keeps the units of what a layer of the PPU alone adds up at least as large as a multiplier can take its operands' to: a
@@ -125,41 +202,6 @@ pub(super) fn bound_units(graph: &Graph, storage: &Storage, tensors: &mut [Tenso
     }
 }
 
-/// A tensor whose writers all round to one grid, which is the model's own quantisation.
-fn on_grid(
-    graph: &Graph,
-    stored: &Stored,
-    calibration: &Calibration,
-    (operand_bits, headroom): (u32, f32),
-) -> Option<Tensor> {
-    let first = *stored.writers.first()?;
-    let grid = graph.dag[first].grid?;
-    let same = |&node: &NodeId| graph.dag[node].grid == Some(grid);
-    let mut held = grid;
-    let positive = |&node: &NodeId| bounds(graph, calibration, headroom, node)[0] >= 0.0;
-    if stored.writers.iter().all(positive) {
-        // Negative values there are none: the sums that read it have half the bound.
-        held.range[0] = held.range[0].max(0);
-    }
-    // Units of twice the size for an operand of too few bits.
-    while !holds_range(operand_bits, held.range) {
-        held.scale *= 2.0;
-        held.range = held.range.map(|bound| bound / 2);
-    }
-    stored.writers.iter().all(same).then(|| Tensor {
-        name: stored.name.clone(),
-        shape: stored.shape,
-        scale: held.scale,
-        channel_shifts: Vec::new(),
-        range: held.range,
-        rounding: Rounding::Even,
-        density: calibration
-            .ranges
-            .get(graph.dag[first].observed_name())
-            .map_or(1.0, |range| range.density),
-    })
-}
-
 /// The name in the calibration that is none of the graph's and most like `name`.
 pub(super) fn misnamed(graph: &Graph, calibration: &Calibration, name: &str) -> Option<String> {
     let known: Vec<&str> = graph
@@ -169,35 +211,6 @@ pub(super) fn misnamed(graph: &Graph, calibration: &Calibration, name: &str) -> 
         .collect();
     let strangers = calibration.ranges.keys().map(String::as_str);
     nearest(name, strangers.filter(|name| !known.contains(name))).map(str::to_owned)
-}
-
-/// The values that a node can have by construction: what its clamp and its function leave, of what calibration observed
-/// of the function's argument, with headroom.
-fn bounds(graph: &Graph, calibration: &Calibration, headroom: f32, node: NodeId) -> [f32; 2] {
-    let of = |operand: NodeId| bounds(graph, calibration, headroom, operand);
-    let of_first = || graph.operands(node).first().copied().map_or(UNBOUNDED, of);
-    match &graph.dag[node].op {
-        Op::Layer(layer) => {
-            let [low, high] = match &layer.function {
-                Some(Function::Curve(curve)) => {
-                    let observed = calibration.ranges.get(&curve.argument);
-                    observed.map_or(UNBOUNDED, |range| extremes(curve, range, headroom))
-                }
-                _ if layer.is_pool_only() && layer.clamp.is_none() => of_first(),
-                _ => UNBOUNDED,
-            };
-            let (least, most) = layer.clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-            [low.max(least), high.min(most)]
-        }
-        Op::Concat => {
-            let operands = graph.operands(node).into_iter().map(of);
-            operands.fold([0.0, 0.0], |[low, high], [least, most]| {
-                [low.min(least), high.max(most)]
-            })
-        }
-        Op::Slice(_) | Op::Rename(_) => of_first(),
-        Op::Input | Op::Map(_) | Op::Host(_) | Op::HostOutput(_) => UNBOUNDED,
-    }
 }
 
 /// Of what nothing is known by construction.
