@@ -5,33 +5,26 @@
 //! point is at least as good in accuracy, cycles and energy, and better in one. Next to prune is the point of each layer that
 //! saves most cycles while all images keep their class; largest saving first.
 
+mod text;
+mod trial;
+
 use super::args::Sensitivity;
 use super::build::{self, Sample};
 use super::failure::Failure;
 use super::stages::Stages;
-use super::{grid, machine, output, samples, table};
-use crate::codes::{Code, CompilerCode, IsaCode};
-use scnn_host::Host;
+use super::{machine, output, samples};
+use crate::codes::{CompilerCode, IsaCode};
 use scnn_isa::machine::Machine;
-use scnn_simulator::report::Report;
-use scnn_simulator::timing::Timing;
-use scnn_simulator::{Execution, Options, SimulateError, Simulator};
 use scnnc::calibrate::synthetic;
 use scnnc::compile;
 use scnnc::import::Imported;
 use scnnc::names::resolve;
 use scnnc::prune::densities::is_density;
 use scnnc::prune::{self, Pattern};
-use scnnc::reference::accuracy::Comparison;
 use scnnc::reference::float::FloatModel;
-use scnnc::transform;
-use scnnc_driver::{Classes, batch_of};
 use serde::Serialize;
-use std::fmt::Write;
 use std::path::Path;
-
-/// Layers to prune next that are printed.
-const MOST_NEXT: usize = 5;
+use trial::Trial;
 
 /// The file that `-o` writes.
 #[derive(Serialize)]
@@ -121,10 +114,10 @@ pub fn sensitivity(options: &Sensitivity) -> Result<(), Failure> {
     if options.json {
         output::print_json(&study);
     } else {
-        output::print(&text(&study));
+        output::print(&text::text(&study));
     }
     match &options.output {
-        Some(path) => write(path, &study),
+        Some(path) => text::write(path, &study),
         None => Ok(()),
     }
 }
@@ -163,68 +156,23 @@ pub fn study(
     let (samples, labels) = executed(&imported, options, &choices)?;
     let trial = Trial {
         path,
+        imported: &imported,
+        choices: &choices,
+        base: &base,
+        pattern,
         reference: outputs(&base.float, &samples)?,
         samples: &samples,
         labels: labels.as_deref(),
-        host: &base.host,
         timing: options.timing.into(),
     };
     let (unpruned, _) = trial.measure(&base.program)?;
     let layers = chosen(&imported, &options.layers)?;
-    let steps = layers.len() * densities.len();
     stages.begin("prune and measure each layer");
-    stages.length(steps);
+    stages.length(layers.len() * densities.len());
     let mut points = Vec::new();
     for (number, layer) in layers.iter().enumerate() {
-        let mut reached = Vec::new();
-        for (step, &density) in densities.iter().enumerate() {
-            stages.reached(number * densities.len() + step);
-            let pruned = prune::prune_layer(&imported, layer, pattern, density)
-                .map_err(|e| Failure::compile(path, &e.into()))?;
-            let Some(pruned) = pruned else { continue };
-            let density = pruned.after;
-            // Two targets may come to the same, with whole kernels or a fixed pattern.
-            if reached.contains(&density.to_bits()) {
-                continue;
-            }
-            reached.push(density.to_bits());
-            let mut graph = pruned.imported.graph;
-            transform::run_all(
-                &mut graph,
-                &choices.machine,
-                &choices.skipped,
-                &mut |_, _| {},
-            );
-            let integers = compile::integers(
-                &graph,
-                &base.calibration,
-                &pruned.imported.hash,
-                &choices,
-                |_| base.occupancy.clone(),
-                &mut (),
-            )
-            .map_err(|e| Failure::compile(path, &e))?;
-            let (network, report) = trial.measure(&integers.program)?;
-            let count = samples.len() as f64;
-            let rows = report.layers.iter();
-            let rows: Vec<_> = rows
-                .filter(|row| row.onnx_nodes.iter().any(|node| node == layer))
-                .collect();
-            points.push(Point {
-                layer: layer.clone(),
-                density_unpruned: pruned.before,
-                density,
-                layer_cycles: rows
-                    .iter()
-                    .map(|r| r.costs.cycles.total as f64)
-                    .sum::<f64>()
-                    / count,
-                layer_energy_pj: rows.iter().map(|r| r.costs.energy_pj.total).sum::<f64>() / count,
-                network,
-                best_of_layer: false,
-                best_of_network: false,
-            });
-        }
+        let reached = |step| stages.reached(number * densities.len() + step);
+        points.extend(trial.points(layer, &densities, reached)?);
     }
     stages.finish();
     mark(&mut points);
@@ -260,54 +208,6 @@ fn executed(
         given = seeds.map(|seed| synthetic(&imported.graph, seed)).collect();
     }
     Ok((given, None))
-}
-
-/// What every point is measured with.
-struct Trial<'a> {
-    path: &'a Path,
-    samples: &'a [Sample],
-    /// The class of every image of the samples.
-    labels: Option<&'a [usize]>,
-    /// Outputs of the unpruned float model.
-    reference: Vec<Sample>,
-    host: &'a Host,
-    timing: Timing,
-}
-
-impl Trial<'_> {
-    fn measure(&self, program: &scnn_isa::program::Program) -> Result<(Whole, Report), Failure> {
-        let failed = |e| Failure::simulate(self.path, &e);
-        let simulator = Simulator::new(program, self.host).map_err(failed)?;
-        let batch = batch_of(program);
-        let mut comparison = Comparison::default();
-        let options = Options {
-            timing: self.timing,
-        };
-        let classes = Classes::new(program, self.labels);
-        let mut hits = 0;
-        let each = |number: usize, execution: Execution| -> Result<(), SimulateError> {
-            hits += classes.hits(number, &execution.outputs);
-            for (name, theirs) in &self.reference[number] {
-                if let Some(ours) = execution.outputs.get(name) {
-                    comparison.add_output(ours, theirs, batch);
-                }
-            }
-            Ok(())
-        };
-        let report = simulator.measure(self.samples, &options, each);
-        let report = report.map_err(failed)?;
-        let ratio = comparison.sqnr_db();
-        let count = f64::from(report.samples);
-        let (agreeing, images) = comparison.agreement();
-        let network = Whole {
-            sqnr_db: ratio.is_finite().then_some(ratio),
-            top1_agreement: (images > 0).then(|| f64::from(agreeing) / f64::from(images)),
-            top1_accuracy: classes.share(hits, self.samples.len()),
-            network_cycles: report.totals.cycles.total as f64 / count,
-            network_energy_pj: report.totals.energy_pj.total / count,
-        };
-        Ok((network, report))
-    }
 }
 
 /// What the float model computes, the outputs of the model alone.
@@ -400,140 +300,6 @@ fn next(unpruned: &Whole, points: &[Point]) -> Vec<Next> {
 /// At least as good in all, and better in one.
 fn better(a: &[f64; 3], b: &[f64; 3]) -> bool {
     a.iter().zip(b).all(|(a, b)| a <= b) && a.iter().zip(b).any(|(a, b)| a < b)
-}
-
-fn text(study: &Study) -> String {
-    let decibels = |ratio: Option<f64>| {
-        ratio.map_or_else(|| "exact".to_owned(), |ratio| format!("{ratio:.1} dB"))
-    };
-    let top1 = |network: &Whole| {
-        let share = network.top1_accuracy.or(network.top1_agreement);
-        share.map_or_else(String::new, |share| format!("{:.1} %", 100.0 * share))
-    };
-    let mut table = grid::plain(&[
-        "layer",
-        "density, 0 to 1",
-        "SQNR",
-        "top-1",
-        "layer cycles",
-        "energy",
-        "network cycles",
-        "energy",
-        "best",
-    ]);
-    for point in &study.points {
-        let best = match (point.best_of_network, point.best_of_layer) {
-            (true, _) => "network",
-            (false, true) => "layer",
-            (false, false) => "",
-        };
-        table.add_row([
-            point.layer.clone(),
-            format!("{:.3}", point.density),
-            decibels(point.network.sqnr_db),
-            top1(&point.network),
-            table::si(point.layer_cycles, ""),
-            table::si(point.layer_energy_pj * 1e-12, "J"),
-            table::si(point.network.network_cycles, ""),
-            table::si(point.network.network_energy_pj * 1e-12, "J"),
-            best.to_owned(),
-        ]);
-    }
-    grid::right(&mut table, 1..8);
-    let mut text = String::new();
-    // Writing to a string does not fail.
-    let _ = writeln!(
-        text,
-        "{} on {}: one layer pruned at a time, {}, timing {}, {} sample{}; top-1: {}\n\n{}\n",
-        study.model,
-        study.machine,
-        study.pattern,
-        study.timing,
-        study.samples,
-        if study.samples == 1 { "" } else { "s" },
-        match study.unpruned.top1_accuracy {
-            Some(_) => "classified as labelled",
-            None => "classified as by the unpruned float model",
-        },
-        grid::fitted(table, &[5, 7, 4])
-    );
-    let _ = writeln!(
-        text,
-        "unpruned  {} at the outputs, top-1 {}, {} cycles, {}",
-        decibels(study.unpruned.sqnr_db),
-        top1(&study.unpruned),
-        table::si(study.unpruned.network_cycles, ""),
-        table::si(study.unpruned.network_energy_pj * 1e-12, "J")
-    );
-    let front = study.points.iter().filter(|p| p.best_of_network).count();
-    let _ = writeln!(
-        text,
-        "best      {front} of {} points have no other that is at least as good in SQNR, cycles and energy of the network",
-        study.points.len()
-    );
-    let mut label = "next";
-    for Next {
-        layer,
-        density,
-        cycles_saved,
-        energy_saved,
-        sqnr_db,
-    } in study.next.iter().take(MOST_NEXT)
-    {
-        let _ = writeln!(
-            text,
-            "{label:<10}{layer} to {density:.3}: {:.1} % fewer cycles, {:.1} % less energy, {}, no image classified otherwise",
-            100.0 * cycles_saved,
-            100.0 * energy_saved,
-            decibels(*sqnr_db)
-        );
-        label = "";
-    }
-    if study.next.is_empty() {
-        text.push_str(
-            "next      nothing: every point that saves cycles classifies an image otherwise\n",
-        );
-    }
-    text
-}
-
-/// The column of a field, which ends in its unit.
-fn column(field: &str) -> String {
-    if field.starts_with("density") || field.starts_with("top1") {
-        format!("{field}_ratio")
-    } else {
-        field.to_owned()
-    }
-}
-
-/// Writes the study as CSV or JSON, by the file's extension.
-fn write(path: &Path, study: &Study) -> Result<(), Failure> {
-    let failed = |e: serde_json::Error| Failure::file(Code::CannotWrite, path, &e.to_string());
-    if output::is_json(path) {
-        return output::write_json(path, study);
-    }
-    let mut csv = String::new();
-    for (index, point) in study.points.iter().enumerate() {
-        let serde_json::Value::Object(fields) = serde_json::to_value(point).map_err(failed)? else {
-            continue;
-        };
-        if index == 0 {
-            let names: Vec<String> = fields.keys().map(|name| column(name)).collect();
-            csv.push_str(&names.join(","));
-            csv.push('\n');
-        }
-        let cells: Vec<String> = fields
-            .values()
-            .map(|value| match value {
-                serde_json::Value::String(text) => format!("\"{}\"", text.replace('"', "\"\"")),
-                serde_json::Value::Null => String::new(),
-                other => other.to_string(),
-            })
-            .collect();
-        csv.push_str(&cells.join(","));
-        csv.push('\n');
-    }
-    output::write(path, csv.as_bytes())
 }
 
 #[cfg(test)]
