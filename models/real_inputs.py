@@ -38,6 +38,8 @@ SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "caffe": lambda rgb: rgb[..., ::-1] - np.array([104.0, 117.0, 123.0]),
 }
 
+CHANNELS = (1, 3, 4)  # Of pictures whose channels come last.
+
 RATE = 16_000  # Samples of sound a second.
 HOP, WINDOW = 160, 400  # Samples between two frames of a spectrum, and in one.
 
@@ -199,7 +201,7 @@ class Inputs:
 
 def plane(shape: tuple[int, ...]) -> tuple[int, int]:
     """Height and width of a picture's shape, channels first or last."""
-    return (shape[1], shape[2]) if shape[-1] in (1, 3) else (shape[-2], shape[-1])
+    return (shape[1], shape[2]) if shape[-1] in CHANNELS else (shape[-2], shape[-1])
 
 
 def fill(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -212,14 +214,16 @@ def fill(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def as_tensor(image: Image.Image, shape: tuple[int, ...], scale: str) -> np.ndarray:
-    """Pixels as numbers, in the layout of `shape`; one channel is the image's brightness."""
-    last = shape[-1] in (1, 3)
+    """Pixels as numbers, in the layout of `shape`; one channel is the image's brightness, a fourth one is opaque."""
+    last = shape[-1] in CHANNELS
     channels = shape[-1] if last else shape[1]
     if channels == 1:
         values = np.asarray(image.convert("L"), np.float64)[..., None]
         values = np.asarray(SCALES[scale](values))
     else:
         values = np.asarray(SCALES[scale](np.asarray(image, np.float64)))
+    if channels == 4:
+        values = np.concatenate([values, np.ones_like(values[..., :1])], axis=-1)
     return values if last else np.moveaxis(values, -1, 0)
 
 

