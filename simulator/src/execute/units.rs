@@ -3,6 +3,7 @@
 use super::state::State;
 use crate::error::SimulateError;
 use crate::timing::blocks::WeightSizes;
+use crate::timing::fast::Products;
 use crate::timing::{Drain, Multiply, Place, Process, RoundDrain, Task, fast};
 use scnn_isa::halo::Exchange;
 use scnn_isa::ids::RegionId;
@@ -34,15 +35,14 @@ impl State<'_> {
         let view = (layer.source.channels.begin, channels);
         let counts = (&*nonzeros, &*weights);
         let useful = WeightSizes::useful(array, counts, view, tile.rect(), inner);
-        let work = fast::count(
-            self.machine,
+        let products = Products {
+            machine: self.machine,
             array,
-            &blocks,
-            sizes,
-            rounds,
+            activations: &blocks,
+            weights: sizes,
             channels,
-            useful,
-        );
+        };
+        let work = products.count(rounds, useful);
         for of_round in &work.steps {
             for (sum, steps) in current.pe_steps.iter_mut().zip(of_round) {
                 *sum += steps;

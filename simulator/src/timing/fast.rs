@@ -10,7 +10,7 @@
 //!
 //! FIFO capacity, bank conflicts, drains and DRAM can only add to this, so it is a lower bound of the exact time.
 
-use super::blocks::{ActivationBlocks, Block, WeightSizes};
+use super::blocks::{ActivationBlocks, Block, Columns, WeightSizes};
 use super::work::{LayerWork, rounds};
 use super::{Slots, Timed};
 use crate::counters::Counters;
@@ -125,107 +125,131 @@ pub struct ArrayWork {
     pub counters: Counters,
 }
 
-/// Counts the rounds `rounds` of a pass over the channels `channels` of the source view.
-pub fn count(
-    machine: &Machine,
-    array: &ArrayStage,
-    activations: &ActivationBlocks,
-    weights: &WeightSizes,
-    rounds: Span,
-    channels: Span,
-    useful: u64,
-) -> ArrayWork {
-    let (f, i) = (
-        machine.pe.weights_per_vector,
-        machine.pe.activations_per_vector,
-    );
-    let lanes = u64::from(f) * u64::from(i);
-    let (fifo, format) = (machine.fifo_elements(), machine.weight_format());
-    let (group_pes, pe_groups) = (activations.pes, array.pe_groups);
-    let columns = activations.columns(i);
-    let receivers = activations.pes_with_tile();
+/// What a pass multiplies: the blocks of weights of its rounds with those of the activations.
+#[derive(Clone, Copy)]
+pub struct Products<'a> {
+    /// The machine.
+    pub machine: &'a Machine,
+    /// The layer's stage on the array.
+    pub array: &'a ArrayStage,
+    /// Activations of the pass's tile.
+    pub activations: &'a ActivationBlocks,
+    /// Weights of the layer.
+    pub weights: &'a WeightSizes,
+    /// Channels of the source view that are multiplied.
+    pub channels: Span,
+}
 
-    let per_round: Vec<(Vec<u64>, Slots, Counters)> = rounds
-        .iter()
-        .collect::<Vec<_>>()
-        .into_par_iter()
-        .map(|round| {
-            let mut steps = vec![0u64; machine.pe_count() as usize];
-            let (mut slots, mut counters) = (Slots::default(), Counters::default());
-            let mut steps_in_group = vec![0u64; group_pes.count() as usize];
-            for group in 0..pe_groups.count() {
-                let index = (round * pe_groups.count() + group) as usize;
-                let (first, all) = &weights.groups[index];
-                let residues = activations.residues;
-                // Blocks of the channels that this instruction covers.
-                let span =
-                    channels.intersect(Span::new(*first, *first + all.len() as u32 / residues));
-                let blocks = if span.is_empty() {
-                    &[]
-                } else {
-                    let from = ((span.begin - first) * residues) as usize;
-                    &all[from..from + (span.len() * residues) as usize]
-                };
-                let bytes = |block: &Block| format.block_bytes(block.elements.into());
-                counters.dram_weight_bytes += blocks.iter().map(bytes).sum::<u64>();
-                steps_in_group.fill(0);
-                let begin = (span.begin * residues) as usize;
-                let (mut group_total, mut pairs, mut nonzero) = (0, 0, 0);
-                for (index, weights) in blocks.iter().enumerate() {
-                    if weights.elements == 0 {
-                        continue;
-                    }
-                    let vectors = u64::from(if weights.elements <= f {
-                        1
-                    } else {
-                        weights.elements.div_ceil(f)
-                    });
-                    counters.fifo_writes += vectors * receivers;
-                    let column = columns.column(begin + index);
-                    if column.vectors == 0 {
-                        continue;
-                    }
-                    for &(pe, vectors_in_pe) in column.pes {
-                        steps_in_group[pe as usize] += vectors * u64::from(vectors_in_pe);
-                    }
-                    group_total += vectors * column.vectors;
-                    pairs += u64::from(weights.elements) * column.elements;
-                    nonzero += u64::from(weights.nonzeros) * column.nonzeros;
-                    // A block that exceeds the FIFO comes in parts, and the activations are read once for each.
-                    let parts = if weights.elements <= fifo {
-                        1
-                    } else {
-                        weights.elements.div_ceil(fifo)
-                    };
-                    counters.iaram_reads += column.vectors * u64::from(parts);
-                }
-                counters.fifo_reads += group_total;
-                counters.multiplies += pairs;
-                counters.coordinates += pairs;
-                slots.fragmentation += group_total * lanes - pairs;
-                slots.placeholder += pairs - nonzero;
-                slots.out_of_plane += nonzero;
-                for (pe, vectors_in_pe) in steps_in_group.iter().enumerate() {
-                    steps[pe_index(machine, group_pes, pe_groups, group, pe as u32)] =
-                        *vectors_in_pe;
-                }
-            }
-            (steps, slots, counters)
-        })
-        .collect();
-
-    let mut work = ArrayWork::default();
-    for (steps, slots, counters) in per_round {
-        work.steps.push(steps);
-        work.slots += slots;
-        work.counters += counters;
+impl<'a> Products<'a> {
+    /// Counts the rounds `rounds`, in which `useful` products fall into the plane and are of two non-zeros.
+    pub fn count(self, rounds: Span, useful: u64) -> ArrayWork {
+        let columns = (self.activations).columns(self.machine.pe.activations_per_vector);
+        let rounds: Vec<u32> = rounds.iter().collect();
+        let rounds = rounds.into_par_iter();
+        let rounds: Vec<_> = rounds.map(|round| self.round(round, &columns)).collect();
+        let mut work = ArrayWork::default();
+        for (steps, slots, counters) in rounds {
+            work.steps.push(steps);
+            work.slots += slots;
+            work.counters += counters;
+        }
+        // Counted so far: all pairs of non-zeros; those that are not useful fell outside the plane.
+        work.slots.out_of_plane -= useful;
+        work.slots.useful = useful;
+        work.counters.accumulations = useful;
+        work.counters.crossbar_transfers = useful;
+        work
     }
-    // Counted so far: all pairs of non-zeros; those that are not useful fell outside the plane.
-    work.slots.out_of_plane -= useful;
-    work.slots.useful = useful;
-    work.counters.accumulations = useful;
-    work.counters.crossbar_transfers = useful;
-    work
+
+    /// Steps by PE, slots and events of a round.
+    fn round(self, round: u32, columns: &Columns) -> (Vec<u64>, Slots, Counters) {
+        let (machine, pe_groups, pes) = (self.machine, self.array.pe_groups, self.activations.pes);
+        let mut steps = vec![0u64; machine.pe_count() as usize];
+        let (mut slots, mut counters) = (Slots::default(), Counters::default());
+        let mut steps_in_group = vec![0u64; pes.count() as usize];
+        for group in 0..pe_groups.count() {
+            let (first, blocks) = self.blocks(round, group);
+            steps_in_group.fill(0);
+            self.group(
+                blocks,
+                (columns, first),
+                &mut steps_in_group,
+                (&mut slots, &mut counters),
+            );
+            for (pe, steps_of_pe) in steps_in_group.iter().enumerate() {
+                steps[pe_index(machine, pes, pe_groups, group, pe as u32)] = *steps_of_pe;
+            }
+        }
+        (steps, slots, counters)
+    }
+
+    /// The blocks of weights of a PE group's round by (channel, residue), and the column of the first.
+    fn blocks(self, round: u32, group: u32) -> (usize, &'a [Block]) {
+        let residues = self.activations.residues;
+        let (first, all) =
+            &self.weights.groups[(round * self.array.pe_groups.count() + group) as usize];
+        let held = Span::new(*first, *first + all.len() as u32 / residues);
+        let span = self.channels.intersect(held);
+        if span.is_empty() {
+            return (0, &[]);
+        }
+        let from = ((span.begin - first) * residues) as usize;
+        let blocks = &all[from..from + (span.len() * residues) as usize];
+        ((span.begin * residues) as usize, blocks)
+    }
+
+    /// Multiplies the blocks of one PE group with the columns from `first` on.
+    #[inline]
+    fn group(
+        self,
+        blocks: &[Block],
+        (columns, first): (&Columns, usize),
+        steps: &mut [u64],
+        (slots, counters): (&mut Slots, &mut Counters),
+    ) {
+        let machine = self.machine;
+        let (width, fifo) = (machine.pe.weights_per_vector, machine.fifo_elements());
+        let (format, receivers) = (machine.weight_format(), self.activations.pes_with_tile());
+        let bytes = |block: &Block| format.block_bytes(block.elements.into());
+        counters.dram_weight_bytes += blocks.iter().map(bytes).sum::<u64>();
+        let (mut steps_of_all, mut pairs, mut nonzero) = (0, 0, 0);
+        for (index, weights) in blocks.iter().enumerate() {
+            if weights.elements == 0 {
+                continue;
+            }
+            let vectors = u64::from(parts(weights.elements, width));
+            counters.fifo_writes += vectors * receivers;
+            let column = columns.column(first + index);
+            if column.vectors == 0 {
+                continue;
+            }
+            for &(pe, vectors_in_pe) in column.pes {
+                steps[pe as usize] += vectors * u64::from(vectors_in_pe);
+            }
+            steps_of_all += vectors * column.vectors;
+            pairs += u64::from(weights.elements) * column.elements;
+            nonzero += u64::from(weights.nonzeros) * column.nonzeros;
+            // A block that exceeds the FIFO comes in parts, and the activations are read once for each.
+            counters.iaram_reads += column.vectors * u64::from(parts(weights.elements, fifo));
+        }
+        counters.fifo_reads += steps_of_all;
+        counters.multiplies += pairs;
+        counters.coordinates += pairs;
+        let lanes = u64::from(width) * u64::from(machine.pe.activations_per_vector);
+        slots.fragmentation += steps_of_all * lanes - pairs;
+        slots.placeholder += pairs - nonzero;
+        slots.out_of_plane += nonzero;
+    }
+}
+
+/// Parts of at most `size` of some elements, more than none. Most are one, and a division is slow.
+#[inline]
+fn parts(elements: u32, size: u32) -> u32 {
+    if elements <= size {
+        1
+    } else {
+        elements.div_ceil(size)
+    }
 }
 
 /// Index in the array of PE `pe` of PE group `group`.
