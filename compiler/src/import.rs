@@ -152,6 +152,8 @@ pub(crate) struct Importer<'a> {
     undecided: &'a BTreeMap<String, Undecided>,
     /// How inputs and results of the host are to lie, where their readers wish it.
     wishes: BTreeMap<String, Placement>,
+    /// Weights of products in the order of the array: the steps of an unrolled recurrence have them in common.
+    ordered: nodes::linear::OrderedWeights,
 }
 
 impl<'a> Importer<'a> {
@@ -194,6 +196,7 @@ impl<'a> Importer<'a> {
             on_host,
             undecided,
             wishes: wishes::of(model, facts, on_host),
+            ordered: nodes::linear::OrderedWeights::default(),
         }
     }
 

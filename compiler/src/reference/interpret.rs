@@ -87,6 +87,7 @@ pub fn interpret_each(
         network,
         tensors: vec![Vec::new(); network.tensors.len()],
         host_values: vec![None; network.values.len()],
+        readings: readings(network),
     };
     let lives = Lives::of(network);
     state.begin(&lives, 0);
@@ -180,6 +181,19 @@ impl Lives {
     }
 }
 
+/// By value, how many times a network reads it on the host: as an operand of a segment or as an output.
+fn readings(network: &Quantised) -> Vec<u32> {
+    let operands = network.steps.iter().filter_map(|step| match step {
+        Step::Host(segment) => Some(&segment.inputs),
+        Step::Layer(_) => None,
+    });
+    let mut readings = vec![0; network.values.len()];
+    for &value in operands.chain([&network.outputs]).flatten() {
+        readings[value] += 1;
+    }
+    readings
+}
+
 /// A value in the type that it has on the other side of the model's border.
 fn cast(value: &Value, data: &Tensor, dtype: Dtype) -> Result<Tensor, InterpretError> {
     let cast = data.cast_to_dt(crate::calibrate::datum_type(dtype));
@@ -270,6 +284,8 @@ struct State<'a> {
     network: &'a Quantised,
     tensors: Vec<Vec<i16>>,
     host_values: Vec<Option<Tensor>>,
+    /// By value, how many times it will still be read.
+    readings: Vec<u32>,
 }
 
 impl State<'_> {
@@ -301,13 +317,18 @@ impl State<'_> {
         Ok(())
     }
 
-    /// Gives a value to the host.
-    fn offer(&self, value: usize) -> Result<Tensor, InterpretError> {
+    /// Gives a value to the host. One that stays there is let go when it is read for the last time.
+    fn offer(&mut self, value: usize) -> Result<Tensor, InterpretError> {
         let data = &self.network.values[value];
         let Some(id) = data.tensor else {
-            return self.host_values[value]
-                .clone()
-                .ok_or_else(|| border(data, "it was never computed".into()));
+            self.readings[value] -= 1;
+            let kept = &mut self.host_values[value];
+            let read = if self.readings[value] == 0 {
+                kept.take()
+            } else {
+                kept.clone()
+            };
+            return read.ok_or_else(|| border(data, "it was never computed".into()));
         };
         let offered = offered(data, self.network.tensor(id), &self.tensors[id.index()]);
         offered.map_err(|reason| border(data, reason))

@@ -96,14 +96,23 @@ impl State<'_> {
         }
     }
 
+    /// Gives a value to the host. One that stays there is let go when it is read for the last time.
     pub(super) fn offer(&mut self, id: ValueId) -> Result<HostTensor, SimulateError> {
         let value = self.program.value(id);
         let Some(region) = value.region else {
+            let readings = &mut self.readings[id.index()];
+            *readings = readings.saturating_sub(1);
+            let kept = &mut self.values[id.index()];
+            let read = if *readings == 0 {
+                kept.take()
+            } else {
+                kept.clone()
+            };
             let missing = || SimulateError::Value {
                 name: value.name.clone(),
                 reason: "it was never computed".to_owned(),
             };
-            return self.values[id.index()].clone().ok_or_else(missing);
+            return read.ok_or_else(missing);
         };
         let tensor = self.program.region(region).tensor;
         self.stream(id);

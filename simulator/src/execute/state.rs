@@ -32,6 +32,8 @@ pub(super) struct State<'a> {
     pub machine: &'a Machine,
     pub tensors: Vec<Vec<i16>>,
     pub values: Vec<Option<HostTensor>>,
+    /// By value, how many times it will still be read.
+    pub readings: Vec<u32>,
     pub steps: Vec<StepCounts>,
     /// What is known of the tensors as they are now.
     pub measured: Measured,
@@ -114,6 +116,7 @@ impl<'a> State<'a> {
                 .map(|t| vec![0; t.elements() as usize])
                 .collect(),
             values: vec![None; program.values.len()],
+            readings: readings(program),
             steps: Vec::new(),
             measured: Measured::default(),
             works: Vec::new(),
@@ -397,6 +400,22 @@ impl State<'_> {
             .as_mut()
             .map(|current| &mut current.counts.counters)
     }
+}
+
+/// By value, how many times a program reads it on the host: as an operand of a segment or as an output.
+fn readings(program: &Program) -> Vec<u32> {
+    let operands = program
+        .code
+        .iter()
+        .filter_map(|instruction| match instruction {
+            Instruction::Hst { segment } => Some(&program.segment(*segment).inputs),
+            _ => None,
+        });
+    let mut readings = vec![0; program.values.len()];
+    for id in operands.chain([&program.outputs]).flatten() {
+        readings[id.index()] += 1;
+    }
+    readings
 }
 
 /// Cycles of `bytes` over the host link.

@@ -9,6 +9,8 @@ use crate::import::attributes::{Attributes, outside};
 use crate::import::{Importer, Translated};
 use scnn_isa::legal;
 use scnn_isa::plane::Axis;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::Tensor;
 
@@ -115,18 +117,12 @@ fn linear(importer: &mut Importer<'_>, node: &NodeProto, product: &Product) -> T
     let [_, channels, h, w] = or_host!(shape(importer, input));
     let [over_rows, over_columns] = placement::product_kernel(&axes).unwrap_or_default();
     let places = weight_places(&axes, [over_rows, over_columns]);
-    let values = or_host!(Weights::of(weights));
-    let in_order = places.iter().copied().eq(0..c);
-    let ordered = if transposed && alpha == 1.0 && in_order {
-        values
-    } else {
-        let value = |ko, ci| values[if transposed { ko * c + ci } else { ci * k + ko }];
-        let all = (0..k).flat_map(|ko| places.iter().map(move |&ci| (ko, ci)));
-        Weights::from(
-            all.map(|(ko, ci)| alpha * value(ko, ci))
-                .collect::<Vec<_>>(),
-        )
+    let order = Order {
+        transposed,
+        alpha: alpha.to_bits(),
+        places,
     };
+    let ordered = or_host!(importer.ordered.of(weights, order));
     let of = (node, product.weights);
     let units = weight_units(importer, of, k as u32, i64::from(!transposed))
         .map(|units| units.into_iter().map(|unit| unit * alpha.abs()).collect());
@@ -170,6 +166,63 @@ fn linear(importer: &mut Importer<'_>, node: &NodeProto, product: &Product) -> T
     }];
     let placement = placement::of_axes(&product.seen(out));
     finish_placed(importer, node, &[input], layer, placement)
+}
+
+/// How the weights of a product are put in the order of the array, output by output.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Order {
+    /// Whether each row of the tensor is an output's.
+    transposed: bool,
+    /// The bits of the factor of all weights.
+    alpha: u32,
+    /// By input in the order of the array, its place in the tensor.
+    places: Vec<usize>,
+}
+
+impl Order {
+    /// The weights of a matrix.
+    fn ordered(&self, tensor: &Arc<Tensor>) -> Result<Weights, String> {
+        let (values, alpha) = (Weights::of(tensor)?, f32::from_bits(self.alpha));
+        let (rows, cols) = (tensor.shape()[0], tensor.shape()[1]);
+        let (k, c) = if self.transposed {
+            (rows, cols)
+        } else {
+            (cols, rows)
+        };
+        if self.transposed && alpha == 1.0 && self.places.iter().copied().eq(0..c) {
+            return Ok(values);
+        }
+        let at = |ko, ci| {
+            if self.transposed {
+                ko * c + ci
+            } else {
+                ci * k + ko
+            }
+        };
+        let all = (0..k).flat_map(|ko| self.places.iter().map(move |&ci| at(ko, ci)));
+        Ok(Weights::from(
+            all.map(|place| alpha * values[place]).collect::<Vec<_>>(),
+        ))
+    }
+}
+
+/// The weights of products in the order of the array, one copy for all nodes that put a tensor in the same order.
+#[derive(Default)]
+pub(crate) struct OrderedWeights {
+    /// By the address of the tensor, which the facts of the model hold for as long as nodes are translated.
+    known: BTreeMap<(*const Tensor, Order), Weights>,
+}
+
+impl OrderedWeights {
+    fn of(&mut self, tensor: &Arc<Tensor>, order: Order) -> Result<Weights, String> {
+        let key = (Arc::as_ptr(tensor), order);
+        if let Some(known) = self.known.get(&key) {
+            return Ok(known.clone());
+        }
+        let ordered = key.1.ordered(tensor)?;
+        self.known.insert(key, ordered.clone());
+        Ok(ordered)
+    }
 }
 
 /// Positions of the largest plane that is a kernel. Each is a residue of its own, and what mapping and simulation do grows
@@ -227,4 +280,40 @@ fn weight_places(axes: &[Vec<Factor>], inside: [bool; 2]) -> Vec<usize> {
         }
     }
     places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_matrix_is_put_in_an_order_once() {
+        let tensor = |values: &[f32]| Arc::new(Tensor::from_shape(&[3, 2], values).unwrap());
+        let (matrix, other) = (
+            tensor(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+            tensor(&[1.0, 2.0, 3.0, 4.0, 5.0, 7.0]),
+        );
+        let order = |alpha: f32, places: [usize; 3]| Order {
+            transposed: false,
+            alpha: alpha.to_bits(),
+            places: places.to_vec(),
+        };
+        let mut known = OrderedWeights::default();
+        let mut of = |tensor, order| known.of(tensor, order).unwrap();
+        let weights = of(&matrix, order(1.0, [0, 1, 2]));
+        assert_eq!(weights[..], [1.0, 3.0, 5.0, 2.0, 4.0, 6.0]);
+        let again = of(&matrix, order(1.0, [0, 1, 2]));
+        assert_eq!(weights.as_ptr(), again.as_ptr());
+        assert_eq!(of(&matrix, order(1.0, [2, 0, 1]))[..3], [5.0, 1.0, 3.0]);
+        assert_eq!(of(&matrix, order(2.0, [0, 1, 2]))[..3], [2.0, 6.0, 10.0]);
+        assert_eq!(of(&other, order(1.0, [0, 1, 2]))[..3], [1.0, 3.0, 5.0]);
+        let rows = Order {
+            transposed: true,
+            ..order(1.0, [0, 1, 2])
+        };
+        let as_it_lies = Arc::new(Tensor::from_shape(&[2, 3], &[1f32; 6]).unwrap());
+        let shared = of(&as_it_lies, rows);
+        let own = Weights::of(&as_it_lies).unwrap();
+        assert_eq!(shared.as_ptr(), own.as_ptr());
+    }
 }
