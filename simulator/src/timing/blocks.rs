@@ -67,7 +67,7 @@ impl ActivationBlocks {
                 let rect = tile.pe_rect(pe as u32 / pes.cols, pe as u32 % pes.cols);
                 for residue in 0..residues {
                     let at = residue_at(residue);
-                    let walk = BlockWalk::new(nonzeros, rect, at, layout.residues);
+                    let walk = BlockWalk::new(rect, at, layout.residues);
                     let of_residue = blocks[residue as usize..]
                         .iter_mut()
                         .step_by(residues as usize);

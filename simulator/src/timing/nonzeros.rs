@@ -84,21 +84,27 @@ fn aligned(span: Span, residue: u32, modulus: u32) -> (u32, u32) {
     (first, span.end.saturating_sub(first).div_ceil(modulus))
 }
 
+/// So many places from `first` on, `step` apart.
+fn places(first: u32, count: u32, step: u32) -> impl Iterator<Item = u32> {
+    (0..count).map(move |index| first + index * step)
+}
+
 impl BlockWalk {
     /// The walk of a PE's rectangle, for the positions that are `residue` modulo `residues`.
-    pub fn new(nonzeros: &Nonzeros, rect: Rect, residue: (u32, u32), residues: Grid) -> Self {
+    pub fn new(rect: Rect, residue: (u32, u32), residues: Grid) -> Self {
         let (first_row, rows) = aligned(rect.y, residue.0, residues.rows);
         let (first, per_row) = aligned(rect.x, residue.1, residues.cols);
         let columns = Span::new(first, rect.x.end.max(first));
-        let takes = |x| columns.contains(x) && (x - first).is_multiple_of(residues.cols);
-        let masks = nonzeros.columns(takes);
         // A PE without a column of this residue reads no word; the first such column may lie behind the plane.
         let words = if per_row == 0 {
             0..0
         } else {
             columns.begin as usize / 64..(columns.end as usize).div_ceil(64)
         };
-        let masks = masks[words.clone()].to_vec();
+        let mut masks = vec![0; words.len()];
+        for x in places(first, per_row, residues.cols) {
+            masks[x as usize / 64 - words.start] |= 1 << (x % 64);
+        }
         Self {
             images: rect.n,
             rows: (first_row, rows, residues.rows),
@@ -113,6 +119,17 @@ impl BlockWalk {
     /// Positions of the block.
     pub fn positions(&self) -> u32 {
         self.images.len() * self.rows.1 * self.per_row
+    }
+
+    /// Its rows of the plane.
+    pub fn rows(&self) -> impl Iterator<Item = u32> {
+        let (first, rows, apart) = self.rows;
+        places(first, rows, apart)
+    }
+
+    /// Its columns of the plane.
+    pub fn columns(&self) -> impl Iterator<Item = u32> {
+        places(self.columns.begin, self.per_row, self.step)
     }
 
     /// Non-zeros of a channel.
@@ -131,8 +148,8 @@ impl BlockWalk {
         count
     }
 
-    /// Calls `element` with the zeros before it, image, row and column of every non-zero of a channel; returns the
-    /// zeros behind the last one.
+    /// Calls `element` with the zeros before it, image, and number among the block's [rows](Self::rows) and
+    /// [columns](Self::columns) of every non-zero of a channel; returns the zeros behind the last one.
     #[inline]
     pub fn each(
         &self,
@@ -159,7 +176,7 @@ impl BlockWalk {
                             column / self.step
                         };
                         let position = at + column;
-                        element(position - next, n, y, x);
+                        element(position - next, n, row, column);
                         next = position + 1;
                     }
                 }
@@ -202,18 +219,20 @@ mod tests {
             let (residues, residue) = (Grid::new(rows, cols), ((seed % u64::from(rows)) as u32, (seed % u64::from(cols)) as u32));
             let nonzeros = Nonzeros::of(&values, shape);
             let mut found = Vec::new();
-            let walk = BlockWalk::new(&nonzeros, rect, residue, residues);
-            let behind = walk.each(&nonzeros, 1, |zeros, n, y, x| found.push((zeros, n, y, x)));
+            let walk = BlockWalk::new(rect, residue, residues);
+            prop_assert!(walk.rows().eq((0..height).filter(|y| y % rows == residue.0)));
+            prop_assert!(walk.columns().eq(x.iter().filter(|x| x % cols == residue.1)));
+            let behind = walk.each(&nonzeros, 1, |zeros, n, row, column| found.push((zeros, n, row, column)));
             prop_assert_eq!(walk.count(&nonzeros, 1), found.len() as u32);
             prop_assert_eq!(walk.positions(), found.iter().map(|found| found.0 + 1).sum::<u32>() + behind);
             let (mut expected, mut zeros) = (Vec::new(), 0);
             for n in 0..2 {
-                for y in (0..height).filter(|y| y % rows == residue.0) {
-                    for x in x.iter().filter(|x| x % cols == residue.1) {
+                for (row, y) in (0..).zip((0..height).filter(|y| y % rows == residue.0)) {
+                    for (column, x) in (0..).zip(x.iter().filter(|x| x % cols == residue.1)) {
                         if values[(((n * 2 + 1) * height + y) * width + x) as usize] == 0 {
                             zeros += 1;
                         } else {
-                            expected.push((zeros, n, y, x));
+                            expected.push((zeros, n, row, column));
                             zeros = 0;
                         }
                     }

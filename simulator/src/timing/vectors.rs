@@ -185,7 +185,7 @@ impl PassVectors {
             spacing,
             accumulators: AccumulatorTile::of(array, tile, inner),
             residues: (0..residues.count())
-                .map(|residue| Residue::new(array, nonzeros, tile, inner, residue, residues))
+                .map(|residue| Residue::new(array, tile, inner, residue, residues))
                 .collect(),
         };
         let channels: Vec<ChannelVectors> = channels
@@ -238,37 +238,32 @@ struct Residue {
 struct PeLines {
     walk: BlockWalk,
     images: Span,
-    /// By row from the PE's first: its part of the output row, and its kind.
-    rows: (u32, Vec<(i64, u32)>),
-    cols: (u32, Vec<(i64, u32)>),
+    /// By row and column of the walk: its part of the output row or column, and its kind.
+    rows: Vec<(i64, u32)>,
+    cols: Vec<(i64, u32)>,
     first_image: u32,
 }
 
 impl Residue {
-    fn new(
-        array: &ArrayStage,
-        nonzeros: &Nonzeros,
-        tile: &Tile,
-        inner: Rect,
-        residue: u32,
-        residues: Grid,
-    ) -> Self {
+    fn new(array: &ArrayStage, tile: &Tile, inner: Rect, residue: u32, residues: Grid) -> Self {
         let at = (residue / residues.cols, residue % residues.cols);
         let y = Kinds::new(&array.y, inner.y, at.0, residues.rows);
         let x = Kinds::new(&array.x, inner.x, at.1, residues.cols);
-        let line = |axis: &Axis, span: Span, inner: Span, kinds: &Kinds| {
-            let entry = |i: u32| (origin(axis, span, inner, i), kinds.of[i as usize]);
-            (span.begin, span.iter().map(entry).collect())
+        let entry = |axis: &Axis, span: Span, inner: Span, kinds: &Kinds, at: u32| {
+            (origin(axis, span, inner, at), kinds.of[at as usize])
         };
         let grid = tile.pes();
         let pes = (0..grid.count())
             .map(|pe| {
                 let rect = tile.pe_rect(pe / grid.cols, pe % grid.cols);
+                let walk = BlockWalk::new(rect, at, residues);
+                let row = |at| entry(&array.y, rect.y, inner.y, &y, at);
+                let column = |at| entry(&array.x, rect.x, inner.x, &x, at);
                 PeLines {
-                    walk: BlockWalk::new(nonzeros, rect, at, residues),
                     images: inner.n,
-                    rows: line(&array.y, rect.y, inner.y, &y),
-                    cols: line(&array.x, rect.x, inner.x, &x),
+                    rows: walk.rows().map(row).collect(),
+                    cols: walk.columns().map(column).collect(),
+                    walk,
                     first_image: rect.n.begin,
                 }
             })
@@ -351,25 +346,27 @@ impl Builder<'_> {
         let kinds_of_cols = residue.classes.kinds_of_cols;
         let keeps_addresses = matches!(self.spacing.banks, BankOf::Xor(_));
         let (mut classes, mut last) = (0, (0, 0));
-        let behind = pe.walk.each(self.nonzeros, channel, |zeros, n, y, x| {
-            self.skip(into, stored_zeros(self.format, zeros));
-            let (row, row_kind) = pe.rows.1[(y - pe.rows.0) as usize];
-            let (col, col_kind) = pe.cols.1[(x - pe.cols.0) as usize];
-            if pe.images.contains(n) {
-                let class = (1 + row_kind * kinds_of_cols + col_kind) as usize;
-                let image = i64::from(n - pe.first_image);
-                let address = self.accumulators.position(image, row, col);
-                let address = self.spacing.banks.part(address);
-                classes |= class_bit(class);
-                last = (class, address);
-                into.places.push(self.spacing.place(class, address));
-                if keeps_addresses {
-                    into.addresses.push(address);
+        let behind = pe
+            .walk
+            .each(self.nonzeros, channel, |zeros, n, row, column| {
+                self.skip(into, stored_zeros(self.format, zeros));
+                let (row, row_kind) = pe.rows[row as usize];
+                let (col, col_kind) = pe.cols[column as usize];
+                if pe.images.contains(n) {
+                    let class = (1 + row_kind * kinds_of_cols + col_kind) as usize;
+                    let image = i64::from(n - pe.first_image);
+                    let address = self.accumulators.position(image, row, col);
+                    let address = self.spacing.banks.part(address);
+                    classes |= class_bit(class);
+                    last = (class, address);
+                    into.places.push(self.spacing.place(class, address));
+                    if keeps_addresses {
+                        into.addresses.push(address);
+                    }
+                    into.useful += 1;
                 }
-                into.useful += 1;
-            }
-            self.fill(into);
-        });
+                self.fill(into);
+            });
         if !self.format.compressed {
             self.skip(into, behind);
         }
