@@ -215,7 +215,7 @@ pub fn advise(
     models: &[Model],
     mut words: Vec<OsString>,
     machine: Option<Machine>,
-    inputs: Option<Arrays>,
+    inputs: Option<&Arrays>,
     listener: Box<dyn Listener>,
 ) -> Result<Value, Failure> {
     words.push("--".into());
@@ -230,7 +230,7 @@ pub fn advise(
         None => machine::of_model(&compilation.machine)?,
     };
     let stages = advise::stages(&options).heard_by(listener);
-    let open = |index: usize| match &inputs {
+    let open = |index: usize| match inputs {
         Some(arrays) => import(&models[index], compilation, Some(arrays.clone()), &stages),
         None => build::open_model(&models[index], compilation, &options.input, &stages),
     };

@@ -75,19 +75,18 @@ pub struct Asked<'a> {
 pub fn outcomes(asked: &Asked<'_>, stages: &Stages) -> Result<Outcomes, Failure> {
     let (path, text) = asked.spec;
     let resolved = points::resolve(path, &parsed(path, text)?, asked.code)?;
-    let (folder, _temporary) = match asked.folder {
-        Some(folder) => (folder.to_owned(), None),
-        None => {
-            let temporary = tempfile::tempdir();
-            let temporary = temporary.map_err(|e| {
-                Failure::file(crate::codes::Code::CannotWrite, path, &e.to_string())
-            })?;
-            (temporary.path().to_owned(), Some(temporary))
-        }
+    let temporary;
+    let folder = if let Some(folder) = asked.folder {
+        folder
+    } else {
+        let made = tempfile::tempdir();
+        let failed = |e: std::io::Error| Failure::file(Code::CannotWrite, path, &e.to_string());
+        temporary = made.map_err(failed)?;
+        temporary.path()
     };
-    let store = Store::open(&folder)?;
+    let store = Store::open(folder)?;
     let (manifest, _) = completed(&resolved, &store, asked.shard, stages)?;
-    tabulate(&manifest, &store, &folder)?;
+    tabulate(&manifest, &store, folder)?;
     let outcomes = manifest.outcomes(&store)?.into_iter();
     Ok(outcomes
         .map(|(row, outcome)| (row.clone(), outcome))

@@ -107,7 +107,7 @@ fn advise(
     let inputs = inputs.map(tensor::of_arrays).transpose()?;
     let models: Vec<library::Model> = models.into_iter().map(Into::into).collect();
     let advice = call::long(py, listener, move |listener| {
-        library::advise(&models, options, machine, inputs, listener)
+        library::advise(&models, options, machine, inputs.as_ref(), listener)
     })?;
     Ok(advice.to_string())
 }

@@ -26,6 +26,9 @@ def test_progress_goes_to_a_function_and_is_silent_otherwise(lenet, digits, capf
     program = scnnc.compile(lenet, calibrate=images[:2], progress=lambda *stage: seen.append(stage))
     names = [stage[0] for stage in seen]
     assert names[0] == "import" and names[-1] == "emit", names
+    # Layers, where a stage does not count anything else.
+    mapped = {(done, length) for name, _, _, done, length in seen if name == "map" and length}
+    assert mapped and all(1 <= done <= length for done, length in mapped), mapped
     seen.clear()
     program.run(images[:3], progress=lambda *stage: seen.append(stage))
     assert seen[-1] == ("simulate", 1, 1, 3, 3)

@@ -48,7 +48,7 @@ const RUN: &[&str] = &[
 
 /// Whether a text says that a stage is at a layer: `n/m NAME`, after the stage.
 fn names_a_layer(text: &str, stage: &str) -> bool {
-    let lines = text.split(['\r', '\n']);
+    let mut lines = text.split(['\r', '\n']);
     let layer = |line: &str| {
         let after = &line[line.find(stage)? + stage.len()..];
         let name = after.find("/conv").or(after.find("/fc"))?;
@@ -56,7 +56,7 @@ fn names_a_layer(text: &str, stage: &str) -> bool {
         let (number, of) = count.rsplit_once('/')?;
         (number.ends_with(digit) && of.ends_with(digit)).then_some(())
     };
-    lines.filter_map(layer).next().is_some()
+    lines.find_map(layer).is_some()
 }
 
 #[test]

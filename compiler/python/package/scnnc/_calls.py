@@ -75,7 +75,8 @@ class Listener:
     """Receives stages and warnings of a call.
 
     ``progress`` is None or False for silence, True for a line on standard error, or a function of
-    ``(stage, number, count, done, length)``; ``length`` is 0 for a stage that does not count.
+    ``(stage, number, count, done, length)``: ``done`` of ``length`` samples or points, else of its layers; ``length`` is 0 where
+    neither is known.
     """
 
     def __init__(self, progress):
