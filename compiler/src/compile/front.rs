@@ -4,7 +4,7 @@
 //! emission, which depend on all of them, are done anew for each machine.
 
 use super::integers::{Found, mapped_or_culprits};
-use super::islands::{self, Region};
+use super::islands::{self, Moved, Region};
 use super::{Compiled, Options};
 use crate::calibrate::Calibration;
 use crate::map::Mapped;
@@ -70,7 +70,8 @@ impl Front {
             Self::depends_on(&options.machine),
             "the front is of a machine that agrees"
         );
-        if !islands::unpaid(&self.regions, &options.machine, &mut Default::default()).is_empty() {
+        let mut moved = Moved::default();
+        if !islands::unpaid(&self.regions, &options.machine, &mut moved).is_empty() {
             return None;
         }
         let found = Found {
