@@ -5,6 +5,7 @@
 //! such files themselves (`isa/machines/*.yaml`), where each number stands beside its source.
 
 mod area;
+mod confidence;
 mod energy;
 mod parameter;
 mod presets;
@@ -16,6 +17,7 @@ use crate::codec::Format;
 use crate::layout::Grid;
 use crate::program::Memory;
 pub use area::{PeArea, Sizes};
+pub use confidence::Confidence;
 pub use energy::{Follows, Law, OutsideFit, Picojoules};
 pub(crate) use parameter::ParameterValue;
 use parameter::{Keyed, named_values};
@@ -28,6 +30,9 @@ use serde::{Deserialize, Serialize};
 pub struct SquareMillimetres {
     /// Area, mm2.
     pub mm2: f64,
+    /// How far it can be trusted.
+    #[serde(default, skip_serializing_if = "Confidence::is_stated")]
+    pub confidence: Confidence,
     /// Where the number comes from.
     pub source: String,
 }

@@ -2,7 +2,7 @@
 
 use crate::counters::Counters;
 use crate::schema::described;
-use scnn_isa::machine::{Machine, Picojoules};
+use scnn_isa::machine::{Confidence, Machine, Picojoules};
 use serde::{Deserialize, Serialize};
 
 described! {
@@ -44,6 +44,15 @@ impl Energy {
             let price = |entry: &Picojoules| entry.band.map_or(entry.pj, |band| band[end]);
             Self::priced(counters, machine, price).total()
         })
+    }
+
+    /// The part of the energy whose prices have this confidence.
+    pub fn resting_on(level: Confidence, counters: &Counters, machine: &Machine) -> Self {
+        let price = |entry: &Picojoules| match entry.confidence == level {
+            true => entry.pj,
+            false => 0.0,
+        };
+        Self::priced(counters, machine, price)
     }
 
     fn priced(counters: &Counters, machine: &Machine, price: impl Fn(&Picojoules) -> f64) -> Self {

@@ -76,6 +76,7 @@ pub mod snapshot;
 mod steps;
 mod tensor;
 pub mod timing;
+pub mod trust;
 
 pub use error::SimulateError;
 pub use execute::{Execution, Options, Simulator};

@@ -29,12 +29,13 @@ use crate::energy::Energy;
 use crate::execute::Execution;
 use crate::schema::described;
 use crate::timing::{Cause, DensityModel, PeCycles, Slots, Timing};
+use crate::trust::Trust;
 use scnn_isa::machine::Machine;
 use scnn_isa::program::{Memory, Program};
 use serde::{Deserialize, Serialize};
 
 /// Version of the schema; it grows when the form changes, or the meaning of a field.
-pub const SCHEMA: u32 = 6;
+pub const SCHEMA: u32 = 7;
 
 described! {
     /// A report.
@@ -66,6 +67,8 @@ described! {
         pub multipliers: u64,
         /// Static area of the machine by component, mm2.
         pub area_mm2: crate::area::Area,
+        /// The same by how far the table of areas can be trusted.
+        pub area_trust: Trust,
         /// Energies of the table whose law is used beyond what it was fitted to, a sentence each.
         pub energy_outside_fit: Vec<String>,
         /// Bandwidth of the DRAM, GB/s.
@@ -205,6 +208,8 @@ described! {
         pub predicted: Option<u64>,
         /// Multiplier slots by cause; they sum to cycles x PEs x multipliers.
         pub slots: Slots,
+        /// The slots by how far the rules behind their causes can be trusted.
+        pub trust: Trust,
     }
 }
 
@@ -232,6 +237,8 @@ described! {
         pub total: f64,
         /// Least and most that it can be, as far as entries of the energy table have bands.
         pub band: [f64; 2],
+        /// The total by how far the entries of the energy table can be trusted.
+        pub trust: Trust,
         /// DCNN on the array's layers.
         pub dcnn: f64,
         /// DCNN-opt on them.
@@ -380,6 +387,7 @@ impl Report {
             host_link_gigabytes_per_second: machine.host_link.gigabytes_per_second,
             ram_elements: [Memory::A, Memory::B].map(|ram| machine.ram_elements(ram)),
             area_mm2: crate::area::Area::of(machine),
+            area_trust: Trust::of_area(machine),
             energy_outside_fit: machine
                 .outside_fit()
                 .iter()
@@ -503,6 +511,7 @@ impl Costs {
             .or((other.cycles.total == 0).then_some(0));
         self.cycles.predicted = self.cycles.predicted.zip(predicted).map(|(a, b)| a + b);
         self.cycles.slots += other.cycles.slots;
+        self.cycles.trust = Trust::of_slots(&self.cycles.slots);
         self.multiplies.useful += other.multiplies.useful;
         self.multiplies.issued += other.multiplies.issued;
         self.multiplies.dense += other.multiplies.dense;
@@ -510,6 +519,7 @@ impl Costs {
         self.baselines.add(&other.baselines);
         self.energy_pj.components.add(&other.energy_pj.components);
         self.energy_pj.total = self.energy_pj.components.total();
+        self.energy_pj.trust.add(&other.energy_pj.trust);
         for (ours, theirs) in self.energy_pj.band.iter_mut().zip(other.energy_pj.band) {
             *ours += theirs;
         }
@@ -579,6 +589,7 @@ pub(crate) mod tests {
                 barrier: 1_000_100,
                 ..Slots::default()
             },
+            trust: Trust::default(),
         };
         costs.multiplies = Multiplies {
             useful: 11,
@@ -614,6 +625,7 @@ pub(crate) mod tests {
             host_link_gigabytes_per_second: 16.0,
             ram_elements: [4096; 2],
             area_mm2: crate::area::Area::default(),
+            area_trust: Trust::default(),
             energy_outside_fit: Vec::new(),
             totals: Costs::default(),
             comparison: None,

@@ -90,6 +90,8 @@ pub fn explain(options: &Explain) -> Result<(), Failure> {
         text.push('\n');
         text.push_str(&layer.text(detailed));
     }
+    let trust = report.trust();
+    text.push_str(&format!("\nHow far the figures can be trusted: {trust}\n"));
     if !detailed {
         let crossing = host_link::text(&segments);
         if !crossing.is_empty() {

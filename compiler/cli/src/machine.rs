@@ -9,6 +9,7 @@ use crate::codes::IsaCode;
 use scnn_isa::machine::{Machine, MachineError, MachineFile, Origin, Read, Scope};
 use scnn_simulator::area::Area;
 use scnn_simulator::report::Parameter;
+use scnn_simulator::trust::Trust;
 use scnnc_driver::formats::accelergy;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -309,9 +310,10 @@ fn show(name: &str, read: &Read, as_json: bool) {
         .map(|(name, mm2)| format!("{name} {mm2:.2}"))
         .collect();
     output::print(&format!(
-        "\narea {:.1} mm2: {}\n",
+        "\narea {:.1} mm2: {} ({})\n",
         area.total(),
-        parts.join(", ")
+        parts.join(", "),
+        Trust::of_area(&read.machine).shares()
     ));
 }
 
@@ -323,7 +325,15 @@ fn picojoules(pj: f64) -> String {
 
 /// The energies of events: each on this machine and on the paper's, and the law that scales one to the other.
 fn energies(machine: &Machine) -> String {
-    let mut table = grid::plain(&["energy", "pJ", "band", "paper's", "grows with", "sources"]);
+    let mut table = grid::plain(&[
+        "energy",
+        "pJ",
+        "band",
+        "paper's",
+        "trust",
+        "grows with",
+        "sources",
+    ]);
     for (name, energy) in machine.energy.entries() {
         let band = energy
             .band
@@ -341,19 +351,21 @@ fn energies(machine: &Machine) -> String {
             picojoules(energy.pj),
             band,
             paper,
+            energy.confidence.word().to_owned(),
             formula.to_owned(),
             format!("{}{law_source}", energy.source),
         ]);
     }
     grid::right(&mut table, [1, 3]);
-    grid::wrapped(table, &[5, 4]).clone()
+    grid::wrapped(table, &[6, 5]).clone()
 }
 
 fn energies_json(machine: &Machine) -> Vec<serde_json::Value> {
     let entries = machine.energy.entries().into_iter();
     let entries = entries.map(|(name, energy)| {
         json!({
-            "energy": name, "pj": energy.pj, "band": energy.band, "source": energy.source,
+            "energy": name, "pj": energy.pj, "band": energy.band, "confidence": energy.confidence,
+            "source": energy.source,
             "law": energy.law.map(|follows| json!({
                 "name": follows.law, "paper_pj": follows.paper_pj, "grows_with": follows.law.formula(),
                 "source": follows.law.source(), "ratio": follows.law.ratio(machine),

@@ -125,6 +125,7 @@ fn summary(report: &Report) -> String {
         let sentences = report.energy_outside_fit.join("; ");
         let _ = writeln!(text, "energy    less certain: {sentences}");
     }
+    let _ = writeln!(text, "trust     {}", report.trust());
     if totals.cycles.total > 0 {
         let images = report
             .layers

@@ -7,7 +7,7 @@
 
 use super::area::PeArea;
 use super::parameter::{ParameterValue, named_values};
-use super::{Energy, Machine};
+use super::{Confidence, Energy, Machine};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -21,6 +21,8 @@ pub struct Picojoules {
     pub law: Option<Follows>,
     /// Least and most that the value may be, pJ on this machine; none if no band is stated.
     pub band: Option<[f64; 2]>,
+    /// How far it can be trusted at the paper's sizes.
+    pub confidence: Confidence,
     /// Where the number comes from.
     pub source: String,
 }
@@ -48,6 +50,8 @@ struct Stated {
     paper_pj: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     band: Option<[f64; 2]>,
+    #[serde(default, skip_serializing_if = "Confidence::is_stated")]
+    confidence: Confidence,
     source: String,
 }
 
@@ -80,6 +84,7 @@ impl<'de> Deserialize<'de> for Picojoules {
             pj,
             law,
             band,
+            confidence: stated.confidence,
             source: stated.source,
         })
     }
@@ -92,6 +97,7 @@ impl Serialize for Picojoules {
             law: self.law.map(|follows| follows.law),
             paper_pj: self.law.map(|follows| follows.paper_pj),
             band: self.law.map_or(self.band, |follows| follows.paper_band),
+            confidence: self.confidence,
             source: self.source.clone(),
         };
         stated.serialize(serializer)

@@ -61,6 +61,18 @@ impl Report {
         text
     }
 
+    /// How far each figure can be trusted, in one line.
+    pub fn trust(&self) -> String {
+        let (cycles, energy) = (&self.totals.cycles.trust, &self.totals.energy_pj.trust);
+        let figures = [
+            ("cycles", cycles),
+            ("energy", energy),
+            ("area", &self.area_trust),
+        ];
+        let words = figures.map(|(figure, trust)| format!("{figure} {}", trust.shares()));
+        words.join("; ")
+    }
+
     /// Cycles from one inference to the next, all samples together. The inputs of the next one and the outputs of the one
     /// before cross the host link while the array works on this one, so they take no cycles of its own; they bound the
     /// rate where the link needs longer for all that crosses it.

@@ -8,6 +8,7 @@ use crate::energy::Energy;
 use crate::execute::Execution;
 use crate::steps::{StepCounts, StepId};
 use crate::timing::Cause;
+use crate::trust::Trust;
 use scnn_isa::asm;
 use scnn_isa::ids::LayerId;
 use scnn_isa::instruction::Instruction;
@@ -103,6 +104,7 @@ fn costs(program: &Program, step: &StepCounts) -> Costs {
             total: step.cycles,
             predicted: None,
             slots: step.slots,
+            trust: Trust::of_slots(&step.slots),
         },
         multiplies: Multiplies {
             useful: step.slots.useful,
@@ -115,6 +117,7 @@ fn costs(program: &Program, step: &StepCounts) -> Costs {
             components: step.energy,
             total: step.energy.total(),
             band: Energy::band(&counters, &program.machine),
+            trust: Trust::of_energy(&counters, &program.machine),
             dcnn: step.baselines.dcnn_pj.total(),
             dcnn_opt: step.baselines.dcnn_opt_pj.total(),
         },

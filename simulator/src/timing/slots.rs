@@ -1,16 +1,19 @@
 //! Multiplier slots, and the causes that they are divided among.
 //!
 //! A slot is one multiplier in one cycle. One table names every cause: the field of [`Slots`], the variant of [`Cause`],
-//! and the words of tables, legends and texts. Each is explained in [`scnn_isa::glossary`].
+//! the words of tables, legends and texts, and how far the rules behind it can be trusted (the letters of `isa/RULES.md`: those
+//! of lanes, runs, tiles and the barrier are published; queues, bus, PPU and the order on DRAM are assumptions). Each is explained
+//! in [`scnn_isa::glossary`].
 
 use crate::schema::{Definitions, Described, described};
+use scnn_isa::machine::Confidence;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fmt;
 use std::ops::AddAssign;
 
 macro_rules! slots {
-    ($($(#[doc = $doc:literal])* $slot:ident $cause:ident $words:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $slot:ident $cause:ident $words:literal $confidence:ident;)*) => {
         described! {
             /// Where cycles x PEs x multipliers went, in multiplier slots; the parts sum to the whole exactly.
             #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,33 +58,38 @@ macro_rules! slots {
             pub const fn words(self) -> &'static str {
                 match self { $(Self::$cause => $words,)* }
             }
+
+            /// How far the rules that decide its share can be trusted.
+            pub const fn confidence(self) -> Confidence {
+                match self { $(Self::$cause => Confidence::$confidence,)* }
+            }
         }
     };
 }
 
 slots! {
     /// Non-zero times non-zero, output inside the plane.
-    useful Useful "useful";
+    useful Useful "useful" Published;
     /// Lanes left empty by vectors that are not full.
-    fragmentation Fragmentation "fragmentation";
+    fragmentation Fragmentation "fragmentation" Published;
     /// Non-zero products whose output is outside the plane, or of another tile.
-    out_of_plane OutOfPlane "out of plane";
+    out_of_plane OutOfPlane "out of plane" Derived;
     /// Pairs with a placeholder, or with a zero stored densely.
-    placeholder Placeholder "placeholder";
+    placeholder Placeholder "placeholder" Published;
     /// Steps waiting for room before the accumulator banks.
-    bank_stall BankStall "bank stall";
+    bank_stall BankStall "bank stall" Assumed;
     /// PEs waiting for weights.
-    fifo Fifo "FIFO";
+    fifo Fifo "FIFO" Assumed;
     /// PEs waiting for slower ones.
-    barrier Barrier "barrier";
+    barrier Barrier "barrier" Published;
     /// PEs waiting for PPUs and halo links.
-    drain Drain "drain";
+    drain Drain "drain" Assumed;
     /// PEs waiting for DRAM.
-    dram Dram "DRAM";
+    dram Dram "DRAM" Assumed;
     /// The array waiting for the host link.
-    host_link HostLink "host link";
+    host_link HostLink "host link" Assumed;
     /// PEs without a tile: the plane has fewer positions than there are PEs.
-    no_tile NoTile "no tile";
+    no_tile NoTile "no tile" Published;
 }
 
 impl Slots {

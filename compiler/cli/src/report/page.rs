@@ -80,6 +80,7 @@ fn data(reports: &[Report]) -> Value {
         "reports": reports.iter().map(|report| json!({
             "report": report,
             "headline": report.headline(),
+            "trust": report.trust(),
             "array_cycles": report.array_cycles(),
             "rows": report.layers.iter().map(cells).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),

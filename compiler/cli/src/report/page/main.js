@@ -14,6 +14,7 @@ function header() {
   document.getElementById("model").textContent = report.model;
   document.getElementById("subject").textContent = `On ${report.machine} (${report.pes.join(" x ")} PEs, ${report.multipliers} multipliers, ${report.clock_gigahertz} GHz), mapping ${report.mapping}, timing ${report.timing}${report.timing === "fast" ? " (a lower bound)" : ""}, ${samples === 1 ? "one sample" : `mean of ${samples} samples`}`;
   document.getElementById("headline").textContent = run().headline.replace(/^./, (letter) => letter.toUpperCase()) + ".";
+  document.getElementById("trust").textContent = run().trust;
   const totals = report.totals;
   const operations = 2 * totals.multiplies.dense / samples;
   const array = sum(report.layers.filter((layer) => layer.multiplies.dense > 0).map((layer) => layer.energy_pj.total));
