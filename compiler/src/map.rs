@@ -33,6 +33,7 @@ use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::{Dataflow, Machine};
 use scnn_isa::plane::{Rect, Span};
 use scnn_isa::progress::Progress;
+pub use search::Explored;
 use thiserror::Error;
 use tiling::Tiling;
 
@@ -82,11 +83,11 @@ impl Objective {
     }
 
     /// The objectives whose mappings are found and compared by this one, the first one where they are alike. Tensors choose
-    /// alone at first, which misses mappings that make a network's energy small, and finds those that make it fast: so the
-    /// first objective, for which most people wait, has no other.
+    /// alone at first, without their traffic, which misses mappings that make a network's energy small, and those that make
+    /// it fast where traffic takes much of the time: only there has the first objective, for which most people wait, another.
     pub const fn searched(self) -> &'static [Self] {
         match self {
-            Self::Cycles => &[Self::Cycles],
+            Self::Cycles => &[Self::Cycles, Self::EnergyDelay],
             Self::Energy => &[Self::Energy, Self::EnergyDelay, Self::Cycles],
             Self::EnergyDelay => &[Self::EnergyDelay, Self::Cycles, Self::Energy],
         }
@@ -202,13 +203,48 @@ pub fn map(
     options: Options,
     progress: &dyn Progress,
 ) -> Result<Mapped, MapError> {
-    if machine.dataflow.kind == Dataflow::DotProductDense {
-        return Err(MapError::Baseline(machine.name.clone()));
-    }
+    refuse_baseline(machine)?;
     let search = search::Search::new(network, machine, occupancy, options.objective);
     match options.strategy {
         Strategy::Paper => search.paper(),
         Strategy::Search => search.run(progress),
+    }
+}
+
+/// Maps by a search, and keeps what it explored for searches on machines that differ little ([`map_anew`]).
+///
+/// # Errors
+/// See [`MapError`].
+pub fn map_exploring(
+    network: &Quantised,
+    machine: &Machine,
+    occupancy: &Occupancy,
+    objective: Objective,
+) -> Result<(Mapped, Explored), MapError> {
+    refuse_baseline(machine)?;
+    search::Search::new(network, machine, occupancy, objective).explore(&())
+}
+
+/// Maps by a search that begins with the cuts and groupings that one with the same objective has `explored` on another
+/// machine: it looks for no others, which takes most of a search's time.
+///
+/// # Errors
+/// See [`MapError`].
+pub fn map_anew(
+    network: &Quantised,
+    machine: &Machine,
+    occupancy: &Occupancy,
+    objective: Objective,
+    explored: &Explored,
+) -> Result<Mapped, MapError> {
+    refuse_baseline(machine)?;
+    search::Search::beginning_with(network, machine, occupancy, objective, explored).run(&())
+}
+
+fn refuse_baseline(machine: &Machine) -> Result<(), MapError> {
+    match machine.dataflow.kind {
+        Dataflow::DotProductDense => Err(MapError::Baseline(machine.name.clone())),
+        Dataflow::CartesianSparse => Ok(()),
     }
 }
 

@@ -191,11 +191,7 @@ fn on_model(
     let report = scnnc_driver::report(&compiled, &samples, Timing::Exact)
         .map_err(|e| Failure::run(path, &e))?;
     stages.begin("predict");
-    let baseline = Baseline {
-        compiled: &compiled,
-        options: &choices,
-        report: &report,
-    };
+    let baseline = Baseline::new(&compiled, &choices, &report);
     let predicted: Vec<Prediction> = steps
         .par_iter()
         .map(|step| baseline.predict(step))

@@ -15,6 +15,7 @@
 //! | `host_link.*` | host segments at the new bandwidth |
 //! | widths, `ppu.multiply`, `ppu.table_segments` | none: the network is quantised anew, so it needs a run |
 //! | `array.*`, `weights.delivery` | none: cycles come within 1 %, energy does not |
+//! | rates, queues, RAMs, runs, more accumulators, where weights are broadcast | the cuts and groupings that the search explored, placed and timed anew; then as below |
 //! | all others | mapped anew; each layer by the cost model, times the model's error on the base machine |
 //!
 //! A test measures predictions against runs, `SCNN_ADVISE=1` all of them on three presets; those that are made are meant to
@@ -23,12 +24,12 @@
 mod steps;
 
 use crate::sweep::guarded;
-use scnn_isa::machine::{Machine, Scope};
+use scnn_isa::machine::{Delivery, Machine, Scope};
 use scnn_simulator::area::Area;
 use scnn_simulator::energy::Energy;
 use scnn_simulator::report::{Layer, Report};
-use scnnc::compile::{self, Compiled, Front};
-use scnnc::map::{self, Mapped, Objective};
+use scnnc::compile::{self, CompileError, Compiled, Front};
+use scnnc::map::{self, Explored, Mapped, Objective, Strategy};
 use serde::Serialize;
 pub use steps::{Direction, Step, steps};
 
@@ -70,6 +71,8 @@ pub struct Baseline<'a> {
     pub options: &'a compile::Options,
     /// Its costs, with exact timing.
     pub report: &'a Report,
+    /// What its search explored; none where its mapping was not searched for.
+    explored: Option<Explored>,
 }
 
 /// The reach of a parameter: the most that it may change.
@@ -100,7 +103,26 @@ impl Reach {
     }
 }
 
-impl Baseline<'_> {
+impl<'a> Baseline<'a> {
+    /// The model `compiled` with `options`, and the report of its run with exact timing.
+    pub fn new(compiled: &'a Compiled, options: &'a compile::Options, report: &'a Report) -> Self {
+        let searched =
+            options.mapping.strategy == Strategy::Search && options.mapping_file.is_none();
+        let explore = || {
+            let (network, occupancy) = (&compiled.network, &compiled.occupancy);
+            let objective = options.mapping.objective;
+            map::map_exploring(network, &options.machine, occupancy, objective)
+        };
+        // Steps are mapped anew where this fails, and say why that does.
+        let explored = searched.then(|| guarded(explore).ok()?.ok()).flatten();
+        Self {
+            compiled,
+            options,
+            report,
+            explored: explored.map(|(_, explored)| explored),
+        }
+    }
+
     /// Costs of the model on the base machine.
     pub fn costs(&self) -> Costs {
         Costs::of(self.report)
@@ -161,7 +183,15 @@ impl Baseline<'_> {
         let Compiled {
             network, occupancy, ..
         } = self.compiled;
-        match guarded(|| compile::mapping(network, occupancy, &options)) {
+        let mapping = || match &self.explored {
+            Some(explored) if explores_the_same(&self.options.machine, machine) => {
+                let objective = options.mapping.objective;
+                map::map_anew(network, machine, occupancy, objective, explored)
+                    .map_err(CompileError::from)
+            }
+            _ => compile::mapping(network, occupancy, &options),
+        };
+        match guarded(mapping) {
             Ok(Ok(mapped)) => Prediction::Costs(Costs {
                 cycles: self.cycles_of(&mapped, machine),
                 energy_pj: self.energy_of(&mapped, machine),
@@ -230,6 +260,30 @@ impl Baseline<'_> {
         let bytes_per_cycle = machine.host_link.gigabytes_per_second / machine.clock.gigahertz;
         Some((bytes / bytes_per_cycle).ceil())
     }
+}
+
+/// Whether a search finds on a machine what it finds among what was explored on the base, within half a percent: where they
+/// differ in rates, depths of queues, RAMs, activation vectors, runs, prices, or more accumulators. Of FIFOs, weight vectors and
+/// less accumulators it makes other groupings, and where PE groups can be formed, other groups; measured on the zoo.
+fn explores_the_same(base: &Machine, machine: &Machine) -> bool {
+    let mut alike = machine.clone();
+    alike.name.clone_from(&base.name);
+    (alike.energy, alike.area) = (base.energy.clone(), base.area.clone());
+    (alike.dram, alike.clock) = (base.dram.clone(), base.clock.clone());
+    (alike.host_link, alike.sync) = (base.host_link.clone(), base.sync.clone());
+    alike.weights.bus_vectors_per_cycle = base.weights.bus_vectors_per_cycle;
+    alike.ppu.lanes = base.ppu.lanes;
+    alike.ppu.halo_sums_per_cycle = base.ppu.halo_sums_per_cycle;
+    alike.activation_ram = base.activation_ram.clone();
+    alike.encoding.index_bits = base.encoding.index_bits;
+    let (pe, ours) = (&mut alike.pe, &base.pe);
+    (pe.queue_depth, pe.bank_map) = (ours.queue_depth, ours.bank_map);
+    pe.activations_per_vector = ours.activations_per_vector;
+    (pe.banks, pe.entries_per_bank) = (
+        pe.banks.min(ours.banks),
+        pe.entries_per_bank.min(ours.entries_per_bank),
+    );
+    base.weights.delivery == Delivery::Broadcast && alike == *base
 }
 
 /// Area of a machine, mm2, to a square micrometre.

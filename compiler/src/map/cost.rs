@@ -36,7 +36,7 @@ use counts::Counts;
 use sampled_rounds::SampledRounds;
 use scnn_isa::layer::{Pass, WeightOrder, completing_passes};
 use scnn_isa::layout::{Grid, Layout};
-use scnn_isa::machine::Machine;
+use scnn_isa::machine::{BankMap, Machine};
 use scnn_isa::plane::Span;
 use std::sync::{Arc, OnceLock};
 use timeline::TimeLine;
@@ -128,11 +128,15 @@ pub struct Candidate<'a> {
 #[derive(Debug)]
 pub struct Measured {
     sizes: Arc<BlockSizes>,
-    sampled: SampledRounds,
+    sampled: Arc<SampledRounds>,
     counts: Counts,
+    queues: Queues,
     /// By pass that is counted: what products cost.
-    step_costs: OnceLock<Vec<StepCost>>,
+    step_costs: Arc<OnceLock<Vec<StepCost>>>,
 }
+
+/// Banks, depth of their queues and map: what stalls depend on besides the blocks.
+type Queues = (u32, u32, BankMap);
 
 /// A candidate of which everything is counted, but no time line told yet.
 pub struct Bounded<'a> {
@@ -171,10 +175,33 @@ impl Candidate<'_> {
         let sampled = SampledRounds::of(self, &sizes, depth);
         Measured {
             counts: Counts::of(self, &sizes, &sampled),
+            sampled: Arc::new(sampled),
+            sizes,
+            queues: self.queues(),
+            step_costs: Arc::default(),
+        }
+    }
+
+    /// The same of a layer that was measured on a machine of the same blocks and vectors.
+    pub(super) fn measure_anew(&self, measured: &Measured) -> Measured {
+        let (sizes, sampled) = (Arc::clone(&measured.sizes), Arc::clone(&measured.sampled));
+        let queues = self.queues();
+        Measured {
+            counts: Counts::of(self, &sizes, &sampled),
             sampled,
             sizes,
-            step_costs: OnceLock::new(),
+            queues,
+            step_costs: if queues == measured.queues {
+                Arc::clone(&measured.step_costs)
+            } else {
+                Arc::default()
+            },
         }
+    }
+
+    fn queues(&self) -> Queues {
+        let pe = &self.machine.pe;
+        (pe.banks, pe.queue_depth, pe.bank_map)
     }
 
     /// What it costs at the least, which takes a fraction of the time that the cost takes.

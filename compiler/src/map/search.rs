@@ -8,7 +8,8 @@
 //! 2. **Predict** every layer whole, with its traffic.
 //! 3. **Compare** with the paper's mapping, layer by layer, where weights are broadcast and cycles are the objective.
 //!    Where a layer does not gain, its source (or else its destination) takes its next best choice, in the end the
-//!    paper's; and again from 1.
+//!    paper's; and again from 1. Layers may be slower only where traffic takes much of the cycles and the network gains a
+//!    hundredth by it.
 //! 4. **Improve**: tensor by tensor, take another choice if the whole network gains by it.
 //! 5. **Spill**: let tensors that fit no RAM live there for the most part, and choose again, where that gains.
 //! 6. **Finish**: linearise weights in the other order, where that gains.
@@ -38,7 +39,7 @@ use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::machine::{Delivery, Machine};
 use scnn_isa::plane::Span;
 use scnn_isa::progress::Progress;
-use solve::Problem;
+use solve::{Problem, Solved};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -61,6 +62,24 @@ pub struct Search<'a> {
     writers: Writers,
     /// The paper's mapping, where it is compared with.
     paper: Option<Draft>,
+    /// What a search on a machine of the same blocks explored.
+    explored: Option<&'a Explored>,
+}
+
+/// Share of a mapping's cycles that its activations' traffic takes, at most, where choices without their traffic are taken for
+/// the fastest.
+const MOST_TRAFFIC: f64 = 0.25;
+
+/// A mapping with layers that are slower than under the paper's is taken, where weights are broadcast, when the network takes at
+/// most this share of the cycles of the best one without.
+const SLOWER_LAYERS_GAIN: f64 = 0.99;
+
+/// What a search explored, to begin a search on a machine that differs little.
+pub struct Explored {
+    machine: Machine,
+    paper: Draft,
+    /// By objective that was searched, then by tensor.
+    choices: Vec<Vec<Vec<Choice>>>,
 }
 
 /// A step, the choice for its source, and its traffic.
@@ -131,6 +150,22 @@ impl<'a> Search<'a> {
             visible,
             writers: writers(network),
             paper: None,
+            explored: None,
+        }
+    }
+
+    /// Prepares a search that begins with what another explored, on a machine of the same blocks.
+    pub(super) fn beginning_with(
+        network: &'a Quantised,
+        machine: &'a Machine,
+        occupancy: &'a Occupancy,
+        objective: Objective,
+        explored: &'a Explored,
+    ) -> Self {
+        Self {
+            objective,
+            explored: Some(explored),
+            ..Self::predicting(network, machine, occupancy)
         }
     }
 
@@ -149,27 +184,76 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     /// See [`Search::paper`].
-    pub fn run(mut self, progress: &dyn Progress) -> Result<Mapped, MapError> {
+    pub fn run(self, progress: &dyn Progress) -> Result<Mapped, MapError> {
+        self.searched(progress, &mut |_, _| {})
+    }
+
+    /// The best mapping found, and what was explored for it.
+    ///
+    /// # Errors
+    /// See [`Search::paper`].
+    pub fn explore(self, progress: &dyn Progress) -> Result<(Mapped, Explored), MapError> {
+        let (machine, mut explored) = (self.machine, None::<Explored>);
+        let mapped = self.searched(progress, &mut |paper, choices| {
+            let explored = explored.get_or_insert_with(|| Explored {
+                machine: machine.clone(),
+                paper: paper.clone(),
+                choices: Vec::new(),
+            });
+            explored.choices.push(choices);
+        })?;
+        let explored = explored.expect("every objective searches for one, itself");
+        Ok((mapped, explored))
+    }
+
+    /// The best mapping found; `keep` takes the paper's and the choices of every objective that is searched.
+    fn searched(
+        mut self,
+        progress: &dyn Progress,
+        keep: &mut dyn FnMut(&Draft, Vec<Vec<Choice>>),
+    ) -> Result<Mapped, MapError> {
         let objective = self.objective;
-        let mut paper = self.paper_draft()?;
+        let mut paper = match self.explored {
+            Some(explored) if explored.has_tiles_of(self.machine) => {
+                self.timed_anew(&explored.paper)
+            }
+            _ => self.paper_draft()?,
+        };
         let paper_costs = self.predict(&paper.view());
         self.paper = Some(paper.clone());
         let score = |costs: &[Option<Cost>]| objective.score(&total(costs));
-        let mut best: Option<Mapped> = None;
-        for &other in objective.searched() {
-            self.objective = other;
-            let Some(mapped) = self.solved(&paper, &paper_costs, progress) else {
-                continue;
-            };
-            let found = score(&mapped.predicted);
-            if best
-                .as_ref()
-                .is_none_or(|best| found < score(&best.predicted))
-            {
-                best = Some(mapped);
+        let fastest = objective == Objective::Cycles;
+        let broadcast = self.machine.weights.delivery == Delivery::Broadcast;
+        let mut best: Option<Solved> = None;
+        for (number, &other) in objective.searched().iter().enumerate() {
+            let rests = |best: &Solved| best.traffic <= MOST_TRAFFIC;
+            if fastest && best.as_ref().is_some_and(rests) {
+                break;
             }
+            self.objective = other;
+            let choices = self.choices(number, progress);
+            if fastest {
+                self.objective = objective;
+            }
+            let strict = fastest && broadcast && number == 0;
+            let gain = if fastest && broadcast && !strict {
+                SLOWER_LAYERS_GAIN
+            } else {
+                1.0
+            };
+            let solved = self.solved((&paper, &paper_costs), &choices, strict, progress);
+            if let Some(solved) = solved {
+                let found = score(&solved.mapped.predicted);
+                if best
+                    .as_ref()
+                    .is_none_or(|best| found < score(&best.mapped.predicted) * gain)
+                {
+                    best = Some(solved);
+                }
+            }
+            keep(&paper, choices);
         }
-        Ok(match best {
+        Ok(match best.map(|best| best.mapped) {
             Some(mapped) if score(&mapped.predicted) <= score(&paper_costs) => mapped,
             _ => {
                 self.take_free_room(&mut paper);
@@ -178,15 +262,19 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// The best mapping found by the present objective; none when every one has a layer that must not be slower than under
-    /// the paper's and is.
-    fn solved(
-        &self,
-        paper: &Draft,
-        paper_costs: &[Option<Cost>],
-        progress: &dyn Progress,
-    ) -> Option<Mapped> {
+    /// By tensor, the choices for the present objective, the `number`th that is searched: those that were explored, as far as
+    /// this machine admits them, at its costs; or all that are promising.
+    fn choices(&self, number: usize, progress: &dyn Progress) -> Vec<Vec<Choice>> {
         let chooser = Chooser::new(self);
+        if let Some(explored) = self.explored {
+            // The other search may have had no need of this objective.
+            let known = &explored.choices[number.min(explored.choices.len() - 1)];
+            let tensors = known.par_iter().enumerate();
+            let anew = |(index, known): (usize, &Vec<Choice>)| {
+                chooser.anew(TensorId(index as u32), known, explored)
+            };
+            return tensors.map(anew).collect();
+        }
         let names = self.names();
         let begun = AtomicUsize::new(0);
         let choices = |index: u32| {
@@ -194,19 +282,29 @@ impl<'a> Search<'a> {
             progress.layer(number, names.len(), names[index as usize]);
             chooser.choices(TensorId(index), choices::WHOLE)
         };
-        let choices: Vec<Vec<Choice>> = (0..self.network.tensors.len() as u32)
+        (0..self.network.tensors.len() as u32)
             .into_par_iter()
             .map(choices)
-            .collect();
+            .collect()
+    }
+
+    /// The best mapping of `choices` by the present objective, with the paper's and its costs to compare with; if `strict`,
+    /// none when every one has a layer that is slower than there.
+    fn solved(
+        &self,
+        (paper, paper_costs): (&Draft, &[Option<Cost>]),
+        choices: &[Vec<Choice>],
+        strict: bool,
+        progress: &dyn Progress,
+    ) -> Option<Solved> {
         let problem = Problem {
             search: self,
             paper,
             paper_costs,
-            choices: &choices,
-            names: &names,
+            choices,
+            names: &self.names(),
             progress,
-            strict: self.objective == Objective::Cycles
-                && self.machine.weights.delivery == Delivery::Broadcast,
+            strict,
         };
         problem.solve()
     }
@@ -229,6 +327,18 @@ impl<'a> Search<'a> {
             names[layer.source.tensor.index()] = &layer.name;
         }
         names
+    }
+
+    /// A draft of a machine whose tensors have the same tiles and blocks.
+    fn timed_anew(&self, draft: &Draft) -> Draft {
+        let mut draft = draft.clone();
+        let measured = (0..draft.layers.len()).map(|step| {
+            let measured = draft.measured[step].as_ref()?;
+            let candidate = self.candidate(&draft.view(), step)?;
+            Some(Arc::new(candidate.measure_anew(measured)))
+        });
+        draft.measured = measured.collect();
+        draft
     }
 
     fn paper_draft(&self) -> Result<Draft, MapError> {
@@ -509,6 +619,26 @@ impl<'a> Search<'a> {
     /// Elements that a RAM holds beside the reserve that staging keeps.
     pub fn ram(&self) -> u64 {
         resident_room(self.machine)
+    }
+}
+
+impl Explored {
+    /// Whether tensors have the same blocks on a machine, and weights the same vectors.
+    fn has_blocks_of(&self, machine: &Machine) -> bool {
+        let ours = &self.machine;
+        ours.activation_format() == machine.activation_format()
+            && ours.weight_format() == machine.weight_format()
+            && ours.pe.activations_per_vector == machine.pe.activations_per_vector
+            && ours.pe.weights_per_vector == machine.pe.weights_per_vector
+    }
+
+    /// Whether the paper's mapping is the same on a machine, too.
+    fn has_tiles_of(&self, machine: &Machine) -> bool {
+        let (ours, theirs) = (&self.machine, machine);
+        self.has_blocks_of(machine)
+            && (ours.array.clone(), ours.activation_ram.clone())
+                == (theirs.array.clone(), theirs.activation_ram.clone())
+            && ours.accumulator_entries() == theirs.accumulator_entries()
     }
 }
 

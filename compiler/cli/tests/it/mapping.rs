@@ -405,6 +405,21 @@ proptest! {
         }
     }
 
+    #[test]
+    fn a_search_that_begins_with_what_it_explored_finds_the_same(
+        chain in chains(), multicast in any::<bool>(), small in any::<bool>(), which in 0usize..3,
+    ) {
+        let machine = machine(multicast, small);
+        let (network, input) = network(&chain);
+        prop_assume!(!network.steps.is_empty());
+        let (values, _) = computed(&network, &input);
+        let occupancy = Occupancy::of(&network, &values);
+        let objective = map::Objective::ALL[which];
+        let (found, explored) = map::map_exploring(&network, &machine, &occupancy, objective).unwrap();
+        let again = map::map_anew(&network, &machine, &occupancy, objective, &explored).unwrap();
+        prop_assert!(again.same_decisions(&found));
+    }
+
     /// Loads, tiles and results of a layer of the PPU alone take turns in DRAM.
     #[test]
     fn a_pooling_layer_alone_takes_the_cycles_that_are_predicted(

@@ -4,12 +4,12 @@
 //! whole. Every layer that reads the tensor gets its best grouping of output channels under each cut.
 
 use super::choice::{Choice, Place, Reader};
-use super::{ORDER, Search};
+use super::{Explored, ORDER, Search};
 use crate::map::LayerMapping;
 use crate::map::candidates::{cuts, estimate, estimate_rounds, groupings};
 use crate::map::contents::Contents;
 use crate::map::cost::{Bounded, Candidate, Cost, Depth, Measured, Traffic, readings};
-use crate::map::tiling::{Cut, Cutter, largest_part, passes};
+use crate::map::tiling::{Cut, Cutter, accumulators, largest_part, passes};
 use crate::map::weights::BlockSizes;
 use crate::quantise::{IntLayer, Step};
 use scnn_isa::ids::TensorId;
@@ -368,6 +368,74 @@ impl<'a> Chooser<'a> {
             reader.measured = blocks.map(|blocks| Arc::new(candidate.measure(blocks, depth)));
             reader.cost = candidate.bounded(reader.measured.as_deref()).cost();
         }
+    }
+
+    /// The choices for a tensor that were explored on another machine, as far as this one admits them, at its costs.
+    pub(super) fn anew(
+        &self,
+        tensor: TensorId,
+        known: &[Choice],
+        explored: &Explored,
+    ) -> Vec<Choice> {
+        let same_blocks = explored.has_blocks_of(self.search.machine);
+        let mut sizes = SizesOfGroups::new();
+        let anew = |choice: &Choice| {
+            let (layout, cut) = (choice.layout.clone(), choice.cut);
+            let contents = match same_blocks {
+                true => Arc::clone(&choice.contents),
+                false => self.search.contents(tensor, &layout),
+            };
+            let counted = Counted {
+                cut,
+                layout,
+                contents,
+            };
+            let readers = choice.readers.iter();
+            let readers = readers
+                .map(|reader| self.reader_anew(&counted, reader, same_blocks, &mut sizes))
+                .collect::<Option<_>>()?;
+            Some(Choice::of(
+                self.search,
+                cut,
+                counted.layout,
+                counted.contents,
+                readers,
+            ))
+        };
+        known.iter().filter_map(anew).collect()
+    }
+
+    /// A reader under the grouping that was explored; none where the accumulators do not hold it.
+    fn reader_anew(
+        &self,
+        counted: &Counted,
+        reader: &Reader,
+        same_blocks: bool,
+        sizes: &mut SizesOfGroups,
+    ) -> Option<Reader> {
+        let mut reader = reader.clone();
+        let Step::Layer(layer) = &self.search.network.steps[reader.step] else {
+            return None;
+        };
+        let mapping = &reader.mapping;
+        let needed = accumulators(&counted.layout, layer, &mapping.passes);
+        let entries = u64::from(self.search.machine.accumulator_entries());
+        if needed * u64::from(mapping.kc) > entries {
+            return None;
+        }
+        let candidate = self.candidate(counted, reader.step, layer, mapping);
+        let measured = match &reader.measured {
+            Some(measured) if same_blocks => Some(candidate.measure_anew(measured)),
+            _ => {
+                let residues = counted.cut.residues;
+                let depth = self.search.depth(reader.step, mapping, residues);
+                let sizes = self.sizes(reader.step, mapping, residues, depth, sizes);
+                sizes.map(|sizes| candidate.measure(sizes, depth))
+            }
+        };
+        reader.cost = candidate.bounded(measured.as_ref()).cost();
+        reader.measured = measured.map(Arc::new);
+        Some(reader)
     }
 
     /// The weight blocks of a layer, counted once for every grouping.

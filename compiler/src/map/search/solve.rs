@@ -1,7 +1,7 @@
 //! Which choice every tensor takes: a greedy start, then one tensor at a time.
 
 use super::choice::{Choice, Place};
-use super::{CostCache, Draft, Mapped, ORDER, OTHER_ORDER, Search, total};
+use super::{CostCache, CostKey, Draft, Mapped, ORDER, OTHER_ORDER, Search, total};
 use crate::map::cost::{Cost, Traffic, readings};
 use crate::map::residency::{Residency, lifetimes};
 use crate::map::{LayerMapping, Objective};
@@ -58,12 +58,19 @@ struct State {
     score: f64,
 }
 
+/// A mapping that was found.
+pub(super) struct Solved {
+    pub mapped: Mapped,
+    /// Share of its cycles that the traffic of activations takes.
+    pub traffic: f64,
+}
+
 impl Problem<'_> {
     /// The best mapping found; none when every one has a layer that is slower than under the paper's.
     ///
     /// A tensor's best choice alone need not be the network's, and each step takes what is better at once. So there is a start
     /// from the best choices by every objective; all are improved by the search's own.
-    pub fn solve(&self) -> Option<Mapped> {
+    pub fn solve(&self) -> Option<Solved> {
         let mut known = self.known();
         let mut best: Option<State> = None;
         let mut starts: Vec<Chosen> = Vec::new();
@@ -93,8 +100,12 @@ impl Problem<'_> {
         self.search.take_free_room(&mut draft);
         let keys = self.search.keys(&draft, &chosen);
         let mut costs = self.search.predict_known(&draft, &keys, &mut known);
+        let traffic = traffic_share(&keys, &costs, &known);
         self.reorder(&mut draft, &mut costs);
-        Some(draft.mapped(costs))
+        Some(Solved {
+            mapped: draft.mapped(costs),
+            traffic,
+        })
     }
 
     /// Improves a start, and lets tensors spill.
@@ -398,6 +409,20 @@ impl Problem<'_> {
             })
             .collect()
     }
+}
+
+/// Share of the layers' cycles that they would not take with nothing to move.
+fn traffic_share(keys: &[Option<CostKey>], costs: &[Option<Cost>], known: &CostCache) -> f64 {
+    let (mut all, mut without) = (0, 0);
+    for (key, cost) in keys.iter().zip(costs) {
+        let (Some((step, choice, _)), Some(cost)) = (key, cost) else {
+            continue;
+        };
+        let at_rest = known.get(&(*step, *choice, Traffic::default()));
+        all += cost.cycles;
+        without += at_rest.map_or(cost.cycles, |at_rest| at_rest.cycles.min(cost.cycles));
+    }
+    1.0 - without as f64 / (all as f64).max(1.0)
 }
 
 impl Selection {

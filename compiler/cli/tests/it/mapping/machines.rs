@@ -1,10 +1,13 @@
-//! Predictions and objectives of the mapping search on machines of every kind.
+//! Predictions and objectives of the mapping search on machines of every kind, and steps of a resource.
 
 use super::{Chain, Mapping, Random, Shape, computed, executed, machine, network};
 use scnn_isa::machine::{Drift, Machine};
 use scnnc::map::cost::Cost;
 use scnnc::map::occupancy::Occupancy;
-use scnnc::map::{self, Mapped};
+use scnnc::map::{self, Mapped, Objective};
+use scnnc::quantise::Quantised;
+use std::collections::BTreeMap;
+use tract_onnx::prelude::Tensor as HostTensor;
 
 /// Machines of every kind, small enough for a test.
 fn any_machine(random: &mut Random) -> Machine {
@@ -32,17 +35,17 @@ fn any_machine(random: &mut Random) -> Machine {
     machine
 }
 
-/// On machines of every kind, 95 % of all layers take the cycles that are predicted for them, within a tenth (and, of layers
-/// of a few steps, eight cycles); and no objective of the search is served better by the mapping of another, or by the
-/// paper's, by more than a hundredth of the prediction. `SCNN_MACHINES=300` looks at as many.
-#[test]
-fn predictions_hold_and_no_objective_is_beaten_on_machines_of_every_kind() {
-    let machines = std::env::var("SCNN_MACHINES").map_or(12, |count| count.parse().unwrap());
-    let objectives = map::Objective::ALL;
-    let (mut layers, mut off) = (0, Vec::new());
-    for seed in 0..machines {
-        let mut random = Random(seed);
-        let machine = any_machine(&mut random);
+/// A network of up to five layers, and what it computes.
+struct Subject {
+    network: Quantised,
+    occupancy: Occupancy,
+    values: BTreeMap<String, HostTensor>,
+    reference: Vec<Vec<i16>>,
+}
+
+impl Subject {
+    /// None where the first layer has no output.
+    fn draw(random: &mut Random, seed: u64) -> Option<Self> {
         let layer = |random: &mut Random| {
             let kernel = random.below(3) as u32 + 1;
             Shape {
@@ -57,59 +60,191 @@ fn predictions_hold_and_no_objective_is_beaten_on_machines_of_every_kind() {
         };
         let chain = Chain {
             input: [1, random.below(16) as u32 * 2 + 2, 28, 28],
-            layers: (0..5).map(|_| layer(&mut random)).collect(),
+            layers: (0..5).map(|_| layer(random)).collect(),
             seed,
         };
         let (network, input) = network(&chain);
         if network.steps.is_empty() {
-            continue;
+            return None;
         }
         let (values, reference) = computed(&network, &input);
         let occupancy = Occupancy::of(&network, &values);
-        let mapped = |strategy, objective| {
-            let options = map::Options {
-                strategy,
-                objective,
-            };
-            map::map(&network, &machine, &occupancy, options, &()).unwrap()
+        Some(Self {
+            network,
+            occupancy,
+            values,
+            reference,
+        })
+    }
+
+    fn mapped(&self, machine: &Machine, strategy: Mapping, objective: Objective) -> Mapped {
+        let options = map::Options {
+            strategy,
+            objective,
         };
-        let mut plans: Vec<Mapped> = objectives.map(|o| mapped(Mapping::Search, o)).into();
-        plans.push(mapped(Mapping::Paper, map::Objective::Cycles));
-        let score = |plan: &Mapped, objective: map::Objective| {
-            let costs = || plan.predicted.iter().flatten();
-            let cycles = costs().map(|cost| cost.cycles).sum();
-            let energy_pj = costs().map(|cost| cost.energy_pj).sum();
-            objective.score(&Cost {
-                cycles,
-                energy_pj,
-                ..Cost::default()
-            })
-        };
-        for (plan, &objective) in plans.iter().zip(&objectives) {
-            let best = plans
-                .iter()
-                .map(|other| score(other, objective))
-                .fold(f64::MAX, f64::min);
-            let ours = score(plan, objective);
-            assert!(
-                ours <= best * 1.01,
-                "seed {seed}: {} finds {ours}, another {best}",
-                objective.name()
-            );
+        map::map(&self.network, machine, &self.occupancy, options, &()).unwrap()
+    }
+
+    /// Simulated cycles of each layer.
+    fn cycles(&self, machine: &Machine, mapped: &Mapped) -> Vec<u64> {
+        executed(
+            &self.network,
+            machine,
+            mapped,
+            &self.values,
+            &self.reference,
+        )
+    }
+}
+
+/// The machines that a test looks at: `sample` of them, as many as `SCNN_MACHINES=300` says, or those of `SCNN_MACHINES=57,70`.
+fn seeds(sample: u64) -> Vec<u64> {
+    let number = |word: &str| word.parse().expect("SCNN_MACHINES has numbers");
+    match std::env::var("SCNN_MACHINES") {
+        Ok(seeds) if seeds.contains(',') => seeds.split(',').map(number).collect(),
+        Ok(count) => (0..number(&count)).collect(),
+        Err(_) => (0..sample).collect(),
+    }
+}
+
+fn score(plan: &Mapped, objective: Objective) -> f64 {
+    let costs = || plan.predicted.iter().flatten();
+    let cycles = costs().map(|cost| cost.cycles).sum();
+    let energy_pj = costs().map(|cost| cost.energy_pj).sum();
+    objective.score(&Cost {
+        cycles,
+        energy_pj,
+        ..Cost::default()
+    })
+}
+
+/// What the mappings of a network come to: of each objective, and the paper's.
+struct Compared<'a> {
+    subject: &'a Subject,
+    machine: &'a Machine,
+    plans: Vec<Mapped>,
+}
+
+impl<'a> Compared<'a> {
+    fn new(subject: &'a Subject, machine: &'a Machine) -> Self {
+        let searched = Objective::ALL.map(|o| subject.mapped(machine, Mapping::Search, o));
+        let mut plans = Vec::from(searched);
+        plans.push(subject.mapped(machine, Mapping::Paper, Objective::Cycles));
+        Self {
+            subject,
+            machine,
+            plans,
         }
-        for plan in &plans {
-            let cycles = executed(&network, &machine, plan, &values, &reference);
-            for (predicted, &cycles) in plan.predicted.iter().flatten().zip(&cycles) {
-                layers += 1;
-                if predicted.cycles.abs_diff(cycles) > cycles / 10 + 8 {
-                    off.push((seed, predicted.cycles, cycles));
+    }
+
+    /// The score of an objective's mapping by its own measure, over the best of all.
+    fn beaten(&self) -> [f64; 3] {
+        Objective::ALL.map(|objective| {
+            let scores = self.plans.iter().map(|plan| score(plan, objective));
+            let ours = Objective::ALL.iter().position(|&other| other == objective);
+            score(&self.plans[ours.unwrap()], objective) / scores.fold(f64::MAX, f64::min)
+        })
+    }
+
+    /// Predicted and simulated cycles of every layer, by mapping.
+    fn cycles(&self) -> Vec<Vec<[u64; 2]>> {
+        let of_plan = |plan: &Mapped| {
+            let simulated = self.subject.cycles(self.machine, plan);
+            let predicted = plan.predicted.iter().flatten();
+            let layers = predicted.zip(simulated);
+            layers
+                .map(|(predicted, cycles)| [predicted.cycles, cycles])
+                .collect()
+        };
+        self.plans.iter().map(of_plan).collect()
+    }
+}
+
+/// On machines of every kind, 95 % of all layers take the cycles that are predicted for them, within a tenth (and, of layers
+/// of a few steps, eight cycles); of a hundred networks at most four have an objective that is served better, by more than a
+/// hundredth of the prediction, by the mapping of another or by the paper's; and none is slower, as simulated, than the paper's
+/// mapping by more than predictions are off. `--nocapture` has the figures.
+#[test]
+fn predictions_hold_and_no_objective_is_beaten_on_machines_of_every_kind() {
+    let (mut layers, mut off, mut networks) = (0, Vec::new(), 0);
+    let (mut beaten, mut slower) = (Vec::new(), Vec::new());
+    for seed in seeds(8) {
+        let mut random = Random(seed);
+        let machine = any_machine(&mut random);
+        for subject in (0..2).filter_map(|_| Subject::draw(&mut random, seed)) {
+            let compared = Compared::new(&subject, &machine);
+            networks += 1;
+            for (over, objective) in compared.beaten().into_iter().zip(Objective::ALL) {
+                if over > 1.01 {
+                    beaten.push((seed, objective.name(), over));
                 }
+            }
+            let cycles = compared.cycles();
+            for [predicted, cycles] in cycles.iter().flatten() {
+                layers += 1;
+                if predicted.abs_diff(*cycles) > cycles / 10 + 8 {
+                    off.push((seed, *predicted, *cycles));
+                }
+            }
+            let total = |plan: &[[u64; 2]]| plan.iter().map(|[_, cycles]| cycles).sum::<u64>();
+            let (search, paper) = (total(&cycles[0]), total(&cycles[3]));
+            if search > paper {
+                slower.push((seed, search as f64 / paper as f64));
             }
         }
     }
-    assert!(
-        off.len() * 20 <= layers,
-        "{} of {layers} layers: {off:?}",
-        off.len()
-    );
+    println!("{} of {layers} layers off: {off:?}", off.len());
+    println!("{networks} networks, objectives beaten: {beaten:?}");
+    println!("slower than the paper's mapping, simulated: {slower:?}");
+    assert!(off.len() * 20 <= layers, "{} of {layers}", off.len());
+    assert!(beaten.len() * 25 <= networks, "{beaten:?}");
+    assert!(slower.iter().all(|(_, over)| *over <= 1.1), "{slower:?}");
+}
+
+/// One step of each resource of a machine, upwards.
+const STEPS: [(&str, fn(&mut Machine)); 9] = [
+    ("DRAM", |m| m.dram.gigabytes_per_second *= 2.0),
+    ("queues", |m| m.pe.queue_depth += 2),
+    ("bus", |m| m.weights.bus_vectors_per_cycle *= 2),
+    ("lanes", |m| m.ppu.lanes *= 2),
+    ("halo links", |m| m.ppu.halo_sums_per_cycle *= 2),
+    ("drift", |m| m.sync.drift = Drift::Fifo),
+    ("FIFO", |m| m.weights.fifo_vectors *= 2),
+    ("banks", |m| m.pe.banks *= 2),
+    ("RAMs", |m| {
+        m.activation_ram.a_bytes *= 2;
+        m.activation_ram.b_bytes *= 2;
+    }),
+];
+
+/// The search looks at some mappings of many, and other ones on another machine: of a hundred steps of a resource, two may
+/// make a network slower by more than a hundredth.
+#[test]
+fn a_larger_resource_slows_hardly_a_network_that_is_mapped_for_it() {
+    let (mut steps, mut slower) = (0, Vec::new());
+    for seed in seeds(8) {
+        let mut random = Random(seed);
+        let machine = any_machine(&mut random);
+        let Some(subject) = Subject::draw(&mut random, seed) else {
+            continue;
+        };
+        let run = |machine: &Machine| {
+            let mapped = subject.mapped(machine, Mapping::Search, Objective::Cycles);
+            subject.cycles(machine, &mapped).iter().sum::<u64>()
+        };
+        let before = run(&machine);
+        for (name, step) in STEPS {
+            let mut larger = machine.clone();
+            step(&mut larger);
+            if larger != machine {
+                steps += 1;
+                let over = run(&larger) as f64 / before as f64;
+                slower.extend((over > 1.0).then_some((over, seed, name)));
+            }
+        }
+    }
+    slower.sort_by(|a, b| b.0.total_cmp(&a.0));
+    println!("{steps} steps, {} slower: {slower:?}", slower.len());
+    slower.retain(|(over, ..)| *over > 1.01);
+    assert!(slower.len() * 50 <= steps + 49, "{slower:?}");
 }
