@@ -227,8 +227,9 @@ pub fn dequantise(value: i16, scale: f32) -> f32 {
     f32::from(value) * scale
 }
 
-/// Largest channel shift: a value of 16 bits has no more magnitude to give away.
-pub const MAX_CHANNEL_SHIFT: u8 = 15;
+/// Largest channel shift: parts of a concatenation may differ by twelve powers of ten, and a reader's weights bring them
+/// together again.
+pub const MAX_CHANNEL_SHIFT: u8 = 40;
 
 /// Real value of one unit of a channel, in a tensor whose units of `scale` are halved `shifts[channel]` times; empty
 /// `shifts` are all zero.

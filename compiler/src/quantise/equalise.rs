@@ -25,6 +25,7 @@
 
 use super::Tensor;
 use super::ppu::has_few_values;
+use super::scales::SMALLEST;
 use super::storage::Storage;
 use crate::calibrate::{Calibration, Range};
 use crate::graph::{Affine, Conv, Function, Graph, Layer, NodeId, Op};
@@ -82,8 +83,8 @@ impl Shares<'_> {
             let finest = shifts.iter().copied().max().unwrap_or(0);
             if pays && finest > 0 {
                 // In the finest unit as many more units are below zero.
-                let lower = i32::from(tensor.range[0]) << finest;
-                tensor.range[0] = lower.max(-i32::from(tensor.range[1])) as i16;
+                let lower = f32::from(tensor.range[0]) * 2f32.powi(finest.into());
+                tensor.range[0] = lower.max(-f32::from(tensor.range[1])) as i16;
                 tensor.channel_shifts = shifts;
             }
         }
@@ -116,13 +117,17 @@ impl Shares<'_> {
             let octaves = octaves.and_then(|octaves| octaves.0.get(channel));
             f32::from(octaves.copied().unwrap_or(0)) - GUARD
         };
+        // The finest unit is a normal float, with room for its products.
+        let largest = (reach / SMALLEST)
+            .log2()
+            .clamp(0.0, f32::from(MAX_CHANNEL_SHIFT));
         let argument = node.op.argument();
         let limit = |channel: usize| {
             let octaves = below(&node.tensor, channel) + room.log2();
             // A table spans as much less of the argument.
             let of_argument = argument.map_or(f32::INFINITY, |tensor| below(tensor, channel));
             let octaves = octaves.min(of_argument).floor();
-            octaves.clamp(0.0, f32::from(MAX_CHANNEL_SHIFT)) as u8
+            octaves.clamp(0.0, largest) as u8
         };
         (0..channels).map(limit).collect()
     }
@@ -653,16 +658,22 @@ mod tests {
         assert_eq!(of_bounds((-1.0, 1.0)), 0);
     }
 
-    /// Nothing is known of the channels, but one part is a 64th of the other.
+    /// Nothing is known of the channels, but one part is so much smaller than the other.
     #[test]
     fn a_small_part_of_a_concatenation_is_shifted_as_a_whole() {
-        let mut observed = Observed::default();
-        let x = observed.add(("x", 2), SEEN, Op::Input, &[]);
-        let large = observed.add(("large", 2), (64.0, 1.0), rectifier(), &[x]);
-        let small = observed.add(("small", 2), (1.0, 1.0), rectifier(), &[x]);
-        let all = observed.add(("all", 4), (64.0, 1.0), Op::Concat, &[large, small]);
-        observed.output("all", all);
-        assert_eq!(shifts(&observed, "all"), [0, 0, 5, 5]);
+        let of_large = |reach: f32| {
+            let mut observed = Observed::default();
+            let x = observed.add(("x", 2), SEEN, Op::Input, &[]);
+            let large = observed.add(("large", 2), (reach, 1.0), rectifier(), &[x]);
+            let small = observed.add(("small", 2), SEEN, rectifier(), &[x]);
+            let all = observed.add(("all", 4), (reach, 1.0), Op::Concat, &[large, small]);
+            observed.output("all", all);
+            shifts(&observed, "all")
+        };
+        assert_eq!(of_large(64.0), [0, 0, 5, 5]);
+        // More octaves than a value has bits.
+        assert_eq!(of_large(2f32.powi(37)), [0, 0, 36, 36]);
+        assert_eq!(of_large(2f32.powi(90))[2], MAX_CHANNEL_SHIFT);
     }
 
     /// The host reads a range of channels, which is copied for it.

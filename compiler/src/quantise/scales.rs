@@ -11,7 +11,7 @@ use scnn_isa::verify::holds_range;
 use scnn_isa::yaml::nearest;
 
 /// Values below are zeros: a unit of theirs would be no normal float.
-const SMALLEST: f32 = f32::MIN_POSITIVE * 65536.0;
+pub(super) const SMALLEST: f32 = f32::MIN_POSITIVE * 65536.0;
 
 /// What scales depend on.
 #[derive(Clone, Copy)]

@@ -225,8 +225,11 @@ struct Channel {
 impl Channel {
     fn of(weights: &[f32], limit: f32, given: Option<f32>, least: f32) -> Self {
         let magnitude = weights.iter().fold(0f32, |m, w| m.max(w.abs()));
-        let given = given.filter(|&unit| unit >= least && are_multiples(weights, unit, limit));
-        let unit = given.unwrap_or((magnitude / limit).max(least));
+        let given = given.filter(|&unit| unit >= least && unit.is_normal());
+        let given = given.filter(|&unit| are_multiples(weights, unit, limit));
+        // Units are normal floats, which a little more of is another; what is smaller is zero.
+        let finest = least.max(f32::MIN_POSITIVE);
+        let unit = given.unwrap_or((magnitude / limit).max(finest));
         let none = magnitude == 0.0 || unit == f32::INFINITY;
         if none {
             return Self::default();
@@ -460,6 +463,15 @@ mod tests {
         let found = limits.quantise(&[0.0, 1.0, 1.0], 1, None, unit).unwrap();
         assert_eq!(found.integers, [0, 0, 127]);
         assert_eq!(found.units, [0.0, 0.0, 1.0 / 127.0]);
+    }
+
+    /// Weights of a channel that training has left to die.
+    #[test]
+    fn weights_that_are_no_normal_floats_are_zeros() {
+        let dying: Vec<f32> = (0..480).map(|n| n as f32 * 1e-43).collect();
+        let found = LIMITS.free(&[dying, vec![1.0; 480]].concat(), 480).unwrap();
+        assert!(found.integers[..480].iter().all(|&weight| weight == 0));
+        assert!(found.integers[480] > 0 && found.units[0].is_normal());
     }
 
     #[test]

@@ -219,7 +219,7 @@ mod tests {
         assert!(refused(&[]));
         assert!(refused(&[1]));
         assert!(refused(&[0, 3, 3]));
-        assert!(refused(&[0, 16]));
+        assert!(refused(&[0, MAX_CHANNEL_SHIFT + 1]));
         assert!(refused(&[0, 1, 2, 3, 4, 5, 6, 7, 8]));
     }
 

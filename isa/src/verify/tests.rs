@@ -1,5 +1,5 @@
 use super::*;
-use crate::arith::{Requantise, Rounding};
+use crate::arith::{MAX_CHANNEL_SHIFT, Requantise, Rounding};
 use crate::ids::{LayerId, RegionId, SectionId, TensorId, ValueId};
 use crate::instruction::Instruction;
 use crate::layer::{ArrayStage, Layer, Pass, Pool, PoolKind, PpuStage, View, WeightOrder};
@@ -172,12 +172,12 @@ fn a_scale_is_positive() {
 }
 
 #[test]
-fn a_unit_is_halved_in_every_channel_or_in_none_and_not_more_often_than_values_have_bits() {
+fn a_unit_is_halved_in_every_channel_or_in_none_and_not_more_often_than_parts_differ() {
     let shifted = |shifts: &[u8]| spoiled(|p| p.tensors[0].channel_shifts = shifts.to_vec());
     assert_eq!(shifted(&[1]), Code::BadTable);
-    assert_eq!(shifted(&[0, 16]), Code::BadTable);
+    assert_eq!(shifted(&[0, MAX_CHANNEL_SHIFT + 1]), Code::BadTable);
     let mut program = sample();
-    program.tensors[0].channel_shifts = vec![0, 15];
+    program.tensors[0].channel_shifts = vec![0, MAX_CHANNEL_SHIFT];
     assert_eq!(verify(&program), Ok(()));
 }
 
