@@ -48,9 +48,12 @@ impl Energy {
 
     /// The part of the energy whose prices have this confidence.
     pub fn resting_on(level: Confidence, counters: &Counters, machine: &Machine) -> Self {
-        let price = |entry: &Picojoules| match entry.confidence == level {
-            true => entry.pj,
-            false => 0.0,
+        let price = |entry: &Picojoules| {
+            if entry.confidence == level {
+                entry.pj
+            } else {
+                0.0
+            }
         };
         Self::priced(counters, machine, price)
     }

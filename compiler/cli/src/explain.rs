@@ -91,7 +91,8 @@ pub fn explain(options: &Explain) -> Result<(), Failure> {
         text.push_str(&layer.text(detailed));
     }
     let trust = report.trust();
-    text.push_str(&format!("\nHow far the figures can be trusted: {trust}\n"));
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "\nHow far the figures can be trusted: {trust}");
     if !detailed {
         let crossing = host_link::text(&segments);
         if !crossing.is_empty() {

@@ -381,9 +381,10 @@ impl<'a> Chooser<'a> {
         let mut sizes = SizesOfGroups::new();
         let anew = |choice: &Choice| {
             let (layout, cut) = (choice.layout.clone(), choice.cut);
-            let contents = match same_blocks {
-                true => Arc::clone(&choice.contents),
-                false => self.search.contents(tensor, &layout),
+            let contents = if same_blocks {
+                Arc::clone(&choice.contents)
+            } else {
+                self.search.contents(tensor, &layout)
             };
             let counted = Counted {
                 cut,

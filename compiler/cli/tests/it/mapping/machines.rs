@@ -201,8 +201,11 @@ fn predictions_hold_and_no_objective_is_beaten_on_machines_of_every_kind() {
     assert!(slower.iter().all(|(_, over)| *over <= 1.1), "{slower:?}");
 }
 
+/// Gives a machine more of one resource.
+type Enlarge = fn(&mut Machine);
+
 /// One step of each resource of a machine, upwards.
-const STEPS: [(&str, fn(&mut Machine)); 9] = [
+const STEPS: [(&str, Enlarge); 9] = [
     ("DRAM", |m| m.dram.gigabytes_per_second *= 2.0),
     ("queues", |m| m.pe.queue_depth += 2),
     ("bus", |m| m.weights.bus_vectors_per_cycle *= 2),
