@@ -164,7 +164,14 @@ impl Limits {
         let [positive, negative] = channel.sums;
         let reach = (positive * high + negative * low).max(positive * low + negative * high);
         let step = 2f64.powi(shift.into());
-        let rounded = channel.nonzero * (low.max(high) / step + 1.0) / 2.0;
+        // Half a unit each of a weight that is no integer yet, and of a product.
+        let of_weight = if channel.given {
+            0.0
+        } else {
+            low.max(high) / step
+        };
+        let of_product = if shift == 0 { 0.0 } else { 1.0 };
+        let rounded = channel.nonzero * (of_weight + of_product) / 2.0;
         let room = self.largest_sum() - rounded;
         if reach == 0.0 {
             0.0
@@ -441,6 +448,23 @@ mod tests {
         };
         assert_ne!(of(narrow, 0.0).units[0], unit);
         assert_ne!(of(OF_UNITS, 2.0 * unit).units[0], unit);
+        // Sums that just fit are exact.
+        let just = Limits {
+            range: [-127, 127],
+            accumulator_bits: 18,
+            ..LIMITS
+        };
+        let fitting = [[127.0 * unit; 8].as_slice(), &[46.0 * unit]].concat();
+        let exact = |weights: &[f32]| {
+            let found = just.quantise(weights, weights.len(), Some(&[unit]), |_| 0.0);
+            found.map(|found| (found.integers[0], found.product_shift))
+        };
+        // 8 x 127 x 127 + 127 x 16 is 2^17 - 8.
+        assert_eq!(
+            exact(&[&fitting[..8], &[16.0 * unit]].concat()),
+            Some((127, 0))
+        );
+        assert_eq!(exact(&fitting), Some((127, 1)));
         // However few of the sums another channel allows.
         let crowded = [weights.to_vec(), vec![-1.0; 3]].concat();
         let beside = Limits {
