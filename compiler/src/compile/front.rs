@@ -5,6 +5,7 @@
 
 use super::integers::{Found, mapped_or_culprits};
 use super::islands::{self, Moved, Region};
+use super::powers;
 use super::{Compiled, Options};
 use crate::calibrate::Calibration;
 use crate::map::Mapped;
@@ -30,6 +31,8 @@ pub struct Front {
     hash: String,
     parameters: Vec<String>,
     regions: Vec<Region>,
+    /// Values that the largest mean over channels reads.
+    largest_mean: u64,
 }
 
 impl Front {
@@ -42,6 +45,7 @@ impl Front {
         Some(Self {
             parameters: Self::depends_on(&compiled.program.machine),
             regions: islands::regions(&compiled.graph),
+            largest_mean: powers::largest_mean(&compiled.graph),
             network: compiled.network,
             occupancy: compiled.occupancy,
             calibration: compiled.calibration,
@@ -70,6 +74,9 @@ impl Front {
             Self::depends_on(&options.machine),
             "the front is of a machine that agrees"
         );
+        if self.largest_mean > powers::held(&options.machine) {
+            return None;
+        }
         let mut moved = Moved::default();
         if !islands::unpaid(&self.regions, &options.machine, &mut moved).is_empty() {
             return None;

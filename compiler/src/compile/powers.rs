@@ -115,10 +115,26 @@ fn is_mean(graph: &Graph, id: NodeId) -> bool {
 /// Whether the activation RAMs hold what a layer reads. Where they do not, each pass over it is one over DRAM, and several
 /// cost more than the host link.
 fn fits_in_ram(graph: &Graph, id: NodeId, machine: &Machine) -> bool {
-    let held = machine.ram_elements(Memory::A) * u64::from(machine.pe_count());
+    read_by(graph, id) <= held(machine)
+}
+
+/// Values that one of the activation RAMs of all PEs together holds.
+pub(super) fn held(machine: &Machine) -> u64 {
+    machine.ram_elements(Memory::A) * u64::from(machine.pe_count())
+}
+
+/// Values of the largest operand of a node.
+fn read_by(graph: &Graph, id: NodeId) -> u64 {
     let elements = |id: NodeId| graph.dag[id].dims.iter().product::<u64>();
-    let mut operands = graph.operands(id).into_iter();
-    operands.all(|id| elements(id) <= held)
+    let operands = graph.operands(id).into_iter();
+    operands.map(elements).max().unwrap_or(0)
+}
+
+/// Values that the largest mean over channels reads: a machine that does not hold them may send it to the host.
+pub(super) fn largest_mean(graph: &Graph) -> u64 {
+    let order = graph.order().into_iter();
+    let means = order.filter(|&id| is_mean(graph, id));
+    means.map(|id| read_by(graph, id)).max().unwrap_or(0)
 }
 
 fn is_logarithm(graph: &Graph, id: NodeId) -> bool {
@@ -239,6 +255,30 @@ mod tests {
                 x: Axis::identity(2),
             });
         })
+    }
+
+    #[test]
+    fn the_largest_mean_is_over_channels_and_of_equal_weights() {
+        let of = |weights: [f32; 2]| {
+            let mean = layer(|layer| {
+                layer.conv = Some(Conv {
+                    weights: Weights::from(weights.to_vec()),
+                    k: 1,
+                    c: 2,
+                    groups: 1,
+                    y: Axis::identity(2),
+                    x: Axis::identity(2),
+                });
+            });
+            let mut observed = Observed::default();
+            let x = observed.add(("x", 2), SEEN, Op::Input, &[]);
+            let y = observed.add(("y", 1), SEEN, mean, &[x]);
+            observed.output("y", y);
+            largest_mean(&observed.graph)
+        };
+        // Two channels of 2 x 2 values.
+        assert_eq!(of([0.5, 0.5]), 8);
+        assert_eq!(of([0.5, 0.25]), 0);
     }
 
     /// The nodes on the host of `last(bands(first(spectrum(x))))`.
