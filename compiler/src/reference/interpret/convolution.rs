@@ -62,7 +62,7 @@ impl<'a> Convolution<'a> {
         let source = &source[k / self.per_out * of_group..][..of_group];
         let weights = &self.conv.weights[k * of_output..][..of_output];
         let shift = u32::from(self.conv.product_shift);
-        if self.taps.len() == 1 && self.planes == [1, 1] {
+        if matches!(self.taps[..], [Some(_)]) && self.planes == [1, 1] {
             return vec![dot(weights, source, shift)];
         }
         let mut sums = vec![0; output];
@@ -240,6 +240,25 @@ mod tests {
                 prop_assert_eq!(convolution.sums(&source, k), expected);
             }
         }
+    }
+
+    #[test]
+    fn a_plane_of_one_value_that_no_tap_meets_has_empty_sums() {
+        let before = Axis {
+            stride: 2,
+            pad: [1, 0],
+            ..Axis::identity(1)
+        };
+        let conv = |y| IntConv {
+            weights: Arc::new(vec![3]),
+            groups: 1,
+            y,
+            x: Axis::identity(1),
+            product_shift: 0,
+        };
+        let sums = |y| Convolution::new(&conv(y), 1, 1).sums(&[5], 0);
+        assert_eq!(sums(before), [0]);
+        assert_eq!(sums(Axis::identity(1)), [15]);
     }
 
     #[test]
