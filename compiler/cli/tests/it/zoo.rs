@@ -97,7 +97,7 @@ const DENSE: [&str; 5] = [
 
 /// Calibrated on the same image, the cost model is within 5 % of the simulation in the median and 15 % at worst; of dense
 /// networks 20 % in layers that have half a percent of the cycles. Of a concatenation that outgrows its RAM it does not know
-/// well which parts spill: up to half of the cycles of a layer that reads or writes them, as in DenseNet.
+/// well which parts spill: up to half of the cycles of a layer that reads or writes them, as in `DenseNet`.
 fn predictions_hold(network: &str, report: &Report) {
     let dense = DENSE.contains(&network);
     let least = if dense {
