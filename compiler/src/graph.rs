@@ -128,6 +128,19 @@ pub enum Op {
 }
 
 impl Op {
+    /// Whether the machine computes it, or holds it as a part or the whole of what it computes.
+    pub fn is_of_machine(&self) -> bool {
+        matches!(
+            self,
+            Self::Layer(_) | Self::Concat | Self::Slice(_) | Self::Rename(_)
+        )
+    }
+
+    /// Whether the host computes it.
+    pub fn is_of_host(&self) -> bool {
+        matches!(self, Self::Host(_) | Self::HostOutput(_))
+    }
+
     /// The tensor that a layer's curve is a function of.
     pub fn argument(&self) -> Option<&String> {
         let Self::Layer(layer) = self else {
@@ -252,6 +265,28 @@ pub struct Conv {
 }
 
 impl Conv {
+    /// A convolution of `[K, C]` channels whose weights are zero but for ones at `[k, c]`, `[r, s]`: it moves values.
+    pub fn of_ones(
+        [k, c]: [u32; 2],
+        [y, x]: [Axis; 2],
+        ones: impl IntoIterator<Item = ([u32; 2], [u32; 2])>,
+    ) -> Self {
+        let mut conv = Self {
+            weights: Weights::from(Vec::new()),
+            k,
+            c,
+            groups: 1,
+            y,
+            x,
+        };
+        let mut weights = vec![0.0; k as usize * conv.weights_per_output()];
+        for ([k, c], [r, s]) in ones {
+            weights[conv.index(k, c, r, s)] = 1.0;
+        }
+        conv.weights = Weights::from(weights);
+        conv
+    }
+
     /// Index in `weights` of output channel `k`, input channel `c` of its group, tap (`r`, `s`).
     pub fn index(&self, k: u32, c: u32, r: u32, s: u32) -> usize {
         let (per_group, rows, cols) = (self.c / self.groups, self.y.kernel, self.x.kernel);
@@ -265,7 +300,7 @@ impl Conv {
         (self.c / self.groups) as usize * self.y.kernel as usize * self.x.kernel as usize
     }
 
-    /// Weights other than zero of an output channel, on average: what is multiplied for each value of the result.
+    /// Multiplications for a value of the result: the mean number of non-zero weights of an output channel, rounded up.
     pub fn nonzeros_per_output(&self) -> u64 {
         let nonzeros = self.weights.iter().filter(|&&weight| weight != 0.0);
         nonzeros.count().div_ceil(self.k.max(1) as usize) as u64

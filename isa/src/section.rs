@@ -545,6 +545,26 @@ mod tests {
         }
     }
 
+    /// A stage of `outputs` channels in one group.
+    fn stage(axis: Axis, outputs: u32) -> ArrayStage {
+        ArrayStage {
+            groups: 1,
+            y: axis,
+            x: axis,
+            pe_groups: Grid::ONE,
+            channel_groups: vec![Span::new(0, outputs)],
+            order: WeightOrder::Krs,
+            weights: SectionId(0),
+            product_shift: 0,
+        }
+    }
+
+    const FORMAT: Format = Format {
+        data_bits: 16,
+        index_bits: 4,
+        compressed: true,
+    };
+
     #[test]
     fn places_that_have_no_number_are_refused() {
         let axis = Axis {
@@ -552,24 +572,10 @@ mod tests {
             ..Axis::identity(8)
         };
         let decode = |inputs: u32, outputs: u32| {
-            let array = ArrayStage {
-                groups: 1,
-                y: axis,
-                x: axis,
-                pe_groups: Grid::ONE,
-                channel_groups: vec![Span::new(0, outputs)],
-                order: WeightOrder::Krs,
-                weights: SectionId(0),
-                product_shift: 0,
-            };
-            let format = Format {
-                data_bits: 16,
-                index_bits: 4,
-                compressed: true,
-            };
+            let array = stage(axis, outputs);
             // A block of nothing for every input channel.
             let bytes = vec![0; inputs as usize];
-            WeightBlocks::decode(&bytes, format, &array, inputs, outputs, Grid::ONE)
+            WeightBlocks::decode(&bytes, FORMAT, &array, inputs, outputs, Grid::ONE)
         };
         assert!(decode(1, 1).is_ok());
         let refused = |found: Result<WeightBlocks, SectionError>| {
@@ -588,23 +594,9 @@ mod tests {
             kernel: 3,
             ..Axis::identity(8)
         };
-        let mut array = ArrayStage {
-            groups: 1,
-            y: axis,
-            x: axis,
-            pe_groups: Grid::ONE,
-            channel_groups: vec![Span::new(0, 2)],
-            order: WeightOrder::Krs,
-            weights: SectionId(0),
-            product_shift: 0,
-        };
-        let format = Format {
-            data_bits: 16,
-            index_bits: 4,
-            compressed: true,
-        };
+        let mut array = stage(axis, 2);
         let decode = |array: &ArrayStage, residues| {
-            WeightBlocks::decode(&[0; 8], format, array, 4, 2, residues)
+            WeightBlocks::decode(&[0; 8], FORMAT, array, 4, 2, residues)
                 .map(|blocks| blocks.elements.len())
         };
         let few = SectionError::Length {

@@ -275,7 +275,8 @@ impl Segments<'_> {
     fn computed_for_host(&self, tensor: &str) -> BTreeSet<NodeId> {
         let graph = self.graph;
         let mut nodes = graph.dag.node_indices();
-        let computes = |id: &NodeId| graph.dag[*id].tensor == tensor && is_of_machine(graph, *id);
+        let computes =
+            |id: &NodeId| graph.dag[*id].tensor == tensor && graph.dag[*id].op.is_of_machine();
         let mut taken = BTreeSet::new();
         let mut open: Vec<NodeId> = nodes.find(computes).into_iter().collect();
         while let Some(id) = open.pop() {
@@ -285,7 +286,7 @@ impl Segments<'_> {
             };
             let alone = readers.iter().all(for_host) && graph.dag[id].grid.is_none();
             if alone
-                && is_of_machine(graph, id)
+                && graph.dag[id].op.is_of_machine()
                 && taken.insert(id)
                 && convolution(graph, id).is_none()
             {
@@ -294,13 +295,6 @@ impl Segments<'_> {
         }
         taken
     }
-}
-
-fn is_of_machine(graph: &Graph, id: NodeId) -> bool {
-    matches!(
-        graph.dag[id].op,
-        Op::Layer(_) | Op::Concat | Op::Slice(_) | Op::Rename(_)
-    )
 }
 
 fn is_steep(segment: &HostStep) -> bool {

@@ -77,10 +77,12 @@ pub(super) fn regions(graph: &Graph) -> Vec<Region> {
     members.map(|members| region(graph, &members)).collect()
 }
 
-/// Products of the network, and those of islands that moved.
+/// The work that attempts so far have moved to the host.
 #[derive(Debug, Default)]
 pub(super) struct Moved {
+    /// Multiplications of the islands that moved.
     products: f64,
+    /// Multiplications of the network before any did.
     of: f64,
 }
 
@@ -109,7 +111,7 @@ fn members(graph: &Graph) -> BTreeMap<usize, Vec<NodeId>> {
     let of_machine: Vec<NodeId> = order
         .iter()
         .copied()
-        .filter(|&id| is_of_machine(graph, id))
+        .filter(|&id| graph.dag[id].op.is_of_machine())
         .collect();
     let bound = order.iter().map(|id| id.index() + 1).max().unwrap_or(0);
     let mut sets = UnionFind::new(bound);
@@ -132,7 +134,7 @@ fn members(graph: &Graph) -> BTreeMap<usize, Vec<NodeId>> {
 }
 
 fn region(graph: &Graph, members: &[NodeId]) -> Region {
-    let is_host = |&id: &NodeId| matches!(graph.dag[id].op, Op::Host(_) | Op::HostOutput(_));
+    let is_host = |&id: &NodeId| graph.dag[id].op.is_of_host();
     let read = members.iter().flat_map(|&id| graph.operands(id));
     let given = members.iter().copied().filter(|&id| {
         let readers = graph.consumers(id);
@@ -157,13 +159,6 @@ fn region(graph: &Graph, members: &[NodeId]) -> Region {
         values: values.fold(0, u64::saturating_add),
         products: members.iter().map(|&id| work(graph, id)).sum(),
     }
-}
-
-fn is_of_machine(graph: &Graph, id: NodeId) -> bool {
-    matches!(
-        graph.dag[id].op,
-        Op::Layer(_) | Op::Concat | Op::Slice(_) | Op::Rename(_)
-    )
 }
 
 /// The node whose result is stored, where it is renamed.

@@ -38,7 +38,7 @@ pub(super) fn summed(graph: &Graph, machine: &Machine) -> Vec<Fallback> {
         let layers: Vec<NodeId> = reached.iter().copied().filter(linear).collect();
         let nodes: Vec<NodeId> = reached
             .into_iter()
-            .filter(|&of| !is_of_host(graph, of))
+            .filter(|&of| !graph.dag[of].op.is_of_host())
             .collect();
         let variance = |&of: &NodeId| is_mean(graph, of) && !is_logarithm(graph, id);
         let is_variance = layers.iter().all(variance);
@@ -208,10 +208,6 @@ fn multiplies(graph: &Graph, id: NodeId) -> bool {
     host.nodes.iter().any(|node| linear(&node.op_type))
 }
 
-fn is_of_host(graph: &Graph, id: NodeId) -> bool {
-    matches!(graph.dag[id].op, Op::Host(_) | Op::HostOutput(_))
-}
-
 /// What of `taken` squares reach, and the squares, in order.
 fn behind_squares(graph: &Graph, order: &[NodeId], taken: &BTreeSet<NodeId>) -> Vec<NodeId> {
     let mut reached = BTreeSet::new();
@@ -244,11 +240,12 @@ mod tests {
         }))
     }
 
+    /// A linear layer of two channels, with as many results as there are pairs of weights.
     fn product(weights: &[f32]) -> Op {
         layer(|layer| {
             layer.conv = Some(Conv {
                 weights: Weights::from(weights.to_vec()),
-                k: 2,
+                k: weights.len() as u32 / 2,
                 c: 2,
                 groups: 1,
                 y: Axis::identity(2),
@@ -260,19 +257,9 @@ mod tests {
     #[test]
     fn the_largest_mean_is_over_channels_and_of_equal_weights() {
         let of = |weights: [f32; 2]| {
-            let mean = layer(|layer| {
-                layer.conv = Some(Conv {
-                    weights: Weights::from(weights.to_vec()),
-                    k: 1,
-                    c: 2,
-                    groups: 1,
-                    y: Axis::identity(2),
-                    x: Axis::identity(2),
-                });
-            });
             let mut observed = Observed::default();
             let x = observed.add(("x", 2), SEEN, Op::Input, &[]);
-            let y = observed.add(("y", 1), SEEN, mean, &[x]);
+            let y = observed.add(("y", 1), SEEN, product(&weights), &[x]);
             observed.output("y", y);
             largest_mean(&observed.graph)
         };

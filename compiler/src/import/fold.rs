@@ -1,5 +1,5 @@
-//! Evaluates what a typed model computes of constants alone. tract leaves constants above a few megabytes as they are, and
-//! readers of what is computed of them find no value: the transposed weights of a large product, a kernel that is split.
+//! Evaluates what a typed model computes of constants alone. tract folds no constants above a few
+//! megabytes: without this pass the transposed weights of a large product and the parts of a split kernel have no value.
 
 use tract_onnx::prelude::{IntoTensor, TVec, Tensor, TractResult, TypedFact, TypedModel};
 use tract_onnx::tract_hir::internal::{IntoTValue, TypedOp};

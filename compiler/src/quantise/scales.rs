@@ -56,7 +56,8 @@ impl Scales<'_> {
                 low = low.min(scale * f32::from(least));
                 continue;
             }
-            let range = self.observed(node)?;
+            let name = graph.dag[node].observed_name();
+            let range = observed(graph, self.calibration, node, name)?;
             let [least, most] = self.bounds(node);
             let reach = range.max.abs().max(range.min.abs()) * self.headroom;
             magnitude = magnitude.max(reach.min(most.max(-least)));
@@ -80,22 +81,6 @@ impl Scales<'_> {
             range: [((low / scale).floor() as i16).clamp(-high, 0), high],
             rounding: Rounding::Away,
             density: if total > 0.0 { nonzero / total } else { 1.0 },
-        })
-    }
-
-    /// What calibration observed of a node's result.
-    fn observed(&self, node: NodeId) -> Result<&Range, QuantiseError> {
-        let (graph, calibration) = (self.graph, self.calibration);
-        let name = graph.dag[node].observed_name();
-        let range = calibration.ranges.get(name);
-        range.ok_or_else(|| QuantiseError::MissingRange {
-            tensor: name.clone(),
-            misnamed: misnamed(graph, calibration, name),
-            node: graph.dag[node]
-                .onnx_nodes
-                .first()
-                .cloned()
-                .unwrap_or_default(),
         })
     }
 
@@ -202,8 +187,27 @@ pub(super) fn bound_units(graph: &Graph, storage: &Storage, tensors: &mut [Tenso
     }
 }
 
+/// What calibration observed of the tensor `name`, which `node` computes or has as a step.
+pub(super) fn observed<'a>(
+    graph: &Graph,
+    calibration: &'a Calibration,
+    node: NodeId,
+    name: &str,
+) -> Result<&'a Range, QuantiseError> {
+    let range = calibration.ranges.get(name);
+    range.ok_or_else(|| QuantiseError::MissingRange {
+        tensor: name.to_owned(),
+        misnamed: misnamed(graph, calibration, name),
+        node: graph.dag[node]
+            .onnx_nodes
+            .first()
+            .cloned()
+            .unwrap_or_default(),
+    })
+}
+
 /// The name in the calibration that is none of the graph's and most like `name`.
-pub(super) fn misnamed(graph: &Graph, calibration: &Calibration, name: &str) -> Option<String> {
+fn misnamed(graph: &Graph, calibration: &Calibration, name: &str) -> Option<String> {
     let known: Vec<&str> = graph
         .dag
         .node_weights()

@@ -7,7 +7,7 @@ use super::ppu::{
     ChannelUnits, Units, clamp_bounds, function_stage, requantise_channel, source_shift,
     widen_average,
 };
-use super::scales::misnamed;
+use super::scales::observed;
 use super::weights::{Limits, smallest_weight_unit};
 use super::widths;
 use super::{IntConv, IntFunction, IntLayer, IntOperand, IntPool, QuantiseError, Tensor};
@@ -274,16 +274,7 @@ impl Builder<'_> {
 
     /// What calibration observed of the tensor `name`, which is a step of the layer `id`, with headroom.
     fn observed(&self, id: NodeId, name: &str) -> Result<[f64; 2], QuantiseError> {
-        let range = self.calibration.ranges.get(name);
-        let range = range.ok_or_else(|| QuantiseError::MissingRange {
-            tensor: name.to_owned(),
-            node: self.graph.dag[id]
-                .onnx_nodes
-                .first()
-                .cloned()
-                .unwrap_or_default(),
-            misnamed: misnamed(self.graph, self.calibration, name),
-        })?;
+        let range = observed(self.graph, self.calibration, id, name)?;
         let room = f64::from(self.headroom);
         let away = |value: f64, sign: f64| {
             if value * sign > 0.0 {

@@ -124,35 +124,36 @@ impl Limits {
 
     /// The shift with the least noise, of those that no weight has to be coarser for and the smaller ones.
     fn best_shift(self, channels: &[Channel]) -> Option<u8> {
-        let whole = |shift: u8| {
-            let fits = |channel: &Channel| self.unit(channel, shift) <= channel.unit;
-            channels.iter().all(fits)
+        let fits = |channel: &Channel, shift| self.unit(channel, shift) <= channel.unit;
+        let whole = |&shift: &u8| channels.iter().all(|channel| fits(channel, shift));
+        let largest = (0..=MAX_PRODUCT_SHIFT).find(whole)?;
+        let of_largest = self.noise(channels, largest);
+        let kept = |&shift: &u8| {
+            channels
+                .iter()
+                .all(|channel| !channel.given || fits(channel, shift))
         };
-        let largest = (0..=MAX_PRODUCT_SHIFT).find(|&shift| whole(shift))?;
-        let kept = |shift: u8| {
-            let fits = |channel: &Channel| self.unit(channel, shift) <= channel.unit;
-            channels.iter().filter(|channel| channel.given).all(fits)
-        };
-        let typical = f64::from(self.range[1].max(self.range[0].saturating_neg())) * TYPICAL;
-        // In decibels, the sum over the channels.
-        let noise = |shift: u8| -> f64 {
-            let of_product = if shift == 0 {
-                0.0
-            } else {
-                4f64.powi(i32::from(shift))
-            };
-            let noise = of_product + typical * typical;
-            let units = channels.iter().filter(|channel| channel.unit > 0.0);
-            let of_channels = units.map(|channel| self.unit(channel, shift).max(channel.unit));
-            of_channels
-                .map(|unit| 10.0 * (unit * unit * noise).log10())
-                .sum()
-        };
-        let smaller = (0..largest).filter(|&shift| kept(shift));
-        let best = smaller.min_by(|&a, &b| noise(a).total_cmp(&noise(b)));
+        let smaller = (0..largest).filter(kept);
+        let best = smaller
+            .map(|shift| (shift, self.noise(channels, shift)))
+            .min_by(|(_, a), (_, b)| a.total_cmp(b));
         let enough = LEAST_GAIN_DB * channels.len() as f64;
-        let pays = |&shift: &u8| noise(shift) + enough <= noise(largest);
-        Some(best.filter(pays).unwrap_or(largest))
+        let paying = best.filter(|(_, noise)| noise + enough <= of_largest);
+        Some(paying.map_or(largest, |(shift, _)| shift))
+    }
+
+    /// Noise of weights and of products rounded to 2^`shift`, in decibels: the sum over the channels.
+    fn noise(self, channels: &[Channel], shift: u8) -> f64 {
+        let typical = f64::from(self.range[1].max(self.range[0].saturating_neg())) * TYPICAL;
+        let of_product = if shift == 0 {
+            0.0
+        } else {
+            4f64.powi(i32::from(shift))
+        };
+        let noise = of_product + typical * typical;
+        let channels = channels.iter().filter(|channel| channel.unit > 0.0);
+        let units = channels.map(|channel| self.unit(channel, shift).max(channel.unit));
+        units.map(|unit| 10.0 * (unit * unit * noise).log10()).sum()
     }
 
     /// The least unit with which a channel's sums of products rounded to 2^`shift` fit, by the most that rounding adds.

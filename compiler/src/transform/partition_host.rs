@@ -62,7 +62,7 @@ fn host_operands(graph: &Graph, id: NodeId) -> Vec<NodeId> {
 
 /// The level of every node: even on the machine, odd on the host.
 fn levels(graph: &Graph, order: &[NodeId]) -> BTreeMap<NodeId, u32> {
-    let on_host = |id: NodeId| matches!(graph.dag[id].op, Op::Host(_) | Op::HostOutput(_));
+    let on_host = |id: NodeId| graph.dag[id].op.is_of_host();
     let mut levels: BTreeMap<NodeId, u32> = BTreeMap::new();
     for &id in order {
         let operands = graph.operands(id).into_iter();

@@ -7,7 +7,6 @@
 
 use super::lower_renames::on_machine;
 use crate::graph::placement::{self, Placement, Slot};
-use crate::graph::weights::Weights;
 use crate::graph::{Conv, Graph, Layer, NodeId, Op, Transposition};
 use scnn_isa::plane::Axis;
 use std::collections::BTreeMap;
@@ -47,27 +46,17 @@ fn shuffle(graph: &Graph, id: NodeId, operand: NodeId) -> Option<Layer> {
     };
     let sources = sources(&seen, wanted, &node.dims)?;
     let [_, channels, rows, columns] = wanted.shape()?;
-    let count = sources.len();
-    let mut weights = vec![0.0; count * count];
-    for (channel, source) in sources.into_iter().enumerate() {
-        weights[channel * count + source] = 1.0;
-    }
+    let planes = [Axis::identity(rows), Axis::identity(columns)];
+    let ones = (0..).zip(sources).map(|(to, from)| ([to, from], [0, 0]));
     Some(Layer {
-        conv: Some(Conv {
-            weights: Weights::from(weights),
-            k: channels,
-            c: channels,
-            groups: 1,
-            y: Axis::identity(rows),
-            x: Axis::identity(columns),
-        }),
+        conv: Some(Conv::of_ones([channels; 2], planes, ones)),
         ..Layer::default()
     })
 }
 
 /// For each channel of a tensor as it is wanted, the one that has its values as it is seen; none where more than channels
 /// would change their places.
-fn sources(seen: &Placement, wanted: &Placement, dims: &[u64]) -> Option<Vec<usize>> {
+fn sources(seen: &Placement, wanted: &Placement, dims: &[u64]) -> Option<Vec<u32>> {
     let [seen, wanted] = [seen, wanted].map(|lies| placement::axes(lies, dims));
     let (seen, wanted) = (seen?, wanted?);
     let stays = |slot| placement::coordinates(&seen, slot) == placement::coordinates(&wanted, slot);
@@ -81,7 +70,7 @@ fn sources(seen: &Placement, wanted: &Placement, dims: &[u64]) -> Option<Vec<usi
     if channels.len() > MOST_CHANNELS {
         return None;
     }
-    let place: BTreeMap<Vec<u64>, usize> = channels.into_iter().zip(0..).collect();
+    let place: BTreeMap<Vec<u64>, u32> = channels.into_iter().zip(0..).collect();
     let wanted = placement::coordinates(&wanted, Slot::Channel).into_iter();
     wanted.map(|at| place.get(&at).copied()).collect()
 }
@@ -90,7 +79,7 @@ fn sources(seen: &Placement, wanted: &Placement, dims: &[u64]) -> Option<Vec<usi
 mod tests {
     use super::*;
 
-    fn found(seen: &str, wanted: &str, dims: &[u64]) -> Option<Vec<usize>> {
+    fn found(seen: &str, wanted: &str, dims: &[u64]) -> Option<Vec<u32>> {
         sources(&seen.parse().unwrap(), &wanted.parse().unwrap(), dims)
     }
 

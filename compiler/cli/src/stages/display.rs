@@ -23,7 +23,7 @@ pub enum Display {
     Listener(Box<dyn Listener>),
 }
 
-/// What is under way.
+/// The point that a command has reached.
 #[derive(Default)]
 pub struct Position {
     /// The stage, from 1, and how many there are.
@@ -117,7 +117,7 @@ impl Display {
         }
     }
 
-    /// Does `work`, which writes lines, above what is shown.
+    /// Runs `work`, whose lines appear above the progress line.
     pub fn above(&self, work: impl FnOnce()) {
         match self {
             Self::Line(bar) => bar.suspend(work),
@@ -125,7 +125,7 @@ impl Display {
         }
     }
 
-    /// What is shown goes.
+    /// Removes the progress line.
     pub fn clear(&self) {
         if let Self::Line(bar) = self {
             bar.finish_and_clear();

@@ -4,7 +4,6 @@
 //! stride from the plane to channels. A sparse machine multiplies once for each value, a hundredth of what the value would
 //! take over the host link and back.
 
-use crate::graph::weights::Weights;
 use crate::graph::{Conv, Layer};
 use crate::import::attributes::{Attributes, outside};
 use crate::import::nodes::{finish, or_host, shape};
@@ -54,20 +53,11 @@ pub(crate) fn depth_to_space(
 ) -> Translated {
     let input = or_host!(importer.plane(node, 0));
     let [_, c, h, w] = or_host!(shape(importer, input));
-    let mode = attributes.text("mode").unwrap_or_else(|| "DCR".to_owned());
-    if !["DCR", "CRD"].contains(&&*mode) {
-        return Translated::Host(outside(
-            "mode",
-            mode,
-            "DCR or CRD",
-            "export the model again",
-        ));
-    }
     let size = or_host!(size(attributes));
     let blocks = Blocks {
         size,
         channels: c / (size * size),
-        together: mode == "CRD",
+        together: or_host!(together(attributes)),
     };
     let axis = |input: u32| Axis {
         input,
@@ -82,11 +72,7 @@ pub(crate) fn depth_to_space(
         let tap = [size - 1 - row, size - 1 - column];
         ([channel, blocks.place(channel, row, column)], tap)
     });
-    let conv = or_host!(one_hot(
-        [blocks.channels, c],
-        [axis(h), axis(w)],
-        taps.collect()
-    ));
+    let conv = or_host!(one_hot([blocks.channels, c], [axis(h), axis(w)], taps));
     finish(importer, node, &[input], conv)
 }
 
@@ -117,7 +103,7 @@ pub(crate) fn space_to_depth(
     let conv = or_host!(one_hot(
         [channels * size * size, channels],
         [axis(h), axis(w)],
-        taps.collect()
+        taps
     ));
     finish(importer, node, &[input], conv)
 }
@@ -143,33 +129,21 @@ fn size(attributes: &Attributes<'_>) -> Result<u32, String> {
         .ok_or_else(|| format!("`blocksize` is {given}, the array takes 1 to 256"))
 }
 
-/// A convolution of `[K, C]` channels whose weights are zero but for ones at `[k, c]`, `[r, s]`.
+/// A layer that moves values as [`Conv::of_ones`].
 fn one_hot(
-    [k, c]: [u32; 2],
-    [y, x]: [Axis; 2],
-    ones: Vec<([u32; 2], [u32; 2])>,
+    channels: [u32; 2],
+    planes: [Axis; 2],
+    ones: impl IntoIterator<Item = ([u32; 2], [u32; 2])>,
 ) -> Result<Layer, String> {
-    let count = u64::from(k) * u64::from(c) * u64::from(y.kernel) * u64::from(x.kernel);
+    let extents = channels.into_iter().chain(planes.map(|axis| axis.kernel));
+    let count: u64 = extents.map(u64::from).product();
     if count > MOST_WEIGHTS {
         return Err(format!(
             "as a convolution that moves values it has {count} weights, zeros included, the array's are {MOST_WEIGHTS} at most"
         ));
     }
-    let mut conv = Conv {
-        weights: Weights::from(Vec::new()),
-        k,
-        c,
-        groups: 1,
-        y,
-        x,
-    };
-    let mut weights = vec![0.0; count as usize];
-    for ([k, c], [r, s]) in ones {
-        weights[conv.index(k, c, r, s)] = 1.0;
-    }
-    conv.weights = Weights::from(weights);
     Ok(Layer {
-        conv: Some(conv),
+        conv: Some(Conv::of_ones(channels, planes, ones)),
         ..Layer::default()
     })
 }

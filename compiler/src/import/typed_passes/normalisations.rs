@@ -58,7 +58,7 @@ pub(super) struct Centred<'a> {
 }
 
 impl<'a> Centred<'a> {
-    /// What is normalised.
+    /// The tensor from which the mean is subtracted.
     pub(super) fn value(&self) -> &'a String {
         self.value
     }

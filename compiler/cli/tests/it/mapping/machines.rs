@@ -97,7 +97,7 @@ impl Subject {
     }
 }
 
-/// The machines that a test looks at: `sample` of them, as many as `SCNN_MACHINES=300` says, or those of `SCNN_MACHINES=57,70`.
+/// Seeds of the machines of a test: `sample` of them, or with `SCNN_MACHINES=300` as many, with `SCNN_MACHINES=57,70` these.
 fn seeds(sample: u64) -> Vec<u64> {
     let number = |word: &str| word.parse().expect("SCNN_MACHINES has numbers");
     match std::env::var("SCNN_MACHINES") {
