@@ -1,71 +1,178 @@
-"""Simulation beside one dense inference in onnxruntime, on the same cores: prints the ratio for each network.
+"""scnnc beside onnxruntime on the same cores: prints what one image costs in both, for each network.
 
-    python compiler/driver/benches/beside_onnxruntime.py [FOLDER]
+    python compiler/driver/benches/beside_onnxruntime.py [NETWORK ...] [--folder DIR] [--scnnc BINARY] [--runs N]
 
-Makes the networks in FOLDER (default: a temporary one), times onnxruntime on two threads, runs the bench `simulate`,
-and divides. Needs onnxruntime.
+Makes the zoo's networks in the folder (default: a temporary one), compiles each for `scnn` with its image as
+calibration, and then takes turns: one inference of an open session, one session opened from the file with its first
+inference, one process `scnnc run PROGRAM`. The figures are medians of the turns, by the clock and in CPU seconds; the
+ratios by CPU seconds hold on a machine that has other work too. Threads of onnxruntime do not spin while they wait, or
+they would take the cores from what is measured next. Needs onnxruntime.
 """
 
+import argparse
+import os
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-NETWORKS = ["alexnet", "googlenet", "vgg16"]
-RUNS = 15
-UNITS = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
+NETWORKS = ["alexnet", "googlenet", "vgg16", "resnet50", "mobilenetv2"]
+REPOSITORY = Path(__file__).resolve().parents[3]
+STAGES = re.compile(r"^time +read ([\d.]+) s, simulate ([\d.]+) s", re.MULTILINE)
+
+
+@dataclass
+class Cost:
+    """Costs of one piece of work, a figure for each turn."""
+
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    peak_bytes: int = 0
+
+    def add(self, wall: float, cpu: float) -> None:
+        self.wall.append(wall)
+        self.cpu.append(cpu)
+
+    @property
+    def seconds(self) -> float:
+        return statistics.median(self.wall)
+
+    @property
+    def cpu_seconds(self) -> float:
+        return statistics.median(self.cpu)
+
+
+@dataclass
+class Network:
+    """What was measured of a network."""
+
+    name: str
+    compiled: Cost = field(default_factory=Cost)
+    inference: Cost = field(default_factory=Cost)
+    load: Cost = field(default_factory=Cost)
+    run: Cost = field(default_factory=Cost)
+    simulation: list[float] = field(default_factory=list)
 
 
 def main() -> None:
+    options = arguments()
+    scnnc = options.scnnc.resolve() if options.scnnc else released()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(sys.argv[1] if len(sys.argv) > 1 else temporary)
-        missing = [name for name in NETWORKS if not (folder / f"{name}.onnx").exists()]
+        folder = options.folder or Path(temporary)
+        missing = [name for name in options.networks if not (folder / f"{name}.onnx").exists()]
         if missing:
-            command = ["cargo", "run", "--release", "--quiet", "--", "zoo", "make", "-q", "-o", str(folder)]
-            subprocess.run(command + missing, check=True)
-        dense = {name: dense_seconds(folder, name) for name in NETWORKS}
-    exact, fast = simulated_seconds("exact"), simulated_seconds("fast")
-    print(f"{'network':12}{'onnxruntime':>14}{'exact':>10}{'ratio':>8}{'fast':>10}{'ratio':>8}")
-    for name, seconds in dense.items():
-        print(
-            f"{name:12}{seconds * 1e3:11.0f} ms"
-            f"{exact[name] * 1e3:7.0f} ms{exact[name] / seconds:7.1f}x"
-            f"{fast[name] * 1e3:7.0f} ms{fast[name] / seconds:7.1f}x"
-        )
+            subprocess.run([scnnc, "zoo", "make", "-q", "-o", folder, *missing], check=True)
+        measured = [measure(name, folder, scnnc, options.runs) for name in options.networks]
+    print(f"medians of {options.runs} turns on {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
+    print_costs(measured)
+    print()
+    print_ratios(measured)
 
 
-def dense_seconds(folder: Path, name: str) -> float:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 2
-    session = onnxruntime.InferenceSession(folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
-    feed = {"data": np.load(folder / f"{name}.npy")}
-    session.run(None, feed)
-    times = []
-    for _ in range(RUNS):
-        begin = time.perf_counter()
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", default=NETWORKS, metavar="NETWORK")
+    parser.add_argument("--folder", type=Path, help="the networks' folder, which keeps them")
+    parser.add_argument("--scnnc", type=Path, help="the binary; default: the released one of this repository, built")
+    parser.add_argument("--runs", type=int, default=7, help="turns of each network (default 7)")
+    return parser.parse_args()
+
+
+def released() -> Path:
+    """Builds the binary and says where it is."""
+    command = ["cargo", "build", "--release", "--quiet", "--package", "scnnc-cli"]
+    subprocess.run(command, check=True, cwd=REPOSITORY)
+    return Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")).resolve() / "release" / "scnnc"
+
+
+def measure(name: str, folder: Path, scnnc: Path, runs: int) -> Network:
+    print(f"{name} ...", file=sys.stderr, flush=True)
+    model, image, found = folder / f"{name}.onnx", folder / f"{name}.npy", Network(name)
+    feed = {"data": np.load(image)}
+    with tempfile.TemporaryDirectory() as temporary:
+        program = Path(temporary) / f"{name}.scnn"
+        compile_command = [scnnc, "compile", model, "--calibrate", image, "-o", program, "-q"]
+        run_command = [scnnc, "run", program, "--input", image, "-v"]
+        process(compile_command, found.compiled)
+        process(run_command, Cost())
+        session = opened(model)
         session.run(None, feed)
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
+        for _ in range(runs):
+            here(lambda: session.run(None, feed), found.inference)
+            here(lambda: opened(model).run(None, feed), found.load)
+            stages = STAGES.search(process(run_command, found.run))
+            found.simulation.append(float(stages[2]))
+    return found
 
 
-def simulated_seconds(timing: str) -> dict[str, float]:
-    """Medians of the bench, by network."""
-    command = ["cargo", "bench", "--quiet", "-p", "scnnc-driver", "--bench", "simulate", "--", f"{timing}"]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    medians = {}
-    for line in text.splitlines():
-        name = next((name for name in NETWORKS if name in line), None)
-        columns = line.split("│")
-        found = re.match(r"\s*([\d.]+) (\S+)", columns[2]) if name and len(columns) > 2 else None
-        if found:
-            medians[name] = float(found[1]) * UNITS[found[2]]
-    return medians
+def opened(model: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = os.cpu_count()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def here(work, cost: Cost) -> None:
+    """Adds the cost of work inside this process."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    cost.add(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+# Starts a process and prints what it used. The peak of a process is at least that of the process which started it, so
+# this one, which has a network in its memory, starts none itself.
+LAUNCHER = """
+import os, sys, time
+begin = time.perf_counter()
+child = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
+_, status, used = os.wait4(child, 0)
+print(time.perf_counter() - begin, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def process(command: list, cost: Cost) -> str:
+    """Adds the cost of a whole process, and gives what it printed."""
+    command = [str(part) for part in command]
+    done = subprocess.run([sys.executable, "-S", "-c", LAUNCHER, *command], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr}")
+    wall, cpu, peak_bytes = done.stdout.split()
+    cost.add(float(wall), float(cpu))
+    cost.peak_bytes = max(cost.peak_bytes, int(peak_bytes))
+    return done.stderr
+
+
+def print_costs(measured: list[Network]) -> None:
+    """Prints milliseconds by the clock, CPU milliseconds in brackets, and peak memory of the processes."""
+    columns = ["inference", "load + inference", "compile", "run", "simulation"]
+    print(f"{'ms (CPU ms)':12}" + "".join(f"{column:>18}" for column in columns) + f"{'peak MB':>14}")
+    for of in measured:
+        costs = [of.inference, of.load, of.compiled, of.run]
+        cells = [f"{cost.seconds * 1e3:.0f} ({cost.cpu_seconds * 1e3:.0f})" for cost in costs]
+        cells.append(f"{statistics.median(of.simulation) * 1e3:.0f}")
+        peaks = f"{of.compiled.peak_bytes / 1e6:.0f}, {of.run.peak_bytes / 1e6:.0f}"
+        print(f"{of.name:12}" + "".join(f"{cell:>18}" for cell in cells) + f"{peaks:>14}")
+
+
+def print_ratios(measured: list[Network]) -> None:
+    """Prints ratios by the clock, those of CPU seconds in brackets."""
+    columns = ["run / inference", "run / (load + inference)", "simulation / inference"]
+    print(f"{'ratio (CPU)':12}" + "".join(f"{column:>26}" for column in columns))
+    for of in measured:
+        cells = [
+            f"{of.run.seconds / dense.seconds:.2f} ({of.run.cpu_seconds / dense.cpu_seconds:.2f})"
+            for dense in (of.inference, of.load)
+        ]
+        cells.append(f"{statistics.median(of.simulation) / of.inference.seconds:.2f}")
+        print(f"{of.name:12}" + "".join(f"{cell:>26}" for cell in cells))
 
 
 if __name__ == "__main__":
