@@ -306,14 +306,19 @@ impl Conv {
         nonzeros.count().div_ceil(self.k.max(1) as usize) as u64
     }
 
-    /// Whether it moves values and computes none: each value of the result is one of the operand, times a weight of 1.
+    /// Whether it moves values and computes none: each value of the result is one of the operand, times a weight of 1, and
+    /// those of some channels may be zero.
     pub fn moves_only(&self) -> bool {
         let taps = (self.y.upsample * self.x.upsample) as usize;
         let mut outputs = self.weights.chunks(self.weights_per_output().max(1));
-        outputs.all(|weights| {
+        let mut moved = 0;
+        let moves = outputs.all(|weights| {
             let mut others = weights.iter().filter(|&&weight| weight != 0.0);
-            others.clone().count() == taps && others.all(|&weight| weight == 1.0)
-        })
+            let count = others.clone().count();
+            moved += count;
+            [0, taps].contains(&count) && others.all(|&weight| weight == 1.0)
+        });
+        moves && moved > 0
     }
 
     /// Multiplications of a dense machine for `n` images; one for each value where only values are moved.

@@ -1,18 +1,20 @@
 //! Operators that only move values: concatenations, ranges, changes of shape, padding, enlargement.
 //!
-//! Channels are moved by addressing. Inside the plane the array moves values with a depthwise convolution whose weights
-//! are ones: padding and cropping are its padding, an enlargement is transposed. A [`padding`](is_padding) in front of
-//! a convolution becomes a part of it later.
+//! Channels are moved by addressing, or by a 1 x 1 convolution by ones ([`channels`]). Inside the plane the array moves
+//! values with a depthwise convolution whose weights are ones: padding and cropping are its padding, an enlargement is
+//! transposed. A [`padding`](is_padding) in front of a convolution becomes a part of it later.
 
 pub(crate) mod blocks;
+mod channels;
 
 use super::attributes::{Attributes, outside};
-use super::nodes::constants::{bounds, integers};
+use super::nodes::constants::{along, bounds, integers};
 use super::nodes::{finish, finish_placed, or_host, output_dims, output_shape, shape};
 use super::{Importer, Translated, node_name};
-use crate::graph::placement::{self, Slot};
+use crate::graph::placement::{self, Placement, Slot};
 use crate::graph::weights::Weights;
 use crate::graph::{Conv, Layer, NodeId, Op, Transposition};
+use channels::{Source, of_channels};
 use scnn_isa::legal;
 use scnn_isa::plane::{Axis, Span};
 use tract_onnx::pb::NodeProto;
@@ -22,13 +24,16 @@ pub(crate) fn concat(
     node: &NodeProto,
     attributes: &Attributes<'_>,
 ) -> Translated {
+    let has_constants = (0..node.input.len()).any(|index| importer.constant(node, index).is_some());
+    let indices = 0..node.input.len();
+    let activations = indices.filter(|&index| importer.constant(node, index).is_none());
     let operands: Vec<NodeId> = or_host!(
-        (0..node.input.len())
+        activations
             .map(|index| importer.activation(node, index))
             .collect::<Result<_, _>>()
     );
     let Some(&first) = operands.first() else {
-        return Translated::Host("it has no operands".into());
+        return Translated::Host("it has no operands that are computed".into());
     };
     let out = or_host!(output_dims(importer, node)).clone();
     let given = attributes.int("axis", 1);
@@ -68,6 +73,9 @@ pub(crate) fn concat(
     }
     let lies = with(total);
     or_host!(legal::tensor(lies.shape().unwrap_or_default()));
+    if has_constants {
+        return with_constants(importer, node, axis, &placed, lies);
+    }
     Translated::Node(importer.add_placed(
         &node.output[0],
         &placed,
@@ -75,6 +83,58 @@ pub(crate) fn concat(
         vec![node_name(node)],
         Some(lies),
     ))
+}
+
+/// The concatenation of activations, which lie ready in `placed`, and of constants along the channels, axis `axis`.
+fn with_constants(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    axis: usize,
+    placed: &[NodeId],
+    lies: Placement,
+) -> Translated {
+    let mut sources = Vec::new();
+    let mut computed = 0;
+    let mut activations = placed.iter();
+    for index in 0..node.input.len() {
+        if let Some(constant) = importer.constant(node, index) {
+            let values = or_host!(along(constant, axis));
+            sources.extend(values.into_iter().map(Source::Constant));
+        } else if let Some(&activation) = activations.next() {
+            let channels = or_host!(shape(importer, activation))[1];
+            sources.extend((computed..computed + channels).map(Source::Channel));
+            computed += channels;
+        }
+    }
+    let joined = match placed {
+        [alone] => *alone,
+        _ => part_of_concat(importer, node, axis, placed, computed),
+    };
+    let [_, _, h, w] = or_host!(shape(importer, joined));
+    let planes = [h, w].map(Axis::identity);
+    let layer = or_host!(of_channels(computed, &sources, planes));
+    finish_placed(importer, node, &[joined], layer, lies)
+}
+
+/// The concatenation of activations alone, under a name of its own, as a part of what `node` computes.
+fn part_of_concat(
+    importer: &mut Importer<'_>,
+    node: &NodeProto,
+    axis: usize,
+    placed: &[NodeId],
+    channels: u32,
+) -> NodeId {
+    let name = importer.part_name(&node.output[0], "computed");
+    let axes = importer.axes(placed[0]).unwrap_or_default();
+    let lies = placement::with_extent(&axes, axis, channels, Slot::Channel);
+    let lies = Some(placement::of_axes(&lies));
+    let mut dims = importer.graph.dag[placed[0]].dims.clone();
+    dims[axis] = channels.into();
+    let names = vec![node_name(node)];
+    let id = importer.add_placed(&node.output[0], placed, Op::Concat, names, lies);
+    let part = &mut importer.graph.dag[id];
+    (part.tensor, part.dims) = (name, dims);
+    id
 }
 
 /// An axis that may be counted from the end.
@@ -199,7 +259,7 @@ pub(crate) fn slice(
         ..Axis::identity(input)
     };
     let count = or_host!(shape(importer, input))[1];
-    let layer = ones(count, axis(plane[0]), axis(plane[1]));
+    let layer = ones(count, plane.map(axis));
     finish_placed(importer, node, &[input], layer, lies)
 }
 
@@ -312,7 +372,7 @@ pub(crate) fn identity(
     rename(importer, node, attributes)
 }
 
-/// Zeros around the plane, or a part of it cut away.
+/// Zeros around the plane, channels of one value around the channels, or a part of either cut away.
 pub(crate) fn pad(
     importer: &mut Importer<'_>,
     node: &NodeProto,
@@ -336,9 +396,6 @@ pub(crate) fn pad(
         }
         None => attributes.float("value", 0.0),
     };
-    if value != 0.0 {
-        return Translated::Host(outside("constant_value", value, "0", "it pads with zeros"));
-    }
     let given = match (attributes.ints("pads"), importer.constant(node, 1)) {
         (Some(pads), _) => pads.to_vec(),
         (None, Some(tensor)) => or_host!(integers(tensor)),
@@ -371,26 +428,45 @@ pub(crate) fn pad(
     let out = or_host!(output_dims(importer, node)).clone();
     let [_, channels, h, w] = or_host!(shape(importer, input));
     let mut factors = or_host!(importer.axes(input));
-    let mut plane = [(h, h, [0, 0]), (w, w, [0, 0])];
+    // Rows, columns, channels.
+    let slots = [Slot::Row, Slot::Column, Slot::Channel];
+    let mut padded = [h, w, channels].map(|extent| (extent, extent, [0, 0]));
     for axis in (0..rank).filter(|&axis| pads[axis] != [0, 0]) {
         let extent = or_host!(u32::try_from(out[axis]).map_err(|_| "its result is too large"));
-        let slots = [Slot::Row, Slot::Column];
         let at = slots
             .iter()
             .position(|&slot| placement::is_all_of(&factors, axis, slot));
         let Some(at) = at else {
-            let remedy = "only rows and columns are padded";
-            return Translated::Host(outside("pads", given, "0 for images and channels", remedy));
+            let remedy = "only channels, rows and columns are padded";
+            return Translated::Host(outside("pads", given, "0 for images", remedy));
         };
-        (plane[at].1, plane[at].2) = (extent, pads[axis]);
+        (padded[at].1, padded[at].2) = (extent, pads[axis]);
         factors = placement::with_extent(&factors, axis, extent, slots[at]);
+    }
+    let [rows, columns, (_, outputs, [before, _])] = padded;
+    let in_plane = [rows, columns].iter().any(|(.., pads)| *pads != [0, 0]);
+    if value != 0.0 && in_plane {
+        let taken = "0 around rows and columns";
+        let remedy = "the array's own padding is with zeros";
+        return Translated::Host(outside("constant_value", value, taken, remedy));
     }
     let axis = |(input, output, pad): (u32, u32, [i32; 2])| Axis {
         output,
         pad,
         ..Axis::identity(input)
     };
-    let layer = ones(channels, axis(plane[0]), axis(plane[1]));
+    let planes = [rows, columns].map(axis);
+    let layer = if padded[2].2 == [0, 0] {
+        ones(channels, planes)
+    } else {
+        let source = |output: u32| {
+            let channel = i64::from(output) - i64::from(before);
+            let inside = u32::try_from(channel).ok().filter(|&c| c < channels);
+            inside.map_or(Source::Constant(value), Source::Channel)
+        };
+        let sources: Vec<Source> = (0..outputs).map(source).collect();
+        or_host!(of_channels(channels, &sources, planes))
+    };
     finish_placed(
         importer,
         node,
@@ -445,7 +521,7 @@ pub(crate) fn resize(
         })
     };
     let (y, x) = (or_host!(axis(h, out[2])), or_host!(axis(w, out[3])));
-    finish(importer, node, &[input], ones(channels, y, x))
+    finish(importer, node, &[input], ones(channels, [y, x]))
 }
 
 /// Which input position the output position `o` takes, as the standard defines it for a whole factor.
@@ -470,7 +546,7 @@ fn nearest(o: u32, input: u32, output: u32, coordinates: &str, rounding: &str) -
 }
 
 /// A depthwise convolution that moves values: all its weights are 1.
-fn ones(channels: u32, y: Axis, x: Axis) -> Layer {
+fn ones(channels: u32, [y, x]: [Axis; 2]) -> Layer {
     let weights = vec![1.0; (channels * y.kernel * x.kernel) as usize];
     Layer {
         conv: Some(Conv {

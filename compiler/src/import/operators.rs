@@ -66,7 +66,7 @@ operators! {
     "Ceil" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Celu" 12 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Clip" 13 (1..=3 => 1..=1) "PPU" "constant bounds" Machine(elementwise::map);
-    "Concat" 13 (1..=MANY => 1..=1) "by placement" "axis 1 of activations" Machine(movement::concat);
+    "Concat" 13 (1..=MANY => 1..=1) "by placement" "channels of activations; constants of one value per channel on the array" Machine(movement::concat);
     "Constant" 25 (0..=0 => 1..=1) "folded" "" Host("its value is not known");
     "ConstantOfShape" 25 (1..=1 => 1..=1) "folded" "constant shape" Host("its shape is not constant");
     "Conv" 22 (2..=3 => 1..=1) "array" "1-D and 2-D, constant weights; any stride, padding, dilation, groups" Machine(convolution::conv);
@@ -111,7 +111,7 @@ operators! {
     "Not" 1 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Or" 7 (2..=2 => 1..=1) "PPU (table)" "constants of one value; as part of a function of one activation" Machine(elementwise::map);
     "PRelu" 16 (2..=2 => 1..=1) "PPU" "constant slope per channel" Machine(activation::prelu);
-    "Pad" 25 (1..=4 => 1..=1) "array, or the next convolution's" "zeros around rows and columns; negative pads crop" Machine(movement::pad);
+    "Pad" 25 (1..=4 => 1..=1) "array, or the next convolution's" "zeros around rows and columns, one value around channels; negative pads crop" Machine(movement::pad);
     "Pow" 15 (2..=2 => 1..=1) "PPU (table)" "constants of one value; as part of a function of one activation" Machine(elementwise::map);
     "QLinearConv" 10 (8..=9 => 1..=1) "array" "as its parts: DequantizeLinear, Conv, QuantizeLinear" Host("it lacks operands");
     "QLinearMatMul" 21 (8..=8 => 1..=1) "array" "as its parts: DequantizeLinear, MatMul, QuantizeLinear" Host("it lacks operands");

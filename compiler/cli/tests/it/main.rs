@@ -6,6 +6,7 @@ mod binary;
 mod branches;
 mod calibration;
 mod ceilings;
+mod channels;
 mod compared;
 mod corpus;
 mod decomposed;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;
 
 /// The operators that the host runs, and the compiled network: it equals the interpreter's to the bit, and the float model.
-fn hosted(model: Model, dims: &[usize]) -> (Vec<String>, Compiled) {
+pub fn hosted(model: Model, dims: &[usize]) -> (Vec<String>, Compiled) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     std::fs::write(&path, model.bytes()).unwrap();

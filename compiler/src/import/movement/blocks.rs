@@ -4,16 +4,13 @@
 //! stride from the plane to channels. A sparse machine multiplies once for each value, a hundredth of what the value would
 //! take over the host link and back.
 
-use crate::graph::{Conv, Layer};
+use super::channels::one_hot;
 use crate::import::attributes::{Attributes, outside};
 use crate::import::nodes::{finish, or_host, shape};
 use crate::import::reason::Reason;
 use crate::import::{Importer, Translated};
 use scnn_isa::plane::Axis;
 use tract_onnx::pb::NodeProto;
-
-/// Most weights of such a convolution, zeros included.
-const MOST_WEIGHTS: u64 = 1 << 24;
 
 /// Which channel holds a value of a block.
 #[derive(Clone, Copy)]
@@ -127,23 +124,4 @@ fn size(attributes: &Attributes<'_>) -> Result<u32, String> {
     let size = u32::try_from(given).ok();
     size.filter(|size| (1..=256).contains(size))
         .ok_or_else(|| format!("`blocksize` is {given}, the array takes 1 to 256"))
-}
-
-/// A layer that moves values as [`Conv::of_ones`].
-fn one_hot(
-    channels: [u32; 2],
-    planes: [Axis; 2],
-    ones: impl IntoIterator<Item = ([u32; 2], [u32; 2])>,
-) -> Result<Layer, String> {
-    let extents = channels.into_iter().chain(planes.map(|axis| axis.kernel));
-    let count: u64 = extents.map(u64::from).product();
-    if count > MOST_WEIGHTS {
-        return Err(format!(
-            "as a convolution that moves values it has {count} weights, zeros included, the array's are {MOST_WEIGHTS} at most"
-        ));
-    }
-    Ok(Layer {
-        conv: Some(Conv::of_ones(channels, planes, ones)),
-        ..Layer::default()
-    })
 }

@@ -64,6 +64,26 @@ pub(super) fn per_output(constant: &Tensor, k: usize) -> Option<Vec<f32>> {
     (last && values.len() == k).then_some(values)
 }
 
+/// One value for each position of `axis`, of a constant that varies along no other axis.
+pub(in crate::import) fn along(constant: &Tensor, axis: usize) -> Result<Vec<f32>, String> {
+    let values = floats(constant)?;
+    let shape = constant.shape();
+    let behind: usize = shape[axis + 1..].iter().product();
+    let of_position = |position: usize| {
+        let blocks = values.chunks(behind * shape[axis]);
+        blocks.flat_map(move |block| &block[position * behind..(position + 1) * behind])
+    };
+    let one_value = |position: usize| {
+        let mut values = of_position(position);
+        let first = *values.next()?;
+        values.all(|&value| value == first).then_some(first)
+    };
+    let along: Option<Vec<f32>> = (0..shape[axis]).map(one_value).collect();
+    along.ok_or_else(|| {
+        format!("its constant {shape:?} is no single value for each position of axis {axis}")
+    })
+}
+
 /// The values of a constant that goes into integers: infinities and not-a-numbers have none.
 pub(in crate::import) fn floats(tensor: &Tensor) -> Result<Vec<f32>, String> {
     finite(tensor)?;

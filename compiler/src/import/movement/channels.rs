@@ -1,0 +1,97 @@
+//! Channels in any order, repeated, left out, or of one value: a 1 x 1 convolution whose weights are ones and zeros.
+//!
+//! ```text
+//! channels 0 1 2 of x  ->  Pad: 0 1 2 -, Concat: 0 1 2 c, Gather: 2 0 0          -: zero, c: a constant
+//! ```
+//!
+//! A channel of the result has one weight, or none where it is a constant, which is then the layer's offset. A sparse
+//! machine multiplies once for each value that is not zero; over the host link each would go twice.
+
+use crate::graph::{Affine, Conv, Layer};
+use scnn_isa::plane::Axis;
+
+/// Most weights of such a convolution, zeros included.
+const MOST_WEIGHTS: u64 = 1 << 24;
+
+/// What a channel of the result has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Source {
+    /// The values of a channel of the operand.
+    Channel(u32),
+    /// One value everywhere.
+    Constant(f32),
+}
+
+/// The layer that makes channels of these sources from an operand of `channels`; `planes` pad or crop the plane too.
+pub(super) fn of_channels(
+    channels: u32,
+    sources: &[Source],
+    planes: [Axis; 2],
+) -> Result<Layer, String> {
+    let outputs = sources.len() as u32;
+    let ones = (0..).zip(sources).filter_map(|(to, source)| match *source {
+        Source::Channel(from) => Some(([to, from], [0, 0])),
+        Source::Constant(_) => None,
+    });
+    let offset: Vec<f32> = sources
+        .iter()
+        .map(|source| match *source {
+            Source::Channel(_) => 0.0,
+            Source::Constant(value) => value,
+        })
+        .collect();
+    let is_plain = offset.iter().all(|&value| value == 0.0);
+    let affine = Affine {
+        scale: vec![1.0; sources.len()],
+        offset,
+    };
+    Ok(Layer {
+        affine: (!is_plain).then_some(affine),
+        ..one_hot([outputs, channels], planes, ones)?
+    })
+}
+
+/// A layer that moves values as [`Conv::of_ones`].
+pub(super) fn one_hot(
+    channels: [u32; 2],
+    planes: [Axis; 2],
+    ones: impl IntoIterator<Item = ([u32; 2], [u32; 2])>,
+) -> Result<Layer, String> {
+    let extents = channels.into_iter().chain(planes.map(|axis| axis.kernel));
+    let count: u64 = extents.map(u64::from).product();
+    if count > MOST_WEIGHTS {
+        return Err(format!(
+            "as a convolution that moves values it has {count} weights, zeros included, the array's are {MOST_WEIGHTS} at most"
+        ));
+    }
+    Ok(Layer {
+        conv: Some(Conv::of_ones(channels, planes, ones)),
+        ..Layer::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constant_channel_has_no_weights_and_an_offset() {
+        use Source::{Channel, Constant};
+        let sources = [Channel(1), Constant(0.5), Constant(0.0), Channel(1)];
+        let planes = [Axis::identity(3), Axis::identity(4)];
+        let layer = of_channels(2, &sources, planes).unwrap();
+        let conv = layer.conv.unwrap();
+        let weights: Vec<f32> = conv.weights.iter().copied().collect();
+        assert_eq!(weights, [0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+        assert!(conv.moves_only());
+        assert_eq!(layer.affine.unwrap().offset, [0.0, 0.5, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn channels_and_zeros_alone_have_no_offset() {
+        let planes = [Axis::identity(3), Axis::identity(4)];
+        let sources = [Source::Channel(0), Source::Constant(0.0)];
+        let layer = of_channels(1, &sources, planes).unwrap();
+        assert!(layer.affine.is_none());
+    }
+}
