@@ -143,3 +143,24 @@ fn what_a_package_depends_on_is_used() {
     unused.retain(|_, names| !names.is_empty());
     assert!(unused.is_empty(), "{unused:?}");
 }
+
+#[test]
+fn a_library_that_builds_no_tests_has_none() {
+    let without_tests = ARROWS.iter().filter(|(_, folder, _)| {
+        let text = read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+        let library = text.split("[lib]").nth(1).unwrap_or_default();
+        let library = library.split("\n[").next().unwrap_or_default();
+        library.contains("\ntest = false")
+    });
+    let mut count = 0;
+    for (name, folder, _) in without_tests {
+        let text = text_of(&root().join(folder).join("src"));
+        let is_test = |line: &str| matches!(line.trim(), "#[test]" | "#[cfg(test)]");
+        assert!(
+            !text.lines().any(is_test),
+            "{name} has tests that no one builds"
+        );
+        count += 1;
+    }
+    assert_eq!(count, 3, "models, snapshots, python");
+}
