@@ -1,6 +1,9 @@
 //! What the tiles of a layout hold on the calibration sample: elements, vectors and bytes, by PE and by channel.
 
+mod excess;
+
 use super::occupancy::TileCount;
+pub use excess::{Excess, TileByTile};
 use scnn_isa::codec::Format;
 use scnn_isa::plane::Span;
 
@@ -8,7 +11,7 @@ use scnn_isa::plane::Span;
 pub const LANES: usize = 4;
 
 /// What a layout holds.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Contents {
     /// By tile.
     pub tiles: Vec<TileContents>,
@@ -18,6 +21,8 @@ pub struct Contents {
     bytes: Vec<u64>,
     /// Encoded bytes of a channel that nothing was written to: its empty blocks.
     pub empty_channel: u64,
+    /// What exceeds regions, where somebody asked.
+    known: excess::Known,
 }
 
 /// Elements that every PE holds.
@@ -84,26 +89,13 @@ impl Contents {
             tiles,
             bytes,
             empty_channel,
+            known: excess::Known::default(),
         }
     }
 
     /// Encoded bytes of some channels.
     pub fn bytes_of(&self, channels: Span) -> u64 {
         self.bytes[channels.end as usize] - self.bytes[channels.begin as usize]
-    }
-
-    /// Elements of all PEs that exceed `room` in their PE, by the tile that they are of: a place fills tile after tile.
-    pub fn excess_by_tile(&self, room: u64) -> Vec<u64> {
-        let mut free = vec![room; self.whole.elements.len()];
-        let of_tile = |tile: &TileContents| {
-            let of_pe = |(free, &elements): (&mut u64, &u64)| {
-                let kept = elements.min(*free);
-                *free -= kept;
-                elements - kept
-            };
-            free.iter_mut().zip(&tile.held.elements).map(of_pe).sum()
-        };
-        self.tiles.iter().map(of_tile).collect()
     }
 
     /// Elements of the fullest PE over some tiles.
@@ -145,52 +137,12 @@ impl PerPe {
         if self.most <= room {
             return 0;
         }
-        excess(self.elements.iter().copied(), room)
+        let elements = self.elements.iter();
+        elements.map(|elements| elements.saturating_sub(room)).sum()
     }
-
-    /// The same if only a share of them is there: channels come to every PE alike.
-    pub fn excess_of_share(&self, share: f64, room: u64) -> u64 {
-        let shared = |&elements: &u64| (elements as f64 * share) as u64;
-        excess(self.elements.iter().map(shared), room)
-    }
-}
-
-fn excess(elements: impl Iterator<Item = u64>, room: u64) -> u64 {
-    elements.map(|elements| elements.saturating_sub(room)).sum()
 }
 
 impl TileContents {
-    /// By channel, from none to all, the share of the elements without a place that lie before it, where each PE has room
-    /// for so many elements and takes them as they come, channel by channel. Elements of a block are told from its vectors.
-    pub fn excess_before(&self, residues: u32, room: u64) -> Vec<f64> {
-        let columns = &self.columns;
-        let mut vectors = vec![0.0_f64; columns.stride];
-        for index in 0..columns.sums.len() {
-            let of_column = columns.column(index).as_flattened();
-            for (sum, vectors) in vectors.iter_mut().zip(of_column) {
-                *sum += f64::from(*vectors);
-            }
-        }
-        // By PE: room, in vectors.
-        let elements = self.held.elements.iter().chain(std::iter::repeat(&0));
-        let free = vectors.iter().zip(elements);
-        let free = free.map(|(vectors, &elements)| vectors * room as f64 / elements.max(1) as f64);
-        let mut free: Vec<f64> = free.collect();
-        let mut excess = 0.0;
-        let mut before = vec![0.0];
-        for index in 0..columns.sums.len() {
-            for (free, &held) in free.iter_mut().zip(columns.column(index).as_flattened()) {
-                let kept = f64::from(held).min(*free);
-                *free -= kept;
-                excess += f64::from(held) - kept;
-            }
-            if (index + 1) % residues.max(1) as usize == 0 {
-                before.push(excess);
-            }
-        }
-        before.iter().map(|part| part / excess.max(1.0)).collect()
-    }
-
     /// Adds the tile's bytes to those of every channel.
     fn of(count: &TileCount, format: Format, width: u32, of_channel: &mut [u64]) -> Self {
         let columns = Columns::of(count, width);
@@ -296,36 +248,5 @@ impl Columns {
     /// Elements of each column over all PEs.
     pub fn elements(&self) -> &[u32] {
         &self.elements
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Two PEs and three channels of one residue.
-    fn tile(elements: [[u32; 2]; 3]) -> TileContents {
-        let count = TileCount {
-            residues: 1,
-            pes: 2,
-            without_blocks: vec![0],
-            elements: elements.concat(),
-        };
-        let format = scnn_isa::machine::Machine::preset("scnn")
-            .unwrap()
-            .activation_format();
-        TileContents::of(&count, format, 4, &mut [0; 3])
-    }
-
-    #[test]
-    fn the_last_channels_have_no_place() {
-        // Of 24 elements in each PE, 16 have a place.
-        let before = tile([[8, 8]; 3]).excess_before(1, 16);
-        assert_eq!(before, [0.0, 0.0, 0.0, 1.0]);
-        // The first PE is full after the first channel, the other never.
-        let before = tile([[16, 0], [8, 8], [8, 0]]).excess_before(1, 16);
-        assert_eq!(before, [0.0, 0.0, 0.5, 1.0]);
-        let before = tile([[8, 8]; 3]).excess_before(1, 24);
-        assert_eq!(before, [0.0; 4]);
     }
 }

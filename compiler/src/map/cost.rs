@@ -26,7 +26,7 @@ mod timeline;
 pub use sampled_rounds::Depth;
 
 use super::LayerMapping;
-use super::contents::{Contents, TileContents};
+use super::contents::{Contents, Excess, TileByTile, TileContents};
 use super::occupancy::Occupancy;
 use super::weights::BlockSizes;
 use crate::quantise::IntLayer;
@@ -73,11 +73,12 @@ pub struct Traffic {
     pub stored_bytes: u64,
     /// Bytes of the residual operand from DRAM.
     pub operand_bytes: u64,
-    /// Bytes of a source in a RAM that exceed its place; each round reads those of its tile and channels.
-    pub spilled_bytes: u64,
-    /// Elements of a PE in that place, if anything exceeds it.
+    /// Elements of a PE in the place of a source in a RAM, if anything exceeds it; each round reads what does of its tile and
+    /// channels.
     pub home_room: Option<u64>,
-    /// Elements of a PE into which the tiles of a source are loaded, if one exceeds it; what does is read likewise.
+    /// The writers that have filled that place tile by tile.
+    pub tile_by_tile: TileByTile,
+    /// The same of the place into which the tiles of a source are loaded one by one.
     pub tile_room: Option<u64>,
 }
 
@@ -112,6 +113,8 @@ pub struct Candidate<'a> {
     pub passes: &'a [Pass],
     /// What the tiles of the source hold.
     pub contents: &'a Contents,
+    /// The channels of the source that are there, in the order in which they came.
+    pub written: &'a [Span],
     /// Its output-channel groups.
     pub channel_groups: &'a [Span],
     /// Order of the weights in a block.
@@ -260,66 +263,58 @@ impl Candidate<'_> {
 
     /// Bytes of the tile of a pass that have no place where it is loaded.
     fn exceeds(&self, pass: Pass) -> u64 {
-        let held = &self.tile(pass).held;
-        let exceeds = |room| match self.traffic.unwritten_bytes {
-            0 => held.excess(room),
-            unwritten => held.excess_of_share(self.written(unwritten), room),
-        };
-        let elements = self.traffic.tile_room.map_or(0, exceeds);
-        elements * u64::from(self.machine.activation_format().element_bits()) / 8
+        self.traffic.tile_room.map_or(0, |room| {
+            let excess = self.contents.excess_alone(self.written, room);
+            let channels = Span::new(0, self.tile(pass).channels);
+            self.element_bytes(excess.of(pass.source_tile as usize, channels))
+        })
     }
 
-    /// By pass: bytes of the channels that the layer reads of its tile that have no place, and are read where they are
-    /// needed.
+    /// What of the source has no place, and is read where it is needed.
+    fn excess(&self) -> Option<Arc<Excess>> {
+        let traffic = &self.traffic;
+        match (traffic.home_room, traffic.tile_room) {
+            (Some(room), _) => {
+                let written = (self.written, traffic.tile_by_tile);
+                Some(self.contents.excess_together(written, room))
+            }
+            (None, Some(room)) => Some(self.contents.excess_alone(self.written, room)),
+            (None, None) => None,
+        }
+    }
+
+    /// By pass: bytes of the channels that the layer reads of its tile that have no place.
     fn spilled(&self, passes: &[Pass]) -> Vec<u64> {
-        let shares = self.traffic.home_room.map(|room| {
-            let by_tile = self.contents.excess_by_tile(room);
-            let all: u64 = by_tile.iter().sum();
-            (by_tile, all.max(1))
-        });
-        let read = f64::from(self.layer.source.channels.len());
-        let written = self.written(self.traffic.unwritten_bytes);
+        let excess = self.excess();
         let of_pass = |pass: &Pass| {
-            let tile = pass.source_tile as usize;
-            let at_home = shares.as_ref().map_or(0.0, |(by_tile, all)| {
-                self.traffic.spilled_bytes as f64 * by_tile[tile] as f64 / *all as f64
-            });
-            // Those that later layers write hold nothing yet.
-            let channels = f64::from(self.contents.tiles[tile].channels) * written;
-            let share = (read / channels.max(1.0)).min(1.0);
-            ((at_home + self.exceeds(*pass) as f64) * share).round() as u64
+            let read = |excess: &Arc<Excess>| {
+                excess.of(pass.source_tile as usize, self.layer.source.channels)
+            };
+            self.element_bytes(excess.as_ref().map_or(0, read))
         };
         passes.iter().map(of_pass).collect()
     }
 
-    /// By pass: where the channels without a place lie ([`TileContents::excess_before`]); empty where every round reads all
-    /// channels. A region is filled channel after channel, so it is the last that a depthwise layer's last rounds read.
-    fn spilled_before(&self, passes: &[Pass]) -> Vec<Vec<f64>> {
+    /// The share of `spilled` bytes of a pass that a round reads: a region is filled channel after channel, so it is the last
+    /// that the last rounds of a depthwise layer read.
+    fn share_spilled(&self, pass: Pass, round: usize, excess: Option<&Excess>) -> f64 {
         let conv_groups = self.layer.conv.as_ref().map_or(1, |conv| conv.groups);
-        let room = self.traffic.home_room.or(self.traffic.tile_room);
-        let residues = self.layout.residues.count();
-        let of_pass = |pass: &Pass| match room {
-            Some(room) if conv_groups > 1 => self.tile(*pass).excess_before(residues, room),
-            _ => Vec::new(),
-        };
-        passes.iter().map(of_pass).collect()
-    }
-
-    /// The share of a pass's spilled elements that a round reads; `before` is the pass's of [`Self::spilled_before`].
-    fn share_spilled(&self, round: usize, before: &[f64]) -> f64 {
-        let Some(channels) = before.len().checked_sub(1) else {
+        let Some(excess) = excess.filter(|_| conv_groups > 1) else {
             return self.share_read(round);
         };
         let source = self.layer.source.channels;
-        let conv_groups = self.layer.conv.as_ref().map_or(1, |conv| conv.groups);
-        let at = |group: u32| {
-            let channel = source.begin + source.len() * group / conv_groups;
-            before[(channel as usize).min(channels)]
-        };
-        let all = at(conv_groups) - at(0);
+        let at = |group: u32| source.begin + source.len() * group / conv_groups;
+        let of = |channels| excess.of(pass.source_tile as usize, channels);
         let read = read_groups(self.layer, self.of_round(round)).into_iter();
-        let read: f64 = read.map(|group| at(group + 1) - at(group)).sum();
-        if all > 0.0 { read / all } else { 0.0 }
+        let read: u64 = read
+            .map(|group| of(Span::new(at(group), at(group + 1))))
+            .sum();
+        read as f64 / of(source).max(1) as f64
+    }
+
+    /// Bytes of elements without a block.
+    fn element_bytes(&self, elements: u64) -> u64 {
+        elements * u64::from(self.machine.activation_format().element_bits()) / 8
     }
 
     /// By pass: the share of the result whose blocks it completes, by positions.

@@ -59,7 +59,8 @@ pub struct Search<'a> {
     pub per_output: Vec<Vec<u64>>,
     /// By tensor: whether it crosses the host's border.
     visible: Vec<bool>,
-    writers: Writers,
+    /// By tensor.
+    writers: Vec<Writers>,
     /// The paper's mapping, where it is compared with.
     paper: Option<Draft>,
     /// What a search on a machine of the same blocks explored.
@@ -534,6 +535,7 @@ impl<'a> Search<'a> {
             layout: &draft.layouts[source],
             passes: &mapping.passes,
             contents: &draft.contents[source],
+            written: self.writers[source].before(step),
             channel_groups: &mapping.channel_groups,
             order: mapping.order,
             traffic: self.traffic(draft, step, layer),

@@ -520,6 +520,7 @@ fn optimum(network: &Quantised, machine: &Machine, occupancy: &Occupancy) -> u64
                 layout: &layout,
                 passes: &passes,
                 contents: &contents,
+                written: &[],
                 channel_groups: &groups,
                 order,
                 traffic: Traffic {

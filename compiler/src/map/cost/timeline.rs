@@ -13,10 +13,11 @@ use super::banks::StepCost;
 use super::sampled_rounds::SampledRounds;
 use super::stream::{Blocks, Part, Stream, ceil_cycles};
 use super::{Candidate, Measured, ResultPart};
-use crate::map::contents::Columns;
+use crate::map::contents::{Columns, Excess};
 use scnn_isa::layer::Pass;
 use scnn_isa::machine::Drift;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A round of a pass.
 struct Item {
@@ -108,8 +109,8 @@ pub(super) struct TimeLine<'a> {
     step_costs: &'a [StepCost],
     /// By pass: bytes of the source that have no place.
     spilled: Vec<u64>,
-    /// By pass: where in its channels those lie.
-    spilled_before: Vec<Vec<f64>>,
+    /// Where in its channels those lie.
+    excess: Option<Arc<Excess>>,
     /// By pass: what it completes of the results, and the part of them for which each PE has a place.
     results: Vec<Vec<ResultPart>>,
     kept: f64,
@@ -187,7 +188,7 @@ impl<'a> TimeLine<'a> {
                 * u64::from(candidate.layer.destination.channels.len()),
             step_costs: measured.step_costs(candidate),
             spilled: candidate.spilled(passes),
-            spilled_before: candidate.spilled_before(passes),
+            excess: candidate.excess(),
             results,
             kept,
         }
@@ -396,8 +397,8 @@ impl<'a> TimeLine<'a> {
         let Item { pass, round, .. } = self.items[number];
         let spilled = self.spilled[pass] as f64;
         if spilled > 0.0 && !self.items[number].begun {
-            let before = &self.spilled_before[pass];
-            let read = spilled * self.candidate.share_spilled(round, before);
+            let (of_pass, excess) = (self.sampled.passes[pass], self.excess.as_deref());
+            let read = spilled * self.candidate.share_spilled(of_pass, round, excess);
             self.items[number].spill = self.ask_bulk(begin, read);
         }
         self.items[number].begun = true;

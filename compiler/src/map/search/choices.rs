@@ -472,6 +472,7 @@ impl<'a> Chooser<'a> {
             layout: &counted.layout,
             passes: &mapping.passes,
             contents: &counted.contents,
+            written: &[],
             channel_groups: &mapping.channel_groups,
             order: mapping.order,
             traffic: Traffic::default(),

@@ -1,26 +1,70 @@
 //! What a layer moves to and from DRAM in a draft: where its tensors live decides it, and how far they are written.
 
 use super::{Drafted, Search};
-use crate::map::contents::{Contents, TileContents};
+use crate::map::contents::{Contents, TileByTile, TileContents};
 use crate::map::cost::Traffic;
 use crate::map::residency::Stage;
-use crate::quantise::{IntLayer, Quantised, Step};
+use crate::quantise::{IntLayer, Quantised, Step, Tensor};
 use scnn_isa::ids::TensorId;
 use scnn_isa::plane::Span;
 
-/// By tensor: the steps that write it, and their channels.
-pub(super) type Writers = Vec<Vec<(usize, Span)>>;
+/// What writes a tensor, first to last: a concatenation has several writers, and readers between them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Writers {
+    /// The steps; none for what is there from the beginning, as no layer writes it.
+    steps: Vec<Option<usize>>,
+    /// What each writes.
+    channels: Vec<Span>,
+}
 
-/// The writers of a network's tensors.
-pub(super) fn writers(network: &Quantised) -> Writers {
-    let mut writers = vec![Vec::new(); network.tensors.len()];
+impl Writers {
+    /// What is there before a step.
+    pub(super) fn before(&self, step: usize) -> &[Span] {
+        let before = |writer: &Option<usize>| writer.is_none_or(|writer| writer < step);
+        &self.channels[..self.steps.partition_point(before)]
+    }
+
+    /// What a step and those after it write.
+    fn from(&self, step: usize) -> &[Span] {
+        &self.channels[self.before(step).len()..]
+    }
+}
+
+/// By tensor of a network, its writers.
+pub(super) fn writers(network: &Quantised) -> Vec<Writers> {
+    let mut by_layers: Vec<Vec<(usize, Span)>> = vec![Vec::new(); network.tensors.len()];
     for (step, described) in network.steps.iter().enumerate() {
         if let Step::Layer(layer) = described {
-            let of_tensor: &mut Vec<_> = &mut writers[layer.destination.tensor.index()];
+            let of_tensor = &mut by_layers[layer.destination.tensor.index()];
             of_tensor.push((step, layer.destination.channels));
         }
     }
-    writers
+    let with_rest = |(of_tensor, tensor): (Vec<(usize, Span)>, &Tensor)| {
+        let mut writers = Writers::default();
+        let mut spans: Vec<Span> = of_tensor.iter().map(|(_, channels)| *channels).collect();
+        spans.sort_unstable_by_key(|channels| channels.begin);
+        let mut end = 0;
+        for channels in spans
+            .into_iter()
+            .chain([Span::new(tensor.shape[1], tensor.shape[1])])
+        {
+            if end < channels.begin {
+                writers.steps.push(None);
+                writers.channels.push(Span::new(end, channels.begin));
+            }
+            end = end.max(channels.end);
+        }
+        for (step, channels) in of_tensor {
+            writers.steps.push(Some(step));
+            writers.channels.push(channels);
+        }
+        writers
+    };
+    by_layers
+        .into_iter()
+        .zip(&network.tensors)
+        .map(with_rest)
+        .collect()
 }
 
 impl Search<'_> {
@@ -34,7 +78,8 @@ impl Search<'_> {
         let wanted = self.visible[destination.tensor.index()];
         let source = layer.source.tensor;
         let contents = &draft.contents[source.index()];
-        let (mut spilled, mut home_room, mut tile_room) = (0, None, None);
+        let (mut home_room, mut tile_room) = (None, None);
+        let mut tile_by_tile = TileByTile::default();
         match stage {
             Some(Stage::PerTile(slot) | Stage::Alternate([slot, _])) => {
                 let exceeds = |tile: &TileContents| tile.held.most > slot.size;
@@ -42,9 +87,12 @@ impl Search<'_> {
             }
             Some(Stage::Once(_) | Stage::Kept(_)) => {}
             None => {
-                if let Some(slot) = draft.residency.homes[source.index()] {
-                    spilled = self.spilled(contents, source, step, slot.size);
-                    home_room = (spilled > 0).then_some(slot.size);
+                let all = Span::new(0, self.network.tensor(source).shape[1]);
+                if let Some(slot) = draft.residency.homes[source.index()]
+                    && self.excess(draft, source, step, slot.size, all) > 0
+                {
+                    home_room = Some(slot.size);
+                    tile_by_tile = self.tile_by_tile(draft, source, step);
                 }
             }
         }
@@ -58,10 +106,9 @@ impl Search<'_> {
         });
         let all = Span::new(0, self.network.tensor(destination.tensor).shape[1]);
         // What exceeds a slot is written to DRAM, by each writer what it adds to that.
+        let (result, channels) = (destination.tensor, destination.channels);
         let overflow = home.map_or(0, |slot| {
-            let result = &draft.contents[destination.tensor.index()];
-            let before = |step| self.spilled(result, destination.tensor, step, slot.size);
-            before(step + 1) - before(step)
+            self.excess(draft, result, step + 1, slot.size, channels)
         });
         let overflow = overflow * u64::from(format.element_bits()) / 8;
         let loads = matches!(
@@ -91,49 +138,54 @@ impl Search<'_> {
                 0
             },
             operand_bytes,
-            spilled_bytes: spilled * u64::from(format.element_bits()) / 8,
             home_room,
+            tile_by_tile,
             tile_room,
         }
     }
 
-    /// Elements of a tensor that exceed `size` in their PE when the steps before `step` have written it.
-    fn spilled(&self, contents: &Contents, tensor: TensorId, step: usize, size: u64) -> u64 {
-        let in_the_end = contents.whole.excess(size);
-        if in_the_end == 0 {
-            return 0;
-        }
-        let (written, all) = self.written(contents, tensor, step);
-        if written == all {
-            return in_the_end;
-        }
-        contents
-            .whole
-            .excess_of_share(written as f64 / all as f64, size)
-    }
-
     /// Bytes of a tensor that are not there before `step`: its blocks are, but empty.
     fn unwritten(&self, contents: &Contents, tensor: TensorId, step: usize) -> u64 {
-        let later = self.writers[tensor.index()]
-            .iter()
-            .filter(|(writer, _)| *writer >= step)
-            .map(|&(_, channels)| {
-                contents.bytes_of(channels) - u64::from(channels.len()) * contents.empty_channel
-            });
-        later.sum()
+        let later = self.writers[tensor.index()].from(step).iter();
+        let bytes = later.map(|channels| {
+            contents.bytes_of(*channels) - u64::from(channels.len()) * contents.empty_channel
+        });
+        bytes.sum()
     }
 
-    /// Bytes of a tensor that the steps before `step` write, and that all steps write: a concatenation has several
-    /// writers, and readers between them.
-    fn written(&self, contents: &Contents, tensor: TensorId, step: usize) -> (u64, u64) {
+    /// Elements of some channels of a tensor that exceed a place of `size` elements of a PE when the steps before `step` have
+    /// written it.
+    fn excess(
+        &self,
+        draft: &Drafted<'_>,
+        tensor: TensorId,
+        step: usize,
+        size: u64,
+        channels: Span,
+    ) -> u64 {
+        let contents = &draft.contents[tensor.index()];
+        if contents.whole.most <= size {
+            return 0;
+        }
+        let written = self.writers[tensor.index()].before(step);
+        let by_tile = self.tile_by_tile(draft, tensor, step);
+        contents
+            .excess_together((written, by_tile), size)
+            .of_all(channels)
+    }
+
+    /// The writers of a tensor before `step` that fill it tile by tile: those of several passes, and loads.
+    fn tile_by_tile(&self, draft: &Drafted<'_>, tensor: TensorId, step: usize) -> TileByTile {
+        if draft.contents[tensor.index()].tiles.len() == 1 {
+            return TileByTile::default();
+        }
         let writers = &self.writers[tensor.index()];
-        let bytes = |writers: &[(usize, Span)]| -> u64 {
-            let bytes = writers
-                .iter()
-                .map(|&(_, channels)| contents.bytes_of(channels));
-            bytes.sum()
+        let passes = |writer: usize| {
+            draft.layers[writer]
+                .as_ref()
+                .map_or(1, |it| it.passes.len())
         };
-        let before = writers.partition_point(|&(writer, _)| writer < step);
-        (bytes(&writers[..before]), bytes(writers))
+        let writers = writers.steps.iter().take(writers.before(step).len());
+        TileByTile::of(writers.map(|writer| writer.is_none_or(|writer| passes(writer) > 1)))
     }
 }
