@@ -13,7 +13,7 @@ scnn_isa::codes! {
     MissingTensor "E0304" "a tensor is used but never defined" "A node or output names a tensor that no node, input or initializer defines.";
     DuplicateName "E0305" "a tensor is defined twice" "ONNX is in single-assignment form: every tensor is the result of one node.";
     Cycle "E0306" "the graph has a cycle or is out of order" "ONNX asks for nodes in topological order; a node may use only what was computed before it.";
-    Opset "E0307" "the operator set is too old" "Operator sets from 6 on are read. Convert the model with onnx.version_converter.";
+    Opset "E0307" "the operator set is too old or not named" "Operator sets from 6 on are read, and a file names the one of its operators: what they mean depends on it. Convert an old model with onnx.version_converter.";
     ZeroSize "E0309" "a tensor is empty" "A dimension is zero or negative, usually because the input is too small for the network.";
     DynamicShape "E0310" "a shape depends on data" "A program is compiled for fixed shapes; what depends on data stays with ONNX Runtime, where that is found, up to the outputs. Install it, or export the model without NonZero, NonMaxSuppression and the like, or cut it before them.";
     ShapeInference "E0311" "shapes cannot be inferred" "The model's operators and shapes contradict each other. onnx.checker and onnx.shape_inference tell more.";
@@ -23,6 +23,7 @@ scnn_isa::codes! {
     BadAttribute "E0315" "an attribute is not possible" "The standard allows other values for it, which the message lists; a file that was exported has them, one that was edited may not.";
     OperandCount "E0316" "a node has too few or too many operands or results" "The standard says how many tensors each operator reads and computes; the message has both numbers. A file that was exported keeps to it, one that was edited or damaged may not.";
     OperatorMissing "E0317" "no runtime has an operator" "Neither the array nor a runtime of the host has this operator. ONNX Runtime has all of the standard and those of `com.microsoft`: `pip install onnxruntime` in the active virtual environment, or name its library with `--host-library FILE`.";
+    OperandsMisfit "E0318" "operands of a node do not fit each other" "The extents of a node's operands, or of one of them and an attribute, contradict each other; the message has both. No runtime computes such a node. A file that was exported is not so, one that was edited, cut or bound to other dimensions may be.";
     NothingOnArray "E0401" "nothing would run on the array" "Every node of this model would run on the host, so a program would tell nothing about SCNN. `--allow-host-only` compiles it all the same.";
     DoesNotFit "E0402" "a layer does not fit the machine" "The message names the buffer and by how much it is too small; `scnnc machine show` tells its size.";
     CalibrationMissing "E0403" "a tensor cannot be quantised" "Its range is missing from the calibration, or its sums fit no accumulator. Calibrate again, or with more headroom.";

@@ -8,6 +8,7 @@
 mod attributes;
 mod culprit;
 mod facts;
+mod fit;
 mod fold;
 pub(crate) mod for_tract;
 mod foreign;

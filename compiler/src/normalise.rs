@@ -56,6 +56,7 @@ mod vectors;
 pub use error::{ImportError, ImportErrors};
 pub(crate) use large::Large;
 pub(crate) use limits::{MOST_ERRORS, elements};
+pub(crate) use names::make_unique;
 pub use parts::node_name;
 pub(crate) use unread::leave_out_unread;
 

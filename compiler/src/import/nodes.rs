@@ -143,7 +143,16 @@ fn weights_of<'a>(
 ) -> Result<&'a Arc<Tensor>, String> {
     let name = node.input.get(index);
     let weights = name.and_then(|name| importer.facts.shared(name));
-    let weights = weights.ok_or("its weights are computed: export them as an initializer")?;
+    let weights = weights.ok_or_else(|| {
+        let inputs = importer.model.graph.iter().flat_map(|graph| &graph.input);
+        let is_input = inputs.into_iter().any(|input| Some(&input.name) == name);
+        let message = if is_input {
+            "its weights are an input of the model: export them as an initializer"
+        } else {
+            "it multiplies by what the network computes, where the array has constant weights"
+        };
+        message.to_owned()
+    })?;
     constants::finite(weights)?;
     Ok(weights)
 }

@@ -86,7 +86,14 @@ pub(super) fn infer(
         }
         let cut = Cut::new(model, large, (host, given.integers), &foreign);
         match cut.run() {
-            Ok(typing) => return Ok(typing),
+            Ok(typing) => {
+                let problems = super::fit::problems(model, &typing.facts);
+                return if problems.is_empty() {
+                    Ok(typing)
+                } else {
+                    Err(ImportErrors(problems))
+                };
+            }
             Err(Stopped::Refused(error)) => return Err(ImportErrors(vec![*error])),
             Err(Stopped::Open { names, refusal }) => {
                 if !keep_inside(model, &names, &mut foreign) {
@@ -97,12 +104,32 @@ pub(super) fn infer(
                 give_away(model, node, &reason, &mut foreign);
             }
             Err(Stopped::At { node, reason }) => {
+                let before = facts_before(model, large, host, given, node);
                 let node = &nodes(model)[node];
-                let error = super::foreign::not_typed(model, node, &reason, host);
+                let misfit = before.and_then(|facts| super::fit::problem(node, &facts));
+                let error =
+                    misfit.unwrap_or_else(|| super::foreign::not_typed(model, node, &reason, host));
                 return Err(ImportErrors(vec![error]));
             }
         }
     }
+}
+
+/// The facts of what tract can type before a node.
+fn facts_before(
+    model: &ModelProto,
+    large: &Large,
+    host: &Host,
+    given: &Given<'_>,
+    node: usize,
+) -> Option<Facts> {
+    let mut beginning = model.clone();
+    let graph = beginning.graph.as_mut()?;
+    graph.node.truncate(node);
+    graph.output.clear();
+    let all_tract = Reasons::new();
+    let cut = Cut::new(&beginning, large, (host, given.integers), &all_tract);
+    cut.run().ok().map(|typing| typing.facts)
 }
 
 /// The node that tract calls `name`: its name or a result's, and what is behind that in the name of a part.
@@ -406,6 +433,11 @@ impl<'a> Cut<'a> {
     fn foreign(&mut self, group: Vec<usize>) -> Result<(), Stopped> {
         self.require_shapes(&group)?;
         let members: Vec<&NodeProto> = group.iter().map(|&i| &nodes(self.model)[i]).collect();
+        let mut misfits = members.iter();
+        let misfit = misfits.find_map(|node| super::fit::problem(node, &self.facts));
+        if let Some(misfit) = misfit {
+            return Err(Stopped::Refused(Box::new(misfit)));
+        }
         let (model, inputs) = self.foreign_model(&members);
         let outputs: Vec<String> = model
             .graph
@@ -427,6 +459,7 @@ impl<'a> Cut<'a> {
             return Ok(());
         }
         let mut known = session.results();
+        self.require_places(&group, &outputs, &known)?;
         let mut open = BTreeSet::new();
         if !known.iter().all(is_told) {
             self.asked |= self.has_integers();
@@ -438,12 +471,7 @@ impl<'a> Cut<'a> {
         for (name, result) in outputs.into_iter().zip(&known) {
             let dtype = result.datum.and_then(dtype);
             let (Some(dtype), Some(dims)) = (dtype, concrete(result)) else {
-                return Err(Stopped::Refused(Box::new(ImportError::node(
-                    Code::DynamicShape,
-                    members[0],
-                    format!("the type of its result `{name}` has no place in a program"),
-                    "cut the model before it",
-                ))));
+                return Err(Stopped::Refused(Box::new(self.no_place(&group, &name))));
             };
             let fixed = (!open.contains(&name)).then(|| dims.clone());
             computed.push((name.clone(), fixed));
@@ -465,6 +493,34 @@ impl<'a> Cut<'a> {
         self.open.extend(open);
         self.schedule.push(Scheduled::Foreign(group));
         Ok(())
+    }
+
+    /// Stops where nodes compute results of a type that no program has a form for: what reads these has to run together
+    /// with what computes them.
+    fn require_places(
+        &self,
+        group: &[usize],
+        outputs: &[String],
+        types: &[ResultType],
+    ) -> Result<(), Stopped> {
+        let placeless = outputs.iter().zip(types);
+        let placeless = placeless.filter(|(_, result)| result.datum.and_then(dtype).is_none());
+        let names: BTreeSet<String> = placeless.map(|(name, _)| name.clone()).collect();
+        let Some(first) = names.first() else {
+            return Ok(());
+        };
+        let refusal = Box::new(self.no_place(group, first));
+        Err(Stopped::Open { names, refusal })
+    }
+
+    fn no_place(&self, group: &[usize], name: &str) -> ImportError {
+        let node = self.producers.get(name).copied().unwrap_or(group[0]);
+        ImportError::node(
+            Code::DynamicShape,
+            &nodes(self.model)[node],
+            format!("the type of its result `{name}` has no place in a program"),
+            "cut the model before it",
+        )
     }
 
     /// Foreign nodes as a model, and the names of its inputs; its outputs are what is read outside.
@@ -504,7 +560,8 @@ impl<'a> Cut<'a> {
             .collect();
         graph.node = owned;
         let model = ModelProto {
-            ir_version: self.model.ir_version.max(8),
+            // The other runtime refuses versions that came after it; none since the tenth means anything for a node.
+            ir_version: self.model.ir_version.clamp(8, 10),
             opset_import: self.model.opset_import.clone(),
             functions: self.model.functions.clone(),
             graph: Some(graph),

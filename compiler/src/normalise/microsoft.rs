@@ -1,5 +1,8 @@
 //! Operators of `com.microsoft` that only say something shorter become operators of ONNX.
 
+mod attention;
+mod narrow;
+
 use super::Draft;
 use super::error::ImportError;
 use super::parts::{Parts, replace_nodes};
@@ -7,16 +10,21 @@ use super::proto::{
     attribute, float, float_of, has_operand, int, int_of, ints, operand, result, text, text_of,
 };
 use super::ranks::Ranks;
+use attention::{Sizes, sizes};
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
 /// Runs the pass.
 pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     let version = draft.operator_set();
     draft.each_graph(|graph| {
+        if !graph.node.iter().any(is_microsoft) {
+            return Ok(());
+        }
         let ranks = Ranks::of(graph, version);
+        let sizes = sizes(graph);
         replace_nodes(graph, |node, parts| {
-            Ok(if node.domain == "com.microsoft" {
-                replace(node, &ranks, parts)
+            Ok(if is_microsoft(&node) {
+                replace(node, &ranks, &sizes, parts)
             } else {
                 Some(node)
             })
@@ -24,8 +32,26 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     })
 }
 
-fn replace(mut node: NodeProto, ranks: &Ranks, parts: &mut Parts) -> Option<NodeProto> {
+fn is_microsoft(node: &NodeProto) -> bool {
+    node.domain == "com.microsoft"
+}
+
+fn replace(
+    mut node: NodeProto,
+    ranks: &Ranks,
+    sizes: &Sizes,
+    parts: &mut Parts,
+) -> Option<NodeProto> {
     let operands = node.input.len();
+    let written = match node.op_type.as_str() {
+        "Attention" | "QAttention" => parts.attention(&node, ranks, sizes),
+        "MultiHeadAttention" => parts.heads_attention(&node, ranks),
+        "MatMulNBits" => parts.product_of_narrow(&node, sizes),
+        _ => false,
+    };
+    if written {
+        return None;
+    }
     match node.op_type.as_str() {
         "Gelu" => node.domain.clear(),
         "BiasGelu" if operands == 2 => parts.gelu(&node, "none"),

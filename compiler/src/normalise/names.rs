@@ -16,7 +16,7 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
 }
 
 /// Gives nodes whose names are taken others.
-pub(super) fn make_unique(graph: &mut GraphProto) {
+pub(crate) fn make_unique(graph: &mut GraphProto) {
     let inputs = graph.input.iter().map(|input| input.name.clone());
     let constants = graph.initializer.iter().map(|tensor| tensor.name.clone());
     // tract names sources and constants after their tensors.

@@ -110,6 +110,15 @@ fn opset(model: &ModelProto, errors: &mut Vec<ImportError>) {
             "convert it with onnx.version_converter, or export it again",
         ));
     }
+    let own = |graph: &GraphProto| graph.node.iter().any(is_standard);
+    if version.is_none() && model.graph.as_ref().is_some_and(own) {
+        errors.push(ImportError::model(
+            Code::Opset,
+            "the model does not say which operator set its operators are of",
+            "say it, as in `model.opset_import.append(onnx.helper.make_opsetid(\"\", 17))` with the number that the exporter \
+             had, and save the model again",
+        ));
+    }
 }
 
 fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {

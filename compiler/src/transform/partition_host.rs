@@ -8,6 +8,7 @@
 
 use crate::graph::{Graph, HostOp, Node, NodeId, Op};
 use crate::import::{for_tract, value_info};
+use crate::normalise::make_unique;
 use petgraph::unionfind::UnionFind;
 use scnn_host::RuntimeName;
 use std::collections::{BTreeMap, BTreeSet};
@@ -199,6 +200,8 @@ pub fn host_model(graph: &Graph, id: NodeId) -> Option<ModelProto> {
     if host.runtime == RuntimeName::Tract {
         for_tract::rewrite(&mut proto);
     }
+    // Nodes that were lowered have the name of the one that they are a part of.
+    make_unique(&mut proto);
     Some(ModelProto {
         ir_version: 8,
         producer_name: "scnnc".to_owned(),

@@ -2,6 +2,7 @@
 
 mod advise;
 mod agreement;
+mod attention;
 mod binary;
 mod branches;
 mod calibration;

@@ -75,6 +75,43 @@ fn an_empty_file() {
     assert_refusal!("empty-file", compile_refused(Vec::new()));
 }
 
+/// Without its name an operator has no meaning.
+#[test]
+fn a_file_without_an_operator_set() {
+    let mut proto = convolution().proto();
+    proto.opset_import.clear();
+    let bytes = prost::Message::encode_to_vec(&proto);
+    assert_refusal!("no-operator-set", compile_refused(bytes));
+}
+
+/// `check` tells it, too: ONNX Runtime infers a shape for such a node and finds out when it runs.
+#[test]
+fn weights_of_another_number_of_channels() {
+    let model = Model::new("net")
+        .input("x", &[1, 4, 6, 6])
+        .floats("w", &[3, 2, 3, 3], &noise(54, 1, 0.5))
+        .node("Relu", &["x"], "relu", vec![])
+        .node("Conv", &["relu", "w"], "y", vec![])
+        .output("y");
+    let folder = folder(&[("model.onnx", model.bytes())]);
+    let error = refusal(&folder, &["check", "model.onnx"], 1);
+    assert_refusal!("operands-misfit", error);
+}
+
+/// A candidate for a name is one that the node can read.
+#[test]
+fn a_name_like_that_of_a_nodes_own_result() {
+    let model = Model::new("net")
+        .input("x1", &[1, 2, 6, 6])
+        .node("Relu", &["relu_1"], "relu_2", vec![])
+        .node("Relu", &["relu_2"], "relu_3", vec![])
+        .node("Relu", &["x"], "y", vec![])
+        .output("relu_3");
+    let error = compile_refused(model.bytes());
+    assert!(!error.contains("did you mean `relu"), "{error}");
+    assert!(error.contains("did you mean `x1`"), "{error}");
+}
+
 #[test]
 fn a_truncated_file() {
     let mut bytes = convolution().bytes();

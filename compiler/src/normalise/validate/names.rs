@@ -2,6 +2,7 @@
 
 use super::ImportError;
 use crate::codes::Code;
+use crate::normalise::closure::reads;
 use crate::normalise::proto::subgraphs;
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::{GraphProto, NodeProto};
@@ -18,7 +19,7 @@ pub(super) fn check(graph: &GraphProto, outer: &BTreeSet<&str>, errors: &mut Vec
             .iter()
             .filter(|i| !i.is_empty() && !known.contains(i.as_str()))
         {
-            errors.push(scope.unknown(node, input));
+            errors.push(scope.unknown(graph, node, input));
         }
         for inner in subgraphs(node) {
             check(inner, &known, errors);
@@ -93,7 +94,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn unknown(&self, node: &NodeProto, input: &str) -> ImportError {
+    fn unknown(&self, graph: &GraphProto, node: &NodeProto, input: &str) -> ImportError {
         if self.producers.contains_key(input) {
             return ImportError::node(
                 Code::Cycle,
@@ -104,10 +105,12 @@ impl<'a> Scope<'a> {
                 "export the model again; no node can read what is computed of its own result",
             );
         }
+        let computed_of_it = downstream(graph, node);
+        let results = self.producers.keys();
         let names = self
             .defined
             .iter()
-            .chain(self.producers.keys())
+            .chain(results.filter(|result| !computed_of_it.contains(*result)))
             .chain(self.outer);
         ImportError::node(
             Code::MissingTensor,
@@ -116,4 +119,17 @@ impl<'a> Scope<'a> {
             super::nearest(input, names.copied()),
         )
     }
+}
+
+/// The results of a node of a sorted graph, and all that is computed of them: it can read none of these.
+fn downstream<'a>(graph: &'a GraphProto, node: &'a NodeProto) -> BTreeSet<&'a str> {
+    let named = |node: &'a NodeProto| node.output.iter().map(String::as_str);
+    let mut reached: BTreeSet<&str> = named(node).collect();
+    for other in &graph.node {
+        let mut operands = reads(other).into_iter();
+        if operands.any(|name| reached.contains(name)) {
+            reached.extend(named(other));
+        }
+    }
+    reached
 }
