@@ -7,6 +7,7 @@
 pub mod file;
 mod first;
 pub mod histogram;
+mod step;
 pub mod sums;
 mod synthetic;
 
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use step::Step;
 use tract_onnx::prelude::{DatumType, Tensor};
 
 /// What was observed of every activation tensor.
@@ -46,6 +48,9 @@ pub struct Calibration {
     /// Of tensors whose channels differ much in range.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub channels: BTreeMap<String, Octaves>,
+    /// Of tensors whose values are all multiples of one step, as those of pictures: the step.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub steps: BTreeMap<String, f32>,
     /// Largest magnitude of a sum as a share of the proven bound, by layer; see [`sums`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sums: BTreeMap<String, f64>,
@@ -393,6 +398,7 @@ impl Observations {
             *asked = (*asked).max(widths.activations(graph, id));
         }
         let (mut ranges, mut channels) = (BTreeMap::new(), BTreeMap::new());
+        let mut steps = BTreeMap::new();
         for (name, Source { values, placement }) in Sources::of(graph, wanted).0 {
             let key = (values.clone(), placement.cloned());
             let Some(observed) = self.observed.get(&key)? else {
@@ -403,6 +409,7 @@ impl Observations {
             if let Some(octaves) = observed.octaves(range) {
                 channels.insert(name.clone(), octaves);
             }
+            steps.extend(observed.step.get().map(|step| (name.clone(), step)));
             // A tensor that lies otherwise has the range of what it is.
             if *values == name {
                 ranges.insert(name, range);
@@ -414,6 +421,7 @@ impl Observations {
             method,
             ranges,
             channels,
+            steps,
             sums: BTreeMap::new(),
             on_host: BTreeSet::new(),
         })
@@ -426,6 +434,7 @@ struct Observed {
     min: f32,
     max: f32,
     density: f64,
+    step: Step,
     samples: u32,
     histogram: Histogram,
     /// By channel, its largest magnitude; and values seen of each.
@@ -439,6 +448,7 @@ impl Default for Observed {
             min: f32::INFINITY,
             max: f32::NEG_INFINITY,
             density: 0.0,
+            step: Step::default(),
             samples: 0,
             histogram: Histogram::default(),
             channels: Vec::new(),
@@ -457,6 +467,7 @@ impl Observed {
         let extent = self.extent(values, placement);
         self.min = self.min.min(extent.min);
         self.max = self.max.max(extent.max);
+        self.step.see(values);
         if histogram {
             let counted = |value: &&f32| value.is_finite() && **value != 0.0;
             for value in values.iter().filter(counted) {
@@ -472,6 +483,7 @@ impl Observed {
     fn join(&mut self, later: &Self) {
         self.min = self.min.min(later.min);
         self.max = self.max.max(later.max);
+        self.step.join(&later.step);
         self.histogram.join(&later.histogram);
         if self.channels.len() < later.channels.len() {
             self.channels.resize(later.channels.len(), 0.0);

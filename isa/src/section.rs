@@ -408,7 +408,9 @@ pub fn encode_slopes(slopes: &[i16]) -> Vec<u8> {
         .collect()
 }
 
-const SEGMENT_BYTES: usize = 3;
+/// Bytes of a segment: its width and its first knot.
+const SEGMENT_BYTES: usize = 1 + KNOT_BYTES;
+const KNOT_BYTES: usize = 3;
 
 /// Encodes the tables of a layer: the segments of the first, its last knot; then of each further one the channel shift from
 /// which it serves, its segments, its last knot.
@@ -420,9 +422,10 @@ pub fn encode_tables(tables: &Tables) -> Vec<u8> {
         }
         for (&width, knot) in table.widths().iter().zip(table.knots()) {
             bytes.push(width);
-            bytes.extend(knot.to_le_bytes());
+            bytes.extend(&knot.to_le_bytes()[..KNOT_BYTES]);
         }
-        bytes.extend(table.knots().iter().next_back().unwrap_or(&0).to_le_bytes());
+        let last = table.knots().last().unwrap_or(&0).to_le_bytes();
+        bytes.extend(&last[..KNOT_BYTES]);
     }
     bytes
 }
@@ -445,23 +448,28 @@ fn decode_table(bytes: &mut &[u8]) -> Result<Table, SectionError> {
     let (mut widths, mut knots) = (Vec::new(), Vec::new());
     let mut covered = 0u64;
     while covered < u64::from(TABLE_INPUTS)
-        && let Some((&[width, low, high], rest)) = bytes.split_first_chunk()
+        && let Some((&[width, low, middle, high], rest)) = bytes.split_first_chunk()
     {
         *bytes = rest;
         widths.push(width);
-        knots.push(i16::from_le_bytes([low, high]));
+        knots.push(knot([low, middle, high]));
         covered += 1u64.checked_shl(width.into()).unwrap_or(u64::MAX >> 1);
     }
     let Some((&last, rest)) = bytes.split_first_chunk() else {
         return Err(SectionError::Length {
             kind: "a table's segments and last knot",
-            expected: widths.len() * SEGMENT_BYTES + 2,
+            expected: widths.len() * SEGMENT_BYTES + KNOT_BYTES,
             found: widths.len() * SEGMENT_BYTES + bytes.len(),
         });
     };
     *bytes = rest;
-    knots.push(i16::from_le_bytes(last));
+    knots.push(knot(last));
     Ok(Table::new(widths, knots)?)
+}
+
+/// A knot of 24 bits, the lowest first.
+fn knot([low, middle, high]: [u8; KNOT_BYTES]) -> i32 {
+    i32::from_le_bytes([0, low, middle, high]) >> 8
 }
 
 /// Decodes the slopes of `channels` channels.
@@ -619,11 +627,11 @@ mod tests {
 
     #[test]
     fn tables_survive_the_section() {
-        let bent = Table::new(vec![15, 14, 14], vec![-32768, 0, 20, 32767]).unwrap();
+        let bent = Table::new(vec![15, 14, 14], vec![-(1 << 23), 0, 20, (1 << 23) - 1]).unwrap();
         let line = Table::new(vec![16], vec![-7, 7]).unwrap();
         let one = Tables::from(bent.clone());
         let bytes = encode_tables(&one);
-        assert_eq!(bytes.len(), 3 * 3 + 2);
+        assert_eq!(bytes.len(), 3 * 4 + 3);
         assert_eq!(decode_tables(&bytes), Ok(one));
         assert!(decode_tables(&bytes[1..]).is_err());
         assert!(matches!(
@@ -635,7 +643,7 @@ mod tests {
         let mut bytes = encode_tables(&three);
         assert_eq!(decode_tables(&bytes), Ok(three));
         // The second serves from shift 4 on, as the third does.
-        bytes[3 * 3 + 2] = 4;
+        bytes[3 * 4 + 3] = 4;
         assert!(matches!(
             decode_tables(&bytes),
             Err(SectionError::Table(TableError::Shift { shift: 4 }))

@@ -3,6 +3,7 @@
 use super::table::{Fitted, Target};
 use super::{IntFunction, IntLayer, Tensor};
 use crate::graph::{Curve, Function, Layer, Operand};
+use scnn_isa::arith::table::KNOT_FRACTION;
 use scnn_isa::arith::{self, MAX_SOURCE_SHIFT, Requantise, Rounding, Table, Tables};
 use scnn_isa::layer::{Approximation, OperandKind, PoolKind};
 use scnn_isa::plane::Span;
@@ -208,9 +209,11 @@ fn of_few(
     };
     let value = |knot: i32| {
         let real = arith::dequantise((low + knot).min(high) as i16, from.scale);
-        arith::quantise(expression(real.into()) as f32, to.scale, to.range)
+        let value = arith::quantise(expression(real.into()) as f32, to.scale, to.range);
+        i32::from(value) << KNOT_FRACTION
     };
-    let table = Table::new(vec![8; FEW as usize], (0..=FEW).map(value).collect()).ok()?;
+    let knots = (0..=FEW).map(value).collect();
+    let table = Table::new(vec![8; FEW as usize], knots).ok()?;
     let unit = f64::from(from.scale) / 256.0;
     let units = Units {
         unit,

@@ -72,7 +72,7 @@ impl Scales<'_> {
         if !magnitude.is_finite() {
             return Err(self.beyond_floats(stored));
         }
-        let (scale, high) = (magnitude / limit as f32, limit as i16);
+        let (scale, high) = (self.unit(stored, magnitude, limit), limit as i16);
         Ok(Tensor {
             name: stored.name.clone(),
             shape: stored.shape,
@@ -82,6 +82,18 @@ impl Scales<'_> {
             rounding: Rounding::Away,
             density: if total > 0.0 { nonzero / total } else { 1.0 },
         })
+    }
+
+    /// The unit of which `limit` reach to `magnitude`; larger, by less than an octave, where values that are multiples of a
+    /// step stay exact with it.
+    fn unit(self, stored: &Stored, magnitude: f32, limit: i32) -> f32 {
+        let smallest = magnitude / limit as f32;
+        let step = self.calibration.steps.get(&stored.name);
+        let octaves = step.map(|step| (step / smallest).log2().floor());
+        match (step, octaves) {
+            (Some(step), Some(octaves)) if octaves >= 0.0 => step * (-octaves).exp2(),
+            _ => smallest,
+        }
     }
 
     fn beyond_floats(self, stored: &Stored) -> QuantiseError {

@@ -6,8 +6,11 @@
 //!
 //! ```text
 //! value ──▶ offset = clamp(value) + 32768 ──▶ segment i: begin[i] <= offset < begin[i + 1]
-//!           knot[i] + round((knot[i + 1] - knot[i]) * (offset - begin[i]) / 2^width[i])
+//!           round((knot[i] + (knot[i + 1] - knot[i]) * (offset - begin[i]) / 2^width[i]) / 2^8)
 //! ```
+//!
+//! Knots have 24 bits, eight of them behind the point ([`KNOT_FRACTION`]): a long segment between knots that were rounded to
+//! units would shift all of its values to one side, which sums over channels do not average out.
 //!
 //! A layer whose channels differ much in range has several tables ([`Tables`]): the channels of a larger channel shift, whose
 //! units are finer, have a table over a smaller span.
@@ -21,6 +24,12 @@ pub const TABLE_INPUTS: u32 = 1 << 16;
 /// Largest width of a segment, as a power of two: the whole range.
 pub const MAX_WIDTH: u8 = 16;
 
+/// Bits of a knot behind the point: a knot is a value in 256ths of a unit.
+pub const KNOT_FRACTION: u32 = 8;
+
+/// Smallest and largest knot: those of 24 bits.
+pub const KNOTS: std::ops::RangeInclusive<i32> = -(1 << 23)..=(1 << 23) - 1;
+
 /// Tables that a PPU holds at a time (ours): the published machine has none.
 pub const MAX_TABLES: usize = 8;
 
@@ -29,8 +38,8 @@ pub const MAX_TABLES: usize = 8;
 pub struct Table {
     /// Logarithms to base 2 of the segments' widths, from the smallest input on.
     widths: Vec<u8>,
-    /// Values at the segments' beginnings, and the one at the end of the last.
-    knots: Vec<i16>,
+    /// Values at the segments' beginnings, and the one at the end of the last, in units of `2^-KNOT_FRACTION`.
+    knots: Vec<i32>,
     /// First offset of each segment.
     begins: Vec<u16>,
 }
@@ -45,6 +54,14 @@ pub enum TableError {
         knots: usize,
         /// Segments given.
         segments: usize,
+    },
+    /// A knot has more than 24 bits.
+    #[error("knot {knot} is {value}; 24 bits hold -8388608 to 8388607")]
+    Knot {
+        /// Index of the knot.
+        knot: usize,
+        /// Its value.
+        value: i32,
     },
     /// A segment is wider than the range.
     #[error("segment {segment} has width 2^{width}; at most 2^{MAX_WIDTH} is possible")]
@@ -77,16 +94,20 @@ pub enum TableError {
 }
 
 impl Table {
-    /// The table of segments of `2^widths[i]` inputs each, between `knots`.
+    /// The table of segments of `2^widths[i]` inputs each, between `knots` in units of `2^-KNOT_FRACTION`.
     ///
     /// # Errors
-    /// The widths do not add up to the 16-bit range, or the knots are not one more.
-    pub fn new(widths: Vec<u8>, knots: Vec<i16>) -> Result<Self, TableError> {
+    /// The widths do not add up to the 16-bit range, the knots are not one more, or one has more than 24 bits.
+    pub fn new(widths: Vec<u8>, knots: Vec<i32>) -> Result<Self, TableError> {
         if knots.len() != widths.len() + 1 {
             return Err(TableError::Knots {
                 knots: knots.len(),
                 segments: widths.len(),
             });
+        }
+        if let Some(knot) = knots.iter().position(|knot| !KNOTS.contains(knot)) {
+            let value = knots[knot];
+            return Err(TableError::Knot { knot, value });
         }
         let mut begins = Vec::with_capacity(widths.len());
         let mut covered = 0u64;
@@ -118,8 +139,8 @@ impl Table {
         &self.widths
     }
 
-    /// Values at the ends of the segments.
-    pub fn knots(&self) -> &[i16] {
+    /// Values at the ends of the segments, in units of `2^-KNOT_FRACTION`.
+    pub fn knots(&self) -> &[i32] {
         &self.knots
     }
 
@@ -129,13 +150,12 @@ impl Table {
         let offset = (input.clamp(-32768, 32767) + 32768) as u16;
         // The first segment begins at 0.
         let segment = self.begins.partition_point(|&begin| begin <= offset) - 1;
-        let (low, high) = (
-            i32::from(self.knots[segment]),
-            i32::from(self.knots[segment + 1]),
-        );
+        let (low, high) = (self.knots[segment], self.knots[segment + 1]);
         let fraction = i64::from(offset - self.begins[segment]);
         let rise = i64::from(high - low) * fraction;
-        low + round_shift(rise, u32::from(self.widths[segment])) as i32
+        let width = u32::from(self.widths[segment]);
+        let value = round_shift((i64::from(low) << width) + rise, width + KNOT_FRACTION);
+        (value as i32).clamp(-32768, 32767)
     }
 }
 
@@ -206,9 +226,28 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// A table of knots in whole units.
+    fn of_units(widths: Vec<u8>, knots: &[i16]) -> Table {
+        let knots = knots.iter().map(|&knot| i32::from(knot) << KNOT_FRACTION);
+        Table::new(widths, knots.collect()).unwrap()
+    }
+
+    #[test]
+    fn knots_have_a_fraction_and_24_bits() {
+        // From 1/4 to 3/4 of a unit: 0 in the first half, 1 from the middle on.
+        let table = Table::new(vec![16], vec![64, 192]).unwrap();
+        assert_eq!([-32768, -1, 0, 32767].map(|x| table.at(x)), [0, 0, 1, 1]);
+        let (knot, value) = (1, 1 << 23);
+        let large = Err(TableError::Knot { knot, value });
+        assert_eq!(Table::new(vec![16], vec![-value, value]), large);
+        // Half a unit beyond the largest value.
+        let steep = Table::new(vec![16], vec![-value, value - 1]).unwrap();
+        assert_eq!([-32768, 32767].map(|x| steep.at(x)), [-32768, 32767]);
+    }
+
     #[test]
     fn a_table_serves_its_shift_and_those_up_to_the_next() {
-        let line = |knot: i16| Table::new(vec![16], vec![0, knot]).unwrap();
+        let line = |knot: i32| Table::new(vec![16], vec![0, knot]).unwrap();
         let tables = Tables::new(vec![(0, line(1)), (2, line(2)), (5, line(5))]).unwrap();
         let of = |shift: u8| tables.of(shift).knots()[1];
         assert_eq!([0, 1, 2, 4, 5, 15].map(of), [1, 1, 2, 2, 5, 5]);
@@ -225,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_table_reproduces_its_knots_and_the_line_between() {
-        let table = Table::new(vec![15, 14, 14], vec![-100, 0, 20, 21]).unwrap();
+        let table = of_units(vec![15, 14, 14], &[-100, 0, 20, 21]);
         assert_eq!(table.at(-32768), -100);
         assert_eq!(table.at(-16384), -50);
         assert_eq!(table.at(0), 0);
@@ -243,7 +282,7 @@ mod tests {
         widths.extend(1..15);
         let mut knots = vec![0, 7, -9];
         knots.extend([0; 15]);
-        let table = Table::new(widths, knots).unwrap();
+        let table = of_units(widths, &knots);
         assert_eq!((table.at(0), table.at(1), table.at(2)), (7, -9, 0));
     }
 
@@ -275,7 +314,7 @@ mod tests {
                     widths.push(width);
                 }
             }
-            let knots: Vec<i16> = (0..=widths.len()).map(|i| (i as i16).wrapping_mul(12_347)).collect();
+            let knots: Vec<i32> = (0..=widths.len()).map(|i| i32::from((i as i16).wrapping_mul(12_347)) * 199).collect();
             let table = Table::new(widths.clone(), knots.clone()).unwrap();
             let mut begin = -32768i64;
             for (i, width) in widths.iter().enumerate() {
@@ -283,7 +322,7 @@ mod tests {
                 if (begin..end).contains(&i64::from(input)) {
                     let (low, high) = (f64::from(knots[i]), f64::from(knots[i + 1]));
                     let share = (f64::from(input) - begin as f64) / (end - begin) as f64;
-                    let line = low + ((high - low) * share).round();
+                    let line = ((low + (high - low) * share) / 256.0).round();
                     prop_assert_eq!(f64::from(table.at(input.into())), line);
                 }
                 begin = end;

@@ -295,7 +295,10 @@ impl Random {
         let mut widths = vec![15];
         widths.extend((0..14).map(|_| 3));
         widths.extend([3, 3, 7, 8, 9, 10, 11, 12, 13, 14]);
-        let knots = (0..=widths.len()).map(|_| self.value(0.9, 30_000));
+        let knots = (0..=widths.len()).map(|_| {
+            let [units, fraction] = [30_000, 255].map(|limit| self.value(0.9, limit));
+            i32::from(units) * 256 + i32::from(fraction)
+        });
         let knots = knots.collect();
         Table::new(widths, knots).unwrap()
     }

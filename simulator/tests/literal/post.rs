@@ -75,17 +75,23 @@ impl<'a> Post<'a> {
             }
             Some(Function::Table(_)) => {
                 let input = value.clamp(-32768.0, 32767.0);
+                // 24 bits, eight of them behind the point.
+                let knot = |at: usize| {
+                    let [low, middle, high] = [0, 1, 2].map(|byte| self.constants[at + byte]);
+                    f64::from(i32::from_le_bytes([0, low, middle, high])) / 65536.0
+                };
                 let (mut at, mut begin) = (self.table(k), -32768.0);
                 loop {
                     let width = 2f64.powi(self.constants[at].into());
                     if input < begin + width {
-                        let (low, next) = (word(at + 1), at + 3);
+                        let (low, next) = (knot(at + 1), at + 4);
                         // The last knot has no width before it.
                         let is_last = begin + width == 32768.0;
-                        let high = word(if is_last { next } else { next + 1 });
-                        return low + ((high - low) * (input - begin) / width).round();
+                        let high = knot(if is_last { next } else { next + 1 });
+                        let line = low + (high - low) * (input - begin) / width;
+                        return line.round().clamp(-32768.0, 32767.0);
                     }
-                    (at, begin) = (at + 3, begin + width);
+                    (at, begin) = (at + 4, begin + width);
                 }
             }
         }
@@ -99,10 +105,10 @@ impl<'a> Post<'a> {
             let mut covered = 0.0;
             while covered < 65536.0 {
                 covered += 2f64.powi(self.constants[at].into());
-                at += 3;
+                at += 4;
             }
             // The last knot, then the shift from which the next table serves.
-            at += 2;
+            at += 3;
             match self.constants.get(at) {
                 Some(&least) if least <= shift => found = at + 1,
                 _ => return found,

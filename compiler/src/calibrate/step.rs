@@ -1,0 +1,139 @@
+//! Values that are all multiples of one step, as pictures of bytes and what is moved or scaled of them.
+//!
+//! A unit that divides the step keeps such values exactly, where one that spans their range rounds each of them. The step
+//! is the greatest common divisor of the values seen, found by Euclid's algorithm in floating point: a small
+//! remainder ([`NEGLIGIBLE`], [`ROUNDING`]) counts as none, because values such as 3 / 255 are themselves rounded.
+
+/// Shares of a step and of the largest magnitude up to which a remainder is rounding.
+const NEGLIGIBLE: f64 = 0.05;
+const ROUNDING: f64 = 1e-4;
+
+/// Steps up to the largest magnitude: of more, rounding hides the remainders.
+const MOST: f64 = 4096.0;
+
+/// The step of the values seen so far.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Step {
+    /// 0 before the first value other than zero, none once there is no step.
+    step: Option<f64>,
+    largest: f64,
+}
+
+impl Default for Step {
+    fn default() -> Self {
+        Self {
+            step: Some(0.0),
+            largest: 0.0,
+        }
+    }
+}
+
+impl Step {
+    /// Looks at further values; those that are not finite say nothing.
+    pub fn see(&mut self, values: &[f32]) {
+        let telling = values.iter().filter(|v| **v != 0.0 && v.is_finite());
+        for &value in telling {
+            let Some(step) = self.step else { return };
+            self.include(step, f64::from(value.abs()));
+        }
+    }
+
+    /// The step of these values and of those that another one has seen.
+    pub fn join(&mut self, other: &Self) {
+        match (self.step, other.step) {
+            (Some(step), Some(others)) if others > 0.0 => {
+                self.include(step, other.largest);
+                if let Some(step) = self.step {
+                    self.include(step, others);
+                }
+            }
+            (_, None) => self.step = None,
+            _ => {}
+        }
+    }
+
+    /// The step; none where there is none, or no value but zero was seen.
+    pub fn get(self) -> Option<f32> {
+        let step = self.step.filter(|&step| step > 0.0)?;
+        Some(step as f32)
+    }
+
+    /// Makes the step one of `value`, a magnitude, as well.
+    fn include(&mut self, step: f64, value: f64) {
+        self.largest = self.largest.max(value);
+        let (mut larger, mut smaller) = (step.max(value), step.min(value));
+        if smaller == 0.0 {
+            self.step = Some(larger);
+            return;
+        }
+        loop {
+            if smaller * MOST < self.largest {
+                self.step = None;
+                return;
+            }
+            let rest = (larger - smaller * (larger / smaller).round()).abs();
+            if rest <= (smaller * NEGLIGIBLE).min(self.largest * ROUNDING) {
+                break;
+            }
+            (larger, smaller) = (smaller, rest);
+        }
+        // The largest value has the smallest relative error.
+        self.step = Some(self.largest / (self.largest / smaller).round());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(values: &[f32]) -> Option<f32> {
+        let mut step = Step::default();
+        step.see(values);
+        step.get()
+    }
+
+    #[test]
+    fn bytes_have_a_step_however_they_are_scaled() {
+        let bytes = [255u8, 3, 0, 77, 128, 254, 1, 9, 200];
+        let scaled = |of: &dyn Fn(f32) -> f32| step(&bytes.map(|byte| of(f32::from(byte))));
+        assert_eq!(scaled(&|b| b), Some(1.0));
+        assert_eq!(scaled(&|b| b / 255.0), Some(1.0 / 255.0));
+        assert_eq!(scaled(&|b| b / 256.0), Some(1.0 / 256.0));
+        // From -1 to 1: odd multiples of half a byte's step.
+        assert_eq!(scaled(&|b| (b - 127.5) / 127.5), Some(1.0 / 255.0));
+        assert_eq!(scaled(&|b| b - 127.5), Some(0.5));
+    }
+
+    #[test]
+    fn the_step_of_even_and_of_distant_values_is_their_greatest_common_divisor() {
+        assert_eq!(step(&[4.0, 10.0, -16.0]), Some(2.0));
+        assert_eq!(step(&[21.0, 35.0, 15.0]), Some(1.0));
+        assert_eq!(step(&[f32::NAN, 3000.0, f32::INFINITY, 2999.0]), Some(1.0));
+    }
+
+    #[test]
+    fn measured_values_have_none() {
+        let values: Vec<f32> = (1..64).map(|n| (n as f32 * 0.7).sin()).collect();
+        assert_eq!(step(&values), None);
+        assert_eq!(step(&[0.0, 0.0]), None);
+        assert_eq!(step(&[1e9, 1.0]), None);
+    }
+
+    #[test]
+    fn several_samples_have_the_step_of_all() {
+        let of = |values: &[f32]| {
+            let mut step = Step::default();
+            step.see(values);
+            step
+        };
+        let joined = |a: &[f32], b: &[f32]| {
+            let mut step = of(a);
+            step.join(&of(b));
+            step.get()
+        };
+        assert_eq!(joined(&[4.0, 8.0], &[6.0]), Some(2.0));
+        assert_eq!(joined(&[], &[0.25]), Some(0.25));
+        assert_eq!(joined(&[0.25], &[0.0]), Some(0.25));
+        assert_eq!(joined(&[1.0], &[0.123, 0.456_7, 0.789_12]), None);
+    }
+}
