@@ -225,6 +225,28 @@ impl Layer {
         }
     }
 
+    /// A layer that moves values as [`Conv::of_ones`].
+    ///
+    /// # Errors
+    /// The convolution has more than [`MOST_ONES`] weights, zeros included.
+    pub fn of_ones(
+        channels: [u32; 2],
+        planes: [Axis; 2],
+        ones: impl IntoIterator<Item = ([u32; 2], [u32; 2])>,
+    ) -> Result<Self, String> {
+        let extents = channels.into_iter().chain(planes.map(|axis| axis.kernel));
+        let count: u64 = extents.map(u64::from).product();
+        if count > MOST_ONES {
+            return Err(format!(
+                "as a convolution that moves values it has {count} weights, zeros included, the array's are {MOST_ONES} at most"
+            ));
+        }
+        Ok(Self {
+            conv: Some(Conv::of_ones(channels, planes, ones)),
+            ..Self::default()
+        })
+    }
+
     /// Whether it has no stage: it hands on its operand, rounded if it has a grid.
     pub fn is_empty(&self) -> bool {
         self.clamp.is_none() && self.is_at_most_clamp()
@@ -246,6 +268,9 @@ impl Layer {
         self.function.is_some() && !before
     }
 }
+
+/// Most weights of a convolution that moves values, zeros included.
+const MOST_ONES: u64 = 1 << 24;
 
 /// A convolution without bias (the bias is an [`Affine`]); linear layers are 1 x 1 convolutions of a 1 x 1 plane.
 #[derive(Clone, Debug)]

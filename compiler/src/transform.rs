@@ -36,7 +36,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "lower-functions", about: "functions become stages of layers, or work for the host", optional: false, run: lower_functions::run },
     Pass { name: "place-rounding", about: "a quantised model's rounding is done where values come from", optional: false, run: |graph, _| place_rounding::run(graph) },
     Pass { name: "skip-renames", about: "use what a rename renames", optional: true, run: |graph, _| skip_renames::run(graph) },
-    Pass { name: "shuffle-channels", about: "renames that reorder channels alone become convolutions by ones", optional: true, run: |graph, _| shuffle_channels::run(graph) },
+    Pass { name: "shuffle-channels", about: "renames that reorder channels, or move blocks between channels and the plane, become convolutions by ones", optional: true, run: |graph, _| shuffle_channels::run(graph) },
     Pass { name: "absorb-pad", about: "zeros around a plane become the padding of convolutions", optional: true, run: |graph, _| absorb_pad::run(graph) },
     Pass { name: "fuse-layers", about: "join layers with their only consumer", optional: true, run: |graph, _| fuse_layers::run(graph) },
     Pass { name: "fold-affine", about: "multiply factors into weights", optional: true, run: |graph, _| fold_affine::run(graph) },

@@ -155,6 +155,45 @@ pub fn coordinates(axes: &[Vec<Factor>], slot: Slot) -> Vec<Vec<u64>> {
     places
 }
 
+/// Image, channel, row and column of the value with these coordinates along the axes.
+pub fn position(axes: &[Vec<Factor>], at: &[u64]) -> [u64; 4] {
+    [Slot::Image, Slot::Channel, Slot::Row, Slot::Column].map(|slot| {
+        let mut digits: Vec<(u32, u64, u64)> = Vec::new();
+        for (axis, &coordinate) in axes.iter().zip(at) {
+            for (factor, stride) in axis.iter().zip(strides(axis)) {
+                if factor.slot == slot {
+                    let extent = u64::from(factor.extent);
+                    digits.push((factor.level, extent, coordinate / stride % extent));
+                }
+            }
+        }
+        digits.sort_by_key(|&(level, ..)| level);
+        let nested = digits.into_iter();
+        nested.fold(0, |place, (_, extent, digit)| place * extent + digit)
+    })
+}
+
+/// Whether the factors of two placements of one tensor are nested along every axis: each begins and ends where one of the
+/// other does, or inside of one that it divides. Then the position of a sum of coordinates is the sum of positions.
+pub fn are_nested(a: &[Vec<Factor>], b: &[Vec<Factor>]) -> bool {
+    a.iter().zip(b).all(|(a, b)| {
+        let mut all: Vec<u64> = [a, b].into_iter().flat_map(|axis| strides(axis)).collect();
+        all.sort_unstable();
+        all.windows(2).all(|pair| pair[1].is_multiple_of(pair[0]))
+    })
+}
+
+/// What a step of each factor of an axis is along the axis.
+fn strides(axis: &[Factor]) -> Vec<u64> {
+    let faster = |index: usize| axis[index + 1..].iter();
+    let stride = |index| {
+        faster(index)
+            .map(|factor| u64::from(factor.extent))
+            .product()
+    };
+    (0..axis.len()).map(stride).collect()
+}
+
 /// Which of rows and columns the last axis covers, if a matrix product over that axis is a convolution: all channels are
 /// inside of it, no images are, and rows and columns are wholly inside or outside.
 pub fn product_kernel(axes: &[Vec<Factor>]) -> Option<[bool; 2]> {
@@ -266,6 +305,21 @@ mod tests {
             coordinates(&axes, Slot::Channel),
             [[0, 0], [1, 0], [2, 0], [0, 5], [1, 5], [2, 5]]
         );
+    }
+
+    /// Blocks of two rows, as the seen placement of `[N, C * 2, H]` behind a change of shape and order.
+    #[test]
+    fn a_position_is_found_by_coordinates() {
+        let seen = axes(&placement("2n 3c 2y1 5y0"), &[2, 6, 5]).unwrap();
+        let wanted = axes(&placement("2n 6c 5y"), &[2, 6, 5]).unwrap();
+        assert_eq!(position(&wanted, &[1, 5, 4]), [1, 5, 4, 0]);
+        assert_eq!(position(&seen, &[1, 5, 4]), [1, 2, 9, 0]);
+        for (index, at) in coordinates(&seen, Slot::Row).iter().enumerate() {
+            assert_eq!(position(&seen, at), [0, 0, index as u64, 0]);
+        }
+        assert!(are_nested(&seen, &wanted));
+        let [a, b] = ["3c 4y", "4c 3y"].map(|text| axes(&placement(text), &[12]).unwrap());
+        assert!(!are_nested(&a, &b));
     }
 
     /// Of `[N, H, W, C]` flattened behind the images, rows, columns and channels are the kernel; of rows alone, not.

@@ -77,6 +77,7 @@ operators! {
     "DequantizeLinear" 25 (2..=3 => 1..=1) "folded, or the tensor's own scale" "one constant scale; 8 bits, or 16 with zero point 0" Machine(quantised::dequantise_linear);
     "Div" 14 (2..=2 => 1..=1) "PPU" "by a constant per channel; of activations as part of a function of one" Machine(arithmetic::div);
     "Dropout" 22 (1..=3 => 1..=2) "removed" "inference form, mask unused" Machine(movement::identity);
+    "Einsum" 12 (1..=MANY => 1..=1) "array" "of activations and one constant, as a matrix product" Host("its operands are more than activations and one constant, or its indices are no product's");
     "Elu" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Equal" 19 (2..=2 => 1..=1) "PPU (table)" "constants of one value; as part of a function of one activation" Machine(elementwise::map);
     "Erf" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);

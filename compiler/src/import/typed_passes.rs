@@ -4,6 +4,7 @@
 mod broadcasts;
 mod casts;
 mod channel_sums;
+mod contractions;
 mod differences;
 mod empty;
 mod extrema;
@@ -39,6 +40,7 @@ pub(super) const TYPED_PASSES: &[TypedPass] = &[
     TypedPass { name: "stacks", about: "a reduction over an axis that activations were stacked along becomes an operator of those", run: |graph, facts, _| stacks::run(graph, facts) },
     TypedPass { name: "factors", about: "a normalisation over channels by a factor and an offset becomes a quotient", run: |graph, facts, _| factors::run(graph, facts) },
     TypedPass { name: "normalisations", about: "a normalisation over channels becomes products, sums and a gate", run: normalisations::run },
+    TypedPass { name: "contractions", about: "a sum over indices of activations and constants becomes a product", run: |graph, facts, _| contractions::run(graph, facts) },
     TypedPass { name: "rows", about: "a product of many dimensions becomes one of rows", run: |graph, facts, _| rows::run(graph, facts) },
     TypedPass { name: "row-functions", about: "elementwise operators behind a product of rows are computed on the rows", run: |graph, facts, _| row_functions::run(graph, facts) },
     TypedPass { name: "channel-sums", about: "a sum over channels of what the array computes becomes a convolution", run: |graph, facts, _| channel_sums::run(graph, facts) },

@@ -9,6 +9,7 @@ mod calibration;
 mod ceilings;
 mod channels;
 mod compared;
+mod contractions;
 mod corpus;
 mod decomposed;
 mod density;

@@ -120,6 +120,43 @@ fn a_shuffle_of_channels_that_a_convolution_reads_is_moved_on_the_array() {
     assert_eq!(compiled.program.layers.len(), 3);
 }
 
+/// As PyTorch exports `pixel_unshuffle` and `pixel_shuffle` of open extents: a change of shape, an order, a change of shape.
+#[test]
+fn blocks_in_parts_are_moved_on_the_array() {
+    let model = Model::new("unshuffle")
+        .input("x", &[1, 3, 12, 16])
+        .floats("w", &[4, 3, 3, 3], &noise(108, 1, 0.6))
+        .floats("v", &[8, 16, 1, 1], &noise(128, 2, 0.6))
+        .floats("u", &[2, 2, 3, 3], &noise(36, 3, 0.6))
+        .integers("split", &[1, 4, 6, 2, 8, 2])
+        .integers("joined", &[1, 16, 6, 8])
+        .integers("parts", &[1, 2, 2, 2, 6, 8])
+        .integers("plane", &[1, 2, 12, 16])
+        .node("Conv", &["x", "w"], "c", vec![ints("pads", &[1; 4])])
+        .node("Reshape", &["c", "split"], "s", vec![])
+        .node(
+            "Transpose",
+            &["s"],
+            "t",
+            vec![ints("perm", &[0, 1, 3, 5, 2, 4])],
+        )
+        .node("Reshape", &["t", "joined"], "j", vec![])
+        .node("Conv", &["j", "v"], "d", vec![])
+        .node("Reshape", &["d", "parts"], "p", vec![])
+        .node(
+            "Transpose",
+            &["p"],
+            "q",
+            vec![ints("perm", &[0, 1, 4, 2, 5, 3])],
+        )
+        .node("Reshape", &["q", "plane"], "o", vec![])
+        .node("Conv", &["o", "u"], "y", vec![])
+        .output("y");
+    let (hosted, compiled) = hosted(model, &[1, 3, 12, 16]);
+    assert_eq!(hosted, Vec::<String>::new(), "{}", compiled.graph);
+    assert_eq!(compiled.program.layers.len(), 5, "{}", compiled.graph);
+}
+
 /// Blocks of the plane on channels and back are convolutions that move values: none crosses the link.
 #[test]
 fn blocks_of_the_plane_become_channels_and_channels_blocks_on_the_array() {

@@ -4,7 +4,7 @@
 //! stride from the plane to channels. A sparse machine multiplies once for each value, a hundredth of what the value would
 //! take over the host link and back.
 
-use super::channels::one_hot;
+use crate::graph::Layer;
 use crate::import::attributes::{Attributes, outside};
 use crate::import::nodes::{finish, or_host, shape};
 use crate::import::reason::Reason;
@@ -69,7 +69,11 @@ pub(crate) fn depth_to_space(
         let tap = [size - 1 - row, size - 1 - column];
         ([channel, blocks.place(channel, row, column)], tap)
     });
-    let conv = or_host!(one_hot([blocks.channels, c], [axis(h), axis(w)], taps));
+    let conv = or_host!(Layer::of_ones(
+        [blocks.channels, c],
+        [axis(h), axis(w)],
+        taps
+    ));
     finish(importer, node, &[input], conv)
 }
 
@@ -97,7 +101,7 @@ pub(crate) fn space_to_depth(
         let to = blocks.place(channel, row, column);
         ([to, channel], [row, column])
     });
-    let conv = or_host!(one_hot(
+    let conv = or_host!(Layer::of_ones(
         [channels * size * size, channels],
         [axis(h), axis(w)],
         taps

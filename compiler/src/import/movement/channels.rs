@@ -7,11 +7,8 @@
 //! A channel of the result has one weight, or none where it is a constant, which is then the layer's offset. A sparse
 //! machine multiplies once for each value that is not zero; over the host link each would go twice.
 
-use crate::graph::{Affine, Conv, Layer};
+use crate::graph::{Affine, Layer};
 use scnn_isa::plane::Axis;
-
-/// Most weights of such a convolution, zeros included.
-const MOST_WEIGHTS: u64 = 1 << 24;
 
 /// What a channel of the result has.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,26 +44,7 @@ pub(super) fn of_channels(
     };
     Ok(Layer {
         affine: (!is_plain).then_some(affine),
-        ..one_hot([outputs, channels], planes, ones)?
-    })
-}
-
-/// A layer that moves values as [`Conv::of_ones`].
-pub(super) fn one_hot(
-    channels: [u32; 2],
-    planes: [Axis; 2],
-    ones: impl IntoIterator<Item = ([u32; 2], [u32; 2])>,
-) -> Result<Layer, String> {
-    let extents = channels.into_iter().chain(planes.map(|axis| axis.kernel));
-    let count: u64 = extents.map(u64::from).product();
-    if count > MOST_WEIGHTS {
-        return Err(format!(
-            "as a convolution that moves values it has {count} weights, zeros included, the array's are {MOST_WEIGHTS} at most"
-        ));
-    }
-    Ok(Layer {
-        conv: Some(Conv::of_ones(channels, planes, ones)),
-        ..Layer::default()
+        ..Layer::of_ones([outputs, channels], planes, ones)?
     })
 }
 
