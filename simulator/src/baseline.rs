@@ -12,7 +12,7 @@
 //! weights from its FIFO; that is the price of dot products, where SCNN reads one vector of each for sixteen products.
 //! Weights come from DRAM once, dense, 16 bits each. Activations stay in the SRAM if input and output fit it together.
 
-use crate::schema::described;
+use crate::schema::{add_fields, described};
 use scnn_isa::codec::Format;
 use scnn_isa::layer::ArrayStage;
 use scnn_isa::machine::Machine;
@@ -67,10 +67,16 @@ impl DenseEnergy {
     }
 
     fn add(&mut self, other: &Self) {
-        self.multipliers += other.multipliers;
-        self.operands += other.operands;
-        self.results += other.results;
-        self.dram += other.dram;
+        add_fields!(
+            self,
+            *other,
+            Self {
+                multipliers,
+                operands,
+                results,
+                dram,
+            }
+        );
     }
 }
 
@@ -155,13 +161,22 @@ impl Baselines {
 
     /// Adds those of another inference.
     pub fn add(&mut self, other: &Self) {
-        self.dcnn += other.dcnn;
-        self.dcnn_lanes += other.dcnn_lanes;
-        self.dcnn_ideal += other.dcnn_ideal;
-        self.oracle += other.oracle;
-        self.macs += other.macs;
-        self.dcnn_pj.add(&other.dcnn_pj);
-        self.dcnn_opt_pj.add(&other.dcnn_opt_pj);
+        let Self {
+            dcnn,
+            dcnn_lanes,
+            dcnn_ideal,
+            oracle,
+            macs,
+            dcnn_pj,
+            dcnn_opt_pj,
+        } = other;
+        self.dcnn += dcnn;
+        self.dcnn_lanes += dcnn_lanes;
+        self.dcnn_ideal += dcnn_ideal;
+        self.oracle += oracle;
+        self.macs += macs;
+        self.dcnn_pj.add(dcnn_pj);
+        self.dcnn_opt_pj.add(dcnn_opt_pj);
     }
 }
 

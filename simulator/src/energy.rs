@@ -1,7 +1,7 @@
 //! Energy: counters times the machine's table, by component.
 
 use crate::counters::Counters;
-use crate::schema::described;
+use crate::schema::{add_fields, described};
 use scnn_isa::machine::{Confidence, Machine, Picojoules};
 use serde::{Deserialize, Serialize};
 
@@ -103,15 +103,21 @@ impl Energy {
 impl Energy {
     /// Adds another energy, component by component.
     pub fn add(&mut self, other: &Self) {
-        self.multipliers += other.multipliers;
-        self.coordinates += other.coordinates;
-        self.crossbar += other.crossbar;
-        self.accumulators += other.accumulators;
-        self.weight_fifo += other.weight_fifo;
-        self.activation_rams += other.activation_rams;
-        self.ppu += other.ppu;
-        self.halo += other.halo;
-        self.dram += other.dram;
-        self.host_link += other.host_link;
+        add_fields!(
+            self,
+            *other,
+            Self {
+                multipliers,
+                coordinates,
+                crossbar,
+                accumulators,
+                weight_fifo,
+                activation_rams,
+                ppu,
+                halo,
+                dram,
+                host_link,
+            }
+        );
     }
 }

@@ -27,7 +27,7 @@ use crate::baseline::Baselines;
 use crate::counters::Counters;
 use crate::energy::Energy;
 use crate::execute::Execution;
-use crate::schema::described;
+use crate::schema::{add_fields, described};
 use crate::timing::{Cause, DensityModel, PeCycles, Slots, Timing};
 use crate::trust::Trust;
 use scnn_isa::machine::Machine;
@@ -503,33 +503,78 @@ impl Layer {
 
 impl Costs {
     fn add(&mut self, other: &Self) {
-        self.cycles.total += other.cycles.total;
-        // What has no time of its own needs no prediction.
-        let predicted = other
-            .cycles
-            .predicted
-            .or((other.cycles.total == 0).then_some(0));
-        self.cycles.predicted = self.cycles.predicted.zip(predicted).map(|(a, b)| a + b);
-        self.cycles.slots += other.cycles.slots;
-        self.cycles.trust = Trust::of_slots(&self.cycles.slots);
-        self.multiplies.useful += other.multiplies.useful;
-        self.multiplies.issued += other.multiplies.issued;
-        self.multiplies.dense += other.multiplies.dense;
+        let Self {
+            cycles,
+            multiplies,
+            utilisation: _,
+            baselines,
+            energy_pj,
+            dram_bytes,
+            counters,
+        } = other;
+        self.cycles.add(cycles);
         self.utilisation = utilisation(&self.cycles.slots);
-        self.baselines.add(&other.baselines);
-        self.energy_pj.components.add(&other.energy_pj.components);
-        self.energy_pj.total = self.energy_pj.components.total();
-        self.energy_pj.trust.add(&other.energy_pj.trust);
-        for (ours, theirs) in self.energy_pj.band.iter_mut().zip(other.energy_pj.band) {
-            *ours += theirs;
-        }
+        self.baselines.add(baselines);
+        self.energy_pj.add(energy_pj);
         self.energy_pj.dcnn = self.baselines.dcnn_pj.total();
         self.energy_pj.dcnn_opt = self.baselines.dcnn_opt_pj.total();
-        self.dram_bytes.weights += other.dram_bytes.weights;
-        self.dram_bytes.read += other.dram_bytes.read;
-        self.dram_bytes.written += other.dram_bytes.written;
-        self.dram_bytes.spill += other.dram_bytes.spill;
-        self.counters += other.counters;
+        add_fields!(
+            self.multiplies,
+            *multiplies,
+            Multiplies {
+                useful,
+                issued,
+                dense,
+            }
+        );
+        add_fields!(
+            self.dram_bytes,
+            *dram_bytes,
+            DramBytes {
+                weights,
+                read,
+                written,
+                spill,
+            }
+        );
+        self.counters += *counters;
+    }
+}
+
+impl CycleCounts {
+    fn add(&mut self, other: &Self) {
+        let Self {
+            total,
+            predicted,
+            slots,
+            trust: _,
+        } = *other;
+        // What has no time of its own needs no prediction.
+        let predicted = predicted.or((total == 0).then_some(0));
+        self.total += total;
+        self.predicted = self.predicted.zip(predicted).map(|(a, b)| a + b);
+        self.slots += slots;
+        self.trust = Trust::of_slots(&self.slots);
+    }
+}
+
+impl EnergyByMachine {
+    /// Adds what the machine itself takes; the dense machines' is that of the baselines.
+    fn add(&mut self, other: &Self) {
+        let Self {
+            components,
+            total: _,
+            band,
+            trust,
+            dcnn: _,
+            dcnn_opt: _,
+        } = other;
+        self.components.add(components);
+        self.total = self.components.total();
+        for (ours, theirs) in self.band.iter_mut().zip(band) {
+            *ours += theirs;
+        }
+        self.trust.add(trust);
     }
 }
 

@@ -68,7 +68,16 @@ macro_rules! field {
     };
 }
 
-pub(crate) use {described, field};
+/// Adds every field of a record to those of another; the list of fields is checked to be complete, so that a field which is
+/// new cannot be missing from sums.
+macro_rules! add_fields {
+    ($ours:expr, $theirs:expr, $record:ident { $($field:ident),+ $(,)? }) => {
+        let $record { $($field),+ } = $theirs;
+        $($ours.$field += $field;)+
+    };
+}
+
+pub(crate) use {add_fields, described, field};
 
 /// The fields of a record.
 #[derive(Default)]

@@ -17,7 +17,7 @@
 
 use super::work::{LayerWork, Multiply, Round, rounds};
 use super::{Timed, fast};
-use crate::schema::described;
+use crate::schema::{add_fields, described};
 use scnn_isa::layer::ArrayStage;
 use scnn_isa::layout::{Grid, count_residue};
 use scnn_isa::machine::{Drift, Machine};
@@ -56,12 +56,18 @@ described! {
 impl DensityModel {
     /// Adds that of another sample.
     pub fn add(&mut self, other: &Self) {
-        self.predicted_products += other.predicted_products;
-        self.products += other.products;
-        self.predicted_fullest_pe_steps += other.predicted_fullest_pe_steps;
-        self.fullest_pe_steps += other.fullest_pe_steps;
-        self.predicted_cycles += other.predicted_cycles;
-        self.cycles += other.cycles;
+        add_fields!(
+            self,
+            *other,
+            Self {
+                predicted_products,
+                products,
+                predicted_fullest_pe_steps,
+                fullest_pe_steps,
+                predicted_cycles,
+                cycles,
+            }
+        );
     }
 }
 
