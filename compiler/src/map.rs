@@ -17,6 +17,7 @@ pub mod cost;
 pub mod explain;
 pub mod file;
 pub mod fixed;
+mod objective;
 pub mod occupancy;
 pub mod residency;
 pub mod search;
@@ -25,6 +26,7 @@ pub mod weights;
 
 use crate::quantise::{IntFunction, IntLayer, Quantised};
 use cost::Cost;
+pub use objective::Objective;
 use occupancy::Occupancy;
 use residency::Residency;
 use scnn_isa::ids::SectionId;
@@ -57,59 +59,12 @@ impl Strategy {
     }
 }
 
-/// What the search makes small.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Objective {
-    /// Cycles.
-    #[default]
-    Cycles,
-    /// Energy.
-    Energy,
-    /// Their product.
-    EnergyDelay,
-}
-
-impl Objective {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Cycles, Self::Energy, Self::EnergyDelay];
-
-    /// Name on the command line and in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cycles => "cycles",
-            Self::Energy => "energy",
-            Self::EnergyDelay => "edp",
-        }
-    }
-
-    /// The objectives whose mappings are found and compared by this one, the first one where they are alike. Tensors choose
-    /// alone at first, without their traffic, which misses mappings that make a network's energy small, and those that make
-    /// it fast where traffic takes much of the time: only there has the first objective, for which most people wait, another.
-    pub const fn searched(self) -> &'static [Self] {
-        match self {
-            Self::Cycles => &[Self::Cycles, Self::EnergyDelay],
-            Self::Energy => &[Self::Energy, Self::EnergyDelay, Self::Cycles],
-            Self::EnergyDelay => &[Self::EnergyDelay, Self::Cycles, Self::Energy],
-        }
-    }
-
-    /// The number that is made small.
-    pub fn score(self, cost: &Cost) -> f64 {
-        let cycles = cost.cycles as f64;
-        match self {
-            Self::Cycles => cycles,
-            Self::Energy => cost.energy_pj,
-            Self::EnergyDelay => cycles * cost.energy_pj,
-        }
-    }
-}
-
 /// Choices of mapping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// How mappings are found.
     pub strategy: Strategy,
-    /// What the search makes small.
+    /// What the search minimises.
     pub objective: Objective,
 }
 

@@ -317,11 +317,7 @@ fn gain(
 ) -> Option<f64> {
     let score = |costs: Costs, machine: &Machine| {
         let time = costs.cycles / machine.clock.gigahertz;
-        match objective {
-            Objective::Cycles => time,
-            Objective::Energy => costs.energy_pj,
-            Objective::EnergyDelay => time * costs.energy_pj,
-        }
+        objective.of(time, costs.energy_pj)
     };
     let mut logarithms = 0.0;
     for (model, effect) in models.iter().zip(effects) {

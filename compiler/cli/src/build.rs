@@ -1,6 +1,6 @@
 //! `compile`, and the compilation that `run` begins with.
 
-use super::args::{Compilation, Compile, Mapping, Objective};
+use super::args::{Compilation, Compile, Mapping};
 use super::failure::Failure;
 use super::model::Model;
 pub use super::samples::{inputs_of, inputs_of_program, read_samples};
@@ -501,11 +501,7 @@ pub fn mapping_options(compilation: &Compilation) -> map::Options {
             Mapping::Paper => Strategy::Paper,
             Mapping::Search => Strategy::Search,
         },
-        objective: match compilation.objective {
-            Objective::Cycles => map::Objective::Cycles,
-            Objective::Energy => map::Objective::Energy,
-            Objective::Edp => map::Objective::EnergyDelay,
-        },
+        objective: compilation.objective,
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::at_least_one;
 use crate::stages::{Loudness, Shown};
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use scnn_host::{Host, Library, Policy};
 use scnnc::calibrate::Method;
+use scnnc::map::Objective;
 use scnnc::prune::Pattern;
 use scnnc::prune::budget::Budget;
 use std::path::PathBuf;
@@ -48,7 +49,7 @@ pub struct Compilation {
     #[arg(help_heading = "Mapping", long, value_enum, default_value_t = Mapping::Search)]
     pub mapping: Mapping,
     /// Objective of the mapping search.
-    #[arg(help_heading = "Mapping", long, value_enum, default_value_t = Objective::Cycles)]
+    #[arg(help_heading = "Mapping", long, value_parser = objectives(), default_value = Objective::default().name())]
     pub objective: Objective,
     /// Take the mapping from a file that `--save-mapping` wrote, edited or not.
     #[arg(help_heading = "Mapping", long, value_name = "M.yaml", conflicts_with_all = ["mapping", "objective"])]
@@ -255,15 +256,12 @@ pub enum Mapping {
     Search,
 }
 
-/// Objective of the mapping search.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Objective {
-    /// Cycles.
-    Cycles,
-    /// Energy.
-    Energy,
-    /// Energy times cycles.
-    Edp,
+/// The names that `--objective` takes.
+fn objectives() -> impl TypedValueParser<Value = Objective> {
+    let value =
+        |objective: Objective| PossibleValue::new(objective.name()).help(objective.meaning());
+    PossibleValuesParser::from(Objective::ALL.map(value))
+        .map(|name| Objective::named(&name).expect("only names of objectives are possible"))
 }
 
 /// The names that `--skip-pass` takes.

@@ -209,7 +209,7 @@ impl<'a> Resolver<'a> {
                 }
                 "mapping" => strategy(&text).map(|strategy| choice.mapping.strategy = strategy),
                 "objective" => {
-                    objective(&text).map(|objective| choice.mapping.objective = objective)
+                    Objective::named(&text).map(|objective| choice.mapping.objective = objective)
                 }
                 "bits" => text
                     .parse()
@@ -236,7 +236,7 @@ impl<'a> Resolver<'a> {
             };
             if read.is_none() {
                 let message = format!("{}: `{name}: {text}` is not possible", self.path.display());
-                return Err(Failure::input(Code::SweepSpec, &message, allowed(name)));
+                return Err(Failure::input(Code::SweepSpec, &message, &allowed(name)));
             }
         }
         let read = self.base(&base)?.with_settings(&words);
@@ -315,23 +315,22 @@ fn strategy(text: &str) -> Option<Strategy> {
         .find(|s| s.name() == text)
 }
 
-fn objective(text: &str) -> Option<Objective> {
-    let all = [Objective::Cycles, Objective::Energy, Objective::EnergyDelay];
-    all.into_iter().find(|objective| objective.name() == text)
-}
-
 fn fidelity(text: &str) -> Option<Fidelity> {
     Fidelity::ALL.into_iter().find(|f| word(*f) == text)
 }
 
 /// What a setting takes.
-fn allowed(name: &str) -> &'static str {
-    match name {
+fn allowed(name: &str) -> String {
+    let words = match name {
         "mapping" => "`mapping` is paper or search",
-        "objective" => "`objective` is cycles, energy or edp",
+        "objective" => {
+            let [others @ .., last] = Objective::ALL.map(Objective::name);
+            return format!("`objective` is {} or {last}", others.join(", "));
+        }
         "bits" => "`bits` is 2 to 16, or w8a16",
         "prune" => "`prune` is a density above 0 and at most 1",
         "fidelity" => "`fidelity` is model, fast or exact",
         _ => "it is a whole number above 0",
-    }
+    };
+    words.to_owned()
 }
