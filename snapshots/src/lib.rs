@@ -58,5 +58,5 @@ pub fn of_model(path: &Path, options: &Options) -> Result<String, SnapshotError>
 pub fn run(compiled: &Compiled, options: &Options) -> Result<Report, RunError> {
     let samples = options.samples.inputs.clone();
     let samples = scnnc_driver::samples_or_noise(compiled, samples, options.seed);
-    scnnc_driver::report(compiled, &samples, Timing::Exact)
+    scnnc_driver::report(compiled, &samples, Timing::Exact, &())
 }

@@ -188,7 +188,7 @@ fn on_model(
     build::warn_of_noise(&choices, stages);
     stages.begin("simulate");
     let samples = samples_or_noise(&compiled, given.clone(), choices.seed);
-    let report = scnnc_driver::report(&compiled, &samples, Timing::Exact)
+    let report = scnnc_driver::report(&compiled, &samples, Timing::Exact, stages)
         .map_err(|e| Failure::run(path, &e))?;
     stages.begin("predict");
     let baseline = Baseline::new(&compiled, &choices, &report);

@@ -179,7 +179,7 @@ fn report(
     if samples.is_empty() {
         samples.push(synthetic(&compiled.graph, options.compilation.seed));
     }
-    let report = scnnc_driver::report(&compiled, samples, options.timing.into());
+    let report = scnnc_driver::report(&compiled, samples, options.timing.into(), stages);
     report.map_err(|e| Failure::run(&options.model, &e))
 }
 

@@ -53,7 +53,7 @@ pub fn explain(options: &Explain) -> Result<(), Failure> {
     stages.begin("simulate");
     let noise = || synthetic(&compiled.graph, compilation.seed);
     let sample = counted.into_iter().next().unwrap_or_else(noise);
-    let report = scnnc_driver::report(&compiled, &[sample], Timing::Exact)
+    let report = scnnc_driver::report(&compiled, &[sample], Timing::Exact, &stages)
         .map_err(|e| Failure::run(&options.model, &e))?;
     stages.begin("explain");
     stages.length(layers.len());

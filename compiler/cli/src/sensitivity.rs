@@ -164,6 +164,7 @@ pub fn study(
         samples: &samples,
         labels: labels.as_deref(),
         timing: options.timing.into(),
+        progress: stages,
     };
     let (unpruned, _) = trial.measure(&base.program)?;
     let layers = chosen(&imported, &options.layers)?;

@@ -182,11 +182,16 @@ fn compared(
     })
 }
 
-/// The report of a compiled model on samples, with the mapper's predictions.
+/// The report of a compiled model on samples, with the mapper's predictions; `layers` receives the layer that is simulated.
 ///
 /// # Errors
 /// A program that does not run, or no samples.
-pub fn report(compiled: &Compiled, samples: &[Sample], timing: Timing) -> Result<Report, RunError> {
+pub fn report(
+    compiled: &Compiled,
+    samples: &[Sample],
+    timing: Timing,
+    layers: &dyn Progress,
+) -> Result<Report, RunError> {
     let Compiled {
         program,
         mapped,
@@ -197,7 +202,7 @@ pub fn report(compiled: &Compiled, samples: &[Sample], timing: Timing) -> Result
         mut report,
         outputs,
         ..
-    } = report_of(program, mapped, host, samples, None, timing)?;
+    } = report_of(program, mapped, host, samples, None, timing, layers)?;
     identify(&mut report, program, samples, outputs.hash(), None);
     report.provenance.calibration_blake3 = calibration(compiled);
     Ok(report)
@@ -221,8 +226,9 @@ pub(crate) fn report_of(
     samples: &[Sample],
     labels: Option<&[usize]>,
     timing: Timing,
+    layers: &dyn Progress,
 ) -> Result<Measured, RunError> {
-    let simulator = Simulator::new(program, host)?;
+    let simulator = Simulator::new(program, host)?.with_progress(layers);
     let names = program.outputs.iter();
     let names = names.map(|&id| program.value(id).name.as_str());
     let mut outputs = Outputs::new(names);

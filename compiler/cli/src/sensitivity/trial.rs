@@ -4,6 +4,7 @@ use super::{Point, Whole};
 use crate::build::Sample;
 use crate::failure::Failure;
 use scnn_isa::program::Program;
+use scnn_isa::progress::Progress;
 use scnn_simulator::report::Report;
 use scnn_simulator::timing::Timing;
 use scnn_simulator::{Execution, Options, SimulateError, Simulator};
@@ -29,6 +30,8 @@ pub(super) struct Trial<'a> {
     /// Outputs of the unpruned float model.
     pub(super) reference: Vec<Sample>,
     pub(super) timing: Timing,
+    /// Receives the layer that is simulated.
+    pub(super) progress: &'a dyn Progress,
 }
 
 impl Trial<'_> {
@@ -100,6 +103,7 @@ impl Trial<'_> {
     pub(super) fn measure(&self, program: &Program) -> Result<(Whole, Report), Failure> {
         let failed = |e| Failure::simulate(self.path, &e);
         let simulator = Simulator::new(program, &self.base.host).map_err(failed)?;
+        let simulator = simulator.with_progress(self.progress);
         let batch = batch_of(program);
         let mut comparison = Comparison::default();
         let options = Options {

@@ -81,6 +81,30 @@ fn a_terminal_shows_the_stage_and_the_layer_and_is_left_clean() {
 }
 
 #[test]
+fn every_verb_that_simulates_names_the_layer() {
+    let folder = folder();
+    let given = ["m.onnx", "--calibrate", "d.npz"];
+    let verbs: [(&[&str], &str); 2] = [
+        (
+            &["compare", "--input", "d.npz", "--samples", "10"],
+            "simulate",
+        ),
+        (
+            &["sensitivity", "--densities", "0.5", "--samples", "10"],
+            "prune and measure each layer",
+        ),
+    ];
+    for (verb, stage) in verbs {
+        let words = [verb, &given].concat();
+        let Some(shown) = on_a_terminal(folder.path(), &words) else {
+            return;
+        };
+        assert_eq!(shown.status, 0, "{}", shown.error);
+        assert!(names_a_layer(&shown.error, stage), "{}", shown.error);
+    }
+}
+
+#[test]
 fn a_terminal_shows_nothing_when_quiet() {
     let folder = folder();
     let words = [RUN, &["-q"]].concat();

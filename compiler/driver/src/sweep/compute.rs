@@ -284,7 +284,7 @@ fn measured(
         Fidelity::Fast => Timing::Fast,
         Fidelity::Exact => Timing::Exact,
     };
-    match report_of(program, mapped, host, samples, labels, timing) {
+    match report_of(program, mapped, host, samples, labels, timing, &()) {
         Ok(measured) => Outcome::of_report(&measured.report, measured.top1),
         Err(error) => Outcome::Failed(Failed::run(&error)),
     }
