@@ -1,9 +1,11 @@
 //! SCALE-Sim's topology: a CSV line for each layer, `Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width,
-//! Channels, Num Filter, Strides, [Sparsity N:M]`.
+//! Channels, Num Filter, Strides, [Stride Width], [Batch Size], [Sparsity N:M]`, or for each matrix product,
+//! `Layer, M, N, K, [Batch Size], [Sparsity N:M]`.
 //!
 //! The format has neither padding, dilation nor groups. Out go extents of the input with its padding, the filter that
 //! dilated taps span, and a line for each group: the multiplications are the layer's, but for the zeros between dilated
-//! taps. Lines are read as they are; a second stride, which some files have, is that of the columns.
+//! taps. Lines are read as they are. The M rows of a product, whose order changes no result, lie on a plane as near to a
+//! square as their number allows: a plane of one column would leave most PEs without a tile.
 
 use super::row::{BadTable, Row, Table};
 use super::shape_of;
@@ -93,64 +95,122 @@ pub fn read(text: &str) -> Result<Table, BadTable> {
     Ok(table)
 }
 
-/// Where the cells of a line are.
+/// What the lines of a topology describe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Convolutions.
+    Convolutions,
+    /// Matrix products, `Layer, M, N, K`: M rows of K activations times K x N weights.
+    Products,
+}
+
+/// Where the cells of a line are: the first ones by position, those behind them by their names, which differ between versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Columns {
+    form: Form,
+    /// The stride of the columns, where it is not that of the rows.
+    second_stride: Option<usize>,
+    /// The cell behind the first ones, if the head has no name for it.
+    nameless: Option<usize>,
+    batch: Option<usize>,
     sparsity: Option<usize>,
 }
 
 impl Columns {
-    /// From the head: all versions write the first eight names, and a further one may be called sparsity.
     fn of(head: &str) -> Result<Self, String> {
+        const CONVOLUTIONS: [&str; 8] = [
+            "layer", "ifmap", "ifmap", "filter", "filter", "channel", "num", "stride",
+        ];
         let names: Vec<String> = head
             .split(',')
             .map(|name| name.trim().to_lowercase())
             .collect();
-        let expected = [
-            "layer", "ifmap", "ifmap", "filter", "filter", "channel", "num", "stride",
-        ];
-        let known = expected
-            .iter()
-            .zip(&names)
-            .all(|(word, name)| name.contains(word));
-        if names.len() < expected.len() || !known {
-            return Err(format!("the head is not `{HEAD}`"));
-        }
-        let sparsity = names.iter().position(|name| name.contains("sparsity"));
-        Ok(Self { sparsity })
+        let convolutions = names.len() >= CONVOLUTIONS.len()
+            && CONVOLUTIONS
+                .iter()
+                .zip(&names)
+                .all(|(word, name)| name.contains(word));
+        let products = matches!(&names[..], [layer, m, n, k, ..]
+            if layer.contains("layer") && m == "m" && n == "n" && k == "k");
+        let (form, first) = match (convolutions, products) {
+            (true, _) => (Form::Convolutions, CONVOLUTIONS.len()),
+            (false, true) => (Form::Products, 4),
+            (false, false) => {
+                return Err(format!(
+                    "the head is neither `{HEAD}` nor `Layer, M, N, K,`"
+                ));
+            }
+        };
+        let named = |word: &str| {
+            let mut behind = names.iter().enumerate().skip(first);
+            behind
+                .find(|(_, name)| name.contains(word))
+                .map(|(at, _)| at)
+        };
+        // Some files have a second stride behind the first without a name for it, and others words.
+        let nameless = names
+            .get(first)
+            .is_none_or(String::is_empty)
+            .then_some(first);
+        Ok(Self {
+            form,
+            second_stride: named("stride"),
+            nameless,
+            batch: named("batch"),
+            sparsity: named("sparsity"),
+        })
     }
 
-    fn row(&self, line: &str) -> Result<Row, String> {
+    fn row(self, line: &str) -> Result<Row, String> {
         let cells: Vec<&str> = line.split(',').map(str::trim).collect();
+        let filled = |at: Option<usize>| {
+            let at = at.filter(|&at| cells.get(at).is_some_and(|cell| !cell.is_empty()))?;
+            Some((at, cells[at]))
+        };
         let number = |at: usize| -> Result<u32, String> {
             let cell = cells.get(at).copied().unwrap_or_default();
             cell.parse()
                 .map_err(|_| format!("`{cell}` in cell {} is no whole number", at + 1))
         };
-        let [h, w, r, s, c, k, stride] = {
-            let mut values = [0; 7];
-            for (at, value) in values.iter_mut().enumerate() {
-                *value = number(at + 1)?;
+        let batch = filled(self.batch).map_or(Ok(1), |(at, _)| number(at))?;
+        let (input, outputs, kernel, stride) = match self.form {
+            Form::Convolutions => {
+                let [h, w, r, s, c, k, stride] = [1, 2, 3, 4, 5, 6, 7].map(number);
+                let rows = stride?;
+                let columns = match filled(self.second_stride) {
+                    Some((at, _)) => number(at)?,
+                    None => self.nameless.and_then(|at| number(at).ok()).unwrap_or(rows),
+                };
+                ([batch, c?, h?, w?], k?, [r?, s?], [rows, columns])
             }
-            values
+            Form::Products => {
+                let [m, n, k] = [1, 2, 3].map(number);
+                let [h, w] = plane(m?);
+                ([batch, k?, h, w], n?, [1, 1], [1, 1])
+            }
         };
-        // Where the ninth cell has no other meaning, a number in it is the stride of the columns.
-        let second = (self.sparsity != Some(8)).then(|| number(8).ok()).flatten();
-        let sparsity = self
-            .sparsity
-            .and_then(|at| cells.get(at))
-            .filter(|cell| !cell.is_empty());
+        let weights = filled(self.sparsity).map(|(_, cell)| ratio(cell));
         Ok(Row {
             name: cells[0].to_owned(),
-            input: [1, c, h, w],
-            outputs: k,
-            kernel: [r, s],
-            stride: [stride, second.unwrap_or(stride)],
+            input,
+            outputs,
+            kernel,
+            stride,
             dilation: [1, 1],
             groups: 1,
-            weights: sparsity.map(|cell| ratio(cell)).transpose()?,
+            weights: weights.transpose()?,
             activations: None,
         })
     }
+}
+
+/// A plane of that many positions, as near to a square as it can be.
+fn plane(positions: u32) -> [u32; 2] {
+    let root = positions.isqrt();
+    let rows = (1..=root)
+        .rev()
+        .find(|&rows| positions.is_multiple_of(rows));
+    rows.map_or([positions, 1], |rows| [rows, positions / rows])
 }
 
 /// `N:M`: N of M weights are not zero.
@@ -228,13 +288,46 @@ mod tests {
         );
         let text = format!("{HEAD}\nConv2D_1, 96, 96, 3, 3, 3, 8, 2, 1\n");
         assert_eq!(read(&text).unwrap()[0].stride, [2, 1]);
+        let text = "Layer name,IFMAP height,IFMAP width,Filter height,Filter width,Channels,Num filter,Stride height,\
+                    Stride width,Batch Size,Sparsity,\nc,8,9,3,3,16,4,2,1,5,1:2,\n";
+        let row = &read(text).unwrap()[0];
+        assert_eq!((row.input, row.stride), ([5, 16, 8, 9], [2, 1]));
+        assert_eq!(row.weights, Some(0.5));
+        // A batch is no stride.
+        let text = "Layer name,IFMAP height,IFMAP width,Filter height,Filter width,Channels,Num filter,Strides,Batch Size,\n\
+                    c,8,9,3,3,16,4,2,5,\n";
+        let row = &read(text).unwrap()[0];
+        assert_eq!((row.input, row.stride), ([5, 16, 8, 9], [2, 2]));
+    }
+
+    #[test]
+    fn matrix_products_lie_on_a_plane_and_keep_their_multiplications() {
+        let text = "Layer,M,N,K,\nL0,196,192,384,\nprime,13,5,16,\n\n";
+        let table = read(text).unwrap();
+        assert_eq!((table[0].input, table[0].outputs), ([1, 384, 14, 14], 192));
+        assert_eq!(table[1].input, [1, 16, 1, 13]);
+        let products: Vec<u64> = table.iter().map(|row| row.check().unwrap()).collect();
+        assert_eq!(products, [196 * 192 * 384, 13 * 5 * 16]);
+
+        let text = "Layer Name, M, N, K, Batch Size, Sparsity,\nGEMM_1, 3, 5, 16, 2, 3:4,";
+        let row = &read(text).unwrap()[0];
+        assert_eq!(row.check(), Ok(2 * 3 * 5 * 16));
+        assert_eq!(row.weights, Some(0.75));
+
+        let error = |line: &str| {
+            read(&format!("Layer,M,N,K,\n{line}\n"))
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(error("a, 0, 5, 16").contains("an extent is zero"));
+        assert!(error("a, 3, 5").contains("cell 4"));
     }
 
     #[test]
     fn lines_that_are_no_layers_are_named() {
         let wrong = [
             ("", "the file is empty"),
-            ("a,b,c\n", "line 1: the head is not"),
+            ("a,b,c\n", "line 1: the head is neither"),
             (HEAD, "line 1: there are no layers"),
         ];
         for (text, reason) in wrong {
