@@ -21,6 +21,11 @@ pub(crate) fn is_rewritten(graph: &GraphProto) -> bool {
         .any(|node| rewriting(node, &constants).is_some())
 }
 
+/// Whether a node is rewritten whatever the constants of its graph are.
+pub(super) fn is_always_rewritten(node: &NodeProto) -> bool {
+    rewriting(node, &Constants::new()).is_some()
+}
+
 /// Rewrites the nodes of a graph for tract; returns, for every node that there is now, the position of the one that it
 /// comes from.
 pub(crate) fn rewrite(graph: &mut GraphProto) -> Vec<usize> {
@@ -366,5 +371,23 @@ impl Parts {
     /// The first axis from its end to its beginning.
     fn reverse(&mut self, x: String, to: String) -> String {
         self.slice(x, &[[-1, i64::MIN, 0, -1]], to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_that_tract_lacks_is_given_to_it_where_its_parts_need_no_constant() {
+        let node = |operator: &str| NodeProto {
+            op_type: operator.to_owned(),
+            input: vec!["x".to_owned()],
+            output: vec!["y".to_owned()],
+            ..NodeProto::default()
+        };
+        assert!(is_always_rewritten(&node("Celu")));
+        assert!(!is_always_rewritten(&node("Pad")), "only one that crops");
+        assert!(!is_always_rewritten(&node("Relu")));
     }
 }

@@ -1,7 +1,6 @@
 //! Which nodes are not given to tract, why, and what is said where no other runtime has them.
 
-use super::host_operators;
-use super::{ImportError, node_name};
+use super::{ImportError, for_tract, host_operators, node_name};
 use crate::codes::Code;
 use crate::normalise::closure::{has_graphs, reads};
 use crate::normalise::proto::tensor_type;
@@ -57,7 +56,8 @@ fn not_for_tract(node: &NodeProto, reader: &Onnx) -> Option<String> {
     if has_graphs(node) {
         return Some("tract does not have control flow".to_owned());
     }
-    if !reader.op_register.0.contains_key(&node.op_type) {
+    let is_known = reader.op_register.0.contains_key(&node.op_type);
+    if !is_known && !for_tract::is_always_rewritten(node) {
         return Some("tract does not have it".to_owned());
     }
     host_operators::wrong_in_tract(node)
