@@ -24,6 +24,7 @@ use scnnc::compile::Compiled;
 use scnnc::map::explain::{Explainer, Explanation};
 use scnnc::quantise::{IntLayer, Step};
 use std::fmt::Write;
+use std::path::Path;
 
 /// Causes of a smaller share of the slots are not told.
 const LEAST_SHARE: f64 = 0.0005;
@@ -39,6 +40,9 @@ struct Explained<'a> {
 
 /// `scnnc explain`.
 pub fn explain(options: &Explain) -> Result<(), Failure> {
+    if let Some(failure) = word_for_model(&options.model) {
+        return Err(failure);
+    }
     let stages = build::stages(&options.compilation, 2).with_data(options.json);
     let compilation = &options.compilation;
     let (imported, given) = build::open_with(&options.model, compilation, &options.input, &stages)?;
@@ -104,6 +108,17 @@ pub fn explain(options: &Explain) -> Result<(), Failure> {
     }
     output::print(&text);
     Ok(())
+}
+
+/// What to say to a term, or the name of a layer, that stands where the model should.
+fn word_for_model(model: &Path) -> Option<Failure> {
+    let word = model.to_str()?;
+    let is_word = model.extension().is_none() && !model.exists() && word != "-";
+    is_word.then(|| {
+        Failure::usage(&format!(
+            "there is no file `{word}`: `scnnc --explain {word}` explains a term, `scnnc explain MODEL.onnx --layer {word}` a layer"
+        ))
+    })
 }
 
 /// The layers to explain, with their steps: all, or those that a name means.

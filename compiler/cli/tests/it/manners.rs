@@ -19,6 +19,20 @@ fn through(folder: &Path, arguments: &[&str], input: &[u8]) -> (Vec<u8>, String)
 }
 
 #[test]
+fn a_word_in_the_place_of_the_model_to_explain_is_a_term_or_a_layer() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = said(folder.path(), ["explain", "residue"]);
+    assert_eq!(said.status, 2, "{}", said.error);
+    assert!(
+        said.error.contains("`scnnc --explain residue`"),
+        "{}",
+        said.error
+    );
+    let said = refused(folder.path(), &["explain", "residue.onnx"], 1);
+    assert!(said.contains("E0101"), "{said}");
+}
+
+#[test]
 fn a_hyphen_is_standard_input_and_output() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
