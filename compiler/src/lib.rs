@@ -10,7 +10,8 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`import`] | any ONNX file to a graph; [`import::operators`] says which operator runs where, within which limits |
+//! | [`normalise`] | any valid ONNX file in one canonical form |
+//! | [`import`] | that form to a graph; [`import::operators`] says which operator runs where, within which limits |
 //! | [`graph`] | typed operators over float tensors, each with the ONNX nodes that it stands for |
 //! | [`transform`] | passes over the graph, a file each |
 //! | [`prune`] | fewer weights: by density, by pattern, to an accuracy |
@@ -19,6 +20,8 @@
 //! | [`quantise`] | scales, integer weights, product shifts, the proof that no sum overflows |
 //! | [`map`](mod@map) | tiles, output-channel groups, PE groups, places in memory; the cost model and the search |
 //! | [`emit`](mod@emit) | packed weights, instructions, source map |
+//! | [`compile`](mod@compile) | the whole chain, its options, progress and errors ([`codes`]) |
+//! | [`names`] | a layer or node by a part of its name |
 //! | [`reference`](mod@reference) | what keeps the compiler honest: float model, integer interpreter, comparisons |
 //!
 //! # Promises

@@ -95,7 +95,7 @@ pub enum Verb {
     Report(Report),
     /// Run the command of a report again, and say whether the report still holds.
     Replay(Replay),
-    /// List, show or check machine descriptions.
+    /// List, show, compare, check or import machine descriptions.
     #[command(subcommand)]
     Machine(Machine),
     /// List every ONNX operator that is known, and where it runs.
