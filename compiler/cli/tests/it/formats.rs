@@ -203,7 +203,7 @@ fn a_topology_as_people_write_it_runs() {
     std::fs::write(at.join("bad.csv"), "layer\n").unwrap();
     let said = refused(at, &["zoo", "make", "--table", "bad.csv"], 1);
     assert!(
-        said.contains("E0118") && said.contains("the head is not"),
+        said.contains("E0118") && said.contains("the head is neither"),
         "{said}"
     );
 }
