@@ -172,21 +172,31 @@ impl Columns {
             cell.parse()
                 .map_err(|_| format!("`{cell}` in cell {} is no whole number", at + 1))
         };
+        let first = || {
+            let mut values = [0; 7];
+            let count = match self.form {
+                Form::Convolutions => 7,
+                Form::Products => 3,
+            };
+            for (at, value) in (1..=count).zip(&mut values) {
+                *value = number(at)?;
+            }
+            Ok::<_, String>(values)
+        };
         let batch = filled(self.batch).map_or(Ok(1), |(at, _)| number(at))?;
         let (input, outputs, kernel, stride) = match self.form {
             Form::Convolutions => {
-                let [h, w, r, s, c, k, stride] = [1, 2, 3, 4, 5, 6, 7].map(number);
-                let rows = stride?;
+                let [h, w, r, s, c, k, rows] = first()?;
                 let columns = match filled(self.second_stride) {
                     Some((at, _)) => number(at)?,
                     None => self.nameless.and_then(|at| number(at).ok()).unwrap_or(rows),
                 };
-                ([batch, c?, h?, w?], k?, [r?, s?], [rows, columns])
+                ([batch, c, h, w], k, [r, s], [rows, columns])
             }
             Form::Products => {
-                let [m, n, k] = [1, 2, 3].map(number);
-                let [h, w] = plane(m?);
-                ([batch, k?, h, w], n?, [1, 1], [1, 1])
+                let [m, n, k, ..] = first()?;
+                let [h, w] = plane(m);
+                ([batch, k, h, w], n, [1, 1], [1, 1])
             }
         };
         let weights = filled(self.sparsity).map(|(_, cell)| ratio(cell));
