@@ -10,11 +10,11 @@ pub fn import_options(bindings: &Bindings, host: &HostChoice) -> Result<ImportOp
     let dims = pairs(
         "--dim",
         &bindings.dims,
-        "NAME=VALUE with a positive value",
+        "NAME=VALUE with a value from 0, which makes an input empty",
         extent,
     )?;
     let numbers = |text: &str| text.split(',').map(extent).collect();
-    let shapes = "INPUT=N,N,… with a positive number for each dimension";
+    let shapes = "INPUT=N,N,… with a number from 0 for each dimension";
     let shapes = pairs("--shape", &bindings.shapes, shapes, numbers)?;
     let value = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let values = "INPUT=VALUE, with commas between several values";
@@ -29,7 +29,7 @@ pub fn import_options(bindings: &Bindings, host: &HostChoice) -> Result<ImportOp
 }
 
 fn extent(text: &str) -> Option<u64> {
-    text.trim().parse().ok().filter(|&extent| extent > 0)
+    text.trim().parse().ok()
 }
 
 /// Options of the form `NAME=VALUE`, each name once.

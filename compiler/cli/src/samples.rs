@@ -168,14 +168,20 @@ impl Inputs {
         for (input, value) in &self.bound {
             let array = take(arrays, name, input);
             if array.is_some_and(|array| !holds(&array, value)) {
+                let remedy = if is_empty(value) {
+                    "compile the model with the extents that are meant (`--dim`, `--shape`)"
+                        .to_owned()
+                } else {
+                    let option = format!("`--input-value {input}=VALUE`");
+                    format!("compile the model with {option} for the value that is meant")
+                };
                 return Err(Failure::input(
                     IsaCode::InputShape,
                     &format!(
-                        "the input `{input}` is {value} in this program, and something else in the array"
+                        "the input `{input}` is {} in this program, and something else in the array",
+                        if is_empty(value) { "empty" } else { value }
                     ),
-                    &format!(
-                        "compile the model with `--input-value {input}=VALUE` for the value that is meant"
-                    ),
+                    &remedy,
                 ));
             }
         }
@@ -186,8 +192,16 @@ impl Inputs {
 /// Word in front of `NAME=VALUE` in a program's provenance, for an input that has become a constant.
 const BOUND: &str = "input-value";
 
-/// Whether an array holds values with commas between them, any number of times.
+/// Whether a value is the extents of an array that has none.
+fn is_empty(value: &str) -> bool {
+    value.starts_with('[')
+}
+
+/// Whether an array holds values with commas between them, any number of times, or is empty.
 fn holds(array: &Tensor, values: &str) -> bool {
+    if is_empty(values) {
+        return array.len() == 0;
+    }
     let number = |word: &str| match word.trim() {
         "true" => Some(1.0),
         "false" => Some(0.0),

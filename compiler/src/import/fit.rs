@@ -328,6 +328,9 @@ mod tests {
     use scnn_isa::program::Dtype;
     use tract_onnx::pb::AttributeProto;
 
+    /// An operator, its attributes, and the extents of its operands.
+    type Case<'a> = (&'a str, &'a [AttributeProto], &'a [&'a [u64]]);
+
     /// What is said of a node whose operands are called 0, 1 and so on, and have these extents.
     fn said(operator: &str, attributes: &[AttributeProto], operands: &[&[u64]]) -> Option<String> {
         let mut facts = Facts::default();
@@ -351,7 +354,7 @@ mod tests {
     fn what_fits_is_no_problem() {
         let strided = [ints("strides", &[2, 2]), ints("pads", &[1, 1, 1, 1])];
         let groups = [int("group", 2), ints("kernel_shape", &[3, 3])];
-        let fit: &[(&str, &[AttributeProto], &[&[u64]])] = &[
+        let fit: &[Case<'_>] = &[
             ("Conv", &strided, &[&[1, 4, 8, 8], &[6, 4, 3, 3], &[6]]),
             ("Conv", &groups, &[&[1, 4, 8, 8], &[6, 2, 3, 3]]),
             ("Conv", &[], &[&[1, 4, 8], &[6, 4, 3]]),
@@ -391,93 +394,77 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_told_with_both_extents() {
-        let misfit: &[(&str, &[AttributeProto], &[&[u64]], &str)] = &[
+        let misfit: &[(Case<'_>, &str)] = &[
             (
-                "Conv",
-                &[],
-                &[&[1, 4, 8, 8], &[6, 3, 3, 3]],
+                ("Conv", &[], &[&[1, 4, 8, 8], &[6, 3, 3, 3]]),
                 "its weights `1` [6, 3, 3, 3] in 1 group(s) take 3 channels, `0` [1, 4, 8, 8] has 4",
             ),
             (
-                "Conv",
-                &[int("group", 2)],
-                &[&[1, 4, 8, 8], &[7, 2, 3, 3]],
+                ("Conv", &[int("group", 2)], &[&[1, 4, 8, 8], &[7, 2, 3, 3]]),
                 "its weights `1` [7, 2, 3, 3] compute 7 channels, which are no multiple of its 2 groups",
             ),
             (
-                "Conv",
-                &[],
-                &[&[1, 4, 8, 8], &[6, 4, 3]],
+                ("Conv", &[], &[&[1, 4, 8, 8], &[6, 4, 3]]),
                 "`0` [1, 4, 8, 8] and its weights `1` [6, 4, 3] have not the same number of extents, three at least",
             ),
             (
-                "Conv",
-                &[ints("kernel_shape", &[5, 5])],
-                &[&[1, 4, 8, 8], &[6, 4, 3, 3]],
+                (
+                    "Conv",
+                    &[ints("kernel_shape", &[5, 5])],
+                    &[&[1, 4, 8, 8], &[6, 4, 3, 3]],
+                ),
                 "its `kernel_shape` [5, 5] is not that of its weights `1` [6, 4, 3, 3]",
             ),
             (
-                "Conv",
-                &[ints("pads", &[1, 1])],
-                &[&[1, 4, 8, 8], &[6, 4, 3, 3]],
+                (
+                    "Conv",
+                    &[ints("pads", &[1, 1])],
+                    &[&[1, 4, 8, 8], &[6, 4, 3, 3]],
+                ),
                 "its `pads` [1, 1] has 2 number(s), `0` [1, 4, 8, 8] has a plane that takes 4",
             ),
             (
-                "Conv",
-                &[],
-                &[&[1, 4, 8, 8], &[6, 4, 3, 3], &[4]],
+                ("Conv", &[], &[&[1, 4, 8, 8], &[6, 4, 3, 3], &[4]]),
                 "its bias `2` [4] does not fit the 6 channels that it computes",
             ),
             (
-                "ConvTranspose",
-                &[],
-                &[&[1, 4, 8, 8], &[3, 6, 3, 3]],
+                ("ConvTranspose", &[], &[&[1, 4, 8, 8], &[3, 6, 3, 3]]),
                 "its weights `1` [3, 6, 3, 3] in 1 group(s) do not take the 4 channels of `0` [1, 4, 8, 8]",
             ),
             (
-                "BatchNormalization",
-                &[],
-                &[&[1, 4, 8], &[4], &[4], &[3], &[4]],
+                (
+                    "BatchNormalization",
+                    &[],
+                    &[&[1, 4, 8], &[4], &[4], &[3], &[4]],
+                ),
                 "its operand `3` [3] has no value for each of the 4 channels of `0` [1, 4, 8]",
             ),
             (
-                "Gemm",
-                &[],
-                &[&[2, 5], &[3, 5]],
+                ("Gemm", &[], &[&[2, 5], &[3, 5]]),
                 "the product of `0` [2, 5] and `1` [3, 5] would sum 5 products and 3",
             ),
             (
-                "Gemm",
-                &[],
-                &[&[2, 5], &[5, 3], &[2]],
+                ("Gemm", &[], &[&[2, 5], &[5, 3], &[2]]),
                 "`2` [2] cannot be added to a product of extents [2, 3]",
             ),
             (
-                "MatMul",
-                &[],
-                &[&[7, 2, 5], &[4, 5, 3]],
+                ("MatMul", &[], &[&[7, 2, 5], &[4, 5, 3]]),
                 "`0` [7, 2, 5] and `1` [4, 5, 3] do not broadcast: from the right, extents are equal or one of them is 1",
             ),
             (
-                "Concat",
-                &[int("axis", 1)],
-                &[&[2, 3], &[4, 3]],
+                ("Concat", &[int("axis", 1)], &[&[2, 3], &[4, 3]]),
                 "`0` [2, 3] and `1` [4, 3] differ in another extent than that of axis 1",
             ),
             (
-                "GRU",
-                &[],
-                &[&[9, 1, 5], &[1, 12, 5], &[1, 12, 3]],
+                ("GRU", &[], &[&[9, 1, 5], &[1, 12, 5], &[1, 12, 3]]),
                 "its weights `1` [1, 12, 5] and `2` [1, 12, 3] are not those of 3 gate(s) that read `0` [9, 1, 5]",
             ),
             (
-                "Mul",
-                &[],
-                &[&[2, 3], &[2]],
+                ("Mul", &[], &[&[2, 3], &[2]]),
                 "`0` [2, 3] and `1` [2] do not broadcast: from the right, extents are equal or one of them is 1",
             ),
         ];
-        for (operator, attributes, operands, message) in misfit {
+        for ((operator, attributes, operands), message) in misfit {
             let told = said(operator, attributes, operands);
             assert_eq!(told.as_deref(), Some(*message), "{operator}");
         }

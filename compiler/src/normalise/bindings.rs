@@ -65,6 +65,14 @@ fn constant(input: &ValueInfoProto, values: &str) -> Result<TensorProto, ImportE
     let name = &input.name;
     let tensor = tensor_type(input);
     let data_type = tensor.and_then(|tensor| DataType::try_from(tensor.elem_type).ok());
+    if let Some(dims) = empty_extents(values) {
+        return Ok(TensorProto {
+            name: name.clone(),
+            dims,
+            data_type: data_type.unwrap_or(DataType::Float) as i32,
+            ..TensorProto::default()
+        });
+    }
     let words: Vec<&str> = values.split(',').map(str::trim).collect();
     let bytes = data_type.map(|kind| words.iter().map(|word| encode(kind, word)).collect());
     let Some((kind, Some(bytes))) = data_type.zip(bytes) else {
@@ -91,6 +99,15 @@ fn constant(input: &ValueInfoProto, values: &str) -> Result<TensorProto, ImportE
         raw_data: bytes.concat(),
         ..TensorProto::default()
     })
+}
+
+/// The extents of an array without values, which stand in brackets, one of them zero.
+fn empty_extents(values: &str) -> Option<Vec<i64>> {
+    let list = values.strip_prefix('[')?.strip_suffix(']')?;
+    let extents = list.split(',').map(|extent| extent.trim().parse().ok());
+    let extents: Vec<i64> = extents.collect::<Option<_>>()?;
+    let empty = extents.contains(&0) && extents.iter().all(|&extent| extent >= 0);
+    empty.then_some(extents)
 }
 
 /// The extents of a tensor of `count` values, of which at most one extent is open.

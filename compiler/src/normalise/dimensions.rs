@@ -3,10 +3,11 @@
 //! A dimension is open if the file gives it a name, -1, 0 or nothing. `--shape x=1,3,48,192` gives all of an input,
 //! `--dim NAME=8` those of a name and `--dim x[2]=8` one of an input. What is still open is 1 if it is the first of an
 //! input, the batch, or has the name of one; anything else is as in the array that is to be the input, or has to be given.
-//! A name that stands for two sizes, as exporters write `?` for each, has at each place the size of the array there.
+//! A name that stands for two sizes, as exporters write `?` for each, has at each place the size of the array there. An
+//! input with an extent of zero has no values and becomes a constant.
 
 use super::Draft;
-use super::bindings::open_inputs;
+use super::bindings::{bind, open_inputs};
 use super::error::ImportError;
 use super::proto::{tensor_type, tensor_type_mut};
 use crate::codes::Code;
@@ -50,11 +51,46 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
         errors.extend(bound.err());
     }
     errors.extend(missing(&unbound));
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(errors)
+    if !errors.is_empty() {
+        return Err(errors);
     }
+    let empty: Vec<(String, String)> = open_inputs(graph).filter_map(empty_value).collect();
+    if empty.is_empty() {
+        return Ok(());
+    }
+    if open_inputs(graph).count() == empty.len() {
+        return Err(vec![nothing_to_read(&empty)]);
+    }
+    for (name, value) in empty {
+        bind(graph, &name, &value).map_err(|error| vec![error])?;
+        draft.notes.push(format!(
+            "the input `{name}` is empty: the program does not read it"
+        ));
+        draft.bound.insert(name, value);
+    }
+    Ok(())
+}
+
+/// The name and the value of an input whose dimensions have numbers, if it has no values: what a decoder knows of its past
+/// when it begins.
+fn empty_value(input: &ValueInfoProto) -> Option<(String, String)> {
+    let shape = tensor_type(input)?.shape.as_ref()?;
+    let extent = |dim: &Dimension| match dim.value {
+        Some(Value::DimValue(extent)) => Some(extent),
+        _ => None,
+    };
+    let extents: Option<Vec<i64>> = shape.dim.iter().map(extent).collect();
+    let extents = extents.filter(|extents| extents.contains(&0))?;
+    Some((input.name.clone(), format!("{extents:?}")))
+}
+
+fn nothing_to_read(empty: &[(String, String)]) -> ImportError {
+    let names: Vec<&str> = empty.iter().map(|(name, _)| name.as_str()).collect();
+    ImportError::model(
+        Code::ZeroSize,
+        format!("all inputs are empty: `{}`", names.join("`, `")),
+        "give one of them extents above zero",
+    )
 }
 
 /// The name of a dimension, if it is open and the file gives it one that says anything.
@@ -281,9 +317,7 @@ impl Seen {
                 continue;
             }
             let dims = shape.dim.iter().zip(extents).enumerate().skip(1);
-            for (index, (dim, &extent)) in
-                dims.filter(|(_, (dim, size))| is_open(dim) && **size > 0)
-            {
+            for (index, (dim, &extent)) in dims.filter(|(_, (dim, _))| is_open(dim)) {
                 let place = format!("{}[{index}]", input.name);
                 let name = name_of(dim).map_or_else(|| place.clone(), str::to_owned);
                 seen.names.entry(name).or_default().insert(extent);

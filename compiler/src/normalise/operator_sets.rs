@@ -1,10 +1,12 @@
 //! Operators of the operator sets 6 to 12 become those of operator set 13.
 //!
 //! Between the two the standard moved bounds, axes and scales from attributes to operands, gave `Softmax` and its kin one
-//! axis instead of two dimensions, replaced `Upsample` by `Resize`, and dropped broadcasting from an axis on. A model of
+//! axis instead of two dimensions, replaced `Upsample` by `Resize`, and dropped broadcasting from an axis on, and the
+//! operators that were an experiment. A model of
 //! operator set 13 or later stays as it is.
 
 mod broadcast;
+mod experimental;
 mod reshaped;
 
 use super::Draft;
@@ -101,6 +103,7 @@ fn replace(
         "Split" => list(&mut node, "split", 1, parts),
         "TopK" => top_k(&mut node, parts),
         "Upsample" => upsample(&mut node, parts),
+        _ if parts.experimental(&node) => return Ok(None),
         _ if version < 7 => return parts.broadcast(node, ranks),
         _ => {}
     }

@@ -58,7 +58,7 @@ fn projected(left: &[f32], weights: &[f32], bias: &[f32], from: usize) -> Vec<f3
 }
 
 /// The definition: each head of each place reads the places whose keys are like its query, of those that are not masked.
-fn attended([queries, keys, values]: [&[f32]; 3], open: &[bool; PLACES]) -> Vec<f32> {
+fn attended([queries, keys, values]: [&[f32]; 3], open: [bool; PLACES]) -> Vec<f32> {
     let part = WIDTH / HEADS;
     let mut read = vec![0.0; PLACES * WIDTH];
     for place in 0..PLACES {
@@ -109,7 +109,7 @@ fn a_fused_attention_projects_on_the_array() {
     let parts = [0, WIDTH, 2 * WIDTH].map(|from| projected(&x, &weights, &bias, from));
     let wanted = attended(
         parts.each_ref().map(Vec::as_slice),
-        &[true, true, true, false, true],
+        [true, true, true, false, true],
     );
     assert!(decibels_between(&floats(&execution.outputs["y"]), &wanted) > 60.0);
     let layers = layers(&compiled);
@@ -141,6 +141,6 @@ fn attention_of_projected_rows_has_the_values_of_its_definition() {
     let sample = given.map(|(name, rows)| ((*name).to_owned(), tensor(rows)));
     let (_, execution) = run(model, "MultiHeadAttention", &sample.collect());
 
-    let wanted = attended(parts.each_ref().map(Vec::as_slice), &[true; PLACES]);
+    let wanted = attended(parts.each_ref().map(Vec::as_slice), [true; PLACES]);
     assert!(decibels_between(&floats(&execution.outputs["read"]), &wanted) > 60.0);
 }

@@ -41,6 +41,7 @@ mod packages;
 mod page;
 mod paper;
 mod passes;
+mod past;
 mod placement;
 mod precision;
 mod progress;

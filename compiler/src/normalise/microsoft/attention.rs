@@ -137,15 +137,12 @@ impl Parts {
         }
         let product = vec![split[0].clone(), split[1].clone()];
         let mut scores = self.node("MatMul", product, to("products"), &[]);
-        scores = match attention.scale {
-            Some(scale) => {
-                let scale = self.number(to("scale"), scale);
-                self.node("Mul", vec![scores, scale], to("scores"), &[])
-            }
-            None => {
-                let root = self.root_of_head(&split[0], &y);
-                self.node("Div", vec![scores, root], to("scores"), &[])
-            }
+        scores = if let Some(scale) = attention.scale {
+            let scale = self.number(to("scale"), scale);
+            self.node("Mul", vec![scores, scale], to("scores"), &[])
+        } else {
+            let root = self.root_of_head(&split[0], &y);
+            self.node("Div", vec![scores, root], to("scores"), &[])
         };
         if let Some((mask, rank)) = &attention.mask {
             let filter = float_of(node, "mask_filter_value").unwrap_or(MASKED);
