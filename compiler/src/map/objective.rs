@@ -6,7 +6,8 @@ use super::cost::Cost;
 ///
 /// `searched` are the objectives whose mappings are found and then compared by this one, itself first. Tensors choose alone at
 /// first, without their traffic, which misses mappings that make a network's energy small, and those that make it fast where
-/// traffic takes much of the time: only there has the first objective, for which most people wait, another.
+/// traffic takes much of the time. For cycles, for which most people wait, the others are searched where there is something to
+/// expect ([`super::search`]).
 macro_rules! objectives {
     ($(
         #[doc = $meaning:literal]
@@ -48,7 +49,7 @@ macro_rules! objectives {
 
 objectives! {
     /// Cycles.
-    Cycles "cycles" [Cycles EnergyDelay] |time, energy| time;
+    Cycles "cycles" [Cycles EnergyDelay Energy] |time, energy| time;
     /// Energy.
     Energy "energy" [Energy EnergyDelay Cycles] |time, energy| energy;
     /// Energy times cycles.

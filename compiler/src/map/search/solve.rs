@@ -23,6 +23,13 @@ const MOST_SWEPT: usize = 1 << 10;
 /// A choice is tried when its tensor's readers alone do not lose more than this factor by it.
 const PROMISING: f64 = 1.5;
 
+/// Share of a mapping's cycles that its activations' traffic takes, at most, where choices without their traffic are taken for
+/// the fastest.
+const MOST_TRAFFIC: f64 = 0.25;
+
+/// Share of the paper's cycles that a mapping takes at most where its choices are taken for the fastest.
+const MOST_OF_PAPER: f64 = 0.97;
+
 /// The choices of a network and what they are compared with.
 pub(super) struct Problem<'a> {
     pub search: &'a Search<'a>,
@@ -62,7 +69,15 @@ struct State {
 pub(super) struct Solved {
     pub mapped: Mapped,
     /// Share of its cycles that the traffic of activations takes.
-    pub traffic: f64,
+    traffic: f64,
+}
+
+impl Solved {
+    /// Whether it is taken for the fastest mapping, where the paper's takes so many cycles: little traffic, and a gain.
+    pub fn suffices(&self, paper: f64) -> bool {
+        let cycles = total(&self.mapped.predicted).cycles as f64;
+        self.traffic <= MOST_TRAFFIC && cycles <= paper * MOST_OF_PAPER
+    }
 }
 
 impl Problem<'_> {
