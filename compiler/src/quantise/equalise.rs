@@ -9,7 +9,7 @@
 //! Where one factor serves all channels of a layer, shifts are restricted:
 //!
 //! ```text
-//! operand that is added     the shifts of the sum, channel by channel
+//! operand that is added     the shifts of the sum, channel by channel, or all of them so many further
 //! operand that multiplies   none; the product has the shifts of its source, and none where that is changed before
 //! average by itself         the shifts of its source (its factor belongs to the mean, not to the values)
 //! table                     up to [`MOST_OF_TABLE`], as far as its argument is as much smaller: the PPU holds a table for
@@ -18,7 +18,9 @@
 //! grid of the model's own   none, and none for what is rounded to it: it says what the integers are
 //! ```
 //!
-//! Channels that must agree form a class, which has the least shift of its members. A channel
+//! Channels that must agree form a class, which has the least shift of its members. What one factor serves may be apart by
+//! a factor: an operand that is a small part of a concatenation has all of its channels' shifts as much larger than the
+//! sum's as all of them allow, its **distance**. A channel
 //! keeps [`GUARD`] octaves more room than the tensor as a whole does, and more where few values were seen of it. A
 //! shift is made only where it pays: where the rounding noise behind the readers of the tensors concerned falls by
 //! [`LEAST_GAIN_DB`] in the mean of their channels. Tensors with channels of like range stay as they are.
@@ -27,7 +29,7 @@ use super::Tensor;
 use super::ppu::has_few_values;
 use super::scales::SMALLEST;
 use super::storage::Storage;
-use crate::calibrate::{Calibration, Range};
+use crate::calibrate::{self, Calibration};
 use crate::graph::{Affine, Conv, Function, Graph, Layer, NodeId, Op};
 use petgraph::unionfind::UnionFind;
 use scnn_isa::arith::table::MAX_TABLES;
@@ -37,6 +39,7 @@ use scnn_isa::layer::{OperandKind, PoolKind, View};
 use scnn_isa::plane::Span;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Octaves of room that a channel has beyond the headroom of the tensor: fewer values were seen of it.
 const GUARD: f32 = 1.0;
@@ -162,12 +165,12 @@ impl Shares<'_> {
             let as_read = layer.conv.is_none() && layer.affine.is_none();
             match with.kind {
                 OperandKind::Add if table => classes.forbid(operand),
-                OperandKind::Add => classes.tie(operand, destination),
+                OperandKind::Add => classes.tie(operand, destination, Apart::AsTheyAllow),
                 OperandKind::Multiply => {
                     classes.forbid(operand);
                     match (as_read, table) {
                         (true, true) => classes.forbid(source),
-                        (true, false) => classes.tie(source, destination),
+                        (true, false) => classes.tie(source, destination, Apart::Not),
                         (false, _) => classes.forbid(destination),
                     }
                 }
@@ -178,7 +181,7 @@ impl Shares<'_> {
             .as_ref()
             .is_some_and(|pool| pool.kind != PoolKind::Max);
         if averages && layer.conv.is_none() {
-            classes.tie(source, destination);
+            classes.tie(source, destination, Apart::Not);
         }
     }
 }
@@ -223,11 +226,25 @@ fn writers(storage: &Storage, index: usize) -> impl Iterator<Item = (NodeId, Vie
     })
 }
 
-fn magnitude(range: &Range) -> f32 {
+fn magnitude(range: &calibrate::Range) -> f32 {
     range.max.abs().max(range.min.abs())
 }
 
-/// Channels that must have the same shift, and the tensors that decide together.
+/// How far apart the shifts of two views may be that must agree channel by channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Apart {
+    /// The same number in all channels.
+    AsTheyAllow,
+    Not,
+}
+
+/// Two ranges of channels that must agree.
+struct Tie {
+    channels: [Range<usize>; 2],
+    apart: Apart,
+}
+
+/// Channels whose shifts must agree, and the tensors that decide together.
 struct Classes {
     /// Of the first channel of every tensor among all channels of all tensors.
     first: Vec<usize>,
@@ -238,6 +255,9 @@ struct Classes {
     forbidden: Vec<bool>,
     /// By channel: whether a table writes it.
     of_tables: Vec<bool>,
+    /// What was written as one.
+    parts: Vec<Range<usize>>,
+    ties: Vec<Tie>,
 }
 
 impl Classes {
@@ -256,10 +276,12 @@ impl Classes {
             limits: vec![0; all],
             forbidden: vec![false; all],
             of_tables: vec![false; all],
+            parts: Vec::new(),
+            ties: Vec::new(),
         }
     }
 
-    fn of(&self, view: View) -> std::ops::Range<usize> {
+    fn of(&self, view: View) -> Range<usize> {
         let first = self.first[view.tensor.index()];
         first + view.channels.begin as usize..first + view.channels.end as usize
     }
@@ -267,9 +289,10 @@ impl Classes {
     /// Notes what the channels of a view allow; of a concatenation in a concatenation, its parts say more.
     fn limit(&mut self, view: View, limits: &[u8]) {
         let channels = self.of(view);
-        for (limit, &other) in self.limits[channels].iter_mut().zip(limits) {
+        for (limit, &other) in self.limits[channels.clone()].iter_mut().zip(limits) {
             *limit = other.max(*limit);
         }
+        self.parts.push(channels);
     }
 
     fn forbid(&mut self, view: View) {
@@ -283,40 +306,85 @@ impl Classes {
         self.of_tables[channels].fill(true);
     }
 
-    fn tie(&mut self, a: View, b: View) {
+    fn tie(&mut self, a: View, b: View, apart: Apart) {
         self.groups.union(a.tensor.index(), b.tensor.index());
-        for (a, b) in self.of(a).zip(self.of(b)) {
+        let channels = [self.of(a), self.of(b)];
+        for (a, b) in channels[0].clone().zip(channels[1].clone()) {
             self.channels.union(a, b);
         }
+        self.ties.push(Tie { channels, apart });
     }
 
     fn group(&mut self, tensor: usize) -> usize {
         self.groups.find_mut(tensor)
     }
 
-    /// The shifts of every tensor's channels: the least limit of their classes.
+    /// The shifts of every tensor's channels: their distance, and the least that the limits of their class leave beyond it.
     fn shifts(&mut self, tensors: &[Tensor]) -> Vec<Vec<u8>> {
-        let mut least = vec![u8::MAX; self.limits.len()];
-        let classes: Vec<usize> = (0..least.len())
+        let limits: Vec<u8> = (0..self.limits.len()).map(|c| self.allowed(c)).collect();
+        let distances = self.distances(&limits);
+        let classes: Vec<usize> = (0..limits.len())
             .map(|c| self.channels.find_mut(c))
             .collect();
+        let mut least = vec![u8::MAX; limits.len()];
         for (channel, &class) in classes.iter().enumerate() {
-            let limit = if self.forbidden[channel] {
-                0
-            } else {
-                self.limits[channel]
-            };
-            least[class] = least[class].min(limit);
-        }
-        let of_tables = classes.iter().zip(&self.of_tables);
-        for (&class, _) in of_tables.filter(|(_, of_table)| **of_table) {
-            least[class] = least[class].min(MOST_OF_TABLE);
+            least[class] = least[class].min(limits[channel] - distances[channel]);
         }
         let of_tensor = |(tensor, &first): (&Tensor, &usize)| {
-            let channels = &classes[first..first + tensor.shape[1] as usize];
-            channels.iter().map(|&class| least[class]).collect()
+            let channels = first..first + tensor.shape[1] as usize;
+            channels.map(|c| distances[c] + least[classes[c]]).collect()
         };
         tensors.iter().zip(&self.first).map(of_tensor).collect()
+    }
+
+    /// The largest shift of a channel that is asked alone.
+    fn allowed(&self, channel: usize) -> u8 {
+        match (self.forbidden[channel], self.of_tables[channel]) {
+            (true, _) => 0,
+            (false, true) => self.limits[channel].min(MOST_OF_TABLE),
+            (false, false) => self.limits[channel],
+        }
+    }
+
+    /// By channel, how much further than its class it is shifted: as far as all of what is written as one and of what is tied
+    /// as one allow. The same within every view that is tied, so that one factor serves it.
+    fn distances(&self, limits: &[u8]) -> Vec<u8> {
+        let mut distances = limits.to_vec();
+        let lower = |distances: &mut [u8], ranges: &[Range<usize>]| {
+            let all = || ranges.iter().flat_map(Clone::clone);
+            let least = all().map(|c| distances[c]).min().unwrap_or(0);
+            let mut lowered = false;
+            for channel in all() {
+                lowered |= distances[channel] > least;
+                distances[channel] = least;
+            }
+            lowered
+        };
+        // What is written in parts is not written as one.
+        let inside = |part: &Range<usize>, other: &Range<usize>| {
+            other.len() < part.len() && part.start <= other.start && other.end <= part.end
+        };
+        let whole = |part: &&Range<usize>| !self.parts.iter().any(|other| inside(part, other));
+        for part in self.parts.iter().filter(whole) {
+            lower(&mut distances, std::slice::from_ref(part));
+        }
+        // Each round lowers one or is the last.
+        loop {
+            let lowered = self
+                .ties
+                .iter()
+                .fold(false, |lowered, tie| match tie.apart {
+                    Apart::Not => lowered | lower(&mut distances, &tie.channels),
+                    Apart::AsTheyAllow => {
+                        let [a, b] = &tie.channels;
+                        let a = lower(&mut distances, std::slice::from_ref(a));
+                        lowered | a | lower(&mut distances, std::slice::from_ref(b))
+                    }
+                });
+            if !lowered {
+                return distances;
+            }
+        }
     }
 }
 

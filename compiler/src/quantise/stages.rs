@@ -95,7 +95,10 @@ impl Builder<'_> {
             },
         };
         let operand = layer.operand.as_ref().zip(stages.operand);
-        let operand = operand.map(|(with, view)| self.operand(id, (with, view), rounding, behind));
+        // All of the operand's channels are as far from the result's.
+        let shift = to.channel_shift(stages.destination.channels.begin);
+        let operand =
+            operand.map(|(with, view)| self.operand(id, (with, view), (rounding, shift), behind));
         let mut layer = IntLayer {
             name,
             onnx_nodes: node.onnx_nodes.clone(),
@@ -202,18 +205,22 @@ impl Builder<'_> {
             .collect()
     }
 
-    /// The second tensor of the layer `id`.
+    /// The second tensor of the layer `id`, whose result begins with a channel of the channel shift `shift`.
     fn operand(
         &self,
         id: NodeId,
         (with, view): (&Operand, View),
-        rounding: Rounding,
+        (rounding, shift): (Rounding, u8),
         behind: Behind,
     ) -> Result<IntOperand, QuantiseError> {
-        let scale = self.network.tensor(view.tensor).scale;
-        // No channel of what meets an operand before a table has a unit of its own.
+        let tensor = self.network.tensor(view.tensor);
+        let scale = tensor.scale;
+        // No channel of what meets an operand before a table has a unit of its own, and none of a factor.
         let met = match with.kind {
-            OperandKind::Add => 1.0,
+            OperandKind::Add => {
+                let apart = i32::from(shift) - i32::from(tensor.channel_shift(view.channels.begin));
+                2f64.powi(apart)
+            }
             OperandKind::Multiply => behind.met.of(0).unit,
         };
         let (multiplier, shift) = match rounding {

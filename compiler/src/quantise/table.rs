@@ -2,10 +2,10 @@
 //! and how far off it is.
 //!
 //! The table spans the values that calibration observed, with headroom, less what the function holds constant at either
-//! end. Starting with one segment, the segment that is furthest from the function is halved until all are within an eighth
-//! of a unit or the PPU has no more segments. Knots on the curve would leave the whole error of a bend on one side of it,
-//! so they are moved by half of it; where the function is straight they stay, and so does the knot at input 0, which there
-//! is whenever the table spans 0: zeros stay zeros.
+//! end. Starting with one segment, the segment that is furthest from the function is halved until all are within a 64th of
+//! a unit or the PPU has no more segments. Knots on the curve would leave the whole error of a bend on one side of it, so they are
+//! moved by the mean of it, two thirds of an arc's height; where the function is straight they stay, and so does the knot at
+//! input 0, which there is whenever the table spans 0: zeros stay zeros.
 //!
 //! The error is measured at every input and half a unit to either side of it: no real argument inside the span is further
 //! off, but by what the function does between two of these.
@@ -17,7 +17,10 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 /// A distance from the function that is left as it is, in units of the output.
-const FINE: f64 = 0.125;
+const FINE: f64 = 1.0 / 64.0;
+
+/// A distance from an end's value that counts as none where the function is constant.
+const CONSTANT: f64 = 0.25;
 
 /// Knots in a unit of the output.
 const KNOT_UNIT: f64 = (1u32 << KNOT_FRACTION) as f64;
@@ -138,7 +141,7 @@ impl Target<'_> {
     fn bent(&self) -> [f64; 2] {
         let [mut low, mut high] = self.span;
         let ends = self.span.map(|x| self.bounded(x));
-        let constant = |x: f64, end: usize| (self.bounded(x) - ends[end]).abs() <= FINE;
+        let constant = |x: f64, end: usize| (self.bounded(x) - ends[end]).abs() <= CONSTANT;
         // Each look is finer than the one before it; a function that bends near 0 is seen however wide the span is.
         for _ in 0..64 {
             let points = points(low, high);
@@ -246,7 +249,7 @@ impl Curve {
         let moved = if zero == Some(at) || before * after <= 0.0 {
             0.0
         } else {
-            before.signum() * before.abs().min(after.abs()) / 2.0
+            before.signum() * before.abs().min(after.abs()) * 2.0 / 3.0
         };
         let units = (self.at(at) + moved).clamp(-32767.0, 32767.0);
         (units * KNOT_UNIT).round() as i32

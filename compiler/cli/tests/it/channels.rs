@@ -3,7 +3,7 @@
 use crate::onnx::{Model, int, noise};
 use crate::placement::hosted;
 
-/// A block of BlazeFace: its shortcut has fewer channels than its result, and is padded with channels of one value.
+/// A block of `BlazeFace`: its shortcut has fewer channels than its result, and is padded with channels of one value.
 #[test]
 fn channels_are_padded_on_the_array() {
     for (value, pads) in [

@@ -120,7 +120,7 @@ fn a_shuffle_of_channels_that_a_convolution_reads_is_moved_on_the_array() {
     assert_eq!(compiled.program.layers.len(), 3);
 }
 
-/// As PyTorch exports `pixel_unshuffle` and `pixel_shuffle` of open extents: a change of shape, an order, a change of shape.
+/// As `PyTorch` exports `pixel_unshuffle` and `pixel_shuffle` of open extents: a change of shape, an order, a change of shape.
 #[test]
 fn blocks_in_parts_are_moved_on_the_array() {
     let model = Model::new("unshuffle")

@@ -207,6 +207,39 @@ fn a_normalisation_in_parts_is_as_precise_as_one_operator() {
     assert!(ratio > 55.0, "{ratio} dB");
 }
 
+/// The first half of a residual block is a part of a concatenation with values a million times as large. What is added to
+/// that part has the units of the sum, whatever those of the concatenation are.
+#[test]
+fn an_operand_beside_large_values_keeps_its_bits() {
+    let scaled = |seed, scale: f32| -> Vec<f32> {
+        let weights = noise(8 * 8, seed, 1.0).into_iter();
+        weights.map(|weight| scale * weight).collect()
+    };
+    let (of_small, of_large) = (scaled(4, 1.0), scaled(5, 1e-6));
+    let rows = of_small.chunks(8).zip(of_large.chunks(8));
+    let both: Vec<f32> = rows
+        .flat_map(|(small, large)| [small, large].concat())
+        .collect();
+    let case = Case::new(
+        Model::new("beside")
+            .input("x", &[1, 8, 12, 12])
+            .floats("small", &[8, 8, 1, 1], &scaled(1, 1.0))
+            .floats("large", &[8, 8, 1, 1], &scaled(2, 1e6))
+            .floats("inner", &[8, 8, 1, 1], &scaled(3, 1.0))
+            .floats("both", &[8, 16, 1, 1], &both)
+            .node("Conv", &["x", "small"], "a", vec![])
+            .node("Conv", &["x", "large"], "b", vec![])
+            .node("Concat", &["a", "b"], "ab", vec![int("axis", 1)])
+            .node("Conv", &["ab", "both"], "c", vec![])
+            .node("Relu", &["c"], "r", vec![])
+            .node("Conv", &["r", "inner"], "d", vec![])
+            .node("Add", &["d", "a"], "y", vec![])
+            .output("y"),
+    );
+    let ratio = case.decibels(&[("x", &[1, 8, 12, 12], noise(1152, 7, 1.0))]);
+    assert!(ratio > 65.0, "{ratio} dB");
+}
+
 /// Rows of an embedding, which the host looks up and the machine stores channels last, beside values a hundred times as large:
 /// an affine layer makes them alike.
 #[test]
