@@ -110,9 +110,9 @@ fn with_constants(
         [alone] => *alone,
         _ => part_of_concat(importer, node, axis, placed, computed),
     };
-    let [_, _, h, w] = or_host!(shape(importer, joined));
+    let [images, _, h, w] = or_host!(shape(importer, joined));
     let planes = [h, w].map(Axis::identity);
-    let layer = or_host!(of_channels(computed, &sources, planes));
+    let layer = or_host!(of_channels([images, computed], &sources, planes));
     finish_placed(importer, node, &[joined], layer, lies)
 }
 
@@ -426,7 +426,7 @@ pub(crate) fn pad(
         *pad = [given[i] as i32, given[i + axes.len()] as i32];
     }
     let out = or_host!(output_dims(importer, node)).clone();
-    let [_, channels, h, w] = or_host!(shape(importer, input));
+    let [images, channels, h, w] = or_host!(shape(importer, input));
     let mut factors = or_host!(importer.axes(input));
     // Rows, columns, channels.
     let slots = [Slot::Row, Slot::Column, Slot::Channel];
@@ -465,7 +465,7 @@ pub(crate) fn pad(
             inside.map_or(Source::Constant(value), Source::Channel)
         };
         let sources: Vec<Source> = (0..outputs).map(source).collect();
-        or_host!(of_channels(channels, &sources, planes))
+        or_host!(of_channels([images, channels], &sources, planes))
     };
     finish_placed(
         importer,

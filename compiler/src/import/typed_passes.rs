@@ -11,6 +11,7 @@ mod extrema;
 mod factors;
 mod minima;
 mod normalisations;
+mod one_hot;
 mod row_functions;
 mod rows;
 mod stacks;
@@ -40,6 +41,7 @@ pub(super) const TYPED_PASSES: &[TypedPass] = &[
     TypedPass { name: "stacks", about: "a reduction over an axis that activations were stacked along becomes an operator of those", run: |graph, facts, _| stacks::run(graph, facts) },
     TypedPass { name: "factors", about: "a normalisation over channels by a factor and an offset becomes a quotient", run: |graph, facts, _| factors::run(graph, facts) },
     TypedPass { name: "normalisations", about: "a normalisation over channels becomes products, sums and a gate", run: normalisations::run },
+    TypedPass { name: "one-hot", about: "a product of one-hot rows becomes a choice of the weights' rows", run: |graph, facts, _| one_hot::run(graph, facts) },
     TypedPass { name: "contractions", about: "a sum over indices of activations and constants becomes a product", run: |graph, facts, _| contractions::run(graph, facts) },
     TypedPass { name: "rows", about: "a product of many dimensions becomes one of rows", run: |graph, facts, _| rows::run(graph, facts) },
     TypedPass { name: "row-functions", about: "elementwise operators behind a product of rows are computed on the rows", run: |graph, facts, _| row_functions::run(graph, facts) },

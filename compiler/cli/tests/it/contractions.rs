@@ -1,6 +1,7 @@
-//! `Einsum` of activations and constant weights: a matrix product on the array, or the host's where it has few rows.
+//! `Einsum` of activations and constant weights: a matrix product on the array, or the host's where it has few rows;
+//! and products of one-hot rows.
 
-use crate::onnx::{Model, noise, text};
+use crate::onnx::{Model, int, noise, text};
 use crate::placement::hosted;
 
 /// An `Einsum` of `x` [2, 36, 4, 6] and weights, with a product of the array behind it.
@@ -53,4 +54,27 @@ fn few_rows_and_what_is_no_product_stay_on_the_host() {
             "{equation}: {hosted:?}"
         );
     }
+}
+
+/// One-hot rows of seven values for three columns: the rows of the weights are chosen, and are zero for indices outside.
+#[test]
+fn a_product_of_one_hot_rows_chooses_rows_of_the_weights() {
+    let model = Model::new("one-hot")
+        .input("x", &[1, 40])
+        .floats("twelve", &[], &[12.0])
+        .integers("depth", &[7])
+        .floats("values", &[2], &[0.0, 1.0])
+        .floats("w", &[7, 3], &noise(21, 1, 0.6))
+        .integers("rows", &[40, 7])
+        .floats("dense", &[3, 4], &noise(12, 2, 0.6))
+        .node("Mul", &["x", "twelve"], "m", vec![])
+        .node("Cast", &["m"], "i", vec![int("to", 6)])
+        .node("OneHot", &["i", "depth", "values"], "o", vec![])
+        .node("Reshape", &["o", "rows"], "r", vec![])
+        .node("MatMul", &["r", "w"], "p", vec![])
+        .node("MatMul", &["p", "dense"], "y", vec![])
+        .output("y");
+    let (hosted, compiled) = hosted(model, &[1, 40]);
+    assert!(hosted.contains(&"Gather".to_owned()), "{}", compiled.graph);
+    assert!(!hosted.contains(&"OneHot".to_owned()), "{hosted:?}");
 }
