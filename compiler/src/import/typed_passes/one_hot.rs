@@ -83,7 +83,7 @@ fn one_hot<'a>(
         let node = producers.get(name)?;
         match node.op_type.as_str() {
             "Cast" | "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" => {
-                name = node.input.first()?
+                name = node.input.first()?;
             }
             "OneHot" => {
                 let axis = Attributes::of(node).int("axis", -1);
