@@ -292,12 +292,12 @@ impl<'a> Search<'a> {
     }
 
     /// By tensor, the choices for the present objective, the `number`th that is searched: those that were explored, as far as
-    /// this machine admits them, at its costs; or all that are promising.
+    /// this machine admits them, at its costs; or all that are promising, as where the other search stopped before this objective.
     fn choices(&self, number: usize, progress: &dyn Progress) -> Vec<Vec<Choice>> {
         let chooser = Chooser::new(self);
-        if let Some(explored) = self.explored {
-            // The other search may have had no need of this objective.
-            let known = &explored.choices[number.min(explored.choices.len() - 1)];
+        if let Some(explored) = self.explored
+            && let Some(known) = explored.choices.get(number)
+        {
             let tensors = known.par_iter().enumerate();
             let anew = |(index, known): (usize, &Vec<Choice>)| {
                 chooser.anew(TensorId(index as u32), known, explored)
