@@ -228,7 +228,7 @@ impl Layer {
     /// A layer that moves values as [`Conv::of_ones`].
     ///
     /// # Errors
-    /// The convolution has more than [`MOST_ONES`] weights, zeros included.
+    /// The convolution has more than 2^24 weights, zeros included.
     pub fn of_ones(
         channels: [u32; 2],
         planes: [Axis; 2],
