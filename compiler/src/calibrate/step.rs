@@ -11,9 +11,14 @@ const ROUNDING: f64 = 1e-4;
 /// Steps up to the largest magnitude: of more, rounding hides the remainders.
 const MOST: f64 = 4096.0;
 
+/// Values other than zero from which their common divisor says something: any one value is a multiple of itself.
+const ENOUGH_VALUES: u64 = 256;
+
 /// The step of the values seen so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Step {
+    /// Values other than zero.
+    seen: u64,
     /// 0 before the first value other than zero, none once there is no step.
     step: Option<f64>,
     largest: f64,
@@ -22,6 +27,7 @@ pub(super) struct Step {
 impl Default for Step {
     fn default() -> Self {
         Self {
+            seen: 0,
             step: Some(0.0),
             largest: 0.0,
         }
@@ -34,12 +40,14 @@ impl Step {
         let telling = values.iter().filter(|v| **v != 0.0 && v.is_finite());
         for &value in telling {
             let Some(step) = self.step else { return };
+            self.seen += 1;
             self.include(step, f64::from(value.abs()));
         }
     }
 
     /// The step of these values and of those that another one has seen.
     pub fn join(&mut self, other: &Self) {
+        self.seen += other.seen;
         match (self.step, other.step) {
             (Some(step), Some(others)) if others > 0.0 => {
                 self.include(step, other.largest);
@@ -52,9 +60,9 @@ impl Step {
         }
     }
 
-    /// The step; none where there is none, or no value but zero was seen.
+    /// The step; none where there is none, or few values but zero were seen.
     pub fn get(self) -> Option<f32> {
-        let step = self.step.filter(|&step| step > 0.0)?;
+        let step = self.step.filter(|_| self.seen >= ENOUGH_VALUES)?;
         Some(step as f32)
     }
 
@@ -86,10 +94,24 @@ impl Step {
 mod tests {
     use super::*;
 
-    fn step(values: &[f32]) -> Option<f32> {
+    /// What is seen of these values, again and again.
+    fn seen(values: &[f32]) -> Step {
         let mut step = Step::default();
-        step.see(values);
-        step.get()
+        step.see(&values.repeat(ENOUGH_VALUES as usize));
+        step
+    }
+
+    fn step(values: &[f32]) -> Option<f32> {
+        seen(values).get()
+    }
+
+    #[test]
+    fn few_values_say_nothing() {
+        let mut step = Step::default();
+        step.see(&[0.7; ENOUGH_VALUES as usize - 1]);
+        assert_eq!(step.get(), None);
+        step.see(&[1.4]);
+        assert_eq!(step.get(), Some(0.7));
     }
 
     #[test]
@@ -121,14 +143,9 @@ mod tests {
 
     #[test]
     fn several_samples_have_the_step_of_all() {
-        let of = |values: &[f32]| {
-            let mut step = Step::default();
-            step.see(values);
-            step
-        };
         let joined = |a: &[f32], b: &[f32]| {
-            let mut step = of(a);
-            step.join(&of(b));
+            let mut step = seen(a);
+            step.join(&seen(b));
             step.get()
         };
         assert_eq!(joined(&[4.0, 8.0], &[6.0]), Some(2.0));
