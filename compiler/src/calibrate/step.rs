@@ -20,7 +20,7 @@ pub(super) struct Step {
     /// Values other than zero.
     seen: u64,
     /// 0 before the first value other than zero, none once there is no step.
-    step: Option<f64>,
+    divisor: Option<f64>,
     largest: f64,
 }
 
@@ -28,7 +28,7 @@ impl Default for Step {
     fn default() -> Self {
         Self {
             seen: 0,
-            step: Some(0.0),
+            divisor: Some(0.0),
             largest: 0.0,
         }
     }
@@ -39,7 +39,7 @@ impl Step {
     pub fn see(&mut self, values: &[f32]) {
         let telling = values.iter().filter(|v| **v != 0.0 && v.is_finite());
         for &value in telling {
-            let Some(step) = self.step else { return };
+            let Some(step) = self.divisor else { return };
             self.seen += 1;
             self.include(step, f64::from(value.abs()));
         }
@@ -48,21 +48,21 @@ impl Step {
     /// The step of these values and of those that another one has seen.
     pub fn join(&mut self, other: &Self) {
         self.seen += other.seen;
-        match (self.step, other.step) {
+        match (self.divisor, other.divisor) {
             (Some(step), Some(others)) if others > 0.0 => {
                 self.include(step, other.largest);
-                if let Some(step) = self.step {
+                if let Some(step) = self.divisor {
                     self.include(step, others);
                 }
             }
-            (_, None) => self.step = None,
+            (_, None) => self.divisor = None,
             _ => {}
         }
     }
 
     /// The step; none where there is none, or few values but zero were seen.
     pub fn get(self) -> Option<f32> {
-        let step = self.step.filter(|_| self.seen >= ENOUGH_VALUES)?;
+        let step = self.divisor.filter(|_| self.seen >= ENOUGH_VALUES)?;
         Some(step as f32)
     }
 
@@ -71,12 +71,12 @@ impl Step {
         self.largest = self.largest.max(value);
         let (mut larger, mut smaller) = (step.max(value), step.min(value));
         if smaller == 0.0 {
-            self.step = Some(larger);
+            self.divisor = Some(larger);
             return;
         }
         loop {
             if smaller * MOST < self.largest {
-                self.step = None;
+                self.divisor = None;
                 return;
             }
             let rest = (larger - smaller * (larger / smaller).round()).abs();
@@ -86,7 +86,7 @@ impl Step {
             (larger, smaller) = (smaller, rest);
         }
         // The largest value has the smallest relative error.
-        self.step = Some(self.largest / (self.largest / smaller).round());
+        self.divisor = Some(self.largest / (self.largest / smaller).round());
     }
 }
 
