@@ -83,11 +83,11 @@ impl Operands<'_> {
             return Some(self.other_ranks(input, weights));
         }
         let group = self.group();
-        if w[1] * group != x[1] {
+        let taken = w[1].saturating_mul(group);
+        if taken != x[1] {
             return Some(format!(
-                "its weights {} in {group} group(s) take {} channels, {} has {}",
+                "its weights {} in {group} group(s) take {taken} channels, {} has {}",
                 self.shown(weights),
-                w[1] * group,
                 self.shown(input),
                 x[1]
             ));
@@ -120,7 +120,7 @@ impl Operands<'_> {
         }
         self.kernel(1)
             .or_else(|| self.window(0))
-            .or_else(|| self.bias(Some(2), w[1] * group))
+            .or_else(|| self.bias(Some(2), w[1].saturating_mul(group)))
     }
 
     fn other_ranks(&self, input: usize, weights: usize) -> String {
@@ -275,7 +275,8 @@ impl Operands<'_> {
         let (&[_, rows, read], &[_, again, hidden]) = (w, r) else {
             return None;
         };
-        let fits = x.last() == Some(&read) && rows == again && rows == gates * hidden;
+        let fits =
+            x.last() == Some(&read) && rows == again && Some(rows) == gates.checked_mul(hidden);
         (!fits).then(|| {
             format!(
                 "its weights {} and {} are not those of {gates} gate(s) that read {}",
@@ -331,7 +332,7 @@ mod tests {
     /// An operator, its attributes, and the extents of its operands.
     type Case<'a> = (&'a str, &'a [AttributeProto], &'a [&'a [u64]]);
 
-    /// What is said of a node whose operands are called 0, 1 and so on, and have these extents.
+    /// The message for a node whose operands are named 0, 1 and so on, and have these extents.
     fn said(operator: &str, attributes: &[AttributeProto], operands: &[&[u64]]) -> Option<String> {
         let mut facts = Facts::default();
         let names: Vec<String> = (0..operands.len()).map(|index| index.to_string()).collect();
@@ -468,6 +469,18 @@ mod tests {
             let told = said(operator, attributes, operands);
             assert_eq!(told.as_deref(), Some(*message), "{operator}");
         }
+    }
+
+    /// Numbers of a file are whatever it says.
+    #[test]
+    fn no_number_is_too_large_to_be_told() {
+        let groups = [int("group", i64::MAX)];
+        let extents: &[&[u64]] = &[&[1, u64::MAX, 8, 8], &[u64::MAX, u64::MAX, 3, 3]];
+        for operator in ["Conv", "ConvTranspose"] {
+            assert!(said(operator, &groups, extents).is_some(), "{operator}");
+        }
+        let weights = [1, u64::MAX, 5];
+        assert!(said("LSTM", &[], &[&[9, 1, 5], &weights, &weights]).is_some());
     }
 
     /// A bias that is left out, or an operand of which nothing is known, is no problem.

@@ -89,9 +89,12 @@ impl Scales<'_> {
     fn unit(self, stored: &Stored, magnitude: f32, limit: i32) -> f32 {
         let smallest = magnitude / limit as f32;
         let step = self.calibration.steps.get(&stored.name);
-        let octaves = step.map(|step| (step / smallest).log2().floor());
+        // As doubles, whose range holds every quotient of two floats.
+        let octaves = step.map(|&step| (f64::from(step) / f64::from(smallest)).log2().floor());
         match (step, octaves) {
-            (Some(step), Some(octaves)) if octaves >= 0.0 => step * (-octaves).exp2(),
+            (Some(&step), Some(octaves)) if octaves >= 0.0 => {
+                (f64::from(step) * (-octaves).exp2()) as f32
+            }
             _ => smallest,
         }
     }

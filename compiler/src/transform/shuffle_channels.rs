@@ -19,7 +19,7 @@ use scnn_isa::plane::Axis;
 const LARGEST_BLOCK: u32 = 8;
 
 /// Fewest blocks of a plane, for the same reason.
-const FEWEST_BLOCKS: u32 = 16;
+const FEWEST_BLOCKS: u64 = 16;
 
 /// Runs the pass.
 pub fn run(graph: &mut Graph) -> usize {
@@ -58,8 +58,13 @@ fn moving(graph: &Graph, id: NodeId, operand: NodeId) -> Option<Layer> {
 
 /// The convolution by ones from a tensor as it is seen to the same as it is wanted.
 fn convolution(seen: &Placement, wanted: &Placement, dims: &[u64]) -> Option<Layer> {
-    let [_, channels, h, w] = seen.shape()?;
-    let [_, outputs, rows, columns] = wanted.shape()?;
+    let shapes = [seen.shape()?, wanted.shape()?];
+    // No layer has others, and every place is listed below.
+    let sane = |extent: &u32| (1..=legal::MAX_EXTENT).contains(extent);
+    if !shapes.as_flattened().iter().all(sane) {
+        return None;
+    }
+    let [[_, channels, h, w], [_, outputs, rows, columns]] = shapes;
     let [seen, wanted] = [seen, wanted].map(|lies| placement::axes(lies, dims));
     let (seen, wanted) = (seen?, wanted?);
     if !placement::are_nested(&seen, &wanted) {
@@ -77,7 +82,7 @@ fn convolution(seen: &Placement, wanted: &Placement, dims: &[u64]) -> Option<Lay
     }
     let y = Blocks::along(2, h, rows, &sources(Slot::Row))?;
     let x = Blocks::along(3, w, columns, &sources(Slot::Column))?;
-    let blocks = h.min(rows) * w.min(columns);
+    let blocks = u64::from(h.min(rows)) * u64::from(w.min(columns));
     if [&y, &x].iter().any(|along| along.is_moved()) && blocks < FEWEST_BLOCKS {
         return None;
     }

@@ -1,7 +1,7 @@
 //! Bad input: each gets a diagnostic with file, place, reason and remedy, its exit status, and writes nothing.
 
 use crate::binary::{command, refused};
-use crate::onnx::{Model, graph, ints, noise, set_type};
+use crate::onnx::{Model, graph, ints, noise, set_type, text};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -275,6 +275,19 @@ fn tensors_beyond_any_memory() {
         .node("Add", &["x", "c"], "y", vec![])
         .output("y");
     assert_refusal!("too-large-constant", compile_refused(constant.bytes()));
+    // Rows of a product whose number does not fit 64 bits.
+    for (operator, attributes) in [
+        ("MatMul", vec![]),
+        ("Einsum", vec![text("equation", "bij,jk->bik")]),
+    ] {
+        let rows = Model::new("net")
+            .input("x", &[1 << 40, 1 << 30, 4])
+            .floats("w", &[4, 3], &noise(12, 1, 1.0))
+            .node(operator, &["x", "w"], "y", attributes)
+            .output("y");
+        let error = compile_refused(rows.bytes());
+        assert!(error.contains("error[E0314]"), "{operator}: {error}");
+    }
 }
 
 #[test]

@@ -68,9 +68,12 @@ pub(super) fn per_output(constant: &Tensor, k: usize) -> Option<Vec<f32>> {
 pub(in crate::import) fn along(constant: &Tensor, axis: usize) -> Result<Vec<f32>, String> {
     let values = floats(constant)?;
     let shape = constant.shape();
-    let behind: usize = shape[axis + 1..].iter().product();
+    let Some((&extent, behind)) = shape.get(axis..).and_then(<[usize]>::split_first) else {
+        return Err(format!("its constant {shape:?} has no axis {axis}"));
+    };
+    let behind: usize = behind.iter().product();
     let of_position = |position: usize| {
-        let blocks = values.chunks(behind * shape[axis]);
+        let blocks = values.chunks((behind * extent).max(1));
         blocks.flat_map(move |block| &block[position * behind..(position + 1) * behind])
     };
     let one_value = |position: usize| {
@@ -78,7 +81,7 @@ pub(in crate::import) fn along(constant: &Tensor, axis: usize) -> Result<Vec<f32
         let first = *values.next()?;
         values.all(|&value| value == first).then_some(first)
     };
-    let along: Option<Vec<f32>> = (0..shape[axis]).map(one_value).collect();
+    let along: Option<Vec<f32>> = (0..extent).map(one_value).collect();
     along.ok_or_else(|| {
         format!("its constant {shape:?} is no single value for each position of axis {axis}")
     })

@@ -54,7 +54,8 @@ struct Contraction {
 
 impl Contraction {
     fn size(&self, indices: &[Index]) -> u64 {
-        indices.iter().map(|index| self.extents[index]).product()
+        let extents = indices.iter().map(|index| self.extents[index]);
+        extents.fold(1, u64::saturating_mul)
     }
 
     fn dims(&self, indices: &[Index]) -> Vec<u64> {

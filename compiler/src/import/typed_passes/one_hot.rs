@@ -19,7 +19,8 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 
 /// Runs the pass.
 pub(super) fn run(graph: &mut GraphProto, facts: &Facts) -> bool {
-    let nodes = graph.node.iter().filter(|node| is_standard(node));
+    let passed = |node: &&NodeProto| is_standard(node) && is_passed(&node.op_type);
+    let nodes = graph.node.iter().filter(passed);
     let producers: BTreeMap<String, NodeProto> =
         nodes.map(|node| (result(node), node.clone())).collect();
     replace_known(
@@ -28,6 +29,14 @@ pub(super) fn run(graph: &mut GraphProto, facts: &Facts) -> bool {
         |node, choice, parts| replace(node, &choice, parts),
     )
 }
+
+/// Whether rows of an operator may be one-hot: it makes them, or leaves them as they are.
+fn is_passed(operator: &str) -> bool {
+    operator == "OneHot" || KEEPING.contains(&operator)
+}
+
+/// Operators that keep values, and rows where they keep the last extent.
+const KEEPING: [&str; 5] = ["Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"];
 
 /// Rows of a table that indices choose.
 struct Choice {
@@ -82,9 +91,7 @@ fn one_hot<'a>(
         }
         let node = producers.get(name)?;
         match node.op_type.as_str() {
-            "Cast" | "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" => {
-                name = node.input.first()?;
-            }
+            operator if KEEPING.contains(&operator) => name = node.input.first()?,
             "OneHot" => {
                 let axis = Attributes::of(node).int("axis", -1);
                 let last = axis == -1 || axis == dims.len() as i64 - 1;

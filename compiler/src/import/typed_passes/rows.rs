@@ -44,7 +44,7 @@ fn product(node: &NodeProto, facts: &Facts) -> Option<Product> {
     let (x, weights) = (facts.get(&node.input[0])?, facts.get(&node.input[1])?);
     let constant = weights.constant.is_some() && weights.dtype == Dtype::F32;
     let (&columns, leading) = x.dims.split_last()?;
-    let rows: u64 = leading.iter().product();
+    let rows = leading.iter().copied().fold(1, u64::saturating_mul);
     let fits = rows <= u64::from(MAX_EXTENT);
     let matrix = constant && weights.dims.len() == 2;
     let out = facts.get(node.output.first()?)?.dims.clone();

@@ -42,7 +42,7 @@ impl Parts {
         };
         let stated = attribute(node, "qkv_hidden_sizes").map(|a| a.ints.clone());
         let hidden = stated.unwrap_or_else(|| vec![columns / 3; 3]);
-        let &[queries, keys, _] = hidden.as_slice() else {
+        let &[queries, keys, values] = hidden.as_slice() else {
             return false;
         };
         let keeps = places.kept.iter().any(|&index| has_operand(node, index));
@@ -50,7 +50,10 @@ impl Parts {
         let Some(mask) = mask(node, places.mask, ranks) else {
             return false;
         };
-        let fits = hidden.iter().sum::<i64>() == columns && queries == keys && queries % heads == 0;
+        let all = queries
+            .checked_add(keys)
+            .and_then(|of| of.checked_add(values));
+        let fits = all == Some(columns) && queries == keys && queries % heads == 0;
         if !fits || keeps || rotary || has_more(node) {
             return false;
         }

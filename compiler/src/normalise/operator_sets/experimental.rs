@@ -56,8 +56,14 @@ impl Parts {
             return false;
         };
         let ends = match ints_of(node, "scale") {
-            Some(&[height, width]) => [top + height, left + width],
-            _ => [bottom, right].map(|cut| if cut == 0 { TO_THE_END } else { -cut }),
+            Some(&[height, width]) => [top.saturating_add(height), left.saturating_add(width)],
+            _ => [bottom, right].map(|cut| {
+                if cut == 0 {
+                    TO_THE_END
+                } else {
+                    cut.saturating_neg()
+                }
+            }),
         };
         let y = result(node);
         let starts = self.integers(format!("{y}.starts"), &[top, left]);
@@ -153,5 +159,8 @@ mod tests {
         let sized = steps(&written("Crop", vec![border(), ints("scale", &[5, 6])]).unwrap());
         assert_eq!(sized, ["y = Slice(x, [2, 1], [7, 7], [2, 3])"]);
         assert!(written("Crop", vec![]).is_none());
+        let ends = || ints("border", &[i64::MAX, i64::MAX, i64::MIN, i64::MIN]);
+        assert!(written("Crop", vec![ends()]).is_some());
+        assert!(written("Crop", vec![ends(), ints("scale", &[i64::MAX; 2])]).is_some());
     }
 }
