@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from real_networks import Outcome, coverage, decibels, first_error, measured, open_inputs
+from launcher import measured
+from real_networks import Outcome, coverage, decibels, first_error, open_inputs
 
 HEAD = [
     "network", "nodes on the array", "products", "segments", "cycles", "", "host link", "DRAM", "energy", "SQNR",

@@ -23,9 +23,7 @@ import argparse
 import csv
 import hashlib
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
@@ -38,6 +36,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+from launcher import Finished, measured
 from real_inputs import Inputs, parse_inputs
 
 HERE = Path(__file__).parent
@@ -46,18 +45,6 @@ CACHE = Path.home() / ".cache" / "scnnc-networks"
 # Wheels are taken for this Python and these platforms, whatever runs this script: their hashes are in the list.
 WHEELS = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp"]
 PLATFORMS = ["any", "manylinux2014_x86_64", "manylinux_2_24_x86_64", "manylinux_2_27_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64"]
-
-# Starts a command and writes down its peak memory. What `wait4` tells of a process counts from its fork on, when it
-# still is what started it: so a small process starts them, not this one, which holds networks.
-LAUNCHER = """
-import os, sys
-pid = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
-_, status, usage = os.wait4(pid, 0)
-with open(sys.argv[1], "w") as told:
-    told.write(str(usage.ru_maxrss))
-code = os.waitstatus_to_exitcode(status)
-sys.exit(code if code >= 0 else 128 - code)
-"""
 
 USUAL_BAR = 50.0
 EQUAL_UNITS = 0.995
@@ -105,17 +92,6 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
     megabytes: dict[str, float] = field(default_factory=dict)
     within_bar: bool = False
-
-
-@dataclass
-class Finished:
-    """A command that has ended."""
-
-    status: int
-    stdout: str
-    stderr: str
-    seconds: float
-    megabytes: float
 
 
 class Failed(Exception):
@@ -329,31 +305,6 @@ class Runner:
         if done.status not in passes:
             raise Failed(f"{label}: {first_error(done)}")
         return done
-
-
-def measured(command: list[str], folder: Path, limit: float) -> Finished:
-    """Runs a command by the launcher; one that takes longer than `limit` seconds is killed."""
-    told = folder / "launcher.txt"
-    told.unlink(missing_ok=True)
-    begin = time.monotonic()
-    launched = subprocess.Popen(
-        [sys.executable, "-S", "-E", "-c", LAUNCHER, str(told), *command],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        stdout, stderr = launched.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        os.killpg(launched.pid, signal.SIGKILL)
-        stdout, _ = launched.communicate()
-        stderr = f"error: stopped after {limit:.0f} s\n"
-    seconds = time.monotonic() - begin
-    kilobytes = int(told.read_text()) if told.exists() else 0
-    return Finished(launched.returncode, stdout, stderr, seconds, kilobytes / 1024)
 
 
 def save_inputs(network: Network, inputs: Inputs, model: Path, file: Path) -> None:

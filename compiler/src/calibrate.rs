@@ -48,7 +48,7 @@ pub struct Calibration {
     /// Of tensors whose channels differ much in range.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub channels: BTreeMap<String, Octaves>,
-    /// Of tensors whose values are all multiples of one step, as those of pictures: the step.
+    /// The steps of tensors whose values are all multiples of one, as those of pictures are.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub steps: BTreeMap<String, f32>,
     /// Largest magnitude of a sum as a share of the proven bound, by layer; see [`sums`].

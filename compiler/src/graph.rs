@@ -331,8 +331,8 @@ impl Conv {
         nonzeros.count().div_ceil(self.k.max(1) as usize) as u64
     }
 
-    /// Whether it moves values and computes none: each value of the result is one of the operand, times a weight of 1, and
-    /// those of some channels may be zero.
+    /// Whether it moves values and computes none: each value of the result is one of the operand, times a weight of 1. Channels
+    /// without weights are zero.
     pub fn moves_only(&self) -> bool {
         let taps = (self.y.upsample * self.x.upsample) as usize;
         let mut outputs = self.weights.chunks(self.weights_per_output().max(1));

@@ -23,8 +23,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-NETWORKS = ["alexnet", "googlenet", "vgg16", "resnet50", "mobilenetv2"]
 REPOSITORY = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(REPOSITORY / "models"))
+from launcher import measured  # noqa: E402
+
+NETWORKS = ["alexnet", "googlenet", "vgg16", "resnet50", "mobilenetv2"]
 STAGES = re.compile(r"^time +read ([\d.]+) s, simulate ([\d.]+) s", re.MULTILINE)
 
 
@@ -69,11 +72,11 @@ def main() -> None:
         missing = [name for name in options.networks if not (folder / f"{name}.onnx").exists()]
         if missing:
             subprocess.run([scnnc, "zoo", "make", "-q", "-o", folder, *missing], check=True)
-        measured = [measure(name, folder, scnnc, options.runs) for name in options.networks]
+        networks = [measure(name, folder, scnnc, options.runs) for name in options.networks]
     print(f"medians of {options.runs} turns on {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
-    print_costs(measured)
+    print_costs(networks)
     print()
-    print_ratios(measured)
+    print_ratios(networks)
 
 
 def arguments() -> argparse.Namespace:
@@ -126,35 +129,22 @@ def here(work, cost: Cost) -> None:
     cost.add(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-# Starts a process and prints what it used. The peak of a process is at least that of the process which started it, so
-# this one, which has a network in its memory, starts none itself.
-LAUNCHER = """
-import os, sys, time
-begin = time.perf_counter()
-child = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
-_, status, used = os.wait4(child, 0)
-print(time.perf_counter() - begin, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
-
-
 def process(command: list, cost: Cost) -> str:
     """Adds the cost of a whole process, and gives what it printed."""
     command = [str(part) for part in command]
-    done = subprocess.run([sys.executable, "-S", "-c", LAUNCHER, *command], capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr}")
-    wall, cpu, peak_bytes = done.stdout.split()
-    cost.add(float(wall), float(cpu))
-    cost.peak_bytes = max(cost.peak_bytes, int(peak_bytes))
-    return done.stderr
+    done = measured(command)
+    if done.status != 0:
+        sys.exit(f"{' '.join(command)}: exit status {done.status}\n{done.stderr}")
+    cost.add(done.seconds, done.cpu_seconds)
+    cost.peak_bytes = max(cost.peak_bytes, int(done.megabytes * 2**20))
+    return done.stdout + done.stderr
 
 
-def print_costs(measured: list[Network]) -> None:
+def print_costs(networks: list[Network]) -> None:
     """Prints milliseconds by the clock, CPU milliseconds in brackets, and peak memory of the processes."""
     columns = ["inference", "load + inference", "compile", "run", "simulation"]
     print(f"{'ms (CPU ms)':12}" + "".join(f"{column:>18}" for column in columns) + f"{'peak MB':>14}")
-    for of in measured:
+    for of in networks:
         costs = [of.inference, of.load, of.compiled, of.run]
         cells = [f"{cost.seconds * 1e3:.0f} ({cost.cpu_seconds * 1e3:.0f})" for cost in costs]
         cells.append(f"{statistics.median(of.simulation) * 1e3:.0f}")
@@ -162,11 +152,11 @@ def print_costs(measured: list[Network]) -> None:
         print(f"{of.name:12}" + "".join(f"{cell:>18}" for cell in cells) + f"{peaks:>14}")
 
 
-def print_ratios(measured: list[Network]) -> None:
+def print_ratios(networks: list[Network]) -> None:
     """Prints ratios by the clock, those of CPU seconds in brackets."""
     columns = ["run / inference", "run / (load + inference)", "simulation / inference"]
     print(f"{'ratio (CPU)':12}" + "".join(f"{column:>26}" for column in columns))
-    for of in measured:
+    for of in networks:
         cells = [
             f"{of.run.seconds / dense.seconds:.2f} ({of.run.cpu_seconds / dense.cpu_seconds:.2f})"
             for dense in (of.inference, of.load)

@@ -1,4 +1,5 @@
-//! Values that are all multiples of one step, as pictures of bytes and what is moved or scaled of them.
+//! The step of a tensor: every value is a multiple of it. Pictures of bytes have one, and so has what slices, moves or scales
+//! them.
 //!
 //! A unit that divides the step keeps such values exactly, where one that spans their range rounds each of them. The step
 //! is the greatest common divisor of the values seen, found by Euclid's algorithm in floating point: a small
@@ -50,10 +51,8 @@ impl Step {
         self.seen += other.seen;
         match (self.divisor, other.divisor) {
             (Some(step), Some(others)) if others > 0.0 => {
-                self.include(step, other.largest);
-                if let Some(step) = self.divisor {
-                    self.include(step, others);
-                }
+                self.largest = self.largest.max(other.largest);
+                self.include(step, others);
             }
             (_, None) => self.divisor = None,
             _ => {}
@@ -94,7 +93,7 @@ impl Step {
 mod tests {
     use super::*;
 
-    /// What is seen of these values, again and again.
+    /// The step after many repetitions of some values.
     fn seen(values: &[f32]) -> Step {
         let mut step = Step::default();
         step.see(&values.repeat(ENOUGH_VALUES as usize));

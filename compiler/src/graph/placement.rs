@@ -141,8 +141,7 @@ pub fn coordinates(axes: &[Vec<Factor>], slot: Slot) -> Vec<Vec<u64>> {
     nested.sort_by_key(|&(axis, index)| axes[axis][index].level);
     let mut places = vec![vec![0; axes.len()]];
     for (axis, index) in nested {
-        let faster = axes[axis][index + 1..].iter();
-        let stride: u64 = faster.map(|factor| u64::from(factor.extent)).product();
+        let stride = strides(&axes[axis])[index];
         let inner = |place: Vec<u64>| {
             (0..u64::from(axes[axis][index].extent)).map(move |step| {
                 let mut place = place.clone();

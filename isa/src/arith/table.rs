@@ -56,7 +56,7 @@ pub enum TableError {
         segments: usize,
     },
     /// A knot has more than 24 bits.
-    #[error("knot {knot} is {value}; 24 bits hold -8388608 to 8388607")]
+    #[error("knot {knot} is {value}; 24 bits hold {} to {}", KNOTS.start(), KNOTS.end())]
     Knot {
         /// Index of the knot.
         knot: usize,

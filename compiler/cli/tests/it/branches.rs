@@ -4,7 +4,6 @@ use crate::binary::{printed, refused, said};
 use crate::onnx::{Model, graph, noise, set_type};
 use crate::python;
 use crate::refusals::folder;
-use assert_cmd::Command;
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::{NpzReader, NpzWriter};
 use std::io::Cursor;
@@ -105,26 +104,7 @@ fn an_input_that_decides_a_branch_has_the_value_of_its_array() {
 /// The file itself has both branches, and an input more than the program.
 #[test]
 fn the_file_itself_takes_the_branch_of_the_program() {
-    if !python::has("onnxruntime") {
-        return;
-    }
-    let folder = files();
-    let arguments = [
-        "run",
-        "m.onnx",
-        "--input",
-        "8.npz",
-        "--check",
-        "--reference",
-        "onnxruntime",
-    ];
-    let mut command = Command::cargo_bin("scnnc").unwrap();
-    let output = command.current_dir(&folder).args(arguments).output();
-    let output = output.unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{error}");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("on the file itself"), "{text}");
+    python::check_on_the_file_itself(files().path(), "8.npz");
 }
 
 #[test]

@@ -4,7 +4,6 @@ use crate::binary::{printed, refused};
 use crate::onnx::{Model, int, name_dims, noise};
 use crate::python;
 use crate::refusals::folder;
-use assert_cmd::Command;
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::{NpzReader, NpzWriter};
 use prost::Message;
@@ -14,7 +13,7 @@ use tempfile::TempDir;
 
 const WIDTH: usize = 8;
 
-/// Keys of what is new, behind those of the past.
+/// A decoder's keys: those of the past, then those of the new places.
 fn model() -> Vec<u8> {
     let width = WIDTH as i64;
     let model = Model::new("decoder")
@@ -83,26 +82,7 @@ fn an_empty_past_is_a_constant_of_the_program() {
 /// ONNX Runtime is given the empty input that the file has.
 #[test]
 fn the_file_itself_has_an_empty_past_too() {
-    if !python::has("onnxruntime") {
-        return;
-    }
-    let folder = files();
-    let arguments = [
-        "run",
-        "m.onnx",
-        "--input",
-        "0.npz",
-        "--check",
-        "--reference",
-        "onnxruntime",
-    ];
-    let mut command = Command::cargo_bin("scnnc").unwrap();
-    let output = command.current_dir(&folder).args(arguments).output();
-    let output = output.unwrap();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{error}");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("on the file itself"), "{text}");
+    python::check_on_the_file_itself(files().path(), "0.npz");
 }
 
 #[test]

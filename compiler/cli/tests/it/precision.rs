@@ -207,8 +207,8 @@ fn a_normalisation_in_parts_is_as_precise_as_one_operator() {
     assert!(ratio > 55.0, "{ratio} dB");
 }
 
-/// The first half of a residual block is a part of a concatenation with values a million times as large. What is added to
-/// that part has the units of the sum, whatever those of the concatenation are.
+/// A residual sum reads its operand from a concatenation whose other part is a million times as large. The operand keeps units as
+/// fine as the sum's.
 #[test]
 fn an_operand_beside_large_values_keeps_its_bits() {
     let scaled = |seed, scale: f32| -> Vec<f32> {
