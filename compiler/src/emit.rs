@@ -12,7 +12,7 @@ use crate::map::residency::{Slot, Stage};
 use crate::map::weights::taps_of_residues;
 use crate::map::{Mapped, descriptor};
 use crate::quantise::nonzeros::NonzeroWeights;
-use crate::quantise::{IntFunction, IntLayer, Quantised, Step};
+use crate::quantise::{IntFunction, IntLayer, Operation, Quantised};
 use rayon::prelude::*;
 use scnn_host::RuntimeName;
 use scnn_isa::ids::{LayerId, RegionId, SectionId, SegmentId, TensorId, ValueId};
@@ -44,14 +44,14 @@ pub fn emit(
 ) -> Program {
     let mut emitter = Emitter::new(network, mapped, machine, provenance);
     emitter.host_values();
-    for (index, step) in network.steps.iter().enumerate() {
+    for (index, operation) in network.operations.iter().enumerate() {
         let begin = emitter.program.code.len() as u32;
-        let nodes = match step {
-            Step::Layer(layer) => {
+        let nodes = match operation {
+            Operation::Layer(layer) => {
                 emitter.layer(index, layer);
                 &layer.onnx_nodes
             }
-            Step::Host(host) => {
+            Operation::Host(host) => {
                 let segment = SegmentId(emitter.program.segments.len() as u32);
                 emitter.program.segments.push(HostSegment {
                     name: host.name.clone(),
@@ -93,7 +93,7 @@ struct Emitter<'a> {
     dram: u64,
     /// Regions by what they hold and where: places of two layers may begin at one address and differ in size.
     regions: BTreeMap<RegionKey, RegionId>,
-    /// The step after which a tensor is complete.
+    /// The operation after which a tensor is complete.
     last_write: BTreeMap<TensorId, usize>,
     /// The accumulator half of the next round.
     half: u8,
@@ -120,12 +120,12 @@ impl<'a> Emitter<'a> {
             })
             .collect();
         let last_write = network
-            .steps
+            .operations
             .iter()
             .enumerate()
-            .filter_map(|(index, step)| match step {
-                Step::Layer(layer) => Some((layer.destination.tensor, index)),
-                Step::Host(_) => None,
+            .filter_map(|(index, operation)| match operation {
+                Operation::Layer(layer) => Some((layer.destination.tensor, index)),
+                Operation::Host(_) => None,
             })
             .collect();
         let program = Program {
@@ -226,8 +226,8 @@ impl<'a> Emitter<'a> {
     }
 
     /// The region that a pass reads, loaded first if need be.
-    fn source(&mut self, step: usize, tensor: TensorId, tile: Span, pass: u32) -> RegionId {
-        match self.mapped.residency.stages[step] {
+    fn source(&mut self, operation: usize, tensor: TensorId, tile: Span, pass: u32) -> RegionId {
+        match self.mapped.residency.stages[operation] {
             None => self.home(tensor),
             Some(Stage::PerTile(slot)) => self.staged(tensor, slot, tile),
             Some(Stage::Alternate(slots)) => {
@@ -246,8 +246,8 @@ impl<'a> Emitter<'a> {
         to
     }
 
-    fn source_kept(&mut self, step: usize, tensor: TensorId) -> RegionId {
-        match self.mapped.residency.stages[step] {
+    fn source_kept(&mut self, operation: usize, tensor: TensorId) -> RegionId {
+        match self.mapped.residency.stages[operation] {
             Some(Stage::Once(slot)) => self.ram_region(tensor, slot, Span::new(0, 1)),
             Some(Stage::PerTile(_) | Stage::Alternate(_) | Stage::Kept(_)) | None => {
                 unreachable!("only whole tensors are kept")
@@ -256,14 +256,14 @@ impl<'a> Emitter<'a> {
     }
 
     /// Stores a complete tensor that lives in a RAM and that the host needs.
-    fn store(&mut self, step: usize, tensor: TensorId) {
+    fn store(&mut self, operation: usize, tensor: TensorId) {
         let wanted = self
             .network
             .values
             .iter()
             .any(|value| value.tensor == Some(tensor));
         let resident = self.mapped.residency.homes[tensor.index()].is_some();
-        if wanted && resident && self.last_write.get(&tensor) == Some(&step) {
+        if wanted && resident && self.last_write.get(&tensor) == Some(&operation) {
             let (from, to) = (self.home(tensor), self.dram_region(tensor));
             self.push(Instruction::Sta { from, to });
         }
@@ -343,8 +343,9 @@ impl<'a> Emitter<'a> {
     }
 
     /// Fills in the sections of a descriptor; the weights' bytes come later, all layers in parallel.
-    fn describe(&mut self, step: usize, layer: &IntLayer, mut described: Layer) -> Layer {
-        if let (Some(array), Some(nonzeros)) = (&mut described.array, &self.network.nonzeros[step])
+    fn describe(&mut self, operation: usize, layer: &IntLayer, mut described: Layer) -> Layer {
+        if let (Some(array), Some(nonzeros)) =
+            (&mut described.array, &self.network.nonzeros[operation])
         {
             array.weights = self.weight_section(layer, array, nonzeros);
         }
@@ -431,11 +432,11 @@ impl<'a> Emitter<'a> {
     }
 
     fn encode_weights(&mut self, progress: &dyn Progress) {
-        let steps = self.network.steps.iter().zip(&self.network.nonzeros);
-        let layers: Vec<(&IntLayer, &Option<Arc<NonzeroWeights>>)> = steps
-            .filter_map(|(step, nonzeros)| match step {
-                Step::Layer(layer) => Some((layer.as_ref(), nonzeros)),
-                Step::Host(_) => None,
+        let operations = self.network.operations.iter().zip(&self.network.nonzeros);
+        let layers: Vec<(&IntLayer, &Option<Arc<NonzeroWeights>>)> = operations
+            .filter_map(|(operation, nonzeros)| match operation {
+                Operation::Layer(layer) => Some((layer.as_ref(), nonzeros)),
+                Operation::Host(_) => None,
             })
             .collect();
         let program = &self.program;

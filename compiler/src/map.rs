@@ -110,9 +110,9 @@ pub struct Mapped {
     pub layouts: Vec<Layout>,
     /// Where every tensor lives.
     pub residency: Residency,
-    /// The mapping of every step that is a layer; `None` for host steps.
+    /// The mapping of every operation that is a layer; `None` for host operations.
     pub layers: Vec<Option<LayerMapping>>,
-    /// What the cost model says of every layer; `None` for host steps.
+    /// What the cost model says of every layer; `None` for host operations.
     pub predicted: Vec<Option<Cost>>,
 }
 
@@ -204,7 +204,7 @@ fn refuse_baseline(machine: &Machine) -> Result<(), MapError> {
     }
 }
 
-/// What the cost model says of every step of a mapping, however it was found.
+/// What the cost model says of every operation of a mapping, however it was found.
 pub fn predict(
     network: &Quantised,
     machine: &Machine,
@@ -321,10 +321,10 @@ pub fn descriptor(layer: &IntLayer, mapping: &LayerMapping) -> Layer {
 
 /// The part `index` of `parts` near-equal parts of `span`, ceil(len / parts) each.
 pub(crate) fn uniform_part(span: Span, parts: u32, index: u32) -> Span {
-    let step = span.len().div_ceil(parts.max(1));
+    let operation = span.len().div_ceil(parts.max(1));
     Span::new(
-        (span.begin + index * step).min(span.end),
-        (span.begin + (index + 1) * step).min(span.end),
+        (span.begin + index * operation).min(span.end),
+        (span.begin + (index + 1) * operation).min(span.end),
     )
 }
 

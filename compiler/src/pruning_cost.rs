@@ -19,7 +19,7 @@ use crate::names::{NameError, resolve};
 use crate::prune::sites::{Site, sites};
 use crate::quantise::nonzeros::NonzeroWeights;
 use crate::quantise::nonzeros::bits::Bits;
-use crate::quantise::{IntConv, IntLayer, Quantised, Step};
+use crate::quantise::{IntConv, IntLayer, Operation, Quantised};
 use correspondence::{Extents, Order};
 use rayon::prelude::*;
 use scnn_isa::ids::TensorId;
@@ -114,7 +114,7 @@ pub enum CostError {
     Part(f64),
 }
 
-/// A tensor of weights and the steps that multiply with it.
+/// A tensor of weights and the operations that multiply with it.
 #[derive(Debug)]
 struct Weighted {
     about: WeightTensor,
@@ -122,13 +122,13 @@ struct Weighted {
     names: Vec<String>,
     /// The model's own.
     values: Vec<f32>,
-    steps: Vec<Multiplied>,
+    operations: Vec<Multiplied>,
 }
 
-/// A step that multiplies with a tensor of weights.
+/// An operation that multiplies with a tensor of weights.
 #[derive(Debug)]
 struct Multiplied {
-    step: usize,
+    operation: usize,
     order: Order,
     extents: Extents,
     /// Its integers as compiled, and the largest of them.
@@ -169,11 +169,11 @@ impl PruningCost {
         } = compiled;
         let (mut tensors, mut left_out) = (Vec::new(), Vec::new());
         for (site, shape, values) in originals.0 {
-            let steps = steps_of(&network, &site);
-            if steps.is_empty() {
+            let operations = steps_of(&network, &site);
+            if operations.is_empty() {
                 continue;
             }
-            match Weighted::of(&network, &site, shape, values, &steps) {
+            match Weighted::of(&network, &site, shape, values, &operations) {
                 Some(tensor) => tensors.push(tensor),
                 None => left_out.push(site.name().to_owned()),
             }
@@ -214,16 +214,19 @@ impl PruningCost {
             let channels = network.tensor(value.tensor?).shape[1] as usize;
             Some((value.name.as_str(), elements(value.tensor?, channels)))
         });
-        let results = network.steps.iter().filter_map(|step| match step {
-            Step::Layer(layer) => {
-                let of = layer.destination;
-                Some((
-                    layer.tensor.as_str(),
-                    elements(of.tensor, of.channels.len() as usize),
-                ))
-            }
-            Step::Host(_) => None,
-        });
+        let results = network
+            .operations
+            .iter()
+            .filter_map(|operation| match operation {
+                Operation::Layer(layer) => {
+                    let of = layer.destination;
+                    Some((
+                        layer.tensor.as_str(),
+                        elements(of.tensor, of.channels.len() as usize),
+                    ))
+                }
+                Operation::Host(_) => None,
+            });
         inputs.chain(results).collect()
     }
 
@@ -262,10 +265,15 @@ impl PruningCost {
     pub fn cost(&mut self, given: &[Given<'_>]) -> Result<Vec<(String, LayerCost)>, CostError> {
         let elements = self.resolved(given)?;
         self.apply(&elements);
-        let steps = self.fixed.network().steps.iter().zip(self.fixed.costs());
-        let costs = steps.filter_map(|(step, cost)| match step {
-            Step::Layer(layer) => Some((layer.name.clone(), (*cost)?)),
-            Step::Host(_) => None,
+        let operations = self
+            .fixed
+            .network()
+            .operations
+            .iter()
+            .zip(self.fixed.costs());
+        let costs = operations.filter_map(|(operation, cost)| match operation {
+            Operation::Layer(layer) => Some((layer.name.clone(), (*cost)?)),
+            Operation::Host(_) => None,
         });
         Ok(costs.collect())
     }
@@ -304,7 +312,7 @@ impl PruningCost {
         Ok(elements)
     }
 
-    /// Takes over the non-zeros of all tensors, and predicts the steps for which they changed.
+    /// Takes over the non-zeros of all tensors, and predicts the operations for which they changed.
     fn apply(&mut self, elements: &[Option<Elements<'_>>]) {
         let tensors = self.tensors.par_iter_mut().zip(elements);
         let changed: Vec<(usize, Arc<NonzeroWeights>)> = tensors
@@ -314,39 +322,39 @@ impl PruningCost {
     }
 }
 
-/// The steps that compute a node of a site by convolution.
+/// The operations that compute a node of a site by convolution.
 fn steps_of(network: &Quantised, site: &Site) -> Vec<usize> {
-    let is_of = |step: &Step| match step {
-        Step::Layer(layer) if layer.conv.is_some() => layer
+    let is_of = |operation: &Operation| match operation {
+        Operation::Layer(layer) if layer.conv.is_some() => layer
             .onnx_nodes
             .iter()
             .any(|node| site.nodes.contains(node)),
-        Step::Layer(_) | Step::Host(_) => false,
+        Operation::Layer(_) | Operation::Host(_) => false,
     };
-    let steps = network.steps.iter().enumerate();
-    let steps = steps.filter(|(_, step)| is_of(step));
-    steps.map(|(step, _)| step).collect()
+    let operations = network.operations.iter().enumerate();
+    let operations = operations.filter(|(_, operation)| is_of(operation));
+    operations.map(|(operation, _)| operation).collect()
 }
 
-/// A step's layer and convolution.
-fn layer_of(network: &Quantised, step: usize) -> Option<(&IntLayer, &IntConv)> {
-    match &network.steps[step] {
-        Step::Layer(layer) => Some((layer, layer.conv.as_ref()?)),
-        Step::Host(_) => None,
+/// An operation's layer and convolution.
+fn layer_of(network: &Quantised, operation: usize) -> Option<(&IntLayer, &IntConv)> {
+    match &network.operations[operation] {
+        Operation::Layer(layer) => Some((layer, layer.conv.as_ref()?)),
+        Operation::Host(_) => None,
     }
 }
 
 impl Weighted {
-    /// A tensor and the steps that multiply with it; none where one of them has other weights.
+    /// A tensor and the operations that multiply with it; none where one of them has other weights.
     fn of(
         network: &Quantised,
         site: &Site,
         shape: Vec<usize>,
         values: Vec<f32>,
-        steps: &[usize],
+        operations: &[usize],
     ) -> Option<Self> {
-        let multiplied = steps.iter().map(|&step| {
-            let (layer, conv) = layer_of(network, step)?;
+        let multiplied = operations.iter().map(|&operation| {
+            let (layer, conv) = layer_of(network, operation)?;
             let source = network.tensor(layer.source.tensor);
             let order = Order::find(&values, &site.layout, (layer, conv), source)?;
             let largest = conv
@@ -358,7 +366,7 @@ impl Weighted {
             let own = Bits::pack(&conv.weights, |weight| weight != 0);
             let nonzero = |at| values[order.index(at, &extents)] != 0.0;
             Some(Multiplied {
-                step,
+                operation,
                 order,
                 extents,
                 compiled: Arc::clone(&conv.weights),
@@ -369,7 +377,9 @@ impl Weighted {
             })
         });
         let multiplied: Vec<Multiplied> = multiplied.collect::<Option<_>>()?;
-        let layers = steps.iter().filter_map(|&step| layer_of(network, step));
+        let layers = operations
+            .iter()
+            .filter_map(|&operation| layer_of(network, operation));
         let mut names = site.nodes.clone();
         if !names.contains(&site.tensor) {
             names.push(site.tensor.clone());
@@ -384,14 +394,14 @@ impl Weighted {
             },
             names,
             values,
-            steps: multiplied,
+            operations: multiplied,
         })
     }
 
-    /// Takes over what is said of the tensor, its own weights without; returns the steps that it changed.
+    /// Takes over what is said of the tensor, its own weights without; returns the operations that it changed.
     fn apply(&mut self, elements: Option<Elements<'_>>) -> Vec<(usize, Arc<NonzeroWeights>)> {
         let own = &self.values;
-        let changed = self.steps.iter_mut().filter_map(|of| {
+        let changed = self.operations.iter_mut().filter_map(|of| {
             let present = match elements {
                 None => of.own.clone(),
                 Some(Elements::Mask(mask)) => of.masked(mask),
@@ -401,7 +411,7 @@ impl Weighted {
                 return None;
             }
             of.present = present;
-            Some((of.step, of.gathered(&of.present)))
+            Some((of.operation, of.gathered(&of.present)))
         });
         changed.collect()
     }

@@ -125,8 +125,8 @@ pub struct Quantised {
     /// Activation tensors.
     pub tensors: Vec<Tensor>,
     /// What is executed, in order.
-    pub steps: Vec<Step>,
-    /// By step, the non-zeros of its weights; none where it has none.
+    pub operations: Vec<Operation>,
+    /// By operation, the non-zeros of its weights; none where it has none.
     pub nonzeros: Vec<Option<Arc<NonzeroWeights>>>,
     /// Tensors that cross the host's border or stay on the host.
     pub values: Vec<Value>,
@@ -191,18 +191,18 @@ pub struct Value {
     pub placement: Option<Placement>,
 }
 
-/// One step of the network.
+/// One operation of the network.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub enum Operation {
     /// A layer of the machine.
     Layer(Box<IntLayer>),
     /// A host segment.
-    Host(Box<HostStep>),
+    Host(Box<HostOperation>),
 }
 
 /// A host segment: a sub-model and the values it reads and writes.
 #[derive(Clone, Debug)]
-pub struct HostStep {
+pub struct HostOperation {
     /// Name.
     pub name: String,
     /// ONNX nodes it runs.
@@ -355,7 +355,7 @@ pub fn quantise(
         network: Quantised {
             name: graph.name.clone(),
             tensors,
-            steps: Vec::new(),
+            operations: Vec::new(),
             nonzeros: Vec::new(),
             values: Vec::new(),
             inputs: Vec::new(),
@@ -373,13 +373,13 @@ pub fn quantise(
     let order = graph.order();
     for (position, &id) in order.iter().enumerate() {
         progress.layer(position + 1, order.len(), graph.dag[id].name());
-        builder.step(id)?;
+        builder.operation(id)?;
     }
     for (name, node) in &graph.outputs {
         let value = builder.named_value(name, *node);
         builder.network.outputs.push(value);
     }
     let mut network = builder.network;
-    network.nonzeros = nonzeros::of_steps(&network.steps);
+    network.nonzeros = nonzeros::of_operations(&network.operations);
     Ok(network)
 }

@@ -14,7 +14,7 @@ mod values;
 use crate::error::SimulateError;
 use crate::host::{self, Segment};
 use crate::observe::Observer;
-use crate::steps::StepCounts;
+use crate::operations::OperationCounts;
 use crate::timing::{Timing, uniform};
 use constants::LayerConstants;
 use scnn_host::Host;
@@ -40,7 +40,7 @@ pub struct Execution {
     /// Contents of every machine tensor `[N, C, H, W]` by [`TensorId`](scnn_isa::ids::TensorId), as they were when last written.
     pub tensors: Vec<Vec<i16>>,
     /// What each layer and host segment cost, in the order of execution.
-    pub steps: Vec<StepCounts>,
+    pub operations: Vec<OperationCounts>,
 }
 
 /// A program made ready to run any number of times.
@@ -77,10 +77,10 @@ impl<'a> Simulator<'a> {
         self
     }
 
-    /// Tells of a step that begins.
-    fn begin(&self, step: usize, name: &str) {
+    /// Tells of an operation that begins.
+    fn begin(&self, operation: usize, name: &str) {
         let count = self.program.layers.len() + self.program.segments.len();
-        self.progress.layer(step + 1, count, name);
+        self.progress.layer(operation + 1, count, name);
     }
 
     /// The program.
@@ -112,7 +112,7 @@ impl<'a> Simulator<'a> {
         self.execute(inputs, Timing::Exact, Some(observer))
     }
 
-    /// By step, cycles that no input of the program exceeds: from its weights and its mapping alone.
+    /// By operation, cycles that no input of the program exceeds: from its weights and its mapping alone.
     ///
     /// # Errors
     /// None of a verified program.
@@ -147,14 +147,14 @@ impl<'a> Simulator<'a> {
         let (mut state, outputs) = rayon::scope(|scope| {
             let mut state = State::new(self);
             let time = |state: &mut State<'s>| {
-                for (step, work) in state.ended(early) {
+                for (operation, work) in state.ended(early) {
                     let timed = &timed;
                     scope.spawn(move |_| {
-                        self.begin(step, &work.layer.name);
+                        self.begin(operation, &work.layer.name);
                         let time = timing.of(&program.machine, &work);
                         let model = uniform::model(&program.machine, &work);
                         let mut timed = timed.lock().unwrap_or_else(PoisonError::into_inner);
-                        timed.push((step, time, model));
+                        timed.push((operation, time, model));
                     });
                 }
             };
@@ -177,7 +177,7 @@ impl<'a> Simulator<'a> {
         Ok(Execution {
             outputs,
             tensors: state.tensors,
-            steps: state.steps,
+            operations: state.operations,
         })
     }
 }

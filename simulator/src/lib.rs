@@ -66,6 +66,7 @@ mod error;
 mod execute;
 mod host;
 pub mod observe;
+mod operations;
 mod pairs;
 mod planes;
 mod ppu;
@@ -73,15 +74,14 @@ pub mod report;
 mod samples;
 mod schema;
 pub mod snapshot;
-mod steps;
 mod tensor;
 pub mod timing;
 pub mod trust;
 
 pub use error::SimulateError;
 pub use execute::{Execution, Options, Simulator};
+pub use operations::{OperationCounts, OperationId};
 pub use samples::Inputs;
-pub use steps::{StepCounts, StepId};
 
 /// A tensor at the border between host and machine: an element type, extents and values.
 ///

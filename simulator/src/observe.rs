@@ -1,16 +1,16 @@
 //! Watching an execution: who wants to see what the units do, cycle by cycle, is an [`Observer`].
 
-use crate::steps::{StepCounts, StepId};
+use crate::operations::{OperationCounts, OperationId};
 use crate::timing::watch::{Event, Watcher};
 
 /// Sees the layers and host segments one after the other, with what the units do in them.
 pub trait Observer {
-    /// A step begins at cycle `begin` of the execution; `rounds` is how many it has. Whether its events are wanted.
-    fn begin(&mut self, step: StepId, begin: u64, rounds: u64) -> bool;
-    /// A unit did something for an instruction, at cycles counted from the step's begin. Events come in no order of time.
+    /// An operation begins at cycle `begin` of the execution; `rounds` is how many it has. Whether its events are wanted.
+    fn begin(&mut self, operation: OperationId, begin: u64, rounds: u64) -> bool;
+    /// A unit did something for an instruction, at cycles counted from the operation's begin. Events come in no order of time.
     fn on_event(&mut self, event: &Event, instruction: u32);
-    /// The step has ended; it began at cycle `begin`.
-    fn end(&mut self, counts: &StepCounts, begin: u64);
+    /// The operation has ended; it began at cycle `begin`.
+    fn end(&mut self, counts: &OperationCounts, begin: u64);
 }
 
 /// Passes a layer's events on.

@@ -12,10 +12,10 @@
 pub mod columns;
 mod headline;
 mod memory;
+mod operation;
 mod provenance;
 mod read;
 mod schema;
-mod step;
 
 pub use headline::Operands;
 pub use memory::{Occupancy, occupancy};
@@ -395,7 +395,7 @@ impl Report {
                 .collect(),
             totals: Costs::default(),
             comparison: None,
-            layers: step::layers(program, execution),
+            layers: operation::layers(program, execution),
             occupancy: memory::occupancy(program),
             provenance: Provenance::default(),
             stage_times: Vec::new(),
@@ -423,7 +423,7 @@ impl Report {
         self.sum();
     }
 
-    /// Puts the compiler's predictions for one inference beside the cycles, by step; `None` for host segments.
+    /// Puts the compiler's predictions for one inference beside the cycles, by operation; `None` for host segments.
     pub fn predict(&mut self, cycles: impl IntoIterator<Item = Option<u64>>) {
         let samples = u64::from(self.samples);
         for (layer, cycles) in self.layers.iter_mut().zip(cycles) {

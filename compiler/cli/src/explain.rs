@@ -22,7 +22,7 @@ use scnn_simulator::timing::{Slots, Timing};
 use scnnc::calibrate::synthetic;
 use scnnc::compile::Compiled;
 use scnnc::map::explain::{Explainer, Explanation};
-use scnnc::quantise::{IntLayer, Step};
+use scnnc::quantise::{IntLayer, Operation};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -69,9 +69,9 @@ pub fn explain(options: &Explain) -> Result<(), Failure> {
         build::mapping_options(compilation).objective,
     );
     let mut explained: Vec<Explained<'_>> = Vec::new();
-    for (number, &(step, layer)) in layers.iter().enumerate() {
-        let counts = &report.layers[step].costs.cycles;
-        explained.extend(explainer.explain(step).map(|mapper| Explained {
+    for (number, &(operation, layer)) in layers.iter().enumerate() {
+        let counts = &report.layers[operation].costs.cycles;
+        explained.extend(explainer.explain(operation).map(|mapper| Explained {
             compiled: &compiled,
             layer,
             mapper,
@@ -121,15 +121,15 @@ fn word_for_model(model: &Path) -> Option<Failure> {
     })
 }
 
-/// The layers to explain, with their steps: all, or those that a name means.
+/// The layers to explain, with their operations: all, or those that a name means.
 fn wanted<'a>(
     compiled: &'a Compiled,
     name: Option<&str>,
 ) -> Result<Vec<(usize, &'a IntLayer)>, Failure> {
-    let steps = compiled.network.steps.iter().enumerate();
-    let layers = steps.filter_map(|(step, described)| match described {
-        Step::Layer(layer) => Some((step, layer.as_ref())),
-        Step::Host(_) => None,
+    let operations = compiled.network.operations.iter().enumerate();
+    let layers = operations.filter_map(|(operation, described)| match described {
+        Operation::Layer(layer) => Some((operation, layer.as_ref())),
+        Operation::Host(_) => None,
     });
     let layers: Vec<(usize, &IntLayer)> = layers.collect();
     let Some(name) = name else {
@@ -148,7 +148,7 @@ impl Explained<'_> {
     fn text(&self, detailed: bool) -> String {
         let (compiled, mapper) = (self.compiled, &self.mapper);
         let machine = &compiled.program.machine;
-        let mapping = compiled.mapped.layers[mapper.step]
+        let mapping = compiled.mapped.layers[mapper.operation]
             .as_ref()
             .expect("an explained layer is mapped");
         let layout = &compiled.mapped.layouts[self.layer.source.tensor.index()];
@@ -158,7 +158,10 @@ impl Explained<'_> {
             let _ = writeln!(text, "  {what:12}{content}");
         };
         line("mapping", &words::mapping(layout, mapping));
-        line("memory", &words::memory(compiled, self.layer, mapper.step));
+        line(
+            "memory",
+            &words::memory(compiled, self.layer, mapper.operation),
+        );
         if self.layer.conv.is_some() {
             line(
                 "uses",

@@ -76,10 +76,11 @@ pub struct Summary {
     /// The layers, or those of one node.
     pub layers: Vec<Layer>,
     segments: Vec<Segment>,
-    /// Regions of the RAMs and of DRAM, and the steps during which they are in use.
+    /// Regions of the RAMs and of DRAM, and the operations during which they are in use.
     regions: Vec<Occupancy>,
     /// Names of the layers and host segments in the order of execution.
-    steps: Vec<String>,
+    #[serde(rename = "steps")]
+    operations: Vec<String>,
 }
 
 /// The sections of one kind.
@@ -149,7 +150,7 @@ impl Summary {
             sections: sections(program),
             segments: segments.collect(),
             regions: occupancy(program),
-            steps: steps(program),
+            operations: operations(program),
             layers: layers(program, wanted),
         }
     }
@@ -187,7 +188,7 @@ fn sections(program: &Program) -> Vec<Sections> {
     all.filter(|sections| sections.count > 0).collect()
 }
 
-fn steps(program: &Program) -> Vec<String> {
+fn operations(program: &Program) -> Vec<String> {
     let names = program.code.iter().filter_map(|i| match *i {
         Instruction::Cfg { layer } => Some(program.layer(layer).name.clone()),
         Instruction::Hst { segment } => Some(program.segment(segment).name.clone()),

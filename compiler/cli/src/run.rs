@@ -13,7 +13,7 @@ use scnn_isa::program::Program;
 use scnn_simulator::observe::Observer;
 use scnn_simulator::timing::Timing;
 use scnnc::compile::Compiled;
-use scnnc::quantise::Step;
+use scnnc::quantise::Operation;
 use scnnc::reference::accuracy::{floats, top1};
 use scnnc::reference::original::Original;
 use scnnc_driver::{Options, Outputs, RunError, batch_of};
@@ -253,10 +253,14 @@ fn original(
 ) -> Result<Original, Failure> {
     let mut bindings = import_options(&options.compilation.bindings, &options.compilation.host)?;
     bindings.values = bound;
-    let layers = compiled.network.steps.iter().filter_map(|step| match step {
-        Step::Layer(layer) => Some(layer.tensor.clone()),
-        Step::Host(_) => None,
-    });
+    let layers = compiled
+        .network
+        .operations
+        .iter()
+        .filter_map(|operation| match operation {
+            Operation::Layer(layer) => Some(layer.tensor.clone()),
+            Operation::Host(_) => None,
+        });
     let wanted: Vec<String> = layers.collect();
     let loaded = Original::load(&options.model, &wanted, &bindings, &compiled.host);
     loaded.map_err(|error| Failure::run(&options.model, &RunError::Original(error)))

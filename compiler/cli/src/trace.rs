@@ -25,7 +25,7 @@ use perfetto::Perfetto;
 use scnn_isa::program::Program;
 use scnn_simulator::observe::Observer;
 use scnn_simulator::timing::watch::{Event, Work};
-use scnn_simulator::{StepCounts, StepId};
+use scnn_simulator::{OperationCounts, OperationId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -80,7 +80,7 @@ pub struct Trace<'a> {
     /// The first failure to write.
     failure: Option<std::io::Error>,
     tracks: BTreeMap<u64, Track<'a>>,
-    step: Step,
+    running: Running,
 }
 
 /// The form of the file.
@@ -89,7 +89,7 @@ enum Form {
     Perfetto(Box<Perfetto>),
 }
 
-/// A track: its name, and its slices of the step under way.
+/// A track: its name, and its slices of the operation under way.
 struct Track<'a> {
     name: String,
     lanes: Lanes,
@@ -98,9 +98,9 @@ struct Track<'a> {
     slices: Vec<Slice<Content<'a>>>,
 }
 
-/// The step under way.
+/// The operation under way.
 #[derive(Default)]
-struct Step {
+struct Running {
     begin: u64,
     /// Every how manieth round is shown.
     every: u64,
@@ -126,7 +126,7 @@ impl<'a> Trace<'a> {
             layers: shown,
             failure: None,
             tracks: BTreeMap::new(),
-            step: Step::default(),
+            running: Running::default(),
         };
         let (tool, machine) = (&program.provenance.tool, &program.machine.name);
         match &mut trace.form {
@@ -213,7 +213,7 @@ impl<'a> Trace<'a> {
         self.write(text.as_bytes());
     }
 
-    /// Writes the slices of the step that has ended.
+    /// Writes the slices of the operation that has ended.
     fn write_slices(&mut self) {
         let numbers: Vec<u64> = self.tracks.keys().copied().collect();
         for number in numbers {
@@ -243,26 +243,26 @@ impl<'a> Trace<'a> {
         }
     }
 
-    fn name_of(&self, step: StepId) -> &'a str {
-        match step {
-            StepId::Layer(id) => &self.program.layer(id).name,
-            StepId::Segment(id) => &self.program.segment(id).name,
+    fn name_of(&self, operation: OperationId) -> &'a str {
+        match operation {
+            OperationId::Layer(id) => &self.program.layer(id).name,
+            OperationId::Segment(id) => &self.program.segment(id).name,
         }
     }
 
-    /// The counters of the step that has ended at `end`.
+    /// The counters of the operation that has ended at `end`.
     fn counters(&mut self, end: u64) {
-        let step = std::mem::take(&mut self.step);
+        let operation = std::mem::take(&mut self.running);
         let machine = &self.program.machine;
         let pes = f64::from(machine.pe_count());
         let series = [
-            (BANDWIDTH, &step.bytes, machine.clock.gigahertz),
-            (BUSY, &step.busy, 100.0 / pes),
+            (BANDWIDTH, &operation.bytes, machine.clock.gigahertz),
+            (BUSY, &operation.busy, 100.0 / pes),
         ];
         for (counter, buckets, factor) in series {
-            for (begin, value, width) in buckets.points(end - step.begin) {
+            for (begin, value, width) in buckets.points(end - operation.begin) {
                 let value = value / width as f64 * factor;
-                self.counter(counter, step.begin + begin, value);
+                self.counter(counter, operation.begin + begin, value);
             }
             self.counter(counter, end, 0.0);
         }
@@ -270,21 +270,21 @@ impl<'a> Trace<'a> {
 }
 
 impl Observer for Trace<'_> {
-    fn begin(&mut self, step: StepId, begin: u64, rounds: u64) -> bool {
+    fn begin(&mut self, operation: OperationId, begin: u64, rounds: u64) -> bool {
         let slices = rounds * u64::from(self.program.machine.pe_count());
-        self.step = Step {
+        self.running = Running {
             begin,
             every: slices.div_ceil(SLICES_PER_LAYER).max(1),
-            ..Step::default()
+            ..Running::default()
         };
-        let name = self.name_of(step);
+        let name = self.name_of(operation);
         self.layers.is_empty() || self.layers.contains(name)
     }
 
     fn on_event(&mut self, event: &Event, instruction: u32) {
-        let begin = self.step.begin;
+        let begin = self.running.begin;
         let span = [begin + event.begin, begin + event.end];
-        let every = self.step.every;
+        let every = self.running.every;
         let shown = |round: u64| round.is_multiple_of(every);
         let program = self.program;
         let word = Name::Text(program.code[instruction as usize].mnemonic());
@@ -298,7 +298,7 @@ impl Observer for Trace<'_> {
         match event.work {
             Work::Transfer { bytes } => {
                 let at = event.end.saturating_sub(1);
-                self.step.bytes.add([at, at + 1], bytes as f64);
+                self.running.bytes.add([at, at + 1], bytes as f64);
             }
             Work::Round {
                 pe,
@@ -306,7 +306,9 @@ impl Observer for Trace<'_> {
                 steps,
                 stalls,
             } => {
-                self.step.busy.add([event.begin, event.end], steps as f64);
+                self.running
+                    .busy
+                    .add([event.begin, event.end], steps as f64);
                 if shown(u64::from(round)) {
                     let cols = program.machine.array.cols as usize;
                     let track = PES + pe as u64;
@@ -341,10 +343,10 @@ impl Observer for Trace<'_> {
         }
     }
 
-    fn end(&mut self, counts: &StepCounts, begin: u64) {
+    fn end(&mut self, counts: &OperationCounts, begin: u64) {
         let engine = match counts.id {
-            StepId::Layer(_) => "scnn",
-            StepId::Segment(_) => "host",
+            OperationId::Layer(_) => "scnn",
+            OperationId::Segment(_) => "host",
         };
         let end = begin + counts.cycles;
         let slots = counts.slots.entries().into_iter();
@@ -353,7 +355,7 @@ impl Observer for Trace<'_> {
             ("cycles", Value::Count(counts.cycles)),
             ("steps", Value::Count(counts.steps)),
             ("engine", Value::Text(engine)),
-            ("every", Value::Count(self.step.every)),
+            ("every", Value::Count(self.running.every)),
             ("useful", Value::Count(counts.slots.useful)),
             ("dram_bytes", Value::Count(counts.counters.dram_bytes())),
             ("energy_pj", Value::Number(counts.energy.total())),

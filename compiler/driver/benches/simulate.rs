@@ -53,8 +53,11 @@ fn simulate(bencher: Bencher, network: &str, timing: Timing) {
     let (program, sample) = program(network);
     let simulator = Simulator::new(&program, &scnn_host::Host::default()).unwrap();
     let options = RunOptions { timing };
-    let steps = simulator.run(&sample, &options).unwrap().steps;
-    let useful: u64 = steps.iter().map(|step| step.slots.useful).sum();
+    let operations = simulator.run(&sample, &options).unwrap().operations;
+    let useful: u64 = operations
+        .iter()
+        .map(|operation| operation.slots.useful)
+        .sum();
     bencher
         .counter(ItemsCount::new(useful))
         .bench_local(|| simulator.run(&sample, &options).unwrap());

@@ -9,7 +9,7 @@ use scnn_isa::program::Program;
 use scnn_simulator::Execution;
 use scnn_simulator::report::{Accuracy, Report};
 use scnnc::compile::Sample;
-use scnnc::quantise::{IntLayer, Quantised, Step};
+use scnnc::quantise::{IntLayer, Operation, Quantised};
 use scnnc::reference::accuracy::{Batch, Comparison, floats};
 use scnnc::reference::difference;
 use scnnc::reference::interpret::{interpret, interpret_each};
@@ -120,10 +120,13 @@ struct Layers<'a> {
 
 impl<'a> Layers<'a> {
     fn of(network: &'a Quantised) -> Self {
-        let layers = network.steps.iter().filter_map(|step| match step {
-            Step::Layer(layer) => Some(&**layer),
-            Step::Host(_) => None,
-        });
+        let layers = network
+            .operations
+            .iter()
+            .filter_map(|operation| match operation {
+                Operation::Layer(layer) => Some(&**layer),
+                Operation::Host(_) => None,
+            });
         let layers: Vec<&IntLayer> = layers.collect();
         let mut by_tensor: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (index, layer) in layers.iter().enumerate() {

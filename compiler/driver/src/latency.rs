@@ -7,11 +7,11 @@ use serde::Serialize;
 /// Samples that are named as the slowest.
 const SLOWEST: usize = 3;
 
-/// Cycles of every step, sample by sample.
+/// Cycles of every operation, sample by sample.
 #[derive(Clone, Debug)]
 pub struct Latency {
     samples: Vec<Vec<u64>>,
-    /// By step, the cycles that no input exceeds, where they were asked for.
+    /// By operation, the cycles that no input exceeds, where they were asked for.
     ceilings: Option<Vec<u64>>,
 }
 
@@ -50,7 +50,7 @@ pub struct Distributions {
 }
 
 impl Latency {
-    /// Of a program whose steps have these ceilings.
+    /// Of a program whose operations have these ceilings.
     pub(crate) fn new(ceilings: Option<Vec<u64>>) -> Self {
         Self {
             samples: Vec::new(),
@@ -60,8 +60,9 @@ impl Latency {
 
     /// Adds the next sample.
     pub(crate) fn add(&mut self, execution: &Execution) {
-        let steps = execution.steps.iter();
-        self.samples.push(steps.map(|step| step.cycles).collect());
+        let operations = execution.operations.iter();
+        self.samples
+            .push(operations.map(|operation| operation.cycles).collect());
     }
 
     /// The distributions over the samples; `report` is the sum of the same samples.
@@ -69,11 +70,18 @@ impl Latency {
     /// # Panics
     /// With the report of another program.
     pub fn distributions(&self, report: &Report) -> Distributions {
-        let sums = self.samples.iter().map(|steps| steps.iter().sum());
+        let sums = self
+            .samples
+            .iter()
+            .map(|operations| operations.iter().sum());
         let ceilings = self.ceilings.as_ref();
         let ceiling = |at: usize| ceilings.map(|all| all[at]);
         let of_layer = |(at, name): (usize, &String)| {
-            let cycles: Vec<u64> = self.samples.iter().map(|steps| steps[at]).collect();
+            let cycles: Vec<u64> = self
+                .samples
+                .iter()
+                .map(|operations| operations[at])
+                .collect();
             Distribution::of(Some(name.clone()), &cycles, ceiling(at))
         };
         let names = report.layers.iter().map(|layer| &layer.name);

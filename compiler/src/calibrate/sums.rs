@@ -4,7 +4,7 @@
 //! sum. A share does not depend on the shift or on the width of an accumulator, which makes it a number to keep.
 
 use crate::quantise::weights::sum_bounds;
-use crate::quantise::{Quantised, Step};
+use crate::quantise::{Operation, Quantised};
 use crate::reference::interpret::{InterpretError, interpret_each};
 use crate::reference::segments::Segments;
 use std::collections::BTreeMap;
@@ -20,23 +20,27 @@ pub fn observe<'a>(
     samples: impl IntoIterator<Item = &'a BTreeMap<String, Tensor>>,
     segments: &Segments,
 ) -> Result<BTreeMap<String, f64>, InterpretError> {
-    let mut peaks = vec![0; network.steps.len()];
+    let mut peaks = vec![0; network.operations.len()];
     for sample in samples {
         let (_, seen) = interpret_each(network, sample, segments, &mut |_, _| {})?;
         for (peak, seen) in peaks.iter_mut().zip(seen) {
             *peak = seen.max(*peak);
         }
     }
-    let shares = network.steps.iter().zip(peaks).filter_map(|(step, peak)| {
-        let Step::Layer(layer) = step else {
-            return None;
-        };
-        let conv = layer.conv.as_ref()?;
-        let per_output = conv.weights.len() / layer.requantise.len().max(1);
-        let range = network.tensor(layer.source.tensor).range;
-        let (low, high) = sum_bounds(&conv.weights, per_output, range, conv.product_shift);
-        let bound = high.max(-low).max(1);
-        Some((layer.name.clone(), f64::from(peak) / bound as f64))
-    });
+    let shares = network
+        .operations
+        .iter()
+        .zip(peaks)
+        .filter_map(|(operation, peak)| {
+            let Operation::Layer(layer) = operation else {
+                return None;
+            };
+            let conv = layer.conv.as_ref()?;
+            let per_output = conv.weights.len() / layer.requantise.len().max(1);
+            let range = network.tensor(layer.source.tensor).range;
+            let (low, high) = sum_bounds(&conv.weights, per_output, range, conv.product_shift);
+            let bound = high.max(-low).max(1);
+            Some((layer.name.clone(), f64::from(peak) / bound as f64))
+        });
     Ok(shares.collect())
 }

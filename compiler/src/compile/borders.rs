@@ -17,7 +17,7 @@ use super::fallback::Fallback;
 use super::powers::{MOST_OF_WORK, convolution, work};
 use crate::calibrate::{Calibration, datum_type};
 use crate::graph::{Curve, Function, Graph, Layer, NodeId, Op};
-use crate::quantise::{HostStep, Quantised, Step};
+use crate::quantise::{HostOperation, Operation, Quantised};
 use crate::reference::accuracy::{Comparison, floats};
 use crate::reference::interpret::rounded;
 use prost::Message;
@@ -134,10 +134,13 @@ impl Moved {
 
 /// The tensors whose float values are asked for.
 pub(super) fn values_asked<'a>(graph: &'a Graph, network: &'a Quantised) -> BTreeSet<&'a str> {
-    let segments = network.steps.iter().filter_map(|step| match step {
-        Step::Host(segment) if is_steep(segment) => Some(segment),
-        _ => None,
-    });
+    let segments = network
+        .operations
+        .iter()
+        .filter_map(|operation| match operation {
+            Operation::Host(segment) if is_steep(segment) => Some(segment),
+            _ => None,
+        });
     let operands = segments.flat_map(|segment| &segment.inputs);
     let operands = operands.map(|&value| network.values[value].name.as_str());
     let arguments = graph.dag.node_weights().filter_map(|node| match &node.op {
@@ -171,10 +174,14 @@ pub(super) struct Segments<'a> {
 impl Segments<'_> {
     /// The machine's tensors whose rounding loses too much of what the host computes of them, and what it leaves.
     fn lossy(&self) -> Vec<(String, f64)> {
-        let segments = self.network.steps.iter().filter_map(|step| match step {
-            Step::Host(segment) if is_steep(segment) => Some(segment),
-            _ => None,
-        });
+        let segments = self
+            .network
+            .operations
+            .iter()
+            .filter_map(|operation| match operation {
+                Operation::Host(segment) if is_steep(segment) => Some(segment),
+                _ => None,
+            });
         segments
             .filter_map(|segment| self.lossy_operands(segment))
             .flatten()
@@ -182,7 +189,7 @@ impl Segments<'_> {
     }
 
     /// Those of one segment; none where it cannot be tried.
-    fn lossy_operands(&self, segment: &HostStep) -> Option<Vec<(String, f64)>> {
+    fn lossy_operands(&self, segment: &HostOperation) -> Option<Vec<(String, f64)>> {
         let values = || segment.inputs.iter().map(|&v| &self.network.values[v]);
         let exact = values().map(|value| {
             let tensor = self.observed.get(&value.name)?;
@@ -213,10 +220,14 @@ impl Segments<'_> {
 
     /// The layers whose function is too steep for how its argument is rounded, and why.
     fn blunt(&self) -> Vec<Candidate> {
-        let layers = self.network.steps.iter().filter_map(|step| match step {
-            Step::Layer(layer) => Some(&**layer),
-            Step::Host(_) => None,
-        });
+        let layers = self
+            .network
+            .operations
+            .iter()
+            .filter_map(|operation| match operation {
+                Operation::Layer(layer) => Some(&**layer),
+                Operation::Host(_) => None,
+            });
         let sources: BTreeMap<&str, TensorId> = layers
             .map(|layer| (layer.tensor.as_str(), layer.source.tensor))
             .collect();
@@ -297,7 +308,7 @@ impl Segments<'_> {
     }
 }
 
-fn is_steep(segment: &HostStep) -> bool {
+fn is_steep(segment: &HostOperation) -> bool {
     let graph = segment.model.graph.as_ref();
     graph.is_some_and(|graph| {
         graph

@@ -9,7 +9,7 @@ use super::{CompileError, Options};
 use crate::emit::emit;
 use crate::map::occupancy::Occupancy;
 use crate::map::{self, MapError, Strategy};
-use crate::quantise::{IntLayer, QuantiseError, Quantised, Step, Value};
+use crate::quantise::{IntLayer, Operation, QuantiseError, Quantised, Value};
 use crate::reference::float::FloatError;
 use scnn_host::Host;
 use scnn_isa::program::{Dtype, Provenance};
@@ -159,10 +159,13 @@ pub(super) fn of_mapping(error: MapError, network: &Quantised) -> Failed {
 }
 
 fn layers(network: &Quantised) -> impl Iterator<Item = &IntLayer> {
-    network.steps.iter().filter_map(|step| match step {
-        Step::Layer(layer) => Some(layer.as_ref()),
-        Step::Host(_) => None,
-    })
+    network
+        .operations
+        .iter()
+        .filter_map(|operation| match operation {
+            Operation::Layer(layer) => Some(layer.as_ref()),
+            Operation::Host(_) => None,
+        })
 }
 
 /// The layers that cannot be mapped and emitted even alone, each with what is then in the way.
@@ -171,11 +174,11 @@ pub(super) fn culprits(
     occupancy: &Occupancy,
     options: &Options,
 ) -> Vec<Fallback> {
-    let steps = network.steps.iter().enumerate();
-    steps
-        .filter_map(|(index, step)| match step {
-            Step::Layer(layer) => Some((index, layer)),
-            Step::Host(_) => None,
+    let operations = network.operations.iter().enumerate();
+    operations
+        .filter_map(|(index, operation)| match operation {
+            Operation::Layer(layer) => Some((index, layer)),
+            Operation::Host(_) => None,
         })
         .filter_map(|(index, layer)| {
             let reason = fails_alone(&alone(network, index, layer), occupancy, options)?;
@@ -208,7 +211,7 @@ fn alone(network: &Quantised, index: usize, layer: &IntLayer) -> Quantised {
     Quantised {
         name: network.name.clone(),
         tensors: network.tensors.clone(),
-        steps: vec![Step::Layer(Box::new(layer.clone()))],
+        operations: vec![Operation::Layer(Box::new(layer.clone()))],
         nonzeros: vec![network.nonzeros[index].clone()],
         values: sources.iter().map(value).collect(),
         inputs: (0..sources.len()).collect(),
@@ -275,7 +278,7 @@ mod tests {
 
     fn blamed(change: impl Fn(&mut IntLayer)) -> Vec<Fallback> {
         let mut network = network();
-        if let Step::Layer(layer) = &mut network.steps[1] {
+        if let Operation::Layer(layer) = &mut network.operations[1] {
             change(layer);
         }
         let occupancy = Occupancy::of(&network, &BTreeMap::new());

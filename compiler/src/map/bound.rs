@@ -2,7 +2,7 @@
 
 use super::occupancy::{Occupancy, column_mask};
 use super::search::Search;
-use crate::quantise::{IntConv, IntLayer, Step};
+use crate::quantise::{IntConv, IntLayer, Operation};
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::View;
 use scnn_isa::plane::Span;
@@ -28,33 +28,37 @@ impl Bound {
         self.useful.max(self.vectors).max(self.bus).max(self.dram)
     }
 
-    /// The bound of the layer in `step`.
-    pub(super) fn of(search: &Search<'_>, step: usize, layer: &IntLayer) -> Self {
+    /// The bound of the layer in `operation`.
+    pub(super) fn of(search: &Search<'_>, operation: usize, layer: &IntLayer) -> Self {
         let machine = search.machine;
-        let (Some(weights), Some(conv)) = (&search.network.nonzeros[step], &layer.conv) else {
+        let (Some(weights), Some(conv)) = (&search.network.nonzeros[operation], &layer.conv) else {
             return Self::default();
         };
         let (f, i) = (
             u64::from(machine.pe.weights_per_vector),
             u64::from(machine.pe.activations_per_vector),
         );
-        let (mut steps, mut vectors, mut nonzeros) = (0, 0, 0);
+        let (mut operations, mut vectors, mut nonzeros) = (0, 0, 0);
         for c in 0..layer.source.channels.len() {
             let of_channel: u64 = weights.per_tap(c).iter().sum();
             let channel = layer.source.channels.begin + c;
             let activations = stored(search, layer.source.tensor, Span::new(channel, channel + 1));
-            steps += of_channel.div_ceil(f) * activations.div_ceil(i);
+            operations += of_channel.div_ceil(f) * activations.div_ceil(i);
             vectors += of_channel.div_ceil(f);
             nonzeros += of_channel;
         }
         let pes = u64::from(machine.pe_count());
         let multipliers = pes * u64::from(machine.multipliers_per_pe());
-        let useful = useful(search, step, layer, conv).div_ceil(multipliers);
+        let useful = useful(search, operation, layer, conv).div_ceil(multipliers);
         // Phases of a stride meet the taps of their residue alone.
         let every_pair = [&conv.y, &conv.x]
             .iter()
             .all(|axis| axis.stride == 1 && axis.upsample == 1);
-        let by_vectors = if every_pair { steps.div_ceil(pes) } else { 0 };
+        let by_vectors = if every_pair {
+            operations.div_ceil(pes)
+        } else {
+            0
+        };
         let weight_bits = nonzeros * u64::from(machine.weight_format().element_bits());
         let elements = from_dram(search, layer) + to_dram(search, layer);
         let bits = weight_bits + elements * u64::from(machine.activation_format().element_bits());
@@ -68,8 +72,8 @@ impl Bound {
 }
 
 /// Products of two non-zeros that stay inside the plane.
-fn useful(search: &Search<'_>, step: usize, layer: &IntLayer, conv: &IntConv) -> u64 {
-    let Some(weights) = &search.network.nonzeros[step] else {
+fn useful(search: &Search<'_>, operation: usize, layer: &IntLayer, conv: &IntConv) -> u64 {
+    let Some(weights) = &search.network.nonzeros[operation] else {
         return 0;
     };
     let [n, _, h, w] = search.network.tensor(layer.source.tensor).shape;
@@ -172,8 +176,12 @@ fn stored(search: &Search<'_>, tensor: TensorId, channels: Span) -> u64 {
 }
 
 fn layers<'a>(search: &Search<'a>) -> impl Iterator<Item = &'a IntLayer> {
-    search.network.steps.iter().filter_map(|step| match step {
-        Step::Layer(layer) => Some(layer.as_ref()),
-        Step::Host(_) => None,
-    })
+    search
+        .network
+        .operations
+        .iter()
+        .filter_map(|operation| match operation {
+            Operation::Layer(layer) => Some(layer.as_ref()),
+            Operation::Host(_) => None,
+        })
 }

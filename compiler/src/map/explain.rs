@@ -12,7 +12,7 @@ use super::search::choices::Chooser;
 use super::search::{ORDER, OTHER_ORDER, Search, fullest};
 use super::tiling::{Cut, Cutter, accumulators};
 use super::{LayerMapping, Mapped, Objective};
-use crate::quantise::{IntLayer, Quantised, Step};
+use crate::quantise::{IntLayer, Operation, Quantised};
 use scnn_isa::machine::Machine;
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ const TOLD: usize = 10;
 /// What is known of the mapping of one layer.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// Its step.
-    pub step: usize,
+    /// Its operation.
+    pub operation: usize,
     /// What the model predicts.
     pub cost: Cost,
     /// What no mapping can go below.
@@ -102,18 +102,18 @@ impl<'a> Explainer<'a> {
         }
     }
 
-    /// Explains the mapping of the layer in `step`; none for host steps.
-    pub fn explain(&self, step: usize) -> Option<Explanation> {
+    /// Explains the mapping of the layer in `operation`; none for host operations.
+    pub fn explain(&self, operation: usize) -> Option<Explanation> {
         let (search, mapped) = (&self.search, self.mapped);
-        let Step::Layer(layer) = &search.network.steps[step] else {
+        let Operation::Layer(layer) = &search.network.operations[operation] else {
             return None;
         };
-        let mapping = mapped.layers[step].as_ref()?;
+        let mapping = mapped.layers[operation].as_ref()?;
         let source = layer.source.tensor.index();
         let layout = &mapped.layouts[source];
         let contents = &self.contents[source];
-        let mut runners_up = self.other_cuts(layer, step);
-        runners_up.extend(self.other_groupings(layer, step));
+        let mut runners_up = self.other_cuts(layer, operation);
+        runners_up.extend(self.other_groupings(layer, operation));
         let score = |other: &Alternative| search.objective.score(&other.cost);
         runners_up.sort_by(|a, b| score(a).total_cmp(&score(b)));
         runners_up.truncate(TOLD);
@@ -121,9 +121,9 @@ impl<'a> Explainer<'a> {
         let shape = search.network.tensor(layer.source.tensor).shape;
         let beyond = excluded_cuts(&cutter, search.machine, shape);
         Some(Explanation {
-            step,
-            cost: mapped.predicted[step]?,
-            bound: Bound::of(search, step, layer),
+            operation,
+            cost: mapped.predicted[operation]?,
+            bound: Bound::of(search, operation, layer),
             accumulators: accumulators(layout, layer, &mapping.passes) * u64::from(mapping.kc),
             elements: fullest(layout, contents),
             cuts: Cuts {
@@ -131,14 +131,14 @@ impl<'a> Explainer<'a> {
                 excluded: beyond.len(),
             },
             runners_up,
-            excluded: self.excluded(layer, mapping, step, &beyond),
+            excluded: self.excluded(layer, mapping, operation, &beyond),
         })
     }
 
     /// The layer under the best other cuts of its source.
-    fn other_cuts(&self, layer: &IntLayer, step: usize) -> Vec<Alternative> {
+    fn other_cuts(&self, layer: &IntLayer, operation: usize) -> Vec<Alternative> {
         let source = layer.source.tensor;
-        let chosen = self.mapped.layers[step].as_ref();
+        let chosen = self.mapped.layers[operation].as_ref();
         let layout = &self.mapped.layouts[source.index()];
         let place = match self.mapped.residency.homes[source.index()] {
             Some(_) => Place::Resident,
@@ -148,7 +148,10 @@ impl<'a> Explainer<'a> {
             .choices(source, COSTED)
             .into_iter()
             .filter_map(|choice| {
-                let index = choice.readers.iter().position(|r| r.step == step)?;
+                let index = choice
+                    .readers
+                    .iter()
+                    .position(|r| r.operation == operation)?;
                 let reader = &choice.readers[index];
                 if choice.layout == *layout && Some(&reader.mapping) == chosen {
                     return None;
@@ -164,13 +167,13 @@ impl<'a> Explainer<'a> {
     }
 
     /// The layer on the tiles as they are, its output channels grouped otherwise or its weights in the other order.
-    fn other_groupings(&self, layer: &IntLayer, step: usize) -> Vec<Alternative> {
+    fn other_groupings(&self, layer: &IntLayer, operation: usize) -> Vec<Alternative> {
         let search = &self.search;
-        let (Some(conv), Some(chosen)) = (&layer.conv, &self.mapped.layers[step]) else {
+        let (Some(conv), Some(chosen)) = (&layer.conv, &self.mapped.layers[operation]) else {
             return Vec::new();
         };
         let layout = &self.mapped.layouts[layer.source.tensor.index()];
-        let weights = &search.per_output[step];
+        let weights = &search.per_output[operation];
         let mut others = Vec::new();
         let tried = groupings(search.machine, layer, layout, weights, chosen);
         let all = || every_grouping(search.machine, layer, layout, weights, chosen, TOLD + 1);
@@ -201,8 +204,12 @@ impl<'a> Explainer<'a> {
         let source = layer.source.tensor.index();
         let (whole, _) = fullest(&self.mapped.layouts[source], &self.contents[source]);
         let costed = others.into_iter().filter_map(|mapping| {
-            let cost =
-                search.predict_otherwise(self.mapped, &self.contents, step, mapping.clone())?;
+            let cost = search.predict_otherwise(
+                self.mapped,
+                &self.contents,
+                operation,
+                mapping.clone(),
+            )?;
             Some(Alternative {
                 cut: None,
                 exceeding_bytes: self.exceeding(whole),
@@ -225,7 +232,7 @@ impl<'a> Explainer<'a> {
         &self,
         layer: &IntLayer,
         mapping: &LayerMapping,
-        step: usize,
+        operation: usize,
         beyond: &[(Cut, u64)],
     ) -> Vec<Excluded> {
         let (search, machine) = (&self.search, self.search.machine);
@@ -235,7 +242,7 @@ impl<'a> Explainer<'a> {
         if let Some(conv) = &layer.conv {
             let per_conv = layer.destination.channels.len() / conv.groups;
             excluded.extend(self.one_channel_more(layer, mapping, per_conv));
-            let block = search.largest_block(step, mapping, layout.residues);
+            let block = search.largest_block(operation, mapping, layout.residues);
             let fifo = u64::from(machine.fifo_elements());
             if block > fifo {
                 excluded.push(Excluded {

@@ -27,7 +27,7 @@ use super::cost::Cost;
 use super::residency::{Residency, Slot, Stage};
 use super::tiling::accumulators;
 use super::{LayerMapping, Mapped};
-use crate::quantise::{Quantised, Step};
+use crate::quantise::{Operation, Quantised};
 use scnn_isa::layer::{Pass, WeightOrder};
 use scnn_isa::layout::{Grid, Layout, Tile};
 use scnn_isa::machine::Machine;
@@ -150,19 +150,19 @@ pub fn write(network: &Quantised, mapped: &Mapped) -> Result<String, scnn_isa::y
         })
         .collect();
     let layers = network
-        .steps
+        .operations
         .iter()
         .enumerate()
-        .filter_map(|(step, described)| match described {
-            Step::Layer(layer) => Some((step, layer)),
-            Step::Host(_) => None,
+        .filter_map(|(operation, described)| match described {
+            Operation::Layer(layer) => Some((operation, layer)),
+            Operation::Host(_) => None,
         })
-        .filter_map(|(step, layer)| {
-            let mapping = mapped.layers[step].as_ref()?;
+        .filter_map(|(operation, layer)| {
+            let mapping = mapped.layers[operation].as_ref()?;
             let on_array = layer.conv.is_some();
             Some(LayerEntry {
                 name: layer.name.clone(),
-                stage: stage(mapped.residency.stages[step]),
+                stage: stage(mapped.residency.stages[operation]),
                 order: on_array.then_some(mapping.order),
                 pe_groups: on_array.then(|| grid(mapping.pe_groups)),
                 channel_cuts: on_array.then(|| channel_cuts(&mapping.channel_groups)),
@@ -211,7 +211,7 @@ fn stage(stage: Option<Stage>) -> String {
         Some(Stage::PerTile(place)) => format!("tile {}", slot(place)),
         Some(Stage::Alternate([a, b])) => format!("alternate {} {}", slot(a), slot(b)),
         Some(Stage::Once(place)) => format!("once {}", slot(place)),
-        Some(Stage::Kept(step)) => format!("kept {step}"),
+        Some(Stage::Kept(operation)) => format!("kept {operation}"),
     }
 }
 
@@ -244,10 +244,12 @@ pub fn read(
 ) -> Result<Mapped, ReadMappingError> {
     let file: File = scnn_isa::yaml::from_str(text)?;
     let layers: Vec<usize> = network
-        .steps
+        .operations
         .iter()
         .enumerate()
-        .filter_map(|(step, described)| matches!(described, Step::Layer(_)).then_some(step))
+        .filter_map(|(operation, described)| {
+            matches!(described, Operation::Layer(_)).then_some(operation)
+        })
         .collect();
     let tensor_names = network.tensors.iter().map(|tensor| tensor.name.as_str());
     same_names(
@@ -255,10 +257,12 @@ pub fn read(
         tensor_names,
         file.tensors.iter().map(|t| t.name.as_str()),
     )?;
-    let layer_names = layers.iter().map(|&step| match &network.steps[step] {
-        Step::Layer(layer) => layer.name.as_str(),
-        Step::Host(host) => host.name.as_str(),
-    });
+    let layer_names = layers
+        .iter()
+        .map(|&operation| match &network.operations[operation] {
+            Operation::Layer(layer) => layer.name.as_str(),
+            Operation::Host(host) => host.name.as_str(),
+        });
     same_names(
         "layer",
         layer_names,
@@ -268,11 +272,11 @@ pub fn read(
         layouts: Vec::new(),
         residency: Residency {
             homes: Vec::new(),
-            stages: vec![None; network.steps.len()],
+            stages: vec![None; network.operations.len()],
             refused: vec![None; network.tensors.len()],
         },
-        layers: vec![None; network.steps.len()],
-        predicted: vec![None::<Cost>; network.steps.len()],
+        layers: vec![None; network.operations.len()],
+        predicted: vec![None::<Cost>; network.operations.len()],
     };
     for entry in &file.tensors {
         let place = format!("tensor `{}`", entry.name);
@@ -293,12 +297,12 @@ pub fn read(
         };
         mapped.residency.homes.push(home);
     }
-    for (entry, &step) in file.layers.iter().zip(&layers) {
+    for (entry, &operation) in file.layers.iter().zip(&layers) {
         let place = format!("layer `{}`", entry.name);
-        mapped.residency.stages[step] = read_stage(&place, &entry.stage, step, machine)?;
+        mapped.residency.stages[operation] = read_stage(&place, &entry.stage, operation, machine)?;
         let mapping = read_layer(&place, entry)?;
-        check_layer(network, machine, &mapped, step, &mapping)?;
-        mapped.layers[step] = Some(mapping);
+        check_layer(network, machine, &mapped, operation, &mapping)?;
+        mapped.layers[operation] = Some(mapping);
     }
     check_stages(&mapped, &file, &layers)?;
     Ok(mapped)
@@ -427,7 +431,7 @@ fn read_slot(place: &str, words: &[&str], machine: &Machine) -> Result<Slot, Map
 fn read_stage(
     place: &str,
     text: &str,
-    step: usize,
+    operation: usize,
     machine: &Machine,
 ) -> Result<Option<Stage>, MappingFileError> {
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -448,7 +452,7 @@ fn read_stage(
         ])),
         ["kept", at] => {
             let at: usize = at.parse().map_err(|_| bad())?;
-            if at >= step {
+            if at >= operation {
                 return Err(bad());
             }
             Some(Stage::Kept(at))
@@ -509,10 +513,10 @@ fn check_layer(
     network: &Quantised,
     machine: &Machine,
     mapped: &Mapped,
-    step: usize,
+    operation: usize,
     mapping: &LayerMapping,
 ) -> Result<(), MappingFileError> {
-    let Step::Layer(layer) = &network.steps[step] else {
+    let Operation::Layer(layer) = &network.operations[operation] else {
         return Ok(());
     };
     let place = format!("layer `{}`", layer.name);
@@ -556,15 +560,15 @@ fn check_layer(
 
 /// Stages that emission can follow: sources in DRAM are staged, kept ones were loaded once.
 fn check_stages(mapped: &Mapped, file: &File, layers: &[usize]) -> Result<(), MappingFileError> {
-    for (entry, &step) in file.layers.iter().zip(layers) {
-        if let Some(Stage::Kept(at)) = mapped.residency.stages[step]
+    for (entry, &operation) in file.layers.iter().zip(layers) {
+        if let Some(Stage::Kept(at)) = mapped.residency.stages[operation]
             && !matches!(mapped.residency.stages[at], Some(Stage::Once(_)))
         {
             let place = format!("layer `{}`", entry.name);
             return Err(syntax(
                 &place,
                 &entry.stage,
-                "a step that loaded its source once",
+                "an operation that loaded its source once",
             ));
         }
     }

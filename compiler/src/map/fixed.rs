@@ -14,7 +14,7 @@ use super::cost::Cost;
 use super::occupancy::Occupancy;
 use super::search::Search;
 use crate::quantise::nonzeros::NonzeroWeights;
-use crate::quantise::{Quantised, Step};
+use crate::quantise::{Operation, Quantised};
 use rayon::prelude::*;
 use scnn_isa::machine::Machine;
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ pub struct FixedMapping {
     occupancy: Occupancy,
     mapped: Mapped,
     contents: Vec<Arc<Contents>>,
-    /// By step, by (channel of the source view, tap): activations whose products with a weight there land.
+    /// By operation, by (channel of the source view, tap): activations whose products with a weight there land.
     landing: Vec<Vec<u64>>,
     costs: Vec<Option<LayerCost>>,
 }
@@ -59,7 +59,7 @@ impl FixedMapping {
     /// A network under `mapped`, on the activations of `occupancy`.
     pub fn new(network: Quantised, machine: Machine, occupancy: Occupancy, mapped: Mapped) -> Self {
         let mut fixed = Self {
-            costs: vec![None; network.steps.len()],
+            costs: vec![None; network.operations.len()],
             network,
             machine,
             occupancy,
@@ -71,7 +71,7 @@ impl FixedMapping {
         fixed
     }
 
-    /// Counts the activations of tensors (by ONNX name) anew, where they hold `values`, and predicts all steps.
+    /// Counts the activations of tensors (by ONNX name) anew, where they hold `values`, and predicts all operations.
     pub fn observe(&mut self, values: &BTreeMap<String, Tensor>) {
         self.occupancy.observe(&self.network, values);
         self.count_activations();
@@ -82,12 +82,12 @@ impl FixedMapping {
         let (network, occupancy) = (&self.network, &self.occupancy);
         let search = Search::predicting(network, &self.machine, occupancy);
         self.contents = search.all_contents(&self.mapped.layouts);
-        let steps: Vec<usize> = (0..network.steps.len()).collect();
-        let landing = steps.par_iter();
+        let operations: Vec<usize> = (0..network.operations.len()).collect();
+        let landing = operations.par_iter();
         self.landing = landing
-            .map(|&step| landing_of(network, occupancy, step))
+            .map(|&operation| landing_of(network, occupancy, operation))
             .collect();
-        self.update(&steps);
+        self.update(&operations);
     }
 
     /// The network, with its present non-zeros.
@@ -95,44 +95,46 @@ impl FixedMapping {
         &self.network
     }
 
-    /// By step, the cost of its present weights; none where the host has the step.
+    /// By operation, the cost of its present weights; none where the host has the operation.
     pub fn costs(&self) -> &[Option<LayerCost>] {
         &self.costs
     }
 
-    /// Gives some steps other weights and predicts these alone.
+    /// Gives some operations other weights and predicts these alone.
     pub fn set(&mut self, weights: Vec<(usize, Arc<NonzeroWeights>)>) {
-        let steps: Vec<usize> = weights.iter().map(|(step, _)| *step).collect();
-        for (step, weights) in weights {
-            self.network.nonzeros[step] = Some(weights);
+        let operations: Vec<usize> = weights.iter().map(|(operation, _)| *operation).collect();
+        for (operation, weights) in weights {
+            self.network.nonzeros[operation] = Some(weights);
         }
-        self.update(&steps);
+        self.update(&operations);
     }
 
-    /// What some steps would cost with other weights, which they do not get.
+    /// What some operations would cost with other weights, which they do not get.
     pub fn with(&mut self, weights: Vec<(usize, Arc<NonzeroWeights>)>) -> Vec<(usize, LayerCost)> {
         let swap = |network: &mut Quantised, weights: Vec<(usize, Option<Arc<NonzeroWeights>>)>| {
-            let swapped = weights.into_iter().map(|(step, weights)| {
-                let before = std::mem::replace(&mut network.nonzeros[step], weights);
-                (step, before)
+            let swapped = weights.into_iter().map(|(operation, weights)| {
+                let before = std::mem::replace(&mut network.nonzeros[operation], weights);
+                (operation, before)
             });
             swapped.collect::<Vec<_>>()
         };
-        let others = weights.into_iter().map(|(step, of)| (step, Some(of)));
+        let others = weights
+            .into_iter()
+            .map(|(operation, of)| (operation, Some(of)));
         let before = swap(&mut self.network, others.collect());
-        let steps: Vec<usize> = before.iter().map(|(step, _)| *step).collect();
-        let costs = self.predict(&steps);
+        let operations: Vec<usize> = before.iter().map(|(operation, _)| *operation).collect();
+        let costs = self.predict(&operations);
         swap(&mut self.network, before);
         costs
     }
 
     /// Products that land for a weight of input channel `c` of the source view at `tap`.
-    pub fn landing(&self, step: usize, c: u32, tap: u32) -> u64 {
-        let taps = self.network.nonzeros[step]
+    pub fn landing(&self, operation: usize, c: u32, tap: u32) -> u64 {
+        let taps = self.network.nonzeros[operation]
             .as_ref()
             .map_or(1, |of| of.taps());
         let at = (c * taps + tap) as usize;
-        self.landing[step].get(at).copied().unwrap_or(0)
+        self.landing[operation].get(at).copied().unwrap_or(0)
     }
 
     /// Energy of a product that lands beyond that of every pair, pJ.
@@ -141,34 +143,36 @@ impl FixedMapping {
         energy.crossbar_transfer.pj + energy.accumulate.pj + energy.add.pj
     }
 
-    fn update(&mut self, steps: &[usize]) {
-        for (step, cost) in self.predict(steps) {
-            self.costs[step] = Some(cost);
+    fn update(&mut self, operations: &[usize]) {
+        for (operation, cost) in self.predict(operations) {
+            self.costs[operation] = Some(cost);
         }
     }
 
-    fn predict(&self, steps: &[usize]) -> Vec<(usize, LayerCost)> {
+    fn predict(&self, operations: &[usize]) -> Vec<(usize, LayerCost)> {
         let search = Search::predicting(&self.network, &self.machine, &self.occupancy);
-        let predicted = search.predict_some(&self.mapped, &self.contents, steps);
-        let whole = |(step, cost): (usize, Cost)| {
-            let products = self.products(step);
+        let predicted = search.predict_some(&self.mapped, &self.contents, operations);
+        let whole = |(operation, cost): (usize, Cost)| {
+            let products = self.products(operation);
             let cost = LayerCost {
                 cycles: cost.cycles,
                 energy_pj: cost.energy_pj + products as f64 * self.landed_pj(),
                 products,
             };
-            (step, cost)
+            (operation, cost)
         };
         predicted.into_par_iter().map(whole).collect()
     }
 
-    /// Products of a step that land.
-    fn products(&self, step: usize) -> u64 {
-        let Some(weights) = &self.network.nonzeros[step] else {
+    /// Products of an operation that land.
+    fn products(&self, operation: usize) -> u64 {
+        let Some(weights) = &self.network.nonzeros[operation] else {
             return 0;
         };
         let taps = weights.taps() as usize;
-        let by_channel = self.landing[step].chunks_exact(taps.max(1)).enumerate();
+        let by_channel = self.landing[operation]
+            .chunks_exact(taps.max(1))
+            .enumerate();
         let of_channel = |(c, landing): (usize, &[u64])| -> u64 {
             let nonzeros = weights.per_tap(c as u32);
             nonzeros.iter().zip(landing).map(|(a, b)| a * b).sum()
@@ -177,9 +181,9 @@ impl FixedMapping {
     }
 }
 
-/// By (channel, tap) of a step, the activations whose products with a weight there land.
-fn landing_of(network: &Quantised, occupancy: &Occupancy, step: usize) -> Vec<u64> {
-    let Step::Layer(layer) = &network.steps[step] else {
+/// By (channel, tap) of an operation, the activations whose products with a weight there land.
+fn landing_of(network: &Quantised, occupancy: &Occupancy, operation: usize) -> Vec<u64> {
+    let Operation::Layer(layer) = &network.operations[operation] else {
         return Vec::new();
     };
     let Some(conv) = &layer.conv else {

@@ -3,7 +3,7 @@
 //! One bit per value, from one calibration sample. [`Occupancy::count`] counts what a tile stores, in elements
 //! (placeholders included) by (PE, channel, residue): the same numbers that the simulator measures on that sample.
 
-use crate::quantise::{Quantised, Step};
+use crate::quantise::{Operation, Quantised};
 use multiversion::multiversion;
 use rayon::prelude::*;
 use scnn_isa::arith;
@@ -146,8 +146,8 @@ impl<'a> Filling<'a> {
                 });
             }
         }
-        for step in &network.steps {
-            if let Step::Layer(layer) = step {
+        for operation in &network.operations {
+            if let Operation::Layer(layer) = operation {
                 places.entry(&layer.tensor).or_default().push(Place {
                     tensor: layer.destination.tensor,
                     channels: layer.destination.channels,

@@ -1,10 +1,10 @@
 //! Where every tensor lives: in an activation RAM from its first write to its last read, or in DRAM.
 //!
-//! One pass over the steps in order, first fit, with what the fullest PE holds on the calibration sample. A layer's result goes to the RAM that its
-//! source is not in, as IARAM and OARAM swap in the paper; else to the other; else to DRAM. Whatever reads a tensor
-//! in DRAM stages it in a RAM: once for all its readers when it has one tile and there is room, else tile by tile, in
-//! two slots in turn where there is room for two, so that a tile is loaded while the one before it is read. Tiles that
-//! exceed a RAM get the second slot only beside the result of the step.
+//! One pass over the operations in order, first fit, with what the fullest PE holds on the calibration sample. A layer's
+//! result goes to the RAM that its source is not in, as IARAM and OARAM swap in the paper; else to the other; else to
+//! DRAM. Whatever reads a tensor in DRAM stages it in a RAM: once for all its readers when it has one tile and there is
+//! room, else tile by tile, in two slots in turn where there is room for two, so that a tile is loaded while the one
+//! before it is read. Tiles that exceed a RAM get the second slot only beside the result of the operation.
 //!
 //! A tensor that does not fit may also live in a RAM for the most part: what exceeds its slot spills to DRAM, and is read
 //! again in every round of its readers. Where there are few rounds, that moves less than the whole there and back.
@@ -17,7 +17,7 @@ mod reason;
 pub use reason::InDram;
 
 use super::tiling::Tiling;
-use crate::quantise::{Quantised, Step};
+use crate::quantise::{Operation, Quantised};
 use scnn_isa::ids::TensorId;
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::Span;
@@ -37,7 +37,7 @@ pub fn resident_room(machine: &Machine) -> u64 {
 pub struct Residency {
     /// By tensor: the RAM slot it lives in; none for DRAM.
     pub homes: Vec<Option<Slot>>,
-    /// By step: where the source is staged, when it lives in DRAM.
+    /// By operation: where the source is staged, when it lives in DRAM.
     pub stages: Vec<Option<Stage>>,
     /// By tensor: the room that was missing when it was placed; none for one in a RAM, and in mappings of a file.
     pub refused: Vec<Option<Refused>>,
@@ -65,7 +65,7 @@ pub struct Slot {
     pub size: u64,
 }
 
-/// How a step gets a source that lives in DRAM.
+/// How an operation gets a source that lives in DRAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Load each tile into the slot before its pass.
@@ -74,11 +74,11 @@ pub enum Stage {
     Alternate([Slot; 2]),
     /// Load the only tile into the slot, where it stays for later readers.
     Once(Slot),
-    /// It is still there from the step of that index.
+    /// It is still there from the operation of that index.
     Kept(usize),
 }
 
-/// Steps (half-open) in which a tensor must be somewhere.
+/// Operations (half-open) in which a tensor must be somewhere.
 #[derive(Clone, Copy, Debug)]
 struct Life {
     first_write: usize,
@@ -93,7 +93,7 @@ impl Residency {
         Self::plan_within(network, machine, tiling, None)
     }
 
-    /// The same, where the tensors for which `may_spill` holds may spill: `readings` tells for every step how often it
+    /// The same, where the tensors for which `may_spill` holds may spill: `readings` tells for every operation how often it
     /// reads what has spilled of its source.
     pub fn plan_spilling(
         network: &Quantised,
@@ -124,14 +124,16 @@ impl Residency {
             rams: [Ram::new(machine, Memory::A), Ram::new(machine, Memory::B)],
             residency: Self {
                 homes: vec![None; network.tensors.len()],
-                stages: vec![None; network.steps.len()],
+                stages: vec![None; network.operations.len()],
                 refused: vec![None; network.tensors.len()],
             },
         };
         let mut decided = vec![false; network.tensors.len()];
         let mut staged: Vec<Option<usize>> = vec![None; network.tensors.len()];
-        for (index, step) in network.steps.iter().enumerate() {
-            let Step::Layer(layer) = step else { continue };
+        for (index, operation) in network.operations.iter().enumerate() {
+            let Operation::Layer(layer) = operation else {
+                continue;
+            };
             let source = layer.source.tensor.index();
             let source_memory = if let Some(slot) = planner.residency.homes[source] {
                 slot.memory
@@ -186,8 +188,10 @@ fn lives(network: &Quantised) -> Vec<Life> {
         readers: 0,
     };
     let mut lives = vec![empty; network.tensors.len()];
-    for (index, step) in network.steps.iter().enumerate() {
-        let Step::Layer(layer) = step else { continue };
+    for (index, operation) in network.operations.iter().enumerate() {
+        let Operation::Layer(layer) = operation else {
+            continue;
+        };
         let written = &mut lives[layer.destination.tensor.index()];
         written.first_write = written.first_write.min(index);
         written.last_write = index;
@@ -202,7 +206,7 @@ fn lives(network: &Quantised) -> Vec<Life> {
     lives
 }
 
-/// By tensor: the steps of its first write and its last read, if any layer writes and reads it.
+/// By tensor: the operations of its first write and its last read, if any layer writes and reads it.
 pub fn lifetimes(network: &Quantised) -> Vec<Option<(usize, usize)>> {
     lives(network)
         .into_iter()
@@ -226,8 +230,10 @@ impl Readings {
             .iter()
             .map(|may_spill| may_spill.then_some((0, 0.0)))
             .collect();
-        for (step, readings) in network.steps.iter().zip(readings) {
-            let Step::Layer(layer) = step else { continue };
+        for (operation, readings) in network.operations.iter().zip(readings) {
+            let Operation::Layer(layer) = operation else {
+                continue;
+            };
             if let Some(read) = &mut by_tensor[layer.source.tensor.index()] {
                 read.0 += 1;
                 read.1 += readings;
@@ -256,7 +262,7 @@ struct Planner {
 }
 
 impl Planner {
-    /// A slot for a tensor that stays from step `first` to step `last`, preferably in `memory`.
+    /// A slot for a tensor that stays from operation `first` to operation `last`, preferably in `memory`.
     fn resident(&mut self, memory: Memory, size: u64, first: usize, last: usize) -> Option<Slot> {
         [memory, other(memory)]
             .into_iter()
@@ -302,13 +308,13 @@ impl Planner {
         }
     }
 
-    fn stage(&mut self, tiling: &Tiling, tensor: TensorId, step: usize, life: &Life) -> Stage {
+    fn stage(&mut self, tiling: &Tiling, tensor: TensorId, operation: usize, life: &Life) -> Stage {
         let tiles = tiling.layouts[tensor.index()].tiles.len() as u32;
         // A result with several writers may not be complete yet, so later readers load it again.
-        let complete = life.first_write == usize::MAX || life.last_write < step;
-        if tiles == 1 && complete && life.last_read > step {
+        let complete = life.first_write == usize::MAX || life.last_write < operation;
+        if tiles == 1 && complete && life.last_read > operation {
             let size = tiling.elements(tensor, Span::new(0, 1));
-            if let Some(slot) = self.resident(Memory::A, size, step, life.last_read) {
+            if let Some(slot) = self.resident(Memory::A, size, operation, life.last_read) {
                 return Stage::Once(slot);
             }
         }
@@ -317,38 +323,39 @@ impl Planner {
             .max()
             .unwrap_or(1);
         if tiles > 1
-            && let Some(slots) = self.two(size, step)
+            && let Some(slots) = self.two(size, operation)
         {
             return Stage::Alternate(slots);
         }
         let fitting = [Memory::A, Memory::B]
             .into_iter()
-            .find_map(|m| self.ram(m).allocate(size, step, step, false));
-        Stage::PerTile(fitting.unwrap_or_else(|| self.largest(step)))
+            .find_map(|m| self.ram(m).allocate(size, operation, operation, false));
+        Stage::PerTile(fitting.unwrap_or_else(|| self.largest(operation)))
     }
 
-    /// Gives the tiles of a step that has one place for them another, if there is room beside its result: also where a
+    /// Gives the tiles of an operation that has one place for them another, if there is room beside its result: also where a
     /// tile exceeds it, and what exceeds it spills.
-    fn second_place(&mut self, tiling: &Tiling, tensor: TensorId, step: usize) {
-        let Some(Stage::PerTile(slot)) = self.residency.stages[step] else {
+    fn second_place(&mut self, tiling: &Tiling, tensor: TensorId, operation: usize) {
+        let Some(Stage::PerTile(slot)) = self.residency.stages[operation] else {
             return;
         };
         if tiling.layouts[tensor.index()].tiles.len() < 2 {
             return;
         }
-        let second = [Memory::A, Memory::B]
-            .into_iter()
-            .find_map(|memory| self.ram(memory).allocate(slot.size, step, step, false));
+        let second = [Memory::A, Memory::B].into_iter().find_map(|memory| {
+            self.ram(memory)
+                .allocate(slot.size, operation, operation, false)
+        });
         if let Some(second) = second {
-            self.residency.stages[step] = Some(Stage::Alternate([slot, second]));
+            self.residency.stages[operation] = Some(Stage::Alternate([slot, second]));
         }
     }
 
-    /// Two slots of `size` elements during one step, wherever they are.
-    fn two(&mut self, size: u64, step: usize) -> Option<[Slot; 2]> {
+    /// Two slots of `size` elements during one operation, wherever they are.
+    fn two(&mut self, size: u64, operation: usize) -> Option<[Slot; 2]> {
         let mut slots = [Memory::A, Memory::B, Memory::A, Memory::B]
             .into_iter()
-            .filter_map(|memory| self.ram(memory).allocate(size, step, step, false));
+            .filter_map(|memory| self.ram(memory).allocate(size, operation, operation, false));
         let first = slots.next();
         let second = slots.next();
         drop(slots);
@@ -356,22 +363,22 @@ impl Planner {
             (Some(first), Some(second)) => Some([first, second]),
             (only, _) => {
                 if let Some(slot) = only {
-                    self.ram(slot.memory).free(slot, step);
+                    self.ram(slot.memory).free(slot, operation);
                 }
                 None
             }
         }
     }
 
-    /// The largest gap of either RAM during one step; what does not fit into it spills.
-    fn largest(&mut self, step: usize) -> Slot {
+    /// The largest gap of either RAM during one operation; what does not fit into it spills.
+    fn largest(&mut self, operation: usize) -> Slot {
         let (a, b) = (
-            self.rams[0].largest_gap(step, step, self.rams[0].capacity),
-            self.rams[1].largest_gap(step, step, self.rams[1].capacity),
+            self.rams[0].largest_gap(operation, operation, self.rams[0].capacity),
+            self.rams[1].largest_gap(operation, operation, self.rams[1].capacity),
         );
         let memory = if a >= b { Memory::A } else { Memory::B };
         self.ram(memory)
-            .allocate(a.max(b).max(1), step, step, false)
+            .allocate(a.max(b).max(1), operation, operation, false)
             .expect("residents leave a reserve free")
     }
 
@@ -379,17 +386,17 @@ impl Planner {
         &mut self.rams[usize::from(memory == Memory::B)]
     }
 
-    fn slot_of_stage(&self, step: usize) -> Slot {
-        match self.residency.stages[step] {
+    fn slot_of_stage(&self, operation: usize) -> Slot {
+        match self.residency.stages[operation] {
             Some(Stage::PerTile(slot) | Stage::Once(slot) | Stage::Alternate([slot, _])) => slot,
             Some(Stage::Kept(_)) | None => {
-                unreachable!("a kept stage refers to the step that loaded it")
+                unreachable!("a kept stage refers to the operation that loaded it")
             }
         }
     }
 }
 
-/// Allocations of one RAM over elements and steps.
+/// Allocations of one RAM over elements and operations.
 struct Ram {
     memory: Memory,
     capacity: u64,
@@ -442,10 +449,10 @@ impl Ram {
         })
     }
 
-    /// Takes an allocation of one step back.
-    fn free(&mut self, slot: Slot, step: usize) {
+    /// Takes an allocation of one operation back.
+    fn free(&mut self, slot: Slot, operation: usize) {
         self.allocations
-            .retain(|a| !(a.base == slot.base && a.first == step && a.last == step));
+            .retain(|a| !(a.base == slot.base && a.first == operation && a.last == operation));
     }
 
     fn largest_gap(&self, first: usize, last: usize, capacity: u64) -> u64 {

@@ -33,7 +33,7 @@ use super::residency::resident_room;
 use super::tiling::{Tiling, reserved};
 use super::weights::{BlockSizes, taps_of_residues};
 use super::{LayerMapping, MapError, Mapped, Objective, map_paper_layer};
-use crate::quantise::{Quantised, Step};
+use crate::quantise::{Operation, Quantised};
 use choice::Choice;
 use choices::Chooser;
 use rayon::prelude::*;
@@ -59,7 +59,7 @@ pub struct Search<'a> {
     pub occupancy: &'a Occupancy,
     /// What is made small.
     pub objective: Objective,
-    /// Non-zero weights of every output channel, by step.
+    /// Non-zero weights of every output channel, by operation.
     pub per_output: Vec<Vec<u64>>,
     /// By tensor: whether it crosses the host's border.
     visible: Vec<bool>,
@@ -86,7 +86,7 @@ pub struct Explored {
     choices: Vec<Vec<Vec<Choice>>>,
 }
 
-/// A step, the choice for its source, and its traffic.
+/// An operation, the choice for its source, and its traffic.
 type CostKey = (usize, Option<usize>, Traffic);
 
 /// Costs of layers that were predicted before.
@@ -98,7 +98,7 @@ struct Draft {
     tiling: Tiling,
     residency: Residency,
     layers: Vec<Option<LayerMapping>>,
-    /// By step, what the array does; none where it does nothing or nobody has measured it.
+    /// By operation, what the array does; none where it does nothing or nobody has measured it.
     measured: Vec<Option<Arc<Measured>>>,
 }
 
@@ -260,9 +260,11 @@ impl<'a> Search<'a> {
         };
         let mut best: Option<Solved> = None;
         let mut suffices = false;
-        let layers = self.network.steps.iter();
-        let has_many_layers =
-            layers.filter(|step| matches!(step, Step::Layer(_))).count() > MANY_LAYERS;
+        let layers = self.network.operations.iter();
+        let has_many_layers = layers
+            .filter(|operation| matches!(operation, Operation::Layer(_)))
+            .count()
+            > MANY_LAYERS;
         for (number, &other) in objective.searched().iter().enumerate() {
             self.objective = other;
             let choices = self.choices(number, progress);
@@ -350,10 +352,10 @@ impl<'a> Search<'a> {
         let tensors = self.network.tensors.iter();
         let mut names: Vec<&str> = tensors.map(|tensor| tensor.name.as_str()).collect();
         let layers = || {
-            let steps = self.network.steps.iter();
-            steps.filter_map(|step| match step {
-                Step::Layer(layer) => Some(layer),
-                Step::Host(_) => None,
+            let operations = self.network.operations.iter();
+            operations.filter_map(|operation| match operation {
+                Operation::Layer(layer) => Some(layer),
+                Operation::Host(_) => None,
             })
         };
         for layer in layers() {
@@ -368,9 +370,9 @@ impl<'a> Search<'a> {
     /// A draft of a machine whose tensors have the same tiles and blocks.
     fn timed_anew(&self, draft: &Draft) -> Draft {
         let mut draft = draft.clone();
-        let measured = (0..draft.layers.len()).map(|step| {
-            let measured = draft.measured[step].as_ref()?;
-            let candidate = self.candidate(&draft.view(), step)?;
+        let measured = (0..draft.layers.len()).map(|operation| {
+            let measured = draft.measured[operation].as_ref()?;
+            let candidate = self.candidate(&draft.view(), operation)?;
             Some(Arc::new(candidate.measure_anew(measured)))
         });
         draft.measured = measured.collect();
@@ -383,13 +385,13 @@ impl<'a> Search<'a> {
         let residency = Residency::plan(self.network, self.machine, &tiling);
         let layers: Vec<Option<LayerMapping>> = self
             .network
-            .steps
+            .operations
             .iter()
-            .map(|step| match step {
-                Step::Layer(layer) => {
+            .map(|operation| match operation {
+                Operation::Layer(layer) => {
                     map_paper_layer(self.network, self.machine, &tiling, layer).map(Some)
                 }
-                Step::Host(_) => Ok(None),
+                Operation::Host(_) => Ok(None),
             })
             .collect::<Result<_, _>>()?;
         let mut draft = Draft {
@@ -400,7 +402,7 @@ impl<'a> Search<'a> {
         };
         draft.measured = (0..draft.layers.len())
             .into_par_iter()
-            .map(|step| self.measured(&draft.view(), step))
+            .map(|operation| self.measured(&draft.view(), operation))
             .collect();
         Ok(draft)
     }
@@ -428,19 +430,19 @@ impl<'a> Search<'a> {
             .collect()
     }
 
-    /// By step, under what the cost of a layer of a draft is remembered.
+    /// By operation, under what the cost of a layer of a draft is remembered.
     fn keys(&self, draft: &Draft, chosen: &[Option<usize>]) -> Vec<Option<CostKey>> {
         let view = draft.view();
-        let steps = self.network.steps.iter().enumerate();
-        let key = |(step, described): (usize, &Step)| match described {
-            Step::Layer(layer) => Some((
-                step,
+        let operations = self.network.operations.iter().enumerate();
+        let key = |(operation, described): (usize, &Operation)| match described {
+            Operation::Layer(layer) => Some((
+                operation,
                 chosen[layer.source.tensor.index()],
-                self.traffic(&view, step, layer),
+                self.traffic(&view, operation, layer),
             )),
-            Step::Host(_) => None,
+            Operation::Host(_) => None,
         };
-        steps.map(key).collect()
+        operations.map(key).collect()
     }
 
     /// The model's prediction of every layer of a draft; what was predicted before is remembered.
@@ -451,10 +453,10 @@ impl<'a> Search<'a> {
         known: &mut CostCache,
     ) -> Vec<Option<Cost>> {
         let missing: Vec<usize> = (0..keys.len())
-            .filter(|&step| keys[step].is_some_and(|key| !known.contains_key(&key)))
+            .filter(|&operation| keys[operation].is_some_and(|key| !known.contains_key(&key)))
             .collect();
-        for (step, cost) in self.predict_steps(&draft.view(), &missing) {
-            if let Some(key) = keys[step] {
+        for (operation, cost) in self.predict_operations(&draft.view(), &missing) {
+            if let Some(key) = keys[operation] {
                 known.insert(key, cost);
             }
         }
@@ -467,31 +469,31 @@ impl<'a> Search<'a> {
     /// less than with nothing to move.
     fn lower_bound(&self, draft: &Draft, keys: &[Option<CostKey>], known: &CostCache) -> Cost {
         let view = draft.view();
-        let of_step = |key: CostKey| {
+        let of_operation = |key: CostKey| {
             if let Some(cost) = known.get(&key) {
                 return *cost;
             }
-            let (step, choice, _) = key;
-            let without_traffic = known.get(&(step, choice, Traffic::default()));
+            let (operation, choice, _) = key;
+            let without_traffic = known.get(&(operation, choice, Traffic::default()));
             let mut least = without_traffic.copied().unwrap_or_default();
-            if let Some(candidate) = self.candidate(&view, step) {
-                let bounded = candidate.bounded(draft.measured[step].as_deref());
+            if let Some(candidate) = self.candidate(&view, operation) {
+                let bounded = candidate.bounded(draft.measured[operation].as_deref());
                 least.cycles = least.cycles.max(bounded.least.cycles);
                 least.energy_pj = least.energy_pj.max(bounded.least.energy_pj);
             }
             least
         };
-        let costs: Vec<Option<Cost>> = keys.iter().map(|key| key.map(of_step)).collect();
+        let costs: Vec<Option<Cost>> = keys.iter().map(|key| key.map(of_operation)).collect();
         total(&costs)
     }
 
     /// The model's prediction of every layer of a mapping.
     pub fn predict_mapped(&self, mapped: &Mapped) -> Vec<Option<Cost>> {
         let contents = self.all_contents(&mapped.layouts);
-        let steps: Vec<usize> = (0..self.network.steps.len()).collect();
-        let mut costs = vec![None; steps.len()];
-        for (step, cost) in self.predict_some(mapped, &contents, &steps) {
-            costs[step] = Some(cost);
+        let operations: Vec<usize> = (0..self.network.operations.len()).collect();
+        let mut costs = vec![None; operations.len()];
+        for (operation, cost) in self.predict_some(mapped, &contents, &operations) {
+            costs[operation] = Some(cost);
         }
         costs
     }
@@ -501,7 +503,7 @@ impl<'a> Search<'a> {
         &self,
         mapped: &Mapped,
         contents: &[Arc<Contents>],
-        steps: &[usize],
+        operations: &[usize],
     ) -> Vec<(usize, Cost)> {
         let draft = Drafted {
             layouts: &mapped.layouts,
@@ -510,7 +512,7 @@ impl<'a> Search<'a> {
             contents,
             measured: &vec![None; mapped.layers.len()],
         };
-        self.predict_steps(&draft, steps)
+        self.predict_operations(&draft, operations)
     }
 
     /// The model's prediction of a layer of a mapping, if it were mapped otherwise and all else as it is; `contents` is
@@ -519,11 +521,11 @@ impl<'a> Search<'a> {
         &self,
         mapped: &Mapped,
         contents: &[Arc<Contents>],
-        step: usize,
+        operation: usize,
         mapping: LayerMapping,
     ) -> Option<Cost> {
         let mut layers = mapped.layers.clone();
-        layers[step] = Some(mapping);
+        layers[operation] = Some(mapping);
         let draft = Drafted {
             layouts: &mapped.layouts,
             residency: &mapped.residency,
@@ -531,38 +533,38 @@ impl<'a> Search<'a> {
             contents,
             measured: &vec![None; mapped.layers.len()],
         };
-        let predicted = self.predict_steps(&draft, &[step]);
+        let predicted = self.predict_operations(&draft, &[operation]);
         predicted.into_iter().next().map(|(_, cost)| cost)
     }
 
     /// The model's prediction of every layer.
     fn predict(&self, draft: &Drafted<'_>) -> Vec<Option<Cost>> {
-        let mut costs = vec![None; self.network.steps.len()];
-        let steps: Vec<usize> = (0..costs.len()).collect();
-        for (step, cost) in self.predict_steps(draft, &steps) {
-            costs[step] = Some(cost);
+        let mut costs = vec![None; self.network.operations.len()];
+        let operations: Vec<usize> = (0..costs.len()).collect();
+        for (operation, cost) in self.predict_operations(draft, &operations) {
+            costs[operation] = Some(cost);
         }
         costs
     }
 
     /// The model's prediction of some layers.
-    fn predict_steps(&self, draft: &Drafted<'_>, steps: &[usize]) -> Vec<(usize, Cost)> {
-        steps
+    fn predict_operations(&self, draft: &Drafted<'_>, operations: &[usize]) -> Vec<(usize, Cost)> {
+        operations
             .par_iter()
-            .filter_map(|&step| {
-                let candidate = self.candidate(draft, step)?;
-                let measured = self.measured(draft, step);
-                Some((step, candidate.bounded(measured.as_deref()).cost()))
+            .filter_map(|&operation| {
+                let candidate = self.candidate(draft, operation)?;
+                let measured = self.measured(draft, operation);
+                Some((operation, candidate.bounded(measured.as_deref()).cost()))
             })
             .collect()
     }
 
-    /// A layer under its mapping in a draft; none where the host has the step.
-    fn candidate<'b>(&'b self, draft: &Drafted<'b>, step: usize) -> Option<Candidate<'b>> {
-        let Step::Layer(layer) = &self.network.steps[step] else {
+    /// A layer under its mapping in a draft; none where the host has the operation.
+    fn candidate<'b>(&'b self, draft: &Drafted<'b>, operation: usize) -> Option<Candidate<'b>> {
+        let Operation::Layer(layer) = &self.network.operations[operation] else {
             return None;
         };
-        let mapping = draft.layers[step].as_ref()?;
+        let mapping = draft.layers[operation].as_ref()?;
         let source = layer.source.tensor.index();
         Some(Candidate {
             machine: self.machine,
@@ -570,39 +572,39 @@ impl<'a> Search<'a> {
             layout: &draft.layouts[source],
             passes: &mapping.passes,
             contents: &draft.contents[source],
-            written: self.writers[source].before(step),
+            written: self.writers[source].before(operation),
             channel_groups: &mapping.channel_groups,
             order: mapping.order,
-            traffic: self.traffic(draft, step, layer),
+            traffic: self.traffic(draft, operation, layer),
             result_layout: Some(&draft.layouts[layer.destination.tensor.index()]),
-            positions: self.positions(step),
+            positions: self.positions(operation),
         })
     }
 
     /// What the array does of a layer in a draft; none where it does nothing.
-    fn measured(&self, draft: &Drafted<'_>, step: usize) -> Option<Arc<Measured>> {
-        if let Some(measured) = &draft.measured[step] {
+    fn measured(&self, draft: &Drafted<'_>, operation: usize) -> Option<Arc<Measured>> {
+        if let Some(measured) = &draft.measured[operation] {
             return Some(Arc::clone(measured));
         }
-        let candidate = self.candidate(draft, step)?;
-        let mapping = draft.layers[step].as_ref()?;
+        let candidate = self.candidate(draft, operation)?;
+        let mapping = draft.layers[operation].as_ref()?;
         let residues = candidate.layout.residues;
-        let depth = self.depth(step, mapping, residues);
-        let sizes = self.sizes(step, mapping, residues, depth)?;
+        let depth = self.depth(operation, mapping, residues);
+        let sizes = self.sizes(operation, mapping, residues, depth)?;
         Some(Arc::new(candidate.measure(Arc::new(sizes), depth)))
     }
 
     /// Where the non-zeros of a layer are.
-    fn positions(&self, step: usize) -> Option<Positions<'_>> {
+    fn positions(&self, operation: usize) -> Option<Positions<'_>> {
         Some(Positions {
-            weights: self.network.nonzeros[step].as_ref()?,
+            weights: self.network.nonzeros[operation].as_ref()?,
             occupancy: self.occupancy,
         })
     }
 
     /// How much of a layer is counted where its cost is to be known.
-    fn depth(&self, step: usize, mapping: &LayerMapping, residues: Grid) -> Depth {
-        let Some(weights) = &self.network.nonzeros[step] else {
+    fn depth(&self, operation: usize, mapping: &LayerMapping, residues: Grid) -> Depth {
+        let Some(weights) = &self.network.nonzeros[operation] else {
             return Depth::Whole;
         };
         let of_round = [
@@ -618,15 +620,18 @@ impl<'a> Search<'a> {
     /// The weight blocks of a layer under a mapping, of the rounds that are counted.
     fn sizes(
         &self,
-        step: usize,
+        operation: usize,
         mapping: &LayerMapping,
         residues: Grid,
         depth: Depth,
     ) -> Option<BlockSizes> {
-        let Step::Layer(layer) = &self.network.steps[step] else {
+        let Operation::Layer(layer) = &self.network.operations[operation] else {
             return None;
         };
-        let (weights, conv) = (self.network.nonzeros[step].as_ref()?, layer.conv.as_ref()?);
+        let (weights, conv) = (
+            self.network.nonzeros[operation].as_ref()?,
+            layer.conv.as_ref()?,
+        );
         let rounds = depth.rounds(mapping.rounds() as usize);
         let pe_groups = mapping.pe_groups.count() as usize;
         Some(BlockSizes::of(
@@ -640,9 +645,9 @@ impl<'a> Search<'a> {
     }
 
     /// Elements of the largest weight block of a layer under a mapping.
-    pub fn largest_block(&self, step: usize, mapping: &LayerMapping, residues: Grid) -> u64 {
-        let depth = self.depth(step, mapping, residues);
-        let sizes = self.sizes(step, mapping, residues, depth);
+    pub fn largest_block(&self, operation: usize, mapping: &LayerMapping, residues: Grid) -> u64 {
+        let depth = self.depth(operation, mapping, residues);
+        let sizes = self.sizes(operation, mapping, residues, depth);
         let groups = sizes.iter().flat_map(|sizes| &sizes.groups);
         let blocks = groups.flat_map(|(_, blocks)| blocks);
         u64::from(blocks.max().copied().unwrap_or(0))

@@ -7,7 +7,7 @@
 use super::contents::Contents;
 use super::residency::resident_room;
 use super::{MapError, output_plane, uniform_part};
-use crate::quantise::{IntConv, IntLayer, Quantised, Step};
+use crate::quantise::{IntConv, IntLayer, Operation, Quantised};
 use rayon::prelude::*;
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::Pass;
@@ -294,11 +294,11 @@ impl<'a> Cutter<'a> {
     /// For the tensor of that id.
     pub fn new(network: &'a Quantised, machine: &'a Machine, tensor: TensorId) -> Self {
         let consumers: Vec<&IntLayer> = network
-            .steps
+            .operations
             .iter()
-            .filter_map(|step| match step {
-                Step::Layer(layer) if layer.source.tensor == tensor => Some(layer.as_ref()),
-                Step::Layer(_) | Step::Host(_) => None,
+            .filter_map(|operation| match operation {
+                Operation::Layer(layer) if layer.source.tensor == tensor => Some(layer.as_ref()),
+                Operation::Layer(_) | Operation::Host(_) => None,
             })
             .collect();
         let data = network.tensor(tensor);

@@ -84,11 +84,11 @@ impl Weighted {
     /// See [`PruningCost::products`].
     fn products(&self, fixed: &FixedMapping) -> Vec<u64> {
         let mut products = vec![0; self.values.len()];
-        for of in &self.steps {
+        for of in &self.operations {
             for at in 0..of.extents.len() {
                 let (c, tap) = of.extents.reads(at);
                 products[of.order.index(at, &of.extents)] +=
-                    fixed.landing(of.step, c as u32, tap as u32);
+                    fixed.landing(of.operation, c as u32, tap as u32);
             }
         }
         products
@@ -96,12 +96,15 @@ impl Weighted {
 
     fn marginal(&self, values: &[f32], part: Part, fixed: &mut FixedMapping) -> Marginal {
         let gone = self.next(values, part);
-        let pruned = self.steps.iter().map(|of| (of.step, of.without(&gone)));
+        let pruned = self
+            .operations
+            .iter()
+            .map(|of| (of.operation, of.without(&gone)));
         let pruned = pruned.collect();
         let now: LayerCost = self
-            .steps
+            .operations
             .iter()
-            .filter_map(|of| fixed.costs()[of.step])
+            .filter_map(|of| fixed.costs()[of.operation])
             .sum();
         let then: LayerCost = fixed.with(pruned).into_iter().map(|(_, cost)| cost).sum();
         let zeros = gone.iter().filter(|gone| **gone).count();
@@ -118,7 +121,7 @@ impl Weighted {
     /// By element of the tensor, whether it becomes zero next.
     fn next(&self, values: &[f32], part: Part) -> Vec<bool> {
         let mut left = vec![false; values.len()];
-        for of in &self.steps {
+        for of in &self.operations {
             for at in of.present.ones() {
                 left[of.order.index(at, &of.extents)] = true;
             }
@@ -144,16 +147,16 @@ impl Weighted {
 
     /// By output channel, products that land for each weight that is not zero.
     fn products_per_zero(&self, fixed: &FixedMapping) -> Vec<f64> {
-        let first = &self.steps[0].extents;
+        let first = &self.operations[0].extents;
         let mut counts = vec![(0u64, 0u64); first.groups * first.per_out];
-        for of in &self.steps {
-            let Some(weights) = &fixed.network().nonzeros[of.step] else {
+        for of in &self.operations {
+            let Some(weights) = &fixed.network().nonzeros[of.operation] else {
                 continue;
             };
             let taps = weights.taps();
             for c in 0..(of.extents.groups * of.extents.per_in) as u32 {
                 let landing: Vec<u64> = (0..taps)
-                    .map(|tap| fixed.landing(of.step, c, tap))
+                    .map(|tap| fixed.landing(of.operation, c, tap))
                     .collect();
                 for (output, tap) in weights.of_channel(c) {
                     let (products, weights) = &mut counts[output as usize];
@@ -163,7 +166,7 @@ impl Weighted {
             }
         }
         // A weight that several layers share is one zero.
-        let shared = self.steps.len() as f64;
+        let shared = self.operations.len() as f64;
         let mean =
             |(products, weights): (u64, u64)| products as f64 * shared / weights.max(1) as f64;
         counts.into_iter().map(mean).collect()

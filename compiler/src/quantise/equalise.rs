@@ -563,7 +563,7 @@ mod tests {
     use crate::graph::weights::Weights;
     use crate::graph::{Curve, Op, Operand, Pool};
     use crate::quantise::observed::{Observed, layer, rectifier};
-    use crate::quantise::{IntFunction, Step};
+    use crate::quantise::{IntFunction, Operation};
     use scnn_isa::layer::OperandShape;
     use scnn_isa::plane::Axis;
 
@@ -654,13 +654,16 @@ mod tests {
             observed.output("z", z);
             octaves(&mut observed, "y", &[0, 9]);
             let network = observed.network().unwrap();
-            let tables = network.steps.iter().find_map(|step| match step {
-                Step::Layer(layer) => match &layer.function {
-                    Some(IntFunction::Table { tables, .. }) => Some(tables.clone()),
-                    _ => None,
-                },
-                Step::Host(_) => None,
-            });
+            let tables = network
+                .operations
+                .iter()
+                .find_map(|operation| match operation {
+                    Operation::Layer(layer) => match &layer.function {
+                        Some(IntFunction::Table { tables, .. }) => Some(tables.clone()),
+                        _ => None,
+                    },
+                    Operation::Host(_) => None,
+                });
             let served: Vec<u8> = tables.unwrap().iter().map(|(shift, _)| shift).collect();
             (shifts(&observed, "y"), served)
         };

@@ -1,10 +1,10 @@
-//! The walk over the graph: every node as steps of the integer network.
+//! The walk over the graph: every node as operations of the integer network.
 
 use super::stages::Stages;
 use super::storage::{self, Storage};
 use super::weights::Interned;
 use super::widths::Resolved;
-use super::{HostStep, IntLayer, Options, QuantiseError, Quantised, Step, Value};
+use super::{HostOperation, IntLayer, Operation, Options, QuantiseError, Quantised, Value};
 use crate::calibrate::Calibration;
 use crate::graph::{Graph, NodeId, Op};
 use scnn_isa::arith::{self, Requantise, Rounding};
@@ -22,14 +22,14 @@ pub(super) struct Builder<'a> {
     pub(super) headroom: f32,
     pub(super) network: Quantised,
     pub(super) values: BTreeMap<String, usize>,
-    /// By name, how many steps were called so.
+    /// By name, how many operations were called so.
     pub(super) names: BTreeMap<String, u32>,
     pub(super) taken: BTreeSet<String>,
     pub(super) weights: Interned,
 }
 
 impl Builder<'_> {
-    pub(super) fn step(&mut self, id: NodeId) -> Result<(), QuantiseError> {
+    pub(super) fn operation(&mut self, id: NodeId) -> Result<(), QuantiseError> {
         let graph = self.graph;
         match &graph.dag[id].op {
             Op::Layer(layer) => {
@@ -38,14 +38,16 @@ impl Builder<'_> {
                 let other = layer.operand.as_ref().map(|_| operands[1]);
                 let operand = other.map(|id| self.storage.view(id));
                 let destination = self.storage.own_view(id);
-                let step = self.layer(&Stages {
+                let operation = self.layer(&Stages {
                     id,
                     layer,
                     source,
                     operand,
                     destination,
                 })?;
-                self.network.steps.push(Step::Layer(Box::new(step)));
+                self.network
+                    .operations
+                    .push(Operation::Layer(Box::new(operation)));
             }
             Op::Host(host) => {
                 let operands = graph.operands(id);
@@ -74,14 +76,16 @@ impl Builder<'_> {
                     graph.dag[id].onnx_nodes.first().map_or("segment", |n| n)
                 ));
                 let onnx_nodes = graph.dag[id].onnx_nodes.clone();
-                self.network.steps.push(Step::Host(Box::new(HostStep {
-                    name,
-                    onnx_nodes,
-                    runtime: host.runtime,
-                    model,
-                    inputs,
-                    outputs,
-                })));
+                self.network
+                    .operations
+                    .push(Operation::Host(Box::new(HostOperation {
+                        name,
+                        onnx_nodes,
+                        runtime: host.runtime,
+                        model,
+                        inputs,
+                        outputs,
+                    })));
             }
             Op::Input
             | Op::Map(_)
@@ -92,8 +96,10 @@ impl Builder<'_> {
         }
         // A result that must also stand alone (host operand, second concatenation, copied input) is copied by the PPU.
         for copy in self.storage.copies(id) {
-            let step = self.copy(id, copy);
-            self.network.steps.push(Step::Layer(Box::new(step)));
+            let operation = self.copy(id, copy);
+            self.network
+                .operations
+                .push(Operation::Layer(Box::new(operation)));
         }
         Ok(())
     }
@@ -169,7 +175,7 @@ impl Builder<'_> {
         index
     }
 
-    /// A name that no step has yet: `name`, or it and a number.
+    /// A name that no operation has yet: `name`, or it and a number.
     pub(super) fn unique(&mut self, name: &str) -> String {
         let mut unique = name.to_owned();
         while !self.taken.insert(unique.clone()) {

@@ -2,7 +2,7 @@
 
 pub mod bits;
 
-use super::{IntConv, Step};
+use super::{IntConv, Operation};
 use bits::{Bits, WORD};
 use rayon::prelude::*;
 use scnn_isa::plane::Span;
@@ -192,8 +192,8 @@ fn by_kernels(
     }
 }
 
-/// The non-zero weights of some steps; none where there are no weights.
-pub fn of_steps(steps: &[Step]) -> Vec<Option<Arc<NonzeroWeights>>> {
+/// The non-zero weights of some operations; none where there are no weights.
+pub fn of_operations(operations: &[Operation]) -> Vec<Option<Arc<NonzeroWeights>>> {
     let mut known: BTreeMap<*const Vec<i16>, Vec<Arc<NonzeroWeights>>> = BTreeMap::new();
     let mut gathered = |conv: &IntConv, inputs: u32, outputs: u32| {
         let of_weights = known.entry(Arc::as_ptr(&conv.weights)).or_default();
@@ -207,14 +207,14 @@ pub fn of_steps(steps: &[Step]) -> Vec<Option<Arc<NonzeroWeights>>> {
         of_weights.push(Arc::clone(&weights));
         weights
     };
-    let of_step = |step: &Step| match step {
-        Step::Layer(layer) => layer.conv.as_ref().map(|conv| {
+    let of_operation = |operation: &Operation| match operation {
+        Operation::Layer(layer) => layer.conv.as_ref().map(|conv| {
             let (inputs, outputs) = (layer.source.channels, layer.destination.channels);
             gathered(conv, inputs.len(), outputs.len())
         }),
-        Step::Host(_) => None,
+        Operation::Host(_) => None,
     };
-    steps.iter().map(of_step).collect()
+    operations.iter().map(of_operation).collect()
 }
 
 #[cfg(test)]

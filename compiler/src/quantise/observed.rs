@@ -1,6 +1,6 @@
 //! Small graphs for the tests of quantisation, with what was seen of their tensors.
 
-use super::{IntLayer, Options, QuantiseError, Quantised, Step, Tensor, quantise};
+use super::{IntLayer, Operation, Options, QuantiseError, Quantised, Tensor, quantise};
 use crate::calibrate::{Calibration, Range};
 use crate::graph::{Graph, Layer, Node, NodeId, Op, placement};
 use scnn_isa::machine::Machine;
@@ -68,10 +68,10 @@ impl Observed {
 
 /// The layers of a network.
 pub(crate) fn layers(network: &Quantised) -> Vec<&IntLayer> {
-    let steps = network.steps.iter();
-    let layers = steps.filter_map(|step| match step {
-        Step::Layer(layer) => Some(&**layer),
-        Step::Host(_) => None,
+    let operations = network.operations.iter();
+    let layers = operations.filter_map(|operation| match operation {
+        Operation::Layer(layer) => Some(&**layer),
+        Operation::Host(_) => None,
     });
     layers.collect()
 }

@@ -1,7 +1,7 @@
 //! Where what a program computed first departs from what the reference computed: the layer, the channel, the position,
 //! and the PE that holds it.
 
-use crate::quantise::{Quantised, Step};
+use crate::quantise::{Operation, Quantised};
 use scnn_isa::ids::TensorId;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
@@ -75,21 +75,25 @@ pub fn first(
         let all = Span::new(0, network.tensors[id.index()].shape[1]);
         of_channels(program, id, all, ours, reference)
     };
-    let steps = || {
-        network.steps.iter().find_map(|step| match step {
-            Step::Host(segment) => segment.outputs.iter().find_map(border),
-            Step::Layer(layer) => {
-                let view = layer.destination;
-                let difference = of_channels(program, view.tensor, view.channels, ours, reference)?;
-                Some(Difference {
-                    layer: Some(layer.name.clone()),
-                    onnx_nodes: layer.onnx_nodes.clone(),
-                    ..difference
-                })
-            }
-        })
+    let operations = || {
+        network
+            .operations
+            .iter()
+            .find_map(|operation| match operation {
+                Operation::Host(segment) => segment.outputs.iter().find_map(border),
+                Operation::Layer(layer) => {
+                    let view = layer.destination;
+                    let difference =
+                        of_channels(program, view.tensor, view.channels, ours, reference)?;
+                    Some(Difference {
+                        layer: Some(layer.name.clone()),
+                        onnx_nodes: layer.onnx_nodes.clone(),
+                        ..difference
+                    })
+                }
+            })
     };
-    network.inputs.iter().find_map(border).or_else(steps)
+    network.inputs.iter().find_map(border).or_else(operations)
 }
 
 /// The first difference in some channels of a tensor.

@@ -5,7 +5,7 @@
 
 mod convolution;
 
-use crate::quantise::{IntFunction, IntLayer, IntOperand, IntPool, Quantised, Step, Value};
+use crate::quantise::{IntFunction, IntLayer, IntOperand, IntPool, Operation, Quantised, Value};
 use crate::reference::segments::Segments;
 use convolution::Convolution;
 use rayon::prelude::*;
@@ -25,7 +25,7 @@ pub struct Interpretation {
     pub tensors: Vec<Vec<i16>>,
     /// Program outputs by ONNX name.
     pub outputs: BTreeMap<String, Tensor>,
-    /// Largest magnitude of a sum in the accumulators, by step; 0 where there are none.
+    /// Largest magnitude of a sum in the accumulators, by operation; 0 where there are none.
     pub peaks: Vec<u32>,
 }
 
@@ -99,12 +99,12 @@ pub fn interpret_each(
         state.accept(value, cast(data, tensor, data.dtype)?)?;
     }
     state.end(&lives, 0, finished);
-    let mut peaks = Vec::with_capacity(network.steps.len());
-    for (index, step) in network.steps.iter().enumerate() {
+    let mut peaks = Vec::with_capacity(network.operations.len());
+    for (index, operation) in network.operations.iter().enumerate() {
         state.begin(&lives, index + 1);
-        match step {
-            Step::Layer(layer) => peaks.push(state.layer(layer)),
-            Step::Host(segment) => {
+        match operation {
+            Operation::Layer(layer) => peaks.push(state.layer(layer)),
+            Operation::Host(segment) => {
                 peaks.push(0);
                 let operands = segment
                     .inputs
@@ -119,7 +119,7 @@ pub fn interpret_each(
         }
         state.end(&lives, index + 1, finished);
     }
-    let last = network.steps.len() + 1;
+    let last = network.operations.len() + 1;
     state.begin(&lives, last);
     let mut outputs = BTreeMap::new();
     for &value in &network.outputs {
@@ -132,7 +132,7 @@ pub fn interpret_each(
     Ok((outputs, peaks))
 }
 
-/// When machine tensors are first and last written or read. Time 0 is when the inputs are taken, then come the steps, then
+/// When machine tensors are first and last written or read. Time 0 is when the inputs are taken, then come the operations, then
 /// the outputs.
 struct Lives {
     /// By time.
@@ -146,18 +146,18 @@ impl Lives {
             let tensors = values.iter().map(|&value| network.values[value].tensor);
             tensors.flatten().collect()
         };
-        let of_step = |step: &Step| match step {
-            Step::Layer(layer) => {
+        let of_operation = |operation: &Operation| match operation {
+            Operation::Layer(layer) => {
                 let operand = layer.operand.map(|operand| operand.view.tensor);
                 let own = [layer.source.tensor, layer.destination.tensor];
                 own.into_iter().chain(operand).collect()
             }
-            Step::Host(segment) => {
+            Operation::Host(segment) => {
                 [of_values(&segment.inputs), of_values(&segment.outputs)].concat()
             }
         };
         let mut touched = vec![of_values(&network.inputs)];
-        touched.extend(network.steps.iter().map(of_step));
+        touched.extend(network.operations.iter().map(of_operation));
         touched.push(of_values(&network.outputs));
         // A tensor that nothing touches has its zeros from the beginning to the end.
         let times = touched.len();
@@ -183,10 +183,13 @@ impl Lives {
 
 /// By value, how many times a network reads it on the host: as an operand of a segment or as an output.
 fn readings(network: &Quantised) -> Vec<u32> {
-    let operands = network.steps.iter().filter_map(|step| match step {
-        Step::Host(segment) => Some(&segment.inputs),
-        Step::Layer(_) => None,
-    });
+    let operands = network
+        .operations
+        .iter()
+        .filter_map(|operation| match operation {
+            Operation::Host(segment) => Some(&segment.inputs),
+            Operation::Layer(_) => None,
+        });
     let mut readings = vec![0; network.values.len()];
     for &value in operands.chain([&network.outputs]).flatten() {
         readings[value] += 1;

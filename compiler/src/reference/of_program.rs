@@ -4,7 +4,7 @@
 //! without tiles, blocks or instructions. Whether the layers are what the model says, only the model tells.
 
 use crate::quantise::{
-    HostStep, IntConv, IntFunction, IntLayer, IntPool, Quantised, Step, Tensor, Value,
+    HostOperation, IntConv, IntFunction, IntLayer, IntPool, Operation, Quantised, Tensor, Value,
 };
 use prost::Message;
 use scnn_host::RuntimeName;
@@ -48,21 +48,21 @@ pub enum OfProgramError {
 /// See [`OfProgramError`].
 pub fn network(program: &Program) -> Result<Quantised, OfProgramError> {
     let instructions = (0..).zip(&program.code);
-    let steps = instructions.filter_map(|(at, instruction)| {
+    let operations = instructions.filter_map(|(at, instruction)| {
         let nodes = || program.nodes_of(at).to_vec();
         match *instruction {
             Instruction::Cfg { layer } => {
                 let layer = int_layer(program, program.layer(layer), nodes());
-                Some(layer.map(|layer| Step::Layer(Box::new(layer))))
+                Some(layer.map(|layer| Operation::Layer(Box::new(layer))))
             }
             Instruction::Hst { segment } => {
-                let segment = host_step(program.segment(segment), nodes());
-                Some(segment.map(|segment| Step::Host(Box::new(segment))))
+                let segment = host_operation(program.segment(segment), nodes());
+                Some(segment.map(|segment| Operation::Host(Box::new(segment))))
             }
             _ => None,
         }
     });
-    let steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
+    let operations: Vec<Operation> = operations.collect::<Result<_, _>>()?;
     let tensors = program.tensors.iter().map(|tensor| Tensor {
         name: tensor.name.clone(),
         shape: tensor.shape,
@@ -84,8 +84,8 @@ pub fn network(program: &Program) -> Result<Quantised, OfProgramError> {
     Ok(Quantised {
         name: program.provenance.model.clone(),
         tensors: tensors.collect(),
-        nonzeros: vec![None; steps.len()],
-        steps,
+        nonzeros: vec![None; operations.len()],
+        operations,
         values: values.collect(),
         inputs: program.inputs.iter().map(|id| id.index()).collect(),
         outputs: program.outputs.iter().map(|id| id.index()).collect(),
@@ -203,9 +203,12 @@ fn function(program: &Program, layer: &Layer) -> Result<Option<IntFunction>, Sec
     Ok(Some(function))
 }
 
-fn host_step(segment: &HostSegment, onnx_nodes: Vec<String>) -> Result<HostStep, OfProgramError> {
+fn host_operation(
+    segment: &HostSegment,
+    onnx_nodes: Vec<String>,
+) -> Result<HostOperation, OfProgramError> {
     let model = ModelProto::decode(&segment.model[..]);
-    Ok(HostStep {
+    Ok(HostOperation {
         name: segment.name.clone(),
         onnx_nodes,
         runtime: match segment.runtime {

@@ -6,7 +6,7 @@ use crate::counters::Counters;
 use crate::energy::Energy;
 use crate::error::SimulateError;
 use crate::host;
-use crate::steps::{StepCounts, StepId};
+use crate::operations::{OperationCounts, OperationId};
 use crate::timing::{PeCycles, Slots};
 use scnn_isa::ids::{SegmentId, ValueId};
 use tract_onnx::prelude::Tensor as HostTensor;
@@ -15,7 +15,7 @@ impl State<'_> {
     pub(super) fn host(&mut self, id: SegmentId) -> Result<(), SimulateError> {
         self.close_layer();
         let segment = self.program.segment(id);
-        self.simulator.begin(self.steps.len(), &segment.name);
+        self.simulator.begin(self.operations.len(), &segment.name);
         if self.dense {
             for &value in &segment.inputs {
                 self.stream(value);
@@ -38,8 +38,8 @@ impl State<'_> {
             host_bytes: std::mem::take(&mut self.streamed),
             ..Counters::default()
         };
-        self.steps.push(StepCounts {
-            id: StepId::Segment(id),
+        self.operations.push(OperationCounts {
+            id: OperationId::Segment(id),
             runtime: Some(self.simulator.segments[id.index()].runtime.clone()),
             cycles: 0,
             steps: 0,
@@ -57,10 +57,10 @@ impl State<'_> {
         Ok(())
     }
 
-    /// Counts what crossed the host link after the last step with that step.
+    /// Counts what crossed the host link after the last operation with that operation.
     pub(super) fn close_host(&mut self) {
         let bytes = std::mem::take(&mut self.streamed);
-        if let Some(counts) = self.steps.last_mut() {
+        if let Some(counts) = self.operations.last_mut() {
             counts.counters.host_bytes += bytes;
             counts.energy = Energy::of(&counts.counters, self.machine);
         }

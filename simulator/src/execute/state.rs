@@ -9,7 +9,7 @@ use crate::counters::Counters;
 use crate::energy::Energy;
 use crate::error::SimulateError;
 use crate::observe::{Events, Observer};
-use crate::steps::{StepCounts, StepId};
+use crate::operations::{OperationCounts, OperationId};
 use crate::tensor::density;
 use crate::timing::blocks::ActivationBlocks;
 use crate::timing::nonzeros::Nonzeros;
@@ -34,15 +34,15 @@ pub(super) struct State<'a> {
     pub values: Vec<Option<HostTensor>>,
     /// By value, how many times it will still be read.
     pub readings: Vec<u32>,
-    pub steps: Vec<StepCounts>,
+    pub operations: Vec<OperationCounts>,
     /// What is known of the tensors as they are now.
     pub measured: Measured,
-    /// What is still to be timed, with its index in `steps`.
+    /// What is still to be timed, with its index in `operations`.
     pub works: Vec<(usize, LayerWork<'a>)>,
     pub current: Option<Current>,
     /// What each RAM region holds, for as long as nothing else is written there.
     pub contents: BTreeMap<RegionId, Content>,
-    /// Host link bytes since the last step was closed.
+    /// Host link bytes since the last operation was closed.
     pub streamed: u64,
     /// The instruction under way.
     pub at: u32,
@@ -61,7 +61,7 @@ pub(super) struct Measured {
 /// The layer under way.
 pub(super) struct Current {
     pub id: LayerId,
-    pub counts: StepCounts,
+    pub counts: OperationCounts,
     pub has_tile: Vec<bool>,
     /// Steps of each PE.
     pub pe_steps: Vec<u64>,
@@ -117,7 +117,7 @@ impl<'a> State<'a> {
                 .collect(),
             values: vec![None; program.values.len()],
             readings: readings(program),
-            steps: Vec::new(),
+            operations: Vec::new(),
             measured: Measured::default(),
             works: Vec::new(),
             current: None,
@@ -175,7 +175,7 @@ impl State<'_> {
     pub(super) fn open_layer(&mut self, id: LayerId) {
         self.close_layer();
         let layer = self.program.layer(id);
-        self.simulator.begin(self.steps.len(), &layer.name);
+        self.simulator.begin(self.operations.len(), &layer.name);
         let source = self.program.tensor(layer.source.tensor);
         self.current = Some(Current {
             id,
@@ -184,8 +184,8 @@ impl State<'_> {
             tasks: Vec::new(),
             instructions: Vec::new(),
             results: None,
-            counts: StepCounts {
-                id: StepId::Layer(id),
+            counts: OperationCounts {
+                id: OperationId::Layer(id),
                 runtime: None,
                 cycles: 0,
                 steps: 0,
@@ -262,8 +262,8 @@ impl State<'_> {
             tasks: current.tasks,
             instructions: current.instructions,
         };
-        self.works.push((self.steps.len(), work));
-        self.steps.push(current.counts);
+        self.works.push((self.operations.len(), work));
+        self.operations.push(current.counts);
     }
 
     /// Takes the times of all layers into their counts; none waits for another, as each begins when the one before it
@@ -273,27 +273,27 @@ impl State<'_> {
         timing: Timing,
         timed: Vec<(usize, Timed, Option<DensityModel>)>,
     ) {
-        for (step, timed, model) in timed {
-            self.close_time(step, &timed, model);
+        for (operation, timed, model) in timed {
+            self.close_time(operation, &timed, model);
         }
         if timing == Timing::Exact {
-            for step in 0..self.steps.len() {
-                self.time_link(step);
+            for operation in 0..self.operations.len() {
+                self.time_link(operation);
             }
         }
     }
 
-    /// Times all steps exactly, one after the other, before an observer.
+    /// Times all operations exactly, one after the other, before an observer.
     pub(super) fn time_observed(&mut self, observer: &mut dyn Observer) {
         let machine = self.machine;
         let mut works = std::mem::take(&mut self.works).into_iter().peekable();
         let mut begin = 0;
-        for step in 0..self.steps.len() {
-            let work = works.next_if(|(of, _)| *of == step);
+        for operation in 0..self.operations.len() {
+            let work = works.next_if(|(of, _)| *of == operation);
             let rounds = work.as_ref().map_or(0, |(_, work)| work.round_count());
-            let wanted = observer.begin(self.steps[step].id, begin, rounds);
+            let wanted = observer.begin(self.operations[operation].id, begin, rounds);
             if let Some((_, work)) = work {
-                self.simulator.begin(step, &work.layer.name);
+                self.simulator.begin(operation, &work.layer.name);
                 let timed = if wanted {
                     let mut events = Events {
                         observer,
@@ -304,27 +304,27 @@ impl State<'_> {
                     exact::time(machine, &work)
                 };
                 let model = uniform::model(machine, &work);
-                self.close_time(step, &timed, model);
+                self.close_time(operation, &timed, model);
             }
-            self.time_link(step);
-            observer.end(&self.steps[step], begin);
-            begin += self.steps[step].cycles;
+            self.time_link(operation);
+            observer.end(&self.operations[operation], begin);
+            begin += self.operations[operation].cycles;
         }
     }
 
-    /// By step, cycles that no input exceeds, after a walk in which every activation was a non-zero.
+    /// By operation, cycles that no input exceeds, after a walk in which every activation was a non-zero.
     pub(super) fn ceilings(&mut self, timing: Timing) -> Vec<u64> {
         let machine = self.machine;
-        let mut ceilings = vec![0; self.steps.len()];
-        for (step, work) in std::mem::take(&mut self.works) {
-            let dram_bytes = self.steps[step].counters.dram_bytes();
-            ceilings[step] = match timing {
+        let mut ceilings = vec![0; self.operations.len()];
+        for (operation, work) in std::mem::take(&mut self.works) {
+            let dram_bytes = self.operations[operation].counters.dram_bytes();
+            ceilings[operation] = match timing {
                 Timing::Fast => timing.of(machine, &work).cycles,
                 Timing::Exact => ceiling::exact(machine, &work, dram_bytes),
             };
         }
-        for (ceiling, counts) in ceilings.iter_mut().zip(&self.steps) {
-            if timing == Timing::Exact && matches!(counts.id, StepId::Segment(_)) {
+        for (ceiling, counts) in ceilings.iter_mut().zip(&self.operations) {
+            if timing == Timing::Exact && matches!(counts.id, OperationId::Segment(_)) {
                 *ceiling = link_cycles(machine, counts.counters.host_bytes);
             }
         }
@@ -332,10 +332,10 @@ impl State<'_> {
     }
 
     /// Takes a layer's time into its counts.
-    fn close_time(&mut self, step: usize, timed: &Timed, model: Option<DensityModel>) {
+    fn close_time(&mut self, operation: usize, timed: &Timed, model: Option<DensityModel>) {
         let lanes = self.lanes();
         let per_pe = u64::from(self.machine.multipliers_per_pe());
-        let counts = &mut self.steps[step];
+        let counts = &mut self.operations[operation];
         counts.density_model = model;
         counts.cycles = timed.cycles;
         for waits in &timed.waits {
@@ -355,10 +355,10 @@ impl State<'_> {
     }
 
     /// A host segment takes the time of its traffic over the link.
-    fn time_link(&mut self, step: usize) {
+    fn time_link(&mut self, operation: usize) {
         let (machine, lanes) = (self.machine, self.lanes());
-        let counts = &mut self.steps[step];
-        if matches!(counts.id, StepId::Segment(_)) {
+        let counts = &mut self.operations[operation];
+        if matches!(counts.id, OperationId::Segment(_)) {
             counts.cycles = link_cycles(machine, counts.counters.host_bytes);
             counts.slots.host_link = counts.cycles * lanes;
             let pes = self.machine.pe_count() as usize;

@@ -1,6 +1,6 @@
 //! Which tensor lies where while which layers run.
 
-use super::step;
+use super::operation;
 use crate::schema::described;
 use scnn_isa::ids::RegionId;
 use scnn_isa::instruction::{Instruction, Operand};
@@ -31,16 +31,16 @@ described! {
 
 /// The regions of a program in the order in which they come into use; those that no instruction names are left out.
 pub fn occupancy(program: &Program) -> Vec<Occupancy> {
-    let steps = step::ranges(program);
+    let operations = operation::ranges(program);
     let mut uses: Vec<Option<[u32; 2]>> = vec![None; program.regions.len()];
-    for (step, range) in steps.iter().enumerate() {
+    for (operation, range) in operations.iter().enumerate() {
         // What stands before the first layer belongs to it.
-        let begin = if step == 0 { 0 } else { range.begin };
+        let begin = if operation == 0 { 0 } else { range.begin };
         for instruction in &program.code[begin as usize..range.end as usize] {
             for region in regions(program, instruction) {
-                let step = step as u32;
-                let [first, _] = uses[region.index()].unwrap_or([step, step]);
-                uses[region.index()] = Some([first, step]);
+                let operation = operation as u32;
+                let [first, _] = uses[region.index()].unwrap_or([operation, operation]);
+                uses[region.index()] = Some([first, operation]);
             }
         }
     }

@@ -4,8 +4,8 @@
 //! tensors say; who knows the calibration or the command line adds these.
 
 use super::{Parameter, Report};
+use crate::operations::OperationId;
 use crate::schema::described;
-use crate::steps::StepId;
 use scnn_isa::layer::{Function, Layer as Descriptor};
 use scnn_isa::program::Program;
 use serde::{Deserialize, Serialize};
@@ -48,8 +48,8 @@ described! {
 impl Report {
     /// Sets the hashes of the program and of its layers, of the inputs and of the outputs of all samples.
     pub fn identify(&mut self, program: &Program, inputs: String, outputs: String) {
-        for (layer, step) in self.layers.iter_mut().zip(steps(program)) {
-            layer.constants_blake3 = constants(program, step);
+        for (layer, operation) in self.layers.iter_mut().zip(operations(program)) {
+            layer.constants_blake3 = constants(program, operation);
         }
         let provenance = &mut self.provenance;
         provenance
@@ -87,15 +87,15 @@ fn add_tensor(hasher: &mut blake3::Hasher, name: &str, tensor: &Tensor) {
     }
 }
 
-/// The steps of a program in the order of execution.
-fn steps(program: &Program) -> impl Iterator<Item = StepId> {
+/// The operations of a program in the order of execution.
+fn operations(program: &Program) -> impl Iterator<Item = OperationId> {
     use scnn_isa::instruction::Instruction;
     program
         .code
         .iter()
         .filter_map(|instruction| match *instruction {
-            Instruction::Cfg { layer } => Some(StepId::Layer(layer)),
-            Instruction::Hst { segment } => Some(StepId::Segment(segment)),
+            Instruction::Cfg { layer } => Some(OperationId::Layer(layer)),
+            Instruction::Hst { segment } => Some(OperationId::Segment(segment)),
             Instruction::Lda { .. }
             | Instruction::Sta { .. }
             | Instruction::Ldw { .. }
@@ -107,13 +107,13 @@ fn steps(program: &Program) -> impl Iterator<Item = StepId> {
         })
 }
 
-fn constants(program: &Program, step: StepId) -> String {
+fn constants(program: &Program, operation: OperationId) -> String {
     let mut hasher = blake3::Hasher::new();
-    match step {
-        StepId::Segment(id) => {
+    match operation {
+        OperationId::Segment(id) => {
             hasher.update(&program.segment(id).model);
         }
-        StepId::Layer(id) => {
+        OperationId::Layer(id) => {
             for section in sections(program.layer(id)) {
                 hasher.update(&program.section(section).bytes);
             }

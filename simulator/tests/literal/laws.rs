@@ -6,12 +6,12 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use scnn_isa::machine::{Drift, Machine};
-use scnn_simulator::StepCounts;
+use scnn_simulator::OperationCounts;
 use scnn_simulator::timing::Timing;
 
-fn counts(case: &Case, timing: Timing) -> StepCounts {
+fn counts(case: &Case, timing: Timing) -> OperationCounts {
     let execution = simulate(&case.program(), case, timing);
-    execution.steps.into_iter().next().unwrap()
+    execution.operations.into_iter().next().unwrap()
 }
 
 proptest! {
@@ -27,11 +27,11 @@ proptest! {
             counts(&case.thinned(of_weights, of_input, seed), Timing::Fast),
         );
         prop_assert!(after.steps <= before.steps, "steps {} to {}", before.steps, after.steps);
-        let multiplies = |step: &StepCounts| (step.slots.useful, step.counters.multiplies);
+        let multiplies = |operation: &OperationCounts| (operation.slots.useful, operation.counters.multiplies);
         let ((useful, issued), (less_useful, less_issued)) = (multiplies(&before), multiplies(&after));
         prop_assert!(less_useful <= useful, "useful {useful} to {less_useful}");
         prop_assert!(less_issued <= issued, "issued {issued} to {less_issued}");
-        let bytes = |step: &StepCounts| step.counters.dram_weight_bytes;
+        let bytes = |operation: &OperationCounts| operation.counters.dram_weight_bytes;
         prop_assert!(bytes(&after) <= bytes(&before), "weights of {} to {} bytes", bytes(&before), bytes(&after));
     }
 

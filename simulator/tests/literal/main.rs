@@ -60,26 +60,26 @@ proptest! {
             prop_assert!(false, "{}: {ours}, the literal machine has {theirs}", place(&program, at));
         }
         prop_assert_eq!(pairs.len(), literal.output.len());
-        let step = &execution.steps[0];
-        prop_assert_eq!(step.steps, literal.steps);
-        let mut slots = step.slots;
+        let operation = &execution.operations[0];
+        prop_assert_eq!(operation.steps, literal.steps);
+        let mut slots = operation.slots;
         // The literal machine does not know what it waited for.
         slots.barrier += [slots.fifo, slots.drain, slots.dram].iter().sum::<u64>();
         (slots.fifo, slots.drain, slots.dram) = (0, 0, 0);
         prop_assert_eq!(slots, literal.slots);
-        prop_assert_eq!(step.cycles, literal.cycles);
-        let pes = &step.pe_cycles;
+        prop_assert_eq!(operation.cycles, literal.cycles);
+        let pes = &operation.pe_cycles;
         // A cause that concerns no PE has an empty list.
         let all_zero = vec![0; literal.pe_cycles[0].len()];
         let of_pes = [&pes.steps, &pes.bank_stall, &pes.no_tile].map(|cycles| if cycles.is_empty() { &all_zero } else { cycles });
         prop_assert_eq!(of_pes, literal.pe_cycles.each_ref());
-        prop_assert_eq!(step.counters.dram_weight_bytes, literal.weight_bytes);
-        prop_assert_eq!(step.counters.dram_read_bytes, literal.loaded_bytes);
-        prop_assert_eq!(step.counters.dram_spill_bytes + step.counters.dram_write_bytes, literal.other_bytes);
+        prop_assert_eq!(operation.counters.dram_weight_bytes, literal.weight_bytes);
+        prop_assert_eq!(operation.counters.dram_read_bytes, literal.loaded_bytes);
+        prop_assert_eq!(operation.counters.dram_spill_bytes + operation.counters.dram_write_bytes, literal.other_bytes);
 
         let fast = simulate(&program, &case, Timing::Fast);
         prop_assert_eq!(&fast.tensors, &execution.tensors);
-        prop_assert_eq!(fast.steps[0].counters, step.counters);
-        prop_assert!(fast.steps[0].cycles <= step.cycles);
+        prop_assert_eq!(fast.operations[0].counters, operation.counters);
+        prop_assert!(fast.operations[0].cycles <= operation.cycles);
     }
 }

@@ -25,17 +25,17 @@ class Program:
     code: list = field(default_factory=list)
     machine: dict = field(default_factory=dict)
 
-    def steps(self) -> list:
+    def operations(self) -> list:
         """Layers and host segments in the order of execution: (kind, name, instructions)."""
-        steps = []
+        operations = []
         for mnemonic, operands in self.code:
             if mnemonic == "cfg":
-                steps.append(("layer", operands["layer"], []))
+                operations.append(("layer", operands["layer"], []))
             elif mnemonic == "hst":
-                steps.append(("segment", operands["segment"], []))
+                operations.append(("segment", operands["segment"], []))
             elif mnemonic != "end":
-                steps[-1][2].append((mnemonic, operands))
-        return steps
+                operations[-1][2].append((mnemonic, operands))
+        return operations
 
 
 def read(text: str) -> Program:

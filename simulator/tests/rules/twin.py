@@ -39,11 +39,11 @@ class Twin:
         self.dumps = dumps_by_layer(dumps)
 
     def layers(self, reported: list):
-        """For each step that the report has: (its report, the twin's figures or None where a tensor is not known)."""
-        steps = self.program.steps()
-        assert len(steps) == len(reported), f"{len(steps)} steps in the program, {len(reported)} in the report"
-        host = self.host_bytes(steps)
-        for (kind, name, instructions), report, bytes_ in zip(steps, reported, host):
+        """For each operation that the report has: (its report, the twin's figures or None where a tensor is not known)."""
+        operations = self.program.operations()
+        assert len(operations) == len(reported), f"{len(operations)} operations in the program, {len(reported)} in the report"
+        host = self.host_bytes(operations)
+        for (kind, name, instructions), report, bytes_ in zip(operations, reported, host):
             if kind == "segment":
                 yield report, self.segment(bytes_)
                 continue
@@ -81,15 +81,15 @@ class Twin:
             figures[f"{timing} slots of host_link"] = of_timing * lanes
         return figures
 
-    def host_bytes(self, steps: list) -> list:
-        """By step the bytes over the host link: a segment's own, inputs with the first step, outputs with the last."""
+    def host_bytes(self, operations: list) -> list:
+        """By operation the bytes over the host link: a segment's own, inputs with the first operation, outputs with the last."""
         of = lambda values: sum(self.bytes_of_value(value) for value in values)
-        bytes_ = [0] * len(steps)
-        for at, (kind, name, _) in enumerate(steps):
+        bytes_ = [0] * len(operations)
+        for at, (kind, name, _) in enumerate(operations):
             if kind == "segment":
                 segment = self.program.segment[name]
                 bytes_[at] = of(segment["inputs"]) + of(segment["outputs"])
-        if steps:
+        if operations:
             bytes_[0] += of(self.program.inputs)
             bytes_[-1] += of(self.program.outputs)
         return bytes_

@@ -5,7 +5,7 @@ use crate::table::si;
 use scnn_simulator::report::Report;
 use scnnc::compile::Compiled;
 use scnnc::graph::{HostOp, Op};
-use scnnc::quantise::{HostStep, Step, Value};
+use scnnc::quantise::{HostOperation, Operation, Value};
 use serde_json::json;
 use std::fmt::Write;
 
@@ -28,11 +28,11 @@ pub struct Segment<'a> {
 /// The segments that share a tensor with the array, the most expensive first.
 pub fn segments<'a>(compiled: &'a Compiled, report: &Report) -> Vec<Segment<'a>> {
     let total = report.totals.cycles.total.max(1);
-    let steps = compiled.network.steps.iter().zip(&report.layers);
-    let mut segments: Vec<Segment<'a>> = steps
-        .filter_map(|(step, layer)| match step {
-            Step::Host(host) => Some((host, layer.costs.cycles.total)),
-            Step::Layer(_) => None,
+    let operations = compiled.network.operations.iter().zip(&report.layers);
+    let mut segments: Vec<Segment<'a>> = operations
+        .filter_map(|(operation, layer)| match operation {
+            Operation::Host(host) => Some((host, layer.costs.cycles.total)),
+            Operation::Layer(_) => None,
         })
         .map(|(host, cycles)| Segment {
             name: &host.name,
@@ -55,8 +55,8 @@ fn shared<'a>(compiled: &'a Compiled, values: &[usize], border: &[usize]) -> Vec
 }
 
 /// Why each node of a segment is on the host.
-fn reasons(compiled: &Compiled, step: &HostStep) -> Vec<String> {
-    let results: Vec<&str> = step
+fn reasons(compiled: &Compiled, operation: &HostOperation) -> Vec<String> {
+    let results: Vec<&str> = operation
         .outputs
         .iter()
         .map(|&value| compiled.network.values[value].name.as_str())

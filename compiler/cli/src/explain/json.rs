@@ -34,7 +34,7 @@ fn one(explained: &Explained<'_>) -> Value {
     } = explained;
     let machine = &compiled.program.machine;
     let layout = &compiled.mapped.layouts[layer.source.tensor.index()];
-    let mapping = compiled.mapped.layers[mapper.step].as_ref();
+    let mapping = compiled.mapped.layers[mapper.operation].as_ref();
     let bound = &mapper.bound;
     let array = layer.conv.as_ref().map(|_| {
         json!({
@@ -59,7 +59,7 @@ fn one(explained: &Explained<'_>) -> Value {
         "name": layer.name,
         "onnx_nodes": layer.onnx_nodes,
         "mapping": mapping.map(|mapping| words::mapping(layout, mapping)),
-        "memory": words::memory(compiled, layer, mapper.step),
+        "memory": words::memory(compiled, layer, mapper.operation),
         "array": array,
         "predicted_cycles": mapper.cost.cycles,
         "predicted_energy_pj": mapper.cost.energy_pj,

@@ -5,15 +5,15 @@ use scnn_isa::program::Memory;
 use scnn_simulator::report::columns::memory_name;
 use scnnc::compile::Compiled;
 use scnnc::map::residency::{InDram, Slot, Stage, lifetimes};
-use scnnc::quantise::Step;
+use scnnc::quantise::Operation;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
 /// A tensor, or tiles of one that are loaded, in an activation RAM.
 struct Place<'a> {
     tensor: &'a str,
-    /// Steps, from the first write to the last read.
-    steps: (usize, usize),
+    /// Operations, from the first write to the last read.
+    operations: (usize, usize),
     slot: Slot,
     /// The tensor lives in DRAM, and its tiles are loaded here.
     loaded: bool,
@@ -21,11 +21,11 @@ struct Place<'a> {
 
 /// Where every tensor lives.
 pub struct MemoryPlan<'a> {
-    /// By first step.
+    /// By first operation.
     places: Vec<Place<'a>>,
     /// Tensors that live in DRAM.
     in_dram: Vec<(&'a str, InDram)>,
-    /// Elements of each RAM: the most that is taken in a step, and all.
+    /// Elements of each RAM: the most that is taken in an operation, and all.
     peaks: [(Memory, u64, u64); 2],
 }
 
@@ -37,22 +37,23 @@ impl<'a> MemoryPlan<'a> {
         let homes = residency.homes.iter().zip(lifetimes(network));
         let tensors = network.tensors.iter().zip(homes);
         let mut places: Vec<Place<'_>> = tensors
-            .filter_map(|(tensor, (home, steps))| {
+            .filter_map(|(tensor, (home, operations))| {
                 Some(Place {
                     tensor: &tensor.name,
-                    steps: steps?,
+                    operations: operations?,
                     slot: (*home)?,
                     loaded: false,
                 })
             })
             .collect();
-        for step in 0..residency.stages.len() {
-            places.extend(loaded(compiled, step));
+        for operation in 0..residency.stages.len() {
+            places.extend(loaded(compiled, operation));
         }
-        places.sort_by_key(|place| place.steps);
-        let taken = |memory: Memory, step: usize| -> u64 {
+        places.sort_by_key(|place| place.operations);
+        let taken = |memory: Memory, operation: usize| -> u64 {
             let there = |place: &&Place<'_>| {
-                place.slot.memory == memory && (place.steps.0..=place.steps.1).contains(&step)
+                place.slot.memory == memory
+                    && (place.operations.0..=place.operations.1).contains(&operation)
             };
             places
                 .iter()
@@ -61,8 +62,8 @@ impl<'a> MemoryPlan<'a> {
                 .sum()
         };
         let peaks = [Memory::A, Memory::B].map(|memory| {
-            let peak = (0..network.steps.len())
-                .map(|step| taken(memory, step))
+            let peak = (0..network.operations.len())
+                .map(|operation| taken(memory, operation))
                 .max();
             (memory, peak.unwrap_or(0), machine.ram_elements(memory))
         });
@@ -80,7 +81,7 @@ impl<'a> MemoryPlan<'a> {
     /// As text.
     pub fn text(&self) -> String {
         let mut text =
-            "memory plan: steps (first write to last read), place, elements of every PE\n"
+            "memory plan: operations (first write to last read), place, elements of every PE\n"
                 .to_owned();
         // Writing to a string does not fail.
         for (tensor, reason) in &self.in_dram {
@@ -88,7 +89,7 @@ impl<'a> MemoryPlan<'a> {
         }
         for place in &self.places {
             let Slot { memory, base, size } = place.slot;
-            let (first, last) = place.steps;
+            let (first, last) = place.operations;
             let _ = writeln!(
                 text,
                 "  {:9} {} {base:>4}..{:<4} {}{}",
@@ -106,13 +107,13 @@ impl<'a> MemoryPlan<'a> {
         text
     }
 
-    /// As JSON; steps are numbered as in the report.
+    /// As JSON; operations are numbered as in the report.
     pub fn json(&self) -> Value {
         let places = self.places.iter().map(|place| {
             json!({
                 "tensor": place.tensor,
-                "first_step": place.steps.0,
-                "last_step": place.steps.1,
+                "first_step": place.operations.0,
+                "last_step": place.operations.1,
                 "ram": memory_name(place.slot.memory),
                 "first_element": place.slot.base,
                 "elements": place.slot.size,
@@ -138,25 +139,25 @@ impl<'a> MemoryPlan<'a> {
     }
 }
 
-/// The places into which a step loads tiles of its source.
-fn loaded(compiled: &Compiled, step: usize) -> Vec<Place<'_>> {
+/// The places into which an operation loads tiles of its source.
+fn loaded(compiled: &Compiled, operation: usize) -> Vec<Place<'_>> {
     let (network, residency) = (&compiled.network, &compiled.mapped.residency);
-    let Step::Layer(layer) = &network.steps[step] else {
+    let Operation::Layer(layer) = &network.operations[operation] else {
         return Vec::new();
     };
-    let (slots, last) = match residency.stages[step] {
-        Some(Stage::PerTile(slot)) => (vec![slot], step),
-        Some(Stage::Alternate(slots)) => (slots.to_vec(), step),
+    let (slots, last) = match residency.stages[operation] {
+        Some(Stage::PerTile(slot)) => (vec![slot], operation),
+        Some(Stage::Alternate(slots)) => (slots.to_vec(), operation),
         Some(Stage::Once(slot)) => {
-            let kept = |later: &usize| residency.stages[*later] == Some(Stage::Kept(step));
-            let last = (step..residency.stages.len()).filter(kept).max();
-            (vec![slot], last.unwrap_or(step))
+            let kept = |later: &usize| residency.stages[*later] == Some(Stage::Kept(operation));
+            let last = (operation..residency.stages.len()).filter(kept).max();
+            (vec![slot], last.unwrap_or(operation))
         }
         Some(Stage::Kept(_)) | None => return Vec::new(),
     };
     let place = |slot| Place {
         tensor: &network.tensor(layer.source.tensor).name,
-        steps: (step, last),
+        operations: (operation, last),
         slot,
         loaded: true,
     };

@@ -1,4 +1,4 @@
-//! The activation RAMs over time, as text: a line for each step, a letter for each region.
+//! The activation RAMs over time, as text: a line for each operation, a letter for each region.
 //!
 //! ```text
 //!                  RAM A                     RAM B
@@ -15,7 +15,7 @@ const CELLS: u64 = 32;
 const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 /// The map of both RAMs, and the regions that its letters stand for.
-pub fn rams(regions: &[Occupancy], capacity: [u64; 2], steps: &[String]) -> String {
+pub fn rams(regions: &[Occupancy], capacity: [u64; 2], operations: &[String]) -> String {
     let lettered: Vec<(char, &Occupancy)> = regions
         .iter()
         .filter(|region| region.memory != Memory::Dram)
@@ -26,7 +26,7 @@ pub fn rams(regions: &[Occupancy], capacity: [u64; 2], steps: &[String]) -> Stri
     if lettered.is_empty() {
         return text;
     }
-    let widest = steps.iter().map(|name| name.chars().count()).max();
+    let widest = operations.iter().map(|name| name.chars().count()).max();
     let widest = widest.unwrap_or(0);
     // Writing to a string does not fail.
     let _ = writeln!(
@@ -36,8 +36,8 @@ pub fn rams(regions: &[Occupancy], capacity: [u64; 2], steps: &[String]) -> Stri
         format!("RAM A, {} elements a PE", capacity[0]),
         capacity[1]
     );
-    for (step, name) in steps.iter().enumerate() {
-        let ram = |memory, capacity| row(&lettered, memory, capacity, step as u32);
+    for (operation, name) in operations.iter().enumerate() {
+        let ram = |memory, capacity| row(&lettered, memory, capacity, operation as u32);
         let _ = writeln!(
             text,
             "{name:widest$} |{}| |{}|",
@@ -58,11 +58,11 @@ pub fn rams(regions: &[Occupancy], capacity: [u64; 2], steps: &[String]) -> Stri
     text
 }
 
-/// What a RAM holds during a step. A region is drawn as one letter at least.
-fn row(regions: &[(char, &Occupancy)], memory: Memory, capacity: u64, step: u32) -> String {
+/// What a RAM holds during an operation. A region is drawn as one letter at least.
+fn row(regions: &[(char, &Occupancy)], memory: Memory, capacity: u64, operation: u32) -> String {
     let mut cells = vec![' '; CELLS as usize];
     for (letter, region) in regions {
-        if region.memory != memory || !(region.layers[0]..=region.layers[1]).contains(&step) {
+        if region.memory != memory || !(region.layers[0]..=region.layers[1]).contains(&operation) {
             continue;
         }
         let at = |element: u64| (element * CELLS / capacity.max(1)).min(CELLS);
@@ -87,8 +87,8 @@ mod tests {
             size: 8,
             layers: [1, 1],
         };
-        let steps = ["one".to_owned(), "two".to_owned()];
-        let text = rams(&[region], [64, 64], &steps);
+        let operations = ["one".to_owned(), "two".to_owned()];
+        let text = rams(&[region], [64, 64], &operations);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1], format!("one |{:32}| |{:32}|", "", ""));
         assert_eq!(lines[2], format!("two |{:8}aaaa{:20}| |{:32}|", "", "", ""));

@@ -11,7 +11,7 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&grid::hanging(&self.head()?))?;
         writeln!(f, "\n{}", layers(&self.layers))?;
-        let map = memory_map::rams(&self.regions, self.ram_elements, &self.steps);
+        let map = memory_map::rams(&self.regions, self.ram_elements, &self.operations);
         if !map.is_empty() {
             writeln!(f, "\n{}", map.trim_end())?;
         }
@@ -76,14 +76,19 @@ impl Summary {
         let bytes: u64 = regions.iter().map(|region| region.size).sum();
         writeln!(f, "\nDRAM, {bytes} bytes of activations at worst")?;
         let mut table = grid::plain(&["bytes", "from", "tensor", "from layer", "to layer"]);
-        let step = |index: u32| self.steps.get(index as usize).cloned().unwrap_or_default();
+        let operation = |index: u32| {
+            self.operations
+                .get(index as usize)
+                .cloned()
+                .unwrap_or_default()
+        };
         for region in regions {
             table.add_row([
                 region.size.to_string(),
                 region.base.to_string(),
                 region.tensor.clone(),
-                step(region.layers[0]),
-                step(region.layers[1]),
+                operation(region.layers[0]),
+                operation(region.layers[1]),
             ]);
         }
         grid::right(&mut table, 0..=1);

@@ -129,15 +129,15 @@ fn holds(network: &Network, machine: &str, settings: &[&str]) -> Result<(), Test
         let ceilings = simulator.ceilings(timing).unwrap();
         for (number, input) in inputs.iter().enumerate() {
             let run = simulator.run(&sample(input), &Options { timing }).unwrap();
-            prop_assert_eq!(run.steps.len(), ceilings.len());
-            for (step, ceiling) in run.steps.iter().zip(&ceilings) {
+            prop_assert_eq!(run.operations.len(), ceilings.len());
+            for (operation, ceiling) in run.operations.iter().zip(&ceilings) {
                 prop_assert!(
-                    step.cycles <= *ceiling,
+                    operation.cycles <= *ceiling,
                     "input {}, {:?}, {:?}: {} cycles, ceiling {}",
                     number,
-                    step.id,
+                    operation.id,
                     timing,
-                    step.cycles,
+                    operation.cycles,
                     ceiling
                 );
             }

@@ -119,8 +119,8 @@ fn a_product_of_more_dimensions_is_one_of_rows() {
         .output("p")
         .output("y");
     let (compiled, sample, execution) = run(&model.bytes(), &[2, 7, 12]);
-    let convolutions = compiled.network.steps.iter().filter(|step| {
-        matches!(step, scnnc::quantise::Step::Layer(layer) if layer.conv.is_some() && layer.name == "/p/MatMul")
+    let convolutions = compiled.network.operations.iter().filter(|operation| {
+        matches!(operation, scnnc::quantise::Operation::Layer(layer) if layer.conv.is_some() && layer.name == "/p/MatMul")
     });
     assert_eq!(convolutions.count(), 1);
     assert_eq!(execution.outputs["p"].shape(), &[2, 7, 9]);
@@ -354,7 +354,7 @@ fn names_for_parts_of_a_function_do_not_part_it() {
         .node("Conv", &["a.name", "v"], "y", vec![])
         .output("y");
     let (compiled, sample, execution) = run(&model.bytes(), &[1, 3, 6, 6]);
-    assert_eq!(compiled.network.steps.len(), 2, "{}", compiled.graph);
+    assert_eq!(compiled.network.operations.len(), 2, "{}", compiled.graph);
     assert!(decibels(&compiled, &sample, &execution) > 65.0);
 }
 
@@ -374,7 +374,7 @@ fn a_crop_for_the_host_alone_is_the_host_s_unless_it_leaves_little() {
             .output("y");
         let (compiled, sample, execution) = run(&model.bytes(), &[1, 3, 8, 8]);
         assert!(decibels(&compiled, &sample, &execution) > 60.0);
-        compiled.network.steps.len()
+        compiled.network.operations.len()
     };
     assert_eq!(steps(1), 2);
     assert_eq!(steps(6), 3);

@@ -220,16 +220,16 @@ fn what_only_the_host_reads_or_writes_is_in_dram_for_that() {
     assert_eq!(reasons, [["image", "from_host"], ["logits", "to_host"]]);
 }
 
-/// A line of the memory plan: steps, the RAM, its elements.
+/// A line of the memory plan: operations, the RAM, its elements.
 fn planned(line: &str) -> Option<([u64; 2], char, [u64; 2])> {
     let mut words = line.split_whitespace();
     let range = |word: &str| {
         let (from, to) = word.split_once("..")?;
         Some([from.parse().ok()?, to.parse().ok()?])
     };
-    let steps = range(words.next()?)?;
+    let operations = range(words.next()?)?;
     let memory = words.next()?.chars().next()?;
-    Some((steps, memory, range(words.next()?)?))
+    Some((operations, memory, range(words.next()?)?))
 }
 
 #[test]
@@ -239,20 +239,20 @@ fn what_the_memory_plan_holds_at_once_does_not_overlap_and_reaches_its_peak() {
     // One for each tensor that lives in a RAM, and one or two for the image that is loaded.
     assert!((4..=5).contains(&places.len()), "{text}");
     let meet = |a: [u64; 2], b: [u64; 2]| a[0] <= b[1] && b[0] <= a[1];
-    for (index, (steps, memory, elements)) in places.iter().enumerate() {
+    for (index, (operations, memory, elements)) in places.iter().enumerate() {
         for (other_steps, other_memory, other_elements) in &places[..index] {
             let apart = elements[0] >= other_elements[1] || other_elements[0] >= elements[1];
             assert!(
-                memory != other_memory || !meet(*steps, *other_steps) || apart,
+                memory != other_memory || !meet(*operations, *other_steps) || apart,
                 "{text}"
             );
         }
     }
     for ram in ['A', 'B'] {
         let of_ram = || places.iter().filter(|(_, memory, _)| *memory == ram);
-        let held = |step| {
+        let held = |operation| {
             of_ram()
-                .filter(|(steps, ..)| meet(*steps, [step, step]))
+                .filter(|(operations, ..)| meet(*operations, [operation, operation]))
                 .map(|(_, _, [from, to])| to - from)
                 .sum::<u64>()
         };

@@ -119,19 +119,19 @@ fn assert_bounds(compiled: &Compiled, sample: &Sample, exact: &Execution) {
         mapped,
         Objective::Cycles,
     );
-    for (step, (fast, exact)) in fast.steps.iter().zip(&exact.steps).enumerate() {
+    for (operation, (fast, exact)) in fast.operations.iter().zip(&exact.operations).enumerate() {
         let (fast, exact) = (fast.cycles, exact.cycles);
         assert!(fast <= exact, "fast {fast}, exact {exact}");
-        if let Some(explained) = explainer.explain(step) {
+        if let Some(explained) = explainer.explain(operation) {
             let Bound {
                 useful,
                 vectors,
                 bus,
                 dram,
             } = explained.bound;
-            let of_steps = useful.max(vectors);
-            assert!(of_steps <= fast, "{:?}, fast {fast}", explained.bound);
-            let of_all = of_steps.max(bus).max(dram);
+            let of_operations = useful.max(vectors);
+            assert!(of_operations <= fast, "{:?}, fast {fast}", explained.bound);
+            let of_all = of_operations.max(bus).max(dram);
             assert!(of_all <= exact, "{:?}, exact {exact}", explained.bound);
         }
     }

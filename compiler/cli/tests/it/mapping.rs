@@ -24,8 +24,8 @@ use scnnc::map::residency::{Residency, Stage};
 use scnnc::map::tiling::{Cutter, Tiling, accumulators, passes};
 use scnnc::map::weights::{BlockSizes, taps_of_residues};
 use scnnc::map::{self, LayerMapping, Mapped, Strategy as Mapping};
-use scnnc::quantise::nonzeros::of_steps;
-use scnnc::quantise::{IntConv, IntLayer, IntPool, Quantised, Step, Tensor, Value};
+use scnnc::quantise::nonzeros::of_operations;
+use scnnc::quantise::{IntConv, IntLayer, IntPool, Operation, Quantised, Tensor, Value};
 use scnnc::reference::interpret::interpret;
 use scnnc::reference::segments::Segments;
 use std::collections::BTreeMap;
@@ -112,7 +112,7 @@ fn network(chain: &Chain) -> (Quantised, Vec<f32>) {
         density: 0.5,
     };
     let mut tensors = vec![tensor(0, chain.input)];
-    let mut steps = Vec::new();
+    let mut operations = Vec::new();
     for (number, shape) in chain.layers.iter().enumerate() {
         let [n, c, h, w] = tensors[number].shape;
         let (Some(y), Some(x)) = (axis(h, shape), axis(w, shape)) else {
@@ -149,7 +149,7 @@ fn network(chain: &Chain) -> (Quantised, Vec<f32>) {
             tensor: TensorId(tensor as u32),
             channels: Span::new(0, channels),
         };
-        steps.push(Step::Layer(Box::new(IntLayer {
+        operations.push(Operation::Layer(Box::new(IntLayer {
             name: format!("layer{number}"),
             onnx_nodes: vec![format!("node{number}")],
             tensor: format!("t{}", number + 1),
@@ -190,11 +190,11 @@ fn network(chain: &Chain) -> (Quantised, Vec<f32>) {
             }
         })
         .collect();
-    (chained(tensors, steps), input)
+    (chained(tensors, operations), input)
 }
 
-/// Tensors and steps as a network: the host sees the first and the last tensor.
-fn chained(tensors: Vec<Tensor>, steps: Vec<Step>) -> Quantised {
+/// Tensors and operations as a network: the host sees the first and the last tensor.
+fn chained(tensors: Vec<Tensor>, operations: Vec<Operation>) -> Quantised {
     let value = |number: usize| Value {
         name: tensors[number].name.clone(),
         dtype: Dtype::F32,
@@ -217,8 +217,8 @@ fn chained(tensors: Vec<Tensor>, steps: Vec<Step>) -> Quantised {
     Quantised {
         name: "chain".to_owned(),
         tensors,
-        nonzeros: of_steps(&steps),
-        steps,
+        nonzeros: of_operations(&operations),
+        operations,
         values,
         inputs: vec![0],
         outputs,
@@ -267,7 +267,11 @@ fn executed(
         execution.tensors == reference,
         "another result than the interpreter's"
     );
-    execution.steps.iter().map(|step| step.cycles).collect()
+    execution
+        .operations
+        .iter()
+        .map(|operation| operation.cycles)
+        .collect()
 }
 
 /// What the tiles of a layout hold.
@@ -293,7 +297,7 @@ fn drawn(
     let count = |tensor, layout: &Layout| contents(machine, occupancy, tensor, layout);
     let mut tiling = Tiling::paper(network, machine, count).unwrap();
     let mut layers = Vec::new();
-    for (number, step) in network.steps.iter().enumerate() {
+    for (number, operation) in network.operations.iter().enumerate() {
         let tensor = TensorId(number as u32);
         let cutter = Cutter::new(network, machine, tensor);
         let all = cuts(&cutter, machine, network.tensor(tensor).shape);
@@ -301,7 +305,7 @@ fn drawn(
         let layout = cutter.layout(cut);
         let contents = contents(machine, occupancy, tensor, &layout);
         tiling.set(tensor, layout.clone(), cut.parts, &contents);
-        let Step::Layer(layer) = step else {
+        let Operation::Layer(layer) = operation else {
             unreachable!()
         };
         let conv = layer.conv.as_ref().unwrap();
@@ -365,7 +369,7 @@ proptest! {
     ) {
         let machine = machine(multicast, small);
         let (network, input) = network(&chain);
-        prop_assume!(!network.steps.is_empty());
+        prop_assume!(!network.operations.is_empty());
         let (values, reference) = computed(&network, &input);
         let occupancy = Occupancy::of(&network, &values);
         let mapped = drawn(&network, &machine, &occupancy, &mut Random(draw));
@@ -378,7 +382,7 @@ proptest! {
     ) {
         let machine = machine(multicast, small);
         let (network, input) = network(&chain);
-        prop_assume!(!network.steps.is_empty());
+        prop_assume!(!network.operations.is_empty());
         let (values, reference) = computed(&network, &input);
         let occupancy = Occupancy::of(&network, &values);
         let run = |strategy| {
@@ -389,19 +393,19 @@ proptest! {
         };
         let ((paper, paper_cycles), (search, cycles)) = (run(Mapping::Paper), run(Mapping::Search));
         // Where weights are broadcast, no layer is slower; PE groups trade one layer for another.
-        let steps: Vec<std::ops::Range<usize>> = match machine.weights.delivery {
-            Delivery::Broadcast => (0..cycles.len()).map(|step| step..step + 1).collect(),
+        let operations: Vec<std::ops::Range<usize>> = match machine.weights.delivery {
+            Delivery::Broadcast => (0..cycles.len()).map(|operation| operation..operation + 1).collect(),
             Delivery::Multicast => std::iter::once(0..cycles.len()).collect(),
         };
-        for steps in steps {
+        for operations in operations {
             let told = |mapped: &Mapped| -> u64 {
-                mapped.predicted[steps.clone()].iter().map(|cost| cost.unwrap().cycles).sum()
+                mapped.predicted[operations.clone()].iter().map(|cost| cost.unwrap().cycles).sum()
             };
             prop_assert!(told(&search) <= told(&paper));
-            let (ours, theirs) = (&cycles[steps.clone()], &paper_cycles[steps.clone()]);
+            let (ours, theirs) = (&cycles[operations.clone()], &paper_cycles[operations.clone()]);
             let (ours, theirs): (u64, u64) = (ours.iter().sum(), theirs.iter().sum());
             // Bank queues are a mean in the model; layers of a few hundred cycles feel every one.
-            prop_assert!(ours <= theirs + theirs / 10 + 64, "steps {steps:?}: {ours} against {theirs}");
+            prop_assert!(ours <= theirs + theirs / 10 + 64, "operations {operations:?}: {ours} against {theirs}");
         }
     }
 
@@ -411,7 +415,7 @@ proptest! {
     ) {
         let machine = machine(multicast, small);
         let (network, input) = network(&chain);
-        prop_assume!(!network.steps.is_empty());
+        prop_assume!(!network.operations.is_empty());
         let (values, _) = computed(&network, &input);
         let occupancy = Occupancy::of(&network, &values);
         let objective = map::Objective::ALL[which];
@@ -429,7 +433,7 @@ proptest! {
         let machine = machine(multicast, small);
         let shape = Shape { outputs: c * 2, groups: false, kernel: 1, stride: 1, pad: 0, pool: true, density: 0 };
         let (mut network, input) = network(&Chain { input: [n, c * 2, h, w], layers: vec![shape], seed });
-        let Some(Step::Layer(layer)) = network.steps.first_mut() else { unreachable!() };
+        let Some(Operation::Layer(layer)) = network.operations.first_mut() else { unreachable!() };
         layer.conv = None;
         layer.requantise.fill(Requantise::IDENTITY);
         let (values, reference) = computed(&network, &input);
@@ -447,7 +451,7 @@ proptest! {
     fn a_mapping_survives_its_file(chain in chains(), multicast in any::<bool>(), draw in any::<u64>()) {
         let machine = machine(multicast, false);
         let (network, input) = network(&chain);
-        prop_assume!(!network.steps.is_empty());
+        prop_assume!(!network.operations.is_empty());
         let (values, _) = computed(&network, &input);
         let occupancy = Occupancy::of(&network, &values);
         let mapped = drawn(&network, &machine, &occupancy, &mut Random(draw));
@@ -476,7 +480,7 @@ proptest! {
             (machine.array.rows, machine.array.cols) = (2, 4);
         }
         let (network, input) = network(&chain);
-        prop_assume!(!network.steps.is_empty());
+        prop_assume!(!network.operations.is_empty());
         let (values, _) = computed(&network, &input);
         let occupancy = Occupancy::of(&network, &values);
         let options = map::Options::default();
@@ -489,7 +493,7 @@ proptest! {
 
 /// The least cycles of the only layer over all cuts and group sizes, its source loaded beside the array.
 fn optimum(network: &Quantised, machine: &Machine, occupancy: &Occupancy) -> u64 {
-    let Step::Layer(layer) = &network.steps[0] else {
+    let Operation::Layer(layer) = &network.operations[0] else {
         unreachable!()
     };
     let conv = layer.conv.as_ref().unwrap();
@@ -550,9 +554,9 @@ fn the_search_serves_its_objective() {
         let simulator = Simulator::new(&compiled.program, &compiled.host).unwrap();
         let execution = simulator.run(&sample, &RunOptions::default()).unwrap();
         let (mut cycles, mut energy) = (0.0, 0.0);
-        for step in &execution.steps {
-            cycles += step.cycles as f64;
-            energy += Energy::of(&step.counters, &options.machine).total();
+        for operation in &execution.operations {
+            cycles += operation.cycles as f64;
+            energy += Energy::of(&operation.counters, &options.machine).total();
         }
         [cycles, energy, cycles * energy]
     };

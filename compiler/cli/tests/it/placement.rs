@@ -57,7 +57,7 @@ fn a_network_with_channels_last_moves_no_value() {
         .output("y");
     let (hosted, compiled) = hosted(model, &[2, 7, 9, 3]);
     assert_eq!(hosted, Vec::<String>::new());
-    assert_eq!(compiled.network.steps.len(), 3, "{}", compiled.graph);
+    assert_eq!(compiled.network.operations.len(), 3, "{}", compiled.graph);
 }
 
 /// `[batch, time, channels]`: the last axis of a matrix product is channels, also of a tensor of rank 3 and 4.
@@ -92,7 +92,7 @@ fn weights_on_the_left_of_activations_are_a_convolution_of_channels() {
         .output("y");
     let (hosted, compiled) = hosted(model, &[2, 12, 11]);
     assert_eq!(hosted, Vec::<String>::new());
-    assert_eq!(compiled.network.steps.len(), 1, "{}", compiled.graph);
+    assert_eq!(compiled.network.operations.len(), 1, "{}", compiled.graph);
 }
 
 /// A shuffle of channels is another order of parts of an axis: nothing reads it as it lies, so a layer moves it.
@@ -291,5 +291,5 @@ fn what_multiplies_less_than_it_moves_stays_between_the_host() {
         .output("y");
     let (hosted, compiled) = hosted(model, &[1, 8, 5, 5]);
     assert!(hosted.contains(&"Conv".to_owned()), "{hosted:?}");
-    assert_eq!(compiled.network.steps.len(), 2, "{}", compiled.graph);
+    assert_eq!(compiled.network.operations.len(), 2, "{}", compiled.graph);
 }

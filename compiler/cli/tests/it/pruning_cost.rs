@@ -6,7 +6,7 @@ use scnn_isa::machine::Machine;
 use scnnc::compile::{Compiled, Options, compile_imported};
 use scnnc::import::{ImportOptions, import};
 use scnnc::pruning_cost::{CostError, Elements, Given, Next, Originals, Part, PruningCost};
-use scnnc::quantise::Step;
+use scnnc::quantise::Operation;
 
 fn costs(model: &str, preset: &str) -> (PruningCost, Vec<(String, u64)>) {
     let imported = import(&kept(model), &ImportOptions::default()).unwrap();
@@ -17,20 +17,20 @@ fn costs(model: &str, preset: &str) -> (PruningCost, Vec<(String, u64)>) {
     (PruningCost::new(originals, compiled).unwrap(), predicted)
 }
 
-fn name_of(step: &Step) -> String {
-    match step {
-        Step::Layer(layer) => layer.name.clone(),
-        Step::Host(host) => host.name.clone(),
+fn name_of(operation: &Operation) -> String {
+    match operation {
+        Operation::Layer(layer) => layer.name.clone(),
+        Operation::Host(host) => host.name.clone(),
     }
 }
 
 fn predicted(compiled: &Compiled) -> Vec<(String, u64)> {
     let layers = compiled
         .network
-        .steps
+        .operations
         .iter()
         .zip(&compiled.mapped.predicted);
-    let layers = layers.filter_map(|(step, cost)| Some((name_of(step), (*cost)?.cycles)));
+    let layers = layers.filter_map(|(operation, cost)| Some((name_of(operation), (*cost)?.cycles)));
     layers.collect()
 }
 

@@ -389,10 +389,10 @@ fn a_product_of_integers_gives_its_sums_to_the_last_bit() {
         wanted.push(taps.sum::<i32>() as f32 * scale);
     }
     assert_eq!(found, wanted);
-    let layers = compiled.network.steps.len();
+    let layers = compiled.network.operations.len();
     assert!(
         layers > 3,
-        "sums of 16 bits would be one layer: {layers} steps"
+        "sums of 16 bits would be one layer: {layers} operations"
     );
 }
 

@@ -163,8 +163,8 @@ fn measured(kind: &Kind, bytes: u64) -> (u64, u64) {
         let extents = tensor.shape.iter().map(|&extent| u64::from(extent));
         extents.product::<u64>()
     });
-    let moved = execution.steps.iter().map(|step| {
-        let counters = &step.counters;
+    let moved = execution.operations.iter().map(|operation| {
+        let counters = &operation.counters;
         counters.dram_weight_bytes
             + counters.dram_read_bytes
             + counters.dram_write_bytes
@@ -209,9 +209,9 @@ fn own_spill(machine: &str) -> u64 {
     let compiled = compiled_with(&path, options, &sample);
     let execution = run_checked(&compiled, &sample);
     execution
-        .steps
+        .operations
         .iter()
-        .map(|step| step.counters.dram_spill_bytes)
+        .map(|operation| operation.counters.dram_spill_bytes)
         .sum()
 }
 
@@ -242,7 +242,7 @@ fn a_fuller_input_than_the_sample_does_not_spill_where_there_is_room() {
     let machine = Machine::preset("scnn").unwrap();
     let compiled = compiled_with(&path, Options::new(machine), &image(&thin));
     let execution = run_checked(&compiled, &image(&noise(28 * 28, 5, 1.0)));
-    for step in &execution.steps {
-        assert_eq!(step.counters.dram_spill_bytes, 0);
+    for operation in &execution.operations {
+        assert_eq!(operation.counters.dram_spill_bytes, 0);
     }
 }

@@ -5,7 +5,7 @@ use scnn_isa::diagnostic::{Code, Diagnostic};
 use scnn_simulator::report::{Costs, Layer, Report};
 use scnnc::compile::CompileError;
 use scnnc::map::Mapped;
-use scnnc::quantise::{Quantised, Step};
+use scnnc::quantise::{Operation, Quantised};
 use serde::{Deserialize, Serialize};
 
 /// What a point gave.
@@ -96,7 +96,7 @@ impl Outcome {
     pub(crate) fn of_predictions(network: &Quantised, mapped: &Mapped) -> Self {
         let mut whole = Measures::default();
         let mut layers = Vec::new();
-        for (step, cost) in network.steps.iter().zip(&mapped.predicted) {
+        for (operation, cost) in network.operations.iter().zip(&mapped.predicted) {
             let mut measures = Measures::default();
             if let Some(cost) = cost {
                 measures.cycles = cost.cycles as f64;
@@ -105,9 +105,9 @@ impl Outcome {
             }
             whole.cycles += measures.cycles;
             whole.energy_pj += measures.energy_pj;
-            let (name, engine) = match step {
-                Step::Layer(layer) => (&layer.name, "scnn"),
-                Step::Host(host) => (&host.name, "host"),
+            let (name, engine) = match operation {
+                Operation::Layer(layer) => (&layer.name, "scnn"),
+                Operation::Host(host) => (&host.name, "host"),
             };
             layers.push(LayerRow {
                 name: name.clone(),

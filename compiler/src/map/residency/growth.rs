@@ -7,7 +7,7 @@
 
 use super::{Residency, Slot, Stage, lives};
 use crate::map::tiling::Tiling;
-use crate::quantise::{Quantised, Step};
+use crate::quantise::{Operation, Quantised};
 use scnn_isa::ids::TensorId;
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::Span;
@@ -24,7 +24,7 @@ const MOST_ALONE: usize = 256;
 #[derive(Clone, Copy)]
 enum Owner {
     Home(usize),
-    /// Of a step, and which of its slots.
+    /// Of an operation, and which of its slots.
     Stage(usize, usize),
 }
 
@@ -53,7 +53,7 @@ pub(super) fn grow(
         for (owner, slot) in slots {
             match owner {
                 Owner::Home(tensor) => grown.homes[tensor] = Some(slot),
-                Owner::Stage(step, index) => match &mut grown.stages[step] {
+                Owner::Stage(operation, index) => match &mut grown.stages[operation] {
                     Some(Stage::PerTile(own) | Stage::Once(own)) => *own = slot,
                     Some(Stage::Alternate(own)) => own[index] = slot,
                     Some(Stage::Kept(_)) | None => {}
@@ -79,23 +79,23 @@ fn places(residency: &Residency, network: &Quantised, tiling: &Tiling) -> Vec<Pl
             most: most_of(tensor, Span::new(0, tiles(tensor))),
         }));
     }
-    for (step, stage) in residency.stages.iter().enumerate() {
-        let Step::Layer(layer) = &network.steps[step] else {
+    for (operation, stage) in residency.stages.iter().enumerate() {
+        let Operation::Layer(layer) = &network.operations[operation] else {
             continue;
         };
         let tensor = layer.source.tensor.index();
         let (slots, last) = match stage {
-            Some(Stage::PerTile(slot)) => (vec![*slot], step),
+            Some(Stage::PerTile(slot)) => (vec![*slot], operation),
             Some(Stage::Once(slot)) => (vec![*slot], lives[tensor].last_read),
-            Some(Stage::Alternate(slots)) => (slots.to_vec(), step),
+            Some(Stage::Alternate(slots)) => (slots.to_vec(), operation),
             Some(Stage::Kept(_)) | None => continue,
         };
         let of_tile = |tile| most_of(tensor, Span::new(tile, tile + 1));
         let most = (0..tiles(tensor)).map(of_tile).max().unwrap_or(1);
         places.extend(slots.into_iter().enumerate().map(|(index, slot)| Place {
-            owner: Owner::Stage(step, index),
+            owner: Owner::Stage(operation, index),
             slot,
-            first: step,
+            first: operation,
             last,
             most,
         }));

@@ -21,8 +21,8 @@ pub enum InDram {
     NoRoom {
         /// Bytes that the largest gap lacks.
         bytes: u64,
-        /// First and last step of its life.
-        steps: (usize, usize),
+        /// First and last operation of its life.
+        operations: (usize, usize),
     },
     /// A mapping file places it there.
     MappingFile,
@@ -62,10 +62,10 @@ impl fmt::Display for InDram {
             }
             Self::NoRoom {
                 bytes,
-                steps: (first, last),
+                operations: (first, last),
             } => write!(
                 f,
-                "other tensors take the RAMs in steps {first}..{last}: the largest gap lacks {bytes} bytes"
+                "other tensors take the RAMs in operations {first}..{last}: the largest gap lacks {bytes} bytes"
             ),
             Self::MappingFile => f.write_str("the mapping file places it there"),
         }
@@ -89,7 +89,7 @@ impl Residency {
             }) => match missing(needed, room) {
                 0 => InDram::NoRoom {
                     bytes: missing(needed, free),
-                    steps: (life.first_write, life.last_read),
+                    operations: (life.first_write, life.last_read),
                 },
                 bytes => InDram::Exceeds { bytes },
             },

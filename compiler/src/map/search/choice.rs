@@ -51,8 +51,8 @@ pub struct Choice {
 /// A layer that reads the tensor.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    /// Its step.
-    pub step: usize,
+    /// Its operation.
+    pub operation: usize,
     /// Its mapping.
     pub mapping: LayerMapping,
     /// How often a pass reads each channel of the tensor.
@@ -119,11 +119,11 @@ impl Choice {
         objective.score(&total)
     }
 
-    /// Whether no reader is slower than it is under the paper's mapping, whose costs are given by step.
+    /// Whether no reader is slower than it is under the paper's mapping, whose costs are given by operation.
     pub fn never_slower(&self, place: Place, paper: &[Option<Cost>]) -> bool {
         self.readers.iter().enumerate().all(|(index, reader)| {
             let cost = self.placed(reader, place, index == 0);
-            paper[reader.step].is_none_or(|paper| cost.cycles <= paper.cycles)
+            paper[reader.operation].is_none_or(|paper| cost.cycles <= paper.cycles)
         })
     }
 

@@ -11,7 +11,7 @@ use crate::map::contents::Contents;
 use crate::map::cost::{Bounded, Candidate, Cost, Depth, Measured, Traffic, readings};
 use crate::map::tiling::{Cut, Cutter, accumulators, largest_part, passes};
 use crate::map::weights::BlockSizes;
-use crate::quantise::{IntLayer, Step};
+use crate::quantise::{IntLayer, Operation};
 use scnn_isa::ids::TensorId;
 use scnn_isa::layout::{Grid, Layout};
 use scnn_isa::plane::Span;
@@ -73,12 +73,14 @@ impl<'a> Chooser<'a> {
         let data = search.network.tensor(tensor);
         let readers: Vec<(usize, &IntLayer)> = search
             .network
-            .steps
+            .operations
             .iter()
             .enumerate()
-            .filter_map(|(step, other)| match other {
-                Step::Layer(layer) if layer.source.tensor == tensor => Some((step, layer.as_ref())),
-                Step::Layer(_) | Step::Host(_) => None,
+            .filter_map(|(operation, other)| match other {
+                Operation::Layer(layer) if layer.source.tensor == tensor => {
+                    Some((operation, layer.as_ref()))
+                }
+                Operation::Layer(_) | Operation::Host(_) => None,
             })
             .collect();
         let mut ranked: Vec<(f64, Cut)> = cuts(&cutter, search.machine, data.shape)
@@ -88,7 +90,7 @@ impl<'a> Chooser<'a> {
                     let reader = readers
                         .iter()
                         .find(|(_, other)| std::ptr::eq(*other, layer));
-                    reader.map_or(0.0, |&(step, _)| self.weight_density(step, layer))
+                    reader.map_or(0.0, |&(operation, _)| self.weight_density(operation, layer))
                 };
                 (
                     estimate(search.machine, &cutter, cut, cutter.density, density),
@@ -194,8 +196,8 @@ impl<'a> Chooser<'a> {
         cuts
     }
 
-    fn weight_density(&self, step: usize, layer: &IntLayer) -> f64 {
-        let nonzeros: u64 = self.search.per_output[step].iter().sum();
+    fn weight_density(&self, operation: usize, layer: &IntLayer) -> f64 {
+        let nonzeros: u64 = self.search.per_output[operation].iter().sum();
         let all = layer.conv.as_ref().map_or(1, |conv| conv.weights.len());
         nonzeros as f64 / all.max(1) as f64
     }
@@ -225,7 +227,7 @@ impl<'a> Chooser<'a> {
         let search = self.search;
         let readers = readers
             .iter()
-            .map(|&(step, layer)| self.reader(counted, step, layer, samples, limit))
+            .map(|&(operation, layer)| self.reader(counted, operation, layer, samples, limit))
             .collect::<Option<_>>()?;
         let (layout, contents) = (counted.layout.clone(), Arc::clone(&counted.contents));
         Some(Choice::of(search, counted.cut, layout, contents, readers))
@@ -234,7 +236,7 @@ impl<'a> Chooser<'a> {
     fn reader(
         &self,
         counted: &Counted,
-        step: usize,
+        operation: usize,
         layer: &IntLayer,
         samples: &mut SizesOfGroups,
         limit: f64,
@@ -249,10 +251,10 @@ impl<'a> Chooser<'a> {
             order: ORDER,
         };
         if layer.conv.is_none() {
-            let candidate = self.candidate(counted, step, layer, &mapping);
+            let candidate = self.candidate(counted, operation, layer, &mapping);
             let cost = candidate.bounded(None).cost();
             return Some(Reader {
-                step,
+                operation,
                 readings: readings(layer, &mapping),
                 mapping,
                 measured: None,
@@ -260,14 +262,14 @@ impl<'a> Chooser<'a> {
             });
         }
         mapping.pe_groups = counted.cut.groups;
-        let (layout, weights) = (&counted.layout, &search.per_output[step]);
+        let (layout, weights) = (&counted.layout, &search.per_output[operation]);
         let mut tried = groupings(search.machine, layer, layout, weights, &mapping);
-        self.discard_unpromising(&mut tried, step, layer, layout);
+        self.discard_unpromising(&mut tried, operation, layer, layout);
         let candidates: Vec<(Candidate<'_>, Option<Measured>)> = tried
             .iter()
             .map(|mapping| {
-                let candidate = self.candidate(counted, step, layer, mapping);
-                let sizes = self.sizes(step, mapping, counted.cut.residues, depth, samples);
+                let candidate = self.candidate(counted, operation, layer, mapping);
+                let sizes = self.sizes(operation, mapping, counted.cut.residues, depth, samples);
                 let measured = sizes.map(|sizes| candidate.measure(sizes, depth));
                 (candidate, measured)
             })
@@ -299,7 +301,7 @@ impl<'a> Chooser<'a> {
         let (_, index, cost) = best.expect("a group of one channel fits wherever its cut does");
         let mapping = tried.swap_remove(index);
         Some(Reader {
-            step,
+            operation,
             readings: readings(layer, &mapping),
             mapping,
             measured: None,
@@ -311,12 +313,12 @@ impl<'a> Chooser<'a> {
     fn discard_unpromising(
         &self,
         tried: &mut Vec<LayerMapping>,
-        step: usize,
+        operation: usize,
         layer: &IntLayer,
         layout: &Layout,
     ) {
         let source = self.search.network.tensor(layer.source.tensor);
-        let densities = [source.density, self.weight_density(step, layer)];
+        let densities = [source.density, self.weight_density(operation, layer)];
         let estimate = |mapping: &LayerMapping| {
             let rounds = (mapping.rounds(), mapping.kc);
             estimate_rounds(self.search.machine, layer, layout, rounds, densities)
@@ -331,12 +333,12 @@ impl<'a> Chooser<'a> {
             return;
         };
         let objective = self.search.objective;
-        for (reader, &(step, layer)) in choice.readers.iter_mut().zip(readers) {
-            let Some(mapping) = &paper.layers[step] else {
+        for (reader, &(operation, layer)) in choice.readers.iter_mut().zip(readers) {
+            let Some(mapping) = &paper.layers[operation] else {
                 continue;
             };
-            let candidate = self.candidate(counted, step, layer, mapping);
-            let measured = &paper.measured[step];
+            let candidate = self.candidate(counted, operation, layer, mapping);
+            let measured = &paper.measured[operation];
             let bounded = candidate.bounded(measured.as_deref());
             let found = objective.score(&reader.cost);
             if *mapping == reader.mapping || found <= objective.score(&bounded.least) * GAIN {
@@ -361,10 +363,10 @@ impl<'a> Chooser<'a> {
         sizes: &mut SizesOfGroups,
     ) {
         let residues = counted.cut.residues;
-        for (reader, &(step, layer)) in choice.readers.iter_mut().zip(readers) {
-            let candidate = self.candidate(counted, step, layer, &reader.mapping);
-            let depth = self.search.depth(step, &reader.mapping, residues);
-            let blocks = self.sizes(step, &reader.mapping, residues, depth, sizes);
+        for (reader, &(operation, layer)) in choice.readers.iter_mut().zip(readers) {
+            let candidate = self.candidate(counted, operation, layer, &reader.mapping);
+            let depth = self.search.depth(operation, &reader.mapping, residues);
+            let blocks = self.sizes(operation, &reader.mapping, residues, depth, sizes);
             reader.measured = blocks.map(|blocks| Arc::new(candidate.measure(blocks, depth)));
             reader.cost = candidate.bounded(reader.measured.as_deref()).cost();
         }
@@ -415,7 +417,7 @@ impl<'a> Chooser<'a> {
         sizes: &mut SizesOfGroups,
     ) -> Option<Reader> {
         let mut reader = reader.clone();
-        let Step::Layer(layer) = &self.search.network.steps[reader.step] else {
+        let Operation::Layer(layer) = &self.search.network.operations[reader.operation] else {
             return None;
         };
         let mapping = &reader.mapping;
@@ -424,13 +426,13 @@ impl<'a> Chooser<'a> {
         if needed * u64::from(mapping.kc) > entries {
             return None;
         }
-        let candidate = self.candidate(counted, reader.step, layer, mapping);
+        let candidate = self.candidate(counted, reader.operation, layer, mapping);
         let measured = match &reader.measured {
             Some(measured) if same_blocks => Some(candidate.measure_anew(measured)),
             _ => {
                 let residues = counted.cut.residues;
-                let depth = self.search.depth(reader.step, mapping, residues);
-                let sizes = self.sizes(reader.step, mapping, residues, depth, sizes);
+                let depth = self.search.depth(reader.operation, mapping, residues);
+                let sizes = self.sizes(reader.operation, mapping, residues, depth, sizes);
                 sizes.map(|sizes| candidate.measure(sizes, depth))
             }
         };
@@ -442,7 +444,7 @@ impl<'a> Chooser<'a> {
     /// The weight blocks of a layer, counted once for every grouping.
     fn sizes(
         &self,
-        step: usize,
+        operation: usize,
         mapping: &LayerMapping,
         residues: Grid,
         depth: Depth,
@@ -450,11 +452,11 @@ impl<'a> Chooser<'a> {
     ) -> Option<Arc<BlockSizes>> {
         // Of a sample, the rounds are counted, which the PE groups make of the output-channel groups.
         let grids = [residues, mapping.pe_groups].map(Into::into);
-        let key = (step, grids, depth, mapping.channel_groups.clone());
+        let key = (operation, grids, depth, mapping.channel_groups.clone());
         if let Some(sizes) = known.get(&key) {
             return Some(Arc::clone(sizes));
         }
-        let sizes = Arc::new(self.search.sizes(step, mapping, residues, depth)?);
+        let sizes = Arc::new(self.search.sizes(operation, mapping, residues, depth)?);
         known.insert(key, Arc::clone(&sizes));
         Some(sizes)
     }
@@ -462,7 +464,7 @@ impl<'a> Chooser<'a> {
     fn candidate<'b>(
         &'b self,
         counted: &'b Counted,
-        step: usize,
+        operation: usize,
         layer: &'b IntLayer,
         mapping: &'b LayerMapping,
     ) -> Candidate<'b> {
@@ -477,7 +479,7 @@ impl<'a> Chooser<'a> {
             order: mapping.order,
             traffic: Traffic::default(),
             result_layout: None,
-            positions: self.search.positions(step),
+            positions: self.search.positions(operation),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{CostCache, CostKey, Draft, Mapped, ORDER, OTHER_ORDER, Search, total
 use crate::map::cost::{Cost, Traffic, readings};
 use crate::map::residency::{Residency, lifetimes};
 use crate::map::{LayerMapping, Objective};
-use crate::quantise::{Quantised, Step};
+use crate::quantise::{Operation, Quantised};
 use scnn_isa::ids::TensorId;
 use scnn_isa::progress::Progress;
 
@@ -138,7 +138,10 @@ impl Problem<'_> {
         for choices in self.choices {
             for (number, choice) in choices.iter().enumerate() {
                 for reader in &choice.readers {
-                    known.insert((reader.step, Some(number), Traffic::default()), reader.cost);
+                    known.insert(
+                        (reader.operation, Some(number), Traffic::default()),
+                        reader.cost,
+                    );
                 }
             }
         }
@@ -149,9 +152,10 @@ impl Problem<'_> {
     /// banks. A layer's order concerns nobody else.
     fn reorder(&self, draft: &mut Draft, costs: &mut [Option<Cost>]) {
         let mut other = draft.clone();
-        let mut steps = Vec::new();
-        for (step, mapping) in other.layers.iter_mut().enumerate() {
-            if let (Some(mapping), Step::Layer(layer)) = (mapping, &self.search.network.steps[step])
+        let mut operations = Vec::new();
+        for (operation, mapping) in other.layers.iter_mut().enumerate() {
+            if let (Some(mapping), Operation::Layer(layer)) =
+                (mapping, &self.search.network.operations[operation])
                 && layer
                     .conv
                     .as_ref()
@@ -159,16 +163,16 @@ impl Problem<'_> {
                 && mapping.order == ORDER
             {
                 mapping.order = OTHER_ORDER;
-                other.measured[step] = None;
-                steps.push(step);
+                other.measured[operation] = None;
+                operations.push(operation);
             }
         }
         let score = |cost: &Cost| self.search.objective.score(cost);
-        for (step, cost) in self.search.predict_steps(&other.view(), &steps) {
-            if costs[step].is_none_or(|present| score(&cost) < score(&present) * GAIN) {
-                draft.layers[step].clone_from(&other.layers[step]);
-                draft.measured[step] = None;
-                costs[step] = Some(cost);
+        for (operation, cost) in self.search.predict_operations(&other.view(), &operations) {
+            if costs[operation].is_none_or(|present| score(&cost) < score(&present) * GAIN) {
+                draft.layers[operation].clone_from(&other.layers[operation]);
+                draft.measured[operation] = None;
+                costs[operation] = Some(cost);
             }
         }
     }
@@ -376,14 +380,14 @@ impl Problem<'_> {
                 .tiling
                 .set(id, layout, choice.cut.parts, &choice.contents);
             for reader in &choice.readers {
-                draft.layers[reader.step] = Some(reader.mapping.clone());
-                draft.measured[reader.step].clone_from(&reader.measured);
+                draft.layers[reader.operation] = Some(reader.mapping.clone());
+                draft.measured[reader.operation].clone_from(&reader.measured);
             }
         } else {
             draft.tiling.set_like(id, &self.paper.tiling);
             for reader in choices.iter().take(1).flat_map(|choice| &choice.readers) {
-                draft.layers[reader.step].clone_from(&self.paper.layers[reader.step]);
-                draft.measured[reader.step].clone_from(&self.paper.measured[reader.step]);
+                draft.layers[reader.operation].clone_from(&self.paper.layers[reader.operation]);
+                draft.measured[reader.operation].clone_from(&self.paper.measured[reader.operation]);
             }
         }
     }
@@ -393,15 +397,17 @@ impl Problem<'_> {
         let (network, machine) = (self.search.network, self.search.machine);
         // Nobody asks for it where nothing may spill, which is so in most trials.
         let any = may_spill.contains(&true);
-        let of_step = |(step, mapping): (&Step, &Option<LayerMapping>)| match (step, mapping) {
-            (Step::Layer(layer), Some(mapping)) if any => readings(layer, mapping),
+        let of_operation = |(operation, mapping): (&Operation, &Option<LayerMapping>)| match (
+            operation, mapping,
+        ) {
+            (Operation::Layer(layer), Some(mapping)) if any => readings(layer, mapping),
             _ => 0.0,
         };
         let readings: Vec<f64> = network
-            .steps
+            .operations
             .iter()
             .zip(&draft.layers)
-            .map(of_step)
+            .map(of_operation)
             .collect();
         Residency::plan_spilling(network, machine, &draft.tiling, &readings, may_spill)
     }
@@ -413,12 +419,13 @@ impl Problem<'_> {
             return Vec::new();
         }
         (0..costs.len())
-            .filter(|&step| {
-                let (Some(ours), Some(theirs)) = (&costs[step], &self.paper_costs[step]) else {
+            .filter(|&operation| {
+                let (Some(ours), Some(theirs)) = (&costs[operation], &self.paper_costs[operation])
+                else {
                     return false;
                 };
-                let alike = draft.layers[step] == self.paper.layers[step]
-                    || draft.layers[step].as_ref().is_some_and(|l| l.kc == 0);
+                let alike = draft.layers[operation] == self.paper.layers[operation]
+                    || draft.layers[operation].as_ref().is_some_and(|l| l.kc == 0);
                 let limit = if alike { 1.0 } else { GAIN };
                 ours.cycles as f64 > theirs.cycles as f64 * limit
             })
@@ -430,10 +437,10 @@ impl Problem<'_> {
 fn traffic_share(keys: &[Option<CostKey>], costs: &[Option<Cost>], known: &CostCache) -> f64 {
     let (mut all, mut without) = (0, 0);
     for (key, cost) in keys.iter().zip(costs) {
-        let (Some((step, choice, _)), Some(cost)) = (key, cost) else {
+        let (Some((operation, choice, _)), Some(cost)) = (key, cost) else {
             continue;
         };
-        let at_rest = known.get(&(*step, *choice, Traffic::default()));
+        let at_rest = known.get(&(*operation, *choice, Traffic::default()));
         all += cost.cycles;
         without += at_rest.map_or(cost.cycles, |at_rest| at_rest.cycles.min(cost.cycles));
     }
@@ -457,8 +464,8 @@ impl Selection {
     /// the destination. Whether there was one to ban.
     fn ban(&mut self, network: &Quantised, slower: &[usize], chosen: &[Option<usize>]) -> bool {
         let mut banned = false;
-        for &step in slower {
-            let Step::Layer(layer) = &network.steps[step] else {
+        for &operation in slower {
+            let Operation::Layer(layer) = &network.operations[operation] else {
                 continue;
             };
             let candidates = [layer.source.tensor, layer.destination.tensor];
@@ -477,7 +484,10 @@ impl Selection {
                 let (Some(choice), Some((first, last))) = (choice, lives[tensor]) else {
                     continue;
                 };
-                if slower.iter().any(|&step| first <= step && step <= last) {
+                if slower
+                    .iter()
+                    .any(|&operation| first <= operation && operation <= last)
+                {
                     self.banned[tensor][*choice] = true;
                     banned = true;
                 }

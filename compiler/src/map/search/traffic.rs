@@ -4,39 +4,39 @@ use super::{Drafted, Search};
 use crate::map::contents::{Contents, TileByTile, TileContents};
 use crate::map::cost::Traffic;
 use crate::map::residency::Stage;
-use crate::quantise::{IntLayer, Quantised, Step, Tensor};
+use crate::quantise::{IntLayer, Operation, Quantised, Tensor};
 use scnn_isa::ids::TensorId;
 use scnn_isa::plane::Span;
 
 /// What writes a tensor, first to last: a concatenation has several writers, and readers between them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Writers {
-    /// The steps; none for what is there from the beginning, as no layer writes it.
-    steps: Vec<Option<usize>>,
+    /// The operations; none for what is there from the beginning, as no layer writes it.
+    operations: Vec<Option<usize>>,
     /// What each writes.
     channels: Vec<Span>,
 }
 
 impl Writers {
-    /// What is there before a step.
-    pub(super) fn before(&self, step: usize) -> &[Span] {
-        let before = |writer: &Option<usize>| writer.is_none_or(|writer| writer < step);
-        &self.channels[..self.steps.partition_point(before)]
+    /// What is there before an operation.
+    pub(super) fn before(&self, operation: usize) -> &[Span] {
+        let before = |writer: &Option<usize>| writer.is_none_or(|writer| writer < operation);
+        &self.channels[..self.operations.partition_point(before)]
     }
 
-    /// What a step and those after it write.
-    fn from(&self, step: usize) -> &[Span] {
-        &self.channels[self.before(step).len()..]
+    /// What an operation and those after it write.
+    fn from(&self, operation: usize) -> &[Span] {
+        &self.channels[self.before(operation).len()..]
     }
 }
 
 /// By tensor of a network, its writers.
 pub(super) fn writers(network: &Quantised) -> Vec<Writers> {
     let mut by_layers: Vec<Vec<(usize, Span)>> = vec![Vec::new(); network.tensors.len()];
-    for (step, described) in network.steps.iter().enumerate() {
-        if let Step::Layer(layer) = described {
+    for (operation, described) in network.operations.iter().enumerate() {
+        if let Operation::Layer(layer) = described {
             let of_tensor = &mut by_layers[layer.destination.tensor.index()];
-            of_tensor.push((step, layer.destination.channels));
+            of_tensor.push((operation, layer.destination.channels));
         }
     }
     let with_rest = |(of_tensor, tensor): (Vec<(usize, Span)>, &Tensor)| {
@@ -49,13 +49,13 @@ pub(super) fn writers(network: &Quantised) -> Vec<Writers> {
             .chain([Span::new(tensor.shape[1], tensor.shape[1])])
         {
             if end < channels.begin {
-                writers.steps.push(None);
+                writers.operations.push(None);
                 writers.channels.push(Span::new(end, channels.begin));
             }
             end = end.max(channels.end);
         }
-        for (step, channels) in of_tensor {
-            writers.steps.push(Some(step));
+        for (operation, channels) in of_tensor {
+            writers.operations.push(Some(operation));
             writers.channels.push(channels);
         }
         writers
@@ -69,8 +69,13 @@ pub(super) fn writers(network: &Quantised) -> Vec<Writers> {
 
 impl Search<'_> {
     /// What a layer moves in a draft.
-    pub(super) fn traffic(&self, draft: &Drafted<'_>, step: usize, layer: &IntLayer) -> Traffic {
-        let stage = draft.residency.stages[step];
+    pub(super) fn traffic(
+        &self,
+        draft: &Drafted<'_>,
+        operation: usize,
+        layer: &IntLayer,
+    ) -> Traffic {
+        let stage = draft.residency.stages[operation];
         let destination = layer.destination;
         let format = self.machine.activation_format();
         let bytes = |tensor: TensorId, channels| draft.contents[tensor.index()].bytes_of(channels);
@@ -89,10 +94,10 @@ impl Search<'_> {
             None => {
                 let all = Span::new(0, self.network.tensor(source).shape[1]);
                 if let Some(slot) = draft.residency.homes[source.index()]
-                    && self.excess(draft, source, step, slot.size, all) > 0
+                    && self.excess(draft, source, operation, slot.size, all) > 0
                 {
                     home_room = Some(slot.size);
-                    tile_by_tile = self.tile_by_tile(draft, source, step);
+                    tile_by_tile = self.tile_by_tile(draft, source, operation);
                 }
             }
         }
@@ -108,7 +113,7 @@ impl Search<'_> {
         // What exceeds a slot is written to DRAM, by each writer what it adds to that.
         let (result, channels) = (destination.tensor, destination.channels);
         let overflow = home.map_or(0, |slot| {
-            self.excess(draft, result, step + 1, slot.size, channels)
+            self.excess(draft, result, operation + 1, slot.size, channels)
         });
         let overflow = overflow * u64::from(format.element_bits()) / 8;
         let loads = matches!(
@@ -119,7 +124,7 @@ impl Search<'_> {
             loads,
             overlapped: matches!(stage, Some(Stage::Alternate(_))),
             unwritten_bytes: if loads {
-                self.unwritten(contents, source, step)
+                self.unwritten(contents, source, operation)
             } else {
                 0
             },
@@ -144,22 +149,22 @@ impl Search<'_> {
         }
     }
 
-    /// Bytes of a tensor that are not there before `step`: its blocks are, but empty.
-    fn unwritten(&self, contents: &Contents, tensor: TensorId, step: usize) -> u64 {
-        let later = self.writers[tensor.index()].from(step).iter();
+    /// Bytes of a tensor that are not there before `operation`: its blocks are, but empty.
+    fn unwritten(&self, contents: &Contents, tensor: TensorId, operation: usize) -> u64 {
+        let later = self.writers[tensor.index()].from(operation).iter();
         let bytes = later.map(|channels| {
             contents.bytes_of(*channels) - u64::from(channels.len()) * contents.empty_channel
         });
         bytes.sum()
     }
 
-    /// Elements of some channels of a tensor that exceed a place of `size` elements of a PE when the steps before `step` have
+    /// Elements of some channels of a tensor that exceed a place of `size` elements of a PE when the operations before `operation` have
     /// written it.
     fn excess(
         &self,
         draft: &Drafted<'_>,
         tensor: TensorId,
-        step: usize,
+        operation: usize,
         size: u64,
         channels: Span,
     ) -> u64 {
@@ -167,15 +172,15 @@ impl Search<'_> {
         if contents.whole.most <= size {
             return 0;
         }
-        let written = self.writers[tensor.index()].before(step);
-        let by_tile = self.tile_by_tile(draft, tensor, step);
+        let written = self.writers[tensor.index()].before(operation);
+        let by_tile = self.tile_by_tile(draft, tensor, operation);
         contents
             .excess_together((written, by_tile), size)
             .of_all(channels)
     }
 
-    /// The writers of a tensor before `step` that fill it tile by tile: those of several passes, and loads.
-    fn tile_by_tile(&self, draft: &Drafted<'_>, tensor: TensorId, step: usize) -> TileByTile {
+    /// The writers of a tensor before `operation` that fill it tile by tile: those of several passes, and loads.
+    fn tile_by_tile(&self, draft: &Drafted<'_>, tensor: TensorId, operation: usize) -> TileByTile {
         if draft.contents[tensor.index()].tiles.len() == 1 {
             return TileByTile::default();
         }
@@ -185,7 +190,10 @@ impl Search<'_> {
                 .as_ref()
                 .map_or(1, |it| it.passes.len())
         };
-        let writers = writers.steps.iter().take(writers.before(step).len());
+        let writers = writers
+            .operations
+            .iter()
+            .take(writers.before(operation).len());
         TileByTile::of(writers.map(|writer| writer.is_none_or(|writer| passes(writer) > 1)))
     }
 }

@@ -64,7 +64,7 @@ impl Subject {
             seed,
         };
         let (network, input) = network(&chain);
-        if network.steps.is_empty() {
+        if network.operations.is_empty() {
             return None;
         }
         let (values, reference) = computed(&network, &input);

@@ -1,4 +1,4 @@
-//! The entries of a report: each step of an execution beside what the program says of it.
+//! The entries of a report: each operation of an execution beside what the program says of it.
 
 use super::{
     Costs, CycleCounts, Density, DramBytes, EnergyByMachine, Layer, Mapping, Multiplies, Shape,
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::energy::Energy;
 use crate::execute::Execution;
-use crate::steps::{StepCounts, StepId};
+use crate::operations::{OperationCounts, OperationId};
 use crate::timing::Cause;
 use crate::trust::Trust;
 use scnn_isa::asm;
@@ -17,21 +17,21 @@ use scnn_isa::layout::Tile;
 use scnn_isa::plane::{Axis, Span};
 use scnn_isa::program::{Memory, Program};
 
-/// The layers of a report. Steps are executed in the order of their instructions, each once.
+/// The layers of a report. Operations are executed in the order of their instructions, each once.
 pub fn layers(program: &Program, execution: &Execution) -> Vec<Layer> {
     let ranges = ranges(program);
     execution
-        .steps
+        .operations
         .iter()
         .enumerate()
-        .map(|(index, step)| {
+        .map(|(index, operation)| {
             let range = ranges.get(index).copied().unwrap_or_default();
-            layer(program, index as u32, step, range)
+            layer(program, index as u32, operation, range)
         })
         .collect()
 }
 
-/// The instructions of each step: from a `cfg` or `hst` to the next one.
+/// The instructions of each operation: from a `cfg` or `hst` to the next one.
 pub fn ranges(program: &Program) -> Vec<Span> {
     let begins = |instruction: &Instruction| {
         matches!(
@@ -59,13 +59,13 @@ pub fn ranges(program: &Program) -> Vec<Span> {
         .collect()
 }
 
-fn layer(program: &Program, index: u32, step: &StepCounts, range: Span) -> Layer {
-    let (name, kind, engine, described) = match step.id {
-        StepId::Layer(id) => {
+fn layer(program: &Program, index: u32, operation: &OperationCounts, range: Span) -> Layer {
+    let (name, kind, engine, described) = match operation.id {
+        OperationId::Layer(id) => {
             let layer = program.layer(id);
             (layer.name.clone(), kind(layer), "scnn", Some(id))
         }
-        StepId::Segment(id) => (program.segment(id).name.clone(), "host", "host", None),
+        OperationId::Segment(id) => (program.segment(id).name.clone(), "host", "host", None),
     };
     let code = &program.code[range.begin as usize..range.end as usize];
     Layer {
@@ -73,21 +73,21 @@ fn layer(program: &Program, index: u32, step: &StepCounts, range: Span) -> Layer
         name,
         onnx_nodes: program.nodes_of(range.begin).to_vec(),
         engine: engine.to_owned(),
-        runtime: step.runtime.clone(),
+        runtime: operation.runtime.clone(),
         kind: kind.to_owned(),
         shape: described.map(|id| shape(program, program.layer(id))),
         mapping: described.map(|id| mapping(program, id, code)),
         density: Density {
-            weights: step.weight_density,
-            input: step.input_density,
-            output: step.output_density,
+            weights: operation.weight_density,
+            input: operation.input_density,
+            output: operation.output_density,
         },
-        density_model: step.density_model,
+        density_model: operation.density_model,
         accuracy: None,
-        bound: Cause::of(&step.slots),
-        lost_to: lost_to(&step.slots),
-        costs: costs(program, step),
-        pe_cycles: step.pe_cycles.clone(),
+        bound: Cause::of(&operation.slots),
+        lost_to: lost_to(&operation.slots),
+        costs: costs(program, operation),
+        pe_cycles: operation.pe_cycles.clone(),
         instructions: [range.begin, range.end],
         code: code
             .iter()
@@ -97,29 +97,29 @@ fn layer(program: &Program, index: u32, step: &StepCounts, range: Span) -> Layer
     }
 }
 
-fn costs(program: &Program, step: &StepCounts) -> Costs {
-    let counters = step.counters;
+fn costs(program: &Program, operation: &OperationCounts) -> Costs {
+    let counters = operation.counters;
     Costs {
         cycles: CycleCounts {
-            total: step.cycles,
+            total: operation.cycles,
             predicted: None,
-            slots: step.slots,
-            trust: Trust::of_slots(&step.slots),
+            slots: operation.slots,
+            trust: Trust::of_slots(&operation.slots),
         },
         multiplies: Multiplies {
-            useful: step.slots.useful,
+            useful: operation.slots.useful,
             issued: counters.multiplies,
-            dense: step.baselines.macs,
+            dense: operation.baselines.macs,
         },
-        utilisation: utilisation(&step.slots),
-        baselines: step.baselines,
+        utilisation: utilisation(&operation.slots),
+        baselines: operation.baselines,
         energy_pj: EnergyByMachine {
-            components: step.energy,
-            total: step.energy.total(),
+            components: operation.energy,
+            total: operation.energy.total(),
             band: Energy::band(&counters, &program.machine),
             trust: Trust::of_energy(&counters, &program.machine),
-            dcnn: step.baselines.dcnn_pj.total(),
-            dcnn_opt: step.baselines.dcnn_opt_pj.total(),
+            dcnn: operation.baselines.dcnn_pj.total(),
+            dcnn_opt: operation.baselines.dcnn_opt_pj.total(),
         },
         dram_bytes: DramBytes {
             weights: counters.dram_weight_bytes,

@@ -1,4 +1,4 @@
-//! The steps of an execution: layers and host segments, and what each of them cost.
+//! The operations of an execution: layers and host segments, and what each of them cost.
 
 use crate::baseline::Baselines;
 use crate::counters::Counters;
@@ -6,20 +6,20 @@ use crate::energy::Energy;
 use crate::timing::{DensityModel, PeCycles, Slots};
 use scnn_isa::ids::{LayerId, SegmentId};
 
-/// What a step was.
+/// What an operation was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StepId {
+pub enum OperationId {
     /// A layer.
     Layer(LayerId),
     /// A host segment.
     Segment(SegmentId),
 }
 
-/// What a step cost.
+/// What an operation cost.
 #[derive(Clone, Debug)]
-pub struct StepCounts {
-    /// The step.
-    pub id: StepId,
+pub struct OperationCounts {
+    /// The operation.
+    pub id: OperationId,
     /// Runtime and version that ran it, of a host segment.
     pub runtime: Option<String>,
     /// Cycles.
