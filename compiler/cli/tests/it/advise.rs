@@ -101,6 +101,7 @@ fn measured_steps() -> Vec<(&'static str, &'static str)> {
 fn predictions_for_a_larger_network_are_within_a_percent_of_a_run() {
     let folder = tempdir().unwrap();
     printed(folder.path(), &["zoo", "make", "squeezenet", "-q"]);
+    let mut wrong = Vec::new();
     for (machine, only) in measured_steps() {
         let words = format!(
             "advise squeezenet.onnx --input squeezenet.npy --machine {machine} {only} --measure -q --json"
@@ -114,13 +115,21 @@ fn predictions_for_a_larger_network_are_within_a_percent_of_a_run() {
                 continue;
             };
             compared += 1;
+            let [parameter, from, to] =
+                ["parameter", "from", "to"].map(|of| step[of].as_str().unwrap());
             for what in ["/cycles", "/energy_pj"] {
-                let off = number(predicted, what) / number(measured, what) - 1.0;
-                assert!(off.abs() <= 0.01, "{machine} {step}: {what} off by {off}");
+                let percent = 100.0 * (number(predicted, what) / number(measured, what) - 1.0);
+                if percent.abs() > 1.0 {
+                    wrong.push(format!(
+                        "{machine}, {parameter} {from} to {to}: {what} off by {percent:.2} %"
+                    ));
+                }
             }
         }
+        println!("{machine}: {compared} predictions measured");
         assert!(compared >= 4, "{machine}: {compared} steps");
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
