@@ -11,7 +11,7 @@ mod method;
 mod observe;
 mod observed;
 mod octaves;
-mod step;
+mod spacing;
 pub mod sums;
 mod synthetic;
 
@@ -44,9 +44,9 @@ pub struct Calibration {
     /// Of tensors whose channels differ much in range.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub channels: BTreeMap<String, Octaves>,
-    /// The steps of tensors whose values are all multiples of one, as those of pictures are.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub steps: BTreeMap<String, f32>,
+    /// By name, the spacing of a tensor whose values are all multiples of one number, as those of pictures are.
+    #[serde(default, alias = "steps", skip_serializing_if = "BTreeMap::is_empty")]
+    pub spacings: BTreeMap<String, f32>,
     /// Largest magnitude of a sum as a share of the proven bound, by layer; see [`sums`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sums: BTreeMap<String, f64>,
@@ -93,7 +93,7 @@ pub fn wanted(graph: &Graph) -> Vec<String> {
     let nodes = graph.dag.node_weights();
     let nodes = nodes.filter(|node| node.dtype == Dtype::F32 && !matches!(node.op, Op::Host(_)));
     let mut names: Vec<String> = nodes
-        .flat_map(|node| std::iter::once(node.observed_name()).chain(steps(&node.op)))
+        .flat_map(|node| std::iter::once(node.observed_name()).chain(inner_tensors(&node.op)))
         .cloned()
         .collect();
     names.sort_unstable();
@@ -102,7 +102,7 @@ pub fn wanted(graph: &Graph) -> Vec<String> {
 }
 
 /// The tensors inside a layer whose ranges decide how it computes: arguments of tables, factors of products.
-fn steps(op: &Op) -> impl Iterator<Item = &String> {
+fn inner_tensors(op: &Op) -> impl Iterator<Item = &String> {
     let layer = match op {
         Op::Layer(layer) => Some(layer),
         _ => None,

@@ -1,4 +1,4 @@
-//! `advise`: what one step of each parameter of the machine would gain or cost, ranked by the gain per area.
+//! `advise`: what one change of each parameter of the machine would gain or cost, ranked by the gain per area.
 
 mod print;
 
@@ -13,7 +13,7 @@ use scnn_simulator::timing::Timing;
 use scnnc::compile::{self, Stage};
 use scnnc::import::Imported;
 use scnnc::map::Objective;
-use scnnc_driver::advise::{Baseline, Costs, Direction, Prediction, Step, area_mm2, steps};
+use scnnc_driver::advise::{Baseline, Change, Costs, Direction, Prediction, area_mm2, changes};
 use scnnc_driver::samples_or_noise;
 use scnnc_driver::sweep::{Fidelity, Outcome, Subject, Task, compute};
 use serde::Serialize;
@@ -28,8 +28,9 @@ pub struct Advice {
     /// Area of the machine, mm2.
     area_mm2: f64,
     models: Vec<Model>,
-    /// The steps, best first.
-    steps: Vec<Advised>,
+    /// The changes, best first.
+    #[serde(rename = "steps")]
+    changes: Vec<Advised>,
 }
 
 /// A model on the machine as it is.
@@ -41,7 +42,7 @@ struct Model {
     costs: Costs,
 }
 
-/// A step.
+/// A change.
 #[derive(Debug, Serialize)]
 struct Advised {
     parameter: String,
@@ -49,12 +50,12 @@ struct Advised {
     from: String,
     to: String,
     direction: Direction,
-    /// Area that the step adds, mm2.
+    /// Area that the change adds, mm2.
     area_mm2: f64,
-    /// Share of the objective that the step saves, %: geometric mean over the models, in time and not in cycles. None where
+    /// Share of the objective that the change saves, %: geometric mean over the models, in time and not in cycles. None where
     /// a model needs a run.
     gain_percent: Option<f64>,
-    /// `gain_percent` per mm2 that the step adds.
+    /// `gain_percent` per mm2 that the change adds.
     gain_percent_per_mm2: Option<f64>,
     /// Effects, one for each model.
     models: Vec<Effect>,
@@ -63,7 +64,7 @@ struct Advised {
     swing: f64,
 }
 
-/// Costs of a model after a step.
+/// Costs of a model after a change.
 #[derive(Debug, Serialize)]
 struct Effect {
     predicted: Prediction,
@@ -72,7 +73,7 @@ struct Effect {
     measured: Option<Measured>,
 }
 
-/// A run of a step.
+/// A run of a change.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Measured {
@@ -144,37 +145,37 @@ pub fn study(
     if options.models.len() > 1 && !options.input.is_empty() {
         return Err(Failure::usage("`--input` is of a single model"));
     }
-    let mut steps = steps(base);
-    let wanted = |step: &Step| {
+    let mut changes = changes(base);
+    let wanted = |change: &Change| {
         let mut only = options.only.iter();
-        options.only.is_empty() || only.any(|path| step.parameter.starts_with(path.as_str()))
+        options.only.is_empty() || only.any(|path| change.parameter.starts_with(path.as_str()))
     };
-    steps.retain(wanted);
-    if steps.is_empty() {
+    changes.retain(wanted);
+    if changes.is_empty() {
         return Err(Failure::usage(
             "`--only` leaves no parameter; `scnnc machine show` lists them",
         ));
     }
     let mut models = Vec::new();
-    let mut effects: Vec<Vec<Effect>> = steps.iter().map(|_| Vec::new()).collect();
+    let mut effects: Vec<Vec<Effect>> = changes.iter().map(|_| Vec::new()).collect();
     for (index, path) in options.models.iter().enumerate() {
         let opened = open(index)?;
-        let (model, of_model) = on_model(path, opened, options, base, &steps, stages)?;
+        let (model, of_model) = on_model(path, opened, options, base, &changes, stages)?;
         models.push(model);
         for (effects, effect) in effects.iter_mut().zip(of_model) {
             effects.push(effect);
         }
     }
-    Ok(ranked(base, &options.compilation, models, steps, effects))
+    Ok(ranked(base, &options.compilation, models, changes, effects))
 }
 
-/// A model on the machine as it is, and the effect of every step.
+/// A model on the machine as it is, and the effect of every change.
 fn on_model(
     path: &Path,
     opened: (Imported, Vec<Sample>),
     options: &Advise,
     base: &Machine,
-    steps: &[Step],
+    changes: &[Change],
     stages: &Stages,
 ) -> Result<(Model, Vec<Effect>), Failure> {
     let compilation = &options.compilation;
@@ -192,20 +193,20 @@ fn on_model(
         .map_err(|e| Failure::run(path, &e))?;
     stages.begin("predict");
     let baseline = Baseline::new(&compiled, &choices, &report);
-    let predicted: Vec<Prediction> = steps
+    let predicted: Vec<Prediction> = changes
         .par_iter()
-        .map(|step| baseline.predict(step))
+        .map(|change| baseline.predict(change))
         .collect();
     // A small network takes no longer to run than to map, and what the model leaves out is a larger part of it.
     let small = report.totals.multiplies.issued <= SMALL;
-    let wanted = |step: &&Step| options.measure || (small && baseline.moves_work(step));
+    let wanted = |change: &&Change| options.measure || (small && baseline.moves_work(change));
     let subject = Subject {
         imported,
         options: choices.clone(),
         samples: given,
         labels: None,
     };
-    let measured = measure(&subject, steps, &wanted, stages);
+    let measured = measure(&subject, changes, &wanted, stages);
     let model = Model {
         name: compiled.program.provenance.model.clone(),
         samples: report.samples,
@@ -219,24 +220,27 @@ fn on_model(
     Ok((model, effects.collect()))
 }
 
-/// Runs the steps that are wanted.
+/// Runs the changes that are wanted.
 fn measure(
     subject: &Subject,
-    steps: &[Step],
-    wanted: &dyn Fn(&&Step) -> bool,
+    changes: &[Change],
+    wanted: &dyn Fn(&&Change) -> bool,
     stages: &Stages,
 ) -> Vec<Option<Measured>> {
-    let task = |(point, step): (usize, &Step)| Task {
+    let task = |(point, change): (usize, &Change)| Task {
         point,
         subject: 0,
-        machine: step.machine.clone(),
+        machine: change.machine.clone(),
         mapping: subject.options.mapping,
         widths: subject.options.quantise.widths.clone(),
         fidelity: Fidelity::Exact,
     };
-    let tasks = steps.iter().enumerate().filter(|(_, step)| wanted(step));
+    let tasks = changes
+        .iter()
+        .enumerate()
+        .filter(|(_, change)| wanted(change));
     let tasks: Vec<Task> = tasks.map(task).collect();
-    let mut measured = vec![None; steps.len()];
+    let mut measured = vec![None; changes.len()];
     if tasks.is_empty() {
         return measured;
     }
@@ -260,32 +264,36 @@ fn measure(
     measured
 }
 
-/// The steps with their gains, best first: gains without area by size, other gains by size per area, then savings of area
-/// by area per loss, and steps without a gain.
+/// The changes with their gains, best first: gains without area by size, other gains by size per area, then savings of area
+/// by area per loss, and changes without a gain.
 fn ranked(
     base: &Machine,
     compilation: &Compilation,
     models: Vec<Model>,
-    steps: Vec<Step>,
+    changes: Vec<Change>,
     effects: Vec<Vec<Effect>>,
 ) -> Advice {
     let objective = build::mapping_options(compilation).objective;
     let area = area_mm2(base);
-    let advised = steps.into_iter().zip(effects).map(|(step, effects)| {
-        let added = ((area_mm2(&step.machine) - area) * 1e6).round() / 1e6;
-        let gain = gain(base, &step.machine, objective, &models, &effects);
-        let change = |(model, effect): (&Model, &Effect)| {
+    let advised = changes.into_iter().zip(effects).map(|(change, effects)| {
+        let added = ((area_mm2(&change.machine) - area) * 1e6).round() / 1e6;
+        let gain = gain(base, &change.machine, objective, &models, &effects);
+        let energy_change = |(model, effect): (&Model, &Effect)| {
             let costs = effect.costs().unwrap_or(model.costs);
             (costs.energy_pj / model.costs.energy_pj - 1.0).abs()
         };
-        let swing = models.iter().zip(&effects).map(change).fold(0.0, f64::max);
+        let swing = models
+            .iter()
+            .zip(&effects)
+            .map(energy_change)
+            .fold(0.0, f64::max);
         Advised {
             swing: swing + added.abs() / area,
-            parameter: step.parameter,
-            unit: step.unit,
-            from: step.from,
-            to: step.to,
-            direction: step.direction,
+            parameter: change.parameter,
+            unit: change.unit,
+            from: change.from,
+            to: change.to,
+            direction: change.direction,
             area_mm2: added,
             gain_percent: gain,
             gain_percent_per_mm2: gain.filter(|_| added > 0.0).map(|gain| gain / added),
@@ -303,11 +311,11 @@ fn ranked(
         objective: objective.name(),
         area_mm2: area,
         models,
-        steps: advised,
+        changes: advised,
     }
 }
 
-/// Share of the objective that a step saves, %.
+/// Share of the objective that a change saves, %.
 fn gain(
     base: &Machine,
     machine: &Machine,
@@ -329,7 +337,7 @@ fn gain(
 /// Smallest change that counts as a gain or a loss, %.
 const NOTHING: f64 = 0.05;
 
-/// Kinds of steps, by their effect; tables come in this order.
+/// Kinds of changes, by their effect; tables come in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     /// A gain that takes no area of the model.
@@ -347,9 +355,11 @@ enum Kind {
 }
 
 impl Advice {
-    /// The steps of a kind.
+    /// The changes of a kind.
     fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Advised> {
-        self.steps.iter().filter(move |step| step.kind() == kind)
+        self.changes
+            .iter()
+            .filter(move |change| change.kind() == kind)
     }
 }
 

@@ -77,7 +77,7 @@ pub enum Verb {
     Sensitivity(Sensitivity),
     /// Measure the points of a specification: many machines, mappings, widths and models.
     Sweep(Sweep),
-    /// Tell what one step up and one step down of every parameter of the machine would gain or cost.
+    /// Tell what a larger and a smaller value of every parameter of the machine would gain or cost.
     Advise(Advise),
     /// Tell why each layer is mapped as it is, what bounds it, and what else there was.
     Explain(Explain),

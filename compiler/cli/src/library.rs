@@ -206,7 +206,7 @@ pub fn sensitivity(
     serde_json::to_value(study).map_err(|error| Failure::usage(&error.to_string()))
 }
 
-/// What one step of each parameter of a machine gains or costs, as `scnnc advise --json` prints it: `words` are its
+/// What one change of each parameter of a machine gains or costs, as `scnnc advise --json` prints it: `words` are its
 /// options. `inputs`, of a single model, are what it runs on and, without calibration data of its own, is calibrated on.
 ///
 /// # Errors

@@ -1,8 +1,8 @@
-//! The adviser: gain or cost of one step of each parameter of a machine.
+//! The adviser: gain or cost of one change of each parameter of a machine.
 //!
 //! ```text
-//! Machine --steps--> [Step]
-//! Baseline { Compiled, Report }, Step --Baseline::predict--> Prediction
+//! Machine --changes--> [Change]
+//! Baseline { Compiled, Report }, Change --Baseline::predict--> Prediction
 //! ```
 //!
 //! Nothing is executed for a prediction: time depends on the sizes of weight blocks and the positions of activations that
@@ -21,9 +21,10 @@
 //! A test measures predictions against runs, `SCNN_ADVISE=1` all of them on three presets; those that are made are meant to
 //! be within 1 %.
 
-mod steps;
+mod changes;
 
 use crate::sweep::guarded;
+pub use changes::{Change, Direction, changes};
 use scnn_isa::machine::{Delivery, Machine, Scope};
 use scnn_simulator::area::Area;
 use scnn_simulator::energy::Energy;
@@ -31,7 +32,6 @@ use scnn_simulator::report::{Layer, Report};
 use scnnc::compile::{self, CompileError, Compiled, Front};
 use scnnc::map::{self, Explored, Mapped, Objective, Strategy};
 use serde::Serialize;
-pub use steps::{Direction, Step, steps};
 
 /// Costs of a model on a machine: means of one inference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -53,7 +53,7 @@ impl Costs {
     }
 }
 
-/// Costs after a step, or the reason that only a run shows them.
+/// Costs after a change, or the reason that only a run shows them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Prediction {
@@ -90,14 +90,14 @@ enum Reach {
 }
 
 impl Reach {
-    fn of(step: &Step, base: &Machine, objective: Objective) -> Self {
-        let section = step.parameter.split('.').next().unwrap_or_default();
+    fn of(change: &Change, base: &Machine, objective: Objective) -> Self {
+        let section = change.parameter.split('.').next().unwrap_or_default();
         match section {
             "area" | "energy" if objective == Objective::Cycles => Self::Prices,
             "host_link" => Self::HostLink,
             "array" => Self::Copies,
-            _ if base.weights.delivery != step.machine.weights.delivery => Self::Copies,
-            _ if Front::depends_on(base) != Front::depends_on(&step.machine) => Self::Network,
+            _ if base.weights.delivery != change.machine.weights.delivery => Self::Copies,
+            _ if Front::depends_on(base) != Front::depends_on(&change.machine) => Self::Network,
             _ => Self::Mapping,
         }
     }
@@ -113,7 +113,7 @@ impl<'a> Baseline<'a> {
             let objective = options.mapping.objective;
             map::map_exploring(network, &options.machine, occupancy, objective)
         };
-        // Steps are mapped anew where this fails, and say why that does.
+        // Changes are mapped anew where this fails, and say why that does.
         let explored = searched.then(|| guarded(explore).ok()?.ok()).flatten();
         Self {
             compiled,
@@ -128,17 +128,17 @@ impl<'a> Baseline<'a> {
         Costs::of(self.report)
     }
 
-    /// Predicts the costs after a step.
-    pub fn predict(&self, step: &Step) -> Prediction {
+    /// Predicts the costs after a change.
+    pub fn predict(&self, change: &Change) -> Prediction {
         let base = &self.options.machine;
-        match Reach::of(step, base, self.options.mapping.objective) {
+        match Reach::of(change, base, self.options.mapping.objective) {
             Reach::Prices => Prediction::Costs(Costs {
-                energy_pj: self.events_pj(&step.machine),
+                energy_pj: self.events_pj(&change.machine),
                 ..self.costs()
             }),
             Reach::HostLink => {
                 let cycles = self.report.layers.iter().map(|layer| {
-                    self.link_cycles(layer, &step.machine)
+                    self.link_cycles(layer, &change.machine)
                         .unwrap_or_else(|| self.cycles(layer))
                 });
                 Prediction::Costs(Costs {
@@ -153,26 +153,26 @@ impl<'a> Baseline<'a> {
                 let reason = "other PE groups hold other copies of activations, whose energy the cost model does not have";
                 Prediction::NeedsRun(reason.to_owned())
             }
-            Reach::Mapping if !self.compiled.fallbacks.is_empty() && self.may_fall_back(step) => {
+            Reach::Mapping if !self.compiled.fallbacks.is_empty() && self.may_fall_back(change) => {
                 let reason = "another part of the model might fall back to the host";
                 Prediction::NeedsRun(reason.to_owned())
             }
-            Reach::Mapping => self.predict_mapped(&step.machine),
+            Reach::Mapping => self.predict_mapped(&change.machine),
         }
     }
 
-    /// Whether a step may change the work and its schedule, and not only prices.
-    pub fn moves_work(&self, step: &Step) -> bool {
+    /// Whether a change may alter the work and its schedule, and not only prices.
+    pub fn moves_work(&self, change: &Change) -> bool {
         let objective = self.options.mapping.objective;
-        let reach = Reach::of(step, &self.options.machine, objective);
+        let reach = Reach::of(change, &self.options.machine, objective);
         matches!(reach, Reach::Mapping | Reach::Network | Reach::Copies)
     }
 
     /// Whether a machine may send other parts of the model to the host.
-    fn may_fall_back(&self, step: &Step) -> bool {
+    fn may_fall_back(&self, change: &Change) -> bool {
         let parameters = self.options.machine.parameters();
-        let stepped = parameters.iter().find(|p| p.path == step.parameter);
-        stepped.is_none_or(|parameter| parameter.scope == Scope::Program)
+        let changed = parameters.iter().find(|p| p.path == change.parameter);
+        changed.is_none_or(|parameter| parameter.scope == Scope::Program)
     }
 
     fn predict_mapped(&self, machine: &Machine) -> Prediction {
@@ -204,8 +204,8 @@ impl<'a> Baseline<'a> {
     /// Cycles of each layer by the cost model, times the model's error on the base machine.
     fn cycles_of(&self, mapped: &Mapped, machine: &Machine) -> f64 {
         let before = &self.compiled.mapped.predicted;
-        let steps = self.report.layers.iter().zip(before).zip(&mapped.predicted);
-        let cycles = steps.map(|((layer, before), after)| {
+        let layers = self.report.layers.iter().zip(before).zip(&mapped.predicted);
+        let cycles = layers.map(|((layer, before), after)| {
             let measured = self.cycles(layer);
             match (before, after) {
                 (Some(before), Some(after)) if before.cycles > 0 => {

@@ -93,7 +93,7 @@ fn sensitivity(
     Ok(study.to_string())
 }
 
-/// What one step of each parameter of a machine gains or costs, as JSON.
+/// What one change of each parameter of a machine gains or costs, as JSON.
 #[pyfunction]
 fn advise(
     py: Python<'_>,

@@ -8,7 +8,7 @@ const HEAD: &str = "\
 # Ranges of activation tensors, read by `--calibration`. Edit `min` and `max`: the integers of a tensor span the larger
 # magnitude of the two, times `--headroom`. `density` is the share of values that are not zero, 1 when left out.
 # `channels` says, for tensors whose channels differ, how many octaves the largest magnitude of each lies below the tensor's.
-# `steps` says of tensors whose values are all multiples of a step, as a picture's of bytes, what it is: they stay exact.
+# `spacings` says of tensors whose values are all multiples of one number, as a picture's of bytes, what it is: they stay exact.
 # `sums`, if there, is the largest sum of every layer as a share of what its weights allow, for `--ranges calibrated`.
 # `on_host`, if there, names nodes that the host runs because rounding their results loses too much of what it makes of them.
 ";
@@ -31,9 +31,9 @@ impl Calibration {
         for (name, range) in &calibration.ranges {
             check(range).map_err(|reason| wrong(text, name, reason))?;
         }
-        for (name, step) in &calibration.steps {
-            if !(step.is_normal() && *step > 0.0) {
-                return Err(wrong(text, name, "a step is a number above 0"));
+        for (name, spacing) in &calibration.spacings {
+            if !(spacing.is_normal() && *spacing > 0.0) {
+                return Err(wrong(text, name, "a spacing is a number above 0"));
             }
         }
         for (name, share) in &calibration.sums {
@@ -94,7 +94,7 @@ mod tests {
                 ("y".into(), range(0.0, 6.0)),
             ]),
             channels: BTreeMap::from([("y".into(), Octaves(vec![0, 12, 3]))]),
-            steps: BTreeMap::from([("x".into(), 0.5)]),
+            spacings: BTreeMap::from([("x".into(), 0.5)]),
             sums: BTreeMap::from([("conv".into(), 0.125)]),
             on_host: BTreeSet::from(["conv".into()]),
         }

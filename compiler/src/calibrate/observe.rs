@@ -168,7 +168,7 @@ impl Observations {
             *asked = (*asked).max(widths.activations(graph, id));
         }
         let (mut ranges, mut channels) = (BTreeMap::new(), BTreeMap::new());
-        let mut steps = BTreeMap::new();
+        let mut spacings = BTreeMap::new();
         for (name, Source { values, placement }) in Sources::of(graph, wanted).0 {
             let key = (values.clone(), placement.cloned());
             let Some(observed) = self.observed.get(&key)? else {
@@ -179,7 +179,12 @@ impl Observations {
             if let Some(octaves) = observed.octaves(range) {
                 channels.insert(name.clone(), octaves);
             }
-            steps.extend(observed.step.get().map(|step| (name.clone(), step)));
+            spacings.extend(
+                observed
+                    .spacing
+                    .get()
+                    .map(|spacing| (name.clone(), spacing)),
+            );
             // A tensor that lies otherwise has the range of what it is.
             if *values == name {
                 ranges.insert(name, range);
@@ -191,7 +196,7 @@ impl Observations {
             method,
             ranges,
             channels,
-            steps,
+            spacings,
             sums: BTreeMap::new(),
             on_host: BTreeSet::new(),
         })

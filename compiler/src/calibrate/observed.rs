@@ -1,8 +1,8 @@
-//! What is kept of a tensor from one sample to the next: extents, density, step, magnitudes.
+//! What is kept of a tensor from one sample to the next: extents, density, spacing, magnitudes.
 
 use super::histogram::Histogram;
 use super::octaves::Octaves;
-use super::step::Step;
+use super::spacing::Spacing;
 use super::{Method, Range};
 use crate::quantise::widths;
 use multiversion::multiversion;
@@ -15,7 +15,7 @@ pub(super) struct Observed {
     min: f32,
     max: f32,
     density: f64,
-    pub(super) step: Step,
+    pub(super) spacing: Spacing,
     samples: u32,
     histogram: Histogram,
     /// By channel, its largest magnitude; and values seen of each.
@@ -29,7 +29,7 @@ impl Default for Observed {
             min: f32::INFINITY,
             max: f32::NEG_INFINITY,
             density: 0.0,
-            step: Step::default(),
+            spacing: Spacing::default(),
             samples: 0,
             histogram: Histogram::default(),
             channels: Vec::new(),
@@ -48,7 +48,7 @@ impl Observed {
         let extent = self.extent(values, placement);
         self.min = self.min.min(extent.min);
         self.max = self.max.max(extent.max);
-        self.step.see(values);
+        self.spacing.see(values);
         if histogram {
             let counted = |value: &&f32| value.is_finite() && **value != 0.0;
             for value in values.iter().filter(counted) {
@@ -64,7 +64,7 @@ impl Observed {
     pub(super) fn join(&mut self, later: &Self) {
         self.min = self.min.min(later.min);
         self.max = self.max.max(later.max);
-        self.step.join(&later.step);
+        self.spacing.join(&later.spacing);
         self.histogram.join(&later.histogram);
         if self.channels.len() < later.channels.len() {
             self.channels.resize(later.channels.len(), 0.0);

@@ -89,15 +89,16 @@ impl Scales<'_> {
     }
 
     /// The unit of which `limit` reach to `magnitude`; larger, by less than an octave, where values that are multiples of a
-    /// step stay exact with it.
+    /// spacing stay exact with it.
     fn unit(self, stored: &Stored, magnitude: f32, limit: i32) -> f32 {
         let smallest = magnitude / limit as f32;
-        let step = self.calibration.steps.get(&stored.name);
+        let spacing = self.calibration.spacings.get(&stored.name);
         // As doubles, whose range holds every quotient of two floats.
-        let octaves = step.map(|&step| (f64::from(step) / f64::from(smallest)).log2().floor());
-        match (step, octaves) {
-            (Some(&step), Some(octaves)) if octaves >= 0.0 && magnitude < LARGEST / 2.0 => {
-                (f64::from(step) * (-octaves).exp2()) as f32
+        let octaves =
+            spacing.map(|&spacing| (f64::from(spacing) / f64::from(smallest)).log2().floor());
+        match (spacing, octaves) {
+            (Some(&spacing), Some(octaves)) if octaves >= 0.0 && magnitude < LARGEST / 2.0 => {
+                (f64::from(spacing) * (-octaves).exp2()) as f32
             }
             _ => smallest,
         }
@@ -206,7 +207,7 @@ pub(super) fn bound_units(graph: &Graph, storage: &Storage, tensors: &mut [Tenso
     }
 }
 
-/// What calibration observed of the tensor `name`, which `node` computes or has as a step.
+/// What calibration observed of the tensor `name`, which `node` computes or has inside.
 pub(super) fn observed<'a>(
     graph: &Graph,
     calibration: &'a Calibration,

@@ -279,7 +279,7 @@ impl Builder<'_> {
         Ok(ChannelUnits::One(Units { unit, offset: 0.0 }))
     }
 
-    /// What calibration observed of the tensor `name`, which is a step of the layer `id`, with headroom.
+    /// What calibration observed of the tensor `name`, which is inside the layer `id`, with headroom.
     fn observed(&self, id: NodeId, name: &str) -> Result<[f64; 2], QuantiseError> {
         let range = observed(self.graph, self.calibration, id, name)?;
         let room = f64::from(self.headroom);

@@ -125,7 +125,7 @@ struct Moments {
 
 /// The steps of a PE in a round.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Steps {
+struct StepMoments {
     mean: f64,
     /// Deviation by the activations, the same in all rounds that read them.
     lasting: f64,
@@ -147,7 +147,7 @@ struct Predictor<'a> {
     array: &'a ArrayStage,
     taps: Vec<u64>,
     vectors: BTreeMap<(u64, bool), Moments>,
-    rounds: BTreeMap<Key, Vec<Steps>>,
+    rounds: BTreeMap<Key, Vec<StepMoments>>,
 }
 
 impl<'a> Predictor<'a> {
@@ -167,7 +167,7 @@ impl<'a> Predictor<'a> {
     fn predict(&mut self) -> (f64, f64) {
         let pes = self.machine.pe_count() as usize;
         // Rounds that several `mac`s share are one.
-        let mut by_ordinal: Vec<(Read, Vec<Steps>)> = Vec::new();
+        let mut by_ordinal: Vec<(Read, Vec<StepMoments>)> = Vec::new();
         let mut fullest = Sum::new(pes);
         let work = self.work;
         for round in rounds(&work.tasks) {
@@ -175,7 +175,7 @@ impl<'a> Predictor<'a> {
             let read = self.read(&round);
             fullest.add(read, &steps);
             if by_ordinal.len() <= round.ordinal {
-                by_ordinal.resize(round.ordinal + 1, (read, vec![Steps::default(); pes]));
+                by_ordinal.resize(round.ordinal + 1, (read, vec![StepMoments::default(); pes]));
             }
             let (of_sum, sum) = &mut by_ordinal[round.ordinal];
             *of_sum = read;
@@ -200,7 +200,7 @@ impl<'a> Predictor<'a> {
         )
     }
 
-    fn cycles(&self, by_ordinal: &[(Read, Vec<Steps>)]) -> f64 {
+    fn cycles(&self, by_ordinal: &[(Read, Vec<StepMoments>)]) -> f64 {
         let groups = self.array.pe_groups;
         let group_of_pe = fast::group_of_pe(self.machine, groups);
         let of_group = |group: usize| {
@@ -218,7 +218,7 @@ impl<'a> Predictor<'a> {
     }
 
     /// The steps of all PEs of the array in a round.
-    fn round(&mut self, multiply: &Multiply, number: u32) -> Vec<Steps> {
+    fn round(&mut self, multiply: &Multiply, number: u32) -> Vec<StepMoments> {
         let groups = self.array.pe_groups.count();
         let first = (number * groups) as usize;
         let channel_groups = &self.array.channel_groups[first..first + groups as usize];
@@ -235,7 +235,7 @@ impl<'a> Predictor<'a> {
             return steps.clone();
         }
         let channel_groups = channel_groups.to_vec();
-        let mut steps = vec![Steps::default(); self.machine.pe_count() as usize];
+        let mut steps = vec![StepMoments::default(); self.machine.pe_count() as usize];
         let tile = &self.work.source_layout.tiles[multiply.pass.source_tile as usize];
         let pes = tile.pes();
         let inputs = self.work.layer.source.channels.len();
@@ -254,9 +254,9 @@ impl<'a> Predictor<'a> {
     }
 
     /// The steps of a PE that holds the positions `[images, rows, columns]`, over `channels` alike.
-    fn steps(&mut self, k: Span, channels: f64, [n, y, x]: [Span; 3]) -> Steps {
+    fn steps(&mut self, k: Span, channels: f64, [n, y, x]: [Span; 3]) -> StepMoments {
         let residues = self.work.source_layout.residues;
-        let mut steps = Steps::default();
+        let mut steps = StepMoments::default();
         let mut lasting = 0.0;
         for residue in 0..residues.count() {
             let (ry, rx) = (residue / residues.cols, residue % residues.cols);
@@ -309,7 +309,7 @@ impl<'a> Predictor<'a> {
 
 /// Cycles of the PEs of `is_mine`, which wait for each other after every `together` rounds.
 fn cycles_of(
-    by_ordinal: &[(Read, Vec<Steps>)],
+    by_ordinal: &[(Read, Vec<StepMoments>)],
     together: usize,
     is_mine: &dyn Fn(usize) -> bool,
 ) -> Moments {
@@ -357,7 +357,7 @@ impl Sum {
         }
     }
 
-    fn add(&mut self, read: Read, steps: &[Steps]) {
+    fn add(&mut self, read: Read, steps: &[StepMoments]) {
         if self.read != Some(read) {
             self.forget_read();
             self.read = Some(read);

@@ -68,12 +68,12 @@ proptest! {
     }
 }
 
-/// A step of a resource of the machine, upwards.
-type Step = (&'static str, fn(&mut Machine));
+/// A resource of the machine, and how it becomes larger.
+type Enlargement = (&'static str, fn(&mut Machine));
 
-/// One step of every resource that a program may find larger than where it was compiled, and of the banks. RAMs are not
+/// An enlargement of every resource that a program may find larger than where it was compiled, and of the banks. RAMs are not
 /// among them: other RAMs are another program.
-const STEPS: [Step; 8] = [
+const ENLARGEMENTS: [Enlargement; 8] = [
     ("DRAM", |m| m.dram.gigabytes_per_second *= 2.0),
     ("queues", |m| m.pe.queue_depth += 1),
     ("bus", |m| m.weights.bus_vectors_per_cycle *= 2),
@@ -84,15 +84,15 @@ const STEPS: [Step; 8] = [
     ("banks", |m| m.pe.banks *= 2),
 ];
 
-/// The steps that make a layer slower: resource, layer, cycles before and after.
-fn slower_steps(layers: usize, change: fn(&mut Machine)) -> Vec<(&'static str, usize, u64, u64)> {
+/// The enlargements that make a layer slower: resource, layer, cycles before and after.
+fn slowing(layers: usize, change: fn(&mut Machine)) -> Vec<(&'static str, usize, u64, u64)> {
     let mut runner = TestRunner::deterministic();
     let mut slower = Vec::new();
     for layer in 0..layers {
         let case = case().new_tree(&mut runner).unwrap().current().on(change);
         let before = counts(&case, Timing::Exact).cycles;
-        for (name, step) in STEPS {
-            let after = counts(&case.on(step), Timing::Exact).cycles;
+        for (name, enlarge) in ENLARGEMENTS {
+            let after = counts(&case.on(enlarge), Timing::Exact).cycles;
             if after > before {
                 slower.push((name, layer, before, after));
             }
@@ -108,7 +108,7 @@ fn hold_blocks(machine: &mut Machine) {
 
 #[test]
 fn where_nobody_waits_for_dram_no_larger_resource_makes_a_layer_slower() {
-    let slower = slower_steps(2000, |machine| {
+    let slower = slowing(2000, |machine| {
         hold_blocks(machine);
         machine.dram.gigabytes_per_second = 1e6;
     });
@@ -116,17 +116,20 @@ fn where_nobody_waits_for_dram_no_larger_resource_makes_a_layer_slower() {
 }
 
 /// Work-conserving service of a shared channel has anomalies: what asks earlier may take the place of what the layer waits
-/// for. One step of a thousand at most.
+/// for. One enlargement of a thousand at most.
 #[test]
 fn where_dram_is_shared_hardly_a_larger_resource_makes_a_layer_slower() {
     let layers = 2000;
-    let slower = slower_steps(layers, hold_blocks);
+    let slower = slowing(layers, hold_blocks);
     println!(
-        "{} of {} steps: {slower:?}",
+        "{} of {} enlargements: {slower:?}",
         slower.len(),
-        layers * STEPS.len()
+        layers * ENLARGEMENTS.len()
     );
-    assert!(slower.len() * 1000 <= layers * STEPS.len(), "{slower:?}");
+    assert!(
+        slower.len() * 1000 <= layers * ENLARGEMENTS.len(),
+        "{slower:?}"
+    );
     assert!(
         slower
             .iter()

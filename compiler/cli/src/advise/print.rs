@@ -1,4 +1,4 @@
-//! The advice as text: a table for every kind of step.
+//! The advice as text: a table for every kind of change.
 
 use super::{Advice, Advised, Effect, Kind, Measured, Prediction};
 use crate::grid;
@@ -35,9 +35,9 @@ pub fn text(advice: &Advice) -> String {
         );
     }
     for (kind, title) in TITLES {
-        let steps: Vec<&Advised> = advice.of_kind(kind).collect();
-        if !steps.is_empty() {
-            let _ = writeln!(text, "\n{title}\n\n{}", table(advice, kind, &steps));
+        let changes: Vec<&Advised> = advice.of_kind(kind).collect();
+        if !changes.is_empty() {
+            let _ = writeln!(text, "\n{title}\n\n{}", table(advice, kind, &changes));
         }
     }
     let unknown: Vec<&Advised> = advice.of_kind(Kind::Unknown).collect();
@@ -50,7 +50,7 @@ pub fn text(advice: &Advice) -> String {
     text
 }
 
-fn table(advice: &Advice, kind: Kind, steps: &[&Advised]) -> String {
+fn table(advice: &Advice, kind: Kind, changes: &[&Advised]) -> String {
     let several = advice.models.len() > 1;
     let mut header = vec!["parameter".to_owned(), "from".to_owned(), "to".to_owned()];
     for model in &advice.models {
@@ -72,9 +72,13 @@ fn table(advice: &Advice, kind: Kind, steps: &[&Advised]) -> String {
     header.extend(last.iter().map(|name| (*name).to_owned()));
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let mut table = grid::plain(&header);
-    for step in steps {
-        let mut cells = vec![step.parameter.clone(), step.from.clone(), step.to.clone()];
-        for (model, effect) in advice.models.iter().zip(&step.models) {
+    for change in changes {
+        let mut cells = vec![
+            change.parameter.clone(),
+            change.from.clone(),
+            change.to.clone(),
+        ];
+        for (model, effect) in advice.models.iter().zip(&change.models) {
             let change = |pick: fn(&Costs) -> f64| {
                 let costs = effect.costs();
                 let change = costs.map(|costs| pick(&costs) / pick(&model.costs) - 1.0);
@@ -83,12 +87,12 @@ fn table(advice: &Advice, kind: Kind, steps: &[&Advised]) -> String {
             cells.extend([change(|c| c.cycles), change(|c| c.energy_pj)]);
         }
         let share = |gain: Option<f64>| gain.map_or_else(String::new, |gain| percent(gain / 100.0));
-        cells.push(square_millimetres(step.area_mm2));
+        cells.push(square_millimetres(change.area_mm2));
         if last.contains(&"gain") {
-            cells.push(share(step.gain_percent));
+            cells.push(share(change.gain_percent));
         }
         if last.contains(&"per mm2") {
-            cells.push(share(step.gain_percent_per_mm2));
+            cells.push(share(change.gain_percent_per_mm2));
         }
         table.add_row(cells);
     }
@@ -113,15 +117,15 @@ fn square_millimetres(added: f64) -> String {
     }
 }
 
-fn reasons(steps: &[&Advised]) -> String {
+fn reasons(changes: &[&Advised]) -> String {
     let mut table = grid::plain(&["parameter", "from", "to", "area", "why"]);
-    for step in steps {
-        let reason = step.models.iter().find_map(Effect::reason);
+    for change in changes {
+        let reason = change.models.iter().find_map(Effect::reason);
         table.add_row([
-            step.parameter.clone(),
-            step.from.clone(),
-            step.to.clone(),
-            square_millimetres(step.area_mm2),
+            change.parameter.clone(),
+            change.from.clone(),
+            change.to.clone(),
+            square_millimetres(change.area_mm2),
             reason.unwrap_or_default().to_owned(),
         ]);
     }
@@ -133,8 +137,8 @@ fn reasons(steps: &[&Advised]) -> String {
 fn worst(advice: &Advice) -> Option<String> {
     let mut count = 0;
     let mut worst: Option<(f64, &Advised)> = None;
-    for step in &advice.steps {
-        for effect in &step.models {
+    for change in &advice.changes {
+        for effect in &change.models {
             let (Prediction::Costs(predicted), Some(Measured::Costs(measured))) =
                 (&effect.predicted, &effect.measured)
             else {
@@ -144,15 +148,15 @@ fn worst(advice: &Advice) -> Option<String> {
             let off = |pick: fn(&Costs) -> f64| (pick(predicted) / pick(measured) - 1.0).abs();
             let off = off(|c| c.cycles).max(off(|c| c.energy_pj));
             if worst.is_none_or(|(most, _)| off > most) {
-                worst = Some((off, step));
+                worst = Some((off, change));
             }
         }
     }
-    let (off, step) = worst?;
+    let (off, change) = worst?;
     Some(format!(
-        "predictions of {count} steps are off by {:.2} % at most ({}={})",
+        "predictions of {count} changes are off by {:.2} % at most ({}={})",
         100.0 * off,
-        step.parameter,
-        step.to
+        change.parameter,
+        change.to
     ))
 }

@@ -193,7 +193,7 @@ pub struct Advise {
     /// Use at most this many samples.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one())]
     pub samples: usize,
-    /// Run every step, and show how far the predictions are off: minutes instead of seconds. Small networks are run in any
+    /// Run every change, and show how far the predictions are off: minutes instead of seconds. Small networks are run in any
     /// case.
     #[arg(long)]
     pub measure: bool,

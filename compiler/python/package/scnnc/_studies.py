@@ -58,7 +58,7 @@ def advise(
     ``model``, ``machine`` and ``options`` are as in ``compile``; a list of models is judged together, each with the same
     weight. ``x`` has the inputs of a single model: a path as ``--input`` takes it, an array, or a dictionary of arrays by
     input; without it the model runs on seeded noise. At most ``samples`` samples are used, one by default. ``only`` names the
-    beginnings of the parameters to look at, as ``"pe."``. With ``measure`` every step is run, not only those of small networks.
+    beginnings of the parameters to look at, as ``"pe."``. With ``measure`` every change is run, not only those of small networks.
 
     Returns the fields of ``scnnc advise --json``: ``steps`` (a list of dictionaries, for a DataFrame) with ``parameter``,
     ``from``, ``to``, ``gain_percent`` and ``area_mm2``, and ``models`` as they are. Raises as ``compile`` does.

@@ -2,7 +2,7 @@
 //! added. Zero weights are passed over; zero activations are not.
 //!
 //! Where a tap meets the plane is found once for a layer. On one axis, the outputs that a tap reaches and the inputs that it
-//! takes there follow each other in equal steps, so both axes are two loops; where whole rows follow each other without
+//! takes there follow each other in equal strides, so both axes are two loops; where whole rows follow each other without
 //! a gap, or a row has one value, they are one loop.
 
 use crate::quantise::IntConv;
@@ -20,16 +20,16 @@ pub(super) struct Convolution<'a> {
     /// Values of an input channel and of an output channel.
     planes: [usize; 2],
     /// By tap, r major; none for a tap that meets nothing.
-    taps: Vec<Option<[Steps; 2]>>,
+    taps: Vec<Option<[Pairs; 2]>>,
 }
 
-/// Pairs of an output and an input, in equal steps.
+/// Pairs of an output and an input, in equal strides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Steps {
+struct Pairs {
     /// The first output and the first input.
     first: [usize; 2],
     /// From one to the next.
-    step: [usize; 2],
+    stride: [usize; 2],
     count: usize,
 }
 
@@ -39,8 +39,8 @@ impl<'a> Convolution<'a> {
         let groups = conv.groups as usize;
         let (y, x) = (&conv.y, &conv.x);
         let widths = [x.output, x.input].map(|width| width as usize);
-        let columns: Vec<Option<Steps>> = (0..x.kernel).map(|s| Steps::of(x, s)).collect();
-        let rows = (0..y.kernel).map(|r| Steps::of(y, r));
+        let columns: Vec<Option<Pairs>> = (0..x.kernel).map(|s| Pairs::of(x, s)).collect();
+        let rows = (0..y.kernel).map(|r| Pairs::of(y, r));
         let taps = rows.flat_map(|rows| {
             let rows = rows.map(|rows| rows.of_width(widths));
             let columns = columns.iter();
@@ -76,7 +76,7 @@ impl<'a> Convolution<'a> {
 fn add_channels(
     sums: &mut [i32],
     (source, plane): (&[i16], usize),
-    (weights, taps): (&[i16], &[Option<[Steps; 2]>]),
+    (weights, taps): (&[i16], &[Option<[Pairs; 2]>]),
     shift: u32,
 ) {
     let weights = weights.chunks_exact(taps.len().max(1));
@@ -87,15 +87,15 @@ fn add_channels(
             };
             for row in 0..rows.count {
                 let [output, input] =
-                    [0, 1].map(|of| rows.first[of] + row * rows.step[of] + columns.first[of]);
+                    [0, 1].map(|of| rows.first[of] + row * rows.stride[of] + columns.first[of]);
                 let (sums, plane) = (&mut sums[output..], &plane[input..]);
-                if columns.step == [1, 1] {
+                if columns.stride == [1, 1] {
                     for (sum, &value) in sums[..columns.count].iter_mut().zip(plane) {
                         add(sum, arith::product(weight, value, shift));
                     }
                 } else {
-                    let sums = sums.iter_mut().step_by(columns.step[0]);
-                    let values = plane.iter().step_by(columns.step[1]);
+                    let sums = sums.iter_mut().step_by(columns.stride[0]);
+                    let values = plane.iter().step_by(columns.stride[1]);
                     for (sum, &value) in sums.zip(values).take(columns.count) {
                         add(sum, arith::product(weight, value, shift));
                     }
@@ -127,23 +127,23 @@ fn add(sum: &mut i32, product: i32) {
 }
 
 /// Rows and columns, fewer of the former where they make longer ones of the latter.
-fn joined(rows: Steps, columns: Steps) -> [Steps; 2] {
-    let one = Steps {
+fn joined(rows: Pairs, columns: Pairs) -> [Pairs; 2] {
+    let one = Pairs {
         first: [0, 0],
-        step: [0, 0],
+        stride: [0, 0],
         count: 1,
     };
     let moved = |by: [usize; 2]| [0, 1].map(|of| rows.first[of] + by[of]);
     if columns.count == 1 {
         let first = moved(columns.first);
-        return [one, Steps { first, ..rows }];
+        return [one, Pairs { first, ..rows }];
     }
-    if columns.step == [1, 1] && rows.step == [columns.count; 2] {
+    if columns.stride == [1, 1] && rows.stride == [columns.count; 2] {
         let count = rows.count * columns.count;
         let first = moved(columns.first);
         return [
             one,
-            Steps {
+            Pairs {
                 first,
                 count,
                 ..columns
@@ -153,7 +153,7 @@ fn joined(rows: Steps, columns: Steps) -> [Steps; 2] {
     [rows, columns]
 }
 
-impl Steps {
+impl Pairs {
     /// The pairs that a tap joins on an axis, if there are any.
     fn of(axis: &Axis, tap: u32) -> Option<Self> {
         let pair = |output: u32| {
@@ -162,15 +162,15 @@ impl Steps {
         };
         let mut pairs = (0..axis.output).filter_map(pair);
         let first = pairs.next()?;
-        let step = match pairs.next() {
+        let stride = match pairs.next() {
             Some(next) => [next[0] - first[0], next[1] - first[1]],
             None => [1, 1],
         };
         let last = (0..axis.output).rev().find_map(pair)?;
         Some(Self {
             first,
-            step,
-            count: (last[0] - first[0]) / step[0] + 1,
+            stride,
+            count: (last[0] - first[0]) / stride[0] + 1,
         })
     }
 
@@ -178,7 +178,7 @@ impl Steps {
     fn of_width(self, widths: [usize; 2]) -> Self {
         Self {
             first: [0, 1].map(|of| self.first[of] * widths[of]),
-            step: [0, 1].map(|of| self.step[of] * widths[of]),
+            stride: [0, 1].map(|of| self.stride[of] * widths[of]),
             ..self
         }
     }
@@ -269,8 +269,8 @@ mod tests {
                 pad: [pad; 2],
                 ..Axis::identity(8)
             };
-            let rows = Steps::of(&axis, 0).unwrap().of_width([8, 8]);
-            joined(rows, Steps::of(&axis, 0).unwrap()).map(|steps| steps.count)
+            let rows = Pairs::of(&axis, 0).unwrap().of_width([8, 8]);
+            joined(rows, Pairs::of(&axis, 0).unwrap()).map(|pairs| pairs.count)
         };
         assert_eq!(of(1, 0), [1, 64]);
         assert_eq!(of(3, 1), [7, 7]);

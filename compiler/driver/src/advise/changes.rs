@@ -1,9 +1,9 @@
-//! The steps of a machine's parameters: a factor of two, a bit of a width, or the other value of a switch.
+//! The changes of a machine's parameters: a factor of two, a bit of a width, or the other value of a switch.
 
 use scnn_isa::machine::{Machine, Parameter, Read};
 use serde::Serialize;
 
-/// Direction of a step.
+/// Direction of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
@@ -15,28 +15,28 @@ pub enum Direction {
     Other,
 }
 
-/// One step of one parameter.
+/// One change of one parameter.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct Change {
     /// Path of the parameter.
     pub parameter: String,
     /// Its unit, or empty.
     pub unit: &'static str,
     /// Its value on the base machine.
     pub from: String,
-    /// Its value after the step.
+    /// Its value after the change.
     pub to: String,
     /// Direction.
     pub direction: Direction,
-    /// The machine after the step.
+    /// The machine after the change.
     pub machine: Machine,
 }
 
 /// Sections and entries that only the dense baselines read.
 const OF_DENSE_MACHINES: [&str; 3] = ["dataflow.", "energy.dense_", "area.dense_"];
 
-/// The steps of every parameter, in the order of the table; steps that lead to no valid machine are left out.
-pub fn steps(base: &Machine) -> Vec<Step> {
+/// The changes of every parameter, in the order of the table; changes that lead to no valid machine are left out.
+pub fn changes(base: &Machine) -> Vec<Change> {
     let parameters = base.parameters().into_iter();
     let sparse = parameters.filter(|p| {
         let dense = |prefix: &&str| p.path.starts_with(prefix);
@@ -46,10 +46,10 @@ pub fn steps(base: &Machine) -> Vec<Step> {
         let values = values(&parameter).into_iter();
         values.map(move |(direction, to)| (parameter.clone(), direction, to))
     });
-    let step = |(parameter, direction, to): (Parameter, Direction, String)| {
+    let change = |(parameter, direction, to): (Parameter, Direction, String)| {
         let word = format!("{}={to}", parameter.path);
         let read = Read::of(base.clone()).with_settings(&[word]).ok()?;
-        Some(Step {
+        Some(Change {
             parameter: parameter.path,
             unit: parameter.unit,
             from: parameter.value,
@@ -58,7 +58,7 @@ pub fn steps(base: &Machine) -> Vec<Step> {
             machine: read.machine,
         })
     };
-    values.filter_map(step).collect()
+    values.filter_map(change).collect()
 }
 
 /// The neighbours of a parameter's value.
@@ -91,9 +91,11 @@ mod tests {
     use super::*;
 
     fn to(path: &str) -> Vec<(Direction, String)> {
-        let steps = steps(&Machine::preset("scnn").unwrap()).into_iter();
-        let steps = steps.filter(|step| step.parameter == path);
-        steps.map(|step| (step.direction, step.to)).collect()
+        let changes = changes(&Machine::preset("scnn").unwrap()).into_iter();
+        let changes = changes.filter(|change| change.parameter == path);
+        changes
+            .map(|change| (change.direction, change.to))
+            .collect()
     }
 
     #[test]
@@ -124,12 +126,14 @@ mod tests {
     #[test]
     fn every_parameter_of_a_sparse_machine_has_a_step() {
         let scnn = Machine::preset("scnn").unwrap();
-        let steps = steps(&scnn);
+        let changes = changes(&scnn);
         for parameter in scnn.parameters() {
             let dense = |prefix: &&str| parameter.path.starts_with(*prefix);
-            let stepped = steps.iter().any(|step| step.parameter == parameter.path);
+            let changed = changes
+                .iter()
+                .any(|change| change.parameter == parameter.path);
             assert_eq!(
-                stepped,
+                changed,
                 !OF_DENSE_MACHINES.iter().any(dense),
                 "{}",
                 parameter.path

@@ -1,31 +1,31 @@
-//! The step of a tensor: every value is a multiple of it. Pictures of bytes have one, and so has what slices, moves or scales
+//! The spacing of a tensor: every value is a multiple of it. Pictures of bytes have one, and so has what slices, moves or scales
 //! them.
 //!
-//! A unit that divides the step keeps such values exactly, where one that spans their range rounds each of them. The step
+//! A unit that divides the spacing keeps such values exactly, where one that spans their range rounds each of them. The spacing
 //! is the greatest common divisor of the values seen, found by Euclid's algorithm in floating point: a small
 //! remainder ([`NEGLIGIBLE`], [`ROUNDING`]) counts as none, because values such as 3 / 255 are themselves rounded.
 
-/// Shares of a step and of the largest magnitude up to which a remainder is rounding.
+/// Shares of a spacing and of the largest magnitude up to which a remainder is rounding.
 const NEGLIGIBLE: f64 = 0.05;
 const ROUNDING: f64 = 1e-4;
 
-/// Steps up to the largest magnitude: of more, rounding hides the remainders.
+/// Multiples of the spacing up to the largest magnitude: of more, rounding hides the remainders.
 const MOST: f64 = 4096.0;
 
 /// Values other than zero from which their common divisor says something: any one value is a multiple of itself.
 const ENOUGH_VALUES: u64 = 256;
 
-/// The step of the values seen so far.
+/// The spacing of the values seen so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Step {
+pub(super) struct Spacing {
     /// Values other than zero.
     seen: u64,
-    /// 0 before the first value other than zero, none once there is no step.
+    /// 0 before the first value other than zero, none once there is no spacing.
     divisor: Option<f64>,
     largest: f64,
 }
 
-impl Default for Step {
+impl Default for Spacing {
     fn default() -> Self {
         Self {
             seen: 0,
@@ -35,40 +35,40 @@ impl Default for Step {
     }
 }
 
-impl Step {
+impl Spacing {
     /// Looks at further values; those that are not finite say nothing.
     pub fn see(&mut self, values: &[f32]) {
         let telling = values.iter().filter(|v| **v != 0.0 && v.is_finite());
         for &value in telling {
-            let Some(step) = self.divisor else { return };
+            let Some(spacing) = self.divisor else { return };
             self.seen += 1;
-            self.include(step, f64::from(value.abs()));
+            self.include(spacing, f64::from(value.abs()));
         }
     }
 
-    /// The step of these values and of those that another one has seen.
+    /// The spacing of these values and of those that another one has seen.
     pub fn join(&mut self, other: &Self) {
         self.seen += other.seen;
         match (self.divisor, other.divisor) {
-            (Some(step), Some(others)) if others > 0.0 => {
+            (Some(spacing), Some(others)) if others > 0.0 => {
                 self.largest = self.largest.max(other.largest);
-                self.include(step, others);
+                self.include(spacing, others);
             }
             (_, None) => self.divisor = None,
             _ => {}
         }
     }
 
-    /// The step; none where there is none, or few values but zero were seen.
+    /// The spacing; none where there is none, or few values but zero were seen.
     pub fn get(self) -> Option<f32> {
-        let step = self.divisor.filter(|_| self.seen >= ENOUGH_VALUES)?;
-        Some(step as f32)
+        let spacing = self.divisor.filter(|_| self.seen >= ENOUGH_VALUES)?;
+        Some(spacing as f32)
     }
 
-    /// Makes the step one of `value`, a magnitude, as well.
-    fn include(&mut self, step: f64, value: f64) {
+    /// Makes the spacing one of `value`, a magnitude, as well.
+    fn include(&mut self, spacing: f64, value: f64) {
         self.largest = self.largest.max(value);
-        let (mut larger, mut smaller) = (step.max(value), step.min(value));
+        let (mut larger, mut smaller) = (spacing.max(value), spacing.min(value));
         if smaller == 0.0 {
             self.divisor = Some(larger);
             return;
@@ -93,59 +93,62 @@ impl Step {
 mod tests {
     use super::*;
 
-    /// The step after many repetitions of some values.
-    fn seen(values: &[f32]) -> Step {
-        let mut step = Step::default();
-        step.see(&values.repeat(ENOUGH_VALUES as usize));
-        step
+    /// The spacing after many repetitions of some values.
+    fn seen(values: &[f32]) -> Spacing {
+        let mut spacing = Spacing::default();
+        spacing.see(&values.repeat(ENOUGH_VALUES as usize));
+        spacing
     }
 
-    fn step(values: &[f32]) -> Option<f32> {
+    fn spacing(values: &[f32]) -> Option<f32> {
         seen(values).get()
     }
 
     #[test]
     fn few_values_say_nothing() {
-        let mut step = Step::default();
-        step.see(&[0.7; ENOUGH_VALUES as usize - 1]);
-        assert_eq!(step.get(), None);
-        step.see(&[1.4]);
-        assert_eq!(step.get(), Some(0.7));
+        let mut spacing = Spacing::default();
+        spacing.see(&[0.7; ENOUGH_VALUES as usize - 1]);
+        assert_eq!(spacing.get(), None);
+        spacing.see(&[1.4]);
+        assert_eq!(spacing.get(), Some(0.7));
     }
 
     #[test]
-    fn bytes_have_a_step_however_they_are_scaled() {
+    fn bytes_have_a_spacing_however_they_are_scaled() {
         let bytes = [255u8, 3, 0, 77, 128, 254, 1, 9, 200];
-        let scaled = |of: &dyn Fn(f32) -> f32| step(&bytes.map(|byte| of(f32::from(byte))));
+        let scaled = |of: &dyn Fn(f32) -> f32| spacing(&bytes.map(|byte| of(f32::from(byte))));
         assert_eq!(scaled(&|b| b), Some(1.0));
         assert_eq!(scaled(&|b| b / 255.0), Some(1.0 / 255.0));
         assert_eq!(scaled(&|b| b / 256.0), Some(1.0 / 256.0));
-        // From -1 to 1: odd multiples of half a byte's step.
+        // From -1 to 1: odd multiples of half a byte's spacing.
         assert_eq!(scaled(&|b| (b - 127.5) / 127.5), Some(1.0 / 255.0));
         assert_eq!(scaled(&|b| b - 127.5), Some(0.5));
     }
 
     #[test]
-    fn the_step_of_even_and_of_distant_values_is_their_greatest_common_divisor() {
-        assert_eq!(step(&[4.0, 10.0, -16.0]), Some(2.0));
-        assert_eq!(step(&[21.0, 35.0, 15.0]), Some(1.0));
-        assert_eq!(step(&[f32::NAN, 3000.0, f32::INFINITY, 2999.0]), Some(1.0));
+    fn the_spacing_of_even_and_of_distant_values_is_their_greatest_common_divisor() {
+        assert_eq!(spacing(&[4.0, 10.0, -16.0]), Some(2.0));
+        assert_eq!(spacing(&[21.0, 35.0, 15.0]), Some(1.0));
+        assert_eq!(
+            spacing(&[f32::NAN, 3000.0, f32::INFINITY, 2999.0]),
+            Some(1.0)
+        );
     }
 
     #[test]
     fn measured_values_have_none() {
         let values: Vec<f32> = (1..64).map(|n| (n as f32 * 0.7).sin()).collect();
-        assert_eq!(step(&values), None);
-        assert_eq!(step(&[0.0, 0.0]), None);
-        assert_eq!(step(&[1e9, 1.0]), None);
+        assert_eq!(spacing(&values), None);
+        assert_eq!(spacing(&[0.0, 0.0]), None);
+        assert_eq!(spacing(&[1e9, 1.0]), None);
     }
 
     #[test]
-    fn several_samples_have_the_step_of_all() {
+    fn several_samples_have_the_spacing_of_all() {
         let joined = |a: &[f32], b: &[f32]| {
-            let mut step = seen(a);
-            step.join(&seen(b));
-            step.get()
+            let mut spacing = seen(a);
+            spacing.join(&seen(b));
+            spacing.get()
         };
         assert_eq!(joined(&[4.0, 8.0], &[6.0]), Some(2.0));
         assert_eq!(joined(&[], &[0.25]), Some(0.25));
