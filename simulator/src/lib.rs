@@ -80,7 +80,7 @@ pub mod trust;
 
 pub use error::SimulateError;
 pub use execute::{Execution, Options, Simulator};
-pub use operations::{OperationCounts, OperationId};
+pub use operations::OperationCounts;
 pub use samples::Inputs;
 
 /// A tensor at the border between host and machine: an element type, extents and values.

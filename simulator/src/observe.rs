@@ -1,7 +1,8 @@
 //! Watching an execution: who wants to see what the units do, cycle by cycle, is an [`Observer`].
 
-use crate::operations::{OperationCounts, OperationId};
+use crate::operations::OperationCounts;
 use crate::timing::watch::{Event, Watcher};
+use scnn_isa::operation::OperationId;
 
 /// Sees the layers and host segments one after the other, with what the units do in them.
 pub trait Observer {

@@ -4,16 +4,7 @@ use crate::baseline::Baselines;
 use crate::counters::Counters;
 use crate::energy::Energy;
 use crate::timing::{DensityModel, PeCycles, Slots};
-use scnn_isa::ids::{LayerId, SegmentId};
-
-/// What an operation was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OperationId {
-    /// A layer.
-    Layer(LayerId),
-    /// A host segment.
-    Segment(SegmentId),
-}
+use scnn_isa::operation::OperationId;
 
 /// What an operation cost.
 #[derive(Clone, Debug)]

@@ -18,6 +18,7 @@
 use crate::report::{Costs, Layer, Mapping, Report, Shape};
 use scnn_isa::ids::LayerId;
 use scnn_isa::instruction::{DESCRIPTIONS, Instruction};
+use scnn_isa::operation::OperationId;
 use scnn_isa::program::{Memory, Program, SectionKind};
 use std::fmt::Write;
 
@@ -215,21 +216,12 @@ fn find(program: &Program, name: &str) -> Option<LayerId> {
     Some(LayerId(index as u32))
 }
 
-/// From a layer's `cfg` to the next one, or to a host segment or the end.
+/// The instructions of a layer.
 fn code_of(program: &Program, id: LayerId) -> &[Instruction] {
-    let configures = |i: &Instruction| *i == Instruction::Cfg { layer: id };
-    let Some(begin) = program.code.iter().position(configures) else {
-        return &[];
-    };
-    let code = &program.code[begin..];
-    let leaves = |i: &Instruction| {
-        matches!(
-            i,
-            Instruction::Cfg { .. } | Instruction::Hst { .. } | Instruction::End {}
-        )
-    };
-    let end = code.iter().skip(1).position(leaves);
-    &code[..end.map_or(code.len(), |end| end + 1)]
+    let wanted = OperationId::Layer(id);
+    let mut operations = program.operations();
+    let found = operations.find(|(operation, _)| *operation == wanted);
+    found.map_or(&[], |(_, span)| program.instructions(span))
 }
 
 fn hash_code(code: &[Instruction]) -> String {

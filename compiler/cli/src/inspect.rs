@@ -8,7 +8,8 @@ use super::failure::Failure;
 use super::{args, output, program};
 use crate::codes::IsaCode;
 use scnn_isa::ids::LayerId;
-use scnn_isa::instruction::{DESCRIPTIONS, Instruction};
+use scnn_isa::instruction::DESCRIPTIONS;
+use scnn_isa::operation::OperationId;
 use scnn_isa::program::{Program, Runtime, SectionKind};
 use scnn_simulator::report::{Occupancy, occupancy};
 use serde::Serialize;
@@ -189,35 +190,28 @@ fn sections(program: &Program) -> Vec<Sections> {
 }
 
 fn operations(program: &Program) -> Vec<String> {
-    let names = program.code.iter().filter_map(|i| match *i {
-        Instruction::Cfg { layer } => Some(program.layer(layer).name.clone()),
-        Instruction::Hst { segment } => Some(program.segment(segment).name.clone()),
-        _ => None,
-    });
+    let operations = program.operations();
+    let names = operations.map(|(id, _)| program.operation_name(id).to_owned());
     names.collect()
 }
 
 /// The layers of a program in the order of execution. `wanted` selects layers by name; all without it.
 pub fn layers(program: &Program, wanted: Option<&[&str]>) -> Vec<Layer> {
-    let mut layers = Vec::new();
-    for (begin, instruction) in program.code.iter().enumerate() {
-        let Instruction::Cfg { layer: id } = *instruction else {
-            continue;
-        };
-        let nodes = program.nodes_of(begin as u32);
-        let name = program.layer(id).name.as_str();
-        if wanted.is_none_or(|wanted| wanted.contains(&name)) {
-            let end = program.code[begin + 1..]
-                .iter()
-                .position(|i| {
-                    use Instruction::{Cfg, End, Hst};
-                    matches!(i, Cfg { .. } | Hst { .. } | End {})
-                })
-                .map_or(program.code.len(), |length| begin + 1 + length);
-            layers.push(layer(program, id, nodes, [begin as u32, end as u32]));
-        }
-    }
+    let layers = program.operations().filter_map(|(id, span)| match id {
+        OperationId::Layer(id) => Some((id, span)),
+        OperationId::Segment(_) => None,
+    });
+    let is_wanted = |id: &LayerId| {
+        let name = program.layer(*id).name.as_str();
+        wanted.is_none_or(|wanted| wanted.contains(&name))
+    };
     layers
+        .filter(|(id, _)| is_wanted(id))
+        .map(|(id, span)| {
+            let nodes = program.nodes_of(span.begin);
+            layer(program, id, nodes, [span.begin, span.end])
+        })
+        .collect()
 }
 
 fn layer(program: &Program, id: LayerId, nodes: &[String], instructions: [u32; 2]) -> Layer {

@@ -8,7 +8,6 @@ use crate::codes::IsaCode;
 use scnn_isa::asm;
 use scnn_isa::diagnostic::{Diagnostic, Location, Place};
 use scnn_isa::glossary;
-use scnn_isa::instruction::Instruction;
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Program;
@@ -70,20 +69,11 @@ pub fn disasm(options: &args::Disasm) -> Result<(), Failure> {
 
 /// The names of the layers and host segments of a program that `wanted` names.
 pub fn find_layers<'a>(program: &'a Program, wanted: &str) -> Result<Vec<&'a str>, Failure> {
-    let known: Vec<Known<'a>> = program
-        .code
-        .iter()
-        .enumerate()
-        .filter_map(|(at, instruction)| {
-            let name = match *instruction {
-                Instruction::Cfg { layer } => &program.layer(layer).name,
-                Instruction::Hst { segment } => &program.segment(segment).name,
-                _ => return None,
-            };
-            let nodes = program.nodes_of(at as u32);
-            Some(Known { name, nodes })
-        })
-        .collect();
+    let known = program.operations().map(|(id, span)| Known {
+        name: program.operation_name(id),
+        nodes: program.nodes_of(span.begin),
+    });
+    let known: Vec<Known<'a>> = known.collect();
     let found = names::find(wanted, &known)?;
     Ok(found.into_iter().map(|index| known[index].name).collect())
 }

@@ -22,10 +22,11 @@ use buckets::Buckets;
 use content::{Content, Counter, Name, Value, Values};
 use lanes::{Lanes, Slice};
 use perfetto::Perfetto;
+use scnn_isa::operation::OperationId;
 use scnn_isa::program::Program;
+use scnn_simulator::OperationCounts;
 use scnn_simulator::observe::Observer;
 use scnn_simulator::timing::watch::{Event, Work};
-use scnn_simulator::{OperationCounts, OperationId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -243,13 +244,6 @@ impl<'a> Trace<'a> {
         }
     }
 
-    fn name_of(&self, operation: OperationId) -> &'a str {
-        match operation {
-            OperationId::Layer(id) => &self.program.layer(id).name,
-            OperationId::Segment(id) => &self.program.segment(id).name,
-        }
-    }
-
     /// The counters of the operation that has ended at `end`.
     fn counters(&mut self, end: u64) {
         let operation = std::mem::take(&mut self.running);
@@ -277,7 +271,7 @@ impl Observer for Trace<'_> {
             every: slices.div_ceil(SLICES_PER_LAYER).max(1),
             ..Running::default()
         };
-        let name = self.name_of(operation);
+        let name = self.program.operation_name(operation);
         self.layers.is_empty() || self.layers.contains(name)
     }
 
@@ -379,7 +373,7 @@ impl Observer for Trace<'_> {
         self.slice(
             LAYERS,
             [begin, end],
-            Name::Text(self.name_of(counts.id)),
+            Name::Text(self.program.operation_name(counts.id)),
             values,
         );
         self.write_slices();

@@ -10,8 +10,8 @@ use prost::Message;
 use scnn_host::RuntimeName;
 use scnn_isa::arith::Rounding;
 use scnn_isa::codec::positions;
-use scnn_isa::instruction::Instruction;
 use scnn_isa::layer::{Approximation, ArrayStage, Function, Layer};
+use scnn_isa::operation::OperationId;
 use scnn_isa::program::{HostSegment, Program, Runtime};
 use scnn_isa::section::{
     SectionError, WeightBlocks, decode_requantise, decode_slopes, decode_tables, group_channels,
@@ -47,19 +47,13 @@ pub enum OfProgramError {
 /// # Errors
 /// See [`OfProgramError`].
 pub fn network(program: &Program) -> Result<Quantised, OfProgramError> {
-    let instructions = (0..).zip(&program.code);
-    let operations = instructions.filter_map(|(at, instruction)| {
-        let nodes = || program.nodes_of(at).to_vec();
-        match *instruction {
-            Instruction::Cfg { layer } => {
-                let layer = int_layer(program, program.layer(layer), nodes());
-                Some(layer.map(|layer| Operation::Layer(Box::new(layer))))
-            }
-            Instruction::Hst { segment } => {
-                let segment = host_operation(program.segment(segment), nodes());
-                Some(segment.map(|segment| Operation::Host(Box::new(segment))))
-            }
-            _ => None,
+    let operations = program.operations().map(|(id, span)| {
+        let nodes = program.nodes_of(span.begin).to_vec();
+        match id {
+            OperationId::Layer(id) => int_layer(program, program.layer(id), nodes)
+                .map(|layer| Operation::Layer(Box::new(layer))),
+            OperationId::Segment(id) => host_operation(program.segment(id), nodes)
+                .map(|segment| Operation::Host(Box::new(segment))),
         }
     });
     let operations: Vec<Operation> = operations.collect::<Result<_, _>>()?;

@@ -3,8 +3,10 @@
 use super::describe::{self, one_line};
 use super::token::quote;
 use super::value;
+use crate::ids::LayerId;
 use crate::instruction::{DESCRIPTIONS, Instruction, Operand};
 use crate::layer::Layer;
+use crate::operation::OperationId;
 use crate::plane::Span;
 use crate::program::{Program, Runtime};
 use base64::Engine;
@@ -90,18 +92,9 @@ pub fn disassemble_layer(program: &Program, name: &str) -> Option<String> {
     printer.text.push('\n');
     printer.layer(layer);
     printer.line("\n.code");
-    let selects = |instruction: &Instruction| match instruction {
-        Instruction::Cfg { layer } => layer.index() == index,
-        _ => false,
-    };
-    for (begin, _) in program.code.iter().enumerate().filter(|(_, i)| selects(i)) {
-        let ends = |i: &Instruction| {
-            use Instruction::{Cfg, End, Hst};
-            matches!(i, Cfg { .. } | Hst { .. } | End {})
-        };
-        let length = program.code[begin + 1..].iter().position(ends);
-        let end = length.map_or(program.code.len(), |length| begin + 1 + length);
-        printer.instructions(Span::new(begin as u32, end as u32));
+    let wanted = OperationId::Layer(LayerId(index as u32));
+    for (_, span) in program.operations().filter(|(id, _)| *id == wanted) {
+        printer.instructions(span);
     }
     Some(printer.text)
 }

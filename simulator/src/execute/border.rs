@@ -6,9 +6,10 @@ use crate::counters::Counters;
 use crate::energy::Energy;
 use crate::error::SimulateError;
 use crate::host;
-use crate::operations::{OperationCounts, OperationId};
+use crate::operations::OperationCounts;
 use crate::timing::{PeCycles, Slots};
 use scnn_isa::ids::{SegmentId, ValueId};
+use scnn_isa::operation::OperationId;
 use tract_onnx::prelude::Tensor as HostTensor;
 
 impl State<'_> {

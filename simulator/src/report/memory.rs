@@ -1,9 +1,9 @@
 //! Which tensor lies where while which layers run.
 
-use super::operation;
 use crate::schema::described;
 use scnn_isa::ids::RegionId;
 use scnn_isa::instruction::{Instruction, Operand};
+use scnn_isa::plane::Span;
 use scnn_isa::program::{Memory, Program};
 use serde::{Deserialize, Serialize};
 
@@ -31,14 +31,12 @@ described! {
 
 /// The regions of a program in the order in which they come into use; those that no instruction names are left out.
 pub fn occupancy(program: &Program) -> Vec<Occupancy> {
-    let operations = operation::ranges(program);
     let mut uses: Vec<Option<[u32; 2]>> = vec![None; program.regions.len()];
-    for (operation, range) in operations.iter().enumerate() {
+    for (operation, (_, range)) in (0..).zip(program.operations()) {
         // What stands before the first layer belongs to it.
         let begin = if operation == 0 { 0 } else { range.begin };
-        for instruction in &program.code[begin as usize..range.end as usize] {
+        for instruction in program.instructions(Span::new(begin, range.end)) {
             for region in regions(program, instruction) {
-                let operation = operation as u32;
                 let [first, _] = uses[region.index()].unwrap_or([operation, operation]);
                 uses[region.index()] = Some([first, operation]);
             }

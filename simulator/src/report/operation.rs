@@ -6,7 +6,7 @@ use super::{
 };
 use crate::energy::Energy;
 use crate::execute::Execution;
-use crate::operations::{OperationCounts, OperationId};
+use crate::operations::OperationCounts;
 use crate::timing::Cause;
 use crate::trust::Trust;
 use scnn_isa::asm;
@@ -14,48 +14,16 @@ use scnn_isa::ids::LayerId;
 use scnn_isa::instruction::Instruction;
 use scnn_isa::layer::Layer as Descriptor;
 use scnn_isa::layout::Tile;
+use scnn_isa::operation::OperationId;
 use scnn_isa::plane::{Axis, Span};
 use scnn_isa::program::{Memory, Program};
 
 /// The layers of a report. Operations are executed in the order of their instructions, each once.
 pub fn layers(program: &Program, execution: &Execution) -> Vec<Layer> {
-    let ranges = ranges(program);
-    execution
-        .operations
-        .iter()
-        .enumerate()
-        .map(|(index, operation)| {
-            let range = ranges.get(index).copied().unwrap_or_default();
-            layer(program, index as u32, operation, range)
-        })
-        .collect()
-}
-
-/// The instructions of each operation: from a `cfg` or `hst` to the next one.
-pub fn ranges(program: &Program) -> Vec<Span> {
-    let begins = |instruction: &Instruction| {
-        matches!(
-            instruction,
-            Instruction::Cfg { .. } | Instruction::Hst { .. }
-        )
-    };
-    let starts: Vec<u32> = program
-        .code
-        .iter()
-        .enumerate()
-        .filter(|(_, instruction)| begins(instruction))
-        .map(|(index, _)| index as u32)
-        .collect();
-    let end = program
-        .code
-        .iter()
-        .position(|i| matches!(i, Instruction::End {}))
-        .unwrap_or(program.code.len()) as u32;
-    let ends = starts.iter().skip(1).copied().chain([end]);
-    starts
-        .iter()
-        .zip(ends)
-        .map(|(&begin, end)| Span::new(begin, end))
+    (0..)
+        .zip(&execution.operations)
+        .zip(program.operations())
+        .map(|((index, operation), (_, range))| layer(program, index, operation, range))
         .collect()
 }
 
@@ -67,7 +35,7 @@ fn layer(program: &Program, index: u32, operation: &OperationCounts, range: Span
         }
         OperationId::Segment(id) => (program.segment(id).name.clone(), "host", "host", None),
     };
-    let code = &program.code[range.begin as usize..range.end as usize];
+    let code = program.instructions(range);
     Layer {
         index,
         name,

@@ -4,9 +4,9 @@
 //! tensors say; who knows the calibration or the command line adds these.
 
 use super::{Parameter, Report};
-use crate::operations::OperationId;
 use crate::schema::described;
 use scnn_isa::layer::{Function, Layer as Descriptor};
+use scnn_isa::operation::OperationId;
 use scnn_isa::program::Program;
 use serde::{Deserialize, Serialize};
 use tract_onnx::prelude::{DatumType, Tensor};
@@ -48,7 +48,7 @@ described! {
 impl Report {
     /// Sets the hashes of the program and of its layers, of the inputs and of the outputs of all samples.
     pub fn identify(&mut self, program: &Program, inputs: String, outputs: String) {
-        for (layer, operation) in self.layers.iter_mut().zip(operations(program)) {
+        for (layer, (operation, _)) in self.layers.iter_mut().zip(program.operations()) {
             layer.constants_blake3 = constants(program, operation);
         }
         let provenance = &mut self.provenance;
@@ -85,26 +85,6 @@ fn add_tensor(hasher: &mut blake3::Hasher, name: &str, tensor: &Tensor) {
             hasher.update(text.as_bytes()).update(b";");
         }
     }
-}
-
-/// The operations of a program in the order of execution.
-fn operations(program: &Program) -> impl Iterator<Item = OperationId> {
-    use scnn_isa::instruction::Instruction;
-    program
-        .code
-        .iter()
-        .filter_map(|instruction| match *instruction {
-            Instruction::Cfg { layer } => Some(OperationId::Layer(layer)),
-            Instruction::Hst { segment } => Some(OperationId::Segment(segment)),
-            Instruction::Lda { .. }
-            | Instruction::Sta { .. }
-            | Instruction::Ldw { .. }
-            | Instruction::Mac { .. }
-            | Instruction::Drn { .. }
-            | Instruction::Ppu { .. }
-            | Instruction::Bar {}
-            | Instruction::End {} => None,
-        })
 }
 
 fn constants(program: &Program, operation: OperationId) -> String {
