@@ -39,6 +39,7 @@ pub(crate) mod parts;
 mod print;
 pub(crate) mod proto;
 mod quantised;
+mod ranges;
 mod ranks;
 mod rename;
 mod single;
@@ -57,6 +58,7 @@ pub use error::{ImportError, ImportErrors};
 pub(crate) use large::Large;
 pub(crate) use limits::{MOST_ERRORS, elements};
 pub(crate) use names::make_unique;
+pub(crate) use outputs::is_of_numbers;
 pub use parts::node_name;
 pub(crate) use unread::leave_out_unread;
 
@@ -96,8 +98,8 @@ pub struct Given {
     pub extents: Vec<u64>,
     /// The integer or truth that all of it is, if it is short and all of it is one.
     pub value: Option<String>,
-    /// It, if it is of integers or truths and short: shapes may depend on them.
-    pub integers: Option<Arc<Tensor>>,
+    /// It, if it is of integers or truths and short, or one number: shapes may depend on it.
+    pub numbers: Option<Arc<Tensor>>,
 }
 
 /// A node whose branch an input decides.
@@ -138,6 +140,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "sums", about: "sums of many become sums of two", run: sums::run },
     Pass { name: "softplus", about: "the logarithm of an exponential becomes one that stays finite", run: softplus::run },
     Pass { name: "squeezes", about: "axes of a Squeeze ascend", run: squeezes::run },
+    Pass { name: "ranges", about: "bounds of a Range that are lists of one become numbers", run: ranges::run },
     Pass { name: "lp-pools", about: "pools of norms become averages of powers", run: lp_pools::run },
     Pass { name: "transposed", about: "transposed convolutions that keep their size get pads in numbers", run: transposed::run },
     Pass { name: "vectors", about: "products of two vectors become sums of products", run: vectors::run },
@@ -147,6 +150,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "names", about: "every node gets a name of its own", run: names::run },
     Pass { name: "sizes", about: "constants beyond any memory are refused", run: sizes::run },
     Pass { name: "control-flow", about: "branches that are taken, and loops that run a constant number of times, are written out", run: control_flow::run },
+    Pass { name: "ranges-again", about: "so do those that branches compute", run: ranges::run },
     Pass { name: "large-again", about: "data of large constants of branches go beside the model", run: large::run },
     Pass { name: "sizes-again", about: "constants of branches beyond any memory are refused", run: sizes::run },
     Pass { name: "unread", about: "results and nodes that nothing reads go", run: unread::run },
@@ -222,8 +226,8 @@ pub(crate) struct Normalised {
     pub bound: BTreeMap<String, String>,
     /// Nodes with branches of which an input decides.
     pub undecided: BTreeMap<String, Undecided>,
-    /// The integers that arrays for inputs hold.
-    pub integers: BTreeMap<String, Arc<Tensor>>,
+    /// What short arrays for inputs hold: see [`Given::numbers`].
+    pub numbers: BTreeMap<String, Arc<Tensor>>,
 }
 
 /// A model as its file has it, and the hash of the file.
@@ -343,9 +347,9 @@ pub(crate) fn normalise(
     };
     run_passes(&mut draft, observe)?;
     let arrays = options.arrays.iter();
-    let integers = arrays.filter_map(|(name, given)| Some((name.clone(), given.integers.clone()?)));
+    let numbers = arrays.filter_map(|(name, given)| Some((name.clone(), given.numbers.clone()?)));
     Ok(Normalised {
-        integers: integers.collect(),
+        numbers: numbers.collect(),
         model: draft.model,
         large: draft.large,
         declared: draft.declared,

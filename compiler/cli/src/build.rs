@@ -140,7 +140,7 @@ pub fn import(
     }
     let mut imported = model.import(&options, observe);
     let open = match &imported {
-        Ok(imported) => imported.source.is_undecided() || imported.source.wants_integers(),
+        Ok(imported) => imported.source.is_undecided() || imported.source.wants_numbers(),
         Err(errors) => errors.0.iter().any(is_open),
     };
     if options.arrays.is_empty() && open {

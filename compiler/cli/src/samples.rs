@@ -254,14 +254,15 @@ pub fn known_of(array: &Tensor) -> Given {
     Given {
         extents: array.shape().iter().map(|&extent| extent as u64).collect(),
         value: only_value(array),
-        integers: short_integers(array),
+        numbers: short_numbers(array),
     }
 }
 
-/// An array of not many integers or truths.
-fn short_integers(array: &Tensor) -> Option<Arc<Tensor>> {
+/// An array of not many integers or truths, or of one number: a threshold may decide how many boxes there are.
+fn short_numbers(array: &Tensor) -> Option<Arc<Tensor>> {
     let kind = array.datum_type();
-    let known = (kind.is_integer() || kind == bool::datum_type()) && array.len() <= SHORT;
+    let counts = kind.is_integer() || kind == bool::datum_type();
+    let known = array.len() == 1 || counts && array.len() <= SHORT;
     known.then(|| Arc::new(array.clone()))
 }
 

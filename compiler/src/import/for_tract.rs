@@ -10,7 +10,7 @@ use crate::normalise::proto::{
 };
 use std::collections::BTreeMap;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{GraphProto, NodeProto};
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto};
 
 /// Whether anything of a graph is rewritten for tract.
 pub(crate) fn is_rewritten(graph: &GraphProto) -> bool {
@@ -77,6 +77,8 @@ fn rewriting(node: &NodeProto, constants: &Constants) -> Option<Rewrite> {
     }
     match node.op_type.as_str() {
         "Celu" => Some(|parts, node, _| parts.celu(node)),
+        "LogSoftmax" => Some(|parts, node, _| parts.log_softmax(node)),
+        "ReduceLogSumExp" => Some(|parts, node, _| parts.log_sum_exp(node)),
         "Mod" => Some(|parts, node, _| parts.modulo(node)),
         "GatherND" => Some(|parts, node, _| parts.gather_nd(node)),
         "MeanVarianceNormalization" => Some(|parts, node, _| parts.mean_variance(node)),
@@ -156,6 +158,57 @@ impl Parts {
         let scaled = self.node("Div", operands, format!("{y}.scaled"), &[]);
         let value = self.node("Elu", vec![scaled], format!("{y}.elu"), &[]);
         self.node("Mul", vec![value, alpha], y, &[]);
+    }
+
+    /// `x - max - log(sum(exp(x - max)))`; tract takes the logarithm of the shares, which are zero where a value is 104 below
+    /// the largest. The largest is taken by its place, in a way that is the same in every operator set.
+    fn log_softmax(&mut self, node: &NodeProto) {
+        let y = result(node);
+        let part = |name: &str| format!("{y}.{name}");
+        let axis = int_of(node, "axis").unwrap_or(-1);
+        let along = [int("axis", axis)];
+        let first = [int("axis", axis), int("keepdims", 1)];
+        let x = operand(node, 0);
+        let place = self.node("ArgMax", vec![x.clone()], part("place"), &first);
+        let operands = vec![x.clone(), place];
+        let largest = self.node("GatherElements", operands, part("largest"), &along);
+        let below = self.node("Sub", vec![x, largest], part("below"), &[]);
+        let powers = self.node("Exp", vec![below.clone()], part("powers"), &[]);
+        let axes = self.integers(part("axes"), &[axis]);
+        let kept = [int("keepdims", 1)];
+        let sum = self.node("ReduceSum", vec![powers, axes], part("sum"), &kept);
+        let logarithm = self.node("Log", vec![sum], part("logarithm"), &[]);
+        self.node("Sub", vec![below, logarithm], y, &[]);
+    }
+
+    /// `max + log(sum(exp(x - max)))`; tract's powers are infinite from 89 on. Reductions have the axes of the node, wherever
+    /// its operator set keeps them. An infinite maximum is taken as the largest finite one.
+    fn log_sum_exp(&mut self, node: &NodeProto) {
+        let y = result(node);
+        let part = |name: &str| format!("{y}.{name}");
+        let operands = |first: String| {
+            let rest = node.input.iter().skip(1).cloned();
+            [first].into_iter().chain(rest).collect::<Vec<_>>()
+        };
+        let bounds = [("lowest", f32::MIN), ("highest", f32::MAX)];
+        let bounds = bounds.map(|(name, bound)| self.number(part(name), bound));
+        let largest = |parts: &mut Self, name: &str, attributes: &[AttributeProto]| {
+            let all = operands(operand(node, 0));
+            let any = parts.node("ReduceMax", all, part(&format!("{name}.any")), attributes);
+            let bounded = [any].into_iter().chain(bounds.clone()).collect();
+            parts.node("Clip", bounded, part(name), &[])
+        };
+        let others = node.attribute.iter().filter(|a| a.name != "keepdims");
+        let kept: Vec<AttributeProto> = others.cloned().chain([int("keepdims", 1)]).collect();
+        let beside = largest(self, "beside", &kept);
+        let of_result = largest(self, "largest", &node.attribute);
+        let below = vec![operand(node, 0), beside];
+        let below = self.node("Sub", below, part("below"), &[]);
+        let powers = self.node("Exp", vec![below], part("powers"), &[]);
+        let powers = operands(powers);
+        let logarithm = part("logarithm");
+        let logarithm = self.node("ReduceLogSum", powers, logarithm, &node.attribute);
+        self.node("Add", vec![logarithm, of_result], y, &[]);
     }
 
     /// `saturate(round(x / scale) + zero point)`; tract multiplies by the reciprocal of the scale, whose rounding decides
@@ -272,13 +325,8 @@ impl Parts {
     fn modulo(&mut self, node: &NodeProto) {
         let y = result(node);
         let (a, b) = (operand(node, 0), operand(node, 1));
-        let ones = self.node(
-            "Equal",
-            vec![b.clone(), b.clone()],
-            format!("{y}.ones"),
-            &[],
-        );
-        let wide = self.node("Where", vec![ones, a.clone(), a], format!("{y}.wide"), &[]);
+        let shape = self.node("Shape", vec![b.clone()], format!("{y}.shape"), &[]);
+        let wide = self.node("Expand", vec![a, shape], format!("{y}.wide"), &[]);
         self.node("Mod", vec![wide, b], y, &node.attribute);
     }
 

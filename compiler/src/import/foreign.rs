@@ -8,6 +8,8 @@ use scnn_host::{Host, Policy, Runtime, reader};
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::Onnx;
 use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::tensor_shape_proto::Dimension;
+use tract_onnx::pb::tensor_shape_proto::dimension::Value;
 use tract_onnx::pb::{ModelProto, NodeProto, ValueInfoProto};
 use tract_onnx::tensor::load_tensor;
 
@@ -172,9 +174,9 @@ pub(super) fn neither(
     ImportError::node(Code::ShapeInference, node, message, remedy(model, node))
 }
 
-/// What to do about a node whose result has no known shape: an input of integers that it depends on may decide it.
+/// What to do about a node whose result has no known shape: an input of few numbers that it depends on may decide it.
 fn remedy(model: &ModelProto, node: &NodeProto) -> String {
-    let inputs = integers_behind(model, node);
+    let inputs = numbers_behind(model, node);
     let Some(first) = inputs.first() else {
         return CHECK.to_owned();
     };
@@ -185,8 +187,8 @@ fn remedy(model: &ModelProto, node: &NodeProto) -> String {
     )
 }
 
-/// The inputs of integers, lists at most, that a node depends on.
-fn integers_behind(model: &ModelProto, node: &NodeProto) -> Vec<String> {
+/// The inputs of integers, lists at most, and of one number that a node depends on.
+fn numbers_behind(model: &ModelProto, node: &NodeProto) -> Vec<String> {
     let Some(graph) = &model.graph else {
         return Vec::new();
     };
@@ -203,9 +205,11 @@ fn integers_behind(model: &ModelProto, node: &NodeProto) -> Vec<String> {
     let short = |input: &&ValueInfoProto| {
         let tensor = tensor_type(input);
         tensor.is_some_and(|tensor| {
-            let rank = tensor.shape.as_ref().map_or(0, |shape| shape.dim.len());
+            let dims = tensor.shape.as_ref().map_or(&[][..], |shape| &shape.dim);
+            let single = |dim: &Dimension| dim.value == Some(Value::DimValue(1));
             let integers = [DataType::Int64 as i32, DataType::Int32 as i32];
-            rank <= 1 && integers.contains(&tensor.elem_type)
+            let counts = integers.contains(&tensor.elem_type);
+            dims.len() <= 1 && (counts || dims.iter().all(single))
         })
     };
     let inputs = graph.input.iter().filter(short).map(|input| &input.name);
@@ -232,12 +236,14 @@ mod tests {
 
     #[test]
     fn the_remedy_names_the_inputs_that_may_decide_a_shape() {
-        let size = node(&["height", "x"], "size");
+        let size = node(&["height", "threshold", "row", "x"], "size");
         let resize = node(&["x", "size"], "larger");
         let graph = GraphProto {
             input: vec![
                 value_info("x", Dtype::F32, &[1, 3, 8, 8]),
                 value_info("height", Dtype::I64, &[1]),
+                value_info("threshold", Dtype::F32, &[1]),
+                value_info("row", Dtype::F32, &[8]),
                 value_info("tokens", Dtype::I64, &[1, 16]),
                 value_info("unread", Dtype::I64, &[1]),
             ],
@@ -248,7 +254,7 @@ mod tests {
             graph: Some(graph),
             ..ModelProto::default()
         };
-        assert_eq!(integers_behind(&model, &resize), ["height"]);
+        assert_eq!(numbers_behind(&model, &resize), ["height", "threshold"]);
         assert!(remedy(&model, &resize).contains("--input-value height="));
         assert_eq!(remedy(&model, &node(&["x"], "y")), CHECK);
     }

@@ -31,9 +31,9 @@ pub struct Source {
     bound: BTreeMap<String, String>,
     /// Nodes with branches of which an input decides.
     undecided: BTreeMap<String, Undecided>,
-    /// The integers that arrays for inputs hold.
-    integers: BTreeMap<String, Arc<Tensor>>,
-    /// Whether shapes were asked of a run, in which integers of inputs take part.
+    /// What short arrays for inputs hold.
+    numbers: BTreeMap<String, Arc<Tensor>>,
+    /// Whether shapes were asked of a run, in which numbers of inputs take part.
     asked: bool,
     stem: String,
     host: Host,
@@ -58,7 +58,7 @@ impl Source {
             notes: normalised.notes,
             bound: normalised.bound,
             undecided: normalised.undecided,
-            integers: normalised.integers,
+            numbers: normalised.numbers,
             asked: false,
             stem: stem.to_owned(),
             host,
@@ -70,7 +70,7 @@ impl Source {
     fn typing(&self) -> Result<typing::Typing, ImportErrors> {
         let given = typing::Given {
             away: &self.given_away,
-            integers: &self.integers,
+            numbers: &self.numbers,
         };
         typing::infer(&self.model, &self.large, &self.host, &given)
             .map_err(|errors| self.with_choices(errors))
@@ -96,9 +96,9 @@ impl Source {
             typing = self.typing()?;
         }
         self.asked = typing.asked;
-        if self.asked && !self.integers.is_empty() {
+        if self.asked && !self.numbers.is_empty() {
             self.notes.push(
-                "shapes that depend on integers among the inputs are those of the arrays that are given".to_owned(),
+                "shapes that depend on numbers among the inputs are those of the arrays that are given".to_owned(),
             );
         }
         let graph = self.model.graph.iter();
@@ -153,9 +153,9 @@ impl Source {
         !self.undecided.is_empty()
     }
 
-    /// Whether integers of inputs take part in shapes, and none are given.
-    pub fn wants_integers(&self) -> bool {
-        self.asked && self.integers.is_empty()
+    /// Whether numbers of inputs take part in shapes, and none are given.
+    pub fn wants_numbers(&self) -> bool {
+        self.asked && self.numbers.is_empty()
     }
 
     /// Adds to errors about nodes with branches which input decides of them.

@@ -27,6 +27,7 @@ use super::{ImportError, ImportErrors, node_name, value_info};
 use crate::calibrate::datum_type;
 use crate::codes::Code;
 use crate::normalise::closure::reads;
+use crate::normalise::proto::is_standard;
 use petgraph::unionfind::UnionFind;
 use prost::Message;
 use scnn_host::{Host, ResultType, Runtime, Session, contained};
@@ -54,7 +55,7 @@ pub(super) struct Typing {
     pub internal: BTreeSet<String>,
     /// Outputs whose extents depend on data; their facts have the largest that were seen.
     pub open: BTreeSet<String>,
-    /// Whether shapes were asked of a run, and some input is of integers.
+    /// Whether shapes were asked of a run, and some input is of integers or one number.
     pub asked: bool,
 }
 
@@ -62,8 +63,8 @@ pub(super) struct Typing {
 pub(super) struct Given<'a> {
     /// Nodes that are foreign, by the names that tract gives them, and why.
     pub away: &'a BTreeMap<String, String>,
-    /// Integers that inputs may have, by input; without them they are zeros.
-    pub integers: &'a BTreeMap<String, Arc<Tensor>>,
+    /// Integers that inputs may have, and single numbers, by input; without them integers are zeros.
+    pub numbers: &'a BTreeMap<String, Arc<Tensor>>,
 }
 
 /// Infers the facts of a model with bound dimensions, of which the `large` initializers have been taken out.
@@ -84,7 +85,7 @@ pub(super) fn infer(
         if !foreign.is_empty() && host.second().is_none() {
             return Err(ImportErrors(super::foreign::missing(model, &foreign, host)));
         }
-        let cut = Cut::new(model, large, (host, given.integers), &foreign);
+        let cut = Cut::new(model, large, (host, given.numbers), &foreign);
         match cut.run() {
             Ok(typing) => {
                 let problems = super::fit::problems(model, &typing.facts);
@@ -128,7 +129,7 @@ fn facts_before(
     graph.node.truncate(node);
     graph.output.clear();
     let all_tract = Reasons::new();
-    let cut = Cut::new(&beginning, large, (host, given.integers), &all_tract);
+    let cut = Cut::new(&beginning, large, (host, given.numbers), &all_tract);
     cut.run().ok().map(|typing| typing.facts)
 }
 
@@ -203,7 +204,7 @@ struct Cut<'a> {
     model: &'a ModelProto,
     large: &'a Large,
     host: &'a Host,
-    integers: &'a BTreeMap<String, Arc<Tensor>>,
+    numbers: &'a BTreeMap<String, Arc<Tensor>>,
     foreign: &'a Reasons,
     /// The node that computes each tensor.
     producers: BTreeMap<&'a str, usize>,
@@ -220,7 +221,7 @@ impl<'a> Cut<'a> {
     fn new(
         model: &'a ModelProto,
         large: &'a Large,
-        (host, integers): (&'a Host, &'a BTreeMap<String, Arc<Tensor>>),
+        (host, numbers): (&'a Host, &'a BTreeMap<String, Arc<Tensor>>),
         foreign: &'a Reasons,
     ) -> Self {
         let results = nodes(model).iter().enumerate();
@@ -232,7 +233,7 @@ impl<'a> Cut<'a> {
             model,
             large,
             host,
-            integers,
+            numbers,
             foreign,
             producers: results.collect(),
             facts: Facts::of_constants(model, large),
@@ -462,9 +463,9 @@ impl<'a> Cut<'a> {
         self.require_places(&group, &outputs, &known)?;
         let mut open = BTreeSet::new();
         if !known.iter().all(is_told) {
-            self.asked |= self.has_integers();
+            self.asked |= self.has_numbers();
             let seen = self.observed(&group, runtime, &inputs, &*session)?;
-            open = self.open_among(&group, &outputs, &seen)?;
+            open = self.open_among(&group, &outputs, (&known, &seen))?;
             known = seen.into_iter().map(|[a, b]| larger(a, b)).collect();
         }
         let mut computed = Vec::new();
@@ -581,14 +582,17 @@ impl<'a> Cut<'a> {
         names
     }
 
-    /// Whether an input is of integers or truths.
-    fn has_integers(&self) -> bool {
+    /// Whether an input is of integers or truths, or is one number.
+    fn has_numbers(&self) -> bool {
         let inputs = self.model.graph.iter().flat_map(|graph| &graph.input);
         let mut facts = inputs.filter_map(|input| self.facts.get(&input.name));
-        facts.any(|fact| fact.constant.is_none() && datum_type(fact.dtype).is_integer())
+        facts.any(|fact| {
+            let single = fact.dims.iter().product::<u64>() == 1;
+            fact.constant.is_none() && (single || datum_type(fact.dtype).is_integer())
+        })
     }
 
-    /// What foreign nodes compute of zeros and of noise, or of noise twice where integers are given: the type of each
+    /// What foreign nodes compute of zeros and of noise, or of noise twice where numbers are given: the type of each
     /// result twice.
     fn observed(
         &self,
@@ -615,27 +619,31 @@ impl<'a> Cut<'a> {
             let results = results.map_err(|error| refused(error.reason()))?;
             Ok(results.iter().map(type_of).collect::<Vec<_>>())
         };
-        let first = if self.integers.is_empty() { 0 } else { 2 };
+        let first = if self.numbers.is_empty() { 0 } else { 2 };
         let pairs = computed(first)?.into_iter().zip(computed(1)?);
         Ok(pairs.map(|(first, second)| [first, second]).collect())
     }
 
-    /// The results of foreign nodes whose extents differ, or that are empty: outputs of the model and nothing else.
+    /// The results of foreign nodes whose extents differ, or that are empty: outputs of the model and nothing else. Where a
+    /// node counts what it finds, the extents that the runtime does not tell are open whatever was seen.
     fn open_among(
         &self,
         group: &[usize],
         outputs: &[String],
-        seen: &[[ResultType; 2]],
+        (told, seen): (&[ResultType], &[[ResultType; 2]]),
     ) -> Result<BTreeSet<String>, Stopped> {
         let is_open = |[zeros, noise]: &[ResultType; 2]| {
             let empty = concrete(noise).is_some_and(|dims| dims.contains(&0));
             zeros != noise || empty
         };
-        let all = outputs.iter().zip(seen);
-        let open = all.filter(|(_, seen)| is_open(seen));
-        let open: BTreeSet<String> = open.map(|(name, _)| name.clone()).collect();
         let others = (0..nodes(self.model).len()).filter(|index| !group.contains(index));
         let read: BTreeSet<&str> = others.flat_map(|i| reads(&nodes(self.model)[i])).collect();
+        let counts = group.iter().any(|&index| is_counting(&nodes(self.model)[index]));
+        let all = outputs.iter().zip(told.iter().zip(seen));
+        let open = all.filter(|(name, (told, seen))| {
+            is_open(seen) || counts && !is_told(told) && !read.contains(name.as_str())
+        });
+        let open: BTreeSet<String> = open.map(|(name, _)| name.clone()).collect();
         let inside = open.iter().filter(|name| read.contains(name.as_str()));
         let inside: BTreeSet<String> = inside.cloned().collect();
         let same_rank = |[a, b]: &[ResultType; 2]| {
@@ -651,7 +659,7 @@ impl<'a> Cut<'a> {
         })
     }
 
-    /// Values of all inputs: zeros, or noise between -1 and 1 where they are floats; the integers that are given.
+    /// Values of all inputs: zeros, or noise between -1 and 1 where they are floats; the numbers that are given.
     fn sample(&self, seed: u64) -> Values {
         let inputs = self.model.graph.iter().flat_map(|graph| &graph.input);
         let mut state = seed;
@@ -668,11 +676,10 @@ impl<'a> Cut<'a> {
                 .filter(|fact| fact.constant.is_none())?;
             let dims: Vec<usize> = fact.dims.iter().map(|&dim| dim as usize).collect();
             let mut tensor = Tensor::zero_dt(datum_type(fact.dtype), &dims).ok()?;
-            let given = self.integers.get(name);
+            let given = self.numbers.get(name);
             if let Some(given) = given.and_then(|given| first_of(given, &tensor)) {
                 tensor = given;
-            }
-            if seed > 0 && fact.dtype == scnn_isa::program::Dtype::F32 {
+            } else if seed > 0 && fact.dtype == scnn_isa::program::Dtype::F32 {
                 let values: Vec<f32> = (0..tensor.len()).map(|_| noise()).collect();
                 tensor = Tensor::from_shape(&dims, &values).ok()?;
             }
@@ -773,16 +780,22 @@ fn is_told(result: &ResultType) -> bool {
     concrete(result).is_some_and(|dims| !dims.is_empty())
 }
 
+/// Whether the extents of a result are how many things a node finds.
+fn is_counting(node: &NodeProto) -> bool {
+    let operators = ["Compress", "NonMaxSuppression", "NonZero", "Unique"];
+    is_standard(node) && operators.contains(&node.op_type.as_str())
+}
+
 /// Extents, if all of them are known.
 fn concrete(result: &ResultType) -> Option<Vec<u64>> {
     let dims = result.dims.as_ref()?;
     dims.iter().map(|dim| dim.map(|dim| dim as u64)).collect()
 }
 
-/// The first values of an array that may hold several samples, in the type and shape of `like`, unless that is of floats.
+/// The first values of an array that may hold several samples, in the type and shape of `like`, unless that is of many floats.
 fn first_of(given: &Tensor, like: &Tensor) -> Option<Tensor> {
     let integers = like.datum_type().is_integer() || like.datum_type() == DatumType::Bool;
-    if !integers || given.len() < like.len() || given.len() == 0 {
+    if !(integers || like.len() == 1) || given.len() < like.len() || given.len() == 0 {
         return None;
     }
     let flat = given.clone().into_shape(&[given.len()]).ok()?;

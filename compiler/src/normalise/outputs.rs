@@ -31,6 +31,11 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     Ok(())
 }
 
+/// Whether an output is a tensor of numbers, as far as its type says.
+pub(crate) fn is_of_numbers(output: &ValueInfoProto) -> bool {
+    what(output).is_none()
+}
+
 /// What an output is, if it is no tensor of numbers. An output without a type may be anything.
 fn what(output: &ValueInfoProto) -> Option<&'static str> {
     let TypeProto { value, .. } = output.r#type.as_ref()?;

@@ -102,11 +102,13 @@ fn datum(input: &ValueInfoProto) -> Option<DatumType> {
     })
 }
 
-/// Makes outputs of the tensors in `wanted` that a node computes; the names of all outputs.
+/// Makes outputs of the tensors in `wanted` that a node computes, and leaves out those that are no tensors of numbers, as
+/// words and dictionaries of a classifier; the names of all outputs.
 fn ask_for(model: &mut ModelProto, wanted: &[String]) -> Vec<String> {
     let Some(graph) = &mut model.graph else {
         return Vec::new();
     };
+    graph.output.retain(normalise::is_of_numbers);
     let mut known: BTreeSet<String> = graph.output.iter().map(|o| o.name.clone()).collect();
     let results = graph.node.iter().flat_map(|node| &node.output);
     let results: BTreeSet<String> = results.cloned().collect();
@@ -123,4 +125,30 @@ fn ask_for(model: &mut ModelProto, wanted: &[String]) -> Vec<String> {
         .iter()
         .map(|output| output.name.clone())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::normalise::proto::{node_of, value_info};
+    use scnn_isa::program::Dtype;
+    use tract_onnx::pb::{GraphProto, TypeProto};
+
+    /// As a classifier of scikit-learn has them.
+    #[test]
+    fn dictionaries_are_no_outputs_of_the_reference_and_what_they_are_made_of_is() {
+        let mut dictionaries = value_info("zipped", Dtype::F32, &[]);
+        dictionaries.r#type = Some(TypeProto::default());
+        let graph = GraphProto {
+            node: vec![node_of(&["x"], "shares"), node_of(&["shares"], "zipped")],
+            output: vec![value_info("label", Dtype::I64, &[1]), dictionaries],
+            ..GraphProto::default()
+        };
+        let mut model = ModelProto {
+            graph: Some(graph),
+            ..ModelProto::default()
+        };
+        let outputs = ask_for(&mut model, &["shares".to_owned()]);
+        assert_eq!(outputs, ["label", "shares"]);
+    }
 }

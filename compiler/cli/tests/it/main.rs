@@ -28,6 +28,7 @@ mod hostile;
 mod imports;
 mod latency;
 mod layers;
+mod logarithms;
 mod machine;
 mod manners;
 mod mapping;

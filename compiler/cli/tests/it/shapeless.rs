@@ -197,6 +197,58 @@ fn shapes_that_integers_decide_are_those_of_the_arrays_that_are_given() {
     assert_eq!(y.shape(), [1, 3, 4, 5]);
 }
 
+/// Thresholds that are inputs, as detectors have them: noise may be no threshold at all. How many boxes are left depends on
+/// data even where the runs that were looked at had as many.
+#[test]
+fn a_detector_whose_thresholds_are_inputs_takes_those_that_are_given() {
+    let Some(mut command) = with_onnx_runtime() else {
+        return;
+    };
+    let model = Model::new("detector")
+        .input("x", &[1, 1, 1, 6])
+        .input("overlap", &[1])
+        .input("least", &[1])
+        .floats("to_boxes", &[4, 1, 1, 1], &[0.1, 0.1, 0.9, 1.2])
+        .floats("to_scores", &[1, 1, 1, 1], &[2.0])
+        .integers("box_rows", &[1, 4, 6])
+        .integers("score_rows", &[1, 1, 6])
+        .integers("most", &[5])
+        .node("Conv", &["x", "to_boxes"], "box_planes", vec![])
+        .node("Reshape", &["box_planes", "box_rows"], "columns", vec![])
+        .node(
+            "Transpose",
+            &["columns"],
+            "boxes",
+            vec![ints("perm", &[0, 2, 1])],
+        )
+        .node("Conv", &["x", "to_scores"], "score_planes", vec![])
+        .node("Reshape", &["score_planes", "score_rows"], "scores", vec![])
+        .node(
+            "NonMaxSuppression",
+            &["boxes", "scores", "most", "overlap", "least"],
+            "chosen",
+            vec![],
+        )
+        .output("chosen");
+    let folder = folder(&[("m.onnx", model.bytes())]);
+    let mut npz = NpzWriter::new(File::create(folder.path().join("x.npz")).unwrap());
+    let x = vec![0.9, 0.9, 0.9, 0.2, 0.9, 0.9];
+    let x = Array4::from_shape_vec((1, 1, 1, 6), x).unwrap();
+    npz.add_array("x", &x).unwrap();
+    npz.add_array("overlap", &arr1(&[0.6f32])).unwrap();
+    npz.add_array("least", &arr1(&[0.1f32])).unwrap();
+    npz.finish().unwrap();
+    let words = "run m.onnx --input x.npz --check --output y.npz".split(' ');
+    command.current_dir(folder.path()).args(words);
+    let output = command.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let file = File::open(folder.path().join("y.npz")).unwrap();
+    let chosen: ArrayD<i64> = NpzReader::new(file).unwrap().by_name("chosen").unwrap();
+    assert_eq!(chosen.shape(), [2, 3]);
+    assert_eq!(chosen.into_raw_vec_and_offset().0, [0, 0, 0, 0, 0, 3]);
+}
+
 /// Positions, and behind them a node that only ONNX Runtime has: it reads what has no shape, so it joins what finds it.
 #[test]
 fn a_node_behind_positions_that_tract_lacks_runs_with_what_finds_them() {
