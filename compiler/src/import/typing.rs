@@ -638,7 +638,9 @@ impl<'a> Cut<'a> {
         };
         let others = (0..nodes(self.model).len()).filter(|index| !group.contains(index));
         let read: BTreeSet<&str> = others.flat_map(|i| reads(&nodes(self.model)[i])).collect();
-        let counts = group.iter().any(|&index| is_counting(&nodes(self.model)[index]));
+        let counts = group
+            .iter()
+            .any(|&index| is_counting(&nodes(self.model)[index]));
         let all = outputs.iter().zip(told.iter().zip(seen));
         let open = all.filter(|(name, (told, seen))| {
             is_open(seen) || counts && !is_told(told) && !read.contains(name.as_str())
