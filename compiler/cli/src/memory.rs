@@ -2,7 +2,7 @@
 //!
 //! [`Counting`], the allocator of a process that is the command line, counts bytes. What goes beyond `--limit-memory` ends the process with a diagnostic and exit
 //! status 1, whoever asked for it: a constant that tract unfolds, an array with an absurd shape, a table of a program.
-//! The count costs an atomic addition for each allocation; loops that matter do not allocate.
+//! Each thread adds up small blocks by itself and tells the count of all now and then, which is an atomic addition.
 
 use super::failure::Failure;
 use super::{interrupt, output};
@@ -10,15 +10,25 @@ use crate::codes::Code;
 use mimalloc::MiMalloc;
 use scnn_isa::diagnostic::{Diagnostic, Location, Place};
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// The limit where the machine does not tell how much memory it has.
 const FALLBACK_BYTES: u64 = 16 << 30;
 
-static USED: AtomicU64 = AtomicU64::new(0);
+/// Bytes in use that threads have told; below zero for moments, when one frees what another has not told yet.
+static USED: AtomicI64 = AtomicI64::new(0);
 static LIMIT: AtomicU64 = AtomicU64::new(u64::MAX);
 static SUBJECT: OnceLock<String> = OnceLock::new();
+
+/// Bytes that a thread takes or gives back before it tells.
+const UNTOLD_BYTES: i64 = 64 << 10;
+
+thread_local! {
+    /// Bytes that this thread has taken, less those that it has given back, since it told.
+    static UNTOLD: Cell<i64> = const { Cell::new(0) };
+}
 
 /// Sets the limit, and the file that diagnostics name: what the command is about.
 pub fn limit(bytes: Option<u64>, subject: Option<String>) {
@@ -85,7 +95,7 @@ const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 /// Gives back what is free, and from now on soon, if much is in use: a large model needs the memory, a small one the time.
 pub fn release_free_pages() {
-    if USED.load(Ordering::Relaxed) > RELEASE_ABOVE_BYTES {
+    if USED.load(Ordering::Relaxed) > RELEASE_ABOVE_BYTES as i64 {
         // SAFETY: both may be called at any time, by any thread.
         unsafe {
             libmimalloc_sys::mi_option_set(PURGE_DELAY, 10);
@@ -108,14 +118,29 @@ impl Counting {
     }
 
     fn take(bytes: usize) {
-        let before = USED.fetch_add(bytes as u64, Ordering::Relaxed);
-        if before.saturating_add(bytes as u64) > LIMIT.load(Ordering::Relaxed) {
+        if let Some(used) = Self::count(bytes as i64)
+            && u64::try_from(used).is_ok_and(|used| used > LIMIT.load(Ordering::Relaxed))
+        {
             exceeded(bytes as u64);
         }
     }
 
     fn give_back(bytes: usize) {
-        USED.fetch_sub(bytes as u64, Ordering::Relaxed);
+        Self::count(-(bytes as i64));
+    }
+
+    /// Counts bytes; those in use by all threads, where this one tells them.
+    fn count(bytes: i64) -> Option<i64> {
+        let told = UNTOLD.try_with(|untold| {
+            let sum = untold.get().saturating_add(bytes);
+            let tells = sum.abs() >= UNTOLD_BYTES;
+            untold.set(if tells { 0 } else { sum });
+            tells.then_some(sum)
+        });
+        // A thread that ends has no count of its own any more.
+        let told = told.unwrap_or(Some(bytes))?;
+        let before = USED.fetch_add(told, Ordering::Relaxed);
+        Some(before.saturating_add(told))
     }
 }
 
@@ -197,6 +222,27 @@ mod tests {
         // SAFETY: options are read at any time.
         let default = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
         assert_eq!(default, 1000, "the default that mimalloc documents");
+    }
+
+    /// Other tests run beside it: each has far less in use.
+    #[test]
+    fn what_threads_take_and_give_back_is_counted_to_what_they_have_not_told() {
+        const EACH: usize = 1 << 30;
+        let used = || USED.load(Ordering::Relaxed);
+        let before = used();
+        for _ in 0..EACH / 1000 {
+            Counting::take(1000);
+        }
+        let taken = used() - before;
+        assert!((taken - EACH as i64).abs() < 100 << 20, "{taken}");
+        let given = std::thread::spawn(|| {
+            for _ in 0..EACH / 1000 {
+                Counting::give_back(1000);
+            }
+        });
+        given.join().unwrap();
+        let left = used() - before;
+        assert!(left.abs() < 100 << 20, "{left}");
     }
 
     #[test]

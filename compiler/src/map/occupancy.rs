@@ -58,18 +58,16 @@ impl Occupancy {
         channel: u32,
         rect: Rect,
         (residues, at): (Grid, u32),
-    ) -> Vec<(u32, u32, u32)> {
+    ) -> impl Iterator<Item = (u32, u32, u32)> {
         let bits = &self.tensors[tensor.index()];
         let (ry, rx) = (at / residues.cols, at % residues.cols);
-        let mut positions = Vec::new();
-        for n in rect.n.iter() {
-            for y in rect.y.iter().filter(|y| y % residues.rows == ry) {
-                let columns = set_bits(bits.row(n, channel, y), rect.x);
-                let columns = columns.filter(|x| x % residues.cols == rx);
-                positions.extend(columns.map(|x| (n, y, x)));
-            }
-        }
-        positions
+        let of_residue = move |y: &u32| y % residues.rows == ry;
+        let rows = move |n: u32| rect.y.iter().filter(of_residue).map(move |y| (n, y));
+        rect.n.iter().flat_map(rows).flat_map(move |(n, y)| {
+            let columns = set_bits(bits.row(n, channel, y), rect.x);
+            let columns = columns.filter(move |x| x % residues.cols == rx);
+            columns.map(move |x| (n, y, x))
+        })
     }
 
     /// Counts the blocks of every tile of a layout.

@@ -265,6 +265,13 @@ struct Weight {
     tap: usize,
 }
 
+/// The elements of a block, kept from one to the next.
+#[derive(Default)]
+struct Buffers<'h> {
+    activations: Vec<Activation<'h>>,
+    weights: Vec<Weight>,
+}
+
 impl<'a> Tile<'a> {
     fn of(
         candidate: &'a Candidate<'a>,
@@ -306,11 +313,12 @@ impl<'a> Tile<'a> {
         let rows = Reach::of(&self.conv.y, rect.y, self.inner.y, self.cols);
         let cols = Reach::of(&self.conv.x, rect.x, self.inner.x, 1);
         let held = Held { rect, rows, cols };
+        let mut buffers = Buffers::default();
         let mut queues = Queues::new(self.candidate.machine);
         for (number, &k) in self.of_rounds.iter().enumerate() {
             let most = most * (number + 1) / self.of_rounds.len();
             let before = queues.steps;
-            self.round(&mut queues, seen, (pe, &held), k, most);
+            self.round((&mut queues, &mut buffers), seen, (pe, &held), k, most);
             if queues.steps > before {
                 seen.tails += queues.tail() as f64;
                 seen.rounds += 1.0;
@@ -320,11 +328,11 @@ impl<'a> Tile<'a> {
 
     /// Runs blocks of the output channels `k` on the part of the tile that a PE holds, as long as its queues have had fewer
     /// than `most` steps.
-    fn round(
+    fn round<'h>(
         &self,
-        queues: &mut Queues,
+        (queues, buffers): (&mut Queues, &mut Buffers<'h>),
         seen: &mut Seen,
-        (pe, held): (usize, &Held),
+        (pe, held): (usize, &'h Held),
         k: Span,
         most: usize,
     ) {
@@ -347,50 +355,49 @@ impl<'a> Tile<'a> {
             // Other channels in every PE, so that together they see most of them.
             let channel = inputs.begin + (at as u32 + pe as u32) % inputs.len();
             let residue = (number % count) as u32;
-            let weights = self.weights(channel, residue as usize, k);
-            if weights.is_empty() {
+            self.weights(channel, residue as usize, k, &mut buffers.weights);
+            if buffers.weights.is_empty() {
                 continue;
             }
-            let activations = self.positions.occupancy.positions(
+            let positions = self.positions.occupancy.positions(
                 candidate.layer.source.tensor,
                 candidate.layer.source.channels.begin + channel,
                 held.rect,
                 (residues, residue),
             );
-            let activations: Vec<Activation<'_>> = activations
-                .into_iter()
-                .map(|(n, y, x)| Activation {
-                    image: i64::from(n - held.rect.n.begin) * area,
-                    rows: held.rows.by_tap(y),
-                    cols: held.cols.by_tap(x),
-                })
-                .collect();
+            let activations = positions.map(|(n, y, x)| Activation {
+                image: i64::from(n - held.rect.n.begin) * area,
+                rows: held.rows.by_tap(y),
+                cols: held.cols.by_tap(x),
+            });
+            let enough = queues.activations_of_steps(most - queues.steps, buffers.weights.len());
+            buffers.activations.clear();
+            buffers.activations.extend(activations.take(enough));
             let before = (queues.steps, queues.products, queues.now);
-            seen.carried += queues.block(&activations, &weights, most) as f64;
+            let carried = queues.block(&buffers.activations, &buffers.weights, most);
+            seen.carried += carried as f64;
             let steps = (queues.steps - before.0) as f64;
             let products = (queues.products - before.1) as f64;
             seen.block(steps, products, (queues.now - before.2) as f64);
         }
     }
 
-    /// The weights of a block of the output channels `k`, in its order.
-    fn weights(&self, channel: u32, residue: usize, k: Span) -> Vec<Weight> {
+    /// Finds the weights of a block of the output channels `k`, in its order.
+    fn weights(&self, channel: u32, residue: usize, k: Span, found: &mut Vec<Weight>) {
         let taps = &self.taps[residue];
         let pitch = self.images * self.rows * self.cols;
-        let mut weights: Vec<Weight> = self
-            .positions
-            .weights
-            .of(channel, k)
+        let weights = self.positions.weights.of(channel, k);
+        let weights = weights
             .filter(|(_, tap)| taps.len() == self.taps_in_all() || taps.contains(tap))
             .map(|(output, tap)| Weight {
                 channel: i64::from(output - k.begin) * pitch,
                 tap: tap as usize,
-            })
-            .collect();
+            });
+        found.clear();
+        found.extend(weights);
         if self.candidate.order == WeightOrder::Rsk {
-            weights.sort_by_key(|weight| (weight.tap, weight.channel));
+            found.sort_by_key(|weight| (weight.tap, weight.channel));
         }
-        weights
     }
 
     fn taps_in_all(&self) -> usize {
@@ -437,6 +444,12 @@ impl Queues {
             steps: 0,
             products: 0,
         }
+    }
+
+    /// Activations of a block of so many weights with which it takes so many steps or ends sooner.
+    const fn activations_of_steps(&self, steps: usize, weights: usize) -> usize {
+        let of_vector = weights.div_ceil(self.widths.1);
+        steps.div_ceil(of_vector) * self.widths.0
     }
 
     /// Runs the steps of a block, as long as there are fewer than `most` in all; cycles that the first one waited.
