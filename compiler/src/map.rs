@@ -32,7 +32,7 @@ use residency::Residency;
 use scnn_isa::ids::SectionId;
 use scnn_isa::layer::{ArrayStage, Layer, Pass, Pool, PpuStage, WeightOrder};
 use scnn_isa::layout::{Grid, Layout};
-use scnn_isa::machine::{Dataflow, Machine};
+use scnn_isa::machine::{Dataflow, LayerSync, Machine};
 use scnn_isa::plane::{Rect, Span};
 use scnn_isa::progress::Progress;
 pub use search::Explored;
@@ -161,10 +161,25 @@ pub fn map(
 ) -> Result<Mapped, MapError> {
     refuse_baseline(machine)?;
     let search = search::Search::new(network, machine, occupancy, options.objective);
-    match options.strategy {
+    let mapped = match options.strategy {
         Strategy::Paper => search.paper(),
         Strategy::Search => search.run(progress),
+    }?;
+    Ok(with_head_starts(network, machine, occupancy, mapped))
+}
+
+/// The same mapping with its layers predicted in sequence, where the loader goes on to the next one. The search compares layers
+/// that begin with empty FIFOs.
+fn with_head_starts(
+    network: &Quantised,
+    machine: &Machine,
+    occupancy: &Occupancy,
+    mut mapped: Mapped,
+) -> Mapped {
+    if machine.sync.layers == LayerSync::Overlap {
+        mapped.predicted = predict(network, machine, occupancy, &mapped);
     }
+    mapped
 }
 
 /// Maps by a search, and keeps what it explored for searches on machines that differ little ([`map_anew`]).
@@ -178,7 +193,10 @@ pub fn map_exploring(
     objective: Objective,
 ) -> Result<(Mapped, Explored), MapError> {
     refuse_baseline(machine)?;
-    search::Search::new(network, machine, occupancy, objective).explore(&())
+    let search = search::Search::new(network, machine, occupancy, objective);
+    let (mapped, explored) = search.explore(&())?;
+    let mapped = with_head_starts(network, machine, occupancy, mapped);
+    Ok((mapped, explored))
 }
 
 /// Maps by a search that begins with the cuts and groupings that one with the same objective has `explored` on another
@@ -194,7 +212,9 @@ pub fn map_anew(
     explored: &Explored,
 ) -> Result<Mapped, MapError> {
     refuse_baseline(machine)?;
-    search::Search::beginning_with(network, machine, occupancy, objective, explored).run(&())
+    let search = search::Search::beginning_with(network, machine, occupancy, objective, explored);
+    let mapped = search.run(&())?;
+    Ok(with_head_starts(network, machine, occupancy, mapped))
 }
 
 fn refuse_baseline(machine: &Machine) -> Result<(), MapError> {

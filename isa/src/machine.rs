@@ -44,6 +44,8 @@ named_values! {
     Delivery { Broadcast "broadcast", Multicast "multicast" }
     /// How far PEs may run apart.
     Drift { Group "group", Fifo "fifo" }
+    /// When the loader goes on to the next layer.
+    LayerSync = Barrier { Barrier "barrier", Overlap "overlap" }
     /// By what the PPU can multiply its values: nothing, one value per image and channel, or any tensor.
     Multiply { None "none", Gate "gate", Full "full" }
     /// What the array computes.
@@ -107,7 +109,11 @@ macro_rules! machine_parameters {
             $(#[doc = $section_doc])*
             #[derive(Clone, Debug, PartialEq, Serialize)]
             pub struct $Section {
-                $( $(#[doc = $doc])* pub $field: $type, )*
+                $(
+                    $(#[doc = $doc])*
+                    #[serde(skip_serializing_if = "ParameterValue::is_unstated")]
+                    pub $field: $type,
+                )*
             }
         )*
 
@@ -188,7 +194,7 @@ macro_rules! machine_parameters {
             pub(crate) fn complete(self, base: Option<&Machine>) -> Result<Machine, Vec<&'static str>> {
                 let mut missing = Vec::new();
                 $($(
-                    if self.$section.$field.is_none() && base.is_none() {
+                    if self.$section.$field.is_none() && base.is_none() && <$type>::unstated().is_none() {
                         missing.push(concat!(stringify!($section), ".", stringify!($field)));
                     }
                 )*)*
@@ -201,7 +207,7 @@ macro_rules! machine_parameters {
                         $($field: match (self.$section.$field, base) {
                             (Some(value), _) => value,
                             (None, Some(base)) => base.$section.$field.clone(),
-                            (None, None) => return Err(vec![stringify!($field)]),
+                            (None, None) => <$type>::unstated().ok_or_else(|| vec![stringify!($field)])?,
                         },)*
                     },)*
                 };
@@ -277,6 +283,8 @@ machine_parameters! {
     sync: Sync {
         /// How far PEs may run apart: to the output-channel group's end, or as far as the FIFO holds.
         drift: Drift, (), "", Cost;
+        /// When weights of the next layer are requested: once the layer before it has ended, or while its results drain.
+        layers: LayerSync, (), "", Cost;
     }
     /// The post-processing unit of a PE.
     ppu: Ppu {

@@ -4,6 +4,7 @@
 //! tensor, densely; what regions decide is where blocks lie, and with it traffic and spills.
 
 mod border;
+mod clock;
 mod constants;
 mod regions;
 mod state;
@@ -15,14 +16,14 @@ use crate::error::SimulateError;
 use crate::host::{self, Segment};
 use crate::observe::Observer;
 use crate::operations::OperationCounts;
-use crate::timing::{Timing, uniform};
+use crate::timing::Timing;
+use clock::Clock;
 use constants::LayerConstants;
 use scnn_host::Host;
 use scnn_isa::program::{Program, Value};
 use scnn_isa::progress::Progress;
 use state::State;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use tract_onnx::prelude::Tensor as HostTensor;
 
 /// Choices of an execution.
@@ -141,21 +142,15 @@ impl<'a> Simulator<'a> {
         observer: Option<&mut dyn Observer>,
     ) -> Result<Execution, SimulateError> {
         let program = self.program;
-        let timed = Mutex::new(Vec::new());
-        // A layer that has ended is timed while the next ones compute, unless somebody watches: then in order, at the end.
+        let begin = |operation: usize, name: &str| self.begin(operation, name);
+        let clock = Clock::new(&program.machine, timing, &begin);
+        // A layer that has ended is timed while the next ones compute, unless somebody watches: then at the end.
         let early = observer.is_none();
         let (mut state, outputs) = rayon::scope(|scope| {
             let mut state = State::new(self);
             let time = |state: &mut State<'s>| {
                 for (operation, work) in state.ended(early) {
-                    let timed = &timed;
-                    scope.spawn(move |_| {
-                        self.begin(operation, &work.layer.name);
-                        let time = timing.of(&program.machine, &work);
-                        let model = uniform::model(&program.machine, &work);
-                        let mut timed = timed.lock().unwrap_or_else(PoisonError::into_inner);
-                        timed.push((operation, time, model));
-                    });
+                    clock.time(scope, operation, work);
                 }
             };
             state.accept_all(inputs)?;
@@ -169,9 +164,8 @@ impl<'a> Simulator<'a> {
             let outputs = state.offer_all()?;
             Ok((state, outputs))
         })?;
-        let timed = timed.into_inner().unwrap_or_else(PoisonError::into_inner);
         match observer {
-            None => state.close_times(timing, timed),
+            None => state.close_times(timing, clock.finish()),
             Some(observer) => state.time_observed(observer),
         }
         Ok(Execution {

@@ -53,10 +53,10 @@ impl Timing {
         }
     }
 
-    /// Times a layer.
-    pub fn of(self, machine: &Machine, work: &LayerWork) -> Timed {
+    /// Times a layer whose weights may be requested `head_start` cycles before it begins.
+    pub fn of(self, machine: &Machine, work: &LayerWork, head_start: u64) -> Timed {
         match self {
-            Self::Exact => exact::time(machine, work),
+            Self::Exact => exact::time(machine, work, head_start),
             Self::Fast => fast::time(machine, work),
         }
     }
@@ -69,4 +69,6 @@ pub struct Timed {
     pub cycles: u64,
     /// By PE, the cycles in which it waited, by cause; the others are its steps.
     pub waits: Vec<Slots>,
+    /// Cycles before the end from which on DRAM, the bus and all FIFOs could serve the next layer.
+    pub head_start: u64,
 }

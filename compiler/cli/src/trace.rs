@@ -3,7 +3,8 @@
 //! A microsecond of the trace is a cycle of the machine, so that all numbers are whole. Tracks are the layers and host
 //! segments, the mover, the PPUs where a layer does without the array, the array, weight stream and PPUs of each PE group,
 //! and the PEs; counters are utilisation, DRAM bandwidth and what the activation RAMs hold. Slices of one track nest: where
-//! a unit overlaps with itself, it has several ([`lanes`]). A layer's slice has its costs, so that queries give the totals of
+//! a unit overlaps with itself, it has several ([`lanes`]). What weights a layer had before it began (`sync.layers: overlap`)
+//! stands at its begin. A layer's slice has its costs, so that queries give the totals of
 //! the report (`simulator/queries`). The file is written as the execution goes on, and is bounded: of a layer with many
 //! rounds every n-th is shown, which its slice says; `--trace-layer` shows some layers alone.
 

@@ -130,6 +130,8 @@ mod tests {
             "multicast",
             "group",
             "fifo",
+            "barrier",
+            "overlap",
             "none",
             "gate",
             "full",

@@ -54,6 +54,8 @@ pub struct Cost {
     pub cycles_per_byte: f64,
     /// See `cycles_per_byte`.
     pub pj_per_byte: f64,
+    /// Cycles before its end from which on DRAM could carry weights of the next layer.
+    pub head_start: u64,
 }
 
 /// Traffic of a layer that its place in the memories decides.
@@ -153,13 +155,20 @@ pub struct Bounded<'a> {
 impl Bounded<'_> {
     /// What it costs.
     pub fn cost(&self) -> Cost {
+        self.cost_after(0)
+    }
+
+    /// What it costs if its weights may be requested `head_start` cycles before it begins.
+    pub fn cost_after(&self, head_start: u64) -> Cost {
         let mut cost = self.least;
         if let Some(measured) = self.array {
             let stored = self
                 .candidate
                 .dram_cycles(self.candidate.traffic.stored_bytes);
-            let time = TimeLine::new(self.candidate, measured).run();
-            cost.cycles = cost.cycles.max(time + stored);
+            let time = TimeLine::new(self.candidate, measured, head_start).run();
+            let least = cost.cycles.saturating_sub(head_start);
+            cost.cycles = least.max(time.cycles + stored);
+            cost.head_start = if stored == 0 { time.idle } else { 0 };
         }
         cost
     }

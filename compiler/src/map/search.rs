@@ -40,7 +40,7 @@ use rayon::prelude::*;
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::WeightOrder;
 use scnn_isa::layout::{Grid, Layout};
-use scnn_isa::machine::{Delivery, Machine};
+use scnn_isa::machine::{Delivery, LayerSync, Machine};
 use scnn_isa::plane::Span;
 use scnn_isa::progress::Progress;
 use solve::{Problem, Solved};
@@ -495,7 +495,45 @@ impl<'a> Search<'a> {
         for (operation, cost) in self.predict_some(mapped, &contents, &operations) {
             costs[operation] = Some(cost);
         }
+        if self.machine.sync.layers == LayerSync::Overlap {
+            self.credit_head_starts(mapped, &contents, &mut costs);
+        }
         costs
+    }
+
+    /// Predicts every layer anew whose weights may be requested while the layer before it drains.
+    fn credit_head_starts(
+        &self,
+        mapped: &Mapped,
+        contents: &[Arc<Contents>],
+        costs: &mut [Option<Cost>],
+    ) {
+        let draft = Drafted {
+            layouts: &mapped.layouts,
+            residency: &mapped.residency,
+            layers: &mapped.layers,
+            contents,
+            measured: &vec![None; mapped.layers.len()],
+        };
+        let cold = costs.to_vec();
+        costs
+            .par_iter_mut()
+            .enumerate()
+            .skip(1)
+            .for_each(|(operation, cost)| {
+                let head_start = cold[operation - 1].map_or(0, |before| before.head_start);
+                if head_start > 0
+                    && cost.is_some()
+                    && let Some(candidate) = self.candidate(&draft, operation)
+                {
+                    let measured = self.measured(&draft, operation);
+                    *cost = Some(
+                        candidate
+                            .bounded(measured.as_deref())
+                            .cost_after(head_start),
+                    );
+                }
+            });
     }
 
     /// The model's prediction of some layers of a mapping; `contents` is what the tensors hold.

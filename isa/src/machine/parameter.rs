@@ -20,6 +20,14 @@ pub(crate) trait ParameterValue: Sized {
     fn describe(range: Self::Range) -> String;
     /// The value as text.
     fn show(&self) -> String;
+    /// The value in complete files that were written before there was the parameter; none of the first parameters.
+    fn unstated() -> Option<Self> {
+        None
+    }
+    /// Whether this is that value, which is not written: what does not use the parameter is written as before there was one.
+    fn is_unstated(&self) -> bool {
+        false
+    }
     /// From a number, if it is one and in range.
     fn from_number(_: f64, _: Self::Range) -> Option<Self> {
         None
@@ -128,9 +136,9 @@ macro_rules! sourced {
 sourced!(Picojoules, pj, "pJ");
 sourced!(SquareMillimetres, mm2, "mm2");
 
-/// Defines enums whose values are words in a machine file.
+/// Defines enums whose values are words in a machine file; `=` names the value of files older than the parameter.
 macro_rules! named_values {
-    ($( $(#[doc = $doc:literal])* $name:ident { $($variant:ident $word:literal),* } )*) => {$(
+    ($( $(#[doc = $doc:literal])* $name:ident $(= $unstated:ident)? { $($variant:ident $word:literal),* } )*) => {$(
         $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum $name {
@@ -151,6 +159,16 @@ macro_rules! named_values {
             fn show(&self) -> String {
                 match self { $(Self::$variant => $word.to_owned(),)* }
             }
+
+            $(
+                fn unstated() -> Option<Self> {
+                    Some(Self::$unstated)
+                }
+
+                fn is_unstated(&self) -> bool {
+                    matches!(self, Self::$unstated)
+                }
+            )?
 
             fn from_word(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$variant),)* _ => None }

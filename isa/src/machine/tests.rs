@@ -79,6 +79,18 @@ fn a_file_without_extends_must_state_everything() {
 }
 
 #[test]
+fn a_parameter_younger_than_a_file_has_the_value_from_before_it() {
+    let mut machine = Machine::preset("scnn").unwrap();
+    let before = machine.to_yaml();
+    assert!(!before.contains("layers:"), "{before}");
+    assert_eq!(Machine::from_yaml(&before).unwrap(), machine);
+    machine.sync.layers = LayerSync::Overlap;
+    let after = machine.to_yaml();
+    assert!(after.contains("layers: overlap"), "{after}");
+    assert_eq!(Machine::from_yaml(&after).unwrap(), machine);
+}
+
+#[test]
 fn an_unknown_preset_names_the_nearest() {
     let error = Machine::from_yaml("extends: snn\n").unwrap_err();
     assert_eq!(error.help().as_deref(), Some("did you mean `scnn`?"));

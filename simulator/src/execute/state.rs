@@ -1,6 +1,7 @@
 //! The walk over the instructions: which layer is under way, what it has cost so far, and its time in the end.
 
 use super::Simulator;
+use super::clock::{HeadStart, TimedLayer};
 use super::regions::{Content, add_by_pe};
 use super::traffic::Results;
 use crate::baseline::{Baselines, Operands};
@@ -267,13 +268,8 @@ impl State<'_> {
         self.operations.push(current.counts);
     }
 
-    /// Takes the times of all layers into their counts; none waits for another, as each begins when the one before it
-    /// has ended.
-    pub(super) fn close_times(
-        &mut self,
-        timing: Timing,
-        timed: Vec<(usize, Timed, Option<DensityModel>)>,
-    ) {
+    /// Takes the times of all layers into their counts.
+    pub(super) fn close_times(&mut self, timing: Timing, timed: Vec<TimedLayer>) {
         for (operation, timed, model) in timed {
             self.close_time(operation, &timed, model);
         }
@@ -288,22 +284,24 @@ impl State<'_> {
     pub(super) fn time_observed(&mut self, observer: &mut dyn Observer) {
         let machine = self.machine;
         let mut works = std::mem::take(&mut self.works).into_iter().peekable();
-        let mut begin = 0;
+        let (mut begin, mut head_start) = (0, HeadStart::default());
         for operation in 0..self.operations.len() {
             let work = works.next_if(|(of, _)| *of == operation);
             let rounds = work.as_ref().map_or(0, |(_, work)| work.round_count());
             let wanted = observer.begin(self.operations[operation].id, begin, rounds);
             if let Some((_, work)) = work {
                 self.simulator.begin(operation, &work.layer.name);
+                let ahead = head_start.of(operation);
                 let timed = if wanted {
                     let mut events = Events {
                         observer,
                         instructions: &work.instructions,
                     };
-                    exact::time_watched(machine, &work, &mut events)
+                    exact::time_watched(machine, &work, ahead, &mut events)
                 } else {
-                    exact::time(machine, &work)
+                    exact::time(machine, &work, ahead)
                 };
+                head_start.end(machine, operation, &timed);
                 let model = uniform::model(machine, &work);
                 self.close_time(operation, &timed, model);
             }
@@ -320,7 +318,7 @@ impl State<'_> {
         for (operation, work) in std::mem::take(&mut self.works) {
             let dram_bytes = self.operations[operation].counters.dram_bytes();
             ceilings[operation] = match timing {
-                Timing::Fast => timing.of(machine, &work).cycles,
+                Timing::Fast => timing.of(machine, &work, 0).cycles,
                 Timing::Exact => ceiling::exact(machine, &work, dram_bytes),
             };
         }

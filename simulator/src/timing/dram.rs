@@ -18,6 +18,10 @@ pub struct Dram {
     bulk: u64,
     /// Whether it is still under way.
     busy: bool,
+    /// Ticks of the bulk transfer that is under way.
+    under_way: u64,
+    /// End of each bulk transfer that has arrived, and the ticks that it took.
+    arrived: Vec<(u64, u64)>,
 }
 
 /// Bytes up to which durations are tabulated: most parts of weight blocks.
@@ -35,7 +39,22 @@ impl Dram {
             weights: 0,
             bulk: 0,
             busy: false,
+            under_way: 0,
+            arrived: Vec::new(),
         }
+    }
+
+    /// Whether weights that are asked for at cycle 0 have arrived at cycle `end`.
+    pub fn carries_weights_by(&self, end: u64, bytes: u64) -> bool {
+        self.weights + self.duration(bytes) <= end * TICKS
+    }
+
+    /// Whole cycles of the channel from `begin` to `end` that bulk transfers leave, if no weights cross then.
+    pub fn idle_cycles(&self, begin: u64, end: u64) -> u64 {
+        let (begin, end) = (begin * TICKS, end * TICKS);
+        let since = |&(end, ticks): &(u64, u64)| ticks.min(end.saturating_sub(begin));
+        let busy: u64 = self.arrived.iter().map(since).sum();
+        end.saturating_sub(begin + busy) / TICKS
     }
 
     /// Serves weights asked for at cycle `ready`, behind all weights that were asked for before; the cycle at which
@@ -61,7 +80,8 @@ impl Dram {
     /// Begins a bulk transfer, of some bytes.
     pub fn begin_bulk(&mut self, ready: u64, bytes: u64) {
         debug_assert!(!self.busy && bytes > 0, "one bulk transfer at a time");
-        self.bulk = self.bulk.max(ready * TICKS).max(self.weights) + self.duration(bytes);
+        self.under_way = self.duration(bytes);
+        self.bulk = self.bulk.max(ready * TICKS).max(self.weights) + self.under_way;
         self.busy = true;
     }
 
@@ -73,6 +93,7 @@ impl Dram {
     /// The bulk transfer that is under way has arrived.
     pub fn end_bulk(&mut self) {
         self.busy = false;
+        self.arrived.push((self.bulk, self.under_way));
     }
 
     fn duration(&self, bytes: u64) -> u64 {
@@ -115,5 +136,27 @@ mod tests {
         assert_eq!(dram.begin_of_bulk(3), 12);
         dram.begin_bulk(3, 75);
         assert_eq!(dram.end_of_bulk(), Some(13));
+    }
+    #[test]
+    fn what_bulk_transfers_leave_is_counted_in_whole_cycles() {
+        let mut dram = Dram::new(50.0);
+        for bytes in [500, 75] {
+            dram.begin_bulk(0, bytes);
+            dram.end_bulk();
+        }
+        // They end with half of cycle 11.
+        assert_eq!(dram.idle_cycles(0, 20), 8);
+        assert_eq!(dram.idle_cycles(4, 20), 8);
+        assert_eq!(dram.idle_cycles(11, 20), 8);
+        assert_eq!(dram.idle_cycles(12, 20), 8);
+        assert_eq!(dram.idle_cycles(0, 11), 0);
+    }
+
+    #[test]
+    fn weights_arrive_in_time_behind_those_before() {
+        let mut dram = Dram::new(50.0);
+        dram.weights(0, 75);
+        assert!(dram.carries_weights_by(2, 25));
+        assert!(!dram.carries_weights_by(2, 26));
     }
 }

@@ -1,6 +1,7 @@
 //! Timing `exact`: every step, every queue, every transfer.
 //!
-//! The rules are sections 4 to 10 of `isa/RULES.md`; all times are cycles from the layer's begin. How they are computed:
+//! The rules are sections 4 to 10 of `isa/RULES.md`; all times are cycles from the first request for weights, which comes up to
+//! `head_start` cycles before the layer begins. How they are computed:
 //!
 //! - `stream`: the weight blocks of a PE group, cut into parts, and the room in its FIFOs. `pes`: how far each PE is, and what
 //!   waits before its banks. `units`: the mover, the PPUs, and what they and the array ask of DRAM. `timing::dram`: the channel.
@@ -22,18 +23,27 @@ use super::addresses::{AccumulatorTile, BankOf};
 use super::dram::Dram;
 use super::table::{Table, TapAddresses};
 use super::vectors::PassVectors;
-use super::watch::{Event, NoWatcher, Watcher, Work};
+use super::watch::{Event, FromBegin, NoWatcher, Watcher, Work};
 use super::work::{LayerWork, Round, Task, rounds};
 use scnn_isa::machine::{Drift, Machine};
 
-/// Simulates a layer.
-pub fn time(machine: &Machine, work: &LayerWork) -> Timed {
-    time_watched(machine, work, &mut NoWatcher)
+/// Simulates a layer whose weights may be requested `head_start` cycles before it begins.
+pub fn time(machine: &Machine, work: &LayerWork, head_start: u64) -> Timed {
+    time_watched(machine, work, head_start, &mut NoWatcher)
 }
 
 /// Simulates a layer before a watcher.
-pub fn time_watched<W: Watcher>(machine: &Machine, work: &LayerWork, watcher: &mut W) -> Timed {
-    let mut engine = Engine::new(machine, work, watcher);
+pub fn time_watched<W: Watcher>(
+    machine: &Machine,
+    work: &LayerWork,
+    head_start: u64,
+    watcher: &mut W,
+) -> Timed {
+    let mut watcher = FromBegin {
+        begin: head_start,
+        watcher,
+    };
+    let mut engine = Engine::new(machine, work, head_start, &mut watcher);
     engine.run();
     engine.finish()
 }
@@ -96,6 +106,8 @@ struct Engine<'a, W> {
     machine: &'a Machine,
     work: &'a LayerWork<'a>,
     watcher: &'a mut W,
+    /// When the layer begins.
+    begin: u64,
     source: Option<Source<'a>>,
     dram: Dram,
     /// When the weight bus is free, in parts of a cycle in which it carries one vector.
@@ -117,7 +129,12 @@ struct Engine<'a, W> {
 }
 
 impl<'a, W: Watcher> Engine<'a, W> {
-    fn new(machine: &'a Machine, work: &'a LayerWork<'a>, watcher: &'a mut W) -> Self {
+    fn new(
+        machine: &'a Machine,
+        work: &'a LayerWork<'a>,
+        head_start: u64,
+        watcher: &'a mut W,
+    ) -> Self {
         let array = work.layer.array.as_ref();
         let source = array.zip(work.weights).map(|(array, weights)| Source {
             weights,
@@ -143,7 +160,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
         let streams: Vec<Stream> = array.map_or_else(Vec::new, |array| {
             let pes = work.source_layout.tiles[0].pes();
             (0..groups)
-                .map(|group| Stream::new(group, array.pe_groups, pes, machine))
+                .map(|group| Stream::new(group, array.pe_groups, pes, machine, head_start))
                 .collect()
         });
         let largest = source.as_ref().map_or(0, |source| {
@@ -164,17 +181,18 @@ impl<'a, W: Watcher> Engine<'a, W> {
             machine,
             work,
             watcher,
+            begin: head_start,
             dram: Dram::new(machine.dram_bytes_per_cycle()),
             bus: 0,
             bus_width: u64::from(machine.weights.bus_vectors_per_cycle),
             items: vec![item; rounds.len()],
             macs,
             table: Table::new(BankOf::new(machine), largest as usize),
-            pes: Pes::new(machine),
+            pes: Pes::new(machine, head_start),
             begun: vec![0; machine.pe_count() as usize],
             asked: vec![0; streams.len()],
-            units: Units::new(work, groups as usize, &rounds),
-            latest: 0,
+            units: Units::new(work, groups as usize, &rounds, head_start),
+            latest: head_start,
             source,
             streams,
             rounds,
@@ -212,12 +230,16 @@ impl<'a, W: Watcher> Engine<'a, W> {
         );
     }
 
-    /// When a stream can request its next part: when its FIFOs have room for it and its activations are there.
+    /// When a stream can request its next part: when its FIFOs have room for it and its activations are there. Before the
+    /// layer begins it does not wait for these, if DRAM will have carried it by then.
     fn deliverable(&self, stream: &Stream) -> Option<u64> {
         if stream.deliverable == u64::MAX {
             return None;
         }
         let part = stream.next()?;
+        if stream.deliverable < self.begin && self.dram.carries_weights_by(self.begin, part.bytes) {
+            return Some(stream.deliverable);
+        }
         let loaded = self.loaded(part.item, part.column)?;
         Some(stream.deliverable.max(loaded))
     }
@@ -558,7 +580,8 @@ impl<'a, W: Watcher> Engine<'a, W> {
 
     /// The layer's end, and the waiting of every PE until then.
     fn finish(mut self) -> Timed {
-        let cycles = self.latest;
+        let head_start = self.next_head_start();
+        let end = self.latest;
         let last_pe = self.pes.finish.iter().copied().max().unwrap_or(0);
         let loads = |task: &usize| matches!(self.work.tasks[*task], Task::Load(_));
         let ends = (0..self.work.tasks.len())
@@ -570,22 +593,30 @@ impl<'a, W: Watcher> Engine<'a, W> {
         let Pes { finish, waits, .. } = &mut self.pes;
         for (pe, (&finish, waits)) in finish.iter().zip(&mut *waits).enumerate() {
             if self.work.has_tile[pe] {
-                let at = finish.max(first.min(cycles));
+                let at = finish.max(first.min(end));
                 waits.dram += at - finish;
                 let others = [last_pe, self.units.ppus_free()];
-                let end = PartBounds {
-                    loaded: cycles,
+                let part = PartBounds {
+                    loaded: end,
                     by_bus: 0,
                     arrived: 0,
                 };
-                pes::wait(waits, at, others, end);
+                pes::wait(waits, at, others, part);
             } else {
-                waits.no_tile = cycles;
+                waits.no_tile = end - self.begin;
             }
         }
         Timed {
-            cycles,
+            cycles: end - self.begin,
             waits: self.pes.waits,
+            head_start,
         }
+    }
+
+    /// Cycles that DRAM had nothing to do for this layer since its last item had ended, which left all FIFOs empty.
+    fn next_head_start(&self) -> u64 {
+        let ended = self.items.iter().map(|item| item.finished).max();
+        let ended = ended.unwrap_or(0).max(self.begin);
+        self.dram.idle_cycles(ended, self.latest)
     }
 }

@@ -46,6 +46,7 @@ pub fn time(machine: &Machine, work: &LayerWork) -> Timed {
     Timed {
         cycles,
         waits: waits.collect(),
+        head_start: 0,
     }
 }
 

@@ -62,6 +62,24 @@ pub trait Watcher {
     fn on_event(&mut self, event: Event);
 }
 
+/// Passes events on as from the layer's begin; what was done before it, as if at its begin.
+pub struct FromBegin<'a, W> {
+    /// When the layer begins.
+    pub begin: u64,
+    /// Who watches.
+    pub watcher: &'a mut W,
+}
+
+impl<W: Watcher> Watcher for FromBegin<'_, W> {
+    const WATCHES: bool = W::WATCHES;
+
+    fn on_event(&mut self, mut event: Event) {
+        event.begin = event.begin.saturating_sub(self.begin);
+        event.end = event.end.saturating_sub(self.begin);
+        self.watcher.on_event(event);
+    }
+}
+
 /// Sees nothing.
 pub struct NoWatcher;
 

@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 pub struct Literal {
     pub output: Vec<i16>,
     pub cycles: u64,
+    /// Cycles before its end from which on the next layer's weights may be requested.
+    pub head_start: u64,
     pub steps: u64,
     pub weight_bytes: u64,
     pub loaded_bytes: u64,
@@ -79,6 +81,10 @@ struct World<'a> {
     machine: &'a Machine,
     layer: &'a Layer<'a>,
     now: u64,
+    /// Before it, only weights move.
+    begin: u64,
+    /// Ticks in which DRAM stood idle since all PEs had finished.
+    idle: u64,
     streams: Vec<Vec<Part>>,
     pes: Vec<Pe>,
     /// By stream: parts requested, and parts that are there.
@@ -154,6 +160,10 @@ impl World<'_> {
 
     /// One thing that can happen at this moment, if there is one.
     fn happen(&mut self) -> bool {
+        self.now >= self.begin && self.layer_moves_on()
+    }
+
+    fn layer_moves_on(&mut self) -> bool {
         self.mover_begins() || self.pe_moves_on() || self.drain_begins() || self.result_leaves()
     }
 
@@ -221,7 +231,8 @@ impl World<'_> {
             return true;
         }
         let may = !part.first || self.may_begin(pe.group, item);
-        if pe.steps.is_some() || !may || pe.part >= self.arrived[pe.group] {
+        let arrived = pe.part < self.arrived[pe.group] && self.activations_loaded(part);
+        if pe.steps.is_some() || !may || !arrived {
             return false;
         }
         if !std::mem::replace(&mut self.begun[item], true) {
@@ -278,7 +289,7 @@ impl World<'_> {
             self.served(transfer, self.now);
             return;
         }
-        let ticks = bytes as f64 * (TICKS_PER_CYCLE as f64 / self.machine.dram_bytes_per_cycle());
+        let ticks = self.ticks(bytes);
         let queue = usize::from(!matches!(transfer, Transfer::Weights { .. }));
         let queue = &mut self.dram[queue];
         // DRAM has begun with the first; of the others, what is asked for at the same moment has its order.
@@ -291,7 +302,19 @@ impl World<'_> {
             .take_while(|other| before(other))
             .count();
         let at = (at + 1).min(queue.len());
-        queue.insert(at, (transfer, ticks.ceil() as u64, self.now));
+        queue.insert(at, (transfer, ticks, self.now));
+    }
+
+    fn ticks(&self, bytes: u64) -> u64 {
+        let of_byte = TICKS_PER_CYCLE as f64 / self.machine.dram_bytes_per_cycle();
+        (bytes as f64 * of_byte).ceil() as u64
+    }
+
+    /// Whether DRAM, with the weights that wait for it, carries as many bytes more until the layer begins.
+    fn carries_ahead(&self, bytes: u64) -> bool {
+        let waiting: u64 = self.dram[0].iter().map(|&(_, left, _)| left).sum();
+        let left = self.begin.saturating_sub(self.now) * TICKS_PER_CYCLE;
+        self.now < self.begin && waiting + self.ticks(bytes) <= left
     }
 
     fn served(&mut self, transfer: Transfer, moment: u64) {
@@ -331,16 +354,14 @@ impl World<'_> {
     }
 
     /// Whether a stream has a part left whose activations are loaded, all of its column, or of the first one of an item
-    /// without weights, and for which every PE of the group that has a tile has room.
+    /// without weights, or need not be, and for which every PE of the group that has a tile has room.
     fn may_request(&self, group: usize) -> bool {
         let number = self.next_part[group];
         let stream = &self.streams[group];
         let Some(part) = stream.get(number) else {
             return false;
         };
-        let (load, first) = self.layer.loaded_by[self.layer.items[part.item].pass];
-        let column = part.channel * self.layer.residues() + part.residue;
-        if !self.piece_moved(load, first + column as usize) {
+        if !self.activations_loaded(part) && !self.carries_ahead(part.bytes) {
             return false;
         }
         let needed = |index: usize| {
@@ -353,6 +374,12 @@ impl World<'_> {
             .map(|part| part.vectors.len())
             .sum();
         held + part.vectors.len() <= self.machine.weights.fifo_vectors as usize
+    }
+
+    fn activations_loaded(&self, part: &Part) -> bool {
+        let (load, first) = self.layer.loaded_by[self.layer.items[part.item].pass];
+        let column = part.channel * self.layer.residues() + part.residue;
+        self.piece_moved(load, first + column as usize)
     }
 
     /// Takes the parts of which nothing is left off the bus.
@@ -442,7 +469,15 @@ impl World<'_> {
                 }
             }
         }
+        if self.pes_done() {
+            self.idle += ticks;
+        }
         self.now += 1;
+    }
+
+    fn pes_done(&self) -> bool {
+        let items = self.layer.items.len();
+        self.pes.iter().all(|pe| pe.finished == items)
     }
 
     /// See [`Literal::pe_cycles`]. PEs are listed by their groups; each group is a rectangle of the array.
@@ -458,7 +493,7 @@ impl World<'_> {
             let idle = if pe.has_tile.contains(&true) {
                 0
             } else {
-                self.now
+                self.now - self.begin
             };
             let at = (row * array.cols + col) as usize;
             for (cycles, value) in pe_cycles.iter_mut().zip([pe.issued, pe.stalls, idle]) {
@@ -469,8 +504,8 @@ impl World<'_> {
     }
 
     fn done(&self) -> bool {
-        let items = self.layer.items.len();
-        self.pes.iter().all(|pe| pe.finished == items)
+        self.now >= self.begin
+            && self.pes_done()
             && self.all_drained()
             && (0..self.moves.len()).all(|index| self.moved(index))
             && self.dram.iter().all(VecDeque::is_empty)
@@ -479,7 +514,8 @@ impl World<'_> {
 }
 
 impl Literal {
-    pub fn run(program: &Program, input: &[i16], other: &[i16]) -> Self {
+    /// Runs the first layer of a program, whose weights may be requested `head_start` cycles before it begins.
+    pub fn run(program: &Program, input: &[i16], other: &[i16], head_start: u64) -> Self {
         let machine = &program.machine;
         let mut layer = Layer::new(program, input, other);
         let streams = layer.streams();
@@ -514,6 +550,8 @@ impl Literal {
         let mut world = World {
             machine,
             now: 0,
+            begin: head_start,
+            idle: 0,
             next_part: vec![0; streams.len()],
             arrived: vec![0; streams.len()],
             streams,
@@ -542,7 +580,8 @@ impl Literal {
             world.cycle();
             assert!(world.now < 1_000_000, "the machine hangs");
         }
-        let (now, lanes) = (world.now, u64::from(machine.multipliers_per_pe()));
+        let (cycles, head_start) = (world.now - world.begin, world.idle / TICKS_PER_CYCLE);
+        let lanes = u64::from(machine.multipliers_per_pe());
         let stalls: u64 = world.pes.iter().map(|pe| pe.stalls).sum();
         let with_tile = world
             .pes
@@ -563,13 +602,14 @@ impl Literal {
             + stores.map(|piece| piece.bytes).sum::<u64>();
         let mut slots = layer.slots;
         slots.bank_stall = stalls * lanes;
-        slots.no_tile = (u64::from(machine.pe_count()) - with_tile) * now * lanes;
-        slots.barrier = (with_tile * now - layer.steps - stalls) * lanes;
+        slots.no_tile = (u64::from(machine.pe_count()) - with_tile) * cycles * lanes;
+        slots.barrier = (with_tile * cycles - layer.steps - stalls) * lanes;
         let pe_cycles = world.pe_cycles();
         Self {
             output: layer.output,
             pe_cycles,
-            cycles: now,
+            cycles,
+            head_start,
             steps: layer.steps,
             weight_bytes: layer.weight_bytes,
             loaded_bytes,

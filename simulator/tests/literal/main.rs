@@ -9,10 +9,11 @@ mod post;
 use generate::{Case, case};
 use machine::Literal;
 use proptest::prelude::*;
+use scnn_isa::machine::LayerSync;
 use scnn_isa::program::Program;
 use scnn_isa::verify::verify;
 use scnn_simulator::timing::Timing;
-use scnn_simulator::{Execution, Options, Simulator};
+use scnn_simulator::{Execution, OperationCounts, Options, Simulator};
 use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;
 
@@ -31,6 +32,16 @@ fn simulate(program: &Program, case: &Case, timing: Timing) -> Execution {
     simulator.run(&inputs, &Options { timing }).unwrap()
 }
 
+/// The same on a machine whose loader goes on to the next layer, of a program that runs its layer twice.
+fn simulate_twice(program: &Program, case: &Case) -> Execution {
+    let mut twice = program.clone();
+    twice.machine.sync.layers = LayerSync::Overlap;
+    let end = twice.code.pop().unwrap();
+    twice.code.extend_from_within(..);
+    twice.code.push(end);
+    simulate(&twice, case, Timing::Exact)
+}
+
 /// The place of an output: channel, position, and the PE that holds it.
 fn place(program: &Program, at: usize) -> String {
     let tensor = &program.tensors[1];
@@ -43,6 +54,30 @@ fn place(program: &Program, at: usize) -> String {
     format!("image {image}, channel {channel}, row {row}, column {column}, PE {pe:?}")
 }
 
+/// Whether a layer cost what the literal machine counted.
+fn compare_costs(operation: &OperationCounts, literal: &Literal) -> Result<(), TestCaseError> {
+    prop_assert_eq!(operation.steps, literal.steps);
+    let mut slots = operation.slots;
+    // The literal machine does not know what it waited for.
+    slots.barrier += [slots.fifo, slots.drain, slots.dram].iter().sum::<u64>();
+    (slots.fifo, slots.drain, slots.dram) = (0, 0, 0);
+    prop_assert_eq!(slots, literal.slots);
+    prop_assert_eq!(operation.cycles, literal.cycles);
+    let pes = &operation.pe_cycles;
+    // A cause that concerns no PE has an empty list.
+    let all_zero = vec![0; literal.pe_cycles[0].len()];
+    let of_pes = [&pes.steps, &pes.bank_stall, &pes.no_tile]
+        .map(|cycles| if cycles.is_empty() { &all_zero } else { cycles });
+    prop_assert_eq!(of_pes, literal.pe_cycles.each_ref());
+    prop_assert_eq!(operation.counters.dram_weight_bytes, literal.weight_bytes);
+    prop_assert_eq!(operation.counters.dram_read_bytes, literal.loaded_bytes);
+    prop_assert_eq!(
+        operation.counters.dram_spill_bytes + operation.counters.dram_write_bytes,
+        literal.other_bytes
+    );
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(4000), failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -53,33 +88,23 @@ proptest! {
             panic!("{problems:?}");
         }
         let execution = simulate(&program, &case, Timing::Exact);
-        let literal = Literal::run(&program, &case.input, case.second.as_ref().map_or(&[], |s| &s.values));
+        let other = case.second.as_ref().map_or(&[][..], |second| &second.values);
+        let literal = Literal::run(&program, &case.input, other, 0);
         let pairs = execution.tensors[1].iter().zip(&literal.output);
         if let Some(at) = pairs.clone().position(|(ours, theirs)| ours != theirs) {
             let (ours, theirs) = (execution.tensors[1][at], literal.output[at]);
             prop_assert!(false, "{}: {ours}, the literal machine has {theirs}", place(&program, at));
         }
         prop_assert_eq!(pairs.len(), literal.output.len());
-        let operation = &execution.operations[0];
-        prop_assert_eq!(operation.steps, literal.steps);
-        let mut slots = operation.slots;
-        // The literal machine does not know what it waited for.
-        slots.barrier += [slots.fifo, slots.drain, slots.dram].iter().sum::<u64>();
-        (slots.fifo, slots.drain, slots.dram) = (0, 0, 0);
-        prop_assert_eq!(slots, literal.slots);
-        prop_assert_eq!(operation.cycles, literal.cycles);
-        let pes = &operation.pe_cycles;
-        // A cause that concerns no PE has an empty list.
-        let all_zero = vec![0; literal.pe_cycles[0].len()];
-        let of_pes = [&pes.steps, &pes.bank_stall, &pes.no_tile].map(|cycles| if cycles.is_empty() { &all_zero } else { cycles });
-        prop_assert_eq!(of_pes, literal.pe_cycles.each_ref());
-        prop_assert_eq!(operation.counters.dram_weight_bytes, literal.weight_bytes);
-        prop_assert_eq!(operation.counters.dram_read_bytes, literal.loaded_bytes);
-        prop_assert_eq!(operation.counters.dram_spill_bytes + operation.counters.dram_write_bytes, literal.other_bytes);
-
+        compare_costs(&execution.operations[0], &literal)?;
         let fast = simulate(&program, &case, Timing::Fast);
         prop_assert_eq!(&fast.tensors, &execution.tensors);
-        prop_assert_eq!(fast.operations[0].counters, operation.counters);
-        prop_assert!(fast.operations[0].cycles <= operation.cycles);
+        prop_assert_eq!(fast.operations[0].counters, execution.operations[0].counters);
+        prop_assert!(fast.operations[0].cycles <= literal.cycles);
+
+        let again = Literal::run(&program, &case.input, other, literal.head_start);
+        let twice = simulate_twice(&program, &case);
+        compare_costs(&twice.operations[0], &literal)?;
+        compare_costs(&twice.operations[1], &again)?;
     }
 }

@@ -53,6 +53,8 @@ class Change:
     """A result has a byte more (section 8)."""
     layer_cycle: int = 0
     """A layer ends a cycle later (section 9)."""
+    head_start: int = 0
+    """A layer's weights may be requested a cycle earlier (section 9)."""
     bus_charge: int = 0
     """Waiting for the bus is charged before waiting for loads (section 10)."""
     fast_barrier: int = 0

@@ -70,20 +70,31 @@ class Request:
 
 
 class Exact:
-    def __init__(self, machine: dict, work: Work, memory, change: Change = NONE, log: list | None = None):
+    def __init__(
+        self,
+        machine: dict,
+        work: Work,
+        memory,
+        change: Change = NONE,
+        log: list | None = None,
+        head_start: int = 0,
+    ):
         self.machine, self.work, self.memory, self.change = machine, work, memory, change
         self.log = log
-        self.now, self.latest = 0, 0
-        self.wakes = [0]
-        self.finish = [0] * len(work.has_tile)
+        # Time counts from the head start (section 9).
+        self.begin = head_start
+        self.now, self.latest = 0, self.begin
+        self.wakes = [0, self.begin]
+        self.finish = [self.begin] * len(work.has_tile)
         self.queues = np.zeros((len(work.has_tile), machine["pe"]["banks"]), dtype=np.int64)
         self.waits: Counter = Counter()
         self.products: dict = {}
         self.units_per_byte = UNITS / (machine["dram"]["gigabytes_per_second"] / machine["clock"]["gigahertz"])
         self.weights_end, self.bulk_end, self.serving = 0, 0, None
+        self.served: list = []  # (end, units) of bulk transfers
         self.requests: list = []
         self.bus = 0
-        self.mover = {"next": 0, "busy": False, "free": 0}
+        self.mover = {"next": 0, "busy": False, "free": self.begin}
         self.loaded = [[] for _ in work.tasks]
         self.ended: list = [None] * len(work.tasks)
         self.items = self.list_items()
@@ -93,9 +104,9 @@ class Exact:
         pes = [
             [pe_of_array(machine, grid, work.groups, g, pe) for pe in range(grid[0] * grid[1])] for g in range(groups)
         ]
-        self.streams = [Stream(pes[group], self.cut(group)) for group in range(groups)] if work.weights else []
+        self.streams = [Stream(pes[group], self.cut(group), busiest=self.begin) for group in range(groups)] if work.weights else []
         self.drained: dict = {}
-        self.ppus = [{"jobs": jobs, "free": 0, "busy": False} for jobs in self.jobs(groups)]
+        self.ppus = [{"jobs": jobs, "free": self.begin, "busy": False} for jobs in self.jobs(groups)]
         self.left = {task: sum(map(len, it.rounds)) for task, it in enumerate(work.tasks) if isinstance(it, Drain)}
 
     # What there is to do.
@@ -171,7 +182,7 @@ class Exact:
         return cycle is not None and cycle <= self.now
 
     def run(self):
-        """Cycles of the layer, and where its PEs waited."""
+        """Cycles of the layer, where its PEs waited, and the head start that it leaves to the next layer."""
         while self.wakes:
             self.now = heapq.heappop(self.wakes)
             while self.settle() or self.bulk() or self.request_weights():
@@ -180,6 +191,8 @@ class Exact:
         return self.end_layer()
 
     def settle(self) -> bool:
+        if self.now < self.begin:
+            return False
         changed = self.move()
         for group in range(len(self.ppus)):
             changed |= self.post_process(group)
@@ -217,6 +230,7 @@ class Exact:
     def bulk(self) -> bool:
         if self.serving and ceil_div(self.bulk_end, UNITS) <= self.now:
             request, self.serving = self.serving, None
+            self.served.append((self.bulk_end, self.units(request.bytes)))
             end = ceil_div(self.bulk_end, UNITS)
             self.latest = max(self.latest, end)
             request.served(end)
@@ -263,7 +277,13 @@ class Exact:
         held = sum(it.vectors for it in stream.parts[: stream.requested] if not self.past(it.finished))
         room = self.machine["weights"]["fifo_vectors"] - self.change.fifo_vector
         fits = held + part.vectors <= room or held == 0
-        return fits and (self.past(self.when_loaded(part)) or bool(self.change.eager_weights))
+        loaded = self.past(self.when_loaded(part)) or bool(self.change.eager_weights)
+        return fits and (loaded or self.carried_ahead(part))
+
+    def carried_ahead(self, part: Part) -> bool:
+        """Whether DRAM will have carried a part before the layer begins (section 9)."""
+        end = max(self.weights_end, self.now * UNITS) + (self.units(part.bytes) if part.bytes else 0)
+        return self.now < self.begin and end <= self.begin * UNITS
 
     def when_loaded(self, part: Part):
         """When the activations of a part were loaded; None if they have not been."""
@@ -518,7 +538,8 @@ class Exact:
     # Sections 9 and 10: the layer's end.
 
     def end_layer(self):
-        cycles = self.latest + self.change.layer_cycle
+        self.latest += self.change.layer_cycle
+        cycles = self.latest - self.begin
         last_pe, last_ppu = max(self.finish), max((ppus["free"] for ppus in self.ppus), default=0)
         ends = [self.ended[at] for at, task in enumerate(self.work.tasks) if isinstance(task, Load)]
         first = 0 if self.work.weights else max(ends, default=0)
@@ -526,7 +547,15 @@ class Exact:
             if not self.work.has_tile[pe]:
                 self.waits["no_tile"] += cycles
                 continue
-            at = max(finish, min(first, cycles))
+            at = max(finish, min(first, self.latest))
             self.waits["dram"] += at - finish
-            self.charge(at, (last_pe, last_ppu), (cycles, 0, 0))
-        return cycles, self.waits
+            self.charge(at, (last_pe, last_ppu), (self.latest, 0, 0))
+        return cycles, self.waits, self.next_head_start()
+
+    def next_head_start(self) -> int:
+        """Section 9: what bulk transfers leave of the channel since the last item has ended."""
+        if self.machine["sync"].get("layers") != "overlap":
+            return 0
+        ended = max((end for item in self.items for end in item.finished.values()), default=self.begin)
+        busy = sum(max(0, min(units, end - ended * UNITS)) for end, units in self.served)
+        return max(0, (self.latest - ended) * UNITS - busy) // UNITS + self.change.head_start

@@ -36,7 +36,7 @@ def machine(random: Random) -> dict:
             "delivery": either(["broadcast", "multicast"]),
             "bus_vectors_per_cycle": either([1, 2, 3, 5, 8]),
         },
-        "sync": {"drift": either(["fifo", "fifo", "group"])},
+        "sync": {"drift": either(["fifo", "fifo", "group"]), "layers": either(["overlap", "barrier"])},
         "ppu": {"lanes": either([1, 2, 4, 16]), "halo_sums_per_cycle": either([1, 1, 2, 5])},
         "dram": {"gigabytes_per_second": dram},
         "host_link": {"gigabytes_per_second": either([1.0, 16.0])},

@@ -43,16 +43,21 @@ class Twin:
         operations = self.program.operations()
         assert len(operations) == len(reported), f"{len(operations)} operations in the program, {len(reported)} in the report"
         host = self.host_bytes(operations)
+        head_start: int | None = 0  # of the next layer; None if it is not known
         for (kind, name, instructions), report, bytes_ in zip(operations, reported, host):
             if kind == "segment":
                 yield report, self.segment(bytes_)
+                head_start = 0
                 continue
             try:
-                yield report, self.layer(name, instructions, bytes_)
+                figures, head_start = self.layer(name, instructions, bytes_, head_start)
+                yield report, figures
             except Unknown:
+                head_start = None if self.machine["sync"].get("layers") == "overlap" else 0
                 yield report, None
 
-    def layer(self, name: str, instructions: list, host_bytes: int) -> dict:
+    def layer(self, name: str, instructions: list, host_bytes: int, head_start: int | None) -> tuple:
+        """The figures of a layer, and the head start that it leaves."""
         layer, dumped = self.program.layer[name], self.dumps[name]
         self.memory.set(layer["source"], np.load(dumped / "input.npy"))
         self.memory.set(layer["destination"], np.load(dumped / "output.npy"))
@@ -60,14 +65,16 @@ class Twin:
         work = LayerReader(self.memory, name, weights).read(instructions)
         work.counters["host_bytes"] = host_bytes
         lanes = self.machine["pe"]["weights_per_vector"] * self.machine["pe"]["activations_per_vector"]
-        exact = Exact(self.machine, work, self.memory, self.change, self.log).run()
+        if head_start is None:
+            raise Unknown("the head start")
+        *exact, left = Exact(self.machine, work, self.memory, self.change, self.log, head_start).run()
         timings = {"exact": exact, "fast": fast.time(self.machine, work, self.change)}
         figures = figures_of(work.counters, self.prices)
         for timing, (cycles, waits) in timings.items():
             figures[f"{timing} cycles"] = cycles
             slots = work.slots + Counter({cause: count * lanes for cause, count in waits.items()})
             figures |= {f"{timing} slots of {cause}": slots[cause] for cause in SLOTS}
-        return figures
+        return figures, left
 
     def segment(self, host_bytes: int) -> dict:
         machine = self.machine

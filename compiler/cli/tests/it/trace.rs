@@ -195,6 +195,31 @@ fn a_trace_of_one_layer_shows_its_units_alone() {
     assert_eq!(cycles, number(&report["totals"]["cycles"]["total"]));
 }
 
+/// The network's layers one after the other, each with the weights that came while the one before it drained.
+#[test]
+fn layers_whose_weights_came_before_they_began_follow_one_another_in_a_trace() {
+    let set = |layers: &'static str| ["--machine", "scnn-multicast", "--set", layers];
+    let (trace, report) = traced(LENET, DIGITS, &set("sync.layers=overlap"));
+    assert_layers(&trace, &report);
+    assert_nests(&trace);
+    let total = |report: &Value| number(&report["totals"]["cycles"]["total"]);
+    let (_, barrier) = traced(LENET, DIGITS, &set("sync.layers=barrier"));
+    assert!(
+        total(&report) < total(&barrier),
+        "{report} beside {barrier}"
+    );
+    // Who does not watch times layers beside their computation, in the same order.
+    let folder = tempfile::tempdir().unwrap();
+    let run = ["run", LENET, "--input", DIGITS, "--samples", "1", "--quiet"];
+    command(folder.path())
+        .args(run.iter().chain(&set("sync.layers=overlap")))
+        .args(["--report", "report.json"])
+        .assert()
+        .success();
+    let unwatched = json(&folder.path().join("report.json"));
+    assert_eq!(unwatched["layers"], report["layers"]);
+}
+
 /// No two slices of a track overlap without one lying in the other.
 fn assert_nests(trace: &[Value]) {
     for (track, slices) in tracks(trace) {

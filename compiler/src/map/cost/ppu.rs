@@ -59,9 +59,12 @@ impl Candidate<'_> {
         let traffic = &self.traffic;
         let bytes = loads + spilled + traffic.result_bytes + traffic.operand_bytes;
         let tiles = self.ppu_tiles();
+        let cycles = TimeLine::new(tiles, if traffic.overlapped { 2 } else { 1 }).run();
+        let dram_cycles = self.dram_cycles(bytes);
         Cost {
-            cycles: TimeLine::new(tiles, if traffic.overlapped { 2 } else { 1 }).run(),
-            dram_cycles: self.dram_cycles(bytes),
+            cycles,
+            dram_cycles,
+            head_start: cycles.saturating_sub(dram_cycles),
             energy_pj: self.dram_energy(bytes),
             ..Cost::default()
         }

@@ -88,7 +88,8 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(group: usize, pes: usize, blocks: &Blocks<'_>) -> Self {
+    /// The stream of a group of a layer that begins at cycle `begin`.
+    pub(super) fn new(group: usize, pes: usize, blocks: &Blocks<'_>, begin: u64) -> Self {
         let mut stream = Self {
             cursor: Cursor::default(),
             next: None,
@@ -101,9 +102,9 @@ impl Stream {
             room: 0,
             requested: 0,
             last_request: 0,
-            finish: vec![[0.0; LANES]; pes.div_ceil(LANES)],
+            finish: vec![[begin as f64; LANES]; pes.div_ceil(LANES)],
             waited: vec![[0.0; LANES]; pes.div_ceil(LANES)],
-            busiest: 0.0,
+            busiest: begin as f64,
         };
         stream.next = stream.cursor.advance(group, blocks);
         stream

@@ -69,9 +69,19 @@ enum Ran {
     Round,
 }
 
+/// What a time line says of a layer.
+pub(super) struct Told {
+    /// Cycles from its begin to its end.
+    pub cycles: u64,
+    /// Cycles before its end in which DRAM and the FIFOs have nothing more to do for it.
+    pub idle: u64,
+}
+
 /// See the module.
 pub(super) struct TimeLine<'a> {
     candidate: &'a Candidate<'a>,
+    /// When the layer begins: that long before it does, weights may be requested.
+    begin: u64,
     sampled: &'a SampledRounds,
     /// By pass, what the PEs hold of its tile.
     columns: Vec<&'a Columns>,
@@ -117,7 +127,11 @@ pub(super) struct TimeLine<'a> {
 }
 
 impl<'a> TimeLine<'a> {
-    pub(super) fn new(candidate: &'a Candidate<'a>, measured: &'a Measured) -> Self {
+    pub(super) fn new(
+        candidate: &'a Candidate<'a>,
+        measured: &'a Measured,
+        head_start: u64,
+    ) -> Self {
         let (machine, sampled) = (candidate.machine, &measured.sampled);
         let sizes = &*measured.sizes;
         let groups = candidate.layout.groups.count() as usize;
@@ -154,6 +168,7 @@ impl<'a> TimeLine<'a> {
         };
         Self {
             candidate,
+            begin: head_start,
             sampled,
             columns: passes
                 .iter()
@@ -161,7 +176,7 @@ impl<'a> TimeLine<'a> {
                 .collect(),
             items,
             streams: (0..groups)
-                .map(|group| Stream::new(group, pes, &blocks))
+                .map(|group| Stream::new(group, pes, &blocks, head_start))
                 .collect(),
             blocks,
             bus: 0,
@@ -173,13 +188,13 @@ impl<'a> TimeLine<'a> {
             in_service: None,
             loads,
             next_load: if loads { 0 } else { passes.len() },
-            mover_free: 0,
+            mover_free: head_start,
             mover_busy: false,
             load_completed: false,
             loaded: vec![Vec::new(); passes.len()],
             ended: vec![None; passes.len()],
-            ppus_free: vec![0; groups],
-            latest: 0,
+            ppus_free: vec![head_start; groups],
+            latest: head_start,
             outputs: candidate
                 .passes
                 .iter()
@@ -194,8 +209,8 @@ impl<'a> TimeLine<'a> {
         }
     }
 
-    /// Cycles from the layer's begin to its end.
-    pub(super) fn run(mut self) -> u64 {
+    /// Runs the layer to its end.
+    pub(super) fn run(mut self) -> Told {
         self.progress();
         loop {
             let request = self.requests.first_key_value();
@@ -210,15 +225,20 @@ impl<'a> TimeLine<'a> {
             }
         }
         debug_assert!(self.items.iter().all(|item| item.running == 0));
-        self.extrapolated()
+        let array = self.items.iter().map(|item| item.finished).max();
+        let array = array.unwrap_or(0).max(self.begin);
+        let carried = ceil_cycles(self.bulk_free.max(self.weights_free));
+        Told {
+            cycles: self.extrapolated(array),
+            idle: self.latest.saturating_sub(array.max(carried)),
+        }
     }
 
     /// Scales the time to the whole layer and adds the loads that a sample leaves out.
-    fn extrapolated(&self) -> u64 {
+    fn extrapolated(&self, array: u64) -> u64 {
         let candidate = self.candidate;
-        let array = self.items.iter().map(|item| item.finished).max();
-        let array = array.unwrap_or(0);
         let tail = self.latest.saturating_sub(array);
+        let array = array - self.begin;
         let cycles = (array as f64 * self.sampled.scale).round() as u64 + tail;
         if self.loads || !candidate.traffic.loads {
             return cycles;
@@ -246,7 +266,7 @@ impl<'a> TimeLine<'a> {
             }
         }
         for (index, stream) in self.streams.iter().enumerate() {
-            let loaded = stream.next.as_ref().and_then(|part| self.loaded(part));
+            let loaded = stream.next.as_ref().and_then(|part| self.needed(part));
             if let (Some(ready), Some(loaded)) = (stream.ready, loaded) {
                 let key = (ready.max(loaded), stream.requested, index);
                 if first.is_none_or(|first| key < first) {
@@ -328,6 +348,16 @@ impl<'a> TimeLine<'a> {
         let under_way = self.in_service.map_or(0.0, |(_, end, _)| end);
         let free = self.bulk_free.max(self.weights_free).max(under_way);
         free.max(ready as f64)
+    }
+
+    /// When the activations of a part were loaded, if they were and it waits for them: before the layer begins it does
+    /// not, if DRAM will have carried it by then.
+    fn needed(&self, part: &Part) -> Option<u64> {
+        let carried = self.weights_free + part.bytes as f64 * self.cycles_per_byte;
+        if self.begin > 0 && carried <= self.begin as f64 {
+            return Some(0);
+        }
+        self.loaded(part)
     }
 
     /// When the activations of a part were loaded, if they were.

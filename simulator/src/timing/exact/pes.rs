@@ -20,11 +20,11 @@ pub struct Pes {
 }
 
 impl Pes {
-    /// Idle PEs.
-    pub fn new(machine: &Machine) -> Self {
+    /// PEs that are idle until the layer begins.
+    pub fn new(machine: &Machine, begin: u64) -> Self {
         let pes = machine.pe_count() as usize;
         Self {
-            finish: vec![0; pes],
+            finish: vec![begin; pes],
             waits: vec![Slots::default(); pes],
             busy: vec![[0; 2]; pes],
             queues: AllQueues::new(machine),

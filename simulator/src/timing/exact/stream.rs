@@ -167,15 +167,15 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The stream of `group`, whose PEs are `pes`.
-    pub fn new(group: u32, groups: Grid, pes: Grid, machine: &Machine) -> Self {
+    /// The stream of `group`, whose PEs are `pes`, of a layer that begins at cycle `begin`.
+    pub fn new(group: u32, groups: Grid, pes: Grid, machine: &Machine, begin: u64) -> Self {
         let pes = (0..pes.count())
             .map(|pe| pe_index(machine, pes, groups, group, pe))
             .collect();
         Self {
             group,
             pes,
-            busiest: 0,
+            busiest: begin,
             ending: None,
             arrived: VecDeque::new(),
             deliverable: u64::MAX,

@@ -78,8 +78,8 @@ pub struct Units {
 }
 
 impl Units {
-    /// Nothing has begun.
-    pub fn new(work: &LayerWork, groups: usize, rounds: &[Round]) -> Self {
+    /// Nothing begins before the layer does.
+    pub fn new(work: &LayerWork, groups: usize, rounds: &[Round], begin: u64) -> Self {
         let mut closing = Vec::new();
         for (number, round) in rounds.iter().enumerate() {
             closing.resize(closing.len().max(round.ordinal + 1), 0);
@@ -91,6 +91,7 @@ impl Units {
         };
         let ppus = || Ppus {
             drained: vec![None; closing.len()],
+            free: begin,
             ..Ppus::default()
         };
         Self {
@@ -101,7 +102,7 @@ impl Units {
             closing,
             next_mover: 0,
             mover_busy: false,
-            mover_free: 0,
+            mover_free: begin,
             ended: vec![None; work.tasks.len()],
             loaded: vec![Vec::new(); work.tasks.len()],
         }
@@ -570,7 +571,7 @@ mod tests {
             instructions: (0..tasks.len() as u32).collect(),
             tasks,
         };
-        time(&machine, &work).cycles
+        time(&machine, &work, 0).cycles
     }
 
     #[test]
