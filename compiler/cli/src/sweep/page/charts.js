@@ -168,7 +168,9 @@ function axisOf(svg, key, x, scale, points) {
   const show = measure ? measure.show : words ? (at) => words[at] : (value) => String(value);
   const axis = svg.append("g").attr("class", "axis").attr("transform", `translate(${x},0)`);
   axis.append("line").attr("y1", 44).attr("y2", 300).attr("stroke", "var(--faint)");
-  for (const tick of ticks) axis.append("text").attr("x", 6).attr("y", scale(tick)).attr("dy", "0.32em").text(show(tick));
+  // A label that would lie on the one before is left out.
+  const apart = ticks.reduce((kept, tick) => (kept.length && Math.abs(scale(tick) - scale(kept.at(-1))) < 11 ? kept : [...kept, tick]), []);
+  for (const tick of apart) axis.append("text").attr("x", 6).attr("y", scale(tick)).attr("dy", "0.32em").text(show(tick));
   const name = measure ? measure.name : key;
   const [section, last] = name.includes(".") ? name.split(/\.(?=[^.]*$)/) : ["", name];
   axis.append("text").attr("text-anchor", "middle").attr("y", 16).text(section);
