@@ -15,6 +15,7 @@
 //! | `host_link.*` | host segments at the new bandwidth |
 //! | widths, `ppu.multiply`, `ppu.table_segments` | none: the network is quantised anew, so it needs a run |
 //! | `array.*`, `weights.delivery` | none: cycles come within 1 %, energy does not |
+//! | fewer banks, zeros that are kept | none: bank conflicts are the better part of the model's error |
 //! | rates, RAMs, more accumulators, where weights are broadcast | the cuts and groupings that the search explored, placed and timed anew; then as below |
 //! | all others | mapped anew; each layer by the cost model, times the model's error on the base machine |
 //!
@@ -85,6 +86,8 @@ enum Reach {
     Network,
     /// The number of copies of activations, whose energy the model does not have.
     Copies,
+    /// The conflicts of banks.
+    Conflicts,
     /// The mapping.
     Mapping,
 }
@@ -98,6 +101,8 @@ impl Reach {
             "array" => Self::Copies,
             _ if base.weights.delivery != change.machine.weights.delivery => Self::Copies,
             _ if Front::depends_on(base) != Front::depends_on(&change.machine) => Self::Network,
+            _ if change.machine.pe.banks < base.pe.banks => Self::Conflicts,
+            _ if change.parameter.starts_with("encoding.compress_") => Self::Conflicts,
             _ => Self::Mapping,
         }
     }
@@ -153,6 +158,10 @@ impl<'a> Baseline<'a> {
                 let reason = "other PE groups hold other copies of activations, whose energy the cost model does not have";
                 Prediction::NeedsRun(reason.to_owned())
             }
+            Reach::Conflicts => {
+                let reason = "bank conflicts would be others than those that the model's error was measured on";
+                Prediction::NeedsRun(reason.to_owned())
+            }
             Reach::Mapping if !self.compiled.fallbacks.is_empty() && self.may_fall_back(change) => {
                 let reason = "another part of the model might fall back to the host";
                 Prediction::NeedsRun(reason.to_owned())
@@ -165,7 +174,10 @@ impl<'a> Baseline<'a> {
     pub fn moves_work(&self, change: &Change) -> bool {
         let objective = self.options.mapping.objective;
         let reach = Reach::of(change, &self.options.machine, objective);
-        matches!(reach, Reach::Mapping | Reach::Network | Reach::Copies)
+        matches!(
+            reach,
+            Reach::Mapping | Reach::Conflicts | Reach::Network | Reach::Copies
+        )
     }
 
     /// Whether a machine may send other parts of the model to the host.
