@@ -2,7 +2,7 @@
 //!
 //! The range of a tensor is that of its values ([`Method::MinMax`]), or cut where a [`histogram::Histogram`] of their
 //! magnitudes says that the tail costs more than it tells. The shares of non-zeros and, where they are asked for, the
-//! sums in the accumulators ([`sums`]) are kept beside them. [`mod@file`] is the YAML form, made to be edited.
+//! sums in the accumulators are kept beside them. [`mod@file`] is the YAML form, made to be edited.
 
 pub mod file;
 mod first;
@@ -12,7 +12,6 @@ mod observe;
 mod observed;
 mod octaves;
 mod spacing;
-pub mod sums;
 mod synthetic;
 
 pub use first::First;
@@ -26,7 +25,6 @@ use scnn_isa::layer::OperandKind;
 use scnn_isa::program::Dtype;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use tract_onnx::prelude::DatumType;
 
 /// What was observed of every activation tensor.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,7 +45,7 @@ pub struct Calibration {
     /// By name, the spacing of a tensor whose values are all multiples of one number, as those of pictures are.
     #[serde(default, alias = "steps", skip_serializing_if = "BTreeMap::is_empty")]
     pub spacings: BTreeMap<String, f32>,
-    /// Largest magnitude of a sum as a share of the proven bound, by layer; see [`sums`].
+    /// Largest magnitude of a sum as a share of the proven bound, by layer; compiling with [`crate::compile`] observes it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sums: BTreeMap<String, f64>,
     /// Nodes that the host runs because what it computes of their results loses too much when these are rounded.
@@ -113,22 +111,4 @@ fn inner_tensors(op: &Op) -> impl Iterator<Item = &String> {
         operand.map(|operand| &operand.value)
     });
     op.argument().into_iter().chain(product)
-}
-
-/// tract's name of an element type.
-pub fn datum_type(dtype: Dtype) -> DatumType {
-    match dtype {
-        Dtype::F32 => DatumType::F32,
-        Dtype::F64 => DatumType::F64,
-        Dtype::F16 => DatumType::F16,
-        Dtype::I8 => DatumType::I8,
-        Dtype::I16 => DatumType::I16,
-        Dtype::I32 => DatumType::I32,
-        Dtype::I64 => DatumType::I64,
-        Dtype::U8 => DatumType::U8,
-        Dtype::U16 => DatumType::U16,
-        Dtype::U32 => DatumType::U32,
-        Dtype::U64 => DatumType::U64,
-        Dtype::Bool => DatumType::Bool,
-    }
 }

@@ -15,6 +15,7 @@ mod observer;
 mod options;
 mod powers;
 mod ranges;
+mod sums;
 mod unfit;
 
 pub use error::CompileError;

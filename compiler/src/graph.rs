@@ -15,18 +15,22 @@
 pub mod check;
 pub(crate) mod computed_for;
 pub mod coverage;
+mod datum;
 pub mod drop_dead;
 pub mod expression;
 pub mod placement;
 mod print;
+pub mod reason;
 pub mod weights;
 
-use crate::import::reason::OnHost;
+pub use datum::datum_type;
+
 use expression::Expression;
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 use placement::Placement;
+use reason::OnHost;
 use scnn_host::RuntimeName;
 use scnn_isa::layer::{OperandKind, OperandShape, PoolKind};
 use scnn_isa::legal::{Convolution, Form, Window};

@@ -65,6 +65,7 @@ pub mod pruning_cost;
 pub mod quantise;
 pub mod reference;
 pub mod transform;
+pub mod widths;
 
 /// The code of the guide runs as a documentation test.
 #[cfg(doctest)]

@@ -23,10 +23,10 @@ mod stages;
 pub mod storage;
 mod table;
 pub mod weights;
-pub mod widths;
 
 use crate::calibrate::Calibration;
 use crate::graph::Graph;
+use crate::widths::{WidthError, Widths};
 use layers::Builder;
 use nonzeros::NonzeroWeights;
 use scales::Scales;
@@ -45,7 +45,6 @@ use storage::Storage;
 use thiserror::Error;
 use tract_onnx::pb::ModelProto;
 use weights::Interned;
-use widths::{WidthError, Widths};
 
 /// Choices of quantisation.
 #[derive(Clone, Debug, PartialEq)]

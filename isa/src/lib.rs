@@ -63,6 +63,7 @@ pub mod layer;
 pub mod layout;
 pub mod legal;
 pub mod machine;
+pub mod memory;
 pub mod operation;
 pub mod placement;
 pub mod plane;

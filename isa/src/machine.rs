@@ -15,7 +15,7 @@ mod tests;
 
 use crate::codec::Format;
 use crate::layout::Grid;
-use crate::program::Memory;
+use crate::memory::Memory;
 pub use area::{PeArea, Sizes};
 pub use confidence::Confidence;
 pub use energy::{Follows, Law, OutsideFit, Picojoules};

@@ -6,6 +6,8 @@
 #[cfg(test)]
 pub(crate) mod arbitrary;
 
+pub use crate::memory::Memory;
+
 use crate::arith::channel_unit;
 use crate::ids::{LayerId, RegionId, SectionId, SegmentId, TensorId, ValueId};
 use crate::instruction::Instruction;
@@ -111,18 +113,6 @@ impl Tensor {
     pub fn elements(&self) -> u64 {
         self.shape.iter().map(|&extent| u64::from(extent)).product()
     }
-}
-
-/// A memory that regions lie in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Memory {
-    /// Activation RAM A of every PE.
-    A,
-    /// Activation RAM B of every PE.
-    B,
-    /// External memory.
-    Dram,
 }
 
 /// A place of some temporal tiles of a tensor, all channels.

@@ -1,6 +1,6 @@
 //! The hot loop of the values: sums of rounded products.
 //!
-//! A product rounded to 2^s is `(w * a + 2^(s-1)) >> s`. The planes ([`crate::planes`]) hold every activation as the pair
+//! A product rounded to 2^s is `(w * a + 2^(s-1)) >> s`. The planes ([`planes`]) hold every activation as the pair
 //! `(a, unit)` and a weight comes as the pair `(w, half)` with `unit * half = 2^(s-1)`, so that one multiplication of
 //! pairs with their sum, which processors have for 16 bits, gives the product and its rounding at once.
 //!
@@ -11,11 +11,11 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
-mod weights;
+mod planes;
 
-pub use weights::{OutputWeights, Weight};
+pub use planes::Planes;
 
-use crate::planes::Planes;
+use crate::weights::Weight;
 
 /// A weight as the loop wants it.
 #[derive(Clone, Copy, Debug)]

@@ -68,7 +68,6 @@ mod host;
 pub mod observe;
 mod operations;
 mod pairs;
-mod planes;
 mod ppu;
 pub mod report;
 mod samples;
@@ -77,6 +76,7 @@ pub mod snapshot;
 mod tensor;
 pub mod timing;
 pub mod trust;
+mod weights;
 
 pub use error::SimulateError;
 pub use execute::{Execution, Options, Simulator};

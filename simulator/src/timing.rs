@@ -18,14 +18,12 @@ mod table;
 pub mod uniform;
 mod vectors;
 pub mod watch;
-mod weights;
 mod work;
 
 pub(crate) use conflicts::conflicts;
 pub use pe_cycles::PeCycles;
 pub use slots::{Cause, Slots};
 pub use uniform::DensityModel;
-pub use weights::WeightStream;
 pub use work::{
     Drain, LayerWork, Load, LoadedColumn, Multiply, Place, Process, RoundDrain, Store, Task,
 };

@@ -4,7 +4,7 @@ mod drawing;
 
 pub use drawing::drawn;
 
-use super::output;
+use super::messages;
 use scnn_isa::diagnostic::{CodeEntry, Diagnostic, Location, Place};
 use scnn_isa::machine::MachineError;
 use scnn_isa::verify::Problem;
@@ -43,18 +43,18 @@ impl Failure {
         match self {
             Self::Refused(diagnostics) => {
                 for diagnostic in diagnostics {
-                    output::tell(&drawn(diagnostic));
+                    messages::tell(&drawn(diagnostic));
                 }
                 if diagnostics.len() > 1 {
-                    output::tell(&format!("{} errors", diagnostics.len()));
+                    messages::tell(&format!("{} errors", diagnostics.len()));
                 }
                 if let Some(first) = diagnostics.first() {
-                    output::tell(&format!("`scnnc --explain {}` tells more", first.code.code));
+                    messages::tell(&format!("`scnnc --explain {}` tells more", first.code.code));
                 }
             }
-            Self::Usage(message) => output::tell(&format!("error: {message}")),
+            Self::Usage(message) => messages::tell(&format!("error: {message}")),
             Self::Check(diagnostic) | Self::Nothing(diagnostic) => {
-                output::tell(&drawn(diagnostic));
+                messages::tell(&drawn(diagnostic));
             }
         }
     }

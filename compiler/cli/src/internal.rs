@@ -7,7 +7,7 @@
 use super::args::Arguments;
 use super::invocation::Invocation;
 use super::reduce;
-use super::{interrupt, output};
+use super::{interrupt, messages};
 use crate::codes::IsaCode;
 use prost::Message;
 use scnn_isa::diagnostic::{Diagnostic, Location, Place};
@@ -85,7 +85,7 @@ fn signature(caught: &Caught) -> String {
 
 fn report(arguments: &Arguments, invocation: &Invocation, caught: &Caught) {
     if arguments.reducing {
-        output::tell(&signature(caught));
+        messages::tell(&signature(caught));
         return;
     }
     let subject = arguments.subject();
@@ -116,7 +116,7 @@ fn report(arguments: &Arguments, invocation: &Invocation, caught: &Caught) {
         notes,
         help: Some(help),
     };
-    output::tell(&super::failure::drawn(&diagnostic));
+    messages::tell(&super::failure::drawn(&diagnostic));
 }
 
 /// A folder from which the error can be repeated.
@@ -249,7 +249,7 @@ fn reduced(
         repeat(invocation, &words, folder)
             .is_some_and(|said| said.lines().any(|line| line == signature))
     };
-    output::tell("scnnc: internal error; the model is being reduced to what makes it fail ...");
+    messages::tell("scnnc: internal error; the model is being reduced to what makes it fail ...");
     let bare = without_inputs(words);
     let nodes = |model: &ModelProto| model.graph.as_ref().map_or(0, |graph| graph.node.len());
     let before = nodes(&model);

@@ -30,6 +30,7 @@ pub mod library;
 mod machine;
 mod markup;
 mod memory;
+mod messages;
 mod model;
 mod names;
 mod operators;

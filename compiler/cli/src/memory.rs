@@ -5,7 +5,7 @@
 //! Each thread adds up small blocks by itself and tells the count of all now and then, which is an atomic addition.
 
 use super::failure::Failure;
-use super::{interrupt, output};
+use super::{interrupt, messages};
 use crate::codes::Code;
 use mimalloc::MiMalloc;
 use scnn_isa::diagnostic::{Diagnostic, Location, Place};
@@ -207,7 +207,7 @@ fn exceeded(bytes: u64) {
         notes: Vec::new(),
         help: Some("if that is meant, raise the limit with `--limit-memory`".to_owned()),
     };
-    output::tell(&super::failure::drawn(&diagnostic));
+    messages::tell(&super::failure::drawn(&diagnostic));
     interrupt::remove_temporaries();
     std::process::exit(i32::from(Failure::Refused(Vec::new()).status()));
 }

@@ -254,12 +254,6 @@ pub fn print_json(value: &impl serde::Serialize) {
     }
 }
 
-/// Prints a line to standard error; if that is closed, there is no one to tell.
-pub fn tell(text: &str) {
-    let mut error = anstream::stderr().lock();
-    let _ = writeln!(error, "{text}");
-}
-
 /// Whether files are written to nowhere: when a failing command is repeated to reduce its model.
 static DISCARD: AtomicBool = AtomicBool::new(false);
 

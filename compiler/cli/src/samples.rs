@@ -1,12 +1,12 @@
 //! Samples: one inference's inputs each, from files and folders.
 
 use super::args::Pruning;
-use super::build::Sample;
 use super::failure::Failure;
 use super::tensors;
 use crate::codes::{Code, CompilerCode, DriverCode, IsaCode};
 use scnn_isa::program::Program;
 use scnn_isa::yaml::nearest;
+use scnnc::compile::Sample;
 use scnnc::import::{Given, Imported};
 use scnnc::reference::accuracy::{Batch, floats};
 use scnnc_driver::RunError;
@@ -46,7 +46,7 @@ pub fn inputs_of(imported: &Imported) -> Inputs {
     let inputs = graph.inputs.iter().map(|&id| &graph.dag[id]);
     let open = inputs.map(|node| Input {
         name: node.tensor.clone(),
-        dtype: scnnc::calibrate::datum_type(node.dtype),
+        dtype: scnnc::graph::datum_type(node.dtype),
         dims: node.dims.clone(),
     });
     Inputs {
@@ -60,7 +60,7 @@ pub fn inputs_of_program(program: &Program) -> Inputs {
     let inputs = program.inputs.iter().map(|&id| program.value(id));
     let open = inputs.map(|value| Input {
         name: value.name.clone(),
-        dtype: scnnc::calibrate::datum_type(value.dtype),
+        dtype: scnnc::graph::datum_type(value.dtype),
         dims: value.shape.clone(),
     });
     let options = program.provenance.options.iter();

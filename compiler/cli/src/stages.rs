@@ -9,7 +9,7 @@
 
 mod display;
 
-use super::{memory, output};
+use super::{memory, messages, output};
 use display::{Display, Position};
 use scnn_isa::progress::Progress;
 use scnn_simulator::report::StageTime;
@@ -143,7 +143,7 @@ impl Stages {
     pub fn tell(&self, text: &str) {
         match &self.display {
             Display::Listener(listener) => listener.warning(text.trim_start_matches("warning: ")),
-            display => display.above(|| output::tell(text)),
+            display => display.above(|| messages::tell(text)),
         }
     }
 
@@ -156,7 +156,7 @@ impl Stages {
             if !self.data {
                 output::print(text);
             } else if !self.quiet() {
-                output::tell(text.trim_end());
+                messages::tell(text.trim_end());
             }
         });
     }
@@ -166,7 +166,7 @@ impl Stages {
         self.end();
         self.display.clear();
         if self.loudness == Loudness::Verbose {
-            output::tell(&times(&self.locked().done));
+            messages::tell(&times(&self.locked().done));
         }
     }
 

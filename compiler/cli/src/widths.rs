@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::output;
 use crate::codes::CompilerCode;
-use scnnc::quantise::widths::{Bits, Widths};
+use scnnc::widths::{Bits, Widths};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -4,7 +4,7 @@ use super::histogram::Histogram;
 use super::octaves::Octaves;
 use super::spacing::Spacing;
 use super::{Method, Range};
-use crate::quantise::widths;
+use crate::widths;
 use multiversion::multiversion;
 use scnn_isa::placement::Placement;
 use tract_onnx::prelude::Tensor;

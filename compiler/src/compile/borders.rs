@@ -15,7 +15,8 @@
 use super::Sample;
 use super::fallback::Fallback;
 use super::powers::{MOST_OF_WORK, convolution, work};
-use crate::calibrate::{Calibration, datum_type};
+use crate::calibrate::Calibration;
+use crate::graph::datum_type;
 use crate::graph::{Curve, Function, Graph, Layer, NodeId, Op};
 use crate::quantise::{HostOperation, Operation, Quantised};
 use crate::reference::accuracy::{Comparison, floats};

@@ -3,7 +3,8 @@
 use super::CompileError;
 use super::observed::calibrated;
 use super::options::{Options, Sample};
-use crate::calibrate::{self, Calibration, sums};
+use super::sums;
+use crate::calibrate::{self, Calibration};
 use crate::graph::Graph;
 use crate::import::Imported;
 use crate::quantise;

@@ -1,7 +1,7 @@
 //! What of a model runs where: the numbers behind `scnnc check`.
 
+use crate::graph::reason::OnHost;
 use crate::graph::{Graph, Op};
-use crate::import::reason::OnHost;
 use std::collections::BTreeSet;
 
 /// Where the nodes of a model run.

@@ -1,6 +1,6 @@
 //! Attributes of a node, with the standard's defaults left to the caller.
 
-use super::reason::Reason;
+use crate::graph::reason::Reason;
 use std::fmt::Debug;
 use tract_onnx::pb::{AttributeProto, NodeProto};
 

@@ -2,8 +2,8 @@
 
 use super::fold::fold;
 use super::{ImportError, ImportErrors, Large};
-use crate::calibrate::datum_type;
 use crate::codes::Code;
+use crate::graph::datum_type;
 use crate::normalise::proto::onnx_type;
 use crate::normalise::{MOST_ERRORS, elements};
 use scnn_host::reader;

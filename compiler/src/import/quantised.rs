@@ -9,8 +9,8 @@
 use super::attributes::Attributes;
 use super::nodes::{or_host, shape};
 use super::{Importer, Translated, facts, node_name};
+use crate::graph::reason::OnHost;
 use crate::graph::{Affine, FixedScale, HostOp, Layer, NodeId, Op};
-use crate::import::reason::OnHost;
 use scnn_host::RuntimeName;
 use scnn_isa::program::Dtype;
 use tract_onnx::pb::NodeProto;

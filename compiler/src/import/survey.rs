@@ -3,7 +3,7 @@
 
 use super::node_name;
 use super::operators::{self, Place};
-use super::reason::OnHost;
+use crate::graph::reason::OnHost;
 use crate::normalise::{self, Opened};
 use std::path::Path;
 

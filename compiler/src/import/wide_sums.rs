@@ -12,8 +12,8 @@
 //!
 //! Sums that fit 16 bits are one layer, and those that do not fit the accumulators stay what they are.
 
-use super::reason::OnHost;
 use super::{Importer, NodeId, node_name};
+use crate::graph::reason::OnHost;
 use crate::graph::{FixedScale, HostOp, Layer, Op, Operand};
 use scnn_isa::layer::{OperandKind, OperandShape};
 use scnn_isa::program::Dtype;

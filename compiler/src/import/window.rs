@@ -1,7 +1,7 @@
 //! Windows over a plane, from the attributes of convolutions and poolings.
 
 use super::attributes::{Attributes, outside};
-use super::reason::Reason;
+use crate::graph::reason::Reason;
 use scnn_isa::legal::MAX_EXTENT;
 use scnn_isa::plane::Axis;
 

@@ -3,10 +3,10 @@
 use super::stages::Stages;
 use super::storage::{self, Storage};
 use super::weights::Interned;
-use super::widths::Resolved;
 use super::{HostOperation, IntLayer, Operation, Options, QuantiseError, Quantised, Value};
 use crate::calibrate::Calibration;
 use crate::graph::{Graph, NodeId, Op};
+use crate::widths::Resolved;
 use scnn_isa::arith::{self, Requantise, Rounding};
 use scnn_isa::machine::Machine;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,10 +1,10 @@
 //! Scale, width and range of every stored tensor.
 
 use super::storage::{Storage, Stored};
-use super::widths::{self, Resolved};
 use super::{QuantiseError, Tensor};
 use crate::calibrate::{Calibration, Range};
 use crate::graph::{Curve, FixedScale, Function, Graph, Layer, NodeId, Op};
+use crate::widths::{self, Resolved};
 use scnn_isa::arith::{LARGEST_MULTIPLIER, Rounding};
 use scnn_isa::layer::OperandKind;
 use scnn_isa::verify::holds_range;

@@ -9,9 +9,9 @@ use super::ppu::{
 };
 use super::scales::observed;
 use super::weights::{Limits, smallest_weight_unit};
-use super::widths;
 use super::{IntConv, IntFunction, IntLayer, IntOperand, IntPool, QuantiseError, Tensor};
 use crate::graph::{Conv, Function, Layer, NodeId, Operand};
+use crate::widths;
 use scnn_isa::arith::{self, LARGEST_MULTIPLIER, Requantise, Rounding};
 use scnn_isa::layer::{OperandKind, View};
 use scnn_isa::program::Ranges;

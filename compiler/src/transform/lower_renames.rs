@@ -3,8 +3,8 @@
 //! is an input, or the result of the host under another name: nothing else would write it. And what the host reads of the
 //! host is called there as its producer calls it.
 
+use crate::graph::reason::OnHost;
 use crate::graph::{Graph, HostOp, Node, NodeId, Op, Transposition};
-use crate::import::reason::OnHost;
 use crate::import::{reshape_node, transpose_node};
 use scnn_host::RuntimeName;
 

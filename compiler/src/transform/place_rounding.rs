@@ -10,8 +10,8 @@
 //! concatenation that holds parts of several scales could hold none of them exactly. Changes of shape and orders of axes
 //! in between stay where they are, so this pass comes before those that read past them.
 
+use crate::graph::reason::OnHost;
 use crate::graph::{FixedScale, Graph, HostOp, Layer, Node, NodeId, Op};
-use crate::import::reason::OnHost;
 use crate::normalise::proto::{float_tensor, integer_tensor};
 use scnn_isa::program::Dtype;
 use tract_onnx::pb::NodeProto;

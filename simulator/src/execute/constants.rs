@@ -2,10 +2,10 @@
 //! Layers that read one section alike, as the steps of an unrolled recurrence do, share what is decoded of it.
 
 use super::SimulateError;
-use crate::convolve::OutputWeights;
 use crate::ppu::{Function, Stage};
-use crate::timing::WeightStream;
 use crate::timing::blocks::WeightSizes;
+use crate::weights::OutputWeights;
+use crate::weights::WeightStream;
 use rayon::prelude::*;
 use scnn_isa::arith::channel_shift;
 use scnn_isa::ids::SectionId;

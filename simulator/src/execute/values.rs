@@ -1,9 +1,9 @@
 //! The values of a layer: sums, post-processing, pooling, into the destination.
 
 use super::state::State;
+use crate::convolve::Planes;
 use crate::convolve::Scratch;
 use crate::error::SimulateError;
-use crate::planes::Planes;
 use crate::ppu;
 use crate::tensor::{gather, scatter};
 use rayon::prelude::*;

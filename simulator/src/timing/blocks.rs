@@ -2,7 +2,7 @@
 //! residue), and exact counts of useful products.
 
 use super::nonzeros::{BlockWalk, Nonzeros, stored_zeros};
-use crate::convolve::OutputWeights;
+use crate::weights::OutputWeights;
 use rayon::prelude::*;
 use scnn_isa::codec::Format;
 use scnn_isa::layer::ArrayStage;

@@ -1,8 +1,8 @@
 //! The most products of a step that fall on one bank, whatever the activations.
 
 use super::addresses::{AccumulatorTile, BankOf};
-use super::weights::StoredWeight;
 use super::work::{LayerWork, Multiply};
+use crate::weights::StoredWeight;
 use scnn_isa::machine::Machine;
 use scnn_isa::plane::Rect;
 

@@ -15,7 +15,7 @@ mod avx2;
 
 use super::addresses::{AccumulatorTile, BankOf};
 use super::vectors::{Classes, SHARED_BIT, Spacing};
-use super::weights::StoredWeights;
+use crate::weights::StoredWeights;
 use scnn_isa::layer::ArrayStage;
 
 /// A weight of a vector.

@@ -1,7 +1,7 @@
 //! What a layer gives the machine to do, in program order: the input of both timings.
 
 use super::nonzeros::Nonzeros;
-use super::weights::WeightStream;
+use crate::weights::WeightStream;
 use scnn_isa::layer::{Layer, Pass};
 use scnn_isa::layout::Layout;
 use scnn_isa::plane::Span;

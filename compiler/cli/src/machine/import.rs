@@ -3,6 +3,7 @@
 use crate::args::MachineImport;
 use crate::codes::IsaCode;
 use crate::failure::Failure;
+use crate::messages;
 use crate::output;
 use scnn_isa::machine::{Machine, MachineFile};
 use scnn_isa::yaml::nearest;
@@ -47,7 +48,7 @@ pub fn import(options: &MachineImport) -> Result<(), Failure> {
     let text = machine_file(options, &found);
     check(options, &text)?;
     for name in &found.unused {
-        output::tell(&format!(
+        messages::tell(&format!(
             "warning: nothing is made of `{name}`; `--map PARAMETER={name}` says what it is"
         ));
     }

@@ -1,7 +1,7 @@
 //! Where the stages of a command are shown: as a line that changes, as lines of a log, or by a listener.
 
 use super::Listener;
-use crate::output;
+use crate::messages;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
@@ -81,7 +81,7 @@ impl Display {
                 bar.enable_steady_tick(TICK);
             }
             Self::Log(last) => {
-                output::tell(&at.head());
+                messages::tell(&at.head());
                 *last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             }
             Self::Listener(listener) => listener.stage(at.stage.0, at.stage.1, &at.name),
@@ -149,7 +149,7 @@ fn log(last: &Mutex<Instant>, at: &Position) {
         let comma = if at.counts() { "," } else { "" };
         let _ = write!(line, "{comma} {}", at.layer);
     }
-    output::tell(&line);
+    messages::tell(&line);
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -9,7 +9,7 @@ use scnn_isa::machine::{Machine, MachineError, Read};
 use scnn_isa::yaml;
 use scnnc::map::{self, Objective, Strategy};
 use scnnc::prune::densities::is_density;
-use scnnc::quantise::widths::Widths;
+use scnnc::widths::Widths;
 use scnnc_driver::advise::area_mm2;
 use scnnc_driver::sweep::tables::Row;
 use scnnc_driver::sweep::{

@@ -11,7 +11,7 @@ use scnn_isa::asm;
 use scnn_isa::machine::Machine;
 use scnn_isa::program::Ranges;
 use scnnc::quantise;
-use scnnc::quantise::widths::{Bits, Widths};
+use scnnc::widths::{Bits, Widths};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tract_onnx::prelude::Tensor;

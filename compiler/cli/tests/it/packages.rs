@@ -1,6 +1,7 @@
-//! The packages of the workspace: which may know which, and that each uses what it names.
+//! The packages of the workspace: which may know which, and that each uses what it names; and the modules of each, which know
+//! each other one way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
@@ -163,4 +164,97 @@ fn a_library_that_builds_no_tests_has_none() {
         count += 1;
     }
     assert_eq!(count, 3, "models, snapshots, python");
+}
+
+/// The modules at the top of a package, each with its own text and that of its folder, tests left out.
+fn modules(source: &Path) -> BTreeMap<String, [String; 2]> {
+    let mut modules: BTreeMap<String, [String; 2]> = BTreeMap::new();
+    for entry in std::fs::read_dir(source).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let texts = modules.entry(name).or_default();
+        if path.is_dir() {
+            texts[1] = files_of(&path).iter().map(|file| code(file)).collect();
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            texts[0] = code(&path);
+        }
+    }
+    for root in ["lib", "main"] {
+        modules.remove(root);
+    }
+    modules
+}
+
+/// The Rust files of a folder and of those in it, without those of tests.
+fn files_of(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let files = entries.flat_map(|entry| {
+        let path = entry.unwrap().path();
+        match path.file_stem().and_then(|stem| stem.to_str()) {
+            Some("tests") => Vec::new(),
+            _ if path.is_dir() => files_of(&path),
+            _ => vec![path],
+        }
+    });
+    files
+        .filter(|path| path.extension().is_some_and(|e| e == "rs"))
+        .collect()
+}
+
+/// A file's lines before its tests, without comments.
+fn code(file: &Path) -> String {
+    let text = read_to_string(file).unwrap();
+    let lines = text.lines().take_while(|line| *line != "mod tests {");
+    let lines = lines.map(|line| line.split("//").next().unwrap_or_default());
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// The first names of the paths that begin with `root` in a text: of `root::a::b` and `root::{a, b::c}`, a and b.
+fn first_names(text: &str, root: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (at, _) in text.match_indices(root) {
+        let rest = &text[at + root.len()..];
+        let mut depth = 0;
+        let list = rest
+            .strip_prefix('{')
+            .unwrap_or("")
+            .chars()
+            .take_while(|c| {
+                depth += i32::from(*c == '{') - i32::from(*c == '}');
+                depth >= 0
+            });
+        let mut list: String = list.collect();
+        // Names in inner braces are not the first ones.
+        while let Some(end) = list.find('}') {
+            let begin = list[..end].rfind('{').unwrap_or(end);
+            list.replace_range(begin..=end, "");
+        }
+        let paths = if list.is_empty() { rest } else { &list };
+        let count = if list.is_empty() { 1 } else { usize::MAX };
+        names.extend(paths.split(',').take(count).map(|path| {
+            let name = path.trim().chars();
+            name.take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect()
+        }));
+    }
+    names
+}
+
+#[test]
+fn modules_know_each_other_one_way() {
+    for (package, folder, _) in ARROWS {
+        let modules = modules(&root().join(folder).join("src"));
+        let knows = |name: &str, other: &str| {
+            let [own, below] = &modules[name];
+            let all = first_names(&format!("{own}{below}"), "crate::");
+            all.contains(other) || first_names(own, "super::").contains(other)
+        };
+        for (name, other) in modules
+            .keys()
+            .flat_map(|a| modules.keys().map(move |b| (a, b)))
+        {
+            let circle = name < other && knows(name, other) && knows(other, name);
+            assert!(!circle, "{package}: `{name}` and `{other}` know each other");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use scnnc::compile::{self, Compiled, Front, Sample, compile_imported};
 use scnnc::import::Imported;
 use scnnc::map::{self, Mapped};
 use scnnc::quantise::Quantised;
-use scnnc::quantise::widths::Widths;
+use scnnc::widths::Widths;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -5,9 +5,9 @@
 //! take over the host link and back.
 
 use crate::graph::Layer;
+use crate::graph::reason::Reason;
 use crate::import::attributes::{Attributes, outside};
 use crate::import::nodes::{finish, or_host, shape};
-use crate::import::reason::Reason;
 use crate::import::{Importer, Translated};
 use scnn_isa::plane::Axis;
 use tract_onnx::pb::NodeProto;

@@ -2,10 +2,10 @@
 
 use super::constants::floats;
 use super::{finish, or_host, output_shape, shape, weight_units, weights_of};
+use crate::graph::reason::Reason;
 use crate::graph::weights::Weights;
 use crate::graph::{Affine, Conv, Layer};
 use crate::import::attributes::{Attributes, outside};
-use crate::import::reason::Reason;
 use crate::import::window::Window;
 use crate::import::{Importer, Translated};
 use scnn_isa::plane::Axis;

@@ -1,8 +1,8 @@
 //! The weight stream of a PE group: parts of blocks on their way into the FIFOs of its PEs.
 
 use crate::timing::fast::pe_index;
-use crate::timing::weights::WeightStream;
 use crate::timing::work::{Round, share};
+use crate::weights::WeightStream;
 use scnn_isa::codec::Format;
 use scnn_isa::layer::ArrayStage;
 use scnn_isa::layout::Grid;

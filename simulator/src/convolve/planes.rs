@@ -5,10 +5,10 @@
 //! plane with zeros around it, wide enough for every tap; its rows are the pitch apart, so that a run may even cross
 //! rows: what it picks up between them lands in columns that nothing reads.
 //!
-//! A word holds an activation below and the unit of the rounding above ([`crate::convolve::rounding`]); the padding is
+//! A word holds an activation below and the unit of the rounding above ([`super::rounding`]); the padding is
 //! zero altogether, and so are its products.
 
-use crate::convolve::{OVERRUN, rounding};
+use super::{OVERRUN, rounding};
 use rayon::prelude::*;
 use scnn_isa::plane::{Axis, Span};
 

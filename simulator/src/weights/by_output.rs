@@ -1,8 +1,8 @@
 //! The non-zero weights of a layer by output channel, as the sums take them: six bytes for each, and no table is copied
 //! while it grows. Decoded weights are what a large program needs most memory for.
 
+use super::WeightStream;
 use crate::pairs::Pairs;
-use crate::timing::WeightStream;
 use scnn_isa::layer::ArrayStage;
 use scnn_isa::layout::Grid;
 use scnn_isa::section::{WeightBlocks, residue_taps};

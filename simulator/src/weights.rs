@@ -1,5 +1,9 @@
 //! The weights of a layer as they are streamed: a word for each.
 
+mod by_output;
+
+pub use by_output::{OutputWeights, Weight};
+
 use crate::pairs::Pairs;
 use rayon::prelude::*;
 use scnn_isa::codec::positions;
