@@ -8,7 +8,7 @@
 
 mod weights;
 
-use crate::map::residency::{Slot, Stage};
+use crate::map::residency::{Slot, Staging};
 use crate::map::weights::taps_of_residues;
 use crate::map::{Mapped, descriptor};
 use crate::quantise::nonzeros::NonzeroWeights;
@@ -182,7 +182,7 @@ impl<'a> Emitter<'a> {
         self.push(Instruction::Cfg { layer: id });
         let to = self.home(layer.destination.tensor);
         let operand = layer.operand.map(|operand| self.home(operand.view.tensor));
-        if let Some(Stage::Once(slot)) = self.mapped.residency.stages[index] {
+        if let Some(Staging::Once(slot)) = self.mapped.residency.stages[index] {
             let to = self.ram_region(layer.source.tensor, slot, Span::new(0, 1));
             let from = self.dram_region(layer.source.tensor);
             self.push(Instruction::Lda { from, to });
@@ -229,12 +229,12 @@ impl<'a> Emitter<'a> {
     fn source(&mut self, operation: usize, tensor: TensorId, tile: Span, pass: u32) -> RegionId {
         match self.mapped.residency.stages[operation] {
             None => self.home(tensor),
-            Some(Stage::PerTile(slot)) => self.staged(tensor, slot, tile),
-            Some(Stage::Alternate(slots)) => {
+            Some(Staging::PerTile(slot)) => self.staged(tensor, slot, tile),
+            Some(Staging::Alternate(slots)) => {
                 self.staged(tensor, slots[pass as usize % slots.len()], tile)
             }
-            Some(Stage::Once(slot)) => self.ram_region(tensor, slot, Span::new(0, 1)),
-            Some(Stage::Kept(at)) => self.source_kept(at, tensor),
+            Some(Staging::Once(slot)) => self.ram_region(tensor, slot, Span::new(0, 1)),
+            Some(Staging::Kept(at)) => self.source_kept(at, tensor),
         }
     }
 
@@ -248,8 +248,8 @@ impl<'a> Emitter<'a> {
 
     fn source_kept(&mut self, operation: usize, tensor: TensorId) -> RegionId {
         match self.mapped.residency.stages[operation] {
-            Some(Stage::Once(slot)) => self.ram_region(tensor, slot, Span::new(0, 1)),
-            Some(Stage::PerTile(_) | Stage::Alternate(_) | Stage::Kept(_)) | None => {
+            Some(Staging::Once(slot)) => self.ram_region(tensor, slot, Span::new(0, 1)),
+            Some(Staging::PerTile(_) | Staging::Alternate(_) | Staging::Kept(_)) | None => {
                 unreachable!("only whole tensors are kept")
             }
         }

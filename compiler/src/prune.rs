@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
 use tract_onnx::prelude::Tensor;
-use write_back::Weights;
+use write_back::PrunedWeights;
 
 /// Outputs of a model by name.
 pub type Outputs = BTreeMap<String, Tensor>;
@@ -366,7 +366,7 @@ impl Pruned {
     }
 
     /// Every pruned tensor's weights by its name.
-    pub fn weights(&self) -> BTreeMap<&str, Weights> {
+    pub fn weights(&self) -> BTreeMap<&str, PrunedWeights> {
         let sites = self.sites.iter();
         sites
             .filter_map(|site| Some((site.tensor.as_str(), site.stored(&self.source)?)))

@@ -66,7 +66,7 @@ pub enum Elements<'a> {
 
 /// A mask or weights for a tensor.
 #[derive(Clone, Copy, Debug)]
-pub struct Given<'a> {
+pub struct GivenWeights<'a> {
     /// An ONNX node or its tensor of weights, or a part of that name between slashes.
     pub name: &'a str,
     /// The shape.
@@ -262,7 +262,10 @@ impl PruningCost {
     ///
     /// # Errors
     /// A name or a shape that does not fit; the costs remain as before.
-    pub fn cost(&mut self, given: &[Given<'_>]) -> Result<Vec<(String, LayerCost)>, CostError> {
+    pub fn cost(
+        &mut self,
+        given: &[GivenWeights<'_>],
+    ) -> Result<Vec<(String, LayerCost)>, CostError> {
         let elements = self.resolved(given)?;
         self.apply(&elements);
         let operations = self
@@ -288,7 +291,10 @@ impl PruningCost {
     }
 
     /// By tensor, what is said of it.
-    fn resolved<'a>(&self, given: &[Given<'a>]) -> Result<Vec<Option<Elements<'a>>>, CostError> {
+    fn resolved<'a>(
+        &self,
+        given: &[GivenWeights<'a>],
+    ) -> Result<Vec<Option<Elements<'a>>>, CostError> {
         let entries = self.names();
         let mut elements = vec![None; self.tensors.len()];
         for given in given {

@@ -8,7 +8,7 @@ mod contents;
 use super::args::{self, Timing};
 use super::build;
 use super::failure::Failure;
-use super::inspect::{self, Layer};
+use super::inspect::{self, LayerSummary};
 use super::stages::{Loudness, Shown, Stages};
 use super::{grid, highlight, output, program, table};
 use crate::codes::Code;
@@ -74,7 +74,7 @@ fn kinds(before: &Side, after: &Side, (old, new): Pair) -> Vec<&'static str> {
 /// One of the two programs.
 struct Side {
     program: Program,
-    layers: Vec<Layer>,
+    layers: Vec<LayerSummary>,
     /// What it cost, if inputs were given.
     report: Option<Report>,
 }
@@ -105,14 +105,14 @@ impl Side {
     }
 
     /// What the program says of a layer.
-    fn descriptor(&self, layer: &Layer) -> Option<contents::In<'_>> {
+    fn descriptor(&self, layer: &LayerSummary) -> Option<contents::In<'_>> {
         let program = &self.program;
         let mut layers = program.layers.iter();
         let layer = layers.find(|known| known.name == layer.name)?;
         Some(contents::In { program, layer })
     }
 
-    fn cost(&self, layer: &Layer) -> Option<&scnn_simulator::report::Costs> {
+    fn cost(&self, layer: &LayerSummary) -> Option<&scnn_simulator::report::Costs> {
         let layers = &self.report.as_ref()?.layers;
         layers
             .iter()
@@ -147,11 +147,11 @@ fn simulate(
 }
 
 /// A layer of the program before, and the layer of the same name after.
-type Pair<'a> = (Option<&'a Layer>, Option<&'a Layer>);
+type Pair<'a> = (Option<&'a LayerSummary>, Option<&'a LayerSummary>);
 
 /// Layers of the same name belong together; those that only one program has stand where that program has them.
-fn align<'a>(before: &'a [Layer], after: &'a [Layer]) -> Vec<Pair<'a>> {
-    let names = |layers: &'a [Layer]| -> Vec<&'a str> {
+fn align<'a>(before: &'a [LayerSummary], after: &'a [LayerSummary]) -> Vec<Pair<'a>> {
+    let names = |layers: &'a [LayerSummary]| -> Vec<&'a str> {
         layers.iter().map(|layer| layer.name.as_str()).collect()
     };
     let mut pairs = Vec::new();
@@ -185,7 +185,7 @@ fn as_json(before: &Side, after: &Side, pairs: &[Pair], brief: bool) -> Value {
             "energy_pj": totals.map(|totals| totals.energy_pj.total),
         })
     };
-    let one = |side: &Side, layer: Option<&Layer>| {
+    let one = |side: &Side, layer: Option<&LayerSummary>| {
         let layer = layer?;
         let cost = side.cost(layer);
         let code = (!brief).then(|| {
@@ -322,7 +322,7 @@ fn change(old: Option<String>, new: Option<String>) -> (String, bool) {
     }
 }
 
-fn mapping(layer: &Layer) -> String {
+fn mapping(layer: &LayerSummary) -> String {
     let mut text = String::new();
     if layer.weights.is_some() {
         let _ = write!(
@@ -341,22 +341,22 @@ fn mapping(layer: &Layer) -> String {
     text.trim_start_matches(", ").to_owned()
 }
 
-fn length(layer: &Layer) -> String {
+fn length(layer: &LayerSummary) -> String {
     (layer.instructions[1] - layer.instructions[0]).to_string()
 }
 
-fn weights(layer: &Layer) -> String {
+fn weights(layer: &LayerSummary) -> String {
     layer
         .weights
         .map_or_else(String::new, |w| w.encoded_bytes.to_string())
 }
 
-fn cycles(side: &Side, layer: Option<&Layer>) -> Option<String> {
+fn cycles(side: &Side, layer: Option<&LayerSummary>) -> Option<String> {
     let cost = side.cost(layer?)?;
     Some(table::si(cost.cycles.total as f64, ""))
 }
 
-fn energy(side: &Side, layer: Option<&Layer>) -> Option<String> {
+fn energy(side: &Side, layer: Option<&LayerSummary>) -> Option<String> {
     let cost = side.cost(layer?)?;
     Some(table::si(cost.energy_pj.total * 1e-12, "J"))
 }
@@ -384,7 +384,7 @@ fn instructions(before: &Side, after: &Side, pairs: &[Pair]) -> String {
 }
 
 /// The instructions of a layer as text; empty where there is no layer.
-fn code(side: &Side, layer: Option<&Layer>) -> String {
+fn code(side: &Side, layer: Option<&LayerSummary>) -> String {
     let Some(layer) = layer else {
         return String::new();
     };

@@ -14,7 +14,7 @@ use scnn_isa::program::{Program, Runtime, SectionKind};
 use scnn_simulator::report::{Occupancy, occupancy};
 use serde::Serialize;
 use std::path::Path;
-use weights::Weights;
+use weights::WeightSummary;
 
 /// `scnnc inspect`.
 pub fn inspect(options: &args::Inspect) -> Result<(), Failure> {
@@ -75,8 +75,8 @@ pub struct Summary {
     instructions: Vec<(&'static str, usize)>,
     sections: Vec<Sections>,
     /// The layers, or those of one node.
-    pub layers: Vec<Layer>,
-    segments: Vec<Segment>,
+    pub layers: Vec<LayerSummary>,
+    segments: Vec<SegmentSummary>,
     /// Regions of the RAMs and of DRAM, and the operations during which they are in use.
     regions: Vec<Occupancy>,
     /// Names of the layers and host segments in the order of execution.
@@ -94,7 +94,7 @@ struct Sections {
 
 /// A layer in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Layer {
+pub struct LayerSummary {
     /// Name.
     pub name: String,
     /// ONNX nodes it computes.
@@ -112,11 +112,11 @@ pub struct Layer {
     /// PE groups.
     pub pe_groups: u32,
     /// Its weights; layers of the PPU have none.
-    pub weights: Option<Weights>,
+    pub weights: Option<WeightSummary>,
 }
 
 #[derive(Debug, Serialize)]
-struct Segment {
+struct SegmentSummary {
     name: String,
     runtime: Runtime,
     bytes: usize,
@@ -131,7 +131,7 @@ impl Summary {
             let names = values.iter().map(|&v| program.value(v).name.clone());
             names.collect()
         };
-        let segments = program.segments.iter().map(|segment| Segment {
+        let segments = program.segments.iter().map(|segment| SegmentSummary {
             name: segment.name.clone(),
             runtime: segment.runtime,
             bytes: segment.model.len(),
@@ -196,7 +196,7 @@ fn operations(program: &Program) -> Vec<String> {
 }
 
 /// The layers of a program in the order of execution. `wanted` selects layers by name; all without it.
-pub fn layers(program: &Program, wanted: Option<&[&str]>) -> Vec<Layer> {
+pub fn layers(program: &Program, wanted: Option<&[&str]>) -> Vec<LayerSummary> {
     let layers = program.operations().filter_map(|(id, span)| match id {
         OperationId::Layer(id) => Some((id, span)),
         OperationId::Segment(_) => None,
@@ -214,7 +214,7 @@ pub fn layers(program: &Program, wanted: Option<&[&str]>) -> Vec<Layer> {
         .collect()
 }
 
-fn layer(program: &Program, id: LayerId, nodes: &[String], instructions: [u32; 2]) -> Layer {
+fn layer(program: &Program, id: LayerId, nodes: &[String], instructions: [u32; 2]) -> LayerSummary {
     let layer = program.layer(id);
     let from = program.tensor(layer.source.tensor).shape;
     let to = program.tensor(layer.destination.tensor).shape;
@@ -223,7 +223,7 @@ fn layer(program: &Program, id: LayerId, nodes: &[String], instructions: [u32; 2
         || "ppu".to_owned(),
         |a| format!("{}x{}", a.y.kernel, a.x.kernel),
     );
-    Layer {
+    LayerSummary {
         name: layer.name.clone(),
         onnx_nodes: nodes.to_vec(),
         instructions,
@@ -242,6 +242,6 @@ fn layer(program: &Program, id: LayerId, nodes: &[String], instructions: [u32; 2
             .and_then(|a| a.channel_groups.iter().map(|k| k.len()).max())
             .unwrap_or(0),
         pe_groups: array.map_or(1, |a| a.pe_groups.count()),
-        weights: Weights::of(program, layer),
+        weights: WeightSummary::of(program, layer),
     }
 }

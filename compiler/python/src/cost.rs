@@ -7,7 +7,7 @@ use numpy::{PyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use scnnc::pruning_cost::{CostError, Elements, Given, Next, Part, PruningCost};
+use scnnc::pruning_cost::{CostError, Elements, GivenWeights, Next, Part, PruningCost};
 use scnnc_cli::library::{self, Model};
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -71,20 +71,20 @@ impl<'py> Borrowed<'py> {
 fn with_arrays<T: Send>(
     py: Python<'_>,
     arrays: &Bound<'_, PyDict>,
-    work: impl FnOnce(&[Given<'_>]) -> Result<T, CostError> + Send,
+    work: impl FnOnce(&[GivenWeights<'_>]) -> Result<T, CostError> + Send,
 ) -> PyResult<T> {
     let arrays = arrays.iter();
     let arrays: Vec<(String, Borrowed<'_>)> = arrays
         .map(|(name, array)| Ok((name.extract()?, Borrowed::of(&array)?)))
         .collect::<PyResult<_>>()?;
     let given = arrays.iter().map(|(name, array)| {
-        Ok(Given {
+        Ok(GivenWeights {
             name,
             shape: array.shape(),
             elements: array.elements()?,
         })
     });
-    let given: Vec<Given<'_>> = given.collect::<PyResult<_>>()?;
+    let given: Vec<GivenWeights<'_>> = given.collect::<PyResult<_>>()?;
     let result = py.detach(|| work(&given));
     result.map_err(|error| error::raised(py, &library::cost_failure(&error)))
 }

@@ -24,7 +24,7 @@
 //! errors that name the place and, for buffers, by how much. Whatever else is not legal the verifier finds.
 
 use super::cost::Cost;
-use super::residency::{Residency, Slot, Stage};
+use super::residency::{Residency, Slot, Staging};
 use super::tiling::accumulators;
 use super::{LayerMapping, Mapped};
 use crate::quantise::{Operation, Quantised};
@@ -205,13 +205,13 @@ fn tile(tile: &Tile) -> String {
     )
 }
 
-fn stage(stage: Option<Stage>) -> String {
+fn stage(stage: Option<Staging>) -> String {
     match stage {
         None => "there".to_owned(),
-        Some(Stage::PerTile(place)) => format!("tile {}", slot(place)),
-        Some(Stage::Alternate([a, b])) => format!("alternate {} {}", slot(a), slot(b)),
-        Some(Stage::Once(place)) => format!("once {}", slot(place)),
-        Some(Stage::Kept(operation)) => format!("kept {operation}"),
+        Some(Staging::PerTile(place)) => format!("tile {}", slot(place)),
+        Some(Staging::Alternate([a, b])) => format!("alternate {} {}", slot(a), slot(b)),
+        Some(Staging::Once(place)) => format!("once {}", slot(place)),
+        Some(Staging::Kept(operation)) => format!("kept {operation}"),
     }
 }
 
@@ -433,7 +433,7 @@ fn read_stage(
     text: &str,
     operation: usize,
     machine: &Machine,
-) -> Result<Option<Stage>, MappingFileError> {
+) -> Result<Option<Staging>, MappingFileError> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let bad = || {
         syntax(
@@ -444,9 +444,9 @@ fn read_stage(
     };
     Ok(match words[..] {
         ["there"] => None,
-        ["tile", ..] => Some(Stage::PerTile(read_slot(place, &words[1..], machine)?)),
-        ["once", ..] => Some(Stage::Once(read_slot(place, &words[1..], machine)?)),
-        ["alternate", ..] if words.len() == 7 => Some(Stage::Alternate([
+        ["tile", ..] => Some(Staging::PerTile(read_slot(place, &words[1..], machine)?)),
+        ["once", ..] => Some(Staging::Once(read_slot(place, &words[1..], machine)?)),
+        ["alternate", ..] if words.len() == 7 => Some(Staging::Alternate([
             read_slot(place, &words[1..4], machine)?,
             read_slot(place, &words[4..7], machine)?,
         ])),
@@ -455,7 +455,7 @@ fn read_stage(
             if at >= operation {
                 return Err(bad());
             }
-            Some(Stage::Kept(at))
+            Some(Staging::Kept(at))
         }
         _ => return Err(bad()),
     })
@@ -561,8 +561,8 @@ fn check_layer(
 /// Stages that emission can follow: sources in DRAM are staged, kept ones were loaded once.
 fn check_stages(mapped: &Mapped, file: &File, layers: &[usize]) -> Result<(), MappingFileError> {
     for (entry, &operation) in file.layers.iter().zip(layers) {
-        if let Some(Stage::Kept(at)) = mapped.residency.stages[operation]
-            && !matches!(mapped.residency.stages[at], Some(Stage::Once(_)))
+        if let Some(Staging::Kept(at)) = mapped.residency.stages[operation]
+            && !matches!(mapped.residency.stages[at], Some(Staging::Once(_)))
         {
             let place = format!("layer `{}`", entry.name);
             return Err(syntax(

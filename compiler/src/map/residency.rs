@@ -38,7 +38,7 @@ pub struct Residency {
     /// By tensor: the RAM slot it lives in; none for DRAM.
     pub homes: Vec<Option<Slot>>,
     /// By operation: where the source is staged, when it lives in DRAM.
-    pub stages: Vec<Option<Stage>>,
+    pub stages: Vec<Option<Staging>>,
     /// By tensor: the room that was missing when it was placed; none for one in a RAM, and in mappings of a file.
     pub refused: Vec<Option<Refused>>,
 }
@@ -67,7 +67,7 @@ pub struct Slot {
 
 /// How an operation gets a source that lives in DRAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum Staging {
     /// Load each tile into the slot before its pass.
     PerTile(Slot),
     /// Load the tiles into two slots in turn, each while the tile before it is read.
@@ -138,13 +138,13 @@ impl Residency {
             let source_memory = if let Some(slot) = planner.residency.homes[source] {
                 slot.memory
             } else if let Some(at) = staged[source] {
-                planner.residency.stages[index] = Some(Stage::Kept(at));
+                planner.residency.stages[index] = Some(Staging::Kept(at));
                 planner.slot_of_stage(at).memory
             } else {
                 let tensor = layer.source.tensor;
                 let life = &lives[source];
                 let stage = planner.stage(tiling, tensor, index, life);
-                if matches!(stage, Stage::Once(_)) {
+                if matches!(stage, Staging::Once(_)) {
                     staged[source] = Some(index);
                 }
                 planner.residency.stages[index] = Some(stage);
@@ -308,14 +308,20 @@ impl Planner {
         }
     }
 
-    fn stage(&mut self, tiling: &Tiling, tensor: TensorId, operation: usize, life: &Life) -> Stage {
+    fn stage(
+        &mut self,
+        tiling: &Tiling,
+        tensor: TensorId,
+        operation: usize,
+        life: &Life,
+    ) -> Staging {
         let tiles = tiling.layouts[tensor.index()].tiles.len() as u32;
         // A result with several writers may not be complete yet, so later readers load it again.
         let complete = life.first_write == usize::MAX || life.last_write < operation;
         if tiles == 1 && complete && life.last_read > operation {
             let size = tiling.elements(tensor, Span::new(0, 1));
             if let Some(slot) = self.resident(Memory::A, size, operation, life.last_read) {
-                return Stage::Once(slot);
+                return Staging::Once(slot);
             }
         }
         let size = (0..tiles)
@@ -325,18 +331,18 @@ impl Planner {
         if tiles > 1
             && let Some(slots) = self.two(size, operation)
         {
-            return Stage::Alternate(slots);
+            return Staging::Alternate(slots);
         }
         let fitting = [Memory::A, Memory::B]
             .into_iter()
             .find_map(|m| self.ram(m).allocate(size, operation, operation, false));
-        Stage::PerTile(fitting.unwrap_or_else(|| self.largest(operation)))
+        Staging::PerTile(fitting.unwrap_or_else(|| self.largest(operation)))
     }
 
     /// Gives the tiles of an operation that has one place for them another, if there is room beside its result: also where a
     /// tile exceeds it, and what exceeds it spills.
     fn second_place(&mut self, tiling: &Tiling, tensor: TensorId, operation: usize) {
-        let Some(Stage::PerTile(slot)) = self.residency.stages[operation] else {
+        let Some(Staging::PerTile(slot)) = self.residency.stages[operation] else {
             return;
         };
         if tiling.layouts[tensor.index()].tiles.len() < 2 {
@@ -347,7 +353,7 @@ impl Planner {
                 .allocate(slot.size, operation, operation, false)
         });
         if let Some(second) = second {
-            self.residency.stages[operation] = Some(Stage::Alternate([slot, second]));
+            self.residency.stages[operation] = Some(Staging::Alternate([slot, second]));
         }
     }
 
@@ -388,8 +394,10 @@ impl Planner {
 
     fn slot_of_stage(&self, operation: usize) -> Slot {
         match self.residency.stages[operation] {
-            Some(Stage::PerTile(slot) | Stage::Once(slot) | Stage::Alternate([slot, _])) => slot,
-            Some(Stage::Kept(_)) | None => {
+            Some(Staging::PerTile(slot) | Staging::Once(slot) | Staging::Alternate([slot, _])) => {
+                slot
+            }
+            Some(Staging::Kept(_)) | None => {
                 unreachable!("a kept stage refers to the operation that loaded it")
             }
         }

@@ -2,7 +2,7 @@
 
 use super::pattern::Layout;
 use super::quantised::IntegerWeights;
-use super::write_back::Weights;
+use super::write_back::PrunedWeights;
 use crate::import::Source;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -131,8 +131,8 @@ impl Site {
     }
 
     /// The weights as they are written back.
-    pub fn stored(&self, source: &Source) -> Option<Weights> {
-        Some(Weights {
+    pub fn stored(&self, source: &Source) -> Option<PrunedWeights> {
+        Some(PrunedWeights {
             values: self.weights(source)?,
             quantised: self.quantised.clone(),
         })

@@ -47,14 +47,14 @@ pub struct Files {
 
 /// Weights after pruning, in the order of their tensor, and how the tensor stands for them.
 #[derive(Clone, Debug)]
-pub struct Weights {
+pub struct PrunedWeights {
     /// Zero where a weight went.
     pub values: Vec<f32>,
     /// How integers stand for weights; none where the tensor is of floats.
     pub quantised: Option<IntegerWeights>,
 }
 
-impl Weights {
+impl PrunedWeights {
     /// What is written where a weight went, by its index.
     fn zero(&self, index: usize) -> i64 {
         self.quantised.as_ref().map_or(0, |q| q.zero(index))
@@ -82,7 +82,7 @@ pub fn write_back(
     mut original: Vec<u8>,
     folder: &Path,
     data_file: &str,
-    pruned: &BTreeMap<&str, Weights>,
+    pruned: &BTreeMap<&str, PrunedWeights>,
 ) -> Result<Files, WriteBackError> {
     let tensors = tensors(&original)?;
     let mut data = Vec::new();
@@ -189,7 +189,7 @@ fn tensors(model: &[u8]) -> Result<Vec<Found>, WriteBackError> {
 fn clear_inside(
     model: &mut [u8],
     found: &Found,
-    weights: &Weights,
+    weights: &PrunedWeights,
 ) -> Result<Option<Vec<u8>>, WriteBackError> {
     let mut elements: Vec<Range<usize>> = Vec::new();
     let mut varints = false;
@@ -240,7 +240,7 @@ fn packed(
     model: &[u8],
     found: &Found,
     elements: &[Range<usize>],
-    weights: &Weights,
+    weights: &PrunedWeights,
 ) -> Result<Vec<u8>, WriteBackError> {
     let (mut bytes, mut size) = (Vec::new(), 4);
     for part in fields(model, found.body.clone())? {
@@ -349,8 +349,8 @@ mod tests {
     use tract_onnx::pb::tensor_proto::DataType;
     use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto};
 
-    fn floats(values: &[f32]) -> Weights {
-        Weights {
+    fn floats(values: &[f32]) -> PrunedWeights {
+        PrunedWeights {
             values: values.to_vec(),
             quantised: None,
         }

@@ -1,6 +1,6 @@
 //! The marginal value of a layer's next zeros: what some more of them would save.
 
-use super::{CostError, Elements, Given, Multiplied, PruningCost, WeightTensor, Weighted};
+use super::{CostError, Elements, GivenWeights, Multiplied, PruningCost, WeightTensor, Weighted};
 use crate::map::fixed::{FixedMapping, LayerCost};
 use crate::names::resolve;
 use crate::quantise::nonzeros::NonzeroWeights;
@@ -48,7 +48,7 @@ impl PruningCost {
     /// As of [`PruningCost::cost`], or a share that is none.
     pub fn marginal(
         &mut self,
-        given: &[Given<'_>],
+        given: &[GivenWeights<'_>],
         part: Part,
     ) -> Result<Vec<Marginal>, CostError> {
         if !(part.share > 0.0 && part.share <= 1.0) {

@@ -1,7 +1,7 @@
 //! Text to program.
 
 use super::AsmError;
-use super::print::Table;
+use super::print::IdTable;
 use super::token::{At, Token, Tokens};
 use super::value::{self, describe};
 use crate::ids::{LayerId, RegionId, SegmentId};
@@ -69,7 +69,7 @@ type Line = (At, String, Vec<Named>);
 #[derive(Default)]
 struct Unlinked {
     single: HashMap<&'static str, (At, Value)>,
-    tables: HashMap<Table, Vec<Named>>,
+    tables: HashMap<IdTable, Vec<Named>>,
     machine: Option<Machine>,
     data: HashMap<(&'static str, String), Vec<u8>>,
     code: Vec<Line>,
@@ -80,13 +80,13 @@ struct Unlinked {
 const SINGLE: &[&str] = &["provenance", "inputs", "outputs"];
 
 /// Kinds of declarations that are entries of tables.
-const ENTRIES: &[(&str, Table)] = &[
-    ("value", Table::Values),
-    ("tensor", Table::Tensors),
-    ("region", Table::Regions),
-    ("section", Table::Sections),
-    ("segment", Table::Segments),
-    ("layer", Table::Layers),
+const ENTRIES: &[(&str, IdTable)] = &[
+    ("value", IdTable::Values),
+    ("tensor", IdTable::Tensors),
+    ("region", IdTable::Regions),
+    ("section", IdTable::Sections),
+    ("segment", IdTable::Segments),
+    ("layer", IdTable::Layers),
 ];
 
 /// The other directives.
@@ -249,10 +249,10 @@ impl Unlinked {
         Ok(Program {
             machine,
             provenance: names.descriptor("", provenance)?,
-            tensors: self.table(Table::Tensors, &names)?,
-            regions: self.table(Table::Regions, &names)?,
-            layers: self.table(Table::Layers, &names)?,
-            values: self.table(Table::Values, &names)?,
+            tensors: self.table(IdTable::Tensors, &names)?,
+            regions: self.table(IdTable::Regions, &names)?,
+            layers: self.table(IdTable::Layers, &names)?,
+            values: self.table(IdTable::Values, &names)?,
             sections: self.sections(&names)?,
             segments: self.segments(&names)?,
             inputs: names.descriptor("inputs", inputs)?,
@@ -262,13 +262,13 @@ impl Unlinked {
         })
     }
 
-    fn entries(&mut self, table: Table) -> Vec<Named> {
+    fn entries(&mut self, table: IdTable) -> Vec<Named> {
         self.tables.remove(&table).unwrap_or_default()
     }
 
     fn table<T: DeserializeOwned>(
         &mut self,
-        table: Table,
+        table: IdTable,
         names: &Names,
     ) -> Result<Vec<T>, AsmError> {
         let named = |(at, name, mut value): Named| {
@@ -286,7 +286,7 @@ impl Unlinked {
         struct Fields {
             kind: SectionKind,
         }
-        let entries = self.entries(Table::Sections);
+        let entries = self.entries(IdTable::Sections);
         let read = |(at, name, value): Named| {
             let Fields { kind } = names.descriptor("", (at, value))?;
             let bytes = self.bytes("section", at, &name)?;
@@ -304,7 +304,7 @@ impl Unlinked {
             #[serde(default)]
             runtime: Runtime,
         }
-        let entries = self.entries(Table::Segments);
+        let entries = self.entries(IdTable::Segments);
         let read = |(at, name, value): Named| {
             let Fields {
                 inputs,
@@ -377,11 +377,11 @@ fn unknown<'a>(
 }
 
 /// Where every name stands in its table.
-struct Names(HashMap<Table, HashMap<String, u32>>);
+struct Names(HashMap<IdTable, HashMap<String, u32>>);
 
 impl Names {
-    fn of(tables: &HashMap<Table, Vec<Named>>) -> Result<Self, AsmError> {
-        let mut names: HashMap<Table, HashMap<String, u32>> = HashMap::new();
+    fn of(tables: &HashMap<IdTable, Vec<Named>>) -> Result<Self, AsmError> {
+        let mut names: HashMap<IdTable, HashMap<String, u32>> = HashMap::new();
         for (table, entries) in tables {
             let known = names.entry(*table).or_default();
             for (index, (at, name, _)) in entries.iter().enumerate() {
@@ -393,7 +393,7 @@ impl Names {
         Ok(Self(names))
     }
 
-    fn index(&self, table: Table, name: &str, at: At) -> Result<u32, AsmError> {
+    fn index(&self, table: IdTable, name: &str, at: At) -> Result<u32, AsmError> {
         let known = self.0.get(&table);
         known
             .and_then(|known| known.get(name))
@@ -433,7 +433,7 @@ impl Names {
     fn resolve(&self, key: &str, value: &mut Value, at: At) -> Result<(), AsmError> {
         match value {
             Value::String(name) => {
-                if let Some(table) = Table::of_key(key) {
+                if let Some(table) = IdTable::of_key(key) {
                     *value = self.index(table, name, at)?.into();
                 }
                 Ok(())
@@ -495,13 +495,13 @@ impl Names {
         };
         let number = || value.as_u64().ok_or_else(|| at.error("expected a number"));
         Ok(match kind {
-            OperandKind::Layer => Operand::Layer(LayerId(entry(Table::Layers)?)),
-            OperandKind::Region => Operand::Region(RegionId(entry(Table::Regions)?)),
+            OperandKind::Layer => Operand::Layer(LayerId(entry(IdTable::Layers)?)),
+            OperandKind::Region => Operand::Region(RegionId(entry(IdTable::Regions)?)),
             OperandKind::OptionalRegion if value.is_null() => Operand::OptionalRegion(None),
             OperandKind::OptionalRegion => {
-                Operand::OptionalRegion(Some(RegionId(entry(Table::Regions)?)))
+                Operand::OptionalRegion(Some(RegionId(entry(IdTable::Regions)?)))
             }
-            OperandKind::Segment => Operand::Segment(SegmentId(entry(Table::Segments)?)),
+            OperandKind::Segment => Operand::Segment(SegmentId(entry(IdTable::Segments)?)),
             OperandKind::Index => Operand::Index(limit(number()?, 16)?),
             OperandKind::Half => Operand::Half(limit(number()?, 1)? as u8),
             OperandKind::Span => {

@@ -49,12 +49,12 @@ pub fn instruction(program: &Program, instruction: &Instruction) -> String {
     let mut line = instruction.mnemonic().to_owned();
     for (name, operand) in instruction.operands() {
         let operand = match operand {
-            Operand::Layer(id) => Table::Layers.reference(program, id.index()),
+            Operand::Layer(id) => IdTable::Layers.reference(program, id.index()),
             Operand::Region(id) | Operand::OptionalRegion(Some(id)) => {
-                Table::Regions.reference(program, id.index())
+                IdTable::Regions.reference(program, id.index())
             }
             Operand::OptionalRegion(None) => "none".to_owned(),
-            Operand::Segment(id) => Table::Segments.reference(program, id.index()),
+            Operand::Segment(id) => IdTable::Segments.reference(program, id.index()),
             Operand::Span(span) => span.to_string(),
             Operand::Index(index) => index.to_string(),
             Operand::Half(half) => half.to_string(),
@@ -111,7 +111,7 @@ pub fn disassemble_range(program: &Program, span: Span) -> String {
 
 /// Which table an index under that key refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Table {
+pub enum IdTable {
     Tensors,
     Regions,
     Layers,
@@ -120,7 +120,7 @@ pub enum Table {
     Segments,
 }
 
-impl Table {
+impl IdTable {
     /// The table that values under `key` refer to.
     pub fn of_key(key: &str) -> Option<Self> {
         Some(match key {
@@ -346,7 +346,7 @@ impl Printer<'_> {
     fn link(&self, key: &str, value: &mut Value) {
         match value {
             Value::Number(number) => {
-                if let (Some(table), Some(index)) = (Table::of_key(key), number.as_u64()) {
+                if let (Some(table), Some(index)) = (IdTable::of_key(key), number.as_u64()) {
                     let index = usize::try_from(index).unwrap_or(usize::MAX);
                     if let Some(name) = table.name(self.program, index) {
                         *value = name.into();

@@ -4,7 +4,7 @@
 use scnn_isa::program::Memory;
 use scnn_simulator::report::columns::memory_name;
 use scnnc::compile::Compiled;
-use scnnc::map::residency::{InDram, Slot, Stage, lifetimes};
+use scnnc::map::residency::{InDram, Slot, Staging, lifetimes};
 use scnnc::quantise::Operation;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -146,14 +146,14 @@ fn loaded(compiled: &Compiled, operation: usize) -> Vec<Place<'_>> {
         return Vec::new();
     };
     let (slots, last) = match residency.stages[operation] {
-        Some(Stage::PerTile(slot)) => (vec![slot], operation),
-        Some(Stage::Alternate(slots)) => (slots.to_vec(), operation),
-        Some(Stage::Once(slot)) => {
-            let kept = |later: &usize| residency.stages[*later] == Some(Stage::Kept(operation));
+        Some(Staging::PerTile(slot)) => (vec![slot], operation),
+        Some(Staging::Alternate(slots)) => (slots.to_vec(), operation),
+        Some(Staging::Once(slot)) => {
+            let kept = |later: &usize| residency.stages[*later] == Some(Staging::Kept(operation));
             let last = (operation..residency.stages.len()).filter(kept).max();
             (vec![slot], last.unwrap_or(operation))
         }
-        Some(Stage::Kept(_)) | None => return Vec::new(),
+        Some(Staging::Kept(_)) | None => return Vec::new(),
     };
     let place = |slot| Place {
         tensor: &network.tensor(layer.source.tensor).name,

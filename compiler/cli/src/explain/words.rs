@@ -8,7 +8,7 @@ use scnnc::compile::Compiled;
 use scnnc::map::LayerMapping;
 use scnnc::map::cost::Cost;
 use scnnc::map::explain::{Alternative, Cuts, Explanation};
-use scnnc::map::residency::{Slot, Stage};
+use scnnc::map::residency::{Slot, Staging};
 use scnnc::map::search::ORDER;
 use scnnc::quantise::IntLayer;
 use std::fmt::Write;
@@ -60,10 +60,10 @@ pub fn memory(compiled: &Compiled, layer: &IntLayer, step: usize) -> String {
     };
     let from = match residency.stages[step] {
         None => home(residency.homes[layer.source.tensor.index()]),
-        Some(Stage::PerTile(_)) => "DRAM, tile by tile".to_owned(),
-        Some(Stage::Alternate(_)) => "DRAM, a tile ahead".to_owned(),
-        Some(Stage::Once(_)) => "DRAM, once for all its readers".to_owned(),
-        Some(Stage::Kept(_)) => "a RAM, loaded before".to_owned(),
+        Some(Staging::PerTile(_)) => "DRAM, tile by tile".to_owned(),
+        Some(Staging::Alternate(_)) => "DRAM, a tile ahead".to_owned(),
+        Some(Staging::Once(_)) => "DRAM, once for all its readers".to_owned(),
+        Some(Staging::Kept(_)) => "a RAM, loaded before".to_owned(),
     };
     let to = home(residency.homes[layer.destination.tensor.index()]);
     format!("from {from}, to {to}")

@@ -1,8 +1,8 @@
 //! The summary as text.
 
 use super::memory_map;
-use super::weights::Weights;
-use super::{Layer, Summary};
+use super::weights::WeightSummary;
+use super::{LayerSummary, Summary};
 use crate::grid;
 use scnn_isa::program::{Memory, Runtime, SectionKind};
 use std::fmt::{self, Write};
@@ -39,7 +39,7 @@ impl Summary {
             format!("{} of {kind}, {} bytes", sections.count, sections.bytes)
         });
         writeln!(f, "sections  {}", sections.collect::<Vec<_>>().join("; "))?;
-        let mut all = Weights::default();
+        let mut all = WeightSummary::default();
         for weights in self.layers.iter().filter_map(|layer| layer.weights) {
             all += weights;
         }
@@ -96,7 +96,7 @@ impl Summary {
     }
 }
 
-fn layers(layers: &[Layer]) -> String {
+fn layers(layers: &[LayerSummary]) -> String {
     let mut table = grid::plain(&[
         "layer",
         "shape",
@@ -112,7 +112,7 @@ fn layers(layers: &[Layer]) -> String {
         "ONNX nodes",
     ]);
     for layer in layers {
-        let weights = |number: &dyn Fn(&Weights) -> String| {
+        let weights = |number: &dyn Fn(&WeightSummary) -> String| {
             layer.weights.as_ref().map_or_else(String::new, number)
         };
         let array = |number: String| {

@@ -8,7 +8,7 @@ use std::ops::AddAssign;
 
 /// The weights of a layer, or of several, as they are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Weights {
+pub struct WeightSummary {
     /// How many there are, zeros included.
     pub count: u64,
     /// Those that are not zero.
@@ -23,7 +23,7 @@ pub struct Weights {
     pub index_bytes: u64,
 }
 
-impl Weights {
+impl WeightSummary {
     /// The weights of a layer of a verified program; layers of the PPU have none.
     pub fn of(program: &Program, layer: &Layer) -> Option<Self> {
         let array = layer.array.as_ref()?;
@@ -56,7 +56,7 @@ impl Weights {
     }
 }
 
-impl AddAssign for Weights {
+impl AddAssign for WeightSummary {
     fn add_assign(&mut self, other: Self) {
         self.count += other.count;
         self.nonzeros += other.nonzeros;

@@ -20,7 +20,7 @@ use scnnc::map::candidates::{balanced_groups, cuts};
 use scnnc::map::contents::Contents;
 use scnnc::map::cost::{Candidate, Depth, Positions, Traffic};
 use scnnc::map::occupancy::Occupancy;
-use scnnc::map::residency::{Residency, Stage};
+use scnnc::map::residency::{Residency, Staging};
 use scnnc::map::tiling::{Cutter, Tiling, accumulators, passes};
 use scnnc::map::weights::{BlockSizes, taps_of_residues};
 use scnnc::map::{self, LayerMapping, Mapped, Strategy as Mapping};
@@ -331,10 +331,10 @@ fn drawn(
     }
     let mut residency = Residency::plan(network, machine, &tiling);
     for stage in residency.stages.iter_mut().flatten() {
-        if let Stage::Alternate([slot, _]) = *stage
+        if let Staging::Alternate([slot, _]) = *stage
             && random.below(2) == 0
         {
-            *stage = Stage::PerTile(slot);
+            *stage = Staging::PerTile(slot);
         }
     }
     let mut mapped = Mapped {

@@ -5,7 +5,7 @@ use crate::mapping::kept;
 use scnn_isa::machine::Machine;
 use scnnc::compile::{Compiled, Options, compile_imported};
 use scnnc::import::{ImportOptions, import};
-use scnnc::pruning_cost::{CostError, Elements, Given, Next, Originals, Part, PruningCost};
+use scnnc::pruning_cost::{CostError, Elements, GivenWeights, Next, Originals, Part, PruningCost};
 use scnnc::quantise::Operation;
 
 fn costs(model: &str, preset: &str) -> (PruningCost, Vec<(String, u64)>) {
@@ -62,7 +62,7 @@ fn a_cost_depends_on_what_is_given_alone() {
         })
         .collect();
     let given = |number: usize| {
-        [Given {
+        [GivenWeights {
             name: &tensors[number].name,
             shape: &tensors[number].shape,
             elements: Elements::Mask(&masks[number]),

@@ -5,7 +5,7 @@
 //! other; sizes are possible as long as no stack of places that lie above each other exceeds the RAM. All grow by the
 //! same factor first, then each alone.
 
-use super::{Residency, Slot, Stage, lives};
+use super::{Residency, Slot, Staging, lives};
 use crate::map::tiling::Tiling;
 use crate::quantise::{Operation, Quantised};
 use scnn_isa::ids::TensorId;
@@ -54,9 +54,9 @@ pub(super) fn grow(
             match owner {
                 Owner::Home(tensor) => grown.homes[tensor] = Some(slot),
                 Owner::Stage(operation, index) => match &mut grown.stages[operation] {
-                    Some(Stage::PerTile(own) | Stage::Once(own)) => *own = slot,
-                    Some(Stage::Alternate(own)) => own[index] = slot,
-                    Some(Stage::Kept(_)) | None => {}
+                    Some(Staging::PerTile(own) | Staging::Once(own)) => *own = slot,
+                    Some(Staging::Alternate(own)) => own[index] = slot,
+                    Some(Staging::Kept(_)) | None => {}
                 },
             }
         }
@@ -85,10 +85,10 @@ fn places(residency: &Residency, network: &Quantised, tiling: &Tiling) -> Vec<Pl
         };
         let tensor = layer.source.tensor.index();
         let (slots, last) = match stage {
-            Some(Stage::PerTile(slot)) => (vec![*slot], operation),
-            Some(Stage::Once(slot)) => (vec![*slot], lives[tensor].last_read),
-            Some(Stage::Alternate(slots)) => (slots.to_vec(), operation),
-            Some(Stage::Kept(_)) | None => continue,
+            Some(Staging::PerTile(slot)) => (vec![*slot], operation),
+            Some(Staging::Once(slot)) => (vec![*slot], lives[tensor].last_read),
+            Some(Staging::Alternate(slots)) => (slots.to_vec(), operation),
+            Some(Staging::Kept(_)) | None => continue,
         };
         let of_tile = |tile| most_of(tensor, Span::new(tile, tile + 1));
         let most = (0..tiles(tensor)).map(of_tile).max().unwrap_or(1);

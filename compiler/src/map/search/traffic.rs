@@ -3,7 +3,7 @@
 use super::{Drafted, Search};
 use crate::map::contents::{Contents, TileByTile, TileContents};
 use crate::map::cost::Traffic;
-use crate::map::residency::Stage;
+use crate::map::residency::Staging;
 use crate::quantise::{IntLayer, Operation, Quantised, Tensor};
 use scnn_isa::ids::TensorId;
 use scnn_isa::plane::Span;
@@ -86,11 +86,11 @@ impl Search<'_> {
         let (mut home_room, mut tile_room) = (None, None);
         let mut tile_by_tile = TileByTile::default();
         match stage {
-            Some(Stage::PerTile(slot) | Stage::Alternate([slot, _])) => {
+            Some(Staging::PerTile(slot) | Staging::Alternate([slot, _])) => {
                 let exceeds = |tile: &TileContents| tile.held.most > slot.size;
                 tile_room = contents.tiles.iter().any(exceeds).then_some(slot.size);
             }
-            Some(Stage::Once(_) | Stage::Kept(_)) => {}
+            Some(Staging::Once(_) | Staging::Kept(_)) => {}
             None => {
                 let all = Span::new(0, self.network.tensor(source).shape[1]);
                 if let Some(slot) = draft.residency.homes[source.index()]
@@ -118,11 +118,11 @@ impl Search<'_> {
         let overflow = overflow * u64::from(format.element_bits()) / 8;
         let loads = matches!(
             stage,
-            Some(Stage::PerTile(_) | Stage::Once(_) | Stage::Alternate(_))
+            Some(Staging::PerTile(_) | Staging::Once(_) | Staging::Alternate(_))
         );
         Traffic {
             loads,
-            overlapped: matches!(stage, Some(Stage::Alternate(_))),
+            overlapped: matches!(stage, Some(Staging::Alternate(_))),
             unwritten_bytes: if loads {
                 self.unwritten(contents, source, operation)
             } else {
