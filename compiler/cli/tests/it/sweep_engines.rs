@@ -172,12 +172,11 @@ fn a_tuner_finds_the_best_machines_by_predictions_and_few_runs() {
     }
     let folder = folder();
     let path = folder.path();
-    let (trials, most) = match std::env::var_os("SCNN_TUNER") {
-        None => ("30", 5),
-        Some(_) => {
-            std::fs::write(path.join("s.yaml"), LARGE_SPEC).unwrap();
-            ("1000", 100)
-        }
+    let (trials, most) = if std::env::var_os("SCNN_TUNER").is_none() {
+        ("30", 5)
+    } else {
+        std::fs::write(path.join("s.yaml"), LARGE_SPEC).unwrap();
+        ("1000", 100)
     };
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/tune.py");
     let output = Command::new("python3")
