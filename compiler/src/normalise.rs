@@ -22,6 +22,7 @@ mod error;
 mod external;
 mod file;
 mod floats;
+mod four_bits;
 mod functions;
 mod integers;
 mod large;
@@ -133,6 +134,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "ml", about: "arithmetic of ai.onnx.ml becomes that of ONNX", run: ml::run },
     Pass { name: "outputs", about: "outputs that are no tensors of numbers are left out", run: outputs::run },
     Pass { name: "output-types", about: "types of quantised results become zero points of that type", run: output_types::run },
+    Pass { name: "four-bits", about: "constants of 4-bit integers that are dequantised become such of 8", run: four_bits::run },
     Pass { name: "quantised", about: "operators on integers become dequantise, compute, quantise", run: quantised::run },
     Pass { name: "integers", about: "products of integers become products of floats that hold them", run: integers::run },
     Pass { name: "optional", about: "operands that are not there have empty names, or none at the end", run: optional::run },
