@@ -107,6 +107,12 @@ impl FixedScale {
         let inside = other.range[0] <= self.range[0] && self.range[1] <= other.range[1];
         self.scale == other.scale && inside
     }
+
+    /// Whether a byte holds its multiples: a table has a knot for each, and rounds the function of each once.
+    pub fn is_of_bytes(self) -> bool {
+        let [low, high] = self.range;
+        i32::from(high) - i32::from(low) < 256
+    }
 }
 
 /// Operators.

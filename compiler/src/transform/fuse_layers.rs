@@ -63,11 +63,7 @@ fn rounds_twice(graph: &Graph, id: NodeId, consumer: NodeId) -> bool {
         .operands(id)
         .first()
         .and_then(|&operand| graph.dag[operand].grid);
-    let few = operand.is_some_and(
-        |FixedScale {
-             range: [low, high], ..
-         }| { i32::from(high) - i32::from(low) < FEW },
-    );
+    let few = operand.is_some_and(FixedScale::is_of_bytes);
     let own_slopes = matches!(&first.function, Some(Function::Leaky(slopes)) if slopes.windows(2).any(|s| s[0] != s[1]));
     let exact = first.is_function_alone() && few && !own_slopes;
     graph.dag[consumer].grid.is_some() && first.function.is_some() && !exact
@@ -101,9 +97,6 @@ fn stages(layer: &Layer) -> [bool; 6] {
         layer.pool.is_some(),
     ]
 }
-
-/// Values of an operand for each of which a table has a knot.
-const FEW: i32 = 256;
 
 const AFFINE: usize = 1;
 const OPERAND: usize = 2;

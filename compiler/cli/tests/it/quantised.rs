@@ -322,6 +322,28 @@ fn functions_of_a_byte_are_exact() {
 }
 
 /// Integers of weights and bias stay what they are, and the sum is multiplied by one factor.
+/// A table has one function for all channels: what has a slope for each is rounded where it is computed in floats.
+#[test]
+fn slopes_of_each_channel_are_rounded_once() {
+    let slopes: Vec<f32> = (0..16)
+        .map(|channel| 0.013 + 0.0571 * channel as f32)
+        .collect();
+    let (from, to) = (signed(0.031, 0), signed(0.0173, 3));
+    let model = Quantised::new(&[1, 16, 1, 256])
+        .round("x", "a", from)
+        .with(|model| {
+            let model = model.floats("slope", &[16, 1, 1], &slopes);
+            model.node("PRelu", &["a", "slope"], "p", vec![])
+        })
+        .round("p", "y", to);
+    let x = bytes(from.scale).repeat(16);
+    let (y, _) = model.run(&x, &[1, 16, 1, 256]);
+    for (index, (&x, y)) in x.iter().zip(y).enumerate() {
+        let value = if x < 0.0 { slopes[index / 256] * x } else { x };
+        assert_eq!(y, to.round(value), "{x} of channel {}", index / 256);
+    }
+}
+
 #[test]
 fn a_convolution_of_integers_is_that_of_qlinearconv() {
     let (x_scale, y_scale, w_scale) = (signed(0.04, 5), signed(0.11, -9), 0.003f32);

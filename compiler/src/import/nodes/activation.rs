@@ -3,7 +3,7 @@
 use super::constants::per_channel;
 use super::elementwise::{has_many_values, map};
 use super::{finish, or_host};
-use crate::graph::{Function, Layer};
+use crate::graph::{FixedScale, Function, Layer};
 use crate::import::attributes::Attributes;
 use crate::import::{Importer, Translated};
 use tract_onnx::pb::NodeProto;
@@ -30,6 +30,13 @@ pub(crate) fn prelu(
                 "`slope` has {slope}; the PPU's factors reach from -{MAX_SLOPE} to {MAX_SLOPE}"
             )
             .into(),
+        );
+    }
+    let own = slopes.windows(2).any(|pair| pair[0] != pair[1]);
+    let grid = importer.graph.dag[input].grid;
+    if own && grid.is_some_and(FixedScale::is_of_bytes) {
+        return Translated::Host(
+            "the model rounds it to 8 bits, and the PPU would round the result of each channel's own slope before that".into(),
         );
     }
     let layer = Layer {
