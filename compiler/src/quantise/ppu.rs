@@ -264,9 +264,8 @@ pub(super) fn widen_average(layer: &mut IntLayer, factor: f64, from: &Tensor, to
     let mut channels = layer.requantise.iter();
     let same = |r: &Requantise| *r == layer.requantise[0] && r.bias == 0 && r.offset == 0.0;
     let alike = channels.all(same) && from.shifts_equal(read, to, written);
-    let taken = factor == 1.0 || layer.rounding == Rounding::Away;
     let bounded = layer.clamp == to.range;
-    if pool.kind == PoolKind::Max || !alone || !alike || !taken || !bounded {
+    if pool.kind == PoolKind::Max || !alone || !alike || !bounded {
         return;
     }
     // Runtimes add the integers of a whole plane, and the real values of a window. Where the unit stays the same, that it
@@ -277,6 +276,12 @@ pub(super) fn widen_average(layer: &mut IntLayer, factor: f64, from: &Tensor, to
         Rounding::Away => {
             let unit = f64::from(from.scale) / f64::from(to.scale);
             arith::multiplier_for(unit * factor)
+        }
+        // A sum, whose mean in the operand's units would be rounded before it is multiplied.
+        Rounding::Even if factor != 1.0 => {
+            layer.divisor = 1.0;
+            let unit = f64::from(from.scale) * factor / f64::from(to.scale);
+            arith::multiplier_of(unit as f32)
         }
         Rounding::Even if of_integers => {
             layer.divisor = 1.0;

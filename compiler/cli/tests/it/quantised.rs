@@ -322,6 +322,29 @@ fn functions_of_a_byte_are_exact() {
 }
 
 /// Integers of weights and bias stay what they are, and the sum is multiplied by one factor.
+/// A sum over rows is a mean times their number: the mean is not rounded in between.
+#[test]
+fn a_sum_of_rows_is_rounded_once() {
+    let (from, to) = (signed(0.0005, 0), signed(0.00173, 0));
+    let model = Quantised::new(&[1, 4, 8, 8])
+        .round("x", "a", from)
+        .with(|model| {
+            let model = model.integers("axes", &[2]);
+            let flat = vec![int("keepdims", 0)];
+            model.node("ReduceSum", &["a", "axes"], "s", flat)
+        })
+        .round("s", "y", to);
+    let x: Vec<f32> = (0..256)
+        .map(|i| ((i * 37 % 41) - 12) as f32 * 0.0005)
+        .collect();
+    let (y, _) = model.run(&x, &[1, 4, 8, 8]);
+    for (place, y) in y.iter().enumerate() {
+        let column = |row: usize| from.round(x[place / 8 * 64 + row * 8 + place % 8]);
+        let sum: f32 = (0..8).map(column).sum();
+        assert!((y - to.round(sum)).abs() < 1e-6, "{y}, not {sum} rounded");
+    }
+}
+
 /// A table has one function for all channels: what has a slope for each is rounded where it is computed in floats.
 #[test]
 fn slopes_of_each_channel_are_rounded_once() {
