@@ -334,7 +334,8 @@ def posted(page, chromium, address):
     page.seen, page.done = [], threading.Event()
     server = ThreadingHTTPServer(("127.0.0.1", 0), page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with tempfile.TemporaryDirectory() as profile:
+    # A process of Chromium may still write into its profile when it is removed.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", "--remote-debugging-port=0"]
         # Model Explorer draws with WebGL, also where there is no GPU.
         options += ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--window-size=1400,900"]
