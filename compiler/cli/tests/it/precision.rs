@@ -1,6 +1,7 @@
 //! Sixteen bits are enough for networks whose channels or intermediate values differ much in range.
 
 use crate::onnx::{Model, int, ints, noise};
+use crate::python;
 use assert_cmd::Command;
 use ndarray_npy::NpzWriter;
 use std::fs::File;
@@ -244,6 +245,10 @@ fn an_operand_beside_large_values_keeps_its_bits() {
 /// an affine layer makes them alike.
 #[test]
 fn a_small_part_of_a_concatenation_of_rows_keeps_its_bits() {
+    // Sums up to each row are ONNX Runtime's.
+    if !python::has("onnxruntime") {
+        return;
+    }
     let gains: Vec<f32> = (0..9).map(|k| if k < 4 { 0.02 } else { 2.0 }).collect();
     let scaled = |count, seed, scale: f32| {
         let values = noise(count, seed, 1.0).into_iter();

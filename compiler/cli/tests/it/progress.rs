@@ -41,8 +41,9 @@ const RUN: &[&str] = &[
     "m.onnx",
     "--input",
     "d.npz",
+    // As long as it takes to draw some of their layers.
     "--samples",
-    "20",
+    "200",
     "--check",
 ];
 
