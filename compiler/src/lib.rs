@@ -64,6 +64,7 @@ pub mod prune;
 pub mod pruning_cost;
 pub mod quantise;
 pub mod reference;
+mod text;
 pub mod transform;
 pub mod widths;
 

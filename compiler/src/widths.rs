@@ -47,19 +47,7 @@ impl fmt::Display for Bits {
     }
 }
 
-impl From<Bits> for String {
-    fn from(bits: Bits) -> Self {
-        bits.to_string()
-    }
-}
-
-impl TryFrom<String> for Bits {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
+crate::text::kept_as_text!(Bits);
 
 impl FromStr for Bits {
     type Err = String;

@@ -59,19 +59,7 @@ impl FromStr for Method {
     }
 }
 
-impl From<Method> for String {
-    fn from(method: Method) -> Self {
-        method.to_string()
-    }
-}
-
-impl TryFrom<String> for Method {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
+crate::text::kept_as_text!(Method);
 
 #[cfg(test)]
 mod tests {
