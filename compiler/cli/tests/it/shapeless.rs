@@ -102,19 +102,15 @@ fn an_output_whose_shape_depends_on_data_has_as_many_values_as_there_are() {
     assert_eq!(positions.shape(), [0, 4]);
 }
 
-/// Boxes that are left over, and their scores: what gathers them runs where they are chosen.
-#[test]
-fn a_detector_that_selects_its_boxes_hands_on_those_that_are_left() {
-    let model = Model::new("detector")
-        .input("x", &[1, 1, 4, 4])
-        .floats("to_boxes", &[4, 1, 1, 1], &[0.3, 0.6, 0.9, 1.2])
+/// A box and a score for each of the `places` of `x`, and the boxes `chosen` of them: at most five whose scores are above `least` and
+/// which overlap by less than `overlap`.
+fn detector(model: Model, places: i64, to_boxes: &[f32; 4]) -> Model {
+    model
+        .floats("to_boxes", &[4, 1, 1, 1], to_boxes)
         .floats("to_scores", &[1, 1, 1, 1], &[2.0])
-        .integers("box_rows", &[1, 4, 16])
-        .integers("score_rows", &[1, 1, 16])
+        .integers("box_rows", &[1, 4, places])
+        .integers("score_rows", &[1, 1, places])
         .integers("most", &[5])
-        .integers("third", &[2])
-        .floats("overlap", &[1], &[0.5])
-        .floats("score", &[1], &[0.7])
         .node("Conv", &["x", "to_boxes"], "box_planes", vec![])
         .node("Reshape", &["box_planes", "box_rows"], "columns", vec![])
         .node(
@@ -127,10 +123,21 @@ fn a_detector_that_selects_its_boxes_hands_on_those_that_are_left() {
         .node("Reshape", &["score_planes", "score_rows"], "scores", vec![])
         .node(
             "NonMaxSuppression",
-            &["boxes", "scores", "most", "overlap", "score"],
+            &["boxes", "scores", "most", "overlap", "least"],
             "chosen",
             vec![],
         )
+}
+
+/// Boxes that are left over, and their scores: what gathers them runs where they are chosen.
+#[test]
+fn a_detector_that_selects_its_boxes_hands_on_those_that_are_left() {
+    let model = Model::new("detector")
+        .input("x", &[1, 1, 4, 4])
+        .integers("third", &[2])
+        .floats("overlap", &[1], &[0.5])
+        .floats("least", &[1], &[0.7]);
+    let model = detector(model, 16, &[0.3, 0.6, 0.9, 1.2])
         .node(
             "Gather",
             &["chosen", "third"],
@@ -207,29 +214,8 @@ fn a_detector_whose_thresholds_are_inputs_takes_those_that_are_given() {
     let model = Model::new("detector")
         .input("x", &[1, 1, 1, 6])
         .input("overlap", &[1])
-        .input("least", &[1])
-        .floats("to_boxes", &[4, 1, 1, 1], &[0.1, 0.1, 0.9, 1.2])
-        .floats("to_scores", &[1, 1, 1, 1], &[2.0])
-        .integers("box_rows", &[1, 4, 6])
-        .integers("score_rows", &[1, 1, 6])
-        .integers("most", &[5])
-        .node("Conv", &["x", "to_boxes"], "box_planes", vec![])
-        .node("Reshape", &["box_planes", "box_rows"], "columns", vec![])
-        .node(
-            "Transpose",
-            &["columns"],
-            "boxes",
-            vec![ints("perm", &[0, 2, 1])],
-        )
-        .node("Conv", &["x", "to_scores"], "score_planes", vec![])
-        .node("Reshape", &["score_planes", "score_rows"], "scores", vec![])
-        .node(
-            "NonMaxSuppression",
-            &["boxes", "scores", "most", "overlap", "least"],
-            "chosen",
-            vec![],
-        )
-        .output("chosen");
+        .input("least", &[1]);
+    let model = detector(model, 6, &[0.1, 0.1, 0.9, 1.2]).output("chosen");
     let folder = folder(&[("m.onnx", model.bytes())]);
     let mut npz = NpzWriter::new(File::create(folder.path().join("x.npz")).unwrap());
     let x = vec![0.9, 0.9, 0.9, 0.2, 0.9, 0.9];
