@@ -42,7 +42,7 @@ pub struct Calibration {
     /// Of tensors whose channels differ much in range.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub channels: BTreeMap<String, Octaves>,
-    /// By name, the spacing of a tensor whose values are all multiples of one number, as those of pictures are.
+    /// By tensor name, the number of which all values are multiples, where there is one: pictures have a 255th.
     #[serde(default, alias = "steps", skip_serializing_if = "BTreeMap::is_empty")]
     pub spacings: BTreeMap<String, f32>,
     /// Largest magnitude of a sum as a share of the proven bound, by layer; compiling with [`crate::compile`] observes it.

@@ -12,7 +12,7 @@ use scnn_isa::progress::Progress;
 use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::prelude::Tensor;
 
-/// What is observed, by the name under which it is kept.
+/// The tensors to observe, by the name under which their records are kept.
 struct Sources<'a>(BTreeMap<String, Source<'a>>);
 
 /// The values that a tensor has, and how the machine stores them.

@@ -1,4 +1,4 @@
-//! What is kept of a tensor from one sample to the next: extents, density, spacing, magnitudes.
+//! The record of a tensor over the samples: its extremes, density, spacing, and the magnitudes of its channels.
 
 use super::histogram::Histogram;
 use super::octaves::Octaves;
@@ -9,7 +9,7 @@ use multiversion::multiversion;
 use scnn_isa::placement::Placement;
 use tract_onnx::prelude::Tensor;
 
-/// What is kept of a tensor from one sample to the next.
+/// The record of a tensor over the samples so far.
 #[derive(Debug)]
 pub(super) struct Observed {
     min: f32,
@@ -78,7 +78,7 @@ impl Observed {
         self.density += further / f64::from(self.samples.max(1));
     }
 
-    /// What is seen of the values, channel by channel where they have any.
+    /// The extent of values; also records the magnitude of each channel, where the placement has channels.
     fn extent(&mut self, values: &[f32], placement: Option<&Placement>) -> Extent {
         let sized = |lies: &&Placement| lies.elements() == values.len() as u64;
         let lies = placement.filter(sized);
@@ -127,7 +127,7 @@ impl Observed {
     }
 }
 
-/// What is seen of some values, of those that are finite.
+/// Extremes and non-zeros of values; values that are not finite do not count.
 struct Extent {
     min: f32,
     max: f32,
@@ -135,7 +135,7 @@ struct Extent {
 }
 
 impl Extent {
-    /// What is seen of both.
+    /// The extent of both sets of values together.
     fn and(&self, other: &Self) -> Self {
         Self {
             min: self.min.min(other.min),

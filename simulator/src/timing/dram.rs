@@ -137,6 +137,7 @@ mod tests {
         dram.begin_bulk(3, 75);
         assert_eq!(dram.end_of_bulk(), Some(13));
     }
+
     #[test]
     fn what_bulk_transfers_leave_is_counted_in_whole_cycles() {
         let mut dram = Dram::new(50.0);

@@ -185,7 +185,7 @@ fn modules(source: &Path) -> BTreeMap<String, [String; 2]> {
     modules
 }
 
-/// The Rust files of a folder and of those in it, without those of tests.
+/// The Rust files below a folder, without files of tests.
 fn files_of(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap();
     let files = entries.flat_map(|entry| {

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 const WIDTH: usize = 8;
 
-/// A decoder's keys: those of the past, then those of the new places.
+/// A decoder that appends the keys of new tokens to its past keys.
 fn model() -> Vec<u8> {
     let width = WIDTH as i64;
     let model = Model::new("decoder")
