@@ -434,10 +434,7 @@ impl<'a> Emitter<'a> {
     fn encode_weights(&mut self, progress: &dyn Progress) {
         let operations = self.network.operations.iter().zip(&self.network.nonzeros);
         let layers: Vec<(&IntLayer, &Option<Arc<NonzeroWeights>>)> = operations
-            .filter_map(|(operation, nonzeros)| match operation {
-                Operation::Layer(layer) => Some((layer.as_ref(), nonzeros)),
-                Operation::Host(_) => None,
-            })
+            .filter_map(|(operation, nonzeros)| Some((operation.layer()?, nonzeros)))
             .collect();
         let program = &self.program;
         let mut seen = BTreeSet::new();

@@ -344,10 +344,8 @@ fn steps_of(network: &Quantised, site: &Site) -> Vec<usize> {
 
 /// An operation's layer and convolution.
 fn layer_of(network: &Quantised, operation: usize) -> Option<(&IntLayer, &IntConv)> {
-    match &network.operations[operation] {
-        Operation::Layer(layer) => Some((layer, layer.conv.as_ref()?)),
-        Operation::Host(_) => None,
-    }
+    let layer = network.operations[operation].layer()?;
+    Some((layer, layer.conv.as_ref()?))
 }
 
 impl Weighted {

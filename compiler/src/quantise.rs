@@ -199,6 +199,36 @@ pub enum Operation {
     Host(Box<HostOperation>),
 }
 
+impl Operation {
+    /// The layer, unless the host runs the operation.
+    pub fn layer(&self) -> Option<&IntLayer> {
+        match self {
+            Self::Layer(layer) => Some(layer),
+            Self::Host(_) => None,
+        }
+    }
+
+    /// The host segment, unless the machine runs the operation.
+    pub fn segment(&self) -> Option<&HostOperation> {
+        match self {
+            Self::Host(segment) => Some(segment),
+            Self::Layer(_) => None,
+        }
+    }
+}
+
+impl Quantised {
+    /// The layers of the machine, in the order of execution.
+    pub fn layers(&self) -> impl DoubleEndedIterator<Item = &IntLayer> {
+        self.operations.iter().filter_map(Operation::layer)
+    }
+
+    /// The host segments, in the order of execution.
+    pub fn segments(&self) -> impl Iterator<Item = &HostOperation> {
+        self.operations.iter().filter_map(Operation::segment)
+    }
+}
+
 /// A host segment: a sub-model and the values it reads and writes.
 #[derive(Clone, Debug)]
 pub struct HostOperation {

@@ -22,7 +22,7 @@ use scnn_simulator::timing::{Slots, Timing};
 use scnnc::calibrate::synthetic;
 use scnnc::compile::Compiled;
 use scnnc::map::explain::{Explainer, Explanation};
-use scnnc::quantise::{IntLayer, Operation};
+use scnnc::quantise::IntLayer;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -127,10 +127,8 @@ fn wanted<'a>(
     name: Option<&str>,
 ) -> Result<Vec<(usize, &'a IntLayer)>, Failure> {
     let operations = compiled.network.operations.iter().enumerate();
-    let layers = operations.filter_map(|(operation, described)| match described {
-        Operation::Layer(layer) => Some((operation, layer.as_ref())),
-        Operation::Host(_) => None,
-    });
+    let layers =
+        operations.filter_map(|(operation, described)| Some((operation, described.layer()?)));
     let layers: Vec<(usize, &IntLayer)> = layers.collect();
     let Some(name) = name else {
         return Ok(layers);

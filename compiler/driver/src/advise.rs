@@ -174,10 +174,7 @@ impl<'a> Baseline<'a> {
     pub fn moves_work(&self, change: &Change) -> bool {
         let objective = self.options.mapping.objective;
         let reach = Reach::of(change, &self.options.machine, objective);
-        matches!(
-            reach,
-            Reach::Mapping | Reach::Conflicts | Reach::Network | Reach::Copies
-        )
+        !matches!(reach, Reach::Prices | Reach::HostLink)
     }
 
     /// Whether a machine may send other parts of the model to the host.

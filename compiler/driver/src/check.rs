@@ -9,7 +9,7 @@ use scnn_isa::program::Program;
 use scnn_simulator::Execution;
 use scnn_simulator::report::{Accuracy, Report};
 use scnnc::compile::Sample;
-use scnnc::quantise::{IntLayer, Operation, Quantised};
+use scnnc::quantise::{IntLayer, Quantised};
 use scnnc::reference::accuracy::{Batch, Comparison, floats};
 use scnnc::reference::difference;
 use scnnc::reference::interpret::{interpret, interpret_each};
@@ -120,14 +120,7 @@ struct Layers<'a> {
 
 impl<'a> Layers<'a> {
     fn of(network: &'a Quantised) -> Self {
-        let layers = network
-            .operations
-            .iter()
-            .filter_map(|operation| match operation {
-                Operation::Layer(layer) => Some(&**layer),
-                Operation::Host(_) => None,
-            });
-        let layers: Vec<&IntLayer> = layers.collect();
+        let layers: Vec<&IntLayer> = network.layers().collect();
         let mut by_tensor: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (index, layer) in layers.iter().enumerate() {
             by_tensor.entry(&layer.tensor).or_default().push(index);

@@ -18,7 +18,7 @@ use super::powers::{MOST_OF_WORK, convolution, work};
 use crate::calibrate::Calibration;
 use crate::graph::datum_type;
 use crate::graph::{Curve, Function, Graph, Layer, NodeId, Op};
-use crate::quantise::{HostOperation, Operation, Quantised};
+use crate::quantise::{HostOperation, Quantised};
 use crate::reference::accuracy::{Comparison, floats};
 use crate::reference::interpret::rounded;
 use prost::Message;
@@ -135,13 +135,7 @@ impl Moved {
 
 /// The tensors whose float values are asked for.
 pub(super) fn values_asked<'a>(graph: &'a Graph, network: &'a Quantised) -> BTreeSet<&'a str> {
-    let segments = network
-        .operations
-        .iter()
-        .filter_map(|operation| match operation {
-            Operation::Host(segment) if is_steep(segment) => Some(segment),
-            _ => None,
-        });
+    let segments = network.segments().filter(|segment| is_steep(segment));
     let operands = segments.flat_map(|segment| &segment.inputs);
     let operands = operands.map(|&value| network.values[value].name.as_str());
     let arguments = graph.dag.node_weights().filter_map(|node| match &node.op {
@@ -175,14 +169,8 @@ pub(super) struct Segments<'a> {
 impl Segments<'_> {
     /// The machine's tensors whose rounding loses too much of what the host computes of them, and what it leaves.
     fn lossy(&self) -> Vec<(String, f64)> {
-        let segments = self
-            .network
-            .operations
-            .iter()
-            .filter_map(|operation| match operation {
-                Operation::Host(segment) if is_steep(segment) => Some(segment),
-                _ => None,
-            });
+        let segments = self.network.segments();
+        let segments = segments.filter(|segment| is_steep(segment));
         segments
             .filter_map(|segment| self.lossy_operands(segment))
             .flatten()
@@ -221,14 +209,7 @@ impl Segments<'_> {
 
     /// The layers whose function is too steep for how its argument is rounded, and why.
     fn blunt(&self) -> Vec<Candidate> {
-        let layers = self
-            .network
-            .operations
-            .iter()
-            .filter_map(|operation| match operation {
-                Operation::Layer(layer) => Some(&**layer),
-                Operation::Host(_) => None,
-            });
+        let layers = self.network.layers();
         let sources: BTreeMap<&str, TensorId> = layers
             .map(|layer| (layer.tensor.as_str(), layer.source.tensor))
             .collect();

@@ -149,23 +149,13 @@ pub(super) fn of_mapping(error: MapError, network: &Quantised) -> Failed {
     let (MapError::Accumulators { layer, .. } | MapError::TooMany { layer, .. }) = &error else {
         return error.into();
     };
-    let layer = layers(network).find(|candidate| candidate.name == *layer);
+    let layer = network.layers().find(|candidate| candidate.name == *layer);
     let fallback = layer.map(|layer| Fallback {
         nodes: layer.onnx_nodes.clone(),
         reason: error.to_string(),
         is_fault: false,
     });
     Failed::Because(fallback.into_iter().collect(), error.into())
-}
-
-fn layers(network: &Quantised) -> impl Iterator<Item = &IntLayer> {
-    network
-        .operations
-        .iter()
-        .filter_map(|operation| match operation {
-            Operation::Layer(layer) => Some(layer.as_ref()),
-            Operation::Host(_) => None,
-        })
 }
 
 /// The layers that cannot be mapped and emitted even alone, each with what is then in the way.
@@ -176,11 +166,8 @@ pub(super) fn culprits(
 ) -> Vec<Fallback> {
     let operations = network.operations.iter().enumerate();
     operations
-        .filter_map(|(index, operation)| match operation {
-            Operation::Layer(layer) => Some((index, layer)),
-            Operation::Host(_) => None,
-        })
-        .filter_map(|(index, layer)| {
+        .filter_map(|(index, operation)| {
+            let layer = operation.layer()?;
             let reason = fails_alone(&alone(network, index, layer), occupancy, options)?;
             Some(Fallback {
                 nodes: layer.onnx_nodes.clone(),

@@ -3,8 +3,8 @@
 //! The integer interpreter runs on the calibration samples with the shifts that are proven safe, and so sees every
 //! sum. A share does not depend on the shift or on the width of an accumulator, which makes it a number to keep.
 
+use crate::quantise::Quantised;
 use crate::quantise::weights::sum_bounds;
-use crate::quantise::{Operation, Quantised};
 use crate::reference::interpret::{InterpretError, interpret_each};
 use crate::reference::segments::Segments;
 use std::collections::BTreeMap;
@@ -32,9 +32,7 @@ pub fn observe<'a>(
         .iter()
         .zip(peaks)
         .filter_map(|(operation, peak)| {
-            let Operation::Layer(layer) = operation else {
-                return None;
-            };
+            let layer = operation.layer()?;
             let conv = layer.conv.as_ref()?;
             let per_output = conv.weights.len() / layer.requantise.len().max(1);
             let range = network.tensor(layer.source.tensor).range;

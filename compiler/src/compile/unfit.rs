@@ -8,7 +8,7 @@
 use super::fallback::Fallback;
 use crate::graph::computed_for::computed_for;
 use crate::graph::{Graph, NodeId, Op};
-use crate::quantise::{IntFunction, IntLayer, Operation, Quantised};
+use crate::quantise::{IntFunction, IntLayer, Quantised};
 use std::collections::BTreeMap;
 
 /// Largest error of a table beyond rounding, as a share of the output's largest magnitude: 60 dB.
@@ -21,14 +21,8 @@ pub(super) fn unfit(graph: &Graph, network: &Quantised) -> Vec<Fallback> {
         .filter(|&id| is_of_ppu(graph, id))
         .map(|id| (graph.dag[id].tensor.as_str(), id))
         .collect();
-    let layers = network
-        .operations
-        .iter()
-        .filter_map(|operation| match operation {
-            Operation::Layer(layer) => Some(&**layer),
-            Operation::Host(_) => None,
-        });
-    layers
+    network
+        .layers()
         .filter_map(|layer| {
             let reason = reason(layer, network)?;
             let &id = by_tensor.get(layer.tensor.as_str())?;

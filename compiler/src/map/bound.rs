@@ -2,7 +2,7 @@
 
 use super::occupancy::{Occupancy, column_mask};
 use super::search::Search;
-use crate::quantise::{IntConv, IntLayer, Operation};
+use crate::quantise::{IntConv, IntLayer};
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::View;
 use scnn_isa::plane::Span;
@@ -128,7 +128,7 @@ fn from_dram(search: &Search<'_>, layer: &IntLayer) -> u64 {
     let tensor = layer.source.tensor;
     let mut readers = 0;
     let mut written = false;
-    for other in layers(search) {
+    for other in search.network.layers() {
         readers += u32::from(other.source.tensor == tensor);
         readers += u32::from(
             other
@@ -143,7 +143,10 @@ fn from_dram(search: &Search<'_>, layer: &IntLayer) -> u64 {
 /// Elements of the result that go to DRAM whatever the mapping.
 fn to_dram(search: &Search<'_>, layer: &IntLayer) -> u64 {
     let tensor = layer.destination.tensor;
-    let writers = layers(search).filter(|other| other.destination.tensor == tensor);
+    let writers = search
+        .network
+        .layers()
+        .filter(|other| other.destination.tensor == tensor);
     let all = writers.count() == 1 && search.crosses_border(tensor);
     crossing(search, layer.destination, all)
 }
@@ -173,15 +176,4 @@ fn stored(search: &Search<'_>, tensor: TensorId, channels: Span) -> u64 {
             .nonzeros(tensor, channel, Span::new(0, n), &rows, &all)
     };
     channels.iter().map(of_channel).sum()
-}
-
-fn layers<'a>(search: &Search<'a>) -> impl Iterator<Item = &'a IntLayer> {
-    search
-        .network
-        .operations
-        .iter()
-        .filter_map(|operation| match operation {
-            Operation::Layer(layer) => Some(layer.as_ref()),
-            Operation::Host(_) => None,
-        })
 }

@@ -153,10 +153,7 @@ pub fn write(network: &Quantised, mapped: &Mapped) -> Result<String, scnn_isa::y
         .operations
         .iter()
         .enumerate()
-        .filter_map(|(operation, described)| match described {
-            Operation::Layer(layer) => Some((operation, layer)),
-            Operation::Host(_) => None,
-        })
+        .filter_map(|(operation, described)| Some((operation, described.layer()?)))
         .filter_map(|(operation, layer)| {
             let mapping = mapped.layers[operation].as_ref()?;
             let on_array = layer.conv.is_some();

@@ -108,7 +108,21 @@ struct Drafted<'a> {
     residency: &'a Residency,
     layers: &'a [Option<LayerMapping>],
     contents: &'a [Arc<Contents>],
+    /// What is measured of the layers already; empty where that is nothing.
     measured: &'a [Option<Arc<Measured>>],
+}
+
+impl<'a> Drafted<'a> {
+    /// A finished mapping, of whose layers nothing is measured yet.
+    fn of(mapped: &'a Mapped, contents: &'a [Arc<Contents>]) -> Self {
+        Self {
+            layouts: &mapped.layouts,
+            residency: &mapped.residency,
+            layers: &mapped.layers,
+            contents,
+            measured: &[],
+        }
+    }
 }
 
 /// A way to solve for a mapping among choices.
@@ -351,17 +365,10 @@ impl<'a> Search<'a> {
     fn names(&self) -> Vec<&str> {
         let tensors = self.network.tensors.iter();
         let mut names: Vec<&str> = tensors.map(|tensor| tensor.name.as_str()).collect();
-        let layers = || {
-            let operations = self.network.operations.iter();
-            operations.filter_map(|operation| match operation {
-                Operation::Layer(layer) => Some(layer),
-                Operation::Host(_) => None,
-            })
-        };
-        for layer in layers() {
+        for layer in self.network.layers() {
             names[layer.destination.tensor.index()] = &layer.name;
         }
-        for layer in layers().rev() {
+        for layer in self.network.layers().rev() {
             names[layer.source.tensor.index()] = &layer.name;
         }
         names
@@ -508,20 +515,15 @@ impl<'a> Search<'a> {
         contents: &[Arc<Contents>],
         costs: &mut [Option<Cost>],
     ) {
-        let draft = Drafted {
-            layouts: &mapped.layouts,
-            residency: &mapped.residency,
-            layers: &mapped.layers,
-            contents,
-            measured: &vec![None; mapped.layers.len()],
-        };
-        let cold = costs.to_vec();
+        let draft = Drafted::of(mapped, contents);
+        let head_start = |cost: &Option<Cost>| cost.map_or(0, |cost| cost.head_start);
+        let head_starts: Vec<u64> = costs.iter().map(head_start).collect();
         costs
             .par_iter_mut()
             .enumerate()
             .skip(1)
             .for_each(|(operation, cost)| {
-                let head_start = cold[operation - 1].map_or(0, |before| before.head_start);
+                let head_start = head_starts[operation - 1];
                 if head_start > 0
                     && cost.is_some()
                     && let Some(candidate) = self.candidate(&draft, operation)
@@ -543,13 +545,7 @@ impl<'a> Search<'a> {
         contents: &[Arc<Contents>],
         operations: &[usize],
     ) -> Vec<(usize, Cost)> {
-        let draft = Drafted {
-            layouts: &mapped.layouts,
-            residency: &mapped.residency,
-            layers: &mapped.layers,
-            contents,
-            measured: &vec![None; mapped.layers.len()],
-        };
+        let draft = Drafted::of(mapped, contents);
         self.predict_operations(&draft, operations)
     }
 
@@ -565,11 +561,8 @@ impl<'a> Search<'a> {
         let mut layers = mapped.layers.clone();
         layers[operation] = Some(mapping);
         let draft = Drafted {
-            layouts: &mapped.layouts,
-            residency: &mapped.residency,
             layers: &layers,
-            contents,
-            measured: &vec![None; mapped.layers.len()],
+            ..Drafted::of(mapped, contents)
         };
         let predicted = self.predict_operations(&draft, &[operation]);
         predicted.into_iter().next().map(|(_, cost)| cost)
@@ -621,7 +614,8 @@ impl<'a> Search<'a> {
 
     /// What the array does of a layer in a draft; none where it does nothing.
     fn measured(&self, draft: &Drafted<'_>, operation: usize) -> Option<Arc<Measured>> {
-        if let Some(measured) = &draft.measured[operation] {
+        let known = draft.measured.get(operation).and_then(Option::as_ref);
+        if let Some(measured) = known {
             return Some(Arc::clone(measured));
         }
         let candidate = self.candidate(draft, operation)?;

@@ -7,7 +7,7 @@
 use super::contents::Contents;
 use super::residency::resident_room;
 use super::{MapError, output_plane, uniform_part};
-use crate::quantise::{IntConv, IntLayer, Operation, Quantised};
+use crate::quantise::{IntConv, IntLayer, Quantised};
 use rayon::prelude::*;
 use scnn_isa::ids::TensorId;
 use scnn_isa::layer::Pass;
@@ -294,12 +294,8 @@ impl<'a> Cutter<'a> {
     /// For the tensor of that id.
     pub fn new(network: &'a Quantised, machine: &'a Machine, tensor: TensorId) -> Self {
         let consumers: Vec<&IntLayer> = network
-            .operations
-            .iter()
-            .filter_map(|operation| match operation {
-                Operation::Layer(layer) if layer.source.tensor == tensor => Some(layer.as_ref()),
-                Operation::Layer(_) | Operation::Host(_) => None,
-            })
+            .layers()
+            .filter(|layer| layer.source.tensor == tensor)
             .collect();
         let data = network.tensor(tensor);
         Self {

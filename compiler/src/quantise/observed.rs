@@ -1,6 +1,6 @@
 //! Small graphs for the tests of quantisation, with what was seen of their tensors.
 
-use super::{IntLayer, Operation, Options, QuantiseError, Quantised, Tensor, quantise};
+use super::{IntLayer, Options, QuantiseError, Quantised, Tensor, quantise};
 use crate::calibrate::{Calibration, Range};
 use crate::graph::{Graph, Layer, Node, NodeId, Op, placement};
 use scnn_isa::machine::Machine;
@@ -68,12 +68,7 @@ impl Observed {
 
 /// The layers of a network.
 pub(crate) fn layers(network: &Quantised) -> Vec<&IntLayer> {
-    let operations = network.operations.iter();
-    let layers = operations.filter_map(|operation| match operation {
-        Operation::Layer(layer) => Some(&**layer),
-        Operation::Host(_) => None,
-    });
-    layers.collect()
+    network.layers().collect()
 }
 
 pub(crate) fn rectifier() -> Op {

@@ -183,13 +183,7 @@ impl Lives {
 
 /// By value, how many times a network reads it on the host: as an operand of a segment or as an output.
 fn readings(network: &Quantised) -> Vec<u32> {
-    let operands = network
-        .operations
-        .iter()
-        .filter_map(|operation| match operation {
-            Operation::Host(segment) => Some(&segment.inputs),
-            Operation::Layer(_) => None,
-        });
+    let operands = network.segments().map(|segment| &segment.inputs);
     let mut readings = vec![0; network.values.len()];
     for &value in operands.chain([&network.outputs]).flatten() {
         readings[value] += 1;

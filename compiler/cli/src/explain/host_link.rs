@@ -5,7 +5,7 @@ use crate::table::si;
 use scnn_simulator::report::Report;
 use scnnc::compile::Compiled;
 use scnnc::graph::{HostOp, Op};
-use scnnc::quantise::{HostOperation, Operation, Value};
+use scnnc::quantise::{HostOperation, Value};
 use serde_json::json;
 use std::fmt::Write;
 
@@ -30,10 +30,7 @@ pub fn segments<'a>(compiled: &'a Compiled, report: &Report) -> Vec<Segment<'a>>
     let total = report.totals.cycles.total.max(1);
     let operations = compiled.network.operations.iter().zip(&report.layers);
     let mut segments: Vec<Segment<'a>> = operations
-        .filter_map(|(operation, layer)| match operation {
-            Operation::Host(host) => Some((host, layer.costs.cycles.total)),
-            Operation::Layer(_) => None,
-        })
+        .filter_map(|(operation, layer)| Some((operation.segment()?, layer.costs.cycles.total)))
         .map(|(host, cycles)| Segment {
             name: &host.name,
             cycles,

@@ -76,12 +76,8 @@ impl<'a> Chooser<'a> {
             .operations
             .iter()
             .enumerate()
-            .filter_map(|(operation, other)| match other {
-                Operation::Layer(layer) if layer.source.tensor == tensor => {
-                    Some((operation, layer.as_ref()))
-                }
-                Operation::Layer(_) | Operation::Host(_) => None,
-            })
+            .filter_map(|(operation, other)| Some((operation, other.layer()?)))
+            .filter(|(_, layer)| layer.source.tensor == tensor)
             .collect();
         let mut ranked: Vec<(f64, Cut)> = cuts(&cutter, search.machine, data.shape)
             .into_iter()
