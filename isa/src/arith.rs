@@ -8,7 +8,7 @@
 //! accumulate   sum += p                                             24 bits, in any order
 //! source       sum = a << source shift                              of the PPU alone, without the array
 //! requantise   v   = round((sum + bias) * multiplier / 2^shift)     round half away from zero
-//! operand      v  += round(b * multiplier / 2^shift)                residual add, or
+//! operand      v  += round(b * multiplier / 2^aligned shift)        residual add ([`aligned_shift`]), or
 //!              v   = round(v16 * b * multiplier / 2^shift)          gate: v16 is v saturated to 16 bits
 //! activation   v   = leaky or table                                 optional
 //! clamp        v   = min(max(v, lo), hi)                            ReLU is lo = 0
@@ -188,10 +188,25 @@ pub const fn round_even(value: f32) -> i32 {
     (value.clamp(-LIMIT, LIMIT) + ONES - ONES) as i32
 }
 
-/// Scales the residual operand to output units: `round(value * multiplier / 2^shift)`.
+/// The right shift of an added operand in a channel: the operand's `shift` holds between units that are not halved, and
+/// the channel shifts of the operand's tensor and of the result's say how often each is. Negative for a left shift.
 #[inline]
-pub const fn scale_operand(value: i16, multiplier: i32, shift: u8) -> i32 {
-    saturate(round_shift(value as i64 * multiplier as i64, shift as u32))
+pub const fn aligned_shift(shift: u8, of_operand: u8, of_result: u8) -> i32 {
+    shift as i32 + of_operand as i32 - of_result as i32
+}
+
+/// Scales the residual operand to output units: `round(value * multiplier / 2^shift)`, with an [`aligned_shift`].
+#[inline]
+pub const fn scale_operand(value: i16, multiplier: i32, shift: i32) -> i32 {
+    // At most 2^30, of which a further shift to the right leaves nothing and one to the left saturates.
+    let product = value as i64 * multiplier as i64;
+    let scaled = match shift {
+        0..=31 => round_shift(product, shift as u32),
+        32.. => 0,
+        -32..=-1 => product << -shift,
+        _ => product << 32,
+    };
+    saturate(scaled)
 }
 
 /// The product with an operand, in output units: `round(value * operand * multiplier / 2^shift)`, the value saturated to
@@ -489,8 +504,9 @@ mod tests {
         }
 
         #[test]
-        fn an_operand_is_scaled_as_defined(value: i16, multiplier: i16, shift in 0u8..=MAX_SHIFT) {
-            let expected = saturated(i128::from(value) * i128::from(multiplier), 1 << shift);
+        fn an_operand_is_scaled_as_defined(value: i16, multiplier: i16, shift in -40i32..=100) {
+            let product = i128::from(value) * i128::from(multiplier);
+            let expected = saturated(product << (-shift).max(0), 1 << shift.max(0));
             prop_assert_eq!(scale_operand(value, multiplier.into(), shift), expected);
         }
 

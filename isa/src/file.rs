@@ -29,7 +29,7 @@ use prost::Message;
 use thiserror::Error;
 
 /// Version of the container and of the descriptors.
-pub const FORMAT_VERSION: u16 = 4;
+pub const FORMAT_VERSION: u16 = 5;
 
 /// Version of the instruction set.
 pub const ISA_VERSION: u16 = 1;

@@ -137,7 +137,8 @@ pub struct Operand {
     /// How it lies over the values.
     #[serde(default, skip_serializing_if = "OperandShape::is_same")]
     pub shape: OperandShape,
-    /// Factor from the operand's units, or those of the product, to the output's.
+    /// Factor from the operand's units, or those of the product, to the output's; of an operand that is added, as they are
+    /// without channel shifts.
     pub multiplier: i32,
     /// Right shift after the factor.
     pub shift: u8,
@@ -147,7 +148,7 @@ pub struct Operand {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperandKind {
-    /// Adds it ([`crate::arith::scale_operand`]).
+    /// Adds it, aligned with the result in every channel ([`crate::arith::aligned_shift`]).
     #[default]
     Add,
     /// Multiplies by it ([`crate::arith::scale_product`]).

@@ -24,8 +24,8 @@ pub struct Stage {
     pub rounding: Rounding,
     /// What they are divided by before.
     pub divisor: f32,
-    /// What is done with the operand.
-    pub operand: Option<Operand>,
+    /// What is done with the operand, and by output channel its aligned shift.
+    pub operand: Option<(Operand, Vec<i32>)>,
     /// Bounds of what is pooled.
     pub clamp: [i16; 2],
 }
@@ -35,13 +35,14 @@ impl Stage {
     pub fn values(&self, k: usize, sums: &[i32], operand: Option<&[i16]>, values: &mut [i16]) {
         let requantise = self.requantise[k];
         let pairs = values.iter_mut().zip(sums);
-        match (self.operand.zip(operand), self.rounding) {
-            (Some((with, operand)), Rounding::Away) => {
+        match (self.operand.as_ref().zip(operand), self.rounding) {
+            (Some(((with, shifts), operand)), Rounding::Away) => {
+                let shift = shifts[k];
                 for ((value, &sum), &other) in pairs.zip(operand.iter().cycle()) {
-                    *value = self.finish(k, meet(with, requantise.apply(sum), other));
+                    *value = self.finish(k, meet(with, shift, requantise.apply(sum), other));
                 }
             }
-            (Some((with, operand)), Rounding::Even) => {
+            (Some(((with, _), operand)), Rounding::Even) => {
                 for ((value, &sum), &other) in pairs.zip(operand.iter().cycle()) {
                     *value = self.round(k, meet_real(with, requantise.real(sum), other));
                 }
@@ -73,18 +74,18 @@ impl Stage {
     }
 }
 
-/// What becomes of a value and the operand's there.
-fn meet(with: Operand, value: i32, other: i16) -> i32 {
+/// What becomes of a value and the operand's there, which is added with the aligned `shift` of its channel.
+fn meet(with: &Operand, shift: i32, value: i32, other: i16) -> i32 {
     match with.kind {
         OperandKind::Add => {
-            value.saturating_add(arith::scale_operand(other, with.multiplier, with.shift))
+            value.saturating_add(arith::scale_operand(other, with.multiplier, shift))
         }
         OperandKind::Multiply => arith::scale_product(value, other, with.multiplier, with.shift),
     }
 }
 
 /// The same in single precision.
-fn meet_real(with: Operand, value: f32, other: i16) -> f32 {
+fn meet_real(with: &Operand, value: f32, other: i16) -> f32 {
     let other = f32::from(other) * arith::factor(with.multiplier, with.shift);
     match with.kind {
         OperandKind::Add => value + other,

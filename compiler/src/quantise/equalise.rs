@@ -9,21 +9,19 @@
 //! Where one factor serves all channels of a layer, shifts are restricted:
 //!
 //! ```text
-//! operand that is added     the shifts of the sum, channel by channel, or all of them so many further
+//! operand that is added     its own; the PPU aligns it with the sum, channel by channel
 //! operand that multiplies   none; the product has the shifts of its source, and none where that is changed before
 //! average by itself         the shifts of its source (its factor belongs to the mean, not to the values)
-//! table                     up to [`classes::MOST_OF_TABLE`], as far as its argument is as much smaller: the PPU holds a table for
-//!                           each; none for its result and its operand where it has one
+//! table                     up to [`classes::MOST_OF_TABLE`]: the PPU holds a table for each; [`TABLE_GUARD`] octaves less where
+//!                           its argument is not as much smaller; none for its result where it has an operand
 //! clamp                     as far as its upper bound, in the finest unit, cuts nothing; none with a bound below 0
 //! grid of the model's own   none, and none for what is rounded to it: it says what the integers are
 //! ```
 //!
-//! Channels that must agree form a class, which has the least shift of its members. What one factor serves may be apart by
-//! a factor: an operand that is a small part of a concatenation has all of its channels' shifts as much larger than the
-//! sum's as all of them allow, its **distance**. A channel
-//! keeps [`GUARD`] octaves more room than the tensor as a whole does, and more where few values were seen of it. A
-//! shift is made only where it pays: where the rounding noise behind the readers of the tensors concerned falls by
-//! [`gains::LEAST_GAIN_DB`] in the mean of their channels. Tensors with channels of like range stay as they are.
+//! Channels that must agree form a class, which has the least shift of its members. A channel keeps [`GUARD`] octaves more
+//! room than the tensor as a whole does, and more where few values were seen of it. A shift is made only where it pays:
+//! where the rounding noise behind the readers of the tensors concerned falls by [`gains::LEAST_GAIN_DB`] in the mean of
+//! their channels. Tensors with channels of like range stay as they are.
 
 mod classes;
 mod gains;
@@ -34,7 +32,7 @@ use super::scales::SMALLEST;
 use super::storage::Storage;
 use crate::calibrate::{self, Calibration};
 use crate::graph::{Conv, Function, Graph, Layer, NodeId, Op};
-use classes::{Apart, Classes};
+use classes::Classes;
 use gains::{Gain, gains};
 use scnn_isa::arith::{MAX_CHANNEL_SHIFT, channel_unit};
 use scnn_isa::layer::{OperandKind, PoolKind, View};
@@ -43,6 +41,10 @@ use std::borrow::Cow;
 
 /// Octaves of room that a channel has beyond the headroom of the tensor: fewer values were seen of it.
 const GUARD: f32 = 1.0;
+
+/// Octaves of room more that a table's result has where its argument reaches further than the result tells: a GELU of values
+/// that were all negative is small, and would not be of a positive one.
+const TABLE_GUARD: f32 = 2.0;
 
 /// What shifts depend on.
 #[derive(Clone, Copy)]
@@ -109,22 +111,18 @@ impl Shares<'_> {
         if node.grid.is_some() || !room.is_finite() || room <= 0.0 {
             return none;
         }
-        let below = |tensor: &String, channel: usize| {
-            let octaves = calibration.channels.get(tensor);
-            let octaves = octaves.and_then(|octaves| octaves.0.get(channel));
-            f32::from(octaves.copied().unwrap_or(0)) - GUARD
-        };
         // The finest unit is a normal float, with room for its products.
         let largest = (reach / SMALLEST)
             .log2()
             .clamp(0.0, f32::from(MAX_CHANNEL_SHIFT));
         let argument = node.op.argument();
         let limit = |channel: usize| {
-            let octaves = below(&node.tensor, channel) + room.log2();
-            // A table spans as much less of the argument.
-            let of_argument = argument.map_or(f32::INFINITY, |tensor| below(tensor, channel));
-            let octaves = octaves.min(of_argument).floor();
-            octaves.clamp(0.0, largest) as u8
+            let octaves = octaves_below(calibration, &node.tensor, channel) + room.log2();
+            let of_argument = argument.map_or(f32::INFINITY, |tensor| {
+                octaves_below(calibration, tensor, channel)
+            });
+            let octaves = octaves.min(of_argument.max(octaves - TABLE_GUARD));
+            octaves.floor().clamp(0.0, largest) as u8
         };
         (0..channels).map(limit).collect()
     }
@@ -158,13 +156,12 @@ impl Shares<'_> {
             let operand = storage.view(operand);
             let as_read = layer.conv.is_none() && layer.affine.is_none();
             match with.kind {
-                OperandKind::Add if table => classes.forbid(operand),
-                OperandKind::Add => classes.tie(operand, destination, Apart::AsTheyAllow),
+                OperandKind::Add => {}
                 OperandKind::Multiply => {
                     classes.forbid(operand);
                     match (as_read, table) {
                         (true, true) => classes.forbid(source),
-                        (true, false) => classes.tie(source, destination, Apart::Not),
+                        (true, false) => classes.tie(source, destination),
                         (false, _) => classes.forbid(destination),
                     }
                 }
@@ -175,9 +172,16 @@ impl Shares<'_> {
             .as_ref()
             .is_some_and(|pool| pool.kind != PoolKind::Max);
         if averages && layer.conv.is_none() {
-            classes.tie(source, destination, Apart::Not);
+            classes.tie(source, destination);
         }
     }
+}
+
+/// How many octaves a channel's values stay below the tensor's, with [`GUARD`].
+pub(super) fn octaves_below(calibration: &Calibration, tensor: &str, channel: usize) -> f32 {
+    let octaves = calibration.channels.get(tensor);
+    let octaves = octaves.and_then(|octaves| octaves.0.get(channel));
+    f32::from(octaves.copied().unwrap_or(0)) - GUARD
 }
 
 /// The weights of a convolution for values of `channels` of `from` in their channels' units.

@@ -7,7 +7,7 @@ use scnn_isa::arith::table::KNOT_FRACTION;
 use scnn_isa::arith::{self, MAX_SOURCE_SHIFT, Requantise, Rounding, Table, Tables};
 use scnn_isa::layer::{Approximation, OperandKind, PoolKind};
 use scnn_isa::plane::Span;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Values of an operand for each of which a table has a segment.
 const FEW: i32 = 256;
@@ -90,13 +90,21 @@ impl ChannelUnits {
     }
 }
 
-/// The function in integers, and what its input stands for. `to` is written in `channels`; `observed` is what calibration saw
-/// of a curve's argument, with headroom; `segments` are the PPU's.
+/// What is known of a curve's argument.
+pub(super) struct Argument<'a> {
+    /// What calibration saw, with headroom.
+    pub(super) span: [f64; 2],
+    /// By output channel, how many octaves it stays below that.
+    pub(super) octaves_below: &'a dyn Fn(usize) -> u8,
+}
+
+/// The function in integers, and what its input stands for. `to` is written in `channels`; `argument` is a curve's;
+/// `segments` are the PPU's.
 pub(super) fn function_stage(
     layer: &Layer,
     from: &Tensor,
     (to, channels): (&Tensor, Span),
-    observed: [f64; 2],
+    argument: &Argument,
     segments: u32,
 ) -> (Option<IntFunction>, ChannelUnits) {
     let plain = ChannelUnits::One(Units {
@@ -114,35 +122,43 @@ pub(super) fn function_stage(
         Some(Function::Leaky(slopes)) => (Some(leaky(slopes)), plain),
         Some(Function::Curve(curve)) => {
             // The argument is the source itself where nothing is done before: the span need not exceed what it holds.
-            let [mut low, mut high] = observed;
+            let [mut low, mut high] = argument.span;
             if layer.is_function_alone() {
                 let bounds = from.range.map(|b| f64::from(b) * f64::from(from.scale));
                 (low, high) = (low.max(bounds[0]), high.min(bounds[1]).max(low));
             }
-            curve_stage(layer, curve, (to, channels), [low, high], segments)
+            let argument = Argument {
+                span: [low, high],
+                ..*argument
+            };
+            curve_stage(layer, curve, (to, channels), &argument, segments)
         }
     }
 }
 
-/// Tables of a curve with an argument from `low` to `high`: one for each channel shift of the result.
+/// Tables of a curve: one for each channel shift of the result, over what the arguments of its channels span.
 fn curve_stage(
     layer: &Layer,
     curve: &Curve,
     (to, channels): (&Tensor, Span),
-    [low, high]: [f64; 2],
+    argument: &Argument,
     segments: u32,
 ) -> (Option<IntFunction>, ChannelUnits) {
+    let [low, high] = argument.span;
     let shifts: Vec<u8> = channels.iter().map(|c| to.channel_shift(c)).collect();
-    let served: BTreeSet<u8> = shifts.iter().copied().chain([0]).collect();
+    // By shift, the octaves that all arguments stay below.
+    let mut served = BTreeMap::from([(0, u8::MAX)]);
+    for (channel, &shift) in shifts.iter().enumerate() {
+        let below = served.entry(shift).or_insert(u8::MAX);
+        *below = (*below).min((argument.octaves_below)(channel));
+    }
     let multiplies = |with: &Operand| with.kind == OperandKind::Multiply;
     let function = |x: f64| curve.expression.at(&[x]);
-    let target = |&shift: &u8| {
-        // The argument of a channel is as much smaller as its result.
-        let halvings = 2f64.powi(shift.into());
-        let reach = low.abs().max(high.abs()) / halvings;
+    let target = |(&shift, &below): (&u8, &u8)| {
+        let reach = low.abs().max(high.abs()) / 2f64.powi(below.into());
         Target {
             function: &function,
-            scale: f64::from(to.scale) / halvings,
+            scale: f64::from(to.scale) / 2f64.powi(shift.into()),
             bounds: clamp_bounds(layer.clamp, to),
             span: [low.max(-reach), high.min(reach).max(low.max(-reach))],
             centred: layer.operand.as_ref().is_some_and(multiplies),
@@ -164,8 +180,8 @@ fn curve_stage(
         unit: of.unit,
         offset: of.offset,
     });
-    let units: BTreeMap<u8, Units> = served.iter().copied().zip(units).collect();
-    let tables = served.into_iter().zip(fitted);
+    let units: BTreeMap<u8, Units> = served.keys().copied().zip(units).collect();
+    let tables = served.into_keys().zip(fitted);
     let tables = tables.map(|(shift, of)| (shift, of.table)).collect();
     let function = IntFunction::Table {
         tables: Tables::new(tables).expect("a set of shifts is in order, and 0 is one of them"),
@@ -347,6 +363,14 @@ mod tests {
         }
     }
 
+    /// An argument all of whose channels span the same.
+    fn over(span: [f64; 2]) -> Argument<'static> {
+        Argument {
+            span,
+            octaves_below: &|_| 0,
+        }
+    }
+
     #[test]
     fn bounds_are_in_units_of_the_result_and_inside_its_range() {
         let to = tensor(0.5, [-100, 127]);
@@ -385,7 +409,7 @@ mod tests {
             // More values than a table has for each.
             let (from, to) = (tensor(1.0, [-9000, 9000]), tensor(0.25, [-9, 9]));
             let (function, units) =
-                function_stage(&layer, &from, (&to, Span::new(0, 1)), [0.0; 2], 256);
+                function_stage(&layer, &from, (&to, Span::new(0, 1)), &over([0.0; 2]), 256);
             let units = units.of(0);
             assert_eq!((units.unit, units.offset), (0.25, 0.0));
             function.unwrap()
@@ -415,8 +439,9 @@ mod tests {
                 ..Layer::default()
             };
             make(&mut layer);
+            let argument = over([-2.0, 2.0]);
             let (function, units) =
-                function_stage(&layer, &from, (&to, Span::new(0, 1)), [-2.0, 2.0], 256);
+                function_stage(&layer, &from, (&to, Span::new(0, 1)), &argument, 256);
             let units = units.of(0);
             assert!(matches!(function, Some(IntFunction::Table { .. })));
             (units.unit * 65536.0, units.offset)

@@ -1,16 +1,16 @@
 //! One layer in integers, stage by stage: weights and product shift, requantisation, operand, function, bounds, average.
 
-use super::equalise::of_units;
+use super::equalise::{octaves_below, of_units};
 use super::exact::Exact;
 use super::layers::Builder;
 use super::ppu::{
-    ChannelUnits, Units, clamp_bounds, function_stage, requantise_channel, source_shift,
+    Argument, ChannelUnits, Units, clamp_bounds, function_stage, requantise_channel, source_shift,
     widen_average,
 };
 use super::scales::observed;
 use super::weights::{Limits, smallest_weight_unit};
 use super::{IntConv, IntFunction, IntLayer, IntOperand, IntPool, QuantiseError, Tensor};
-use crate::graph::{Conv, Function, Layer, NodeId, Operand};
+use crate::graph::{Conv, Curve, Function, Layer, NodeId, Operand};
 use crate::widths;
 use scnn_isa::arith::{self, LARGEST_MULTIPLIER, Requantise, Rounding};
 use scnn_isa::layer::{OperandKind, View};
@@ -46,14 +46,7 @@ impl Builder<'_> {
                 (Some(conv), units)
             }
         };
-        // Before the activation function: in units of the output, or as the table's input.
-        let observed = match &layer.function {
-            Some(Function::Curve(curve)) => self.observed(id, &curve.argument)?,
-            _ => [0.0; 2],
-        };
-        let segments = self.machine.ppu.table_segments;
-        let written = (&to, destination.channels);
-        let (function, inner) = function_stage(layer, &from, written, observed, segments);
+        let (function, inner) = self.function(stages, &from, &to)?;
         // A function's input is in units of its own, which are none of the model's.
         let rounding = match function {
             None => to.rounding,
@@ -95,10 +88,7 @@ impl Builder<'_> {
             },
         };
         let operand = layer.operand.as_ref().zip(stages.operand);
-        // All of the operand's channels are as far from the result's.
-        let shift = to.channel_shift(stages.destination.channels.begin);
-        let operand =
-            operand.map(|(with, view)| self.operand(id, (with, view), (rounding, shift), behind));
+        let operand = operand.map(|(with, view)| self.operand(id, (with, view), rounding, behind));
         let mut layer = IntLayer {
             name,
             onnx_nodes: node.onnx_nodes.clone(),
@@ -126,6 +116,37 @@ impl Builder<'_> {
         let factor = affine.map_or(1.0, |affine| f64::from(affine.scale[0]));
         widen_average(&mut layer, factor, &from, &to);
         Ok(layer)
+    }
+
+    /// The activation function in integers, and what stands before it: units of the output, or of the table's input.
+    fn function(
+        &self,
+        stages: &Stages,
+        from: &Tensor,
+        to: &Tensor,
+    ) -> Result<(Option<IntFunction>, ChannelUnits), QuantiseError> {
+        let curve = match &stages.layer.function {
+            Some(Function::Curve(curve)) => Some(curve),
+            _ => None,
+        };
+        let span = curve.map(|curve| self.observed(stages.id, &curve.argument));
+        let octaves_below = |channel| {
+            let known = |curve: &Curve| octaves_below(self.calibration, &curve.argument, channel);
+            curve.map_or(0.0, known).max(0.0) as u8
+        };
+        let argument = Argument {
+            span: span.transpose()?.unwrap_or_default(),
+            octaves_below: &octaves_below,
+        };
+        let written = (to, stages.destination.channels);
+        let segments = self.machine.ppu.table_segments;
+        Ok(function_stage(
+            stages.layer,
+            from,
+            written,
+            &argument,
+            segments,
+        ))
     }
 
     /// The convolution of the layer `name`, which reads `from`, and by output channel the real value of a weight's unit.
@@ -205,22 +226,19 @@ impl Builder<'_> {
             .collect()
     }
 
-    /// The second tensor of the layer `id`, whose result begins with a channel of the channel shift `shift`.
+    /// The second tensor of the layer `id`.
     fn operand(
         &self,
         id: NodeId,
         (with, view): (&Operand, View),
-        (rounding, shift): (Rounding, u8),
+        rounding: Rounding,
         behind: Behind,
     ) -> Result<IntOperand, QuantiseError> {
         let tensor = self.network.tensor(view.tensor);
         let scale = tensor.scale;
-        // No channel of what meets an operand before a table has a unit of its own, and none of a factor.
+        // Between units that are not halved; no channel of what meets an operand before a table has a unit of its own.
         let met = match with.kind {
-            OperandKind::Add => {
-                let apart = i32::from(shift) - i32::from(tensor.channel_shift(view.channels.begin));
-                2f64.powi(apart)
-            }
+            OperandKind::Add => 1.0,
             OperandKind::Multiply => behind.met.of(0).unit,
         };
         let (multiplier, shift) = match rounding {

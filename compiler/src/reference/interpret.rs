@@ -416,6 +416,11 @@ impl State<'_> {
             Some(IntFunction::Table { tables, .. }) => Some(tables.of(shift)),
             _ => None,
         };
+        let aligned = layer.operand.map_or(0, |operand| {
+            let read = self.network.tensor(operand.view.tensor);
+            let of_operand = read.channel_shift(operand.view.channels.begin + k as u32);
+            arith::aligned_shift(operand.shift, of_operand, shift)
+        });
         sums.into_iter()
             .enumerate()
             .map(|(i, sum)| {
@@ -424,7 +429,7 @@ impl State<'_> {
                     OperandShape::PerChannel => (operand, channel[0]),
                 });
                 let value = match layer.rounding {
-                    Rounding::Away => meet(requantise.apply(sum), operand),
+                    Rounding::Away => meet(requantise.apply(sum), operand, aligned),
                     Rounding::Even => {
                         arith::round_even(meet_real(requantise.real(sum), operand) / divisor)
                     }
@@ -442,14 +447,14 @@ impl State<'_> {
     }
 }
 
-/// What becomes of a value and the operand there.
-fn meet(value: i32, operand: Option<(IntOperand, i16)>) -> i32 {
+/// What becomes of a value and the operand there, which is added with its `aligned` shift.
+fn meet(value: i32, operand: Option<(IntOperand, i16)>, aligned: i32) -> i32 {
     let Some((with, other)) = operand else {
         return value;
     };
     match with.kind {
         OperandKind::Add => {
-            value.saturating_add(arith::scale_operand(other, with.multiplier, with.shift))
+            value.saturating_add(arith::scale_operand(other, with.multiplier, aligned))
         }
         OperandKind::Multiply => arith::scale_product(value, other, with.multiplier, with.shift),
     }

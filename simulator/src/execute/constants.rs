@@ -7,9 +7,9 @@ use crate::timing::blocks::WeightSizes;
 use crate::weights::OutputWeights;
 use crate::weights::WeightStream;
 use rayon::prelude::*;
-use scnn_isa::arith::channel_shift;
+use scnn_isa::arith::{aligned_shift, channel_shift};
 use scnn_isa::ids::SectionId;
-use scnn_isa::layer::{self, ArrayStage, Layer};
+use scnn_isa::layer::{self, ArrayStage, Layer, Operand};
 use scnn_isa::layout::Grid;
 use scnn_isa::program::Program;
 use scnn_isa::section::{
@@ -128,9 +128,28 @@ fn decode_stage(program: &Program, layer: &Layer) -> Result<Stage, SectionError>
         rounding: layer.ppu.rounding,
         divisor,
         function,
-        operand: layer.ppu.operand,
+        operand: layer.ppu.operand.map(|operand| {
+            let shifts = aligned_shifts(program, layer, &operand);
+            (operand, shifts)
+        }),
         clamp,
     })
+}
+
+/// By output channel, the right shift of an operand that is added.
+fn aligned_shifts(program: &Program, layer: &Layer, operand: &Operand) -> Vec<i32> {
+    let of_operand = &program.tensor(operand.view.tensor).channel_shifts;
+    let of_result = &program.tensor(layer.destination.tensor).channel_shifts;
+    let channels = operand.view.channels.iter();
+    let channels = channels.zip(layer.destination.channels.iter());
+    let aligned = |(read, written): (u32, u32)| {
+        let [read, written] = [
+            channel_shift(of_operand, read),
+            channel_shift(of_result, written),
+        ];
+        aligned_shift(operand.shift, read, written)
+    };
+    channels.map(aligned).collect()
 }
 
 impl Reading {

@@ -60,6 +60,8 @@ pub struct Case {
     /// A second tensor, of the result's shape or with one value for each image and channel.
     pub second: Option<Second>,
     function: Option<Function>,
+    /// By channel of the result, how often its unit is halved.
+    output_shifts: Vec<u8>,
 }
 
 /// What meets the values of a layer in the PPU.
@@ -68,6 +70,8 @@ pub struct Second {
     multiply: bool,
     per_channel: bool,
     pub values: Vec<i16>,
+    /// By channel, how often its unit is halved.
+    shifts: Vec<u8>,
 }
 
 /// A function of one value.
@@ -75,8 +79,7 @@ pub struct Second {
 enum Function {
     /// By output channel, and the exponent.
     Leaky(Vec<i16>, u8),
-    /// And the channel shifts of the result.
-    Tables(Tables, Vec<u8>),
+    Tables(Tables),
 }
 
 impl std::fmt::Debug for Case {
@@ -102,7 +105,11 @@ impl std::fmt::Debug for Case {
             "images over {:?}, uneven {:?}; phases, reload, at once, to DRAM {choices:?}; cut {:?}, halves {:?}, room {}",
             self.images_over, self.uneven, self.cut, self.halves, self.room
         )?;
-        writeln!(f, "{:?} {:?}", self.second, self.function)?;
+        writeln!(
+            f,
+            "{:?} {:?} {:?}",
+            self.second, self.function, self.output_shifts
+        )?;
         writeln!(f, "weights {:?}", self.weights)?;
         writeln!(f, "input {:?}", self.input)
     }
@@ -209,8 +216,9 @@ pub fn case() -> impl Strategy<Value = Case> {
             let input = (0..images * inputs * y.input * x.input)
                 .map(|_| random.value(input_density, 100))
                 .collect();
-            let second = random.second(images * outputs, y.output * x.output, input_density);
+            let second = random.second(images, outputs, y.output * x.output, input_density);
             let function = random.function(outputs);
+            let output_shifts = random.shifts(outputs);
             Case {
                 images,
                 groups,
@@ -243,6 +251,7 @@ pub fn case() -> impl Strategy<Value = Case> {
                 input,
                 second,
                 function,
+                output_shifts,
             }
         },
     )
@@ -256,15 +265,30 @@ impl Random {
         (i32::from(self.value(1.0, 30_000)).unsigned_abs() - 1) % limit
     }
 
-    /// In one layer of three: a second tensor of so many channels of all images, and positions.
-    fn second(&mut self, channels: u32, positions: u32, density: f64) -> Option<Second> {
+    /// In one layer of three: a second tensor.
+    fn second(
+        &mut self,
+        images: u32,
+        channels: u32,
+        positions: u32,
+        density: f64,
+    ) -> Option<Second> {
         let per_channel = self.below(2) == 0;
-        let count = channels * if per_channel { 1 } else { positions };
+        let count = images * channels * if per_channel { 1 } else { positions };
         (self.below(3) == 0).then(|| Second {
             multiply: self.below(2) == 0,
             per_channel,
             values: (0..count).map(|_| self.value(density, 100)).collect(),
+            shifts: self.shifts(channels),
         })
+    }
+
+    /// In one tensor of two, shifts of its channels.
+    fn shifts(&mut self, channels: u32) -> Vec<u8> {
+        match self.below(2) {
+            0 => Vec::new(),
+            _ => (0..channels).map(|_| self.below(12) as u8).collect(),
+        }
     }
 
     /// In two layers of five a function.
@@ -280,11 +304,7 @@ impl Random {
                     let after = tables[tables.len() - 1].0;
                     tables.push((after + 1 + self.below(3) as u8, self.table()));
                 }
-                let shifts = match tables.len() {
-                    1 => Vec::new(),
-                    _ => (0..outputs).map(|_| self.below(12) as u8).collect(),
-                };
-                Some(Function::Tables(Tables::new(tables).unwrap(), shifts))
+                Some(Function::Tables(Tables::new(tables).unwrap()))
             }
             _ => None,
         }
@@ -373,6 +393,7 @@ impl Case {
         Self {
             second: None,
             function: None,
+            output_shifts: Vec::new(),
             outputs: 2 * self.outputs,
             weights: groups.flat_map(|group| group.repeat(2)).collect(),
             ..self.clone()
@@ -680,10 +701,7 @@ impl Case {
             tensors: vec![
                 tensor("in", input_shape, [-100, 100], source_layout),
                 Tensor {
-                    channel_shifts: match &self.function {
-                        Some(Function::Tables(_, shifts)) => shifts.clone(),
-                        _ => Vec::new(),
-                    },
+                    channel_shifts: self.output_shifts.clone(),
                     ..tensor(
                         "out",
                         output_shape,
@@ -723,9 +741,11 @@ impl Case {
         if let Some(shape) = other_shape {
             let [n, _, h, w] = shape;
             let layout = Layout::whole(Rect::plane(n, h, w), program.machine.pes());
-            program
-                .tensors
-                .push(tensor("other", shape, [-100, 100], layout));
+            let shifts = self.second.as_ref().map(|second| second.shifts.clone());
+            program.tensors.push(Tensor {
+                channel_shifts: shifts.unwrap_or_default(),
+                ..tensor("other", shape, [-100, 100], layout)
+            });
             program.values.push(value("other", shape, 3));
             program.inputs.push(ValueId(2));
         }
@@ -734,7 +754,7 @@ impl Case {
             .extend(self.function.as_ref().map(|function| {
                 let (kind, bytes) = match function {
                     Function::Leaky(slopes, _) => (SectionKind::Slopes, encode_slopes(slopes)),
-                    Function::Tables(tables, _) => (SectionKind::Table, encode_tables(tables)),
+                    Function::Tables(tables) => (SectionKind::Table, encode_tables(tables)),
                 };
                 Section {
                     name: "f".into(),

@@ -18,10 +18,16 @@ use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;
 
 fn simulate(program: &Program, case: &Case, timing: Timing) -> Execution {
-    let tensor = |value: usize, values: &[i16]| {
-        let value = &program.values[value];
+    // A value and its tensor have one index.
+    let tensor = |index: usize, values: &[i16]| {
+        let (value, tensor) = (&program.values[index], &program.tensors[index]);
         let shape: Vec<usize> = value.shape.iter().map(|&d| d as usize).collect();
-        let floats: Vec<f32> = values.iter().map(|&v| f32::from(v)).collect();
+        let plane = shape[2] * shape[3];
+        let real = |(at, &value): (usize, &i16)| {
+            let channel = at / plane % shape[1];
+            f32::from(value) * tensor.unit(channel as u32)
+        };
+        let floats: Vec<f32> = values.iter().enumerate().map(real).collect();
         let tensor = Tensor::from_shape(&shape, &floats).unwrap();
         (value.name.clone(), tensor)
     };

@@ -15,6 +15,8 @@ pub struct Post<'a> {
     shifts: &'a [u8],
     /// The second tensor `[N, C, H, W]`, or one value for each image and channel.
     other: &'a [i16],
+    /// By channel of it, how often its unit is halved.
+    other_shifts: &'a [u8],
 }
 
 impl<'a> Post<'a> {
@@ -31,6 +33,7 @@ impl<'a> Post<'a> {
             constants,
             shifts: &program.tensors[1].channel_shifts,
             other,
+            other_shifts: program.tensors.get(2).map_or(&[], |of| &of.channel_shifts),
         }
     }
 
@@ -38,11 +41,11 @@ impl<'a> Post<'a> {
     pub fn value(&self, sum: i32, index: usize, plane: usize, k: usize) -> i16 {
         let scaled = f64::from(sum) * f64::from(REQUANTISE.multiplier);
         let value = (scaled / 2f64.powi(i32::from(REQUANTISE.shift))).round();
-        let value = self.applied(self.met(value, index, plane), k);
+        let value = self.applied(self.met(value, index, plane, k), k);
         value.clamp(-32767.0, 32767.0) as i16
     }
 
-    fn met(&self, value: f64, index: usize, plane: usize) -> f64 {
+    fn met(&self, value: f64, index: usize, plane: usize, k: usize) -> f64 {
         let Some(operand) = self.operand else {
             return value;
         };
@@ -52,7 +55,11 @@ impl<'a> Post<'a> {
         };
         let unit = f64::from(operand.multiplier) / 2f64.powi(operand.shift.into());
         match operand.kind {
-            OperandKind::Add => value + (f64::from(other) * unit).round(),
+            // In units of the result's channel.
+            OperandKind::Add => {
+                let apart = halvings(self.shifts, k) - halvings(self.other_shifts, k);
+                value + (f64::from(other) * unit * 2f64.powi(apart)).round()
+            }
             OperandKind::Multiply => {
                 (value.clamp(-32768.0, 32767.0) * f64::from(other) * unit).round()
             }
@@ -99,7 +106,7 @@ impl<'a> Post<'a> {
 
     /// Where the table of channel `k` begins: of those that the channel's shift reaches, the last.
     fn table(&self, k: usize) -> usize {
-        let shift = self.shifts.get(k).copied().unwrap_or(0);
+        let shift = halvings(self.shifts, k);
         let (mut found, mut at) = (0, 0);
         loop {
             let mut covered = 0.0;
@@ -110,10 +117,15 @@ impl<'a> Post<'a> {
             // The last knot, then the shift from which the next table serves.
             at += 3;
             match self.constants.get(at) {
-                Some(&least) if least <= shift => found = at + 1,
+                Some(&least) if i32::from(least) <= shift => found = at + 1,
                 _ => return found,
             }
             at += 1;
         }
     }
+}
+
+/// How often the unit of channel `k` is halved.
+fn halvings(shifts: &[u8], k: usize) -> i32 {
+    shifts.get(k).copied().unwrap_or(0).into()
 }
