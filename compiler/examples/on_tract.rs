@@ -6,7 +6,7 @@
 //! `find CASES -mindepth 1 -type d | cargo run --package scnnc --example on_tract`
 
 use prost::Message;
-use scnnc::graph::datum_type;
+use scnn_host::datum_type;
 use scnnc::import::{ImportOptions, import};
 use scnnc::reference::float::FloatModel;
 use std::collections::BTreeMap;

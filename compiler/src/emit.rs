@@ -29,7 +29,7 @@ use scnn_isa::progress::Progress;
 use scnn_isa::section::{encode_requantise, encode_slopes, encode_tables};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use weights::Weights;
+use weights::PackedWeights;
 
 /// Tensor, place and tiles of a region.
 type RegionKey = (TensorId, Slot, Span);
@@ -452,7 +452,7 @@ impl<'a> Emitter<'a> {
             .filter_map(|(position, ((described, (layer, nonzeros)), first))| {
                 progress.layer(position + 1, program.layers.len(), &layer.name);
                 let array = described.array.as_ref().filter(|_| first)?;
-                let weights = Weights {
+                let weights = PackedWeights {
                     conv: layer.conv.as_ref()?,
                     nonzeros: nonzeros.as_ref()?,
                     array,

@@ -15,15 +15,12 @@
 pub mod check;
 pub(crate) mod computed_for;
 pub mod coverage;
-mod datum;
 pub mod drop_dead;
 pub mod expression;
 pub mod placement;
 mod print;
 pub mod reason;
 pub mod weights;
-
-pub use datum::datum_type;
 
 use expression::Expression;
 use petgraph::Direction;

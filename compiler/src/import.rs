@@ -46,7 +46,7 @@ pub(crate) use crate::normalise::proto::value_info;
 use crate::normalise::{self, Opened, Undecided};
 use attributes::Attributes;
 use multiplications::multiplications;
-use operators::Place;
+use operators::RunsOn;
 use quantised::RealValues;
 use scnn_host::RuntimeName;
 use scnn_isa::legal;
@@ -123,7 +123,7 @@ fn import_model(
     Source::new(normalised, stem, options.host.clone()).import(hash)
 }
 
-/// What a translation makes of a node.
+/// Result of translating a node.
 pub(crate) enum Translated {
     /// Graph nodes were added; this one is the result.
     Node(NodeId),
@@ -228,7 +228,7 @@ impl<'a> Importer<'a> {
                 .unwrap_or_else(|| self.constant_on_host(&output.name));
             self.graph.outputs.push((output.name.clone(), id));
         }
-        // What was put on the machine as a part of something else is not read any more.
+        // Nodes that became a part of others are not read any more.
         crate::graph::drop_dead::run(&mut self.graph);
         self.graph
     }
@@ -236,7 +236,7 @@ impl<'a> Importer<'a> {
     fn node(&mut self, node: &'a NodeProto) {
         let outputs: Vec<&String> = node.output.iter().filter(|o| !o.is_empty()).collect();
         if outputs.iter().all(|o| self.facts.constant(o).is_some()) {
-            // Folded: whoever uses it finds the constant.
+            // Folded: its readers find the constant.
             return;
         }
         let forced = self.on_host.get(&node_name(node)).cloned();
@@ -264,7 +264,7 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// What becomes of a node; `passes` says whether it hands on the integers of a quantised tensor as they are.
+    /// Translates a node; `passes` says whether it passes the integers of a quantised tensor on as they are.
     fn translate(&mut self, node: &NodeProto, passes: bool) -> Translated {
         let Some(operator) = operators::find(node) else {
             return Translated::Host(format!("the array has no {}", node.op_type).into());
@@ -277,20 +277,20 @@ impl<'a> Importer<'a> {
             }
         }
         match operator.place {
-            Place::Host(reason) => Translated::Host(reason.into()),
-            Place::Machine(translate) => match translate(self, node, &Attributes::of(node)) {
+            RunsOn::Host(reason) => Translated::Host(reason.into()),
+            RunsOn::Machine(translate) => match translate(self, node, &Attributes::of(node)) {
                 Translated::Node(id) => Translated::Node(self.with_exact_sums(node, id)),
                 translated => translated,
             },
         }
     }
 
-    /// Foreign nodes: one that the array takes is the array's, all else is one host node.
+    /// Adds foreign nodes: a single one that the array has is translated, any others become one host node.
     fn foreign(&mut self, nodes: &[&'a NodeProto]) {
         if let [node] = nodes
             && !self.on_host.contains_key(&node_name(node))
             && let Some(operator) = operators::find(node)
-            && let Place::Machine(translate) = operator.place
+            && let RunsOn::Machine(translate) = operator.place
         {
             let outputs: Vec<&String> = node.output.iter().filter(|o| !o.is_empty()).collect();
             let ids = match translate(self, node, &Attributes::of(node)) {
@@ -356,7 +356,7 @@ impl<'a> Importer<'a> {
                 host.inputs.push(name.to_owned());
                 operands.push(operand);
             } else {
-                // Of a type that only the runtime has.
+                // A constant of a type that only the runtime has.
                 let initializer = facts::declared(self.model, name);
                 host.initializers.extend(initializer.cloned());
             }
@@ -453,7 +453,7 @@ impl<'a> Importer<'a> {
         self.add_placed(tensor, operands, op, onnx_nodes, placement)
     }
 
-    /// The same, with its placement.
+    /// Adds a node whose result is the ONNX tensor `tensor` and lies as `placement` says.
     pub(crate) fn add_placed(
         &mut self,
         tensor: &str,
@@ -466,7 +466,7 @@ impl<'a> Importer<'a> {
             .facts
             .get(tensor)
             .map_or((Dtype::F32, Vec::new()), |f| (f.dtype, f.dims.clone()));
-        // What only moves values leaves them on their grid.
+        // Nodes that only move values keep them on their grid.
         let moves = matches!(op, Op::Rename(_) | Op::Slice(_));
         let source = operands.first().filter(|_| moves);
         let grid = source.and_then(|&source| self.graph.dag[source].grid);
@@ -485,7 +485,7 @@ impl<'a> Importer<'a> {
         )
     }
 
-    /// Another shape or order of what the machine has, moved if its readers gain by that.
+    /// A node whose result is another shape or order of a machine tensor, moved if its readers gain by that.
     pub(crate) fn as_wished(&mut self, id: NodeId) -> NodeId {
         match self.wishes.get(&self.graph.dag[id].tensor).cloned() {
             Some(wanted) => self.graph.placed(id, wanted),

@@ -20,7 +20,7 @@ use crate::prune::sites::{Site, sites};
 use crate::quantise::nonzeros::NonzeroWeights;
 use crate::quantise::nonzeros::bits::Bits;
 use crate::quantise::{IntConv, IntLayer, Operation, Quantised};
-use correspondence::{Extents, Order};
+use correspondence::{KernelExtents, Order};
 use rayon::prelude::*;
 use scnn_isa::ids::TensorId;
 use std::collections::BTreeMap;
@@ -130,7 +130,7 @@ struct Weighted {
 struct Multiplied {
     operation: usize,
     order: Order,
-    extents: Extents,
+    extents: KernelExtents,
     /// Its integers as compiled, and the largest of them.
     compiled: Arc<Vec<i16>>,
     limit: f32,
@@ -366,7 +366,7 @@ impl Weighted {
                 .iter()
                 .map(|weight| weight.unsigned_abs())
                 .max();
-            let extents = Extents::of(layer, conv);
+            let extents = KernelExtents::of(layer, conv);
             let own = Bits::pack(&conv.weights, |weight| weight != 0);
             let nonzero = |at| values[order.index(at, &extents)] != 0.0;
             Some(Multiplied {

@@ -15,14 +15,14 @@ use thiserror::Error;
 /// Widths of a layer's operands, 2..=16 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Bits {
+pub struct OperandBits {
     /// Bits of weights, the sign included.
     pub weights: u32,
     /// Bits of activations, the sign included.
     pub activations: u32,
 }
 
-impl Bits {
+impl OperandBits {
     /// Weights and activations of `bits`.
     pub const fn both(bits: u32) -> Self {
         Self {
@@ -37,7 +37,7 @@ pub const fn magnitude(bits: u32) -> i32 {
     (1 << (bits - 1)) - 1
 }
 
-impl fmt::Display for Bits {
+impl fmt::Display for OperandBits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.weights == self.activations {
             write!(f, "{}", self.weights)
@@ -47,9 +47,9 @@ impl fmt::Display for Bits {
     }
 }
 
-crate::text::kept_as_text!(Bits);
+crate::text::kept_as_text!(OperandBits);
 
-impl FromStr for Bits {
+impl FromStr for OperandBits {
     type Err = String;
 
     /// `8`, or `w8a16`.
@@ -72,9 +72,9 @@ impl FromStr for Bits {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Widths {
     /// Of every layer that is not named; none for the width of the machine's operands.
-    pub network: Option<Bits>,
+    pub network: Option<OperandBits>,
     /// By name of a layer, or of any ONNX node in it; see [`crate::names`].
-    pub layers: BTreeMap<String, Bits>,
+    pub layers: BTreeMap<String, OperandBits>,
 }
 
 /// Why widths do not fit a graph or a machine.
@@ -89,7 +89,7 @@ pub enum WidthError {
         /// The network, or the layer as it was named.
         subject: String,
         /// The width asked for.
-        wanted: Bits,
+        wanted: OperandBits,
         /// Bits of the machine's operands.
         machine: u32,
     },
@@ -98,14 +98,14 @@ pub enum WidthError {
 /// Widths with all names resolved.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    network: Bits,
-    layers: BTreeMap<NodeId, Bits>,
+    network: OperandBits,
+    layers: BTreeMap<NodeId, OperandBits>,
 }
 
 impl Widths {
     /// Width of every layer that is not named, on a machine with operands of `machine` bits.
-    pub fn of_network(&self, machine: u32) -> Bits {
-        self.network.unwrap_or(Bits::both(machine))
+    pub fn of_network(&self, machine: u32) -> OperandBits {
+        self.network.unwrap_or(OperandBits::both(machine))
     }
 
     /// Finds the layers of `graph` that are named, for a machine with operands of `machine` bits.
@@ -171,7 +171,7 @@ impl Resolved {
         self.network.activations
     }
 
-    fn of(&self, layer: NodeId) -> Bits {
+    fn of(&self, layer: NodeId) -> OperandBits {
         self.layers.get(&layer).copied().unwrap_or(self.network)
     }
 }
@@ -192,12 +192,12 @@ mod tests {
 
     #[test]
     fn a_width_is_text_in_a_file() {
-        let bits = Bits {
+        let bits = OperandBits {
             weights: 8,
             activations: 16,
         };
         assert_eq!(String::from(bits), "w8a16");
-        assert_eq!(Bits::try_from("w8a16".to_owned()), Ok(bits));
+        assert_eq!(OperandBits::try_from("w8a16".to_owned()), Ok(bits));
     }
 
     fn pointwise() -> Op {
@@ -226,7 +226,7 @@ mod tests {
         let widths = |a: &str, b: &str| {
             let layers = [("/a", a), ("/b", b)];
             let layers = layers.map(|(name, bits)| (name.to_owned(), bits.parse().unwrap()));
-            let network = Some(Bits::both(5));
+            let network = Some(OperandBits::both(5));
             let widths = Widths {
                 network,
                 layers: layers.into_iter().collect(),
@@ -240,7 +240,9 @@ mod tests {
         assert_eq!((of(&asked, x), of(&asked, b)), (5, 5));
         assert_eq!(of(&widths("w3a8", "w4a12"), p), 12);
         let unknown = Widths {
-            layers: [("/p".to_owned(), Bits::both(8))].into_iter().collect(),
+            layers: [("/p".to_owned(), OperandBits::both(8))]
+                .into_iter()
+                .collect(),
             ..Widths::default()
         };
         assert!(
@@ -255,7 +257,7 @@ mod tests {
         let resolved = |widths: &Widths| widths.resolve(&observed.graph, 11);
         assert_eq!(resolved(&Widths::default()).unwrap().of_network(), 11);
         let asked = |bits| Widths {
-            network: Some(Bits::both(bits)),
+            network: Some(OperandBits::both(bits)),
             ..Widths::default()
         };
         assert_eq!(resolved(&asked(8)).unwrap().of_network(), 8);
@@ -269,11 +271,11 @@ mod tests {
     #[test]
     fn widths_are_read_as_they_are_written() {
         for text in ["8", "w8a16", "w4a2"] {
-            assert_eq!(text.parse::<Bits>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<OperandBits>().unwrap().to_string(), text);
         }
         for text in ["1", "17", "w8", "wa", "a8w8", ""] {
-            assert!(text.parse::<Bits>().is_err(), "{text}");
+            assert!(text.parse::<OperandBits>().is_err(), "{text}");
         }
-        assert_eq!("w8a8".parse(), Ok(Bits::both(8)));
+        assert_eq!("w8a8".parse(), Ok(OperandBits::both(8)));
     }
 }

@@ -15,7 +15,7 @@
 //! pool         v   = max of those, or round(sum * multiplier / (count * 2^shift)), then clamped
 //! ```
 //!
-//! That is [`Rounding::Away`], for tensors whose scale the compiler chose. A tensor that the model itself has quantised
+//! These formulas are [`Rounding::Away`], for tensors whose scale the compiler chose. A tensor that the model itself has quantised
 //! is rounded as ONNX says, [`Rounding::Even`]: the PPU then computes in single precision, and rounds once.
 //!
 //! ```text
@@ -28,7 +28,7 @@
 //!                    to even(sum of (value * f) / count / divisor) of real values, added in the order of the window
 //! ```
 //!
-//! Of two forms of one number ONNX's runtimes round differently in the last place, which decides where a value lies in
+//! ONNX's runtimes round two forms of one factor differently in the last place, which decides where a value lies in
 //! the middle of two integers: a convolution of integers is multiplied by the one factor `scale_x scale_w / scale_y`,
 //! anything else is made real, by `scale_x`, computed with, and divided by `scale_y`.
 

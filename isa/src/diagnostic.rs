@@ -1,4 +1,4 @@
-//! Diagnostics: the shape in which a problem is told, what a code is, and the codes of this crate.
+//! Diagnostics: the form of a reported problem, its stable code, and the codes of this crate.
 //!
 //! Each crate has a table of its own, of the problems that it raises; the binary collects them for `--explain`. Those of
 //! this crate are problems of machines, programs and their inputs, which every crate above can meet.
@@ -14,7 +14,7 @@ pub struct CodeEntry {
     pub title: &'static str,
     /// Cause and remedy.
     pub explanation: &'static str,
-    /// What helps with any file of that fault, in one line.
+    /// Remedy that helps with any file that has this fault, in one line.
     pub remedy: Option<&'static str>,
 }
 
@@ -83,28 +83,28 @@ codes! {
     BadCode "E0608" "the instructions break a rule" "Rounds must be streamed, multiplied and drained in step, halves alternate, and every region be written before it is read.";
     BadValue "E0609" "a host value or segment is not valid" "Its shape, region or place in the order of segments is not possible.";
     BadSourceMap "E0610" "the source map is not valid" "Ranges must be ascending, disjoint and inside the code.";
-    ProgramTooLarge "E0611" "the program asks for too much" "Executing it would take more memory or more operations than its limits allow. `--limit-memory` raises the first.";
+    ProgramTooLarge "E0611" "the program asks for too much" "Executing it would take more memory or more work than its limits allow. `--limit-memory` raises the first.";
     HostSegment "E0702" "a host segment failed" "A runtime of the host could not run a sub-model of the program; its message says why.";
     RuntimeMissing "E0703" "a runtime of the host is missing" "The program or model has an operator that only ONNX Runtime runs, and its library was not found. `pip install onnxruntime` in the active virtual environment brings it; `--host-library FILE` or the variable ORT_DYLIB_PATH name a library that lies elsewhere." remedy "`pip install onnxruntime`, or name its library with `--host-library FILE`";
     Internal "E0901" "a bug of scnnc" "Something that cannot happen did. Please report it together with the model and the command.";
 }
 
-/// A problem, told to a person.
+/// A problem, as it is reported to a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Its code.
     pub code: CodeEntry,
-    /// What is wrong, in one sentence.
+    /// The problem, in one sentence.
     pub message: String,
     /// Where.
     pub location: Option<Location>,
     /// The attribute of a node that is at fault.
     pub attribute: Option<String>,
-    /// What is allowed in the place of what was found.
+    /// The values that are allowed there instead.
     pub allowed: Option<String>,
-    /// What else helps to understand it.
+    /// Further facts that help to understand it.
     pub notes: Vec<String>,
-    /// What to do.
+    /// Remedy.
     pub help: Option<String>,
 }
 
@@ -117,7 +117,7 @@ pub struct Location {
     pub place: Place,
 }
 
-/// What a diagnostic points at.
+/// The place at which a diagnostic points.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// The file as a whole.
@@ -173,7 +173,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// In one line, for logs; a terminal deserves a drawing.
+/// In one line, for logs; on a terminal the command line draws it.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error[{}]: {}", self.code.code, self.message)?;

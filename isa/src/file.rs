@@ -45,14 +45,14 @@ pub enum FileError {
     /// The magic is missing.
     #[error("this is no SCNN program file")]
     NotAProgram,
-    /// Another version.
+    /// The file is of another version.
     #[error("the program has {what} version {found}; this scnnc reads version {known}")]
     Version {
-        /// What has a version.
+        /// The part whose version it is: format or instruction set.
         what: &'static str,
-        /// The file's.
+        /// Version of the file.
         found: u16,
-        /// Ours.
+        /// Version that this crate reads.
         known: u16,
     },
     /// The file is shorter or longer than it says.
@@ -149,7 +149,7 @@ impl Program {
         for (segment, bytes) in program.segments.iter_mut().zip(&constants[sections..]) {
             segment.model = bytes.to_vec();
         }
-        // One program has one file: what is not written the way we write it is refused.
+        // One program has one file: any other encoding of it is refused.
         if program.to_bytes() != bytes {
             return Err(malformed("file", "it is not in canonical form"));
         }

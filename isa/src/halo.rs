@@ -1,4 +1,4 @@
-//! Who owns which outputs of a pass, and what crosses the links between neighbours for it.
+//! Owners of the outputs of a pass, and the partial sums that cross the links between neighbours.
 //!
 //! A PE owns the outputs that its cuts of the input plane project to ([`Axis::project`]); what it accumulated for
 //! others goes to the owner over neighbours, diagonals included (SCNN section 3.2). A sum that must go further than
@@ -47,7 +47,7 @@ impl Exchange {
         Self::along((&array.y, &array.x), tile, inner)
     }
 
-    /// The same from the two axes of a convolution.
+    /// The exchange of a pass, from the two axes of a convolution.
     pub fn along((y, x): (&Axis, &Axis), tile: &Tile, inner: Rect) -> Self {
         let rows = Sharing::along(y, &tile.y, inner.y);
         let cols = Sharing::along(x, &tile.x, inner.x);
@@ -120,7 +120,7 @@ impl Sharing {
         Self { owned, summed }
     }
 
-    /// (part, owner, outputs): what each part has sums of for each owner.
+    /// (part, owner, outputs): number of outputs of each owner of which each part has sums.
     fn moves(&self) -> Vec<(usize, usize, u64)> {
         let mut moves = Vec::new();
         for (part, summed) in self.summed.iter().enumerate() {

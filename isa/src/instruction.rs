@@ -2,11 +2,11 @@
 //!
 //! [`for_each_instruction!`](crate::for_each_instruction) holds every instruction once: opcode, mnemonic, name, operands with their kinds, and one
 //! sentence each. The [`Instruction`] type, the 128-bit words, the operand lists that the assembler and the printer
-//! use, and the reference page are each what one macro makes of that table. To add an instruction, add a row and
+//! use, and the reference page are each generated from that table by one macro. To add an instruction, add a row and
 //! give it a meaning in the verifier and in the simulator; the compiler finds every `match` that lacks it.
 //!
 //! Instructions are issued in order to units that run asynchronously (DRAM mover, weight streamer, array, PPU,
-//! host) and are interlocked on what they name: regions, FIFOs, accumulator halves. `ldw`, `mac` and `drn` name
+//! host) and are interlocked on the regions, FIFOs and accumulator halves that they name. `ldw`, `mac` and `drn` name
 //! ranges of rounds, so that a whole pass of a layer is three instructions:
 //!
 //! ```text
@@ -109,7 +109,7 @@ macro_rules! for_each_instruction {
     };
 }
 
-/// What an operand is; decides its width, its text and its bounds.
+/// Kind of an operand, which decides its width, its text and its bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Index of a layer descriptor, 16 bits.
@@ -138,7 +138,7 @@ impl Kind {
         }
     }
 
-    /// What the reference page says of the kind's range.
+    /// Range of the kind's values, as the reference page has it.
     pub const fn range(self) -> &'static str {
         match self {
             Self::Layer => "a layer of the program",
@@ -186,7 +186,7 @@ pub struct Description {
     pub opcode: u8,
     /// Mnemonic.
     pub mnemonic: &'static str,
-    /// What it does.
+    /// Its effect, in a sentence.
     pub meaning: &'static str,
     /// Operands in word order, from bit 8 upwards.
     pub operands: &'static [OperandDescription],
@@ -199,7 +199,7 @@ pub struct OperandDescription {
     pub name: &'static str,
     /// Kind.
     pub kind: Kind,
-    /// What it means.
+    /// Its meaning.
     pub meaning: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! Layer descriptors: what the array and the PPU are told to compute, selected by a `cfg` instruction.
+//! Layer descriptors: the computations of array and PPU, selected by a `cfg` instruction.
 //!
 //! A layer reads one tensor, writes one tensor, and runs in **passes**, one for each temporal tile of its output.
 //! An array layer runs each pass in **rounds**: in a round every PE group processes one output-channel group,
@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 pub struct Layer {
     /// Unique name, as in reports: usually the ONNX node's.
     pub name: String,
-    /// What is read.
+    /// Channels that are read.
     pub source: View,
-    /// What is written.
+    /// Channels that are written.
     pub destination: View,
     /// The array's part; absent for a layer of the PPU alone, whose channels then match the source's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,20 +75,20 @@ pub enum WeightOrder {
     Rsk,
 }
 
-/// What the PPU does with each value, in this order: bias and requantisation, operand, function, clamp, pooling.
+/// The PPU's operations on each value, in this order: bias and requantisation, operand, function, clamp, pooling.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PpuStage {
     /// Bias and factor of every output channel.
     pub requantise: SectionId,
-    /// Left shift of the source's values where there is no array stage: biases are so much finer than they. Zero with
-    /// one, whose sums are fine enough.
+    /// Left shift of the source's values where there is no array stage, by which biases are finer than the values. Zero with
+    /// an array stage, whose sums are fine enough.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub source_shift: u8,
     /// How requantisation, operand and average are rounded.
     #[serde(default, skip_serializing_if = "Rounding::is_away")]
     pub rounding: Rounding,
-    /// What results are divided by before they are rounded to even: the scale of the destination where they are real
+    /// Divisor of results before they are rounded to even: the scale of the destination where they are real
     /// values, 1 where they are in units of it already.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub divisor: f32,
@@ -131,7 +131,7 @@ const fn is_zero(shift: &u8) -> bool {
 pub struct Operand {
     /// The tensor and its channels.
     pub view: View,
-    /// What is done with it.
+    /// Addition or multiplication.
     #[serde(default, skip_serializing_if = "OperandKind::is_add")]
     pub kind: OperandKind,
     /// How it lies over the values.
@@ -144,7 +144,7 @@ pub struct Operand {
     pub shift: u8,
 }
 
-/// What the PPU does with an operand.
+/// The PPU's operation with an operand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperandKind {
@@ -204,7 +204,7 @@ pub struct Approximation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pool {
-    /// What is taken of a window.
+    /// Maximum or mean.
     pub kind: PoolKind,
     /// Rows.
     pub y: Axis,
@@ -228,7 +228,7 @@ pub enum PoolKind {
     AverageWithPadding,
 }
 
-/// One temporal tile of a layer: what of its output is produced and which tile of the source is read for it.
+/// One temporal tile of a layer: the part of its output that is produced, and the tile of the source that is read for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pass {
@@ -312,7 +312,7 @@ impl PoolKind {
 }
 
 impl PpuStage {
-    /// Bounds of what is pooled, and its divisor: an average is divided and bounded behind its sum.
+    /// Bounds and divisor of the values before pooling: an average is divided and bounded after its sum.
     pub fn inner(&self) -> ([i16; 2], f32) {
         let pool = self.pool.as_ref();
         let averages = pool.is_some_and(|pool| pool.kind.averages());
@@ -366,7 +366,7 @@ fn in_padded(axis: &Axis, output: u32, tap: u32) -> bool {
     position < i64::from(axis.input) + i64::from(axis.pad[1])
 }
 
-/// For every tile of a result's layout, by PE: the index of the last of `passes` that has outputs in what the PE holds of
+/// For every tile of a result's layout, by PE: the index of the last of `passes` that has outputs in the PE's part of
 /// the tile, with which its blocks are complete; none for a PE without positions.
 pub fn completing_passes(layout: &Layout, passes: &[Pass]) -> Vec<Vec<Option<usize>>> {
     let of_tile = |tile: &Tile| {

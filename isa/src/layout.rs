@@ -4,7 +4,7 @@
 //! other (one, when the whole plane is processed at once). Tiles may overlap: a halo that two consecutive tiles
 //! need is stored in both. Each tile is cut over the PEs of a *PE group*, and every PE group holds a replica.
 //!
-//! What a PE holds of one channel is split by *residue*, the position modulo ([`Layout::residues`]), so that a
+//! A PE's part of one channel is split by *residue*, the position modulo the stride ([`Layout::residues`]), so that a
 //! convolution of stride s can run as s x s unit-stride phases. One (tile, PE, channel, residue) is one
 //! compressed **block**, its positions in the order images, rows, columns:
 //!
@@ -115,7 +115,7 @@ impl Tile {
         )
     }
 
-    /// What the PE at (`row`, `col`) of the group holds.
+    /// The positions in the PE at (`row`, `col`) of the group.
     pub fn pe_rect(&self, row: u32, col: u32) -> Rect {
         let (rows, cols) = (parts(&self.y).max(1), parts(&self.x).max(1));
         let image = (row / rows) * self.images.cols + col / cols;

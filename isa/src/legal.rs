@@ -17,10 +17,10 @@ pub const MAX_ELEMENTS: u64 = 1 << 31;
 /// Most residues of a block along an axis; the stride of a layer whose source has more is not split into phases.
 pub const MAX_RESIDUES: u32 = 256;
 
-/// What a layer makes of which extents.
+/// Extents and windows of a layer, by which its legality is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
-    /// N, C, H, W of what is read.
+    /// N, C, H, W of the source.
     pub source: [u32; 4],
     /// The convolution.
     pub array: Option<Convolution>,
@@ -28,7 +28,7 @@ pub struct Form {
     pub operand: Option<(OperandShape, [u32; 4])>,
     /// Pooling.
     pub pool: Option<Window>,
-    /// N, C, H, W of what is written.
+    /// N, C, H, W of the destination.
     pub destination: [u32; 4],
 }
 
@@ -115,7 +115,7 @@ pub fn layer(form: &Form) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the PPU of a machine does that with a second tensor.
+/// Whether the PPU of a machine has that operation with a second tensor.
 ///
 /// # Errors
 /// The rule that is broken.

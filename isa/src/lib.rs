@@ -1,4 +1,4 @@
-//! What SCNN is and what it can be told: machine description, instruction set, program, file, text, verifier.
+//! The machine SCNN and its programs: machine description, instruction set, program, file, text, verifier.
 //!
 //! SCNN (Parashar et al., ISCA 2017) multiplies compressed weights by compressed activations. Each PE holds a tile of the
 //! activation plane; weights of a group of output channels stream past; all products of a vector of weights and a vector of

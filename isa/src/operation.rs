@@ -62,7 +62,7 @@ impl Program {
     }
 }
 
-/// Whether an instruction belongs to the operation before it.
+/// Whether an instruction belongs to the operation under way, and not to the one that follows.
 fn belongs(instruction: &Instruction) -> bool {
     instruction.begins().is_none() && *instruction != Instruction::End {}
 }

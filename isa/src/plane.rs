@@ -175,7 +175,7 @@ pub struct Axis {
     pub pad: [i32; 2],
 }
 
-/// What a text leaves out of an axis.
+/// The default of fields that a text may leave out of an axis.
 const fn one() -> u32 {
     1
 }

@@ -1,4 +1,4 @@
-//! Progress through the layers of a network: told by whatever walks them, the compiler and the simulator alike.
+//! Progress through the layers of a network, as compiler and simulator report it.
 
 /// Receives the layer that is being worked on. Several threads call it at once, so layers come in no order.
 pub trait Progress: Sync {
@@ -6,7 +6,7 @@ pub trait Progress: Sync {
     fn layer(&self, number: usize, count: usize, name: &str);
 }
 
-/// Nobody.
+/// No receiver.
 impl Progress for () {
     fn layer(&self, _number: usize, _count: usize, _name: &str) {}
 }

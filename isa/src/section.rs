@@ -4,7 +4,7 @@
 //! |---|---|
 //! | weights | blocks in streaming order, each as [`crate::codec`] codes it |
 //! | requantise | per output channel, little-endian: bias `i32`, multiplier `i16`, shift `u8`, 7 bytes; where halves go to even bias `i32`, multiplier `i32`, shift `u8`, offset `f32`, 13 bytes |
-//! | table | per segment the logarithm of its width `u8` and the knot at its beginning `i16`; the last knot `i16` |
+//! | table | per segment the logarithm of its width `u8` and the knot at its beginning (24 bits); the last knot; for each further table of the layer, the channel shift from which it serves `u8` and its segments likewise |
 //! | slopes | per channel a factor `i16`, little-endian |
 //!
 //! Weight blocks stream in the order in which the array uses them:
@@ -30,7 +30,7 @@ pub enum SectionError {
     /// Not the length that its kind and channel count ask for.
     #[error("{kind} take {expected} bytes here, the section has {found}")]
     Length {
-        /// What is coded.
+        /// Kind of constants.
         kind: &'static str,
         /// Bytes expected.
         expected: usize,
@@ -93,7 +93,7 @@ pub enum SectionError {
     TooManyPositions {
         /// Weights or positions.
         positions: u64,
-        /// What they are of.
+        /// The channel or block that has them.
         of: &'static str,
     },
 }

@@ -3,7 +3,7 @@
 //! The contract: a verified program never makes the simulator panic, read outside a table, or allocate beyond the
 //! limits stated here; and every region that it reads holds the tensor that the region is declared for.
 //!
-//! The module `tables` checks everything that stands still, and, only if all of that holds, the module `code` walks the instructions.
+//! The module `tables` checks everything but the instructions, and, only if all of it holds, the module `code` walks these.
 
 mod code;
 mod layers;

@@ -138,7 +138,7 @@ fn factors(placement: &Placement) -> Vec<proto::Factor> {
     factors.map(factor).collect()
 }
 
-fn placement(factors: &[proto::Factor]) -> Checked<Option<Placement>> {
+fn placement(factors: &[proto::Factor]) -> Converted<Option<Placement>> {
     let factor = |factor: &proto::Factor| {
         let slot = Slot::ALL.get(factor.slot as usize).copied();
         Ok(Factor {
@@ -150,7 +150,7 @@ fn placement(factors: &[proto::Factor]) -> Checked<Option<Placement>> {
     if factors.is_empty() {
         return Ok(None);
     }
-    let factors = factors.iter().map(factor).collect::<Checked<_>>()?;
+    let factors = factors.iter().map(factor).collect::<Converted<_>>()?;
     Placement::exactly(factors).map(Some)
 }
 
@@ -282,7 +282,7 @@ fn layer(layer: &Layer) -> proto::Layer {
     }
 }
 
-type Checked<T> = Result<T, String>;
+type Converted<T> = Result<T, String>;
 
 /// The number of constant parts that a message announces: sections and host models.
 pub(crate) fn parts(message: &Message) -> (usize, usize) {
@@ -290,7 +290,7 @@ pub(crate) fn parts(message: &Message) -> (usize, usize) {
 }
 
 /// The program of a message; code and the bytes of sections and host models are the caller's to fill in.
-pub(crate) fn from_message(message: Message, machine: Machine) -> Checked<Program> {
+pub(crate) fn from_message(message: Message, machine: Machine) -> Converted<Program> {
     let provenance = message.provenance.ok_or("there is no provenance")?;
     Ok(Program {
         machine,
@@ -305,7 +305,7 @@ pub(crate) fn from_message(message: Message, machine: Machine) -> Checked<Progra
             .tensors
             .into_iter()
             .map(read_tensor)
-            .collect::<Checked<_>>()?,
+            .collect::<Converted<_>>()?,
         regions: message
             .regions
             .into_iter()
@@ -319,12 +319,12 @@ pub(crate) fn from_message(message: Message, machine: Machine) -> Checked<Progra
                     size: r.size,
                 })
             })
-            .collect::<Checked<_>>()?,
+            .collect::<Converted<_>>()?,
         layers: message
             .layers
             .into_iter()
             .map(read_layer)
-            .collect::<Checked<_>>()?,
+            .collect::<Converted<_>>()?,
         sections: message
             .sections
             .into_iter()
@@ -335,7 +335,7 @@ pub(crate) fn from_message(message: Message, machine: Machine) -> Checked<Progra
                     bytes: Vec::new(),
                 })
             })
-            .collect::<Checked<_>>()?,
+            .collect::<Converted<_>>()?,
         values: message
             .values
             .into_iter()
@@ -352,7 +352,7 @@ pub(crate) fn from_message(message: Message, machine: Machine) -> Checked<Progra
                     placement: placement(&v.placement)?,
                 })
             })
-            .collect::<Checked<_>>()?,
+            .collect::<Converted<_>>()?,
         segments: message
             .segments
             .into_iter()
@@ -365,7 +365,7 @@ pub(crate) fn from_message(message: Message, machine: Machine) -> Checked<Progra
                     runtime: Runtime::from_number(s.runtime, "runtime")?,
                 })
             })
-            .collect::<Checked<_>>()?,
+            .collect::<Converted<_>>()?,
         inputs: message.inputs.into_iter().map(ValueId).collect(),
         outputs: message.outputs.into_iter().map(ValueId).collect(),
         code: Vec::new(),
@@ -378,11 +378,11 @@ pub(crate) fn from_message(message: Message, machine: Machine) -> Checked<Progra
                     nodes: r.nodes,
                 })
             })
-            .collect::<Checked<_>>()?,
+            .collect::<Converted<_>>()?,
     })
 }
 
-fn read_span(span: Option<proto::Span>) -> Checked<Span> {
+fn read_span(span: Option<proto::Span>) -> Converted<Span> {
     let span = span.ok_or("a range is missing")?;
     if span.end < span.begin {
         return Err(format!(
@@ -396,7 +396,7 @@ fn read_span(span: Option<proto::Span>) -> Checked<Span> {
     })
 }
 
-fn read_grid(grid: Option<proto::Grid>) -> Checked<Grid> {
+fn read_grid(grid: Option<proto::Grid>) -> Converted<Grid> {
     let grid = grid.ok_or("a grid is missing")?;
     let possible = 1..=0xffff;
     if possible.contains(&grid.rows) && possible.contains(&grid.cols) {
@@ -408,7 +408,7 @@ fn read_grid(grid: Option<proto::Grid>) -> Checked<Grid> {
     ))
 }
 
-fn read_view(view: Option<proto::View>) -> Checked<View> {
+fn read_view(view: Option<proto::View>) -> Converted<View> {
     let view = view.ok_or("a view is missing")?;
     Ok(View {
         tensor: TensorId(view.tensor),
@@ -416,7 +416,7 @@ fn read_view(view: Option<proto::View>) -> Checked<View> {
     })
 }
 
-fn read_axis(axis: Option<proto::Axis>) -> Checked<Axis> {
+fn read_axis(axis: Option<proto::Axis>) -> Converted<Axis> {
     let axis = axis.ok_or("an axis is missing")?;
     Ok(Axis {
         input: axis.input,
@@ -429,12 +429,12 @@ fn read_axis(axis: Option<proto::Axis>) -> Checked<Axis> {
     })
 }
 
-fn small<T: TryFrom<i64>>(value: impl Into<i64>, what: &str) -> Checked<T> {
+fn small<T: TryFrom<i64>>(value: impl Into<i64>, what: &str) -> Converted<T> {
     let value = value.into();
     T::try_from(value).map_err(|_| format!("the {what} {value} is out of range"))
 }
 
-fn read_tensor(tensor: proto::Tensor) -> Checked<Tensor> {
+fn read_tensor(tensor: proto::Tensor) -> Converted<Tensor> {
     let shape = tensor
         .shape
         .try_into()
@@ -456,12 +456,16 @@ fn read_tensor(tensor: proto::Tensor) -> Checked<Tensor> {
         layout: Layout {
             groups: read_grid(tensor.groups)?,
             residues: read_grid(tensor.residues)?,
-            tiles: tensor.tiles.into_iter().map(tile).collect::<Checked<_>>()?,
+            tiles: tensor
+                .tiles
+                .into_iter()
+                .map(tile)
+                .collect::<Converted<_>>()?,
         },
     })
 }
 
-fn read_layer(layer: proto::Layer) -> Checked<Layer> {
+fn read_layer(layer: proto::Layer) -> Converted<Layer> {
     let ppu = layer.ppu.ok_or("a PPU stage is missing")?;
     let function = match ppu.function {
         0 => None,
@@ -496,11 +500,11 @@ fn read_layer(layer: proto::Layer) -> Checked<Layer> {
             .passes
             .into_iter()
             .map(read_pass)
-            .collect::<Checked<_>>()?,
+            .collect::<Converted<_>>()?,
     })
 }
 
-fn read_array(array: proto::Array) -> Checked<ArrayStage> {
+fn read_array(array: proto::Array) -> Converted<ArrayStage> {
     Ok(ArrayStage {
         groups: array.groups,
         y: read_axis(array.y)?,
@@ -510,14 +514,14 @@ fn read_array(array: proto::Array) -> Checked<ArrayStage> {
             .channel_groups
             .into_iter()
             .map(|k| read_span(Some(k)))
-            .collect::<Checked<_>>()?,
+            .collect::<Converted<_>>()?,
         order: WeightOrder::from_number(array.order, "weight order")?,
         weights: SectionId(array.weights),
         product_shift: small(array.product_shift, "product shift")?,
     })
 }
 
-fn read_operand(operand: proto::Operand) -> Checked<Operand> {
+fn read_operand(operand: proto::Operand) -> Converted<Operand> {
     Ok(Operand {
         view: read_view(operand.view)?,
         kind: OperandKind::from_number(operand.kind, "kind of operand")?,
@@ -527,7 +531,7 @@ fn read_operand(operand: proto::Operand) -> Checked<Operand> {
     })
 }
 
-fn read_pool(pool: proto::Pool) -> Checked<Pool> {
+fn read_pool(pool: proto::Pool) -> Converted<Pool> {
     Ok(Pool {
         kind: PoolKind::from_number(pool.kind, "kind of pooling")?,
         y: read_axis(pool.y)?,
@@ -537,7 +541,7 @@ fn read_pool(pool: proto::Pool) -> Checked<Pool> {
     })
 }
 
-fn read_pass(pass: proto::Pass) -> Checked<Pass> {
+fn read_pass(pass: proto::Pass) -> Converted<Pass> {
     let output = Rect {
         n: read_span(pass.n)?,
         y: read_span(pass.y)?,

@@ -12,7 +12,7 @@ use thiserror::Error;
 /// Longest text that is read, in bytes: YAML files here are written by people.
 pub const MAX_BYTES: usize = 16 << 20;
 
-/// What kind of thing is wrong with a text.
+/// Kinds of faults of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum YamlFault {
     /// No YAML, or YAML of another form.
@@ -26,13 +26,13 @@ pub enum YamlFault {
 /// Why a text is not the value that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub struct YamlError {
-    /// What kind of thing is wrong.
+    /// Kind of the fault.
     pub fault: YamlFault,
-    /// What is wrong, with the path to it.
+    /// The fault, with the path to it.
     pub message: String,
     /// Line and column, from 1, where known.
     pub place: Option<(usize, usize)>,
-    /// What to do.
+    /// Remedy.
     pub help: Option<String>,
 }
 

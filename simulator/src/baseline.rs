@@ -80,9 +80,9 @@ impl DenseEnergy {
     }
 }
 
-/// What a dense machine has to know of a layer's tensors.
+/// Operands and result of a layer, as far as a dense machine's time and energy depend on them.
 #[derive(Clone, Copy, Debug)]
-pub struct Operands {
+pub struct LayerOperands {
     /// Input and output channels.
     pub channels: [u32; 2],
     /// Images.
@@ -91,7 +91,7 @@ pub struct Operands {
     pub useful: u64,
     /// Activations read and written.
     pub activations: [u64; 2],
-    /// Those that are not zero.
+    /// Non-zero activations read and written.
     pub nonzeros: [u64; 2],
     /// Whether the input comes from, and the output goes to, outside the accelerator.
     pub external: [bool; 2],
@@ -99,7 +99,7 @@ pub struct Operands {
 
 impl Baselines {
     /// The dense machines on a convolution.
-    pub fn of(machine: &Machine, array: &ArrayStage, operands: &Operands) -> Self {
+    pub fn of(machine: &Machine, array: &ArrayStage, operands: &LayerOperands) -> Self {
         let [c, k] = operands.channels;
         let images = u64::from(operands.images);
         let taps = u64::from(array.y.kernel) * u64::from(array.x.kernel);
@@ -159,7 +159,7 @@ impl Baselines {
         baselines
     }
 
-    /// Adds those of another inference.
+    /// Adds the dense machines of another inference.
     pub fn add(&mut self, other: &Self) {
         let Self {
             dcnn,
@@ -206,7 +206,7 @@ mod tests {
             product_shift: 0,
         };
         let machine = Machine::preset("scnn").unwrap();
-        let operands = Operands {
+        let operands = LayerOperands {
             channels: [3, 8],
             images: 1,
             useful: 1024,

@@ -1,20 +1,20 @@
 //! Ceilings: cycles that no input makes a program exceed, from its weights and its mapping alone.
 //!
-//! The program is walked with every activation a non-zero, which computes nothing: a block of activations never has more
+//! The program is walked with every activation a non-zero, and no values are computed: a block of activations never has more
 //! elements than positions, so steps, vectors and bytes are at their most.
 //!
 //! With timing `fast` a layer's cycles grow with the steps of every round, so its ceiling is its time on that walk. With
-//! timing `exact` fewer activations may fall on fewer banks, so it is a sum over what can hold the array up:
+//! timing `exact` fewer activations may fall on fewer banks, so it is a sum over everything that can hold the array up:
 //!
-//! - **Rounds.** A unit that waits, waits for another. While neither DRAM nor the bus nor the mover is busy, every PE group that has
-//!   not ended the first round that any has not ended computes or drains it. So a round takes at most the steps of its busiest
+//! - **Rounds.** A unit only ever waits for another unit. While neither DRAM nor the bus nor the mover is busy, every PE group that has
+//!   not ended the earliest unfinished round computes or drains it. So a round takes at most the steps of its busiest
 //!   PE, each for as long as its products need on one bank, and its longest drain.
 //! - **Steps.** Queues are never behind a machine without queues that issues a step when all products before it have retired:
 //!   a step takes at most the products that fall on one bank. An activation has as many of them as weights of the vector have the
 //!   same bank for it.
 //! - **Transfers.** Everything that DRAM, the bus and the mover carry, one after the other.
 //!
-//! It is a guarantee and not an estimate: `tests` of the command line attack it with inputs made for conflicts.
+//! It is a guarantee and not an estimate: tests of the command line attack it with inputs made for conflicts.
 
 use crate::timing::{LayerWork, Multiply, Task, conflicts};
 use scnn_isa::layout::Grid;

@@ -17,10 +17,10 @@ pub use planes::Planes;
 
 use crate::weights::Weight;
 
-/// A weight as the loop wants it.
+/// A non-zero weight in the form that the loop reads.
 #[derive(Clone, Copy, Debug)]
-struct Run {
-    /// Where in the planes it meets the first output.
+struct WeightRun {
+    /// Index in the planes of the activation that it multiplies for the first output.
     begin: u32,
     /// Its value below, `half` above.
     pair: u32,
@@ -28,7 +28,7 @@ struct Run {
 
 /// Sums of a vector.
 const LANES: usize = 8;
-/// Vectors of a strip: what 16 registers hold besides a weight, a product and the shift.
+/// Vectors of a strip: as many as 16 registers hold besides a weight, a product and the shift.
 const STRIP: usize = 12;
 /// Words that a strip may read behind the last output.
 pub const OVERRUN: usize = LANES * STRIP;
@@ -47,7 +47,7 @@ pub const fn rounding(shift: u32) -> (i16, i16) {
 /// Room for the work on one output channel, to be used again.
 #[derive(Default)]
 pub struct Scratch {
-    runs: Vec<Run>,
+    runs: Vec<WeightRun>,
     flat: Vec<i32>,
 }
 
@@ -66,11 +66,11 @@ impl Scratch {
         let half = u32::from(half as u16) << 16;
         let begin = first * pitch;
         self.runs.clear();
-        self.runs.extend(weights.map(|weight| Run {
+        self.runs.extend(weights.map(|weight| WeightRun {
             begin: (planes.begin(weight.channel, weight.tap) + begin) as u32,
             pair: u32::from(weight.value as u16) | half,
         }));
-        // A run crosses rows; what it picks up between them lands in columns that are left out below.
+        // A run crosses rows; the words between them land in columns that are left out below.
         let length = if rows == 0 {
             0
         } else {
@@ -98,7 +98,7 @@ impl Scratch {
 
 /// `sums[i]` becomes the sum over all runs of the rounded product with the word `offset + i` behind the run's begin.
 /// The sums are at most a strip, in whole vectors.
-fn add_runs(words: &[u32], offset: usize, runs: &[Run], shift: u32, sums: &mut [i32]) {
+fn add_runs(words: &[u32], offset: usize, runs: &[WeightRun], shift: u32, sums: &mut [i32]) {
     #[cfg(target_arch = "x86_64")]
     if avx2::add_runs(words, offset, runs, shift, sums) {
         return;
@@ -106,7 +106,13 @@ fn add_runs(words: &[u32], offset: usize, runs: &[Run], shift: u32, sums: &mut [
     add_runs_portable(words, offset, runs, shift, sums);
 }
 
-fn add_runs_portable(words: &[u32], offset: usize, runs: &[Run], shift: u32, sums: &mut [i32]) {
+fn add_runs_portable(
+    words: &[u32],
+    offset: usize,
+    runs: &[WeightRun],
+    shift: u32,
+    sums: &mut [i32],
+) {
     sums.fill(0);
     let pair = |word: u32| {
         (
@@ -178,8 +184,8 @@ mod tests {
             let (unit, half) = rounding(shift);
             let pair = |value: u64, above: i16| u32::from(value as u16) | u32::from(above as u16) << 16;
             let words: Vec<u32> = (0..400).map(|i| pair(random(i) >> 16, unit)).collect();
-            let runs: Vec<Run> = (0..runs)
-                .map(|i| Run { begin: (random(1000 + i) % 200) as u32, pair: pair(random(2000 + i), half) })
+            let runs: Vec<WeightRun> = (0..runs)
+                .map(|i| WeightRun { begin: (random(1000 + i) % 200) as u32, pair: pair(random(2000 + i), half) })
                 .collect();
             let (mut ours, mut twin) = (vec![7; vectors * LANES], vec![8; vectors * LANES]);
             add_runs(&words, offset, &runs, shift, &mut ours);

@@ -1,4 +1,4 @@
-//! Why a program did not run to its end, and how that is told.
+//! Why a program did not run to its end: the errors, and their diagnostics.
 
 use crate::codes::Code;
 use scnn_host::HostError;

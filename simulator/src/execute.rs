@@ -1,7 +1,7 @@
 //! Execution: walks the instructions, keeps tensors and host values, and records what each layer cost.
 //!
 //! In a verified program every region that is read holds the tensor it is declared for, so contents are kept once per
-//! tensor, densely; what regions decide is where blocks lie, and with it traffic and spills.
+//! tensor, densely; regions only decide where blocks lie, and with it traffic and spills.
 
 mod border;
 mod clock;
@@ -33,14 +33,14 @@ pub struct Options {
     pub timing: Timing,
 }
 
-/// What an execution computed and counted.
+/// Results of an execution: values and counts.
 #[derive(Clone, Debug)]
 pub struct Execution {
     /// Outputs by ONNX name.
     pub outputs: BTreeMap<String, HostTensor>,
     /// Contents of every machine tensor `[N, C, H, W]` by [`TensorId`](scnn_isa::ids::TensorId), as they were when last written.
     pub tensors: Vec<Vec<i16>>,
-    /// What each layer and host segment cost, in the order of execution.
+    /// Counts of each layer and host segment, in the order of execution.
     pub operations: Vec<OperationCounts>,
 }
 
@@ -72,13 +72,13 @@ impl<'a> Simulator<'a> {
         })
     }
 
-    /// The same, and `progress` receives the layers of every execution, as they are computed and as they are timed.
+    /// The simulator, with a receiver of progress: the layers of every execution, as they are computed and as they are timed.
     pub fn with_progress(mut self, progress: &'a dyn Progress) -> Self {
         self.progress = progress;
         self
     }
 
-    /// Tells of an operation that begins.
+    /// Reports the begin of an operation to `progress`.
     fn begin(&self, operation: usize, name: &str) {
         let count = self.program.layers.len() + self.program.segments.len();
         self.progress.layer(operation + 1, count, name);
@@ -144,7 +144,7 @@ impl<'a> Simulator<'a> {
         let program = self.program;
         let begin = |operation: usize, name: &str| self.begin(operation, name);
         let clock = Clock::new(&program.machine, timing, &begin);
-        // A layer that has ended is timed while the next ones compute, unless somebody watches: then at the end.
+        // A layer that has ended is timed while the next ones compute; with an observer, at the end, in order.
         let early = observer.is_none();
         let (mut state, outputs) = rayon::scope(|scope| {
             let mut state = State::new(self);

@@ -1,10 +1,10 @@
 //! The host: quantisation at its border, and the sub-models that it runs.
 
 use crate::error::SimulateError;
-use scnn_host::{Host, HostError, RuntimeName, Session};
+use scnn_host::{Host, HostError, RuntimeName, Session, datum_type};
 use scnn_isa::arith;
 use scnn_isa::program::{Dtype, HostSegment, Runtime, Tensor, Value};
-use tract_onnx::prelude::{DatumType, Tensor as HostTensor, TractError};
+use tract_onnx::prelude::{Tensor as HostTensor, TractError};
 
 /// A host segment ready to run.
 pub struct Segment {
@@ -113,7 +113,7 @@ pub fn dequantise(
         .into_owned())
 }
 
-/// A value in the type that it has on the other side of the program's border.
+/// A value converted to its type outside the program.
 pub fn cast(
     value: &Value,
     data: &HostTensor,
@@ -136,22 +136,4 @@ fn plane(tensor: &Tensor) -> usize {
 fn units(tensor: &Tensor) -> impl Iterator<Item = f32> {
     let [images, channels, ..] = tensor.shape;
     (0..images).flat_map(move |_| (0..channels).map(|channel| tensor.unit(channel)))
-}
-
-/// tract's name of an element type.
-fn datum_type(dtype: Dtype) -> DatumType {
-    match dtype {
-        Dtype::F32 => DatumType::F32,
-        Dtype::F64 => DatumType::F64,
-        Dtype::F16 => DatumType::F16,
-        Dtype::I8 => DatumType::I8,
-        Dtype::I16 => DatumType::I16,
-        Dtype::I32 => DatumType::I32,
-        Dtype::I64 => DatumType::I64,
-        Dtype::U8 => DatumType::U8,
-        Dtype::U16 => DatumType::U16,
-        Dtype::U32 => DatumType::U32,
-        Dtype::U64 => DatumType::U64,
-        Dtype::Bool => DatumType::Bool,
-    }
 }

@@ -1,12 +1,12 @@
-//! Watching an execution: who wants to see what the units do, cycle by cycle, is an [`Observer`].
+//! Watching an execution: an [`Observer`] receives the work of the units, cycle by cycle.
 
 use crate::operations::OperationCounts;
 use crate::timing::watch::{Event, Watcher};
 use scnn_isa::operation::OperationId;
 
-/// Sees the layers and host segments one after the other, with what the units do in them.
+/// Receives the layers and host segments one after the other, with the events of the units in them.
 pub trait Observer {
-    /// An operation begins at cycle `begin` of the execution; `rounds` is how many it has. Whether its events are wanted.
+    /// An operation of `rounds` rounds begins at cycle `begin` of the execution. Returns whether its events are wanted.
     fn begin(&mut self, operation: OperationId, begin: u64, rounds: u64) -> bool;
     /// A unit did something for an instruction, at cycles counted from the operation's begin. Events come in no order of time.
     fn on_event(&mut self, event: &Event, instruction: u32);

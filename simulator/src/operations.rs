@@ -1,4 +1,4 @@
-//! The operations of an execution: layers and host segments, and what each of them cost.
+//! The operations of an execution, layers and host segments, with their counts.
 
 use crate::baseline::Baselines;
 use crate::counters::Counters;
@@ -6,7 +6,7 @@ use crate::energy::Energy;
 use crate::timing::{DensityModel, PeCycles, Slots};
 use scnn_isa::operation::OperationId;
 
-/// What an operation cost.
+/// Counts of an operation.
 #[derive(Clone, Debug)]
 pub struct OperationCounts {
     /// The operation.
@@ -35,6 +35,6 @@ pub struct OperationCounts {
     pub input_density: f64,
     /// Share of non-zeros in what was written.
     pub output_density: f64,
-    /// What the densities alone would have predicted, of a layer of the array.
+    /// Prediction from the densities alone; only for layers of the array.
     pub density_model: Option<DensityModel>,
 }

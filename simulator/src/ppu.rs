@@ -22,9 +22,9 @@ pub struct Stage {
     pub function: Option<Function>,
     /// How requantisation and operand are rounded.
     pub rounding: Rounding,
-    /// What they are divided by before.
+    /// Divisor of results before they are rounded.
     pub divisor: f32,
-    /// What is done with the operand, and by output channel its aligned shift.
+    /// The operation with the operand, and by output channel its aligned shift.
     pub operand: Option<(Operand, Vec<i32>)>,
     /// Bounds of what is pooled.
     pub clamp: [i16; 2],
@@ -74,7 +74,7 @@ impl Stage {
     }
 }
 
-/// What becomes of a value and the operand's there, which is added with the aligned `shift` of its channel.
+/// The result for a value and the operand's at the same position, which is added with the aligned `shift` of its channel.
 fn meet(with: &Operand, shift: i32, value: i32, other: i16) -> i32 {
     match with.kind {
         OperandKind::Add => {

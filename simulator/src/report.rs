@@ -549,7 +549,7 @@ impl CycleCounts {
             slots,
             trust: _,
         } = *other;
-        // What has no time of its own needs no prediction.
+        // An operation that takes no cycles needs no prediction.
         let predicted = predicted.or((total == 0).then_some(0));
         self.total += total;
         self.predicted = self.predicted.zip(predicted).map(|(a, b)| a + b);

@@ -1,6 +1,6 @@
 //! Time: what the machine does in which cycle, counted from the compressed blocks.
 //!
-//! A **step** multiplies one vector of F weights by one vector of I activations. `work` is what a layer asks of the
+//! A **step** multiplies one vector of F weights by one vector of I activations. `work` has the tasks of a layer for the
 //! machine; [`fast`] counts steps and barriers, [`exact`] simulates every queue and every transfer. A layer begins
 //! when the one before it has ended.
 
@@ -60,7 +60,7 @@ impl Timing {
     }
 }
 
-/// What a timing says of a layer.
+/// Result of timing a layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timed {
     /// Cycles from the end of the layer before to the end of this one.

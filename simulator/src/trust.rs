@@ -1,4 +1,4 @@
-//! How far a figure can be trusted: its parts by the confidence of what they rest on.
+//! How far a figure can be trusted: its parts by the confidence of their sources.
 //!
 //! Cycles are divided by the causes of their slots, energy and area by the entries of the machine's tables. A share says how
 //! much of a figure has which source, not how large its error is.

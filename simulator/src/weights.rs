@@ -55,7 +55,7 @@ pub struct WeightStream {
     /// By element, output channel in the group and tap; see [`StoredWeights`].
     elements: Vec<u32>,
     pairs: Pairs,
-    /// The tap of a zero, one that the kernel has not.
+    /// The tap number that marks a zero, one beyond the kernel's taps.
     placeholder: u32,
     /// First element of each block in streaming order, with the end behind.
     starts: Vec<u32>,
@@ -144,7 +144,7 @@ impl WeightStream {
         )
     }
 
-    /// Where the elements of a block stand.
+    /// The elements of a block, as a range of the stream.
     #[inline]
     pub fn range(&self, block: u32) -> Range<u32> {
         self.starts[block as usize]..self.starts[block as usize + 1]
@@ -156,7 +156,7 @@ impl WeightStream {
         lengths.max().unwrap_or(0)
     }
 
-    /// Elements by where they stand.
+    /// The elements in a range of the stream.
     #[inline]
     pub fn elements(&self, range: Range<u32>) -> StoredWeights<'_> {
         StoredWeights {

@@ -27,7 +27,7 @@ pub struct Advice {
     objective: &'static str,
     /// Area of the machine, mm2.
     area_mm2: f64,
-    models: Vec<Model>,
+    models: Vec<BaseModel>,
     /// The changes, best first.
     #[serde(rename = "steps")]
     changes: Vec<Advised>,
@@ -35,7 +35,7 @@ pub struct Advice {
 
 /// A model on the machine as it is.
 #[derive(Debug, Serialize)]
-struct Model {
+struct BaseModel {
     name: String,
     samples: u32,
     #[serde(flatten)]
@@ -70,13 +70,13 @@ struct Effect {
     predicted: Prediction,
     /// Costs of a run: with `--measure`, and of small networks.
     #[serde(skip_serializing_if = "Option::is_none")]
-    measured: Option<Measured>,
+    measured: Option<MeasuredChange>,
 }
 
 /// A run of a change.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Measured {
+enum MeasuredChange {
     Costs(Costs),
     Failed(String),
 }
@@ -85,7 +85,9 @@ impl Effect {
     /// Measured costs, or else predicted ones.
     fn costs(&self) -> Option<Costs> {
         match (&self.measured, &self.predicted) {
-            (Some(Measured::Costs(costs)), _) | (None, Prediction::Costs(costs)) => Some(*costs),
+            (Some(MeasuredChange::Costs(costs)), _) | (None, Prediction::Costs(costs)) => {
+                Some(*costs)
+            }
             _ => None,
         }
     }
@@ -93,7 +95,7 @@ impl Effect {
     /// Reason that there are no costs.
     fn reason(&self) -> Option<&str> {
         match (&self.measured, &self.predicted) {
-            (Some(Measured::Failed(reason)), _) | (None, Prediction::NeedsRun(reason)) => {
+            (Some(MeasuredChange::Failed(reason)), _) | (None, Prediction::NeedsRun(reason)) => {
                 Some(reason)
             }
             _ => None,
@@ -177,7 +179,7 @@ fn on_model(
     base: &Machine,
     changes: &[Change],
     stages: &Stages,
-) -> Result<(Model, Vec<Effect>), Failure> {
+) -> Result<(BaseModel, Vec<Effect>), Failure> {
     let compilation = &options.compilation;
     let (imported, mut given) = opened;
     given.truncate(options.samples);
@@ -207,7 +209,7 @@ fn on_model(
         labels: None,
     };
     let measured = measure(&subject, changes, &wanted, stages);
-    let model = Model {
+    let model = BaseModel {
         name: compiled.program.provenance.model.clone(),
         samples: report.samples,
         costs: baseline.costs(),
@@ -226,7 +228,7 @@ fn measure(
     changes: &[Change],
     wanted: &dyn Fn(&&Change) -> bool,
     stages: &Stages,
-) -> Vec<Option<Measured>> {
+) -> Vec<Option<MeasuredChange>> {
     let task = |(point, change): (usize, &Change)| Task {
         point,
         subject: 0,
@@ -251,11 +253,11 @@ fn measure(
         count += 1;
         stages.reached(count);
         measured[point] = Some(match outcome {
-            Outcome::Measured { network, .. } => Measured::Costs(Costs {
+            Outcome::Measured { network, .. } => MeasuredChange::Costs(Costs {
                 cycles: network.cycles,
                 energy_pj: network.energy_pj,
             }),
-            Outcome::Failed(failed) => Measured::Failed(failed.message),
+            Outcome::Failed(failed) => MeasuredChange::Failed(failed.message),
         });
         Ok(())
     };
@@ -269,7 +271,7 @@ fn measure(
 fn ranked(
     base: &Machine,
     compilation: &Compilation,
-    models: Vec<Model>,
+    models: Vec<BaseModel>,
     changes: Vec<Change>,
     effects: Vec<Vec<Effect>>,
 ) -> Advice {
@@ -278,7 +280,7 @@ fn ranked(
     let advised = changes.into_iter().zip(effects).map(|(change, effects)| {
         let added = ((area_mm2(&change.machine) - area) * 1e6).round() / 1e6;
         let gain = gain(base, &change.machine, objective, &models, &effects);
-        let energy_change = |(model, effect): (&Model, &Effect)| {
+        let energy_change = |(model, effect): (&BaseModel, &Effect)| {
             let costs = effect.costs().unwrap_or(model.costs);
             (costs.energy_pj / model.costs.energy_pj - 1.0).abs()
         };
@@ -320,7 +322,7 @@ fn gain(
     base: &Machine,
     machine: &Machine,
     objective: Objective,
-    models: &[Model],
+    models: &[BaseModel],
     effects: &[Effect],
 ) -> Option<f64> {
     let score = |costs: Costs, machine: &Machine| {
@@ -339,7 +341,7 @@ const NOTHING: f64 = 0.05;
 
 /// Kinds of changes, by their effect; tables come in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum ChangeKind {
     /// A gain that takes no area of the model.
     Free,
     /// A gain that takes area.
@@ -356,7 +358,7 @@ enum Kind {
 
 impl Advice {
     /// The changes of a kind.
-    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Advised> {
+    fn of_kind(&self, kind: ChangeKind) -> impl Iterator<Item = &Advised> {
         self.changes
             .iter()
             .filter(move |change| change.kind() == kind)
@@ -364,32 +366,32 @@ impl Advice {
 }
 
 impl Advised {
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> ChangeKind {
         if ["energy.", "area."]
             .iter()
             .any(|section| self.parameter.starts_with(section))
         {
-            return Kind::Price;
+            return ChangeKind::Price;
         }
         match self.gain_percent {
-            None => Kind::Unknown,
-            Some(gain) if gain >= NOTHING && self.area_mm2 <= 0.0 => Kind::Free,
-            Some(gain) if gain >= NOTHING => Kind::Gain,
-            Some(_) if self.area_mm2 < 0.0 => Kind::Saving,
-            Some(_) => Kind::Nothing,
+            None => ChangeKind::Unknown,
+            Some(gain) if gain >= NOTHING && self.area_mm2 <= 0.0 => ChangeKind::Free,
+            Some(gain) if gain >= NOTHING => ChangeKind::Gain,
+            Some(_) if self.area_mm2 < 0.0 => ChangeKind::Saving,
+            Some(_) => ChangeKind::Nothing,
         }
     }
 
     /// The kind, and the score within that kind; higher is better.
-    fn rank(&self) -> (Kind, f64) {
+    fn rank(&self) -> (ChangeKind, f64) {
         let gain = self.gain_percent.unwrap_or(0.0);
         let kind = self.kind();
         let by = match kind {
-            Kind::Free | Kind::Nothing => gain,
-            Kind::Gain => gain / self.area_mm2,
-            Kind::Saving => -self.area_mm2 / (-gain).max(NOTHING),
-            Kind::Price => self.swing,
-            Kind::Unknown => 0.0,
+            ChangeKind::Free | ChangeKind::Nothing => gain,
+            ChangeKind::Gain => gain / self.area_mm2,
+            ChangeKind::Saving => -self.area_mm2 / (-gain).max(NOTHING),
+            ChangeKind::Price => self.swing,
+            ChangeKind::Unknown => 0.0,
         };
         (kind, by)
     }

@@ -78,20 +78,20 @@ pub struct Refusal {
 
 /// What came out for a model that compiles.
 pub struct Verdict {
-    inputs: Vec<Value>,
-    outputs: Vec<Value>,
+    inputs: Vec<BorderValue>,
+    outputs: Vec<BorderValue>,
     coverage: Coverage,
 }
 
 /// An input or an output of a model.
 #[derive(Serialize)]
-struct Value {
+struct BorderValue {
     name: String,
     dtype: String,
     dims: Vec<u64>,
 }
 
-impl Value {
+impl BorderValue {
     fn of(name: &str, node: &Node) -> Self {
         Self {
             name: name.to_owned(),
@@ -180,8 +180,8 @@ pub fn judge(model: &Model, options: &Check, machine: Machine) -> Result<Judgeme
         Err(errors) => return Ok(refused(errors.diagnostics(&file))),
     };
     let (inputs, outputs) = (
-        Value::inputs(&imported.graph),
-        Value::outputs(&imported.graph),
+        BorderValue::inputs(&imported.graph),
+        BorderValue::outputs(&imported.graph),
     );
     match compile::check(imported, &Options::new(machine), &mut ()) {
         Ok((graph, _)) => Ok(Judgement::Verdict(Verdict {
@@ -222,7 +222,7 @@ impl Verdict {
         let mut text = String::new();
         let values = self.inputs.iter().map(|value| ("input", value));
         let values = values.chain(self.outputs.iter().map(|value| ("output", value)));
-        for (what, Value { name, dtype, dims }) in values {
+        for (what, BorderValue { name, dtype, dims }) in values {
             // Writing to a string does not fail.
             let _ = writeln!(text, "{what:9} {name} {dtype} {dims:?}");
         }

@@ -4,7 +4,7 @@
 //! becomes an input, of the shape that import found for it. At last the weights are replaced by seeded noise with the
 //! same zeros, so that the model can be passed on without them.
 
-use scnnc::graph::datum_type;
+use scnn_host::datum_type;
 use scnnc::import::{ImportOptions, import};
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::catch_unwind;

@@ -91,7 +91,7 @@ pub fn replay(options: &args::Replay) -> Result<(), Failure> {
     if let Some(path) = &options.output {
         output::write_json(path, &now)?;
     }
-    let verdict = Verdict::of(&was, &now);
+    let verdict = ReplayVerdict::of(&was, &now);
     if options.json {
         output::print_json(&verdict.json());
     } else {
@@ -227,14 +227,14 @@ fn located_word(word: &str, folder: &Path) -> String {
 }
 
 /// Result of a replay.
-struct Verdict {
+struct ReplayVerdict {
     causes: Vec<Difference>,
     differences: Vec<Difference>,
     /// Rules that are newer than the report; rules that move the first difference come first.
     rules: Vec<Rule>,
 }
 
-impl Verdict {
+impl ReplayVerdict {
     fn of(was: &Report, now: &Report) -> Self {
         let differences = differences(was, now);
         let mut rules = rules::all();

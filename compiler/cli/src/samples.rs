@@ -46,7 +46,7 @@ pub fn inputs_of(imported: &Imported) -> Inputs {
     let inputs = graph.inputs.iter().map(|&id| &graph.dag[id]);
     let open = inputs.map(|node| Input {
         name: node.tensor.clone(),
-        dtype: scnnc::graph::datum_type(node.dtype),
+        dtype: scnn_host::datum_type(node.dtype),
         dims: node.dims.clone(),
     });
     Inputs {
@@ -60,7 +60,7 @@ pub fn inputs_of_program(program: &Program) -> Inputs {
     let inputs = program.inputs.iter().map(|&id| program.value(id));
     let open = inputs.map(|value| Input {
         name: value.name.clone(),
-        dtype: scnnc::graph::datum_type(value.dtype),
+        dtype: scnn_host::datum_type(value.dtype),
         dims: value.shape.clone(),
     });
     let options = program.provenance.options.iter();

@@ -36,7 +36,7 @@ pub struct Study {
     samples: usize,
     /// The network as it is.
     unpruned: Whole,
-    points: Vec<Point>,
+    points: Vec<DensityPoint>,
     /// Next to prune, best first: one density of each layer.
     next: Vec<Next>,
 }
@@ -68,7 +68,7 @@ struct Whole {
 
 /// A layer at a density.
 #[derive(Clone, Debug, Serialize)]
-struct Point {
+struct DensityPoint {
     layer: String,
     /// Share of non-zero weights in the file.
     density_unpruned: f64,
@@ -84,7 +84,7 @@ struct Point {
     best_of_network: bool,
 }
 
-impl Point {
+impl DensityPoint {
     /// Accuracy, cycles and energy of the network, less is better.
     fn network_costs(&self) -> [f64; 3] {
         let Whole {
@@ -255,9 +255,9 @@ fn chosen(imported: &Imported, names: &[String]) -> Result<Vec<String>, Failure>
 }
 
 /// Marks the points that no other is better than.
-fn mark(points: &mut [Point]) {
-    let network: Vec<[f64; 3]> = points.iter().map(Point::network_costs).collect();
-    let layer: Vec<[f64; 3]> = points.iter().map(Point::layer_costs).collect();
+fn mark(points: &mut [DensityPoint]) {
+    let network: Vec<[f64; 3]> = points.iter().map(DensityPoint::network_costs).collect();
+    let layer: Vec<[f64; 3]> = points.iter().map(DensityPoint::layer_costs).collect();
     let names: Vec<String> = points.iter().map(|point| point.layer.clone()).collect();
     for (index, point) in points.iter_mut().enumerate() {
         point.best_of_network = !network.iter().any(|other| better(other, &network[index]));
@@ -268,7 +268,7 @@ fn mark(points: &mut [Point]) {
 }
 
 /// Next to prune: the density of each layer that saves most cycles while all images keep their class; largest saving first.
-fn next(unpruned: &Whole, points: &[Point]) -> Vec<Next> {
+fn next(unpruned: &Whole, points: &[DensityPoint]) -> Vec<Next> {
     let keeps = |network: &Whole| {
         let kept = |after: Option<f64>, before: Option<f64>| after >= before;
         kept(network.top1_accuracy, unpruned.top1_accuracy)
@@ -307,8 +307,8 @@ fn better(a: &[f64; 3], b: &[f64; 3]) -> bool {
 mod tests {
     use super::*;
 
-    fn point(layer: &str, density: f64, cycles: f64, top1: f64) -> Point {
-        Point {
+    fn point(layer: &str, density: f64, cycles: f64, top1: f64) -> DensityPoint {
+        DensityPoint {
             layer: layer.to_owned(),
             density_unpruned: 1.0,
             density,

@@ -17,14 +17,14 @@ pub const VIEW: &str = "KIND=FILE";
 /// A view, and where it is written.
 #[derive(Clone, Debug)]
 pub struct View {
-    kind: Kind,
+    kind: Viewer,
     /// The file.
     pub path: PathBuf,
 }
 
 /// A viewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum Viewer {
     Netron,
     Onnx,
     ModelExplorer,
@@ -36,15 +36,15 @@ enum Kind {
 }
 
 /// The names of the views.
-const KINDS: [(&str, Kind); 8] = [
-    ("netron", Kind::Netron),
-    ("onnx", Kind::Onnx),
-    ("model-explorer", Kind::ModelExplorer),
-    ("folded", Kind::Folded),
-    ("accelergy", Kind::Accelergy),
-    ("timeloop", Kind::Timeloop),
-    ("scale-sim", Kind::ScaleSim),
-    ("line", Kind::Line),
+const KINDS: [(&str, Viewer); 8] = [
+    ("netron", Viewer::Netron),
+    ("onnx", Viewer::Onnx),
+    ("model-explorer", Viewer::ModelExplorer),
+    ("folded", Viewer::Folded),
+    ("accelergy", Viewer::Accelergy),
+    ("timeloop", Viewer::Timeloop),
+    ("scale-sim", Viewer::ScaleSim),
+    ("line", Viewer::Line),
 ];
 
 impl FromStr for View {
@@ -69,12 +69,12 @@ impl FromStr for View {
 impl View {
     /// Whether it is made of the model as well as of the report.
     fn needs_model(&self) -> bool {
-        matches!(self.kind, Kind::Onnx | Kind::ModelExplorer)
+        matches!(self.kind, Viewer::Onnx | Viewer::ModelExplorer)
     }
 
     /// Whether it is a folder of files.
     pub fn is_folder(&self) -> bool {
-        self.kind == Kind::Timeloop
+        self.kind == Viewer::Timeloop
     }
 }
 
@@ -104,14 +104,14 @@ pub fn write(views: &[View], report: &Report, model: Option<&Path>) -> Result<()
     };
     for view in views {
         let content = match view.kind {
-            Kind::Netron => json(&netron(report)),
-            Kind::Onnx => annotate(report, &bytes).map_err(not_onnx)?,
-            Kind::ModelExplorer => json(&model_explorer(report, &bytes).map_err(not_onnx)?),
-            Kind::Folded => folded(report).into_bytes(),
-            Kind::Accelergy => accelergy::write(report).into_bytes(),
-            Kind::ScaleSim => scale_sim::write(report).into_bytes(),
-            Kind::Line => format!("{}\n", Value::Object(line(report))).into_bytes(),
-            Kind::Timeloop => {
+            Viewer::Netron => json(&netron(report)),
+            Viewer::Onnx => annotate(report, &bytes).map_err(not_onnx)?,
+            Viewer::ModelExplorer => json(&model_explorer(report, &bytes).map_err(not_onnx)?),
+            Viewer::Folded => folded(report).into_bytes(),
+            Viewer::Accelergy => accelergy::write(report).into_bytes(),
+            Viewer::ScaleSim => scale_sim::write(report).into_bytes(),
+            Viewer::Line => format!("{}\n", Value::Object(line(report))).into_bytes(),
+            Viewer::Timeloop => {
                 output::folder(&view.path)?;
                 for (name, problem) in timeloop::write(report) {
                     output::write(&view.path.join(name), problem.as_bytes())?;
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn a_view_is_a_kind_and_a_file() {
         let view: View = "netron=a=b.json".parse().unwrap();
-        assert_eq!((view.kind, view.path), (Kind::Netron, "a=b.json".into()));
+        assert_eq!((view.kind, view.path), (Viewer::Netron, "a=b.json".into()));
         for wrong in ["netron", "netron=", "netro=x", "=x", ""] {
             let error = wrong.parse::<View>().unwrap_err();
             assert!(error.contains("model-explorer"), "{error}");

@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::output;
 use crate::codes::CompilerCode;
-use scnnc::widths::{Bits, Widths};
+use scnnc::widths::{OperandBits, Widths};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,10 +13,10 @@ use std::path::Path;
 #[serde(deny_unknown_fields)]
 struct File {
     /// Of every layer that is not named.
-    network: Option<Bits>,
+    network: Option<OperandBits>,
     /// By name.
     #[serde(default)]
-    layers: BTreeMap<String, Bits>,
+    layers: BTreeMap<String, OperandBits>,
 }
 
 /// Reads `8`, `w8a16`, `conv1=8` and names of YAML files; what comes later wins.
@@ -40,7 +40,7 @@ pub fn read(words: &[String]) -> Result<Widths, Failure> {
             Some((layer, bits)) => (Some(layer), bits),
             None => (None, word.as_str()),
         };
-        let bits: Bits = bits
+        let bits: OperandBits = bits
             .parse()
             .map_err(|e| Failure::usage(&format!("`--bits {word}`: {e}")))?;
         match layer {

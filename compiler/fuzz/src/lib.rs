@@ -23,7 +23,7 @@ use std::path::Path;
 /// Small enough that every accepted program is done in a moment.
 const LIMITS: Limits = Limits {
     memory_bytes: 64 << 20,
-    operations: 1 << 22,
+    work: 1 << 22,
 };
 
 /// An ONNX file: imported and transformed.

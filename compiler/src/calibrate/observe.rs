@@ -1,7 +1,7 @@
 //! Runs the float model on samples and observes the tensors that quantisation needs, as the machine stores them.
 
 use super::first::Kept;
-use super::observed::Observed;
+use super::observed::TensorRecord;
 use super::{Calibration, First, Method};
 use crate::graph::{Graph, Node, Op};
 use crate::reference::float::{FloatError, FloatModel};
@@ -13,10 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::prelude::Tensor;
 
 /// The tensors to observe, by the name under which their records are kept.
-struct Sources<'a>(BTreeMap<String, Source<'a>>);
+struct Sources<'a>(BTreeMap<String, ObservedTensor<'a>>);
 
 /// The values that a tensor has, and how the machine stores them.
-struct Source<'a> {
+struct ObservedTensor<'a> {
     /// The name under which the float model knows them.
     values: &'a String,
     placement: Option<&'a Placement>,
@@ -26,19 +26,19 @@ impl<'a> Sources<'a> {
     /// The tensors `wanted`, and those that hold the same values in other channels.
     fn of(graph: &'a Graph, wanted: &'a [String]) -> Self {
         let wanted = wanted.iter().map(|values| {
-            let source = Source {
+            let source = ObservedTensor {
                 values,
                 placement: None,
             };
             (values.clone(), source)
         });
-        let mut sources: BTreeMap<String, Source<'a>> = wanted.collect();
+        let mut sources: BTreeMap<String, ObservedTensor<'a>> = wanted.collect();
         // The channels of a rename are no channels of the machine's.
         let nodes = graph.dag.node_weights();
         for node in nodes.filter(|node| !matches!(node.op, Op::Rename(_))) {
             let (values, placement) = (node.observed_name(), node.placement.as_ref());
             if sources.contains_key(values) {
-                let source = Source { values, placement };
+                let source = ObservedTensor { values, placement };
                 sources.insert(node.tensor.clone(), source);
             }
             // The argument of a function lies as its result does.
@@ -73,7 +73,7 @@ const TOGETHER: usize = 2;
 #[derive(Debug)]
 pub struct Observations {
     /// By the name of the values and how they are stored; nothing of those that the model does not compute.
-    observed: BTreeMap<(String, Option<Placement>), Option<Observed>>,
+    observed: BTreeMap<(String, Option<Placement>), Option<TensorRecord>>,
     samples: u32,
 }
 
@@ -94,7 +94,7 @@ pub fn observe(
     let names = names(graph, |values| by_values.contains_key(values));
     let mut first = None;
     let histograms = method != Method::MinMax;
-    let mut observed: BTreeMap<(String, Option<Placement>), Option<Observed>> = BTreeMap::new();
+    let mut observed: BTreeMap<(String, Option<Placement>), Option<TensorRecord>> = BTreeMap::new();
     for (values, placements) in &by_values {
         let keys = placements.iter().map(|lies| lies.cloned());
         observed.extend(keys.map(|placement| (((*values).to_owned(), placement), None)));
@@ -116,7 +116,7 @@ pub fn observe(
                     progress.layer(number, names.len(), name);
                 }
                 for &placement in by_values.get(values).into_iter().flatten() {
-                    let mut here = Observed::default();
+                    let mut here = TensorRecord::default();
                     here.add(tensor, placement, histograms);
                     observed.push(((values.to_owned(), placement.cloned()), here));
                 }
@@ -169,7 +169,7 @@ impl Observations {
         }
         let (mut ranges, mut channels) = (BTreeMap::new(), BTreeMap::new());
         let mut spacings = BTreeMap::new();
-        for (name, Source { values, placement }) in Sources::of(graph, wanted).0 {
+        for (name, ObservedTensor { values, placement }) in Sources::of(graph, wanted).0 {
             let key = (values.clone(), placement.cloned());
             let Some(observed) = self.observed.get(&key)? else {
                 continue;

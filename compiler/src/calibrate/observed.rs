@@ -11,7 +11,7 @@ use tract_onnx::prelude::Tensor;
 
 /// The record of a tensor over the samples so far.
 #[derive(Debug)]
-pub(super) struct Observed {
+pub(super) struct TensorRecord {
     min: f32,
     max: f32,
     density: f64,
@@ -23,7 +23,7 @@ pub(super) struct Observed {
     per_channel: u64,
 }
 
-impl Default for Observed {
+impl Default for TensorRecord {
     fn default() -> Self {
         Self {
             min: f32::INFINITY,
@@ -38,7 +38,7 @@ impl Default for Observed {
     }
 }
 
-impl Observed {
+impl TensorRecord {
     pub(super) fn add(&mut self, tensor: &Tensor, placement: Option<&Placement>, histogram: bool) {
         let Ok(view) = tensor.to_plain_array_view::<f32>() else {
             return;
@@ -217,7 +217,7 @@ mod tests {
             let plane = |factor: f32| (0..32).map(move |i| factor * (i as f32 - 31.0) / 31.0);
             let values: Vec<f32> = factors.into_iter().flat_map(plane).collect();
             let tensor = Tensor::from_shape(&[1, 3, 4, 8], &values).unwrap();
-            let mut observed = Observed::default();
+            let mut observed = TensorRecord::default();
             (0..samples)
                 .for_each(|_| observed.add(&tensor, "3c 4y 8x".parse().ok().as_ref(), false));
             let range = observed.range(Method::MinMax, 16);
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_cut_range_keeps_its_signs() {
         let values: Vec<f32> = (0..1000).map(|i| i as f32 / 1000.0).chain([50.0]).collect();
-        let mut observed = Observed::default();
+        let mut observed = TensorRecord::default();
         observed.add(&Tensor::from_shape(&[1001], &values).unwrap(), None, true);
         let range = observed.range(Method::Percentile(99.0), 16);
         assert!(range.min == 0.0 && range.max < 1.1, "{range:?}");

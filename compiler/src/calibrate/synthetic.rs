@@ -1,7 +1,7 @@
 //! What is calibrated on when there is no data.
 
 use crate::graph::Graph;
-use crate::graph::datum_type;
+use scnn_host::datum_type;
 use scnn_isa::program::Dtype;
 use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;

@@ -1,7 +1,7 @@
 //! Attempts: a model of which a part fails is compiled anew with this part on the host.
 
 use super::fallback::{self, Failed, Fallback};
-use super::observed::Observed;
+use super::observed::ObservedModel;
 use super::observer::Observer;
 use super::options::{Options, Sample};
 use super::{CompileError, borders, islands, unfit};
@@ -60,11 +60,11 @@ pub(super) struct Before {
     /// Nodes that were sent to the host although they could be compiled; they are sent once.
     sent: BTreeSet<String>,
     /// The islands that were sent there because they did not pay.
-    unpaid: islands::Moved,
+    unpaid: islands::MovedWork,
     /// What was sent there because of what the host makes of its results.
     pub(super) borders: borders::Moved,
     /// The float model of the attempt before, with what was observed of it.
-    pub(super) observed: Option<Observed>,
+    pub(super) observed: Option<ObservedModel>,
 }
 
 impl Before {
@@ -97,7 +97,7 @@ impl Before {
         if options.calibration.is_some() {
             return Ok(());
         }
-        let segments = borders::Segments {
+        let segments = borders::SegmentedNetwork {
             graph,
             network,
             observed,

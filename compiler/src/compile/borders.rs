@@ -16,12 +16,12 @@ use super::Sample;
 use super::fallback::Fallback;
 use super::powers::{MOST_OF_WORK, convolution, work};
 use crate::calibrate::Calibration;
-use crate::graph::datum_type;
 use crate::graph::{Curve, Function, Graph, Layer, NodeId, Op};
 use crate::quantise::{HostOperation, Quantised};
 use crate::reference::accuracy::{Comparison, floats};
 use crate::reference::interpret::rounded;
 use prost::Message;
+use scnn_host::datum_type;
 use scnn_host::{Host, Session};
 use scnn_isa::ids::TensorId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,21 +84,21 @@ impl Moved {
     }
 
     /// What has to move because of the segments of a network as it is.
-    pub(super) fn more(&mut self, segments: &Segments<'_>) -> Vec<Fallback> {
+    pub(super) fn more(&mut self, segments: &SegmentedNetwork<'_>) -> Vec<Fallback> {
         if self.rounds == MOST_ROUNDS {
             return Vec::new();
         }
         self.rounds += 1;
         let graph = segments.graph;
         let operands = segments.lossy().into_iter();
-        let operands = operands.map(|(tensor, decibels)| Candidate {
+        let operands = operands.map(|(tensor, decibels)| HostCandidate {
             decibels,
             nodes: segments.computed_for_host(&tensor),
             reason: format!(
                 "rounding `{tensor}` to 16 bits leaves {decibels:.1} dB of what the host computes of it"
             ),
         });
-        let mut candidates: Vec<Candidate> = operands.chain(segments.blunt()).collect();
+        let mut candidates: Vec<HostCandidate> = operands.chain(segments.blunt()).collect();
         if candidates.is_empty() {
             return Vec::new();
         }
@@ -107,7 +107,7 @@ impl Moved {
         let mut found = Vec::new();
         // What loses most comes first.
         candidates.sort_by(|a, b| a.decibels.total_cmp(&b.decibels));
-        for Candidate {
+        for HostCandidate {
             nodes: moved,
             reason,
             ..
@@ -149,7 +149,7 @@ pub(super) fn values_asked<'a>(graph: &'a Graph, network: &'a Quantised) -> BTre
 }
 
 /// What would move to the host.
-struct Candidate {
+struct HostCandidate {
     /// What is left of what is computed of its result.
     decibels: f64,
     nodes: BTreeSet<NodeId>,
@@ -157,7 +157,7 @@ struct Candidate {
 }
 
 /// A network with its host segments, and what is known of its values.
-pub(super) struct Segments<'a> {
+pub(super) struct SegmentedNetwork<'a> {
     pub graph: &'a Graph,
     pub network: &'a Quantised,
     /// Float values on a sample.
@@ -166,7 +166,7 @@ pub(super) struct Segments<'a> {
     pub host: &'a Host,
 }
 
-impl Segments<'_> {
+impl SegmentedNetwork<'_> {
     /// The machine's tensors whose rounding loses too much of what the host computes of them, and what it leaves.
     fn lossy(&self) -> Vec<(String, f64)> {
         let segments = self.network.segments();
@@ -208,7 +208,7 @@ impl Segments<'_> {
     }
 
     /// The layers whose function is too steep for how its argument is rounded, and why.
-    fn blunt(&self) -> Vec<Candidate> {
+    fn blunt(&self) -> Vec<HostCandidate> {
         let layers = self.network.layers();
         let sources: BTreeMap<&str, TensorId> = layers
             .map(|layer| (layer.tensor.as_str(), layer.source.tensor))
@@ -227,7 +227,7 @@ impl Segments<'_> {
                 "the rounding of its argument leaves {decibels:.1} dB of `{}`",
                 curve.expression
             );
-            (decibels < FLOOR_DB).then(|| Candidate {
+            (decibels < FLOOR_DB).then(|| HostCandidate {
                 decibels,
                 nodes: BTreeSet::from([id]),
                 reason,

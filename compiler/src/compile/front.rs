@@ -3,8 +3,8 @@
 //! They depend on few parameters of the machine ([`PARAMETERS`], which a test holds against the compiler). Mapping and
 //! emission, which depend on all of them, are done anew for each machine.
 
-use super::integers::{Found, mapped_or_culprits};
-use super::islands::{self, Moved, Region};
+use super::integers::{MapperInput, mapped_or_culprits};
+use super::islands::{self, MovedWork, Region};
 use super::powers;
 use super::{Compiled, Options};
 use crate::calibrate::Calibration;
@@ -77,11 +77,11 @@ impl Front {
         if self.largest_mean > powers::held(&options.machine) {
             return None;
         }
-        let mut moved = Moved::default();
+        let mut moved = MovedWork::default();
         if !islands::unpaid(&self.regions, &options.machine, &mut moved).is_empty() {
             return None;
         }
-        let found = Found {
+        let found = MapperInput {
             network: &self.network,
             occupancy: &self.occupancy,
             calibration: &self.calibration,

@@ -61,7 +61,7 @@ pub(super) fn integers_or_culprits(
     let network = quantise::quantise(graph, calibration, machine, choices, observer.layers())
         .map_err(|error| fallback::of_quantisation(error, options))?;
     let occupancy = occupancy(&network)?;
-    let found = Found {
+    let found = MapperInput {
         network: &network,
         occupancy: &occupancy,
         calibration,
@@ -77,7 +77,7 @@ pub(super) fn integers_or_culprits(
 }
 
 /// What a mapping is found for.
-pub(super) struct Found<'a> {
+pub(super) struct MapperInput<'a> {
     pub(super) network: &'a Quantised,
     pub(super) occupancy: &'a Occupancy,
     pub(super) calibration: &'a Calibration,
@@ -87,11 +87,11 @@ pub(super) struct Found<'a> {
 
 /// Maps and emits an integer network; a failure says which nodes it is because of.
 pub(super) fn mapped_or_culprits(
-    found: &Found<'_>,
+    found: &MapperInput<'_>,
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<(Mapped, Program), Failed> {
-    let Found {
+    let MapperInput {
         network,
         occupancy,
         calibration,

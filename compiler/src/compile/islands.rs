@@ -79,7 +79,7 @@ pub(super) fn regions(graph: &Graph) -> Vec<Region> {
 
 /// The work that attempts so far have moved to the host.
 #[derive(Debug, Default)]
-pub(super) struct Moved {
+pub(super) struct MovedWork {
     /// Multiplications of the islands that moved.
     products: f64,
     /// Multiplications of the network before any did.
@@ -87,7 +87,11 @@ pub(super) struct Moved {
 }
 
 /// The islands that do not pay on a machine, those that lose most first; one region stays.
-pub(super) fn unpaid(regions: &[Region], machine: &Machine, moved: &mut Moved) -> Vec<Fallback> {
+pub(super) fn unpaid(
+    regions: &[Region],
+    machine: &Machine,
+    moved: &mut MovedWork,
+) -> Vec<Fallback> {
     let left: f64 = regions.iter().map(|region| region.products).sum();
     moved.of = moved.of.max(moved.products + left);
     let most = MOST_OF_WORK * moved.of;
@@ -214,7 +218,7 @@ mod tests {
 
     fn moved(regions: &[Region]) -> Vec<String> {
         let machine = Machine::preset("scnn").unwrap();
-        let found = unpaid(regions, &machine, &mut Moved::default());
+        let found = unpaid(regions, &machine, &mut MovedWork::default());
         found.into_iter().flat_map(|of| of.nodes).collect()
     }
 

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use tract_onnx::prelude::Tensor;
 
 /// A float model and what was observed of it.
-pub(super) struct Observed {
+pub(super) struct ObservedModel {
     /// The float model, made ready for the tensors that are asked for.
     pub(super) float: FloatModel,
     wanted: Vec<String>,
@@ -31,9 +31,9 @@ pub(super) fn calibrated(
     typed: Typed,
     wanted: Vec<String>,
     options: &Options,
-    kept: Option<Observed>,
+    kept: Option<ObservedModel>,
     progress: &dyn Progress,
-) -> Result<(Observed, Calibration), CompileError> {
+) -> Result<(ObservedModel, Calibration), CompileError> {
     let kept = kept.filter(|observed| observed.wanted == wanted);
     let known = match kept {
         Some(observed) => {
@@ -45,7 +45,7 @@ pub(super) fn calibrated(
     let (observed, mut calibration) = if let Some(known) = known {
         known
     } else {
-        let observed = Observed::new(graph, typed, wanted, options, progress)?;
+        let observed = ObservedModel::new(graph, typed, wanted, options, progress)?;
         let calibration = observed.calibration(graph, options)?;
         let calibration = calibration.expect("all of this graph is observed");
         (observed, calibration)
@@ -57,7 +57,7 @@ pub(super) fn calibrated(
     Ok((observed, calibration))
 }
 
-impl Observed {
+impl ObservedModel {
     fn new(
         graph: &Graph,
         typed: Typed,

@@ -43,13 +43,13 @@ pub(super) fn summed(graph: &Graph, machine: &Machine) -> Vec<Fallback> {
         let variance = |&of: &NodeId| is_mean(graph, of) && !is_logarithm(graph, id);
         let is_variance = layers.iter().all(variance);
         let stays = is_variance && layers.iter().all(|&of| fits_in_ram(graph, of, machine));
-        (!layers.is_empty() && !nodes.is_empty() && !stays).then_some(Chain {
+        (!layers.is_empty() && !nodes.is_empty() && !stays).then_some(PowerChain {
             nodes,
             layers,
             is_variance,
         })
     });
-    let chains: Vec<Chain> = chains.collect();
+    let chains: Vec<PowerChain> = chains.collect();
     if chains.is_empty() {
         return Vec::new();
     }
@@ -62,7 +62,7 @@ pub(super) fn summed(graph: &Graph, machine: &Machine) -> Vec<Fallback> {
 }
 
 /// Squares, and what is computed of them up to a root or a logarithm.
-struct Chain {
+struct PowerChain {
     nodes: Vec<NodeId>,
     /// The linear layers of them.
     layers: Vec<NodeId>,
@@ -70,7 +70,7 @@ struct Chain {
     is_variance: bool,
 }
 
-impl Chain {
+impl PowerChain {
     fn fallback(&self, graph: &Graph) -> Fallback {
         let first = &graph.dag[self.layers[0]];
         let name = first.onnx_nodes.first().unwrap_or(&first.tensor);

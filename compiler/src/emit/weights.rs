@@ -1,6 +1,6 @@
 //! Weight sections: the blocks of a layer, coded from its non-zeros alone where zeros are not stored.
 
-use crate::map::weights::{Places, taps_of_residues};
+use crate::map::weights::{TapPositions, taps_of_residues};
 use crate::quantise::IntConv;
 use crate::quantise::nonzeros::NonzeroWeights;
 use rayon::prelude::*;
@@ -11,7 +11,7 @@ use scnn_isa::plane::Span;
 use scnn_isa::section::{encode_group, group_channels, residue_taps};
 
 /// The weights of one layer and how they are to be stored.
-pub(super) struct Weights<'a> {
+pub(super) struct PackedWeights<'a> {
     pub conv: &'a IntConv,
     pub nonzeros: &'a NonzeroWeights,
     pub array: &'a ArrayStage,
@@ -23,13 +23,13 @@ pub(super) struct Weights<'a> {
     pub format: Format,
 }
 
-impl Weights<'_> {
+impl PackedWeights<'_> {
     /// The bytes of the section. Groups are coded side by side: a fully connected layer can be most of a network.
     pub(super) fn encode(&self) -> Vec<u8> {
         let groups = self.array.channel_groups.par_iter();
         let groups: Vec<Vec<u8>> = if self.format.compressed {
             let taps = taps_of_residues(self.conv, self.residues);
-            let places = Places::new(self.taps(), &taps, self.array.order);
+            let places = TapPositions::new(self.taps(), &taps, self.array.order);
             groups
                 .map(|&k| self.group_of_nonzeros(k, &places))
                 .collect()
@@ -47,7 +47,7 @@ impl Weights<'_> {
         groups.concat()
     }
 
-    fn group_of_nonzeros(&self, k: Span, places: &Places) -> Vec<u8> {
+    fn group_of_nonzeros(&self, k: Span, places: &TapPositions) -> Vec<u8> {
         let (mut bytes, mut elements) = (Vec::new(), Vec::new());
         let mut blocks: Vec<Vec<(u32, i16)>> = vec![Vec::new(); places.residues()];
         for channel in self.channels(k).iter() {

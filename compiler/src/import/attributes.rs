@@ -4,8 +4,8 @@ use crate::graph::reason::Reason;
 use std::fmt::Debug;
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
-/// Why a node is left to the host: what an attribute, or the operand in its place, is, what the machine takes instead,
-/// and how it would come there.
+/// Why a node is left to the host: the value of an attribute, or of the operand in its place, the values that the machine takes,
+/// and a remedy by which the node would come there.
 pub(crate) fn outside(name: &str, value: impl Debug, taken: &str, remedy: &str) -> Reason {
     Reason {
         message: format!("`{name}` is {value:?}"),

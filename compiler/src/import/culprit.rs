@@ -1,4 +1,4 @@
-//! Which node it is that tract cannot type, where tract does not say so: its panics name none.
+//! Finds the node that tract cannot type, where tract does not name it, as in panics.
 
 use super::Large;
 use super::facts::{result_names, typed};
@@ -9,7 +9,7 @@ use tract_onnx::pb::ModelProto;
 pub(super) fn culprit(model: &ModelProto, large: &Large) -> Option<usize> {
     let nodes = &model.graph.as_ref()?.node;
     let lengths: Vec<usize> = (1..=nodes.len()).collect();
-    // What a beginning lacks, whatever is longer lacks too.
+    // If a beginning of the model cannot be typed, no longer one can.
     let longest = lengths.partition_point(|&length| is_typed(model, large, length));
     (longest < nodes.len()).then_some(longest)
 }

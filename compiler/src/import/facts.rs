@@ -3,9 +3,9 @@
 use super::fold::fold;
 use super::{ImportError, ImportErrors, Large};
 use crate::codes::Code;
-use crate::graph::datum_type;
 use crate::normalise::proto::onnx_type;
 use crate::normalise::{MOST_ERRORS, elements};
+use scnn_host::datum_type;
 use scnn_host::reader;
 use scnn_isa::program::Dtype;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ use tract_onnx::prelude::{
 use tract_onnx::tensor::load_tensor;
 use tract_onnx::tract_hir::ops::konst::Const;
 
-/// What is known of a tensor.
+/// Type, extents and, if it is constant, value of a tensor.
 #[derive(Clone, Debug)]
 pub struct TensorFact {
     /// Element type.
@@ -68,7 +68,7 @@ impl Facts {
         facts
     }
 
-    /// Notes the declared types of the inputs, whose dimensions are bound.
+    /// Records the declared types of the inputs, whose dimensions are bound.
     pub(super) fn declare_inputs(&mut self, model: &ModelProto) {
         for input in model.graph.iter().flat_map(|graph| &graph.input) {
             if let (None, Some((dtype, dims))) = (self.get(&input.name), declared_type(input)) {
@@ -83,7 +83,7 @@ impl Facts {
         }
     }
 
-    /// Notes what tract knows of a tensor, unless it is known.
+    /// Records tract's fact of a tensor, unless there is one already.
     pub(super) fn learn(&mut self, name: &str, fact: &TypedFact) {
         let known = self.get(name);
         if known.is_some_and(|known| known.constant.is_some()) {
@@ -104,12 +104,12 @@ impl Facts {
         }
     }
 
-    /// Notes the fact of a tensor.
+    /// Records the fact of a tensor.
     pub(super) fn insert(&mut self, name: String, fact: TensorFact) {
         self.facts.insert(name, fact);
     }
 
-    /// Notes that a tensor is constant.
+    /// Records the value of a constant tensor.
     pub(super) fn constant_is(&mut self, name: &str, value: Arc<Tensor>) {
         let Some(dtype) = dtype(value.datum_type()) else {
             return;
@@ -180,7 +180,7 @@ pub(crate) fn dtype(datum: DatumType) -> Option<Dtype> {
         DatumType::I8 => Dtype::I8,
         DatumType::I16 => Dtype::I16,
         DatumType::I32 => Dtype::I32,
-        // tract computes shapes symbolically; whatever is concrete is a 64-bit integer.
+        // tract computes shapes symbolically; concrete ones are 64-bit integers.
         DatumType::I64 | DatumType::TDim => Dtype::I64,
         DatumType::U8 => Dtype::U8,
         DatumType::U16 => Dtype::U16,
@@ -286,7 +286,7 @@ pub(super) fn typed(
     large: &Large,
     names: &[String],
 ) -> TractResult<(TypedModel, BTreeMap<String, OutletId>)> {
-    // What the file says of results is not needed, and tract would refuse a model for it.
+    // The file's types of results are not needed, and tract would refuse a model for them.
     let reader = reader()
         .with_ignore_output_shapes(true)
         .with_ignore_value_info(true);
@@ -300,7 +300,7 @@ pub(super) fn typed(
         parsed.model.set_outlet_fact(outlet, fact.into())?;
         parsed.model.inputs.retain(|input| *input != outlet);
     }
-    // An output that is an input has got the fact of an output, which is none.
+    // An output that is an input has lost its fact to that of the output, which is empty.
     for input in proto.graph.iter().flat_map(|graph| &graph.input) {
         let outlet = parsed.outlets_by_name.get(&input.name);
         let outlet = outlet.filter(|outlet| parsed.model.outputs.contains(outlet));

@@ -8,7 +8,7 @@ use crate::codes::Code;
 use crate::normalise::proto::{int_of, ints_of, is_standard};
 use tract_onnx::pb::{ModelProto, NodeProto};
 
-/// What a person can do about all of them.
+/// The remedy for all of them.
 const REMEDY: &str =
     "export the model again, or check it with onnx.checker and onnx.shape_inference";
 
@@ -26,12 +26,12 @@ pub(super) fn problems(model: &ModelProto, facts: &Facts) -> Vec<ImportError> {
     problems.take(crate::normalise::MOST_ERRORS).collect()
 }
 
-/// What does not fit at a node, as far as the shapes of its operands are known.
+/// The contradiction at a node, as far as the shapes of its operands are known.
 pub(super) fn problem(node: &NodeProto, facts: &Facts) -> Option<ImportError> {
     if !is_standard(node) {
         return None;
     }
-    let operands = Operands { node, facts };
+    let operands = NodeOperands { node, facts };
     let message = match node.op_type.as_str() {
         "Conv" => operands.convolution(0, 1, Some(2)),
         "ConvInteger" => operands.convolution(0, 1, None),
@@ -54,12 +54,12 @@ pub(super) fn problem(node: &NodeProto, facts: &Facts) -> Option<ImportError> {
 }
 
 /// The operands of a node.
-struct Operands<'a> {
+struct NodeOperands<'a> {
     node: &'a NodeProto,
     facts: &'a Facts,
 }
 
-impl Operands<'_> {
+impl NodeOperands<'_> {
     /// The extents of an operand; none where it is left out, or not known.
     fn dims(&self, index: usize) -> Option<&[u64]> {
         let name = self.node.input.get(index).filter(|name| !name.is_empty())?;

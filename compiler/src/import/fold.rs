@@ -1,16 +1,16 @@
-//! Evaluates what a typed model computes of constants alone. tract folds no constants above a few
+//! Evaluates the nodes of a typed model that depend on constants alone. tract folds no constants above a few
 //! megabytes: without this pass the transposed weights of a large product and the parts of a split kernel have no value.
 
 use tract_onnx::prelude::{IntoTensor, TVec, Tensor, TractResult, TypedFact, TypedModel};
 use tract_onnx::tract_hir::internal::{IntoTValue, TypedOp};
 
-/// Factor by which a result may be larger than its operands: weights of four bits become floats. More of it is repetition.
+/// Factor by which a result may be larger than its operands: weights of four bits become floats. Larger results are repetitions.
 const MOST_GROWTH: usize = 8;
 
 /// Bytes that a result may have however small its operands are.
 const SMALL: usize = 4 << 20;
 
-/// Notes the value of every tensor that is computed of constants alone. A result that cannot be evaluated has none: its
+/// Records the value of every tensor that depends on constants alone. A result that cannot be evaluated has none: its
 /// runtime says why.
 pub(super) fn fold(model: &mut TypedModel) -> TractResult<()> {
     for id in model.eval_order()? {

@@ -1,6 +1,6 @@
 //! Nodes that tract computes otherwise than ONNX says, as nodes that it has right.
 //!
-//! What is given to tract is rewritten on its way: parts of the float model and host segments alike. The model itself keeps
+//! Models are rewritten on their way to tract: parts of the float model and host segments alike. The model itself keeps
 //! the node, which the array may run, or ONNX Runtime. [`super::host_operators`] names what cannot be rewritten.
 
 use crate::normalise::parts::{Parts, node_name};
@@ -67,7 +67,7 @@ fn constants(graph: &GraphProto) -> Constants {
     constants.collect()
 }
 
-/// What adds the parts of a node.
+/// A function that adds the parts of a node.
 type Rewrite = fn(&mut Parts, &NodeProto, &Constants);
 
 /// How a node is rewritten, if it is.

@@ -1,4 +1,4 @@
-//! Which nodes are not given to tract, why, and what is said where no other runtime has them.
+//! Foreign nodes, which are not given to tract: which they are, why, and the errors where no other runtime has them.
 
 use super::{ImportError, for_tract, host_operators, node_name};
 use crate::codes::Code;
@@ -16,7 +16,7 @@ use tract_onnx::tensor::load_tensor;
 /// Why nodes are not given to tract, by their position.
 pub(super) type Reasons = BTreeMap<usize, String>;
 
-/// What helps where shapes cannot be inferred.
+/// The remedy where shapes cannot be inferred.
 pub(super) const CHECK: &str = "check the model with onnx.checker and onnx.shape_inference; bind dimensions with `--dim NAME=VALUE`";
 
 /// How a runtime's complaint of a sequence or another thing that is no tensor begins.
@@ -88,7 +88,7 @@ fn operator(model: &ModelProto, node: &NodeProto) -> String {
     )
 }
 
-/// Why there is no second runtime, and what helps.
+/// Why there is no second runtime, and the remedy.
 fn no_second(host: &Host) -> (String, &'static str) {
     match host.onnx_runtime() {
         _ if host.policy() == Policy::Tract => (
@@ -174,7 +174,7 @@ pub(super) fn neither(
     ImportError::node(Code::ShapeInference, node, message, remedy(model, node))
 }
 
-/// What to do about a node whose result has no known shape: an input of few numbers that it depends on may decide it.
+/// The remedy for a node whose result has no known shape: an input of few numbers that it depends on may decide it.
 fn remedy(model: &ModelProto, node: &NodeProto) -> String {
     let inputs = numbers_behind(model, node);
     let Some(first) = inputs.first() else {

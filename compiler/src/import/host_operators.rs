@@ -1,7 +1,7 @@
-//! Against what each operator of the host is verified, and what tract computes otherwise than ONNX says.
+//! Verification of the host's operators: the cases on which each agrees with ONNX Runtime, and those that tract computes otherwise than ONNX says.
 //!
 //! `models/host_operators.py` runs every operator of ONNX's own cases, and many with random attributes, on tract and on ONNX
-//! Runtime. What agrees is kept in a table; what does not is rewritten for tract (`for_tract.rs`) or not given to it.
+//! Runtime. Operators that agree are kept in a table; others are rewritten for tract (`for_tract.rs`) or not given to it.
 
 use super::for_tract::SEQUENCE_LENGTHS;
 use crate::graph::{Graph, Op};
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use tract_onnx::pb::NodeProto;
 
-/// How far an operator of the host is verified: what tract computes beside what ONNX Runtime does.
+/// How far an operator of the host is verified: tract's results beside those of ONNX Runtime.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Verified {
     /// Cases that agree; none disagrees.
@@ -73,7 +73,7 @@ pub fn unverified(graph: &Graph) -> Vec<(String, String)> {
         .collect()
 }
 
-/// What tract computes otherwise of a node, if it does and nothing else stands for it.
+/// The part of a node that tract computes otherwise, if there is one and the node is not rewritten.
 pub(super) fn wrong_in_tract(node: &NodeProto) -> Option<&'static str> {
     match node.op_type.as_str() {
         "LSTM" | "GRU" | "RNN" => recurrence(node),
@@ -86,7 +86,7 @@ pub(super) fn wrong_in_tract(node: &NodeProto) -> Option<&'static str> {
     }
 }
 
-/// What tract leaves out of a recurrence.
+/// The part of a recurrence that tract leaves out.
 fn recurrence(node: &NodeProto) -> Option<&'static str> {
     let given = |name: &str| {
         node.attribute
@@ -121,7 +121,7 @@ fn is_cubic_at_border(node: &NodeProto) -> bool {
     cubic && text_of(node, "padding_mode") == Some("border")
 }
 
-/// What tract leaves out of an attention.
+/// The part of an attention that tract leaves out.
 fn attention(node: &NodeProto) -> Option<&'static str> {
     const PAST_KEY: usize = 4;
     let windows = ["left_window_size", "right_window_size"];

@@ -1,9 +1,9 @@
-//! What needs no array between host nodes stays with the host.
+//! Islands: nodes between host nodes that need no array stay with the host.
 //!
 //! One such node would have its operands sent to the machine and its result sent back, each rounded to the machine's
-//! integers, for a few operations a value. A node is one of an island if what it reads and what reads it are the host's or
-//! of the island. A convolution is one if it multiplies no more often than values would be sent, as the expectation of a
-//! distribution over distances does; any other is what the array is for. An output of the model is one as long as
+//! integers, for a few operations a value. A node belongs to an island if all that it reads and all that read it are the host's or
+//! of the island. A convolution does if it multiplies no more often than values would be sent, as the expectation of a
+//! distribution over distances does; any other is the array's. An output of the model does as long as
 //! anything is left to the array, and there are none where nothing would be.
 
 use crate::graph::{Graph, NodeId, Op};
@@ -41,7 +41,7 @@ pub(super) fn islands(graph: &Graph) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The nodes among those that `may` with the host or others of them on all sides.
+/// Of the nodes for which `may` holds, those with the host or others of them on all sides.
 fn surrounded(graph: &Graph, may: impl Fn(NodeId) -> bool) -> BTreeSet<NodeId> {
     let mut members: BTreeSet<NodeId> = graph
         .dag

@@ -14,7 +14,7 @@ use super::{Importer, Translated, node_name};
 use crate::graph::placement::{self, Placement, Slot};
 use crate::graph::weights::Weights;
 use crate::graph::{Conv, Layer, NodeId, Op, Transposition};
-use channels::{Source, of_channels};
+use channels::{ChannelSource, of_channels};
 use scnn_isa::legal;
 use scnn_isa::plane::{Axis, Span};
 use tract_onnx::pb::NodeProto;
@@ -99,10 +99,10 @@ fn with_constants(
     for index in 0..node.input.len() {
         if let Some(constant) = importer.constant(node, index) {
             let values = or_host!(along(constant, axis));
-            sources.extend(values.into_iter().map(Source::Constant));
+            sources.extend(values.into_iter().map(ChannelSource::Constant));
         } else if let Some(&activation) = activations.next() {
             let channels = or_host!(shape(importer, activation))[1];
-            sources.extend((computed..computed + channels).map(Source::Channel));
+            sources.extend((computed..computed + channels).map(ChannelSource::Channel));
             computed += channels;
         }
     }
@@ -462,9 +462,9 @@ pub(crate) fn pad(
         let source = |output: u32| {
             let channel = i64::from(output) - i64::from(before);
             let inside = u32::try_from(channel).ok().filter(|&c| c < channels);
-            inside.map_or(Source::Constant(value), Source::Channel)
+            inside.map_or(ChannelSource::Constant(value), ChannelSource::Channel)
         };
-        let sources: Vec<Source> = (0..outputs).map(source).collect();
+        let sources: Vec<ChannelSource> = (0..outputs).map(source).collect();
         or_host!(of_channels([images, channels], &sources, planes))
     };
     finish_placed(

@@ -1,11 +1,11 @@
-//! Multiplications that a node takes, as a dense machine counts them: what a report of coverage weighs nodes by.
+//! Multiplications of a node on a dense machine, by which a report of coverage weighs nodes.
 
 use super::attributes::Attributes;
 use std::collections::BTreeMap;
 use tract_onnx::pb::NodeProto;
 
 /// Multiplications of `node`; `extents` tells the extents of a tensor. A node of no known form, or without extents, is
-/// counted as none: only what multiplies two tensors is counted, and not what scales one.
+/// counted as none: products of two tensors are counted, scaling of one is not.
 pub fn multiplications(node: &NodeProto, extents: &dyn Fn(&str) -> Option<Vec<u64>>) -> u64 {
     count(node, extents).unwrap_or(0)
 }

@@ -113,7 +113,7 @@ pub(super) fn shape(importer: &Importer<'_>, id: NodeId) -> Result<[u32; 4], Str
         .ok_or_else(|| "its operand has no form [N, C, H, W]".to_owned())
 }
 
-/// What one unit of the weights of each of `k` output channels stands for, where they are a `DequantizeLinear` of
+/// Real value of one unit of the weights of each of `k` output channels, where they are a `DequantizeLinear` of
 /// integers with one scale, or one for each output channel; those lie along `axis`. They are operand `index`.
 fn weight_units(
     importer: &Importer<'_>,

@@ -20,16 +20,16 @@ pub struct Operator {
     pub operands: RangeInclusive<usize>,
     /// See `operands`.
     pub results: RangeInclusive<usize>,
-    /// Where it runs when the limits are kept.
+    /// Unit on which it runs within its limits.
     pub unit: &'static str,
     /// Limits; outside them it runs on the host.
     pub limits: &'static str,
     /// How it is imported.
-    pub(crate) place: Place,
+    pub(crate) place: RunsOn,
 }
 
 /// How an operator is imported.
-pub(crate) enum Place {
+pub(crate) enum RunsOn {
     /// By a function that may still refuse.
     Machine(Translate),
     /// On the host, for a reason.
@@ -45,7 +45,7 @@ macro_rules! operators {
     };
 }
 
-use Place::{Host, Machine};
+use RunsOn::{Host, Machine};
 
 /// No limit.
 const MANY: usize = usize::MAX;
@@ -158,8 +158,8 @@ impl Operator {
     /// Why it is left to the host even within its limits, if it is.
     pub fn host_reason(&self) -> Option<&'static str> {
         match self.place {
-            Place::Host(reason) if self.unit == "host" => Some(reason),
-            Place::Host(_) | Place::Machine(_) => None,
+            RunsOn::Host(reason) if self.unit == "host" => Some(reason),
+            RunsOn::Host(_) | RunsOn::Machine(_) => None,
         }
     }
 }

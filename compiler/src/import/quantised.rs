@@ -1,4 +1,4 @@
-//! Models that are quantised already: `QuantizeLinear`, `DequantizeLinear`, and what moves integers between them.
+//! Models that are quantised already: `QuantizeLinear`, `DequantizeLinear`, and the operators between them that move integers.
 //!
 //! A tensor of integers `q` with scale `s` and zero point `z` stands for the values `(q - z) s`. The machine has zero
 //! point 0, and `q - z` is itself such an integer: so the values are held exactly, and a result that the model rounds
@@ -34,7 +34,7 @@ pub(super) const PASS_THROUGH: &[&str] = &[
 pub(super) struct RealValues {
     /// The node of the values.
     pub node: NodeId,
-    /// What the integers stand for.
+    /// Scale and zero point of the integers.
     meaning: Meaning,
     /// Smallest and largest integer; fewer than its type has behind a `Clip`.
     bounds: [i32; 2],
@@ -42,7 +42,7 @@ pub(super) struct RealValues {
     parameters: [String; 2],
 }
 
-/// What integers `q` stand for: `(q - zero) scale`.
+/// The real value of an integer `q`: `(q - zero) scale`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Meaning {
     scale: f32,
@@ -122,7 +122,7 @@ pub(crate) fn dequantise_linear(
     Translated::Node(twin.node)
 }
 
-/// A `Clip` of integers: what they are bounded to is a part of what they are rounded to.
+/// A `Clip` of integers: its bounds become bounds of the grid to which the values are rounded.
 pub(super) fn clip_integers(
     importer: &mut Importer<'_>,
     node: &NodeProto,
@@ -153,7 +153,7 @@ pub(super) fn clip_integers(
     Translated::RealValues
 }
 
-/// What the name of the values of a tensor of integers ends with.
+/// Suffix of the name of the values of a tensor of integers.
 const VALUES: &str = ".values";
 
 impl Importer<'_> {
@@ -212,7 +212,7 @@ impl Importer<'_> {
         }
     }
 
-    /// What holds the values of integers whatever their zero point, which is computed.
+    /// A grid that holds the values of integers whatever their zero point, which is computed.
     fn any_zero(&self, node: &NodeProto, dtype: Dtype) -> Option<FixedScale> {
         let scale = self.constant(node, 1).and_then(scalar)? as f32;
         let is_computed = Importer::has_operand(node, 2) && self.constant(node, 2).is_none();
@@ -310,7 +310,7 @@ impl Importer<'_> {
     }
 }
 
-/// What the integers of type `dtype` of a `QuantizeLinear` or `DequantizeLinear` stand for, and which there are.
+/// Scale and zero point of the integers of type `dtype` of a `QuantizeLinear` or `DequantizeLinear`, and their range.
 fn meaning(
     importer: &Importer<'_>,
     node: &NodeProto,

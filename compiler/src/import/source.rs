@@ -1,4 +1,4 @@
-//! What a model was imported from, so that it can be imported again with other weights.
+//! The source of an imported model, from which it can be imported again with other weights.
 
 use super::Large;
 use super::islands::islands;
@@ -25,13 +25,13 @@ pub struct Source {
     large: Large,
     /// The types that inputs and outputs are declared with, where they are not what is computed.
     declared: BTreeMap<String, Dtype>,
-    /// What a person should know of how the file was rewritten, in sentences.
+    /// Facts for the person about how the file was rewritten, in sentences.
     notes: Vec<String>,
     /// Inputs that have become constants, and their values as `--input-value` writes them.
     bound: BTreeMap<String, String>,
     /// Nodes with branches of which an input decides.
     undecided: BTreeMap<String, Undecided>,
-    /// What short arrays for inputs hold.
+    /// Values of short arrays that are given for inputs.
     numbers: BTreeMap<String, Arc<Tensor>>,
     /// Whether shapes were asked of a run, in which numbers of inputs take part.
     asked: bool,
@@ -44,7 +44,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Notes that a node, as tract names it, is not to be given to tract; tells whether that is new.
+    /// Records that a node, as tract names it, is not to be given to tract; returns whether that is new.
     pub(crate) fn give_away(&mut self, node: String, reason: String) -> bool {
         self.given_away.insert(node, reason).is_none()
     }
@@ -68,7 +68,7 @@ impl Source {
     }
 
     fn typing(&self) -> Result<typing::Typing, ImportErrors> {
-        let given = typing::Given {
+        let given = typing::GivenNodes {
             away: &self.given_away,
             numbers: &self.numbers,
         };
@@ -124,7 +124,7 @@ impl Source {
         })
     }
 
-    /// Notes nodes that the host runs, and why. Where one of them was decomposed for the array it is put together again.
+    /// Records nodes that the host runs, and why. One of them that was decomposed for the array is put together again.
     fn give_to_host(&mut self, nodes: BTreeMap<String, String>) {
         let parts = |name: &String| {
             let nodes = self.nodes().iter();
@@ -170,8 +170,8 @@ impl Source {
         errors
     }
 
-    /// Gives what lies between results whose shapes depend on data to the second runtime, together, so that such results
-    /// stay inside; whether anything was new in that.
+    /// Gives the nodes between results whose shapes depend on data to the second runtime, together, so that such results
+    /// stay inside; returns whether any of them is new.
     fn give_away_shapeless(&mut self, typing: &typing::Typing) -> bool {
         if self.host.second().is_none() {
             return false;

@@ -1,4 +1,4 @@
-//! Normalisations that an exporter has written out: mean and mean square distance are the host's, which divides by them.
+//! Normalisations that an exporter has decomposed: mean and mean square distance are the host's, which divides by them.
 //!
 //! ```text
 //! mean -> distance = value - mean -> its square -> variance -> root -> distance / root
@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The distance of a channel with small values has few bits left of a tensor's sixteen, its square has none, and the
-//! quotient makes what is lost as large as any other value. On the host all of it is one segment, in floats, that reads
-//! what is normalised: as if the model had the operator.
+//! quotient enlarges that loss to the size of any other value. On the host all of it is one segment, in floats, that reads
+//! the normalised tensor: as if the model had the operator.
 
 use super::quantised::scalar;
 use crate::import::Facts;

@@ -1,8 +1,8 @@
-//! What a model that is refused would have where, as far as its operators alone say: so that one bad node does not hide
-//! what the others are.
+//! Where the nodes of a refused model would run, as far as their operators alone decide: so that one bad node does not hide
+//! the others.
 
 use super::node_name;
-use super::operators::{self, Place};
+use super::operators::{self, RunsOn};
 use crate::graph::reason::OnHost;
 use crate::normalise::{self, Opened};
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::path::Path;
 /// The nodes of a model by where their operators run.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
-    /// Nodes of operators that the machine has; what limits those have is not looked at.
+    /// Nodes of operators that the machine has, whatever the operators' limits.
     pub machine_nodes: usize,
     /// Nodes of all others.
     pub host: Vec<OnHost>,
@@ -32,8 +32,8 @@ fn survey_opened(opened: Opened) -> Option<Survey> {
     for node in &model.graph?.node {
         let reason = match operators::find(node) {
             Some(operator) => match operator.place {
-                Place::Host(reason) if operator.unit == "host" => reason.to_owned(),
-                Place::Host(_) | Place::Machine(_) => {
+                RunsOn::Host(reason) if operator.unit == "host" => reason.to_owned(),
+                RunsOn::Host(_) | RunsOn::Machine(_) => {
                     survey.machine_nodes += 1;
                     continue;
                 }

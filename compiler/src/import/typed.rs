@@ -1,7 +1,7 @@
 //! A model as it is typed: the parts in which its floats are computed, one after the other, each by one runtime.
 //!
 //! Most models are one part, which tract computes. A node that tract does not have, or not right, is a part of its own;
-//! what comes before and behind it are others.
+//! the nodes before and behind it are others.
 
 use scnn_host::{HostError, Session, TractModel};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ pub(crate) type Values = BTreeMap<String, Tensor>;
 #[derive(Clone, Debug)]
 pub struct Typed {
     /// Its parts, in an order in which they can be computed.
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<ModelPart>,
     /// Names of its outputs, in order.
     pub(super) outputs: Vec<String>,
     /// Outputs that no part computes, because they are constants of the file.
@@ -27,8 +27,8 @@ pub struct Typed {
 
 /// A part of a model.
 #[derive(Clone, Debug)]
-pub(super) enum Part {
-    /// What tract computes.
+pub(super) enum ModelPart {
+    /// Nodes that tract computes.
     Tract {
         /// The model; its sources are called as the tensors that it reads.
         model: TypedModel,
@@ -46,7 +46,7 @@ pub(super) struct Foreign {
     pub inputs: Vec<String>,
     /// Tensors that they compute, and the extents that each is to have; none where they depend on data.
     pub outputs: Vec<(String, Option<Vec<u64>>)>,
-    /// What computes them.
+    /// The session that computes them.
     pub session: Arc<dyn Session>,
 }
 
@@ -62,12 +62,12 @@ impl fmt::Debug for Foreign {
 /// A typed model made ready to compute chosen tensors.
 pub(crate) struct Chain {
     links: Vec<Link>,
-    /// What is handed on.
+    /// Tensors that a run returns.
     outputs: BTreeSet<String>,
     constants: BTreeMap<String, Arc<Tensor>>,
 }
 
-/// A part that something of it is wanted of.
+/// A part of which some results are wanted.
 enum Link {
     Tract {
         model: TractModel,
@@ -83,12 +83,12 @@ impl Typed {
     pub(crate) fn chain(self, wanted: &[String]) -> TractResult<Chain> {
         let outputs = self.outputs.iter().chain(wanted);
         let handed_on: BTreeSet<String> = outputs.cloned().collect();
-        // What later parts read of earlier ones.
+        // Results of earlier parts that later ones read.
         let mut read: BTreeSet<String> = BTreeSet::new();
         let mut links = Vec::new();
         for part in self.parts.into_iter().rev() {
             match part {
-                Part::Tract { mut model, outlets } => {
+                ModelPart::Tract { mut model, outlets } => {
                     let outputs = select(&mut model, &outlets, &self.outputs, wanted, &read)?;
                     if outputs.is_empty() {
                         continue;
@@ -104,7 +104,7 @@ impl Typed {
                         outputs,
                     });
                 }
-                Part::Foreign(foreign) => {
+                ModelPart::Foreign(foreign) => {
                     let mut names = foreign.outputs.iter().map(|(name, _)| name);
                     if names.any(|name| read.contains(name) || handed_on.contains(name)) {
                         read.extend(foreign.inputs.iter().cloned());
@@ -122,8 +122,8 @@ impl Typed {
     }
 }
 
-/// Makes outputs of what is wanted of a part: the model's outputs, what later parts read, what `wanted` adds. Their
-/// names, each with its place: a tensor of tract's may have several.
+/// Makes outputs of the wanted tensors of a part: the model's outputs, tensors that later parts read, and those in `wanted`. Returns their
+/// names, each with its place among the results: a tensor of tract's may have several names.
 fn select(
     model: &mut TypedModel,
     computed: &BTreeMap<String, OutletId>,
@@ -185,7 +185,7 @@ impl Chain {
             .collect())
     }
 
-    /// The same; `each` receives the tensors as they are computed. What it does not keep is let go as soon as nothing else
+    /// As [`Self::run`]; `each` receives the tensors as they are computed. A tensor that it does not keep is dropped as soon as nothing else
     /// is computed of it.
     pub(crate) fn run_each(
         &self,
@@ -256,9 +256,9 @@ impl Link {
 /// The tensors of a run as they are handed on.
 struct Handed<'a> {
     outputs: &'a BTreeSet<String>,
-    /// What any link reads.
+    /// Tensors that any link reads.
     read: BTreeSet<&'a String>,
-    /// What links have computed that others read.
+    /// Tensors that links have computed and others still read.
     values: BTreeMap<&'a str, TValue>,
     /// The names of all that is computed.
     known: BTreeSet<&'a str>,

@@ -1,4 +1,4 @@
-//! Passes that bring a model nearer to its canonical form once its shapes are known; what they add are nodes of the model,
+//! Passes that bring a model nearer to its canonical form once its shapes are known; they add nodes to the model,
 //! so that tract computes them too and calibration knows each by a name of its own.
 
 mod broadcasts;
@@ -27,7 +27,7 @@ use tract_onnx::pb::{GraphProto, ModelProto};
 pub(super) struct TypedPass {
     /// Name, as in `--dump-ir`.
     pub(super) name: &'static str,
-    /// What it does.
+    /// Its effect, in a sentence.
     #[allow(dead_code)] // Documentation of the table.
     about: &'static str,
     run: fn(&mut GraphProto, &Facts, &OnHost) -> bool,

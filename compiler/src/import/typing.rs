@@ -22,14 +22,14 @@ use super::facts::{
 use super::for_tract;
 use super::foreign::Reasons;
 use super::shapeless;
-use super::typed::{Foreign, Part, Typed, Values};
+use super::typed::{Foreign, ModelPart, Typed, Values};
 use super::{ImportError, ImportErrors, node_name, value_info};
 use crate::codes::Code;
-use crate::graph::datum_type;
 use crate::normalise::closure::reads;
 use crate::normalise::proto::is_standard;
 use petgraph::unionfind::UnionFind;
 use prost::Message;
+use scnn_host::datum_type;
 use scnn_host::{Host, ResultType, Runtime, Session, contained};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,7 +60,7 @@ pub(super) struct Typing {
 }
 
 /// What is given with a model.
-pub(super) struct Given<'a> {
+pub(super) struct GivenNodes<'a> {
     /// Nodes that are foreign, by the names that tract gives them, and why.
     pub away: &'a BTreeMap<String, String>,
     /// Integers that inputs may have, and single numbers, by input; without them integers are zeros.
@@ -75,7 +75,7 @@ pub(super) fn infer(
     model: &ModelProto,
     large: &Large,
     host: &Host,
-    given: &Given<'_>,
+    given: &GivenNodes<'_>,
 ) -> Result<Typing, ImportErrors> {
     let mut foreign = super::foreign::of(model);
     for (name, reason) in given.away {
@@ -85,7 +85,7 @@ pub(super) fn infer(
         if !foreign.is_empty() && host.second().is_none() {
             return Err(ImportErrors(super::foreign::missing(model, &foreign, host)));
         }
-        let cut = Cut::new(model, large, (host, given.numbers), &foreign);
+        let cut = CutModel::new(model, large, (host, given.numbers), &foreign);
         match cut.run() {
             Ok(typing) => {
                 let problems = super::fit::problems(model, &typing.facts);
@@ -121,7 +121,7 @@ fn facts_before(
     model: &ModelProto,
     large: &Large,
     host: &Host,
-    given: &Given<'_>,
+    given: &GivenNodes<'_>,
     node: usize,
 ) -> Option<Facts> {
     let mut beginning = model.clone();
@@ -129,7 +129,7 @@ fn facts_before(
     graph.node.truncate(node);
     graph.output.clear();
     let all_tract = Reasons::new();
-    let cut = Cut::new(&beginning, large, (host, given.numbers), &all_tract);
+    let cut = CutModel::new(&beginning, large, (host, given.numbers), &all_tract);
     cut.run().ok().map(|typing| typing.facts)
 }
 
@@ -200,7 +200,7 @@ enum Stopped {
 }
 
 /// A model that is cut at its foreign nodes.
-struct Cut<'a> {
+struct CutModel<'a> {
     model: &'a ModelProto,
     large: &'a Large,
     host: &'a Host,
@@ -209,7 +209,7 @@ struct Cut<'a> {
     /// The node that computes each tensor.
     producers: BTreeMap<&'a str, usize>,
     facts: Facts,
-    parts: Vec<Part>,
+    parts: Vec<ModelPart>,
     schedule: Vec<Scheduled>,
     /// See [`Typing::open`].
     open: BTreeSet<String>,
@@ -217,7 +217,7 @@ struct Cut<'a> {
     asked: bool,
 }
 
-impl<'a> Cut<'a> {
+impl<'a> CutModel<'a> {
     fn new(
         model: &'a ModelProto,
         large: &'a Large,
@@ -363,7 +363,7 @@ impl<'a> Cut<'a> {
                 self.facts.learn(name, fact);
             }
         }
-        self.parts.push(Part::Tract { model, outlets });
+        self.parts.push(ModelPart::Tract { model, outlets });
         self.schedule
             .extend(here.iter().map(|&index| Scheduled::Node(index)));
         Ok(())
@@ -486,7 +486,7 @@ impl<'a> Cut<'a> {
                 },
             );
         }
-        self.parts.push(Part::Foreign(Foreign {
+        self.parts.push(ModelPart::Foreign(Foreign {
             inputs,
             outputs: computed,
             session,

@@ -12,7 +12,7 @@
 
 use super::attributes::Attributes;
 use super::facts::Facts;
-use super::operators::{self, Place};
+use super::operators::{self, RunsOn};
 use crate::graph::placement::{self, Placement, Slot};
 use crate::normalise::parts::node_name;
 use scnn_isa::legal;
@@ -313,7 +313,7 @@ impl Votes<'_> {
             "MatMul" => constants.next().is_none(),
             "Concat" => constants.next().is_some(),
             "Add" if constants.any(varies) => true,
-            _ => operators::find(node).is_none_or(|o| matches!(o.place, Place::Host(_))),
+            _ => operators::find(node).is_none_or(|o| matches!(o.place, RunsOn::Host(_))),
         }
     }
 

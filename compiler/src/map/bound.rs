@@ -1,4 +1,4 @@
-//! What no mapping of a layer can go below, so that the gap that remains is known.
+//! Lower bounds on the cycles of a layer under any mapping, so that the gap that remains is known.
 
 use super::occupancy::{Occupancy, column_mask};
 use super::search::Search;
@@ -100,7 +100,7 @@ pub(super) struct Landing {
 }
 
 impl Landing {
-    /// Of a convolution whose source has so many images, rows and columns.
+    /// For a convolution whose source has `n` images of `h` rows and `w` columns.
     pub(super) fn new(layer: &IntLayer, conv: &IntConv, [n, h, w]: [u32; 3]) -> Self {
         let rows =
             (0..conv.y.kernel).map(|r| (0..h).filter(|&y| conv.y.output(y, r).is_some()).collect());
@@ -114,7 +114,7 @@ impl Landing {
         }
     }
 
-    /// Those for a weight of input channel `c` of the source view at `tap`.
+    /// Activations that land for a weight of input channel `c` of the source view at `tap`.
     pub(super) fn count(&self, occupancy: &Occupancy, c: u32, tap: usize) -> u64 {
         let (row, col) = (tap / self.cols.len(), tap % self.cols.len());
         let channel = self.source.channels.begin + c;

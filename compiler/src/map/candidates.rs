@@ -105,7 +105,7 @@ fn fitting(cutter: &Cutter<'_>, whole: Cut, room: u64) -> Vec<(u32, u32)> {
     found
 }
 
-/// The least number up to `most` that does, where larger ones do as well; `most` if none does.
+/// The least number up to `most` for which `does` holds, given that it then holds for every larger one; `most` if for none.
 fn fewest(most: u32, does: impl Fn(u32) -> bool) -> u32 {
     let (mut none, mut some) = (0, most);
     while some - none > 1 {

@@ -1,4 +1,4 @@
-//! What the tiles of a layout hold on the calibration sample: elements, vectors and bytes, by PE and by channel.
+//! Contents of the tiles of a layout on the calibration sample: elements, vectors and bytes, by PE and by channel.
 
 mod excess;
 
@@ -10,7 +10,7 @@ use scnn_isa::plane::Span;
 /// PEs that are looked at together; every column is padded to a multiple.
 pub const LANES: usize = 4;
 
-/// What a layout holds.
+/// Contents of all tiles of a layout.
 #[derive(Debug, Default)]
 pub struct Contents {
     /// By tile.
@@ -21,8 +21,8 @@ pub struct Contents {
     bytes: Vec<u64>,
     /// Encoded bytes of a channel that nothing was written to: its empty blocks.
     pub empty_channel: u64,
-    /// What exceeds regions, where somebody asked.
-    known: excess::Known,
+    /// Excess over regions, as far as it was computed.
+    known: excess::ExcessCache,
 }
 
 /// Elements that every PE holds.
@@ -34,7 +34,7 @@ pub struct PerPe {
     pub most: u64,
 }
 
-/// What a tile holds.
+/// Contents of a tile.
 #[derive(Clone, Debug, Default)]
 pub struct TileContents {
     /// Elements.
@@ -89,7 +89,7 @@ impl Contents {
             tiles,
             bytes,
             empty_channel,
-            known: excess::Known::default(),
+            known: excess::ExcessCache::default(),
         }
     }
 
@@ -127,12 +127,12 @@ impl PerPe {
         Self::of(sums)
     }
 
-    /// Those of all PEs.
+    /// Elements of all PEs.
     pub fn all(&self) -> u64 {
         self.elements.iter().sum()
     }
 
-    /// Those of all PEs that exceed `room` in their PE.
+    /// Elements beyond `room` elements of each PE, over all PEs.
     pub fn excess(&self, room: u64) -> u64 {
         if self.most <= room {
             return 0;
@@ -207,7 +207,7 @@ impl Columns {
             sums: Vec::with_capacity(count.columns()),
             elements: Vec::with_capacity(count.columns()),
         };
-        // A division for every block would be what this waits for; most machines need none.
+        // Divisions would take most of the time here; where vectors are a power of two wide, as on most machines, none is needed.
         let shift = width.is_power_of_two().then(|| width.ilog2());
         for index in 0..count.columns() {
             let held = &count.column(index)[..used];

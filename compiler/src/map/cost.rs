@@ -3,16 +3,16 @@
 //! It is the machine's time line, part by part of the weight stream: in a part of `w` vectors a PE
 //! that holds `a` activation vectors of the channel is busy `w * a` cycles. As the machine does, it keeps
 //!
-//! - the **FIFO**: a part is asked for when the slowest PE has room for it, and comes as bus and DRAM allow;
+//! - the **FIFO**: a part is requested when the slowest PE has room for it, and arrives as bus and DRAM allow;
 //! - the **barrier**: a round fills the accumulator half that the round before the last has left, once that is drained;
 //! - the **drain**: halo links and PPU lanes, one round after the other in every PE group;
 //! - the **loads** of a source that lives in DRAM, tile by tile, behind each other or beside the array, which begins with
-//!   the columns that are there;
+//!   the columns that have arrived;
 //! - the **channel**: all bytes to and from DRAM at its rate, weights first.
 //!
-//! Stalls of bank queues lengthen every step by a factor that a short drawn run of the queues gives (`banks`).
+//! Bank queues lengthen steps by cycles that are fitted to a short run of some of the layer's own blocks (`banks`).
 //!
-//! What happens at all is counted first (`counts`), which bounds the cost from below; then comes the time line, of one
+//! Steps, bytes and drains are counted first (`counts`), which bounds the cost from below; then comes the time line, of one
 //! addition for each (part, PE). With [`Depth::Sampled`] only some rounds of some passes are counted and the rest
 //! extrapolated, which is enough to rank candidates.
 
@@ -41,16 +41,16 @@ use scnn_isa::plane::Span;
 use std::sync::{Arc, OnceLock};
 use timeline::TimeLine;
 
-/// What a mapping costs.
+/// Predicted cost of a layer under a mapping.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cost {
     /// Cycles from the layer's begin to its end.
     pub cycles: u64,
-    /// Energy of what depends on the mapping, pJ.
+    /// Energy of the events that depend on the mapping, pJ.
     pub energy_pj: f64,
     /// Cycles that DRAM needs for everything the layer moves.
     pub dram_cycles: u64,
-    /// Cycles that DRAM needs for a byte, and its energy, pJ: to add traffic by.
+    /// DRAM cycles of a byte, and its energy in pJ, for those who add traffic.
     pub cycles_per_byte: f64,
     /// See `cycles_per_byte`.
     pub pj_per_byte: f64,
@@ -58,47 +58,47 @@ pub struct Cost {
     pub head_start: u64,
 }
 
-/// Traffic of a layer that its place in the memories decides.
+/// Traffic of a layer between RAMs and DRAM, as its residency decides it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Traffic {
     /// The source is loaded from DRAM, tile by tile.
     pub loads: bool,
     /// A tile is loaded while the one before is read.
     pub overlapped: bool,
-    /// Bytes of a source that is loaded which only later layers write.
+    /// Bytes of a loaded source that only later layers write.
     pub unwritten_bytes: u64,
     /// Bytes of results to DRAM.
     pub result_bytes: u64,
-    /// Bytes of results that have a place in a RAM; they come before those that have none.
+    /// Bytes of results that fit their region in a RAM; they are written before those that spill.
     pub kept_bytes: u64,
     /// Bytes of the complete result that are stored to DRAM at the end.
     pub stored_bytes: u64,
     /// Bytes of the residual operand from DRAM.
     pub operand_bytes: u64,
-    /// Elements of a PE in the place of a source in a RAM, if anything exceeds it; each round reads what does of its tile and
+    /// Elements per PE of the source's region in a RAM, if anything exceeds it; each round reads the spilled elements of its tile and
     /// channels.
     pub home_room: Option<u64>,
-    /// The writers that have filled that place tile by tile.
+    /// The writers that have filled that region tile by tile.
     pub tile_by_tile: TileByTile,
-    /// The same of the place into which the tiles of a source are loaded one by one.
+    /// Elements per PE of the slot into which the tiles of a source are loaded one by one, if anything exceeds it.
     pub tile_room: Option<u64>,
 }
 
-/// Where the non-zeros of a layer are, which decides the banks that its products meet.
+/// Positions of the non-zeros of a layer, which decide the banks of its products.
 #[derive(Clone, Copy, Debug)]
 pub struct Positions<'a> {
-    /// Those of its weights.
+    /// Non-zero weights.
     pub weights: &'a NonzeroWeights,
-    /// Those of its source.
+    /// Non-zero activations.
     pub occupancy: &'a Occupancy,
 }
 
-/// What a pass completes of a PE's share of the result, in parts of the whole result.
+/// A pass's part in the results of a PE, as shares of the whole result.
 #[derive(Clone, Copy, Debug)]
 struct ResultPart {
-    /// What the passes before have completed there.
+    /// Share that earlier passes have completed in this PE.
     before: f64,
-    /// What it completes.
+    /// Share that this pass completes.
     own: f64,
 }
 
@@ -113,15 +113,15 @@ pub struct Candidate<'a> {
     pub layout: &'a Layout,
     /// Its passes.
     pub passes: &'a [Pass],
-    /// What the tiles of the source hold.
+    /// Contents of the source's tiles.
     pub contents: &'a Contents,
-    /// The channels of the source that are there, in the order in which they came.
+    /// The channels of the source that have been written, in the order in which they were.
     pub written: &'a [Span],
     /// Its output-channel groups.
     pub channel_groups: &'a [Span],
     /// Order of the weights in a block.
     pub order: WeightOrder,
-    /// What it moves.
+    /// Its traffic.
     pub traffic: Traffic,
     /// Storage of its result, where that is known.
     pub result_layout: Option<&'a Layout>,
@@ -129,36 +129,36 @@ pub struct Candidate<'a> {
     pub positions: Option<Positions<'a>>,
 }
 
-/// What the array does of a candidate, measured once: nothing of it depends on the traffic.
+/// Counts of the array's work in a candidate, made once: they do not depend on the traffic.
 #[derive(Debug)]
 pub struct Measured {
     sizes: Arc<BlockSizes>,
     sampled: Arc<SampledRounds>,
     counts: Counts,
-    queues: Queues,
-    /// By pass that is counted: what products cost.
+    queues: QueueKey,
+    /// By counted pass: cycles of steps and products.
     step_costs: Arc<OnceLock<Vec<StepCost>>>,
 }
 
-/// Banks, depth of their queues and map: what stalls depend on besides the blocks.
-type Queues = (u32, u32, BankMap);
+/// The machine parameters on which bank stalls depend: banks, depth of their queues, bank map.
+type QueueKey = (u32, u32, BankMap);
 
-/// A candidate of which everything is counted, but no time line told yet.
+/// A candidate with its counts and lower bound, before any time line.
 pub struct Bounded<'a> {
     candidate: &'a Candidate<'a>,
-    /// What the array does; none where the layer does not use it.
+    /// Counts of the array's work; none where the layer does not use the array.
     array: Option<&'a Measured>,
-    /// What it costs at the least, when no part of the machine waits for another.
+    /// Lower bound of its cost: no unit waits for another.
     pub least: Cost,
 }
 
 impl Bounded<'_> {
-    /// What it costs.
+    /// Its cost.
     pub fn cost(&self) -> Cost {
         self.cost_after(0)
     }
 
-    /// What it costs if its weights may be requested `head_start` cycles before it begins.
+    /// Its cost if weights may be requested `head_start` cycles before it begins.
     pub fn cost_after(&self, head_start: u64) -> Cost {
         let mut cost = self.least;
         if let Some(measured) = self.array {
@@ -182,7 +182,7 @@ impl Measured {
 }
 
 impl Candidate<'_> {
-    /// Measures what the array does with weight blocks of `sizes`, as far as `depth`.
+    /// Counts the array's work on weight blocks of `sizes`, for the rounds that `depth` selects.
     pub fn measure(&self, sizes: Arc<BlockSizes>, depth: Depth) -> Measured {
         let sampled = SampledRounds::of(self, &sizes, depth);
         Measured {
@@ -194,7 +194,7 @@ impl Candidate<'_> {
         }
     }
 
-    /// The same of a layer that was measured on a machine of the same blocks and vectors.
+    /// The counts of a layer that was measured on a machine of the same blocks and vectors.
     pub(super) fn measure_anew(&self, measured: &Measured) -> Measured {
         let (sizes, sampled) = (Arc::clone(&measured.sizes), Arc::clone(&measured.sampled));
         let queues = self.queues();
@@ -211,12 +211,12 @@ impl Candidate<'_> {
         }
     }
 
-    fn queues(&self) -> Queues {
+    fn queues(&self) -> QueueKey {
         let pe = &self.machine.pe;
         (pe.banks, pe.queue_depth, pe.bank_map)
     }
 
-    /// What it costs at the least, which takes a fraction of the time that the cost takes.
+    /// Its lower bound, which is computed in a fraction of the time of the cost.
     pub fn bounded<'a>(&'a self, array: Option<&'a Measured>) -> Bounded<'a> {
         let mut least = match array {
             Some(measured) => measured.counts.least(self),
@@ -235,7 +235,7 @@ impl Candidate<'_> {
         }
     }
 
-    /// What the tile of a pass holds.
+    /// Contents of the tile of a pass.
     fn tile(&self, pass: Pass) -> &TileContents {
         &self.contents.tiles[pass.source_tile as usize]
     }
@@ -250,7 +250,7 @@ impl Candidate<'_> {
         (self.dram_cycles(bytes).max(fullest), bytes)
     }
 
-    /// Bytes of the tile of a pass, and vectors of the fullest PE, as far as they are written and have a place.
+    /// Bytes of the tile of a pass, and vectors of the fullest PE, as far as they are written and fit the slot.
     fn loaded(&self, pass: Pass) -> (u64, u64) {
         let tile = self.tile(pass);
         let (unwritten, exceeds) = (self.traffic.unwritten_bytes, self.exceeds(pass));
@@ -264,13 +264,13 @@ impl Candidate<'_> {
         (part(tile.bytes), part(tile.fullest))
     }
 
-    /// The share of the source that is written, where so many bytes are not.
+    /// The share of the source that is written, where `unwritten` bytes of it are not.
     fn written(&self, unwritten: u64) -> f64 {
         let all: u64 = self.contents.tiles.iter().map(|tile| tile.bytes).sum();
         1.0 - unwritten as f64 / all.max(1) as f64
     }
 
-    /// Bytes of the tile of a pass that have no place where it is loaded.
+    /// Bytes by which the tile of a pass exceeds the slot into which it is loaded.
     fn exceeds(&self, pass: Pass) -> u64 {
         self.traffic.tile_room.map_or(0, |room| {
             let excess = self.contents.excess_alone(self.written, room);
@@ -279,7 +279,7 @@ impl Candidate<'_> {
         })
     }
 
-    /// What of the source has no place, and is read where it is needed.
+    /// Elements of the source beyond its region, which every round reads from DRAM.
     fn excess(&self) -> Option<Arc<Excess>> {
         let traffic = &self.traffic;
         match (traffic.home_room, traffic.tile_room) {
@@ -292,7 +292,7 @@ impl Candidate<'_> {
         }
     }
 
-    /// By pass: bytes of the channels that the layer reads of its tile that have no place.
+    /// By pass: spilled bytes of the channels of its tile that the layer reads.
     fn spilled(&self, passes: &[Pass]) -> Vec<u64> {
         let excess = self.excess();
         let of_pass = |pass: &Pass| {
@@ -334,7 +334,7 @@ impl Candidate<'_> {
             .collect()
     }
 
-    /// By pass: what it completes of the result in each PE that holds some of it; all PEs as one where a layer has a single
+    /// By pass: its share of the result in each PE that holds some of it; all PEs as one where a layer has a single
     /// pass, or results do not go to DRAM.
     fn result_parts(&self) -> Vec<Vec<ResultPart>> {
         let passes = self.passes;

@@ -7,7 +7,7 @@ use super::candidates::{cuts, every_grouping, excluded_cuts, groupings};
 use super::contents::Contents;
 use super::cost::Cost;
 use super::occupancy::Occupancy;
-use super::search::choice::Place;
+use super::search::choice::AssumedHome;
 use super::search::choices::Chooser;
 use super::search::{ORDER, OTHER_ORDER, Search, fullest};
 use super::tiling::{Cut, Cutter, accumulators};
@@ -22,16 +22,16 @@ const COSTED: usize = 12;
 /// Alternatives that are reported.
 const TOLD: usize = 10;
 
-/// What is known of the mapping of one layer.
+/// The mapping of one layer explained.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     /// Its operation.
     pub operation: usize,
-    /// What the model predicts.
+    /// Cost that the model predicts.
     pub cost: Cost,
-    /// What no mapping can go below.
+    /// Lower bounds over all mappings.
     pub bound: Bound,
-    /// Accumulators that the mapping uses, of one half, in the PE that needs most.
+    /// Accumulators of one half that the mapping uses, in the PE that needs most.
     pub accumulators: u64,
     /// Elements of the source in the fullest PE: all, and of the fullest tile.
     pub elements: (u64, u64),
@@ -46,9 +46,9 @@ pub struct Explanation {
 /// Numbers of cuts that the search enumerates for a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cuts {
-    /// Those that the accumulators admit.
+    /// Cuts that the accumulators admit.
     pub legal: usize,
-    /// Those that they exclude.
+    /// Cuts that the accumulators exclude.
     pub excluded: usize,
 }
 
@@ -61,7 +61,7 @@ pub struct Alternative {
     pub exceeding_bytes: u64,
     /// The mapping.
     pub mapping: LayerMapping,
-    /// What this layer would cost, its source placed as the cut allows.
+    /// Predicted cost of this layer, its source in a RAM if the cut allows it.
     pub cost: Cost,
 }
 
@@ -72,7 +72,7 @@ pub struct Excluded {
     pub what: String,
     /// The buffer.
     pub buffer: &'static str,
-    /// By how many bytes it is exceeded.
+    /// Bytes by which the mapping exceeds it.
     pub bytes: u64,
 }
 
@@ -85,7 +85,7 @@ pub struct Explainer<'a> {
 }
 
 impl<'a> Explainer<'a> {
-    /// For a network and its mapping, which was searched for `objective`.
+    /// Explains `mapped`, the result of a search for `objective`.
     pub fn new(
         network: &'a Quantised,
         machine: &'a Machine,
@@ -141,8 +141,8 @@ impl<'a> Explainer<'a> {
         let chosen = self.mapped.layers[operation].as_ref();
         let layout = &self.mapped.layouts[source.index()];
         let place = match self.mapped.residency.homes[source.index()] {
-            Some(_) => Place::Resident,
-            None => Place::Streamed,
+            Some(_) => AssumedHome::Resident,
+            None => AssumedHome::Streamed,
         };
         Chooser::new(&self.search)
             .choices(source, COSTED)
@@ -220,7 +220,7 @@ impl<'a> Explainer<'a> {
         costed.collect()
     }
 
-    /// Bytes by which so many elements exceed an activation RAM.
+    /// Bytes by which `elements` elements exceed an activation RAM.
     fn exceeding(&self, elements: u64) -> u64 {
         let bits = self.search.machine.activation_format().element_bits();
         bytes(elements.saturating_sub(self.search.ram()), bits)

@@ -45,9 +45,9 @@ pub enum MappingFileError {
     Syntax {
         /// The tensor or layer, and the key.
         place: String,
-        /// What is there.
+        /// The text at that place.
         text: String,
-        /// What is expected.
+        /// The form that is expected.
         expected: &'static str,
     },
     /// A tensor or layer that the network has and the file has not, or the other way round.
@@ -57,9 +57,9 @@ pub enum MappingFileError {
         what: &'static str,
         /// Its position.
         number: usize,
-        /// What the network has there.
+        /// The name that the network has at this position.
         expected: String,
-        /// What the file has there.
+        /// The name that the file has there.
         found: String,
     },
     /// An accumulator half is exceeded.
@@ -308,10 +308,10 @@ pub fn read(
 /// Why a text is no mapping.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReadMappingError {
-    /// It is not YAML of that form.
+    /// The text is not YAML of the form above.
     #[error(transparent)]
     Yaml(#[from] scnn_isa::yaml::YamlError),
-    /// It does not fit the network or the machine.
+    /// The mapping does not fit the network or the machine.
     #[error(transparent)]
     Mapping(#[from] MappingFileError),
 }
@@ -505,7 +505,7 @@ fn read_pass(place: &str, text: &str) -> Result<Pass, MappingFileError> {
     })
 }
 
-/// What emission relies on, and the accumulators, with the bytes that are missing.
+/// Checks the invariants on which emission relies, and that the accumulators suffice.
 fn check_layer(
     network: &Quantised,
     machine: &Machine,

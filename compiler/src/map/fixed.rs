@@ -3,9 +3,9 @@
 //! The machine, the mapping and what the activations hold do not change, so a layer whose weights are as before keeps its
 //! cost, and nothing of the search runs.
 //!
-//! The energy of a [`Cost`] leaves out what no mapping changes. Zeros of weights do change a part of that: each product
-//! that lands crosses the crossbar and is added to an accumulator. [`LayerCost`] has it too. It leaves out what
-//! depends on neither: PPUs, written activations, the host link.
+//! The energy of a [`Cost`] leaves out the events that no mapping changes. Zeros of weights do change some of these: each product
+//! that lands crosses the crossbar and is added to an accumulator. [`LayerCost`] counts these too. It leaves out events that
+//! depend on neither: PPUs, written activations, the host link.
 
 use super::Mapped;
 use super::bound::Landing;
@@ -34,12 +34,12 @@ pub struct FixedMapping {
     costs: Vec<Option<LayerCost>>,
 }
 
-/// What a layer costs.
+/// Cost of a layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LayerCost {
     /// Cycles from the layer's begin to its end.
     pub cycles: u64,
-    /// Energy of what depends on the mapping or on zeros of weights, pJ.
+    /// Energy of the events that depend on the mapping or on zeros of weights, pJ.
     pub energy_pj: f64,
     /// Products that land: those of two non-zeros that stay inside the plane.
     pub products: u64,
@@ -77,7 +77,7 @@ impl FixedMapping {
         self.count_activations();
     }
 
-    /// Finds what follows from the zeros of activations.
+    /// Computes everything that depends on the activations: products that land, and predictions.
     fn count_activations(&mut self) {
         let (network, occupancy) = (&self.network, &self.occupancy);
         let search = Search::predicting(network, &self.machine, occupancy);
@@ -109,7 +109,7 @@ impl FixedMapping {
         self.update(&operations);
     }
 
-    /// What some operations would cost with other weights, which they do not get.
+    /// The costs of some operations with other weights; the network keeps its own.
     pub fn with(&mut self, weights: Vec<(usize, Arc<NonzeroWeights>)>) -> Vec<(usize, LayerCost)> {
         let swap = |network: &mut Quantised, weights: Vec<(usize, Option<Arc<NonzeroWeights>>)>| {
             let swapped = weights.into_iter().map(|(operation, weights)| {

@@ -28,7 +28,7 @@ macro_rules! objectives {
                 match self { $(Self::$objective => $name,)* }
             }
 
-            /// What it is, in a few words.
+            /// Its meaning, in a few words.
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$objective => $meaning,)* }.trim().trim_end_matches('.')
             }

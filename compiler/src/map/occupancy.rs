@@ -18,12 +18,12 @@ use tract_onnx::prelude::Tensor;
 /// The non-zero positions of every tensor of a network.
 #[derive(Clone, Debug, Default)]
 pub struct Occupancy {
-    tensors: Vec<Bits>,
+    tensors: Vec<BitMap>,
 }
 
 /// One bit per value `[N, C, H, W]`; every row begins with a word of its own.
 #[derive(Clone, Debug)]
-struct Bits {
+struct BitMap {
     shape: [u32; 4],
     words_per_row: usize,
     words: Vec<u64>,
@@ -37,7 +37,7 @@ impl Occupancy {
         even.with(network, values)
     }
 
-    /// Where the tensors that hold `values` are not zero from now on; those without stay as they are.
+    /// Replaces the bits of tensors that hold `values` (by ONNX name); other tensors keep theirs.
     pub fn observe(&mut self, network: &Quantised, values: &BTreeMap<String, Tensor>) {
         *self = std::mem::take(self).with(network, values);
     }
@@ -107,15 +107,15 @@ impl Occupancy {
 /// The occupancy of a network whose values come one after the other, in any order.
 pub struct Filling<'a> {
     network: &'a Quantised,
-    tensors: Vec<Bits>,
+    tensors: Vec<BitMap>,
     /// By ONNX name.
-    places: BTreeMap<&'a str, Vec<Place<'a>>>,
-    /// By tensor, the channels that layers have filled: what they store is known better than what is handed over whole.
+    places: BTreeMap<&'a str, Vec<FilledPlace<'a>>>,
+    /// By tensor, the channels filled with the values of layers, which say more precisely what is stored than those of a whole tensor.
     filled: Vec<Vec<Span>>,
 }
 
-/// Where values are stored.
-struct Place<'a> {
+/// Channels of a tensor that hold some values.
+struct FilledPlace<'a> {
     tensor: TensorId,
     channels: Span,
     placement: Option<&'a Placement>,
@@ -126,17 +126,17 @@ impl<'a> Filling<'a> {
     /// Every tensor is filled evenly to its calibrated density at first.
     pub fn of(network: &'a Quantised) -> Self {
         let tensors = network.tensors.par_iter();
-        let even = tensors.map(|tensor| Bits::even(tensor.shape, tensor.density));
+        let even = tensors.map(|tensor| BitMap::even(tensor.shape, tensor.density));
         let tensors = even.collect();
         Self::over(network, Occupancy { tensors })
     }
 
     /// Tensors stay as they are in `occupancy` until their values come.
     fn over(network: &'a Quantised, Occupancy { tensors }: Occupancy) -> Self {
-        let mut places: BTreeMap<&str, Vec<Place<'_>>> = BTreeMap::new();
+        let mut places: BTreeMap<&str, Vec<FilledPlace<'_>>> = BTreeMap::new();
         for value in &network.values {
             if let Some(tensor) = value.tensor {
-                places.entry(&value.name).or_default().push(Place {
+                places.entry(&value.name).or_default().push(FilledPlace {
                     tensor,
                     channels: Span::new(0, network.tensor(tensor).shape[1]),
                     placement: value.placement.as_ref(),
@@ -146,7 +146,7 @@ impl<'a> Filling<'a> {
         }
         for operation in &network.operations {
             if let Operation::Layer(layer) = operation {
-                places.entry(&layer.tensor).or_default().push(Place {
+                places.entry(&layer.tensor).or_default().push(FilledPlace {
                     tensor: layer.destination.tensor,
                     channels: layer.destination.channels,
                     placement: layer.placement.as_ref(),
@@ -240,13 +240,13 @@ impl TileCount {
     }
 }
 
-/// Which floats are not zero as integers: all from a bound on, on either side. Rounding keeps the order, so the bounds say
-/// what quantising each value would, in two comparisons.
+/// Bounds from which on floats are not zero as integers, on either side of 0. Rounding keeps the order, so two comparisons
+/// decide what quantising each value would.
 #[derive(Clone, Copy)]
 struct NonZero {
-    /// The least positive one.
+    /// The least positive float that is not zero as an integer.
     above: f32,
-    /// The greatest negative one.
+    /// The greatest negative one likewise.
     below: f32,
 }
 
@@ -279,7 +279,7 @@ impl NonZero {
     }
 }
 
-impl Bits {
+impl BitMap {
     fn new(shape: [u32; 4]) -> Self {
         let [n, c, h, w] = shape.map(|extent| extent as usize);
         let words_per_row = w.div_ceil(64);
@@ -398,7 +398,7 @@ impl Bits {
         }
     }
 
-    /// Tells `seen` of the rows of a channel inside `rect`, piece by piece: row, column, values of up to a word, and how
+    /// Calls `seen` with the rows of a channel inside `rect`, piece by piece: row, column, up to a word of bits, and their
     /// many. The search for a mapping goes this way over every tensor many times.
     #[expect(
         clippy::inline_always,
@@ -431,7 +431,7 @@ impl Bits {
 
 /// Counts the block of a channel in every PE.
 #[multiversion(targets("x86_64+bmi1+bmi2+lzcnt+popcnt"))]
-fn count_blocks(bits: &Bits, channel: u32, rects: &[Rect], format: Format, counts: &mut [u32]) {
+fn count_blocks(bits: &BitMap, channel: u32, rects: &[Rect], format: Format, counts: &mut [u32]) {
     for (count, rect) in counts.iter_mut().zip(rects) {
         let mut run = Run::new(format);
         bits.rows(channel, rect, |_, _, word, width| run.push(word, width));
@@ -442,7 +442,7 @@ fn count_blocks(bits: &Bits, channel: u32, rects: &[Rect], format: Format, count
 /// Counts the blocks of a channel in every PE, by residue and PE.
 #[multiversion(targets("x86_64+bmi1+bmi2+lzcnt+popcnt"))]
 fn count_phases(
-    bits: &Bits,
+    bits: &BitMap,
     channel: u32,
     rects: &[Rect],
     (residues, format): (Grid, Format),
@@ -631,7 +631,7 @@ mod tests {
             rows in 1u32..4, cols in 1u32..4, ry in 1u32..4, rx in 1u32..4, compressed in any::<bool>(),
         ) {
             let format = Format { compressed, ..FORMAT };
-            let bits = Bits::even([n, c, h, w], density);
+            let bits = BitMap::even([n, c, h, w], density);
             let residues = Grid::new(ry, rx);
             let tile = Tile::uniform(Rect::plane(n, h, w), Grid::new(rows, cols), Grid::ONE);
             let layout = Layout { groups: Grid::ONE, residues, tiles: vec![tile.clone()] };
@@ -672,7 +672,7 @@ mod tests {
 
     #[test]
     fn filling_channels_leaves_the_others() {
-        let mut bits = Bits::new([2, 3, 1, 2]);
+        let mut bits = BitMap::new([2, 3, 1, 2]);
         let nonzero = NonZero::of(1.0, [-9, 9]);
         bits.fill(Span::new(1, 2), &[1.0, 0.2, -0.4, -3.0], &[nonzero]);
         let rows: Vec<u64> = (0..2)

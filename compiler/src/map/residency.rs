@@ -74,7 +74,7 @@ pub enum Staging {
     Alternate([Slot; 2]),
     /// Load the only tile into the slot, where it stays for later readers.
     Once(Slot),
-    /// It is still there from the operation of that index.
+    /// The tile that the operation of this index has staged is still there.
     Kept(usize),
 }
 
@@ -105,7 +105,7 @@ impl Residency {
         Self::plan_within(network, machine, tiling, Some((readings, may_spill)))
     }
 
-    /// The same places with more room, as far as their RAMs have it.
+    /// The same slots, grown into the free room beside them.
     #[must_use]
     pub fn grown(&self, network: &Quantised, machine: &Machine, tiling: &Tiling) -> Self {
         growth::grow(self, network, machine, tiling)
@@ -457,7 +457,7 @@ impl Ram {
         })
     }
 
-    /// Takes an allocation of one operation back.
+    /// Frees an allocation of one operation.
     fn free(&mut self, slot: Slot, operation: usize) {
         self.allocations
             .retain(|a| !(a.base == slot.base && a.first == operation && a.last == operation));

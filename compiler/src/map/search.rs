@@ -11,7 +11,7 @@
 //!    paper's; and again from 1. Layers may be slower only in a mapping of step 7, and where the network gains a hundredth by
 //!    it.
 //! 4. **Improve**: tensor by tensor, take another choice if the whole network gains by it.
-//! 5. **Spill**: let tensors that fit no RAM live there for the most part, and choose again, where that gains.
+//! 5. **Spill**: place tensors larger than a RAM in it and spill the excess, and choose again, where that gains.
 //! 6. **Finish**: linearise weights in the other order, where that gains.
 //! 7. **Look further**: find the choices for the other objectives as well, and take what comes of them where it is better by
 //!    the search's own. For cycles, only where traffic takes more than a quarter of them or the mapping gains less than 3 % over
@@ -57,7 +57,7 @@ pub struct Search<'a> {
     pub machine: &'a Machine,
     /// Where activations are not zero.
     pub occupancy: &'a Occupancy,
-    /// What is made small.
+    /// Minimised by the search.
     pub objective: Objective,
     /// Non-zero weights of every output channel, by operation.
     pub per_output: Vec<Vec<u64>>,
@@ -66,8 +66,8 @@ pub struct Search<'a> {
     /// By tensor.
     writers: Vec<Writers>,
     /// The paper's mapping, where it is compared with.
-    paper: Option<Draft>,
-    /// What a search on a machine of the same blocks explored.
+    paper: Option<MappingDraft>,
+    /// The choices that a search on a machine of the same blocks explored.
     explored: Option<&'a Explored>,
 }
 
@@ -78,10 +78,10 @@ const SLOWER_LAYERS_GAIN: f64 = 0.99;
 /// Layers up to which the search for cycles looks at the choices for other objectives.
 const MANY_LAYERS: usize = 256;
 
-/// What a search explored, to begin a search on a machine that differs little.
+/// The choices that a search explored, from which one on a machine that differs little begins.
 pub struct Explored {
     machine: Machine,
-    paper: Draft,
+    paper: MappingDraft,
     /// By objective that was searched, then by tensor.
     choices: Vec<Vec<Vec<Choice>>>,
 }
@@ -94,21 +94,21 @@ type CostCache = BTreeMap<CostKey, Cost>;
 
 /// A complete mapping under consideration.
 #[derive(Clone)]
-struct Draft {
+struct MappingDraft {
     tiling: Tiling,
     residency: Residency,
     layers: Vec<Option<LayerMapping>>,
-    /// By operation, what the array does; none where it does nothing or nobody has measured it.
+    /// By operation, counts of the array's work; none where there is no such work or it was not counted yet.
     measured: Vec<Option<Arc<Measured>>>,
 }
 
-/// What a prediction needs of a mapping.
+/// A mapping as predictions read it: a draft, or a finished mapping.
 struct Drafted<'a> {
     layouts: &'a [Layout],
     residency: &'a Residency,
     layers: &'a [Option<LayerMapping>],
     contents: &'a [Arc<Contents>],
-    /// What is measured of the layers already; empty where that is nothing.
+    /// By operation, counts of the array's work; empty if nothing was counted yet.
     measured: &'a [Option<Arc<Measured>>],
 }
 
@@ -127,7 +127,7 @@ impl<'a> Drafted<'a> {
 
 /// A way to solve for a mapping among choices.
 struct Attempt {
-    /// What is made small.
+    /// Minimised by the attempt.
     objective: Objective,
     /// Whether no layer may be slower than under the paper's mapping.
     strict: bool,
@@ -253,7 +253,7 @@ impl<'a> Search<'a> {
     fn searched(
         mut self,
         progress: &dyn Progress,
-        keep: &mut dyn FnMut(&Draft, Vec<Vec<Choice>>),
+        keep: &mut dyn FnMut(&MappingDraft, Vec<Vec<Choice>>),
     ) -> Result<Mapped, MapError> {
         let objective = self.objective;
         let mut paper = match self.explored {
@@ -344,7 +344,7 @@ impl<'a> Search<'a> {
     /// none when every one has a layer that is slower than there.
     fn solved(
         &self,
-        (paper, paper_costs): (&Draft, &[Option<Cost>]),
+        (paper, paper_costs): (&MappingDraft, &[Option<Cost>]),
         choices: &[Vec<Choice>],
         strict: bool,
         progress: &dyn Progress,
@@ -374,8 +374,8 @@ impl<'a> Search<'a> {
         names
     }
 
-    /// A draft of a machine whose tensors have the same tiles and blocks.
-    fn timed_anew(&self, draft: &Draft) -> Draft {
+    /// The draft, which another machine with the same tiles and blocks made, with the costs of this one.
+    fn timed_anew(&self, draft: &MappingDraft) -> MappingDraft {
         let mut draft = draft.clone();
         let measured = (0..draft.layers.len()).map(|operation| {
             let measured = draft.measured[operation].as_ref()?;
@@ -386,7 +386,7 @@ impl<'a> Search<'a> {
         draft
     }
 
-    fn paper_draft(&self) -> Result<Draft, MapError> {
+    fn paper_draft(&self) -> Result<MappingDraft, MapError> {
         let count = |tensor, layout: &Layout| self.contents(tensor, layout);
         let tiling = Tiling::paper(self.network, self.machine, count)?;
         let residency = Residency::plan(self.network, self.machine, &tiling);
@@ -401,7 +401,7 @@ impl<'a> Search<'a> {
                 Operation::Host(_) => Ok(None),
             })
             .collect::<Result<_, _>>()?;
-        let mut draft = Draft {
+        let mut draft = MappingDraft {
             tiling,
             residency,
             measured: vec![None; layers.len()],
@@ -414,13 +414,13 @@ impl<'a> Search<'a> {
         Ok(draft)
     }
 
-    /// Gives every region what is free beside it: on the sample nothing spills for it, on other inputs less does.
-    fn take_free_room(&self, draft: &mut Draft) {
+    /// Grows every region into the free room beside it: nothing more spills on the sample, and less on other inputs.
+    fn take_free_room(&self, draft: &mut MappingDraft) {
         let (network, machine) = (self.network, self.machine);
         draft.residency = draft.residency.grown(network, machine, &draft.tiling);
     }
 
-    /// What the tiles of a layout hold.
+    /// Contents of the tiles of a layout.
     pub fn contents(&self, tensor: TensorId, layout: &Layout) -> Arc<Contents> {
         let format = self.machine.activation_format();
         let counts = self.occupancy.count(tensor, layout, format);
@@ -428,7 +428,7 @@ impl<'a> Search<'a> {
         Arc::new(Contents::of(&counts, format, width))
     }
 
-    /// By tensor, what its tiles hold.
+    /// By tensor, the contents of its tiles.
     pub fn all_contents(&self, layouts: &[Layout]) -> Vec<Arc<Contents>> {
         layouts
             .par_iter()
@@ -437,8 +437,8 @@ impl<'a> Search<'a> {
             .collect()
     }
 
-    /// By operation, under what the cost of a layer of a draft is remembered.
-    fn keys(&self, draft: &Draft, chosen: &[Option<usize>]) -> Vec<Option<CostKey>> {
+    /// By operation, the key of a layer of a draft in the cache of costs.
+    fn keys(&self, draft: &MappingDraft, chosen: &[Option<usize>]) -> Vec<Option<CostKey>> {
         let view = draft.view();
         let operations = self.network.operations.iter().enumerate();
         let key = |(operation, described): (usize, &Operation)| match described {
@@ -452,10 +452,10 @@ impl<'a> Search<'a> {
         operations.map(key).collect()
     }
 
-    /// The model's prediction of every layer of a draft; what was predicted before is remembered.
+    /// The model's prediction of every layer of a draft, through the cache of costs.
     fn predict_known(
         &self,
-        draft: &Draft,
+        draft: &MappingDraft,
         keys: &[Option<CostKey>],
         known: &mut CostCache,
     ) -> Vec<Option<Cost>> {
@@ -472,9 +472,14 @@ impl<'a> Search<'a> {
             .collect()
     }
 
-    /// What all layers of a draft cost at the least: as they are known to, or without waiting for each other, and no
+    /// Lower bound of the cost of a draft: of each layer its cost if that is known, else its bound without waiting, and no
     /// less than with nothing to move.
-    fn lower_bound(&self, draft: &Draft, keys: &[Option<CostKey>], known: &CostCache) -> Cost {
+    fn lower_bound(
+        &self,
+        draft: &MappingDraft,
+        keys: &[Option<CostKey>],
+        known: &CostCache,
+    ) -> Cost {
         let view = draft.view();
         let of_operation = |key: CostKey| {
             if let Some(cost) = known.get(&key) {
@@ -538,7 +543,7 @@ impl<'a> Search<'a> {
             });
     }
 
-    /// The model's prediction of some layers of a mapping; `contents` is what the tensors hold.
+    /// The model's prediction of some layers of a mapping; `contents` are those of its tensors.
     pub fn predict_some(
         &self,
         mapped: &Mapped,
@@ -612,7 +617,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// What the array does of a layer in a draft; none where it does nothing.
+    /// Counts of the array's work for a layer in a draft; none where the layer does not use the array.
     fn measured(&self, draft: &Drafted<'_>, operation: usize) -> Option<Arc<Measured>> {
         let known = draft.measured.get(operation).and_then(Option::as_ref);
         if let Some(measured) = known {
@@ -626,7 +631,7 @@ impl<'a> Search<'a> {
         Some(Arc::new(candidate.measure(Arc::new(sizes), depth)))
     }
 
-    /// Where the non-zeros of a layer are.
+    /// Positions of the non-zeros of a layer.
     fn positions(&self, operation: usize) -> Option<Positions<'_>> {
         Some(Positions {
             weights: self.network.nonzeros[operation].as_ref()?,
@@ -634,7 +639,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// How much of a layer is counted where its cost is to be known.
+    /// The depth to which a layer is counted for its cost.
     fn depth(&self, operation: usize, mapping: &LayerMapping, residues: Grid) -> Depth {
         let Some(weights) = &self.network.nonzeros[operation] else {
             return Depth::Whole;
@@ -716,7 +721,7 @@ impl Explored {
     }
 }
 
-impl Draft {
+impl MappingDraft {
     fn view(&self) -> Drafted<'_> {
         Drafted {
             layouts: &self.tiling.layouts,
@@ -758,5 +763,5 @@ fn total(costs: &[Option<Cost>]) -> Cost {
 /// The order in which weights are linearised unless the other is shorter.
 pub const ORDER: WeightOrder = WeightOrder::Krs;
 
-/// The other.
+/// The other order.
 pub const OTHER_ORDER: WeightOrder = WeightOrder::Rsk;

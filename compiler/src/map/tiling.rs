@@ -25,7 +25,7 @@ pub struct Tiling {
     pub layouts: Vec<Layout>,
     /// Temporal parts along n, y, x by tensor; the layout's tiles in that order.
     parts: Vec<Parts>,
-    /// What the tiles hold.
+    /// Contents of the tiles, by tensor.
     contents: Vec<Arc<Contents>>,
 }
 
@@ -57,7 +57,7 @@ pub struct Cut {
 }
 
 impl fmt::Display for Cut {
-    /// PE groups, and what else is not one.
+    /// PE groups, and the other numbers that are not one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             parts,
@@ -113,7 +113,7 @@ impl Tiling {
         Ok(tiling)
     }
 
-    /// By tensor, what its tiles hold.
+    /// By tensor, the contents of its tiles.
     pub fn contents(&self) -> &[Arc<Contents>] {
         &self.contents
     }
@@ -123,7 +123,7 @@ impl Tiling {
         self.parts[tensor.index()]
     }
 
-    /// Cuts a tensor otherwise; `contents` is what its tiles then hold.
+    /// Replaces the cut of a tensor; `contents` are those of the new tiles.
     pub fn set(
         &mut self,
         tensor: TensorId,
@@ -355,7 +355,7 @@ impl<'a> Cutter<'a> {
         if reserved(layout, contents, Span::new(0, layout.tiles.len() as u32)) <= room {
             return Ok(whole);
         }
-        // Densities find how many parts may do, counting whether they do.
+        // Densities propose numbers of parts; counting decides.
         let mut limit = room;
         for _ in 0..COUNTS {
             let fitting = self.fewest(n, |parts| {
@@ -388,7 +388,7 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    /// The fewest row parts, and column parts only where rows alone do not do.
+    /// The fewest parts that fit, along rows first, and along columns only where rows alone do not suffice.
     fn fewest(&self, n: u32, fits: impl Fn(Parts) -> bool) -> Option<Parts> {
         let (rows, cols) = (self.most(|r| r.y), self.most(|r| r.x));
         let mut x = 1;
@@ -506,7 +506,7 @@ impl<'a> Cutter<'a> {
     pub fn accumulators(&self, cut: Cut) -> u64 {
         let images = cut.images.count().max(1);
         let per_image = self.shape[0].div_ceil(cut.parts.n).div_ceil(images);
-        // The same for all consumers, and a look at each of them.
+        // Computed once for all consumers.
         let rows_of_parts = self.spans(cut.parts.y, self.shape[2], true);
         let cols_of_parts = self.spans(cut.parts.x, self.shape[3], false);
         self.consumers

@@ -5,7 +5,7 @@ mod count;
 use crate::quantise::IntConv;
 use crate::quantise::nonzeros::NonzeroWeights;
 use count::Counter;
-pub use count::Places;
+pub use count::TapPositions;
 use rayon::prelude::*;
 use scnn_isa::codec::Format;
 use scnn_isa::layer::WeightOrder;

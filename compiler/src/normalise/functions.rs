@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::{AttributeProto, FunctionProto, GraphProto, NodeProto};
 
 /// Domain and name of a function.
-type Key = (String, String);
+type FunctionName = (String, String);
 
 /// Runs the pass.
 pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
@@ -41,7 +41,7 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
 
 /// A function and the values that its attributes have where a call gives none.
 #[derive(Clone, Copy)]
-struct Function<'a> {
+struct LocalFunction<'a> {
     body: &'a FunctionProto,
     defaults: &'a [AttributeProto],
 }
@@ -49,12 +49,12 @@ struct Function<'a> {
 fn table<'a>(
     functions: &'a [FunctionProto],
     defaults: &'a [Vec<AttributeProto>],
-) -> Result<BTreeMap<Key, Function<'a>>, Vec<ImportError>> {
+) -> Result<BTreeMap<FunctionName, LocalFunction<'a>>, Vec<ImportError>> {
     let mut table = BTreeMap::new();
     for (index, body) in functions.iter().enumerate() {
         let key = (body.domain().to_owned(), body.name().to_owned());
         let defaults = defaults.get(index).map_or(&[][..], Vec::as_slice);
-        let function = Function { body, defaults };
+        let function = LocalFunction { body, defaults };
         if table.insert(key, function).is_some() {
             let message = format!("the function `{}` is defined twice", body.name());
             let remedy = "give the overloads of a function names of their own";
@@ -81,7 +81,7 @@ fn names_in(graph: &GraphProto, names: &mut BTreeSet<String>) {
 }
 
 struct Inliner<'a> {
-    functions: BTreeMap<Key, Function<'a>>,
+    functions: BTreeMap<FunctionName, LocalFunction<'a>>,
     /// The operator set of the model.
     canonical: i64,
     /// Names that a tensor has.
@@ -89,7 +89,7 @@ struct Inliner<'a> {
     /// How many nodes stand in place of calls.
     nodes: usize,
     /// The functions whose bodies are being inlined, outermost first.
-    calls: Vec<Key>,
+    calls: Vec<FunctionName>,
 }
 
 impl Inliner<'_> {
@@ -121,8 +121,8 @@ impl Inliner<'_> {
     fn call(
         &mut self,
         call: &NodeProto,
-        key: &Key,
-        function: Function<'_>,
+        key: &FunctionName,
+        function: LocalFunction<'_>,
     ) -> Result<GraphProto, ImportError> {
         if self.calls.contains(key) {
             return Err(ImportError::node(
@@ -158,7 +158,7 @@ impl Inliner<'_> {
     }
 
     /// The nodes of a function with the names and attributes of a call.
-    fn body(&mut self, call: &NodeProto, function: Function<'_>) -> GraphProto {
+    fn body(&mut self, call: &NodeProto, function: LocalFunction<'_>) -> GraphProto {
         let formal = function
             .body
             .input

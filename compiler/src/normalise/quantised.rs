@@ -14,13 +14,13 @@ pub(super) fn run(draft: &mut Draft<'_>) -> Result<(), Vec<ImportError>> {
     draft.each_graph(|graph| {
         let scales = graph.initializer.iter();
         let scales = scales.filter_map(|tensor| Some((tensor.name.clone(), number(tensor)?)));
-        let scales: Scales = scales.collect();
+        let scales: FloatConstants = scales.collect();
         replace_nodes(graph, |node, parts| Ok(replace(node, &scales, parts)))
     })
 }
 
 /// Initializers of one float.
-type Scales = BTreeMap<String, f32>;
+type FloatConstants = BTreeMap<String, f32>;
 
 /// The value of a tensor of one float.
 fn number(tensor: &TensorProto) -> Option<f32> {
@@ -35,13 +35,13 @@ fn number(tensor: &TensorProto) -> Option<f32> {
 }
 
 /// The scale by which the runtime's `QLinearSoftmax` rounds: its reciprocal is a whole number.
-fn softmax_scale(node: &NodeProto, scales: &Scales) -> Option<f32> {
+fn softmax_scale(node: &NodeProto, scales: &FloatConstants) -> Option<f32> {
     let scale = scales.get(&operand(node, 3))?;
     let units = (1.0 / scale).floor();
     (units >= 1.0 && units.is_finite()).then_some(1.0 / units)
 }
 
-fn replace(node: NodeProto, scales: &Scales, parts: &mut Parts) -> Option<NodeProto> {
+fn replace(node: NodeProto, scales: &FloatConstants, parts: &mut Parts) -> Option<NodeProto> {
     let standard = is_standard(&node);
     let known = standard || node.domain == "com.microsoft";
     let operands = node.input.len();
@@ -155,7 +155,7 @@ impl Parts {
     }
 
     /// A softmax along one axis, or, before operator set 13, over all axes from that on.
-    fn softmax(&mut self, node: &NodeProto, scales: &Scales) {
+    fn softmax(&mut self, node: &NodeProto, scales: &FloatConstants) {
         let result = result(node);
         let x = [0, 1, 2].map(|i| operand(node, i));
         let x = self.dequantise(&x, format!("{result}.x"), None);

@@ -140,12 +140,12 @@ mod field {
 }
 
 /// A tensor of a model: an initializer, or the value of a constant node, under the name of its result.
-struct Found {
+struct FoundTensor {
     name: String,
     body: Range<usize>,
 }
 
-fn tensors(model: &[u8]) -> Result<Vec<Found>, WriteBackError> {
+fn tensors(model: &[u8]) -> Result<Vec<FoundTensor>, WriteBackError> {
     let text = |range: &Range<usize>| String::from_utf8_lossy(&model[range.clone()]).into_owned();
     let mut found = Vec::new();
     let top = fields(model, 0..model.len())?;
@@ -159,7 +159,7 @@ fn tensors(model: &[u8]) -> Result<Vec<Found>, WriteBackError> {
                         .find(|f| f.number == field::TENSOR_NAME)
                         .map_or_else(String::new, |f| text(&f.body));
                     let body = part.body.clone();
-                    found.push(Found { name, body });
+                    found.push(FoundTensor { name, body });
                 }
                 field::GRAPH_NODE => {
                     let inner = inner()?;
@@ -171,7 +171,7 @@ fn tensors(model: &[u8]) -> Result<Vec<Found>, WriteBackError> {
                         found.extend(
                             values
                                 .filter(|f| f.number == field::ATTRIBUTE_TENSOR && f.wire == 2)
-                                .map(|f| Found {
+                                .map(|f| FoundTensor {
                                     name: name.clone(),
                                     body: f.body,
                                 }),
@@ -188,7 +188,7 @@ fn tensors(model: &[u8]) -> Result<Vec<Found>, WriteBackError> {
 /// Clears elements of a tensor inside the model; gives the tensor's message where it has to be written anew.
 fn clear_inside(
     model: &mut [u8],
-    found: &Found,
+    found: &FoundTensor,
     weights: &PrunedWeights,
 ) -> Result<Option<Vec<u8>>, WriteBackError> {
     let mut elements: Vec<Range<usize>> = Vec::new();
@@ -238,7 +238,7 @@ fn clear_inside(
 /// may need more bytes than the number in its place had.
 fn packed(
     model: &[u8],
-    found: &Found,
+    found: &FoundTensor,
     elements: &[Range<usize>],
     weights: &PrunedWeights,
 ) -> Result<Vec<u8>, WriteBackError> {
@@ -288,7 +288,7 @@ impl External {
     }
 }
 
-fn external(model: &[u8], found: &Found) -> Result<Option<External>, WriteBackError> {
+fn external(model: &[u8], found: &FoundTensor) -> Result<Option<External>, WriteBackError> {
     let parts = fields(model, found.body.clone())?;
     let entries = parts.iter().filter(|f| f.number == field::TENSOR_EXTERNAL);
     let entries: BTreeMap<String, String> = entries
@@ -315,7 +315,7 @@ fn external(model: &[u8], found: &Found) -> Result<Option<External>, WriteBackEr
 /// The message of a tensor whose data lies in `data_file` from now on.
 fn relocated(
     model: &[u8],
-    found: &Found,
+    found: &FoundTensor,
     data_file: &str,
     offset: usize,
     length: usize,

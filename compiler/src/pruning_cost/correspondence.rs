@@ -23,14 +23,14 @@ pub(super) enum Order {
 
 /// The extents of a convolution's weights.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Extents {
+pub(super) struct KernelExtents {
     pub groups: usize,
     pub per_in: usize,
     pub per_out: usize,
     pub taps: usize,
 }
 
-impl Extents {
+impl KernelExtents {
     pub fn of(layer: &IntLayer, conv: &IntConv) -> Self {
         let groups = conv.groups as usize;
         let channels = |view: scnn_isa::layer::View| view.channels.len() as usize / groups.max(1);
@@ -60,7 +60,7 @@ impl Extents {
 
 impl Order {
     /// Where in the tensor the weight at `at` of the convolution lies.
-    pub fn index(self, at: usize, extents: &Extents) -> usize {
+    pub fn index(self, at: usize, extents: &KernelExtents) -> usize {
         if self == Self::Direct {
             // Most weights, without the divisions.
             return at;
@@ -91,7 +91,7 @@ impl Order {
         (layer, conv): (&IntLayer, &IntConv),
         source: &Tensor,
     ) -> Option<Self> {
-        let extents = Extents::of(layer, conv);
+        let extents = KernelExtents::of(layer, conv);
         if values.len() != conv.weights.len() || values.len() != extents.len() || values.is_empty()
         {
             return None;
@@ -149,7 +149,7 @@ mod tests {
         fn an_order_meets_each_weight_once(
             groups in 1usize..4, per_in in 1usize..5, per_out in 1usize..5, taps in 1usize..6, reversed: bool,
         ) {
-            let extents = Extents { groups, per_in, per_out, taps };
+            let extents = KernelExtents { groups, per_in, per_out, taps };
             for order in [Order::Direct, Order::Matrix, Order::InputsFirst { reversed }] {
                 let mut met: Vec<usize> = (0..extents.len()).map(|at| order.index(at, &extents)).collect();
                 met.sort_unstable();
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn inputs_first_is_what_onnx_says_of_transposed_convolutions() {
         // Two groups of 2 input and 3 output channels: the tensor is [4, 3, taps].
-        let extents = Extents {
+        let extents = KernelExtents {
             groups: 2,
             per_in: 2,
             per_out: 3,
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_matrix_of_a_flattened_plane_has_its_taps_among_the_inputs() {
-        let extents = Extents {
+        let extents = KernelExtents {
             groups: 1,
             per_in: 2,
             per_out: 5,

@@ -46,13 +46,13 @@ const GUARD: f32 = 1.0;
 /// that were all negative is small, and would not be of a positive one.
 const TABLE_GUARD: f32 = 2.0;
 
-/// What shifts depend on.
+/// The network and settings on which channel shifts depend.
 #[derive(Clone, Copy)]
 pub(super) struct Shares<'a> {
     pub graph: &'a Graph,
     pub storage: &'a Storage,
     pub calibration: &'a Calibration,
-    /// In the tensors' scales already.
+    /// Factor on observed ranges, which the tensors' scales contain.
     pub headroom: f32,
 }
 
@@ -81,7 +81,7 @@ impl Shares<'_> {
             let pays = gains.get(&classes.group(index)).is_some_and(Gain::pays);
             let finest = shifts.iter().copied().max().unwrap_or(0);
             if pays && finest > 0 {
-                // In the finest unit as many more units are below zero.
+                // The bound below zero, counted in the finest unit.
                 let lower = f32::from(tensor.range[0]) * 2f32.powi(finest.into());
                 tensor.range[0] = lower.max(-f32::from(tensor.range[1])) as i16;
                 tensor.channel_shifts = shifts;
@@ -111,7 +111,7 @@ impl Shares<'_> {
         if node.grid.is_some() || !room.is_finite() || room <= 0.0 {
             return none;
         }
-        // The finest unit is a normal float, with room for its products.
+        // The finest unit is a normal float that leaves room for products with it.
         let largest = (reach / SMALLEST)
             .log2()
             .clamp(0.0, f32::from(MAX_CHANNEL_SHIFT));
@@ -127,7 +127,7 @@ impl Shares<'_> {
         (0..channels).map(limit).collect()
     }
 
-    /// What a layer asks of the shifts of what it reads and writes; see the module's head.
+    /// Restricts the shifts of the tensors that a layer reads and writes, by the rules of the module's head.
     fn restrict(self, tensors: &[Tensor], (id, layer): (NodeId, &Layer), classes: &mut Classes) {
         let (graph, storage) = (self.graph, self.storage);
         let operands = graph.operands(id);

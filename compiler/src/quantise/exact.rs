@@ -13,7 +13,7 @@ use super::ppu::BIAS_LIMIT;
 use crate::graph::Layer;
 use scnn_isa::arith::{self, Requantise};
 
-/// Requantisation of every output channel, and what its results are divided by.
+/// Requantisation of every output channel, and the divisor of its results.
 pub(super) struct Exact {
     pub(super) requantise: Vec<Requantise>,
     pub(super) divisor: f32,
@@ -62,7 +62,7 @@ impl Exact {
     }
 }
 
-/// How many units an offset is, if that is a whole number but for the rounding of single precision.
+/// An offset in units, if that is a whole number but for the rounding of single precision.
 fn whole(offset: f32, unit: f32) -> Option<i32> {
     if offset == 0.0 {
         return Some(0);

@@ -22,7 +22,7 @@ pub(super) struct Builder<'a> {
     pub(super) headroom: f32,
     pub(super) network: Quantised,
     pub(super) values: BTreeMap<String, usize>,
-    /// By name, how many operations were called so.
+    /// By name, the number of operations that asked for it.
     pub(super) names: BTreeMap<String, u32>,
     pub(super) taken: BTreeSet<String>,
     pub(super) weights: Interned,

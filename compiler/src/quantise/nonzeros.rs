@@ -1,4 +1,4 @@
-//! Where the weights of a layer are not zero, by input channel, as the machine streams them.
+//! Positions of the non-zero weights of a layer, by input channel, as the machine streams them.
 
 pub mod bits;
 
@@ -9,7 +9,7 @@ use scnn_isa::plane::Span;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Where the weights of a convolution are not zero: a bit for every weight.
+/// A bit for every weight of a convolution, set where it is not zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NonzeroWeights {
     groups: u32,
@@ -21,7 +21,7 @@ pub struct NonzeroWeights {
 }
 
 impl NonzeroWeights {
-    /// Those of `conv`, which reads `inputs` and makes `outputs` channels.
+    /// The non-zeros of `conv`, which reads `inputs` and makes `outputs` channels.
     pub fn gather(conv: &IntConv, inputs: u32, outputs: u32) -> Self {
         let taps = conv.y.kernel * conv.x.kernel;
         let extents = [inputs / conv.groups, outputs / conv.groups, taps];
@@ -29,7 +29,7 @@ impl NonzeroWeights {
         Self::of_bits(&bits, conv.groups, extents)
     }
 
-    /// Those of weights `[K, C / groups, taps]`, a bit each; `extents` are the input channels of a group, its output
+    /// The non-zeros of weights `[K, C / groups, taps]`, a bit each; `extents` are the input channels of a group, its output
     /// channels, and the taps.
     pub fn of_bits(bits: &Bits, groups: u32, extents: [u32; 3]) -> Self {
         let [per_in, per_out, taps] = extents;
@@ -69,7 +69,7 @@ impl NonzeroWeights {
         (per_out as usize * taps as usize).div_ceil(WORD)
     }
 
-    /// Whether the same weights make up these for a convolution.
+    /// Whether these are the non-zeros of `conv`.
     fn is_of(&self, conv: &IntConv, inputs: u32, outputs: u32) -> bool {
         let taps = conv.y.kernel * conv.x.kernel;
         let shape = (inputs / conv.groups, outputs / conv.groups);
@@ -172,7 +172,7 @@ fn by_squares(
     }
 }
 
-/// The same from kernels of several weights, each of which stays together.
+/// As [`by_squares`], from kernels of several weights, each of which stays together.
 fn by_kernels(
     bits: &Bits,
     row: impl Fn(usize) -> usize,

@@ -1,4 +1,4 @@
-//! Small graphs for the tests of quantisation, with what was seen of their tensors.
+//! Small graphs for the tests of quantisation, with ranges of their tensors.
 
 use super::{IntLayer, Options, QuantiseError, Quantised, Tensor, quantise};
 use crate::calibrate::{Calibration, Range};
@@ -6,7 +6,7 @@ use crate::graph::{Graph, Layer, Node, NodeId, Op, placement};
 use scnn_isa::machine::Machine;
 use scnn_isa::program::Dtype;
 
-/// A graph of 2 x 2 planes and what was seen of its tensors.
+/// A graph of 2 x 2 planes, with the ranges and densities of its tensors.
 #[derive(Default)]
 pub(crate) struct Observed {
     pub(crate) graph: Graph,
@@ -81,7 +81,7 @@ pub(crate) fn layer(make: impl Fn(&mut Layer)) -> Op {
     Op::Layer(Box::new(layer))
 }
 
-/// What one unit of a tensor of values up to `max` stands for.
+/// The real value of one unit of a tensor of values up to `max`.
 pub(crate) fn unit(max: f64) -> f64 {
     max * 1.5 / 32767.0
 }

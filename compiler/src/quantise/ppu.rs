@@ -1,6 +1,6 @@
-//! What the PPU does with a sum, in integers: requantisation, activation function, bounds, averages.
+//! The PPU's stages in integers: requantisation, activation function, bounds, averages.
 
-use super::table::{Fitted, Target};
+use super::table::{FitTarget, Fitted};
 use super::{IntFunction, IntLayer, Tensor};
 use crate::graph::{Curve, Function, Layer, Operand};
 use scnn_isa::arith::table::KNOT_FRACTION;
@@ -37,8 +37,8 @@ pub(super) fn requantise_channel(unit: f64, scale: f64, offset: f64, target: f64
 }
 
 /// How far a layer without convolution shifts what it reads, in the `units` of its channels, so that its biases are not
-/// rounded to those: as far as they fit their fields. `inner` is what integers stand for behind them. Where a channel
-/// is a constant, what it reads is not enlarged: it would not be small any more beside its bias ([`requantise_channel`]).
+/// rounded to those: as far as they fit their fields. `inner` are the units after requantisation. Where a channel
+/// is a constant, its source is not enlarged: it would not be small any more beside its bias ([`requantise_channel`]).
 pub(super) fn source_shift(
     layer: &Layer,
     units: impl Iterator<Item = f64>,
@@ -65,14 +65,14 @@ pub(super) fn source_shift(
     shift.clamp(0.0, f64::from(MAX_SOURCE_SHIFT)) as u8
 }
 
-/// What integers stand for: `offset + integer * unit`.
+/// The real value of an integer: `offset + integer * unit`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Units {
     pub(super) unit: f64,
     pub(super) offset: f64,
 }
 
-/// What integers stand for by output channel.
+/// Real values of integers by output channel.
 #[derive(Clone, Debug)]
 pub(super) enum ChannelUnits {
     /// In all channels the same.
@@ -90,15 +90,15 @@ impl ChannelUnits {
     }
 }
 
-/// What is known of a curve's argument.
+/// The range of a curve's argument.
 pub(super) struct Argument<'a> {
-    /// What calibration saw, with headroom.
+    /// Smallest and largest observed value, with headroom.
     pub(super) span: [f64; 2],
-    /// By output channel, how many octaves it stays below that.
+    /// By output channel, the octaves by which it stays below that.
     pub(super) octaves_below: &'a dyn Fn(usize) -> u8,
 }
 
-/// The function in integers, and what its input stands for. `to` is written in `channels`; `argument` is a curve's;
+/// The function in integers, and the units of its input. `to` is written in `channels`; `argument` is a curve's;
 /// `segments` are the PPU's.
 pub(super) fn function_stage(
     layer: &Layer,
@@ -156,7 +156,7 @@ fn curve_stage(
     let function = |x: f64| curve.expression.at(&[x]);
     let target = |(&shift, &below): (&u8, &u8)| {
         let reach = low.abs().max(high.abs()) / 2f64.powi(below.into());
-        Target {
+        FitTarget {
             function: &function,
             scale: f64::from(to.scale) / 2f64.powi(shift.into()),
             bounds: clamp_bounds(layer.clamp, to),
@@ -173,7 +173,7 @@ fn curve_stage(
     let largest_error = fitted.iter().map(|of| of.largest_error).fold(0.0, f64::max);
     let approximates = Approximation {
         function: curve.expression.to_string(),
-        // Never less than it is.
+        // Rounded upwards: the stated error is never less than the true one.
         largest_error: (largest_error * 100.0).ceil() as f32 / 100.0,
     };
     let units = fitted.iter().map(|of| Units {
@@ -197,8 +197,8 @@ pub(super) fn has_few_values(tensor: &Tensor) -> bool {
     high - low < FEW
 }
 
-/// The table that has a knot for each value of an operand of few, so that its results are exact, and what its input stands
-/// for. Slopes of each channel's own have none.
+/// The table with a knot for each of the few values of its argument, so that its results are exact, and the units of its input.
+/// Slopes by channel have no such table.
 fn of_few(
     function: &Function,
     from: &Tensor,

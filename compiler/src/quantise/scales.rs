@@ -16,14 +16,14 @@ pub(super) const SMALLEST: f32 = f32::MIN_POSITIVE * 65536.0;
 /// Headroom ends here: the integers of no tensor stand for more than the largest float.
 const LARGEST: f32 = f32::MAX * (32766.0 / 32767.0);
 
-/// What scales depend on.
+/// The network, ranges and settings on which scales depend.
 #[derive(Clone, Copy)]
 pub(super) struct Scales<'a> {
     pub(super) graph: &'a Graph,
     pub(super) calibration: &'a Calibration,
     pub(super) widths: &'a Resolved,
     pub(super) operand_bits: u32,
-    /// Factor on what calibration observed.
+    /// Factor on observed ranges.
     pub(super) headroom: f32,
 }
 
@@ -126,7 +126,7 @@ impl Scales<'_> {
         let mut held = grid;
         let positive = |&node: &NodeId| self.bounds(node)[0] >= 0.0;
         if stored.writers.iter().all(positive) {
-            // Negative values there are none: the sums that read it have half the bound.
+            // Without negative values, the sums that read the tensor have half the bound.
             held.range[0] = held.range[0].max(0);
         }
         // Units of twice the size for an operand of too few bits.
@@ -207,7 +207,7 @@ pub(super) fn bound_units(graph: &Graph, storage: &Storage, tensors: &mut [Tenso
     }
 }
 
-/// What calibration observed of the tensor `name`, which `node` computes or has inside.
+/// The observed range of the tensor `name`, which `node` computes or has inside.
 pub(super) fn observed<'a>(
     graph: &Graph,
     calibration: &'a Calibration,
@@ -226,7 +226,7 @@ pub(super) fn observed<'a>(
     })
 }
 
-/// The name in the calibration that is none of the graph's and most like `name`.
+/// The name in the calibration that is most like `name` and that the graph does not have.
 fn misnamed(graph: &Graph, calibration: &Calibration, name: &str) -> Option<String> {
     let known: Vec<&str> = graph
         .dag
@@ -237,13 +237,13 @@ fn misnamed(graph: &Graph, calibration: &Calibration, name: &str) -> Option<Stri
     nearest(name, strangers.filter(|name| !known.contains(name))).map(str::to_owned)
 }
 
-/// Of what nothing is known by construction.
+/// Bounds where none are known by construction.
 const UNBOUNDED: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
 
-/// Arguments at which a curve is looked at.
+/// Arguments at which a curve is sampled.
 const LOOKED_AT: u32 = 1024;
 
-/// The least and the greatest value of a curve, and a little more for what lies between the arguments looked at.
+/// The least and the greatest sampled value of a curve, widened a little for the arguments between samples.
 fn extremes(curve: &Curve, argument: &Range, headroom: f32) -> [f32; 2] {
     let [low, high] = [argument.min, argument.max].map(|bound| f64::from(bound * headroom));
     let [low, high] = [low.min(0.0), high.max(0.0)];

@@ -16,7 +16,7 @@ use scnn_isa::arith::{self, LARGEST_MULTIPLIER, Requantise, Rounding};
 use scnn_isa::layer::{OperandKind, View};
 use scnn_isa::program::Ranges;
 
-/// A layer of the graph, where it reads and writes, and what its integers stand for.
+/// A layer of the graph, the channels that it reads and writes, and their tensors with scales.
 pub(super) struct Stages<'a> {
     pub(super) id: NodeId,
     pub(super) layer: &'a Layer,
@@ -47,7 +47,7 @@ impl Builder<'_> {
             }
         };
         let (function, inner) = self.function(stages, &from, &to)?;
-        // A function's input is in units of its own, which are none of the model's.
+        // A function's input has units of its own, not the model's.
         let rounding = match function {
             None => to.rounding,
             Some(_) => Rounding::Away,
@@ -196,7 +196,7 @@ impl Builder<'_> {
             let written = stages.destination.channels.begin + k;
             let k = k as usize;
             let unit = match sums {
-                // Its weights have the shifts of what it reads in them.
+                // The weights contain the channel shifts of the source.
                 Sums::OfProducts { units, .. } => f64::from(from.scale) * f64::from(units[k]),
                 Sums::Read { shift } => f64::from(from.unit(read)) / f64::from(1u32 << shift),
             };
@@ -236,7 +236,7 @@ impl Builder<'_> {
     ) -> Result<IntOperand, QuantiseError> {
         let tensor = self.network.tensor(view.tensor);
         let scale = tensor.scale;
-        // Between units that are not halved; no channel of what meets an operand before a table has a unit of its own.
+        // Between units that are not halved: values that meet an operand before a table have one unit in all channels.
         let met = match with.kind {
             OperandKind::Add => 1.0,
             OperandKind::Multiply => behind.met.of(0).unit,
@@ -258,9 +258,9 @@ impl Builder<'_> {
         })
     }
 
-    /// Fails where a layer would enlarge what it reads further than a multiplier does.
+    /// Fails where a layer would enlarge its source further than a multiplier can.
     fn within_reach(&self, id: NodeId, factor: f64) -> Result<(), QuantiseError> {
-        // The largest is reached by rounding, too.
+        // A factor of up to one more still rounds to the largest multiplier.
         if factor.abs() <= f64::from(LARGEST_MULTIPLIER) + 1.0 {
             return Ok(());
         }
@@ -274,7 +274,7 @@ impl Builder<'_> {
         })
     }
 
-    /// What the values stand for that meet the operand; without a product those of the function's input, `inner`. A product
+    /// Units of the values that meet the operand; without a product those of the function's input, `inner`. A product
     /// takes them in 16 bits of their own: the source's where nothing is done before.
     fn met(
         &self,
@@ -297,7 +297,7 @@ impl Builder<'_> {
         Ok(ChannelUnits::One(Units { unit, offset: 0.0 }))
     }
 
-    /// What calibration observed of the tensor `name`, which is inside the layer `id`, with headroom.
+    /// The observed range of the tensor `name`, which is inside the layer `id`, with headroom.
     fn observed(&self, id: NodeId, name: &str) -> Result<[f64; 2], QuantiseError> {
         let range = observed(self.graph, self.calibration, id, name)?;
         let room = f64::from(self.headroom);
@@ -312,7 +312,7 @@ impl Builder<'_> {
         Ok([away(low, -1.0), away(high.max(low), 1.0)])
     }
 
-    /// What share of the proven bound of its sums a layer has to provide for, 0..=1.
+    /// Share of the proven bound of its sums for which a layer has to provide, 0..=1.
     fn sum_share(&self, layer: &str) -> Result<f64, QuantiseError> {
         match self.options.ranges {
             Ranges::Proven => Ok(1.0),
@@ -327,17 +327,17 @@ impl Builder<'_> {
     }
 }
 
-/// What requantisation takes.
+/// Input of requantisation.
 #[derive(Clone, Copy)]
 enum Sums<'a> {
     /// Sums of products of weights, which have a unit by output channel, rounded to 2^`shift`.
     OfProducts { units: &'a [f32], shift: u8 },
-    /// What is read, shifted to the left.
+    /// Values of the source, shifted to the left.
     Read { shift: u8 },
 }
 
 impl Sums<'_> {
-    /// What products are rounded to.
+    /// Unit to which products are rounded.
     fn product_unit(self) -> f32 {
         match self {
             Self::OfProducts { shift, .. } => 2f32.powi(shift.into()),
@@ -346,7 +346,7 @@ impl Sums<'_> {
     }
 }
 
-/// What integers stand for behind requantisation.
+/// Units of the values after requantisation.
 #[derive(Clone, Copy)]
 struct Behind<'a> {
     /// The function.

@@ -1,4 +1,4 @@
-//! Where every result is stored: which tensors there are, and which channels of which tensor a node reads and writes.
+//! Storage of every result: the tensors, and the channels of a tensor that a node reads and writes.
 //!
 //! A concatenation is one tensor that its operands write into side by side; nested concatenations share the
 //! outermost one. A slice is a channel range that is read. What cannot be had by placement is a copy through the
@@ -25,7 +25,7 @@ pub struct Storage {
 /// A tensor and who writes into it.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    /// ONNX name of what it holds.
+    /// ONNX name of the value that it holds.
     pub name: String,
     /// N, C, H, W.
     pub shape: [u32; 4],
@@ -45,7 +45,7 @@ pub struct Copy {
 }
 
 /// An operand of a concatenation and its place in the whole.
-struct Joined {
+struct ConcatOperand {
     concat: NodeId,
     operand: NodeId,
     destination: View,
@@ -60,7 +60,7 @@ impl Storage {
         let mut storage = Self::default();
         let order = graph.order();
         // Outer concatenations first, so that inner ones find their place in them.
-        let mut concatenated: Vec<Joined> = Vec::new();
+        let mut concatenated: Vec<ConcatOperand> = Vec::new();
         for &id in order.iter().rev() {
             if matches!(graph.dag[id].op, Op::Concat) {
                 storage.place_concat(graph, id, &mut concatenated)?;
@@ -69,7 +69,7 @@ impl Storage {
         for &id in &order {
             storage.place(graph, id)?;
         }
-        for Joined {
+        for ConcatOperand {
             concat,
             operand,
             destination,
@@ -93,12 +93,12 @@ impl Storage {
         Ok(storage)
     }
 
-    /// Where the result of `node` is read. Nodes the machine reads have one.
+    /// The view through which the result of `node` is read; every node that the machine reads has one.
     pub fn view(&self, node: NodeId) -> View {
         self.views[&node]
     }
 
-    /// Where the layer `node` writes.
+    /// The view into which the layer `node` writes.
     pub fn own_view(&self, node: NodeId) -> View {
         self.views[&node]
     }
@@ -117,7 +117,7 @@ impl Storage {
         &mut self,
         graph: &Graph,
         id: NodeId,
-        concatenated: &mut Vec<Joined>,
+        concatenated: &mut Vec<ConcatOperand>,
     ) -> Result<(), QuantiseError> {
         let view = match self.views.get(&id) {
             Some(view) => *view,
@@ -139,7 +139,7 @@ impl Storage {
             if placeable {
                 self.views.entry(operand).or_insert(place);
             }
-            concatenated.push(Joined {
+            concatenated.push(ConcatOperand {
                 concat: id,
                 operand,
                 destination: place,
@@ -207,7 +207,7 @@ impl Storage {
             self.wholes.insert(id, view.tensor);
             return Ok(());
         }
-        // Of the extents that it is stored with: a result under another shape is the same values in the same order.
+        // With the extents under which it is stored: a reshaped result has the same values in the same order.
         let [n, _, h, w] = self.tensors[view.tensor.index()].shape;
         let destination = self.new_stored(graph, id, [n, view.channels.len(), h, w], vec![id]);
         self.wholes.insert(id, destination.tensor);

@@ -1,5 +1,5 @@
-//! Fits the PPU's table to a function of one value: which inputs it spans, where its segments lie, what its knots hold,
-//! and how far off it is.
+//! Fits the PPU's table to a function of one value: the span of its inputs, its segments, its knots,
+//! and its error.
 //!
 //! The table spans the values that calibration observed, with headroom, less what the function holds constant at either
 //! end. Starting with one segment, the segment that is furthest from the function is halved until all are within a 64th of
@@ -25,8 +25,8 @@ const CONSTANT: f64 = 0.25;
 /// Knots in a unit of the output.
 const KNOT_UNIT: f64 = (1u32 << KNOT_FRACTION) as f64;
 
-/// What a table is fitted to.
-pub(super) struct Target<'a> {
+/// The function to which a table is fitted, and the units of its results.
+pub(super) struct FitTarget<'a> {
     /// The function.
     pub(super) function: &'a (dyn Fn(f64) -> f64 + Sync),
     /// Real value of one unit of the output.
@@ -45,19 +45,19 @@ pub(super) struct Target<'a> {
 pub(super) struct Fitted {
     /// The table.
     pub(super) table: Table,
-    /// What one unit of its input stands for.
+    /// Real value of one unit of its input.
     pub(super) unit: f64,
-    /// What its input 0 stands for.
+    /// Real value of its input 0.
     pub(super) offset: f64,
     /// Largest distance from the function, in units of the output.
     pub(super) largest_error: f64,
 }
 
-impl Target<'_> {
-    /// The table that comes near the function.
+impl FitTarget<'_> {
+    /// Fits a table to the function.
     pub(super) fn fit(&self) -> Fitted {
         let scale = self.input();
-        let curve = Curve::of(self, &scale);
+        let curve = CurveSamples::of(self, &scale);
         let zero = scale.zero.filter(|_| (self.function)(0.0) == 0.0);
         let table = curve.table(self.segments, zero);
         let largest_error = curve.largest_error(&table, self.bounds);
@@ -70,7 +70,7 @@ impl Target<'_> {
         }
     }
 
-    /// The largest distance that is seen of what lies in the span and beyond the table.
+    /// The largest distance, at sampled arguments, of the function from the table's ends where the span exceeds the table.
     fn error_beyond(&self, table: &Table, covered: [f64; 2]) -> f64 {
         let [least, most] = self.bounds.map(f64::from);
         let ends = [-32768, 32767].map(|end| f64::from(table.at(end)).clamp(least, most));
@@ -137,12 +137,12 @@ impl Target<'_> {
         }
     }
 
-    /// The span without what the function holds constant at either end.
+    /// The span without the parts at either end on which the function is constant.
     fn bent(&self) -> [f64; 2] {
         let [mut low, mut high] = self.span;
         let ends = self.span.map(|x| self.bounded(x));
         let constant = |x: f64, end: usize| (self.bounded(x) - ends[end]).abs() <= CONSTANT;
-        // Each look is finer than the one before it; a function that bends near 0 is seen however wide the span is.
+        // Each round samples more finely; so a bend near 0 is found however wide the span is.
         for _ in 0..64 {
             let points = points(low, high);
             let first = points.iter().position(|&x| !constant(x, 0));
@@ -175,7 +175,7 @@ impl Target<'_> {
     }
 }
 
-/// Points at which a span is looked at: equal steps, and steps that halve towards 0.
+/// Points at which a span is sampled: equal steps, and steps that halve towards 0.
 fn points(low: f64, high: f64) -> Vec<f64> {
     let mut points: Vec<f64> = (0..=512)
         .map(|i| low + (high - low) * f64::from(i) / 512.0)
@@ -191,22 +191,22 @@ fn points(low: f64, high: f64) -> Vec<f64> {
     points
 }
 
-/// What the inputs of a table stand for.
+/// Real values of the inputs of a table.
 struct Input {
     unit: f64,
-    /// Of input 0.
+    /// Real value of input 0.
     offset: f64,
-    /// How many inputs lie below the one that stands for 0, if one does.
+    /// Number of inputs below the one with the real value 0, if there is one.
     zero: Option<u32>,
-    /// Smallest and largest argument; what inputs there are beyond are taken for these.
+    /// Smallest and largest argument; inputs beyond are taken for these.
     span: [f64; 2],
 }
 
 /// A function at every input of a table and between two of them, in units of the output.
-struct Curve(Vec<f64>);
+struct CurveSamples(Vec<f64>);
 
-impl Curve {
-    fn of(target: &Target<'_>, input: &Input) -> Self {
+impl CurveSamples {
+    fn of(target: &FitTarget<'_>, input: &Input) -> Self {
         let value = |half: u32| {
             let x = input.offset + (f64::from(half) / 2.0 - 32768.0) * input.unit;
             target.units(x.clamp(input.span[0], input.span[1]))
@@ -245,7 +245,7 @@ impl Curve {
     fn knot(&self, before: Option<&Segment>, after: Option<&Segment>, zero: Option<u32>) -> i32 {
         let at = after.map_or(TABLE_INPUTS, |after| after.begin);
         let [before, after] = [before, after].map(|segment| segment.map_or(0.0, |of| of.bend));
-        // No further than the straighter of the two asks for.
+        // By the bend of the straighter of the two.
         let moved = if zero == Some(at) || before * after <= 0.0 {
             0.0
         } else {
@@ -376,7 +376,7 @@ mod tests {
         let function = |x: f64| expression.at(&[x]);
         let values = points(span[0], span[1]).into_iter().map(function);
         let scale = values.map(f64::abs).fold(1e-30, f64::max) / f64::from(units);
-        let target = Target {
+        let target = FitTarget {
             function: &function,
             scale,
             bounds: [-units, units],
@@ -524,7 +524,7 @@ mod tests {
     fn few_segments_are_kept_to() {
         let function = |x: f64| x.tanh();
         for segments in [1, 2, 7, 64] {
-            let target = Target {
+            let target = FitTarget {
                 function: &function,
                 scale: 1.0 / 32767.0,
                 bounds: [-32767, 32767],

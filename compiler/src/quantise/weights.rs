@@ -34,7 +34,7 @@ pub(super) struct Interned {
 }
 
 impl Interned {
-    /// The copy that there is of such weights, or these.
+    /// The copy of equal weights if there is one, else these.
     pub(super) fn intern(&mut self, weights: Vec<i16>) -> Shared {
         let step = (weights.len() / SAMPLED).max(1);
         let sample = weights.iter().step_by(step).copied().collect();
@@ -48,10 +48,10 @@ impl Interned {
     }
 }
 
-/// Values, about, by which weights are told apart before they are compared.
+/// About how many values are sampled to tell weights apart before they are compared.
 const SAMPLED: usize = 64;
 
-/// What integer weights have to respect.
+/// Bounds on integer weights and on their sums.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Largest magnitude of a weight.
@@ -60,7 +60,7 @@ pub(super) struct Limits {
     pub range: [i16; 2],
     /// Bits of an accumulator.
     pub accumulator_bits: u32,
-    /// What share of the largest possible sums the accumulator has to hold, 0..=1: all of them where that is proven.
+    /// Share of the largest possible sums that the accumulator has to hold, 0..=1; 1 where sums are proven to fit.
     pub share: f64,
 }
 
@@ -71,7 +71,7 @@ pub(super) struct IntWeights {
     pub integers: Vec<i16>,
     /// By output channel, the real value of one unit: 0 where all are zero.
     pub units: Vec<f32>,
-    /// What products are rounded to before they are added.
+    /// Products are rounded to 2^`product_shift` before they are added.
     pub product_shift: u8,
 }
 
@@ -217,12 +217,12 @@ impl Limits {
 /// By how much a unit is enlarged at least whose weights were rounded upwards.
 const TIGHTENED: f64 = 1.0 / 1024.0;
 
-/// What the unit of an output channel depends on.
+/// An output channel, as far as its unit depends on it.
 #[derive(Default)]
 struct Channel {
     /// The least unit, with which weights have all their bits: 0 where all are zero.
     unit: f64,
-    /// Whether that is the unit of the file.
+    /// Whether the unit is given by the model's file.
     given: bool,
     /// Sums of the weights above and below zero, both positive.
     sums: [f64; 2],
@@ -235,7 +235,7 @@ impl Channel {
         let magnitude = weights.iter().fold(0f32, |m, w| m.max(w.abs()));
         let given = given.filter(|&unit| unit >= least && unit.is_normal());
         let given = given.filter(|&unit| are_multiples(weights, unit, limit));
-        // Units are normal floats, which a little more of is another; what is smaller is zero.
+        // Units are normal floats, so that a little more is another float; smaller units count as zero.
         let finest = least.max(f32::MIN_POSITIVE);
         let unit = given.unwrap_or((magnitude / limit).max(finest));
         let none = magnitude == 0.0 || unit == f32::INFINITY;

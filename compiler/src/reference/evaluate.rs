@@ -164,7 +164,7 @@ fn elementwise(
         })
         .collect();
     let tensor = Tensor::from_shape(&dims, &values).map_err(|e| e.to_string())?;
-    let cast = tensor.cast_to_dt(crate::graph::datum_type(node.dtype));
+    let cast = tensor.cast_to_dt(scnn_host::datum_type(node.dtype));
     Ok(cast.map_err(|e| e.to_string())?.into_owned())
 }
 

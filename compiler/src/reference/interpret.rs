@@ -193,7 +193,7 @@ fn readings(network: &Quantised) -> Vec<u32> {
 
 /// A value in the type that it has on the other side of the model's border.
 fn cast(value: &Value, data: &Tensor, dtype: Dtype) -> Result<Tensor, InterpretError> {
-    let cast = data.cast_to_dt(crate::graph::datum_type(dtype));
+    let cast = data.cast_to_dt(scnn_host::datum_type(dtype));
     let cast = cast.map_err(|error| InterpretError::Border {
         name: value.name.clone(),
         reason: error.to_string(),
@@ -272,7 +272,7 @@ fn offered(
     let dims: Vec<usize> = value.dims.iter().map(|&d| d as usize).collect();
     let tensor = Tensor::from_shape(&dims, &floats).map_err(|e| e.to_string())?;
     let cast = tensor
-        .cast_to_dt(crate::graph::datum_type(value.dtype))
+        .cast_to_dt(scnn_host::datum_type(value.dtype))
         .map_err(|e| e.to_string())?;
     Ok(cast.into_owned())
 }

@@ -60,7 +60,7 @@ fn identity(graph: &Graph, id: NodeId) -> Option<Map> {
 }
 
 /// A map that takes the place of another.
-struct Joined {
+struct ComposedMap {
     map: Map,
     operand: NodeId,
     /// The maps that it takes in, in topological order.
@@ -109,7 +109,7 @@ fn ancestors(graph: &Graph, id: NodeId) -> Vec<Ancestor> {
 }
 
 /// The map of several operands as one of the nearest tensor that all of them are functions of.
-fn diamond(graph: &Graph, id: NodeId) -> Option<Joined> {
+fn diamond(graph: &Graph, id: NodeId) -> Option<ComposedMap> {
     let operands = graph.operands(id);
     let same_shape = |&operand: &NodeId| graph.dag[operand].dims == graph.dag[id].dims;
     if operands.len() < 2 || !operands.iter().all(same_shape) {
@@ -141,7 +141,7 @@ fn diamond(graph: &Graph, id: NodeId) -> Option<Joined> {
 }
 
 /// The map of one operand together with the map that computes it for nothing else.
-fn chain(graph: &Graph, id: NodeId) -> Option<Joined> {
+fn chain(graph: &Graph, id: NodeId) -> Option<ComposedMap> {
     let &[before] = graph.operands(id).as_slice() else {
         return None;
     };
@@ -165,7 +165,7 @@ fn join(
     arguments: &[Expression],
     operand: NodeId,
     taken: Vec<NodeId>,
-) -> Option<Joined> {
+) -> Option<ComposedMap> {
     let own = map(graph, id)?;
     let expression = own.expression.compose(arguments);
     if expression.parts() > MAX_PARTS {
@@ -174,7 +174,7 @@ fn join(
     let maps = taken.iter().filter_map(|&node| map(graph, node));
     let maps: Vec<Cow<'_, Map>> = maps.chain([own]).collect();
     let host = join_hosts(maps.iter().map(|map| &map.host));
-    Some(Joined {
+    Some(ComposedMap {
         map: Map { expression, host },
         operand,
         taken,
@@ -214,7 +214,7 @@ fn join_hosts<'a>(parts: impl Iterator<Item = &'a HostOp>) -> HostOp {
 }
 
 /// Puts the joined map in the place of `id`, and removes the maps that nothing reads any more.
-fn replace(graph: &mut Graph, id: NodeId, joined: Joined) {
+fn replace(graph: &mut Graph, id: NodeId, joined: ComposedMap) {
     graph.disconnect(id);
     graph.dag.add_edge(joined.operand, id, 0);
     graph.dag[id].op = Op::Map(Box::new(joined.map));

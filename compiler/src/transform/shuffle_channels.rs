@@ -80,8 +80,8 @@ fn convolution(seen: &Placement, wanted: &Placement, dims: &[u64]) -> Option<Lay
     if moved.next().is_some() {
         return None;
     }
-    let y = Blocks::along(2, h, rows, &sources(Slot::Row))?;
-    let x = Blocks::along(3, w, columns, &sources(Slot::Column))?;
+    let y = PlaneBlocks::along(2, h, rows, &sources(Slot::Row))?;
+    let x = PlaneBlocks::along(3, w, columns, &sources(Slot::Column))?;
     let blocks = u64::from(h.min(rows)) * u64::from(w.min(columns));
     if [&y, &x].iter().any(|along| along.is_moved()) && blocks < FEWEST_BLOCKS {
         return None;
@@ -101,13 +101,13 @@ fn convolution(seen: &Placement, wanted: &Placement, dims: &[u64]) -> Option<Lay
 }
 
 /// What becomes of rows, or of columns: each block of them lies on channels of the result, or was on channels.
-struct Blocks {
+struct PlaneBlocks {
     axis: Axis,
     /// By place in a block that was on channels, how many channels behind the first.
     channels: Vec<u64>,
 }
 
-impl Blocks {
+impl PlaneBlocks {
     /// Blocks along `slot` (2: rows, 3: columns) of `input` places, of which `output` are made, each from its source.
     fn along(slot: usize, input: u32, output: u32, sources: &[[u64; 4]]) -> Option<Self> {
         let identity = Axis::identity(input);

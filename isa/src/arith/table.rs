@@ -18,7 +18,7 @@
 use super::{MAX_CHANNEL_SHIFT, round_shift};
 use thiserror::Error;
 
-/// Inputs of a table: those of 16 bits.
+/// Inputs of a table: all 16-bit integers.
 pub const TABLE_INPUTS: u32 = 1 << 16;
 
 /// Largest width of a segment, as a power of two: the whole range.
@@ -27,7 +27,7 @@ pub const MAX_WIDTH: u8 = 16;
 /// Bits of a knot behind the point: a knot is a value in 256ths of a unit.
 pub const KNOT_FRACTION: u32 = 8;
 
-/// Smallest and largest knot: those of 24 bits.
+/// Smallest and largest knot, integers of 24 bits.
 pub const KNOTS: std::ops::RangeInclusive<i32> = -(1 << 23)..=(1 << 23) - 1;
 
 /// Tables that a PPU holds at a time (ours): the published machine has none.
@@ -167,7 +167,7 @@ impl Tables {
     /// Tables and the least channel shifts that they serve: 0 first, in ascending order.
     ///
     /// # Errors
-    /// Another order, a shift above [`MAX_CHANNEL_SHIFT`], no table or more than [`MAX_TABLES`].
+    /// Shifts out of order or above [`MAX_CHANNEL_SHIFT`]; no table, or more than [`MAX_TABLES`].
     pub fn new(tables: Vec<(u8, Table)>) -> Result<Self, TableError> {
         if tables.len() > MAX_TABLES {
             let tables = tables.len();

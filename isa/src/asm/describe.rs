@@ -1,11 +1,11 @@
-//! What a layer is, in a line or two: the comments of the text.
+//! Descriptions of layers, a line or two each: the comments of the text.
 
 use crate::layer::{Function, Layer, OperandKind, OperandShape, PoolKind};
 use crate::layout::Grid;
 use crate::program::{Program, Section, SectionKind};
 use crate::section::WeightBlocks;
 
-/// What a layer computes, in a line or two.
+/// The computation of a layer, in a line or two.
 pub fn layer(program: &Program, layer: &Layer) -> Vec<String> {
     let tensor = |id: crate::ids::TensorId| program.tensors.get(id.index());
     let (Some(source), Some(destination)) = (

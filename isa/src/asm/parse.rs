@@ -65,7 +65,7 @@ type Named = (At, String, Value);
 /// An instruction: its place, its mnemonic, its operands.
 type Line = (At, String, Vec<Named>);
 
-/// Everything a text says, references still by name.
+/// The declarations and instructions of a text, references still by name.
 #[derive(Default)]
 struct Unlinked {
     single: HashMap<&'static str, (At, Value)>,
@@ -76,7 +76,7 @@ struct Unlinked {
     nodes: Vec<(u32, Vec<String>)>,
 }
 
-/// Kinds of declarations that are one each.
+/// Kinds of declarations that a text has at most once.
 const SINGLE: &[&str] = &["provenance", "inputs", "outputs"];
 
 /// Kinds of declarations that are entries of tables.

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// What is printed.
+/// Options of printing.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Whether constants, host models and the machine stand behind the code. Without them the text is for reading

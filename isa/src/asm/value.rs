@@ -1,6 +1,6 @@
 //! Values of declarations: JSON's model in a form that is shorter to read.
 //!
-//! The descriptors' serde form is the one source of what a declaration may hold; here it is only spelled. Which lists
+//! The descriptors' serde form alone decides which declarations are allowed; here it is only spelled. Which lists
 //! print as spans, cuts or extents is decided by key, and reading needs no keys.
 
 use super::AsmError;

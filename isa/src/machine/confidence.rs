@@ -46,7 +46,7 @@ impl Confidence {
     }
 }
 
-/// What a machine file gives without a word of confidence is its author's.
+/// A number without a word of confidence is stated by the machine file.
 #[allow(clippy::derivable_impls)] // The macro that defines the words derives what all such types have.
 impl Default for Confidence {
     fn default() -> Self {

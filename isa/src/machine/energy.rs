@@ -27,7 +27,7 @@ pub struct Picojoules {
     pub source: String,
 }
 
-/// A law, with what it starts from.
+/// A law, with the energy at the paper's sizes from which it scales.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Follows {
     /// The law.
@@ -41,7 +41,7 @@ pub struct Follows {
 /// An entry as a machine file states it: its energy, or a law and the energy at the paper's sizes.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Stated {
+struct StatedEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pj: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,7 +57,7 @@ struct Stated {
 
 impl<'de> Deserialize<'de> for Picojoules {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let stated = Stated::deserialize(deserializer)?;
+        let stated = StatedEntry::deserialize(deserializer)?;
         let (pj, law) = match (stated.pj, stated.law, stated.paper_pj) {
             (Some(pj), None, None) => (pj, None),
             (None, Some(law), Some(paper_pj)) => {
@@ -92,7 +92,7 @@ impl<'de> Deserialize<'de> for Picojoules {
 
 impl Serialize for Picojoules {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let stated = Stated {
+        let stated = StatedEntry {
             pj: self.law.is_none().then_some(self.pj),
             law: self.law.map(|follows| follows.law),
             paper_pj: self.law.map(|follows| follows.paper_pj),
@@ -156,7 +156,7 @@ struct Structure {
     /// Bits of an address of the accumulators of a half.
     address_bits: f64,
     crossbar_ports: f64,
-    /// Of both halves.
+    /// A bank of both halves.
     bank: Sram,
     fifo: Sram,
     ram: Sram,
@@ -209,7 +209,7 @@ fn adder(bits: f64) -> f64 {
 }
 
 impl Structure {
-    /// Of the paper's machine (SCNN table 2 and section 4).
+    /// Structure of the paper's machine (SCNN table 2 and section 4).
     fn paper() -> Self {
         let memory = |bytes, bits| Sram { bytes, bits };
         Self {
@@ -422,7 +422,7 @@ impl Machine {
         self
     }
 
-    /// Where a law of the energy table that this dataflow uses goes beyond what it was fitted to.
+    /// The laws of the energy table that this dataflow uses outside the range of their fit.
     pub fn outside_fit(&self) -> Vec<OutsideFit> {
         let mut outside = Vec::new();
         for (entry, energy) in self.energy.entries() {

@@ -24,7 +24,7 @@ pub(crate) trait ParameterValue: Sized {
     fn unstated() -> Option<Self> {
         None
     }
-    /// Whether this is that value, which is not written: what does not use the parameter is written as before there was one.
+    /// Whether this is that value, which is not written: a machine that does not use the parameter is written as before it existed.
     fn is_unstated(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! From machine files to machines: presets, inheritance, and what only the parameters together can get wrong.
+//! From machine files to machines: presets, inheritance, and contradictions between parameters.
 
 use super::{BankMap, Machine, Parameter, Stated, presets};
 use crate::diagnostic::{Code, Diagnostic};
@@ -10,7 +10,7 @@ use thiserror::Error;
 /// Why a machine file describes no machine.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum MachineError {
-    /// Not such a file: no YAML, or YAML of another form.
+    /// The text is no YAML, or YAML of another form.
     #[error("{0}")]
     Syntax(YamlError),
     /// A key that no machine has.
@@ -38,9 +38,9 @@ pub enum MachineError {
     Impossible {
         /// Path of the parameter at fault.
         path: &'static str,
-        /// What is wrong.
+        /// The contradiction.
         reason: String,
-        /// What to do.
+        /// A setting that resolves it.
         remedy: String,
     },
 }
@@ -71,7 +71,7 @@ impl MachineError {
         }
     }
 
-    /// What to do about it.
+    /// Remedy.
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Syntax(error) | Self::UnknownKey(error) | Self::OutOfRange(error) => {
@@ -131,7 +131,7 @@ pub struct Read {
 }
 
 impl Read {
-    /// A machine that is there already, in a program or as a value.
+    /// From a complete machine, such as that of a program.
     pub fn of(machine: Machine) -> Self {
         let paths = machine.parameters().into_iter();
         Self {
@@ -161,7 +161,7 @@ impl Read {
         let parsed: Vec<Setting> = parsed.collect::<Result<_, _>>()?;
         let mut machine = self.machine;
         for setting in &parsed {
-            // What is stated of one parameter never lacks another: the base has them all.
+            // A setting states one parameter alone; the base has all others.
             machine = setting
                 .stated
                 .clone()
@@ -245,7 +245,7 @@ impl Setting {
     }
 }
 
-/// What may have been meant by a path that no parameter has: one like it, or one whose last word is the same or alike.
+/// The path that an unknown one may have meant: one like it, or one whose last word is the same or alike.
 fn near_path(path: &str, parameters: &[Parameter]) -> String {
     let paths = || parameters.iter().map(|p| p.path.as_str());
     let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();

@@ -33,7 +33,7 @@ fn require(holds: bool, message: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(message()) }
 }
 
-/// What a region holds: of each tile, the channels, as spans that do not touch.
+/// Contents of a region: by tile, the channels that it holds, as spans that do not touch.
 type Content = BTreeMap<u32, Vec<Span>>;
 
 /// Adds channels of a tile.
@@ -59,7 +59,7 @@ fn holds(content: Option<&Content>, tile: u32, channels: Span) -> bool {
 struct Walk<'a> {
     program: &'a Program,
     layer: Option<LayerId>,
-    /// What every region holds. A region in DRAM keeps it; one in a RAM loses it to whoever writes over it.
+    /// Contents of every region. A region in DRAM keeps them; one in a RAM loses them to any region that is written over it.
     contents: BTreeMap<RegionId, Content>,
     values: BTreeSet<ValueId>,
     streamed: Span,

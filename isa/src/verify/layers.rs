@@ -21,7 +21,7 @@ use rayon::prelude::*;
 const MAX_POOL_SHIFT: u8 = 30;
 
 pub(super) fn check(program: &Program, problems: &mut Problems) {
-    let checked: Vec<Checked> = program
+    let checked: Vec<CheckedLayer> = program
         .layers
         .par_iter()
         .map(|layer| check_layer(program, layer))
@@ -33,9 +33,9 @@ pub(super) fn check(program: &Program, problems: &mut Problems) {
     }
 }
 
-type Checked = Result<(), (Code, String)>;
+type CheckedLayer = Result<(), (Code, String)>;
 
-fn require(holds: bool, code: Code, message: impl FnOnce() -> String) -> Checked {
+fn require(holds: bool, code: Code, message: impl FnOnce() -> String) -> CheckedLayer {
     if holds {
         Ok(())
     } else {
@@ -43,7 +43,7 @@ fn require(holds: bool, code: Code, message: impl FnOnce() -> String) -> Checked
     }
 }
 
-fn check_layer(program: &Program, layer: &Layer) -> Checked {
+fn check_layer(program: &Program, layer: &Layer) -> CheckedLayer {
     let source = view(program, layer.source, "source")?;
     let destination = view(program, layer.destination, "destination")?;
     let operand = match &layer.ppu.operand {
@@ -113,7 +113,7 @@ fn check_layer(program: &Program, layer: &Layer) -> Checked {
     check_sections(program, layer, source)
 }
 
-fn check_multiplier(multiplier: i32, rounding: Rounding) -> Checked {
+fn check_multiplier(multiplier: i32, rounding: Rounding) -> CheckedLayer {
     let most = rounding.largest_multiplier();
     require(
         multiplier.unsigned_abs() <= most.unsigned_abs(),
@@ -140,7 +140,12 @@ fn shape(tensor: &Tensor, view: View) -> [u32; 4] {
     [n, view.channels.len(), h, w]
 }
 
-fn check_array(program: &Program, layer: &Layer, array: &ArrayStage, source: &Tensor) -> Checked {
+fn check_array(
+    program: &Program,
+    layer: &Layer,
+    array: &ArrayStage,
+    source: &Tensor,
+) -> CheckedLayer {
     let k = layer.destination.channels.len();
     require(
         array.product_shift <= MAX_PRODUCT_SHIFT,
@@ -187,7 +192,7 @@ fn check_passes(
     layer: &Layer,
     source: &Tensor,
     destination: &Tensor,
-) -> Checked {
+) -> CheckedLayer {
     let plane = destination.plane();
     let count = layer.passes.len();
     require(count > 0 && count <= 0xffff, Code::BadLayer, || {
@@ -237,7 +242,7 @@ fn accumulators(
     output: Rect,
     tile: &crate::layout::Tile,
     index: usize,
-) -> Checked {
+) -> CheckedLayer {
     let inner = layer.inner_rect(output);
     let longest = |cuts: &[u32], axis: &Axis, inner: Span| {
         let reach = cuts.windows(2).map(|cut| {
@@ -269,7 +274,7 @@ fn accumulators(
     )
 }
 
-fn check_sections(program: &Program, layer: &Layer, source: &Tensor) -> Checked {
+fn check_sections(program: &Program, layer: &Layer, source: &Tensor) -> CheckedLayer {
     let (inputs, outputs) = (
         layer.source.channels.len(),
         layer.destination.channels.len(),
@@ -294,7 +299,7 @@ fn check_sections(program: &Program, layer: &Layer, source: &Tensor) -> Checked 
     prove_sums(layer, array, &blocks, source, bits)
 }
 
-fn check_function(program: &Program, layer: &Layer, outputs: u32) -> Checked {
+fn check_function(program: &Program, layer: &Layer, outputs: u32) -> CheckedLayer {
     let bad = |error: crate::section::SectionError| (Code::BadSection, error.to_string());
     let exponent = layer.ppu.slope_exponent;
     match layer.ppu.function {
@@ -335,7 +340,7 @@ fn prove_sums(
     blocks: &WeightBlocks,
     source: &Tensor,
     bits: u32,
-) -> Checked {
+) -> CheckedLayer {
     let (inputs, outputs) = (
         layer.source.channels.len(),
         layer.destination.channels.len(),

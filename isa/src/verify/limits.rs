@@ -1,4 +1,4 @@
-//! Limits on what a program may ask of whoever verifies or executes it, decided before anything is allocated.
+//! Limits on the memory and work of verifying or executing a program, decided before anything is allocated.
 //!
 //! A few bytes can describe an enormous plane or a kernel of a billion taps. Every product of extents that the
 //! verifier or the simulator will later allocate or walk is bounded here first, in saturating arithmetic, from the
@@ -15,20 +15,20 @@ use crate::plane::Rect;
 use crate::program::{Program, Tensor};
 use std::collections::BTreeSet;
 
-/// What a program may ask for.
+/// The most memory and work that a program may need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of memory while it executes.
     pub memory_bytes: u64,
-    /// Elementary operations: products, positions written, entries compared.
-    pub operations: u64,
+    /// Work, in units of one product, one position written or one entry compared.
+    pub work: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             memory_bytes: 64 << 30,
-            operations: 1 << 48,
+            work: 1 << 48,
         }
     }
 }
@@ -46,7 +46,7 @@ const BYTES_PER_WEIGHT_BYTE: u64 = 7;
 /// Bytes for each tap of a kernel, residue by residue.
 const BYTES_PER_TAP: u64 = 32;
 
-/// Bytes for each column that a load brings: what it is, and when it was there.
+/// Bytes for each column that a load brings: its sizes, and its cycle of arrival.
 const BYTES_PER_LOADED_COLUMN: u64 = 32;
 
 pub(super) fn check(program: &Program, limits: &Limits, problems: &mut Problems) {
@@ -73,7 +73,7 @@ pub(super) fn check(program: &Program, limits: &Limits, problems: &mut Problems)
         .fold(0, u64::saturating_add);
     let regions = Demand {
         bytes: tiles.saturating_mul(64),
-        operations: tiles,
+        work: tiles,
     };
     if !used.add(regions, || "the table of regions".to_owned()) {
         return;
@@ -81,11 +81,11 @@ pub(super) fn check(program: &Program, limits: &Limits, problems: &mut Problems)
     code(program, &mut used);
 }
 
-/// What something asks for.
+/// Memory and work that a part of a program needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Demand {
     bytes: u64,
-    operations: u64,
+    work: u64,
 }
 
 struct Used<'a> {
@@ -95,18 +95,18 @@ struct Used<'a> {
 }
 
 impl Used<'_> {
-    /// Adds what something at `place` asks for; tells whether the limits hold.
+    /// Adds the demand of the part at `place`; returns whether the limits hold.
     fn add(&mut self, more: Demand, place: impl FnOnce() -> String) -> bool {
         self.demand.bytes = self.demand.bytes.saturating_add(more.bytes);
-        self.demand.operations = self.demand.operations.saturating_add(more.operations);
+        self.demand.work = self.demand.work.saturating_add(more.work);
         let (asked, limit, of) = if self.demand.bytes > self.limits.memory_bytes {
             (
                 self.demand.bytes,
                 self.limits.memory_bytes,
                 "bytes of memory",
             )
-        } else if self.demand.operations > self.limits.operations {
-            (self.demand.operations, self.limits.operations, "operations")
+        } else if self.demand.work > self.limits.work {
+            (self.demand.work, self.limits.work, "units of work")
         } else {
             return true;
         };
@@ -133,7 +133,7 @@ fn of_tensor(program: &Program, tensor: &Tensor) -> Demand {
         cells(program.machine.pes()),
         cells(layout.residues),
     ]);
-    // Of one range of channels at a time, and of a block only what is not empty: at most one for each value.
+    // For one range of channels at a time, and only for blocks that are not empty: at most one for each value.
     let blocks = product([per_channel, u64::from(tensor.shape[1])]).min(elements);
     let rects: Vec<Rect> = layout.tiles.iter().filter_map(rect).collect();
     // Every region, value and instruction that names the tensor may walk its tiles.
@@ -142,7 +142,7 @@ fn of_tensor(program: &Program, tensor: &Tensor) -> Demand {
         bytes: elements
             .saturating_mul(BYTES_PER_VALUE)
             .saturating_add(blocks.saturating_mul(BYTES_PER_BLOCK)),
-        operations: per_channel
+        work: per_channel
             .saturating_mul(readers.max(1))
             .saturating_add(blocks)
             .saturating_add(covering(&rects)),
@@ -179,7 +179,7 @@ fn of_layer(program: &Program, layer: &Layer) -> Demand {
     let rects: Vec<Rect> = layer.passes.iter().map(|pass| pass.output).collect();
     let mut demand = Demand {
         bytes: 0,
-        operations: covering(&rects),
+        work: covering(&rects),
     };
     if let Some(array) = &layer.array {
         let taps = product([
@@ -194,8 +194,8 @@ fn of_layer(program: &Program, layer: &Layer) -> Demand {
         demand.bytes = taps
             .saturating_mul(BYTES_PER_TAP)
             .saturating_add(weights.saturating_mul(BYTES_PER_WEIGHT_BYTE));
-        demand.operations = demand
-            .operations
+        demand.work = demand
+            .work
             .saturating_add(taps)
             .saturating_add(taps.saturating_mul(u64::from(array.y.kernel)))
             .saturating_add(product([passes, array.channel_groups.len() as u64]))
@@ -204,7 +204,7 @@ fn of_layer(program: &Program, layer: &Layer) -> Demand {
     demand
 }
 
-/// What the instructions walk through, one after the other.
+/// Adds the demand of the instructions, one after the other.
 fn code(program: &Program, used: &mut Used<'_>) {
     let most_tiles = program
         .tensors
@@ -215,7 +215,7 @@ fn code(program: &Program, used: &mut Used<'_>) {
     let every = program.regions.len() as u64 + most_tiles;
     let mut layer = None;
     for (index, instruction) in program.code.iter().enumerate() {
-        let operations = match *instruction {
+        let work = match *instruction {
             Instruction::Cfg { layer: id } => {
                 layer = program.layers.get(id.index());
                 0
@@ -246,9 +246,7 @@ fn code(program: &Program, used: &mut Used<'_>) {
         };
         let demand = Demand {
             bytes: loaded.bytes,
-            operations: operations
-                .saturating_add(loaded.operations)
-                .saturating_add(every),
+            work: work.saturating_add(loaded.work).saturating_add(every),
         };
         let place = || format!("instruction {index} ({})", instruction.mnemonic());
         if !used.add(demand, place) {
@@ -267,7 +265,7 @@ fn of_load(program: &Program, to: RegionId) -> Demand {
     let columns = product([u64::from(tensor.shape[1]), cells(tensor.layout.residues)]);
     Demand {
         bytes: columns.saturating_mul(BYTES_PER_LOADED_COLUMN),
-        operations: product([
+        work: product([
             columns,
             cells(program.machine.pes()),
             u64::from(region.tiles.len()),
@@ -286,7 +284,7 @@ fn of_pass(program: &Program, layer: &Layer, pass: u32) -> u64 {
     });
     // Between array and pooling there are at most the positions under every window.
     let pooled = product([pass.output.positions(), window]);
-    let mut operations = product([pooled, outputs.max(1)]);
+    let mut work = product([pooled, outputs.max(1)]);
     if let Some(array) = &layer.array {
         let inner = product([
             u64::from(array.y.output),
@@ -298,7 +296,7 @@ fn of_pass(program: &Program, layer: &Layer, pass: u32) -> u64 {
             .sections
             .get(array.weights.index())
             .map_or(0, |section| section.bytes.len() as u64);
-        operations = operations.saturating_add(product([inner, weights]));
+        work = work.saturating_add(product([inner, weights]));
     }
-    operations
+    work
 }

@@ -514,7 +514,7 @@ fn a_program_asks_for_no_more_than_its_limits() {
         spoil(&mut program);
         let small = Limits {
             memory_bytes: 1 << 20,
-            operations: 1 << 20,
+            work: 1 << 20,
         };
         let problems = verify_within(&program, &small).unwrap_err();
         assert_eq!(problems[0].code, Code::ProgramTooLarge, "{problems:?}");

@@ -10,6 +10,7 @@
 //! process, which counts.
 
 mod choice;
+mod datum;
 mod large_gemm;
 mod onnx_runtime;
 mod quantise;
@@ -18,6 +19,7 @@ mod self_contained;
 mod tract;
 
 pub use choice::{Host, Library, Policy};
+pub use datum::datum_type;
 pub use reader::{contained, reader};
 pub use self_contained::self_contained;
 pub use tract::{TRACT_VERSION, TractModel};

@@ -1,13 +1,19 @@
 //! The loop of [`super`] for processors with AVX2.
 
-use super::{LANES, Run, STRIP};
+use super::{LANES, STRIP, WeightRun};
 use std::arch::x86_64::{
     __m256i, _mm256_add_epi32, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_set1_epi32,
     _mm256_setzero_si256, _mm256_srav_epi32, _mm256_storeu_si256,
 };
 
 /// As [`super::add_runs`]; false, and nothing done, if this processor cannot.
-pub fn add_runs(words: &[u32], offset: usize, runs: &[Run], shift: u32, sums: &mut [i32]) -> bool {
+pub fn add_runs(
+    words: &[u32],
+    offset: usize,
+    runs: &[WeightRun],
+    shift: u32,
+    sums: &mut [i32],
+) -> bool {
     if !std::arch::is_x86_feature_detected!("avx2") {
         return false;
     }
@@ -42,7 +48,7 @@ pub fn add_runs(words: &[u32], offset: usize, runs: &[Run], shift: u32, sums: &m
 /// `N` vectors of words follow the begin of every run, and `sums` are `N` vectors.
 #[target_feature(enable = "avx2")]
 #[allow(clippy::cast_ptr_alignment)] // The loads do not ask for any.
-unsafe fn strip<const N: usize>(words: &[u32], runs: &[Run], shift: u32, sums: &mut [i32]) {
+unsafe fn strip<const N: usize>(words: &[u32], runs: &[WeightRun], shift: u32, sums: &mut [i32]) {
     let by = _mm256_set1_epi32(shift as i32);
     let mut totals = [_mm256_setzero_si256(); N];
     for run in runs {

@@ -3,7 +3,7 @@
 //! In the coordinates of the upsampled input, output `o` meets tap `t` at `v = o * stride + t * dilation - pad`, that is
 //! in phase `v mod stride` at index `o + floor((t * dilation - pad) / stride)`. Each (channel, phase) is stored as a
 //! plane with zeros around it, wide enough for every tap; its rows are the pitch apart, so that a run may even cross
-//! rows: what it picks up between them lands in columns that nothing reads.
+//! rows: the words between them land in columns that nothing reads.
 //!
 //! A word holds an activation below and the unit of the rounding above ([`super::rounding`]); the padding is
 //! zero altogether, and so are its products.
@@ -63,7 +63,7 @@ impl AxisPlan {
 
 /// Padded phase planes of all channels of one image.
 pub struct Planes {
-    /// All planes, and as much behind them as a strip may read too far.
+    /// All planes, and behind them [`OVERRUN`] words, as a strip may read beyond the last output.
     pub words: Vec<u32>,
     /// Words between rows.
     pub pitch: usize,
@@ -71,7 +71,7 @@ pub struct Planes {
     pub cols: usize,
     /// Words of a channel.
     channel: usize,
-    /// By tap, r major: where in a channel it meets the first output.
+    /// By tap, r major: index in a channel of the activation for the first output.
     taps: Vec<u32>,
 }
 
@@ -131,7 +131,7 @@ impl Planes {
         }
     }
 
-    /// Where a tap of a channel meets the first output.
+    /// Index in the words of the activation that a tap of a channel takes for the first output.
     #[inline]
     pub fn begin(&self, channel: u32, tap: u32) -> usize {
         channel as usize * self.channel + self.taps[tap as usize] as usize

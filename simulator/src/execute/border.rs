@@ -58,7 +58,7 @@ impl State<'_> {
         Ok(())
     }
 
-    /// Counts what crossed the host link after the last operation with that operation.
+    /// Adds the traffic over the host link after the last operation to that operation's counts.
     pub(super) fn close_host(&mut self) {
         let bytes = std::mem::take(&mut self.streamed);
         if let Some(counts) = self.operations.last_mut() {
@@ -97,7 +97,7 @@ impl State<'_> {
         }
     }
 
-    /// Gives a value to the host. One that stays there is let go when it is read for the last time.
+    /// Gives a value to the host. A value of the host's is dropped when it is read for the last time.
     pub(super) fn offer(&mut self, id: ValueId) -> Result<HostTensor, SimulateError> {
         let value = self.program.value(id);
         let Some(region) = value.region else {

@@ -1,5 +1,5 @@
-//! Times of layers, taken while later ones compute: each by itself, or one after the other where what a layer leaves idle at its end
-//! is a head start for the weights of the next (`sync.layers: overlap`).
+//! Times of layers, taken while later ones compute: each by itself, or one after the other where the idle cycles at a layer's end
+//! are a head start for the weights of the next (`sync.layers: overlap`).
 
 use crate::timing::{DensityModel, LayerWork, Timed, Timing, uniform};
 use rayon::Scope;
@@ -19,11 +19,11 @@ pub(super) struct Clock<'a> {
     line: Mutex<Line<'a>>,
 }
 
-/// Layers that wait for their turn, and those that had it.
+/// Layers that wait to be timed, and those that were.
 #[derive(Default)]
 struct Line<'a> {
     waiting: VecDeque<(usize, LayerWork<'a>)>,
-    /// Whether a thread times what waits.
+    /// Whether a thread is timing the waiting layers.
     busy: bool,
     head_start: HeadStart,
     timed: Vec<TimedLayer>,
@@ -57,7 +57,7 @@ impl<'a> Clock<'a> {
         }
     }
 
-    /// Times what waits, in order, unless another thread does.
+    /// Times the waiting layers, in order, unless another thread does.
     fn time_waiting(&self) {
         let mut line = self.line();
         while !line.busy
@@ -84,14 +84,14 @@ impl<'a> Clock<'a> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was timed, in no order.
+    /// The timed layers, in no order.
     pub(super) fn finish(self) -> Vec<TimedLayer> {
         let line = self.line.into_inner();
         line.unwrap_or_else(PoisonError::into_inner).timed
     }
 }
 
-/// What the layer before leaves to the next one. A host segment between them leaves nothing.
+/// The head start that a layer leaves to the next one. A host segment between them leaves none.
 #[derive(Default)]
 pub(super) struct HeadStart {
     next: usize,
@@ -108,7 +108,7 @@ impl HeadStart {
         }
     }
 
-    /// A layer has ended.
+    /// Records the head start that an ended layer leaves.
     pub(super) fn end(&mut self, machine: &Machine, operation: usize, timed: &Timed) {
         self.next = operation + 1;
         self.cycles = match machine.sync.layers {

@@ -1,5 +1,5 @@
 //! The constants of a layer, decoded once: weights for the sums and for the stream, sizes of blocks, the PPU's tables.
-//! Layers that read one section alike, as the steps of an unrolled recurrence do, share what is decoded of it.
+//! Layers that read one section alike, as the steps of an unrolled recurrence do, share the decoded constants.
 
 use super::SimulateError;
 use crate::ppu::{Function, Stage};
@@ -34,7 +34,7 @@ pub(super) struct LayerWeights {
     pub density: f64,
 }
 
-/// What the bytes of a weight section mean to a layer.
+/// The parameters by which a layer decodes the bytes of a weight section.
 #[derive(PartialEq)]
 struct Reading {
     /// With a product shift of 0, which concerns the products and not the weights.

@@ -1,4 +1,4 @@
-//! Contents of the RAM regions: what each keeps, and what exceeds it and lies in DRAM.
+//! Contents of the RAM regions: the elements that each keeps, and its excess, which lies in DRAM.
 //!
 //! A region takes the elements of every PE in the order in which they come, until it is full; the excess spills to DRAM.
 //! A load brings tile after tile and in each column after column; the results of a layer come pass after pass and in each
@@ -9,7 +9,7 @@ use crate::timing::blocks::ActivationBlocks;
 use scnn_isa::plane::Span;
 use std::sync::Arc;
 
-/// The blocks of one tile in the PEs for which they come at the same time.
+/// Blocks of one tile that arrive at the same time, and the PEs in which they do.
 pub(super) struct Coming {
     /// The tile, counted from the region's first.
     pub tile: usize,
@@ -19,14 +19,14 @@ pub(super) struct Coming {
     pub pes: Vec<u32>,
 }
 
-/// What a RAM region holds.
+/// Contents of a RAM region.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
     /// By range of channels; ranges do not meet.
     written: Vec<Written>,
 }
 
-/// What came of a range of channels.
+/// A written range of channels.
 #[derive(Clone, Debug)]
 struct Written {
     channels: Span,
@@ -37,7 +37,7 @@ struct Written {
 }
 
 impl Written {
-    /// Fills the room that there is, block by block.
+    /// Fills the free room of the region, block by block.
     fn fill(
         &mut self,
         room: &mut [u64],
@@ -72,7 +72,7 @@ impl Written {
 }
 
 impl Content {
-    /// Writes `channels` into a region of `size` elements and `tiles` tiles, in stages. What was there of these channels is
+    /// Writes `channels` into a region of `size` elements and `tiles` tiles, in stages. Former contents of these channels are
     /// gone. Returns the excess elements by stage and channel.
     pub(super) fn write(
         &mut self,

@@ -1,10 +1,10 @@
-//! The walk over the instructions: which layer is under way, what it has cost so far, and its time in the end.
+//! State of the walk over the instructions: the layer under way, its counts so far, and its time in the end.
 
 use super::Simulator;
 use super::clock::{HeadStart, TimedLayer};
 use super::regions::{Content, add_by_pe};
 use super::traffic::Results;
-use crate::baseline::{Baselines, Operands};
+use crate::baseline::{Baselines, LayerOperands};
 use crate::ceiling;
 use crate::counters::Counters;
 use crate::energy::Energy;
@@ -37,12 +37,12 @@ pub(super) struct State<'a> {
     /// By value, how many times it will still be read.
     pub readings: Vec<u32>,
     pub operations: Vec<OperationCounts>,
-    /// What is known of the tensors as they are now.
+    /// Measurements of the tensors with their present values.
     pub measured: Measured,
-    /// What is still to be timed, with its index in `operations`.
+    /// Layers still to be timed, each with its index in `operations`.
     pub works: Vec<(usize, LayerWork<'a>)>,
     pub current: Option<Current>,
-    /// What each RAM region holds, for as long as nothing else is written there.
+    /// Contents of each RAM region, until something else is written there.
     pub contents: BTreeMap<RegionId, Content>,
     /// Host link bytes since the last operation was closed.
     pub streamed: u64,
@@ -52,7 +52,7 @@ pub(super) struct State<'a> {
     pub dense: bool,
 }
 
-/// What is known of tensors, until they change.
+/// Measurements of tensors, each kept until its tensor changes.
 #[derive(Default)]
 pub(super) struct Measured {
     /// By (tensor, tile, range of channels).
@@ -70,7 +70,7 @@ pub(super) struct Current {
     pub tasks: Vec<Task>,
     /// The instruction of each task.
     pub instructions: Vec<u32>,
-    /// What of its results goes to DRAM, once they are complete.
+    /// The results that go to DRAM, once all are complete.
     pub results: Option<Results>,
 }
 
@@ -237,7 +237,7 @@ impl State<'_> {
                     region.is_some_and(|region| region.tensor == view.tensor)
                 })
             });
-            let operands = Operands {
+            let operands = LayerOperands {
                 channels: views.map(|view| view.channels.len()),
                 images: destination.shape[0],
                 useful: counts.slots.useful,
@@ -268,7 +268,7 @@ impl State<'_> {
         self.operations.push(current.counts);
     }
 
-    /// Takes the times of all layers into their counts.
+    /// Adds the times of all layers to their counts.
     pub(super) fn close_times(&mut self, timing: Timing, timed: Vec<TimedLayer>) {
         for (operation, timed, model) in timed {
             self.close_time(operation, &timed, model);
@@ -330,7 +330,7 @@ impl State<'_> {
         ceilings
     }
 
-    /// Takes a layer's time into its counts.
+    /// Adds a layer's time to its counts.
     fn close_time(&mut self, operation: usize, timed: &Timed, model: Option<DensityModel>) {
         let lanes = self.lanes();
         let per_pe = u64::from(self.machine.multipliers_per_pe());

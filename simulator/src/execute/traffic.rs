@@ -1,4 +1,4 @@
-//! What crosses between the RAMs and DRAM: loads, stores, spills, results and residual operands, counted from the sizes
+//! Traffic between the RAMs and DRAM: loads, stores, spills, results and residual operands, counted from the sizes
 //! of the compressed blocks.
 
 use super::regions::{Coming, Content, add_by_pe};
@@ -80,8 +80,8 @@ impl State<'_> {
         }));
     }
 
-    /// What a region takes of each column, tile after tile, until it is full, and how many vectors in all. What exceeds
-    /// it stays in DRAM.
+    /// The part of each column that a region takes, tile after tile, until it is full, and the number of vectors in all. The excess
+    /// stays in DRAM.
     fn loaded_columns(&self, id: RegionId, tiles: &[Vec<Coming>]) -> (Vec<LoadedColumn>, u64) {
         let region = self.program.region(id);
         let residues = self.program.tensor(region.tensor).layout.residues.count();
@@ -113,7 +113,7 @@ impl State<'_> {
         (columns, vectors.iter().sum())
     }
 
-    /// PE groups that hold the same of a region.
+    /// PE groups that hold copies of a region.
     fn replicas(&self, id: RegionId) -> u64 {
         let tensor = self.program.region(id).tensor;
         u64::from(self.program.tensor(tensor).layout.groups.count())
@@ -145,7 +145,7 @@ impl State<'_> {
         }));
     }
 
-    /// Writes channels into a RAM region, in stages: what lay in its place is gone. Returns the excess elements by stage and
+    /// Writes channels into a RAM region, in stages; overlapping regions lose their contents. Returns the excess elements by stage and
     /// channel; replicas are alike, so DRAM keeps one copy, which all PE groups read together.
     fn write(&mut self, id: RegionId, channels: Span, stages: &[Vec<Coming>]) -> Vec<Vec<u64>> {
         let region = self.program.region(id);
@@ -175,7 +175,7 @@ impl State<'_> {
         self.contents.get(&id).is_some_and(Content::spills)
     }
 
-    /// Takes a layer's complete result, and notes what of it goes to DRAM with every pass and channel.
+    /// Writes a layer's complete result, and records the part that goes to DRAM with every pass and channel.
     pub(super) fn write_result(&mut self, to: RegionId, layer: &Layer) {
         let region = self.program.region(to);
         let view = layer.destination.channels;
@@ -269,7 +269,7 @@ impl State<'_> {
     }
 }
 
-/// What of a layer's results goes to DRAM, by pass and channel of its destination.
+/// The part of a layer's results that goes to DRAM, by pass and channel of its destination.
 pub(super) enum Results {
     /// Encoded bytes.
     Bytes(Vec<Vec<u64>>),
@@ -289,7 +289,7 @@ impl Results {
         }
     }
 
-    /// Where bytes of it are counted.
+    /// Adds `bytes` of it to the counter of its kind.
     pub(super) fn count(&self, counters: &mut Counters, bytes: u64) {
         match self {
             Self::Bytes(_) => counters.dram_write_bytes += bytes,

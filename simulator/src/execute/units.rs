@@ -1,4 +1,4 @@
-//! What `mac`, `drn` and `ppu` ask of the array and the PPUs, and the events that this counts as.
+//! Work of the array and the PPUs for `mac`, `drn` and `ppu`, and the events that it counts as.
 
 use super::state::State;
 use crate::error::SimulateError;
@@ -8,11 +8,14 @@ use crate::timing::{Drain, Multiply, Place, Process, RoundDrain, Task, fast};
 use scnn_isa::halo::Exchange;
 use scnn_isa::ids::RegionId;
 use scnn_isa::layer::{ArrayStage, Layer};
+use scnn_isa::layout::Tile;
+use scnn_isa::machine::Machine;
 use scnn_isa::plane::Span;
 use scnn_isa::program::Memory;
 use scnn_isa::section::group_channels;
 
 impl State<'_> {
+    /// A `mac`: counts the products of some rounds of a pass over a range of the source view's channels.
     pub(super) fn multiply(&mut self, pass: u32, rounds: Span, channels: Span, from: RegionId) {
         let Some(mut current) = self.current.take() else {
             return;
@@ -59,15 +62,7 @@ impl State<'_> {
         if channels.end == layer.source.channels.len() {
             current.counts.counters.halo_hops += exchange.hops * outputs;
         }
-        let pes = tile.pes();
-        for group in 0..array.pe_groups.count() {
-            for pe in 0..pes.count() {
-                if !tile.pe_rect(pe / pes.cols, pe % pes.cols).is_empty() {
-                    let at = fast::pe_index(self.machine, pes, array.pe_groups, group, pe);
-                    current.has_tile[at] = true;
-                }
-            }
-        }
+        mark_tiles(&mut current.has_tile, self.machine, array, tile);
         self.current = Some(current);
         let spilled_bytes: Vec<u64> = if self.spills(from) {
             let of_round = |round| {
@@ -204,6 +199,18 @@ impl State<'_> {
             result_bytes: 0,
         }));
         Ok(())
+    }
+}
+
+/// Sets the flags of the PEs, in all PE groups, that hold a part of `tile`.
+fn mark_tiles(has_tile: &mut [bool], machine: &Machine, array: &ArrayStage, tile: &Tile) {
+    let pes = tile.pes();
+    for group in 0..array.pe_groups.count() {
+        for pe in 0..pes.count() {
+            if !tile.pe_rect(pe / pes.cols, pe % pes.cols).is_empty() {
+                has_tile[fast::pe_index(machine, pes, array.pe_groups, group, pe)] = true;
+            }
+        }
     }
 }
 

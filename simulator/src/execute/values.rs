@@ -13,10 +13,10 @@ use scnn_isa::ids::{LayerId, RegionId};
 use scnn_isa::layer::{ArrayStage, Layer, OperandShape, Pass};
 use scnn_isa::plane::{Rect, Span};
 
-/// Bytes of the planes that are worked on at a time: half of a usual second-level cache.
+/// Bytes of planes in one band: half of a usual second-level cache.
 const BAND_BYTES: usize = 512 << 10;
 
-/// Where and by how much an accumulator overflowed; the least is reported.
+/// An overflow of an accumulator: its position and sum; the first in order of position is reported.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Overflow {
     channel: u32,
@@ -25,7 +25,7 @@ struct Overflow {
     sum: i32,
 }
 
-/// What the values of one image in a pass are made from.
+/// Inputs of the values of one image in a pass.
 struct Image<'a> {
     id: LayerId,
     layer: &'a Layer,
@@ -160,8 +160,8 @@ impl State<'_> {
         values
     }
 
-    /// `[K, rows, columns]` of a convolution, before pooling. A band of rows at a time, so that what it reads of the
-    /// source stays in the cache while all output channels pass over it.
+    /// `[K, rows, columns]` of a convolution, before pooling. A band of rows at a time, so that the rows that it reads of the
+    /// source stay in the cache while all output channels pass over them.
     fn sums(
         &self,
         image: &Image,

@@ -7,7 +7,7 @@ use super::{Costs, Layer, Report};
 use crate::timing::DensityModel;
 use std::fmt;
 
-/// What stands in a cell.
+/// Contents of a cell.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
     /// Words.
@@ -215,7 +215,7 @@ fn densities(layer: &Layer) -> Vec<Entry> {
     ]
 }
 
-/// What the densities alone would have predicted, beside what the zeros gave.
+/// Predictions from the densities alone, beside the simulated figures.
 fn density_model(layer: &Layer) -> Vec<Entry> {
     let number = |name: &str, pick: fn(&DensityModel) -> f64| {
         let value = layer.density_model.as_ref().map(pick);
@@ -261,7 +261,7 @@ pub fn csv(reports: &[Report]) -> String {
     text
 }
 
-/// Which run a row belongs to.
+/// The columns that say to which run a row belongs.
 fn run(report: &Report) -> Vec<Entry> {
     let text = |name: &str, text: &str| (name.to_owned(), Cell::Text(text.to_owned()));
     vec![

@@ -1,4 +1,4 @@
-//! What the sparsity bought, in one sentence.
+//! The gain by sparsity, in one sentence.
 
 use super::Report;
 use crate::timing::{Cause, Slots};

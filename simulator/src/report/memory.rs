@@ -1,4 +1,4 @@
-//! Which tensor lies where while which layers run.
+//! Occupancy of the memories: which tensor lies where, during which layers.
 
 use crate::schema::described;
 use scnn_isa::ids::RegionId;

@@ -1,4 +1,4 @@
-//! What a report was made of: hashes that say which part of a later run is not the same, and the command that repeats it.
+//! Provenance of a report: hashes that say which part of a later run is not the same, and the command that repeats it.
 //!
 //! Hashes are of contents, so files may move and change their format. [`Report::identify`] sets what the program and its
 //! tensors say; who knows the calibration or the command line adds these.
@@ -74,7 +74,7 @@ pub fn tensors_hash<'a>(tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>
 fn add_tensor(hasher: &mut blake3::Hasher, name: &str, tensor: &Tensor) {
     let kind = format!("{name} {:?} {:?};", tensor.datum_type(), tensor.shape());
     hasher.update(kind.as_bytes());
-    // Tensors of samples lie in memory as rows; one that does not is told by its extents alone.
+    // Tensors of samples lie in memory as rows; of any other only the extents are hashed.
     let Ok(values) = tensor.try_as_plain_ram() else {
         return;
     };

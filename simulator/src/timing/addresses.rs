@@ -88,18 +88,18 @@ impl AccumulatorTile {
         }
     }
 
-    /// What image `n`, row `y` and column `x`, each counted from the PE's first, add to an address.
+    /// Summand of an address for image `n`, row `y` and column `x`, each counted from the PE's first.
     #[inline]
     pub fn position(&self, n: i64, y: i64, x: i64) -> i64 {
         (n * self.height + y) * self.width + x
     }
 
-    /// What output channel `k` of the group adds to an address.
+    /// Summand of an address for output channel `k` of the group.
     pub fn channel(&self, k: u32) -> i64 {
         i64::from(k) * self.images * self.height * self.width
     }
 
-    /// What a tap adds to an address, which is not more than zero.
+    /// Summand of an address for a tap, zero or negative.
     pub fn tap(&self, array: &ArrayStage, r: u32, s: u32) -> i64 {
         let back = |axis: &Axis, tap: u32| {
             (i64::from(tap) * i64::from(axis.dilation)).div_euclid(i64::from(axis.stride))

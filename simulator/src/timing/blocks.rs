@@ -128,7 +128,7 @@ impl ActivationBlocks {
         &self.blocks[pe as usize * per_pe..(pe as usize + 1) * per_pe]
     }
 
-    /// The same by (channel, residue), in vectors of `width` elements.
+    /// The blocks by (channel, residue), in vectors of `width` elements.
     pub fn columns(&self, width: u32) -> Columns {
         let per_pe = (self.channels * self.residues) as usize;
         let mut columns = Columns {

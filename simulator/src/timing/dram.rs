@@ -1,7 +1,7 @@
 //! The DRAM channel: one rate, two queues.
 //!
-//! Weights come first: the array waits for them, while tiles, results and operands move in bulk. A bulk transfer that
-//! is under way goes on when the weights have had what they asked for; each queue is first come, first served.
+//! Weights have priority: the array waits for them, while tiles, results and operands move in bulk. A bulk transfer
+//! under way pauses until all requested weights have crossed; each queue is first come, first served.
 
 /// Parts of a cycle in which the channel's time is kept, so that small transfers do not round up to whole cycles.
 const TICKS: u64 = 1 << 16;
@@ -12,9 +12,9 @@ pub struct Dram {
     ticks_per_byte: f64,
     /// Ticks of small transfers, by bytes.
     ticks: Vec<u64>,
-    /// When the last weights that were asked for have crossed.
+    /// Time (ticks) at which the last requested weights have crossed.
     weights: u64,
-    /// When the last bulk transfer ends or ended, if no more weights are asked for.
+    /// Time (ticks) at which the last bulk transfer ends or ended, if no more weights are requested.
     bulk: u64,
     /// Whether it is still under way.
     busy: bool,
@@ -44,7 +44,7 @@ impl Dram {
         }
     }
 
-    /// Whether weights that are asked for at cycle 0 have arrived at cycle `end`.
+    /// Whether `bytes` of weights that are requested at cycle 0 have arrived by cycle `end`.
     pub fn carries_weights_by(&self, end: u64, bytes: u64) -> bool {
         self.weights + self.duration(bytes) <= end * TICKS
     }
@@ -57,7 +57,7 @@ impl Dram {
         end.saturating_sub(begin + busy) / TICKS
     }
 
-    /// Serves weights asked for at cycle `ready`, behind all weights that were asked for before; the cycle at which
+    /// Serves weights requested at cycle `ready`, behind all weights that were requested before; returns the cycle at which
     /// the last byte has arrived. Requests come in order of time, also in respect to bulk transfers.
     pub fn weights(&mut self, ready: u64, bytes: u64) -> u64 {
         if bytes == 0 {
@@ -71,8 +71,8 @@ impl Dram {
         self.weights.div_ceil(TICKS)
     }
 
-    /// The cycle by whose begin the next bulk transfer, ready at cycle `ready`, is under way; only weights that are asked
-    /// for earlier come before it begins.
+    /// The cycle by whose begin the next bulk transfer, ready at cycle `ready`, is under way; only weights that are requested
+    /// earlier cross before it begins.
     pub fn begin_of_bulk(&self, ready: u64) -> u64 {
         (ready * TICKS).max(self.bulk).div_ceil(TICKS)
     }
@@ -85,7 +85,7 @@ impl Dram {
         self.busy = true;
     }
 
-    /// The cycle at which the bulk transfer that is under way has arrived, if no weights are asked for before it.
+    /// The cycle at which the bulk transfer under way has arrived, if no weights are requested before.
     pub fn end_of_bulk(&self) -> Option<u64> {
         self.busy.then(|| self.bulk.div_ceil(TICKS))
     }

@@ -3,19 +3,19 @@
 //! The rules are sections 4 to 10 of `isa/RULES.md`; all times are cycles from the first request for weights, which comes up to
 //! `head_start` cycles before the layer begins. How they are computed:
 //!
-//! - `stream`: the weight blocks of a PE group, cut into parts, and the room in its FIFOs. `pes`: how far each PE is, and what
-//!   waits before its banks. `units`: the mover, the PPUs, and what they and the array ask of DRAM. `timing::dram`: the channel.
-//! - A part runs on all its PEs as soon as it has its time of arrival: that time may lie ahead, as nothing that is not known
-//!   yet can change it. What other units must order, the requests for DRAM and the bus, happens in the order of time:
+//! - `stream`: the weight blocks of a PE group, cut into parts, and the room in its FIFOs. `pes`: progress of each PE, and the
+//!   products before its banks. `units`: the mover, the PPUs, and all requests for bulk transfers. `timing::dram`: the channel.
+//! - A part runs on all its PEs as soon as its time of arrival is known: that time may lie ahead, as nothing that is not known
+//!   yet can change it. Requests for DRAM and the bus, which compete, are served in the order of time:
 //!   `Engine::next` takes the earliest of a bulk transfer that begins or ends and a part that is requested, and
 //!   `Engine::progress` does everything whose time is known then.
-//! - Waiting is charged where a PE is made to wait (`pes::wait`), what is left when the layer ends in `Engine::finish`.
+//! - Waiting is charged where a PE is made to wait (`pes::wait`), and waiting until the layer's end in `Engine::finish`.
 
 mod pes;
 mod stream;
 mod units;
 
-use self::pes::{Pes, Run};
+use self::pes::{PartRun, Pes};
 use self::stream::{Arrived, PartBounds, Source, Stream};
 use self::units::{Units, load_before};
 use super::Timed;
@@ -48,30 +48,30 @@ pub fn time_watched<W: Watcher>(
     engine.finish()
 }
 
-/// How far a round is.
+/// Progress of a round.
 #[derive(Clone)]
 struct Progress {
     /// PE groups that have not finished it.
     running: u32,
-    /// When the first PE began and the last one finished.
+    /// Cycles in which the first PE began and the last one finished.
     begun: Option<u64>,
     finished: u64,
     /// By PE group, once it has finished it.
     groups: Vec<Option<Finished>>,
-    /// When what had spilled has arrived.
+    /// Cycle in which the spilled elements that it reads have arrived.
     spill: Option<u64>,
 }
 
-/// When a PE group finished a round.
+/// The end of a round in a PE group.
 #[derive(Clone, Copy)]
 struct Finished {
-    /// When its last PE did.
+    /// Cycle in which its last PE finished.
     at: u64,
-    /// When the last product left its queue.
+    /// Cycle in which the last product left its queue.
     retired: u64,
 }
 
-/// How far a `mac` is.
+/// Progress of a `mac`.
 #[derive(Default)]
 struct MacProgress {
     /// The load that brings its source, if one does.
@@ -84,7 +84,7 @@ struct MacProgress {
     pass: Option<PreparedPass>,
 }
 
-/// What the parts of a `mac` share.
+/// Data that the parts of a `mac` share.
 struct PreparedPass {
     vectors: PassVectors,
     addresses: TapAddresses,
@@ -92,11 +92,11 @@ struct PreparedPass {
     with_tile: Vec<usize>,
 }
 
-/// What can happen next.
+/// The next event.
 enum Next {
     /// DRAM begins with a request.
     Serve(usize),
-    /// It has served one.
+    /// DRAM has served a request.
     Served(u64),
     /// A stream requests a part.
     Deliver(u64, usize),
@@ -106,11 +106,11 @@ struct Engine<'a, W> {
     machine: &'a Machine,
     work: &'a LayerWork<'a>,
     watcher: &'a mut W,
-    /// When the layer begins.
+    /// Cycle in which the layer begins.
     begin: u64,
     source: Option<Source<'a>>,
     dram: Dram,
-    /// When the weight bus is free, in parts of a cycle in which it carries one vector.
+    /// Time at which the weight bus is free, in units of one vector on the bus.
     bus: u64,
     /// Vectors that it carries in a cycle.
     bus_width: u64,
@@ -217,7 +217,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
                     self.progress();
                 }
                 Next::Deliver(ready, stream) => {
-                    // Parts in the middle of a round concern nobody else.
+                    // Only the first and the last part of a round concern other units.
                     if self.deliver(ready, stream) {
                         self.progress();
                     }
@@ -230,8 +230,8 @@ impl<'a, W: Watcher> Engine<'a, W> {
         );
     }
 
-    /// When a stream can request its next part: when its FIFOs have room for it and its activations are there. Before the
-    /// layer begins it does not wait for these, if DRAM will have carried it by then.
+    /// Cycle in which a stream can request its next part: its FIFOs have room for it and its activations are there. Before the
+    /// layer begins it does not wait for the activations, if DRAM will have carried the part by then.
     fn deliverable(&self, stream: &Stream) -> Option<u64> {
         if stream.deliverable == u64::MAX {
             return None;
@@ -276,7 +276,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
         }
     }
 
-    /// Does everything whose time is known, until nothing is left.
+    /// Advances every unit until no more times are known.
     fn progress(&mut self) {
         loop {
             let mut changed = false;
@@ -292,7 +292,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
         }
     }
 
-    /// Delivers the next part of a stream and runs what can run then; whether a round began or ended.
+    /// Delivers the next part of a stream and runs the parts that can run then; returns whether a round began or ended.
     fn deliver(&mut self, ready: u64, index: usize) -> bool {
         let Some(source) = &self.source else {
             return false;
@@ -336,7 +336,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
         }
     }
 
-    /// Bytes have crossed to or from DRAM until `end`.
+    /// Records a transfer to or from DRAM that ends at cycle `end`.
     fn transfer(&mut self, task: usize, end: u64, bytes: u64) {
         if W::WATCHES && bytes > 0 {
             self.watcher.on_event(Event {
@@ -348,7 +348,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
         }
     }
 
-    /// When the activations of a column of an item were loaded; none if not known yet.
+    /// Cycle in which the activations of a column of an item were loaded; none if not known yet.
     fn loaded(&self, item: usize, column: u32) -> Option<u64> {
         let round = &self.rounds[item];
         let (Some(load), Some(source)) = (self.macs[round.task].load, &self.source) else {
@@ -359,7 +359,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
         self.units.loaded(load, first + column)
     }
 
-    /// Times before which no PE of a group begins an item: for other PEs, for the PPUs; none if not known yet.
+    /// Cycles before which no PE of a group begins an item, because of other PEs and because of the PPUs; none if not known yet.
     fn bounds(&self, group: usize, number: usize) -> Option<[u64; 2]> {
         let round = &self.rounds[number];
         let mut barrier = 0;
@@ -381,7 +381,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
         Some([barrier, drain])
     }
 
-    /// Runs what it can of a stream; whether a round began or ended, for which others may wait.
+    /// Runs the parts of a stream that can run; returns whether a round began or ended, for which others may wait.
     fn run_parts(&mut self, index: usize) -> bool {
         let mut milestone = false;
         loop {
@@ -429,7 +429,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
                 let elements = source.weights.elements(part.elements.clone());
                 self.table
                     .begin(elements, source.width as usize, &pass.addresses);
-                let run = Run {
+                let run = PartRun {
                     bounds,
                     pes: &stream.pes,
                     vectors: &pass.vectors,
@@ -452,7 +452,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
     /// A PE group begins a round, all PEs that have a tile; later parts concern those that have something to multiply.
     fn begin_round(&mut self, index: usize, number: usize, others: [u64; 2], mut part: PartBounds) {
         self.prepare(number);
-        // What had spilled ends an item for the whole group, also for PEs that had no tile there.
+        // The read of spilled elements ends an item for the whole group, also for PEs that have no tile there.
         let before = number
             .checked_sub(1)
             .and_then(|before| self.items[before].spill);
@@ -475,7 +475,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
         let begun = earliest.unwrap_or(part.arrived);
         let mac = &mut self.macs[self.rounds[number].task];
         mac.begun = Some(mac.begun.map_or(begun, |other| other.min(begun)));
-        // What had spilled is read again, as soon as the first group begins.
+        // Spilled elements are read again as soon as the first group begins.
         let item = &mut self.items[number];
         let earliest = item.begun.map_or(begun, |other| other.min(begun));
         let asked = item.begun.replace(earliest).is_some();
@@ -485,7 +485,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
         }
     }
 
-    /// Ends a round for a PE group, once what had spilled is there; `part` is what bounded its last part.
+    /// Ends a round for a PE group, once spilled elements have arrived; `part` has the bounds of its last part.
     fn end_round(&mut self, index: usize, number: usize, mut part: PartBounds) -> bool {
         let round = &self.rounds[number];
         let spill = match (round.spilled_bytes(), self.items[number].spill) {
@@ -613,7 +613,7 @@ impl<'a, W: Watcher> Engine<'a, W> {
         }
     }
 
-    /// Cycles that DRAM had nothing to do for this layer since its last item had ended, which left all FIFOs empty.
+    /// Cycles in which DRAM was idle since the layer's last item ended, which left all FIFOs empty.
     fn next_head_start(&self) -> u64 {
         let ended = self.items.iter().map(|item| item.finished).max();
         let ended = ended.unwrap_or(0).max(self.begin);

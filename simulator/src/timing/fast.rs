@@ -54,9 +54,9 @@ pub fn time(machine: &Machine, work: &LayerWork) -> Timed {
 #[derive(Clone, Debug)]
 struct TimeLine {
     drift: Drift,
-    /// When each PE has finished what it has so far.
+    /// By PE: cycle in which it has finished all rounds so far.
     finish: Vec<u64>,
-    /// When all have.
+    /// Cycle in which all PEs have.
     last: u64,
     /// PE group of each PE, and how many there are.
     groups: Vec<usize>,
@@ -115,7 +115,7 @@ pub fn group_of_pe(machine: &Machine, groups: Grid) -> Vec<usize> {
     group_of_pe
 }
 
-/// What the array did in some rounds of one pass.
+/// Work of the array in some rounds of one pass.
 #[derive(Clone, Debug, Default)]
 pub struct ArrayWork {
     /// Steps by (round, PE).
@@ -126,7 +126,7 @@ pub struct ArrayWork {
     pub counters: Counters,
 }
 
-/// What a pass multiplies: the blocks of weights of its rounds with those of the activations.
+/// The products of a pass: the blocks of weights of its rounds with those of the activations.
 #[derive(Clone, Copy)]
 pub struct Products<'a> {
     /// The machine.
@@ -243,7 +243,7 @@ impl<'a> Products<'a> {
     }
 }
 
-/// Parts of at most `size` of some elements, more than none. Most are one, and a division is slow.
+/// Number of parts of at most `size` elements that `elements` (at least one) make. Most make one, and a division is slow.
 #[inline]
 fn parts(elements: u32, size: u32) -> u32 {
     if elements <= size {

@@ -84,7 +84,7 @@ fn aligned(span: Span, residue: u32, modulus: u32) -> (u32, u32) {
     (first, span.end.saturating_sub(first).div_ceil(modulus))
 }
 
-/// So many places from `first` on, `step` apart.
+/// `count` positions from `first` on, `step` apart.
 fn places(first: u32, count: u32, step: u32) -> impl Iterator<Item = u32> {
     (0..count).map(move |index| first + index * step)
 }

@@ -21,16 +21,16 @@ mod avx2;
 
 use super::addresses::BankOf;
 use super::table::{Table, TapLane};
-use super::vectors::{Block, Classes, PassVectors};
+use super::vectors::{BlockVectors, Classes, PassVectors};
 use scnn_isa::machine::Machine;
 
 /// The steps of a block: every weight vector of the table against every activation vector, activations outermost.
 #[derive(Clone, Copy)]
 pub struct Steps<'a> {
-    /// Where the activation vectors are.
+    /// All activation vectors of the pass.
     pub vectors: &'a PassVectors,
-    /// Which of them.
-    pub block: Block,
+    /// The vectors among them that are multiplied.
+    pub block: BlockVectors,
     /// The weights; it knows the block's classes.
     pub table: &'a Table,
     /// The classes of the activations.
@@ -67,7 +67,7 @@ pub trait Queues: Clone {
     /// Runs the steps; the cycles that they waited for banks.
     fn run(&mut self, steps: &Steps) -> u64;
 
-    /// Runs few steps; the cycles that they waited for banks. What passes between them passes at once.
+    /// Runs few steps; the cycles that they waited for banks. Cycles between them are not simulated one by one.
     fn run_few(&mut self, steps: &FewSteps) -> u64 {
         let (mut waited, mut at, mut owed) = (0, 0, 0);
         let bank = |lane: &TapLane| steps.banks.bank(steps.address, lane.address);

@@ -105,7 +105,7 @@ impl Kinds {
 
 /// The vectors of one (PE, channel, residue).
 #[derive(Clone, Copy, Debug)]
-pub struct Block {
+pub struct BlockVectors {
     /// PE of the group.
     pub pe: u32,
     /// First vector.
@@ -114,7 +114,7 @@ pub struct Block {
     pub end: u32,
     /// The classes of its lanes, by [`class_bit`].
     pub classes: u64,
-    /// All that it is, if it is this little.
+    /// The whole block, if it is one activation with products under one tap only.
     pub lone: Option<Lone>,
 }
 
@@ -136,7 +136,7 @@ pub struct PassVectors {
     /// Lanes of each vector that have products.
     pub occupied: Vec<u8>,
     /// Blocks that have vectors, by (channel, residue), PEs ascending.
-    blocks: Vec<Block>,
+    blocks: Vec<BlockVectors>,
     /// First block by (channel, residue), with the end behind.
     starts: Vec<u32>,
     /// By residue.
@@ -208,11 +208,12 @@ impl PassVectors {
             all.places.extend(channel.places);
             all.addresses.extend(channel.addresses);
             all.occupied.extend(channel.occupied);
-            all.blocks.extend(channel.blocks.iter().map(|block| Block {
-                begin: block.begin + vectors,
-                end: block.end + vectors,
-                ..*block
-            }));
+            all.blocks
+                .extend(channel.blocks.iter().map(|block| BlockVectors {
+                    begin: block.begin + vectors,
+                    end: block.end + vectors,
+                    ..*block
+                }));
             all.starts
                 .extend(channel.ends.iter().map(|end| end + blocks));
         }
@@ -222,13 +223,13 @@ impl PassVectors {
 
     /// The blocks of a (channel, residue), by its number from the pass's first, that have vectors.
     #[inline]
-    pub fn blocks(&self, column: u32) -> &[Block] {
+    pub fn blocks(&self, column: u32) -> &[BlockVectors] {
         let column = column as usize;
         &self.blocks[self.starts[column] as usize..self.starts[column + 1] as usize]
     }
 }
 
-/// What the activations of one residue have in common over all channels.
+/// Geometry of the activations of one residue, the same for all channels.
 struct Residue {
     classes: Classes,
     pes: Vec<PeLines>,
@@ -285,7 +286,7 @@ struct ChannelVectors {
     places: Vec<u32>,
     addresses: Vec<i32>,
     occupied: Vec<u8>,
-    blocks: Vec<Block>,
+    blocks: Vec<BlockVectors>,
     /// End of the blocks of each residue.
     ends: Vec<u32>,
     /// Lanes of the vector under way: all, and those that have products.
@@ -316,7 +317,7 @@ impl Builder<'_> {
                 if end > begin {
                     let alone = end - begin == 1 && vectors.occupied[begin as usize] == 1;
                     let (class, address) = last;
-                    vectors.blocks.push(Block {
+                    vectors.blocks.push(BlockVectors {
                         pe: number as u32,
                         begin,
                         end,

@@ -1,6 +1,6 @@
-//! Watching the units at work. Who does not watch ([`NoWatcher`]) does not pay for it.
+//! Watching the units at work. [`NoWatcher`] compiles to nothing.
 
-/// What a unit did, in cycles from the layer's begin.
+/// Work of a unit, in cycles from the layer's begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     /// When it began.
@@ -9,7 +9,7 @@ pub struct Event {
     pub end: u64,
     /// Index of the task that it belongs to.
     pub task: usize,
-    /// What was done.
+    /// Kind of work.
     pub work: Work,
 }
 
@@ -56,17 +56,17 @@ pub enum Work {
 
 /// Sees every event, in no order of time.
 pub trait Watcher {
-    /// Whether it looks at all.
+    /// Whether it receives any events.
     const WATCHES: bool = true;
-    /// Is shown an event.
+    /// Receives an event.
     fn on_event(&mut self, event: Event);
 }
 
-/// Passes events on as from the layer's begin; what was done before it, as if at its begin.
+/// Passes events on with cycles counted from the layer's begin; earlier cycles become 0.
 pub struct FromBegin<'a, W> {
-    /// When the layer begins.
+    /// Cycle in which the layer begins.
     pub begin: u64,
-    /// Who watches.
+    /// Receiver of the events.
     pub watcher: &'a mut W,
 }
 
@@ -80,7 +80,7 @@ impl<W: Watcher> Watcher for FromBegin<'_, W> {
     }
 }
 
-/// Sees nothing.
+/// Receives nothing.
 pub struct NoWatcher;
 
 impl Watcher for NoWatcher {

@@ -1,4 +1,4 @@
-//! What a layer gives the machine to do, in program order: the input of both timings.
+//! The tasks of a layer for the machine's units, in program order: the input of both timings.
 
 use super::nonzeros::Nonzeros;
 use crate::weights::WeightStream;
@@ -22,7 +22,7 @@ pub struct LayerWork<'a> {
     pub densities: [f64; 2],
     /// Useful products.
     pub useful: u64,
-    /// What is asked of the units.
+    /// The tasks of the units.
     pub tasks: Vec<Task>,
     /// The instruction of each task.
     pub instructions: Vec<u32>,
@@ -39,7 +39,7 @@ impl LayerWork<'_> {
     }
 }
 
-/// What one instruction asks of a unit.
+/// The work of one instruction for a unit.
 pub enum Task {
     /// `lda`: the DRAM mover fills a region.
     Load(Load),
@@ -85,7 +85,7 @@ pub struct Load {
     pub columns: Vec<LoadedColumn>,
 }
 
-/// What a load brings of a column: the blocks of a (channel, residue) for all PEs.
+/// A column that a load brings: the blocks of a (channel, residue) for all PEs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadedColumn {
     /// Bytes from DRAM.
@@ -96,7 +96,7 @@ pub struct LoadedColumn {
 
 /// A transfer from the activation RAMs to DRAM.
 pub struct Store {
-    /// Bytes to DRAM, and those from DRAM of what had exceeded the region.
+    /// Bytes to DRAM, and bytes of the region's spilled elements from DRAM.
     pub bytes: u64,
     /// Most vectors that come out of the RAM of one PE, one in a cycle.
     pub vectors: u64,
@@ -120,7 +120,7 @@ pub struct Multiply {
     pub from: Place,
     /// Columns of the region before those of the source tile, as a load brings them.
     pub first_column: u32,
-    /// By round: bytes of what the round reads that exceed the region and are read from DRAM.
+    /// By round: bytes of spilled elements that the round reads from DRAM.
     pub spilled_bytes: Vec<u64>,
     /// Steps by (round, PE of the array).
     pub steps: Vec<Vec<u64>>,
@@ -192,7 +192,7 @@ pub struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// Bytes of what it reads that exceed the region of the source and are read from DRAM.
+    /// Bytes of spilled elements that it reads from DRAM.
     pub fn spilled_bytes(&self) -> u64 {
         self.multiply.spilled_bytes[(self.number - self.multiply.rounds.begin) as usize]
     }

@@ -1,18 +1,24 @@
 //! The advice as text: a table for every kind of change.
 
-use super::{Advice, Advised, Effect, Kind, Measured, Prediction};
+use super::{Advice, Advised, ChangeKind, Effect, MeasuredChange, Prediction};
 use crate::grid;
 use crate::table::si;
 use scnnc_driver::advise::Costs;
 use std::fmt::Write;
 
 /// The kinds with a table, and its title.
-const TITLES: [(Kind, &str); 5] = [
-    (Kind::Free, "gains that take no area of the model"),
-    (Kind::Gain, "gains, by what they gain per area"),
-    (Kind::Saving, "savings of area, by what they save per loss"),
-    (Kind::Nothing, "no gain"),
-    (Kind::Price, "prices: how much the results hang on them"),
+const TITLES: [(ChangeKind, &str); 5] = [
+    (ChangeKind::Free, "gains that take no area of the model"),
+    (ChangeKind::Gain, "gains, by what they gain per area"),
+    (
+        ChangeKind::Saving,
+        "savings of area, by what they save per loss",
+    ),
+    (ChangeKind::Nothing, "no gain"),
+    (
+        ChangeKind::Price,
+        "prices: how much the results hang on them",
+    ),
 ];
 
 /// The advice.
@@ -40,7 +46,7 @@ pub fn text(advice: &Advice) -> String {
             let _ = writeln!(text, "\n{title}\n\n{}", table(advice, kind, &changes));
         }
     }
-    let unknown: Vec<&Advised> = advice.of_kind(Kind::Unknown).collect();
+    let unknown: Vec<&Advised> = advice.of_kind(ChangeKind::Unknown).collect();
     if !unknown.is_empty() {
         let _ = writeln!(text, "\nneeds a run\n\n{}", reasons(&unknown));
     }
@@ -50,7 +56,7 @@ pub fn text(advice: &Advice) -> String {
     text
 }
 
-fn table(advice: &Advice, kind: Kind, changes: &[&Advised]) -> String {
+fn table(advice: &Advice, kind: ChangeKind, changes: &[&Advised]) -> String {
     let several = advice.models.len() > 1;
     let mut header = vec!["parameter".to_owned(), "from".to_owned(), "to".to_owned()];
     for model in &advice.models {
@@ -65,8 +71,8 @@ fn table(advice: &Advice, kind: Kind, changes: &[&Advised]) -> String {
     }
     // The columns that a kind is ranked by; columns that would repeat another are left out.
     let last: &[&str] = match kind {
-        Kind::Gain => &["area", "gain", "per mm2"],
-        Kind::Price => &["area"],
+        ChangeKind::Gain => &["area", "gain", "per mm2"],
+        ChangeKind::Price => &["area"],
         _ => &["area", "gain"],
     };
     header.extend(last.iter().map(|name| (*name).to_owned()));
@@ -139,7 +145,7 @@ fn worst(advice: &Advice) -> Option<String> {
     let mut worst: Option<(f64, &Advised)> = None;
     for change in &advice.changes {
         for effect in &change.models {
-            let (Prediction::Costs(predicted), Some(Measured::Costs(measured))) =
+            let (Prediction::Costs(predicted), Some(MeasuredChange::Costs(measured))) =
                 (&effect.predicted, &effect.measured)
             else {
                 continue;

@@ -1,6 +1,6 @@
 //! One layer pruned at a time, compiled with the ranges of the unpruned network, and executed.
 
-use super::{Point, Whole};
+use super::{DensityPoint, Whole};
 use crate::build::Sample;
 use crate::failure::Failure;
 use scnn_isa::program::Program;
@@ -41,8 +41,8 @@ impl Trial<'_> {
         layer: &str,
         densities: &[f64],
         reached: impl Fn(usize),
-    ) -> Result<Vec<Point>, Failure> {
-        let mut points: Vec<Point> = Vec::new();
+    ) -> Result<Vec<DensityPoint>, Failure> {
+        let mut points: Vec<DensityPoint> = Vec::new();
         for (number, &density) in densities.iter().enumerate() {
             reached(number);
             let pruned = prune::prune_layer(self.imported, layer, self.pattern, density);
@@ -50,7 +50,7 @@ impl Trial<'_> {
                 continue;
             };
             // Two targets may come to the same, with whole kernels or a fixed pattern.
-            let same = |point: &Point| point.density.to_bits() == pruned.after.to_bits();
+            let same = |point: &DensityPoint| point.density.to_bits() == pruned.after.to_bits();
             if !points.iter().any(same) {
                 points.push(self.point(layer, pruned)?);
             }
@@ -58,7 +58,7 @@ impl Trial<'_> {
         Ok(points)
     }
 
-    fn point(&self, layer: &str, pruned: PrunedAlone) -> Result<Point, Failure> {
+    fn point(&self, layer: &str, pruned: PrunedAlone) -> Result<DensityPoint, Failure> {
         let (base, choices) = (self.base, self.choices);
         let mut graph = pruned.imported.graph;
         transform::run_all(
@@ -87,7 +87,7 @@ impl Trial<'_> {
                 energy_pj + costs.energy_pj.total,
             )
         });
-        Ok(Point {
+        Ok(DensityPoint {
             layer: layer.to_owned(),
             density_unpruned: pruned.before,
             density: pruned.after,

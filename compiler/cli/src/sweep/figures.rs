@@ -60,7 +60,7 @@ const MEASURES: [Measure; 4] = [
 ];
 
 /// A point that was measured.
-struct Point<'a> {
+struct MeasuredPoint<'a> {
     row: &'a Row,
     measures: &'a Measures,
 }
@@ -73,13 +73,13 @@ pub fn write(
 ) -> Result<(), Failure> {
     output::folder(folder)?;
     let measured = points.iter().filter_map(|(row, outcome)| match outcome {
-        Outcome::Measured { network, .. } => Some(Point {
+        Outcome::Measured { network, .. } => Some(MeasuredPoint {
             row,
             measures: network,
         }),
         Outcome::Failed(_) => None,
     });
-    let points: Vec<Point<'_>> = measured.collect();
+    let points: Vec<MeasuredPoint<'_>> = measured.collect();
     let models = tables::models(points.iter().map(|point| point.row));
     let write = |name: &str, svg: String| {
         output::write(&folder.join(format!("{name}.svg")), svg.as_bytes())
@@ -104,7 +104,7 @@ pub fn write(
 fn front(
     title: Option<&str>,
     models: &[&str],
-    points: &[Point<'_>],
+    points: &[MeasuredPoint<'_>],
     x: &Measure,
     y: &Measure,
 ) -> Option<String> {
@@ -155,10 +155,10 @@ fn on_front(points: &[(f64, f64)], more: [bool; 2]) -> Vec<(f64, f64)> {
 fn machines(
     title: Option<&str>,
     models: &[&str],
-    points: &[Point<'_>],
+    points: &[MeasuredPoint<'_>],
     measure: &Measure,
 ) -> String {
-    let value = |point: &Point<'_>| (measure.pick)(point.row, point.measures);
+    let value = |point: &MeasuredPoint<'_>| (measure.pick)(point.row, point.measures);
     let best = |model: &str| {
         let values = points.iter().filter(|point| point.row.model == model);
         values.filter_map(value).fold(f64::INFINITY, f64::min)
@@ -190,7 +190,7 @@ fn machines(
 }
 
 /// The machine and the choices of a point, as far as they vary over the points.
-fn configuration(row: &Row, points: &[Point<'_>]) -> String {
+fn configuration(row: &Row, points: &[MeasuredPoint<'_>]) -> String {
     let columns = |row: &Row| {
         let fixed = [
             ("", row.base_machine().to_owned()),

@@ -1,7 +1,7 @@
 //! From a specification to points: machines looked up, words read, constraints applied, and each point hashed.
 
 use super::store::FORMAT;
-use super::subjects::{Files, SubjectKey};
+use super::subjects::{FileHashes, SubjectKey};
 use crate::codes::Code;
 use crate::failure::Failure;
 use crate::machine;
@@ -131,7 +131,7 @@ pub struct Resolver<'a> {
     constraints: Vec<Constraint>,
     /// Machines by the word that names them.
     bases: BTreeMap<String, Read>,
-    files: Files,
+    files: FileHashes,
     /// Subjects of the points so far.
     pub subjects: Vec<SubjectKey>,
 }
@@ -153,7 +153,7 @@ impl<'a> Resolver<'a> {
                 .collect::<Result<_, _>>()
                 .map_err(|e| refused(&e.to_string()))?,
             bases: BTreeMap::new(),
-            files: Files::new(code)?,
+            files: FileHashes::new(code)?,
             subjects: Vec::new(),
         })
     }

@@ -125,11 +125,11 @@ pub struct Manifest {
     /// The part of them that was measured, as `I/N`.
     #[serde(skip_serializing_if = "Option::is_none")]
     shard: Option<[usize; 2]>,
-    points: Vec<Entry>,
+    points: Vec<StoredFile>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Entry {
+struct StoredFile {
     #[serde(flatten)]
     row: Row,
     /// Hash of what decides its outcome.
@@ -143,7 +143,7 @@ struct Entry {
 impl Manifest {
     /// Of points of which a part was measured, or all.
     pub fn of(points: &[Point], shard: Option<Shard>) -> Self {
-        let entry = |point: &Point| Entry {
+        let entry = |point: &Point| StoredFile {
             row: point.row.clone(),
             key: point.task.as_ref().ok().map(|(key, _)| key.clone()),
             failed: point.task.as_ref().err().cloned(),
@@ -177,12 +177,12 @@ impl Manifest {
 
     /// The points of its part with their outcomes, in order.
     pub fn outcomes(&self, store: &Store) -> Result<Vec<(&Row, Outcome)>, Failure> {
-        let mine = |entry: &&Entry| {
+        let mine = |entry: &&StoredFile| {
             let at = entry.row.point - 1;
             self.shard
                 .is_none_or(|[number, count]| at % count == number - 1)
         };
-        let outcome = |entry: &'_ Entry| match (&entry.key, &entry.failed) {
+        let outcome = |entry: &'_ StoredFile| match (&entry.key, &entry.failed) {
             (Some(key), _) => store.get(key).ok_or_else(|| {
                 let reason = format!("the outcome of point {} is missing", entry.row.point);
                 Failure::file(Code::SweepParts, &store.folder, &reason)

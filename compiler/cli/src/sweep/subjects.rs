@@ -68,7 +68,7 @@ impl SubjectKey {
     }
 
     /// What of it decides an outcome: contents, not names.
-    pub fn decides(&self, files: &mut Files) -> Result<Value, Failure> {
+    pub fn decides(&self, files: &mut FileHashes) -> Result<Value, Failure> {
         let model = files.hash_model(&self.model)?;
         let mut hash =
             |path: &Option<PathBuf>| path.as_ref().map(|path| files.hash(path)).transpose();
@@ -172,7 +172,7 @@ pub fn failed(failure: Failure) -> Failed {
 }
 
 /// Hashes of files, each read once, and of the compiler itself.
-pub struct Files {
+pub struct FileHashes {
     /// Version of scnnc, and the hash of its code: who changes the compiler measures anew.
     pub version: String,
     hashes: BTreeMap<PathBuf, String>,
@@ -180,7 +180,7 @@ pub struct Files {
     external: BTreeMap<PathBuf, BTreeSet<String>>,
 }
 
-impl Files {
+impl FileHashes {
     /// `code` is the file that holds this code.
     pub fn new(code: Option<&Path>) -> Result<Self, Failure> {
         let mut files = Self {

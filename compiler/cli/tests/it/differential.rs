@@ -11,7 +11,7 @@ use scnn_isa::asm;
 use scnn_isa::machine::Machine;
 use scnn_isa::program::Ranges;
 use scnnc::quantise;
-use scnnc::widths::{Bits, Widths};
+use scnnc::widths::{OperandBits, Widths};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tract_onnx::prelude::Tensor;
@@ -60,7 +60,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let (path, sample) = written(&network, folder.path());
         let options = quantise::Options {
-            widths: Widths { network: Some(Bits { weights, activations }), ..Widths::default() },
+            widths: Widths { network: Some(OperandBits { weights, activations }), ..Widths::default() },
             ranges: Ranges::Calibrated,
             ..quantise::Options::default()
         };

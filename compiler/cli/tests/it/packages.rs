@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Every package, where it is, and the packages of ours that it may know.
 const ARROWS: [(&str, &str, &[&str]); 9] = [
     ("scnn-isa", "isa", &[]),
-    ("scnn-host", "simulator/host", &[]),
+    ("scnn-host", "simulator/host", &["scnn-isa"]),
     ("scnn-models", "models", &[]),
     ("scnn-simulator", "simulator", &["scnn-isa", "scnn-host"]),
     ("scnnc", "compiler", &["scnn-isa", "scnn-host"]),

@@ -167,7 +167,7 @@ fn counts(text: &mut String, place: Place, indent: &str, counters: &Counters) {
 
 /// A file of tables; either may be absent.
 #[derive(Deserialize)]
-struct File {
+struct TablesFile {
     #[serde(rename = "ERT")]
     energies: Option<Tables<EnergyTable>>,
     #[serde(rename = "ART")]
@@ -216,7 +216,7 @@ pub struct Entry {
 /// # Errors
 /// A text of another form; the message says what is expected.
 pub fn read(text: &str) -> Result<Vec<Entry>, String> {
-    let file: File = yaml::from_str(text).map_err(|error| error.to_string())?;
+    let file: TablesFile = yaml::from_str(text).map_err(|error| error.to_string())?;
     let mut entries: Vec<Entry> = Vec::new();
     for table in file.energies.into_iter().flat_map(|tables| tables.tables) {
         for action in table.actions {

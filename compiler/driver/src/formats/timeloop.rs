@@ -87,7 +87,7 @@ problem:
 }
 
 #[derive(Deserialize)]
-struct File {
+struct ProblemFile {
     problem: Problem,
 }
 
@@ -109,7 +109,7 @@ pub fn read(name: &str, text: &str) -> Result<Table, BadTable> {
     };
     let plain: Vec<&str> = text.lines().filter(is_yaml).collect();
     let plain = plain.join("\n");
-    let file: File = yaml::from_str(&plain).map_err(|error| bad(error.to_string()))?;
+    let file: ProblemFile = yaml::from_str(&plain).map_err(|error| bad(error.to_string()))?;
     let instance = &file.problem.instance;
     let number = |names: &[&str]| -> Result<u32, BadTable> {
         let value = names.iter().find_map(|name| instance.get(*name));

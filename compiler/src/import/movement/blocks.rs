@@ -12,9 +12,9 @@ use crate::import::{Importer, Translated};
 use scnn_isa::plane::Axis;
 use tract_onnx::pb::NodeProto;
 
-/// Which channel holds a value of a block.
+/// The order of a block's values on channels.
 #[derive(Clone, Copy)]
-struct Blocks {
+struct DepthBlocks {
     size: u32,
     /// Channels of the plane that has the blocks as planes.
     channels: u32,
@@ -22,7 +22,7 @@ struct Blocks {
     together: bool,
 }
 
-impl Blocks {
+impl DepthBlocks {
     /// The channel of the value at (`row`, `column`) of a block of `channel`.
     fn place(self, channel: u32, row: u32, column: u32) -> u32 {
         let inside = row * self.size + column;
@@ -51,7 +51,7 @@ pub(crate) fn depth_to_space(
     let input = or_host!(importer.plane(node, 0));
     let [_, c, h, w] = or_host!(shape(importer, input));
     let size = or_host!(size(attributes));
-    let blocks = Blocks {
+    let blocks = DepthBlocks {
         size,
         channels: c / (size * size),
         together: or_host!(together(attributes)),
@@ -85,7 +85,7 @@ pub(crate) fn space_to_depth(
     let input = or_host!(importer.plane(node, 0));
     let [_, channels, h, w] = or_host!(shape(importer, input));
     let size = or_host!(size(attributes));
-    let blocks = Blocks {
+    let blocks = DepthBlocks {
         size,
         channels,
         together: or_host!(together(attributes)),

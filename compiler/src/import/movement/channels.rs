@@ -10,9 +10,9 @@
 use crate::graph::{Affine, Layer};
 use scnn_isa::plane::Axis;
 
-/// What a channel of the result has.
+/// Source of a channel of the result.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Source {
+pub(super) enum ChannelSource {
     /// The values of a channel of the operand.
     Channel(u32),
     /// One value everywhere.
@@ -27,7 +27,7 @@ const WEIGHTS_PER_VALUE: u64 = 32;
 /// plane too.
 pub(super) fn of_channels(
     [images, channels]: [u32; 2],
-    sources: &[Source],
+    sources: &[ChannelSource],
     planes: [Axis; 2],
 ) -> Result<Layer, String> {
     let outputs = sources.len() as u32;
@@ -44,14 +44,14 @@ pub(super) fn of_channels(
         ));
     }
     let ones = (0..).zip(sources).filter_map(|(to, source)| match *source {
-        Source::Channel(from) => Some(([to, from], [0, 0])),
-        Source::Constant(_) => None,
+        ChannelSource::Channel(from) => Some(([to, from], [0, 0])),
+        ChannelSource::Constant(_) => None,
     });
     let offset: Vec<f32> = sources
         .iter()
         .map(|source| match *source {
-            Source::Channel(_) => 0.0,
-            Source::Constant(value) => value,
+            ChannelSource::Channel(_) => 0.0,
+            ChannelSource::Constant(value) => value,
         })
         .collect();
     let is_plain = offset.iter().all(|&value| value == 0.0);
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_constant_channel_has_no_weights_and_an_offset() {
-        use Source::{Channel, Constant};
+        use ChannelSource::{Channel, Constant};
         let sources = [Channel(1), Constant(0.5), Constant(0.0), Channel(1)];
         let planes = [Axis::identity(3), Axis::identity(4)];
         let layer = of_channels([1, 2], &sources, planes).unwrap();
@@ -85,14 +85,14 @@ mod tests {
     #[test]
     fn channels_and_zeros_alone_have_no_offset() {
         let planes = [Axis::identity(3), Axis::identity(4)];
-        let sources = [Source::Channel(0), Source::Constant(0.0)];
+        let sources = [ChannelSource::Channel(0), ChannelSource::Constant(0.0)];
         let layer = of_channels([1, 1], &sources, planes).unwrap();
         assert!(layer.affine.is_none());
     }
 
     #[test]
     fn many_channels_of_few_values_stay_with_the_host() {
-        let sources: Vec<Source> = (0..100).map(Source::Channel).collect();
+        let sources: Vec<ChannelSource> = (0..100).map(ChannelSource::Channel).collect();
         let with = |extent| of_channels([1, 100], &sources, [Axis::identity(extent); 2]);
         assert!(with(1).is_err());
         assert!(with(2).is_ok());

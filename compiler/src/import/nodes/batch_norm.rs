@@ -56,7 +56,7 @@ pub(crate) fn batch_normalization(
         .zip(&scale)
         .map(|((b, m), s)| b - m * s)
         .collect();
-    // Of axis 1, whatever lies on the machine's channels.
+    // By entry of axis 1, wherever that lies on the machine.
     let along = |values: &[f32]| -> Result<Vec<f32>, String> {
         let mut shape = vec![1; dims.len() - 1];
         shape[0] = values.len();

@@ -1,4 +1,4 @@
-//! Values of constants as the translations want them.
+//! Values of constants in the forms that translations use: by channel, by output, along an axis.
 
 use super::shape;
 use crate::graph::NodeId;
@@ -7,7 +7,7 @@ use crate::import::Importer;
 use rayon::prelude::*;
 use tract_onnx::prelude::Tensor;
 
-/// One value per channel of a constant that varies along nothing but what lies on channels.
+/// One value per channel of a constant that varies only along axes that lie on channels.
 pub(super) fn per_channel(
     importer: &Importer<'_>,
     activation: NodeId,

@@ -12,7 +12,7 @@ use scnn_isa::plane::Axis;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::Tensor;
 
-/// Of an attribute that contradicts the tensors.
+/// The remedy for an attribute that contradicts the tensors.
 const EXPORT_AGAIN: &str = "export the model again";
 
 pub(crate) fn conv(

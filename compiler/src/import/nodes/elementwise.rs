@@ -1,7 +1,7 @@
 //! Elementwise operators as expressions of their operands: constants of one value become part of them.
 //!
-//! What has a constant for each channel is a layer's affine stage ([`super::arithmetic`]) or its slopes; everything else
-//! here is a [`Map`], which `compose-functions` joins with its neighbours and `lower-functions` takes to the machine or
+//! An operator with a constant for each channel is a layer's affine stage ([`super::arithmetic`]) or its slopes; any other
+//! is a [`Map`], which `compose-functions` joins with its neighbours and `lower-functions` takes to the machine or
 //! leaves to the host.
 
 use super::constants::floats;
@@ -65,7 +65,7 @@ pub(super) fn has_many_values(importer: &Importer<'_>, node: &NodeProto, index: 
         .is_some_and(|constant| constant.len() != 1)
 }
 
-/// The operands of a node: what they are in an expression, and the nodes that compute those that vary.
+/// The operands of a node as expressions, and the nodes that compute those that vary.
 struct Operands {
     /// In the node's order; none for one that is left out.
     expressions: Vec<Option<Expression>>,
@@ -141,7 +141,7 @@ pub(crate) fn is_elementwise(node: &NodeProto) -> bool {
     expression(node, &Attributes::of(node), &operands).is_ok()
 }
 
-/// What a node computes of its operands.
+/// The function that a node computes of its operands.
 fn expression(
     node: &NodeProto,
     attributes: &Attributes<'_>,

@@ -41,7 +41,7 @@ pub(crate) fn gemm(
         }
         (None, false) => None,
     };
-    let product = Product {
+    let product = WeightProduct {
         weights: 1,
         transposed: attributes.int("transB", 0) != 0,
         alpha,
@@ -55,9 +55,9 @@ pub(crate) fn matmul(
     node: &NodeProto,
     _: &Attributes<'_>,
 ) -> Translated {
-    // Of two constants none is computed with here.
+    // A product of two constants is not the machine's.
     let left = importer.constant(node, 0).is_some() && importer.constant(node, 1).is_none();
-    let product = Product {
+    let product = WeightProduct {
         weights: usize::from(!left),
         transposed: left,
         alpha: 1.0,
@@ -67,8 +67,8 @@ pub(crate) fn matmul(
 }
 
 /// A product of activations and weights.
-struct Product {
-    /// Which operand the weights are: 1, or 0 where activations are multiplied from the left, `[K, C] x [N, C, L]`.
+struct WeightProduct {
+    /// Index of the operand that has the weights: 1, or 0 where these multiply activations from the left, `[K, C] x [N, C, L]`.
     weights: usize,
     /// Whether each row of the weights is an output's.
     transposed: bool,
@@ -76,7 +76,7 @@ struct Product {
     offset: Option<(Tensor, f32)>,
 }
 
-impl Product {
+impl WeightProduct {
     /// Extents or factors of the activations' axes, or of the result's, with the one that is summed over, or the outputs, at
     /// the end. It is its own inverse.
     fn seen<T>(&self, mut axes: Vec<T>) -> Vec<T> {
@@ -89,7 +89,7 @@ impl Product {
 }
 
 /// A linear layer over one axis: a convolution whose kernel is what of that axis lies on rows and columns.
-fn linear(importer: &mut Importer<'_>, node: &NodeProto, product: &Product) -> Translated {
+fn linear(importer: &mut Importer<'_>, node: &NodeProto, product: &WeightProduct) -> Translated {
     let id = or_host!(importer.floats(node, 1 - product.weights));
     let dims = product.seen(importer.graph.dag[id].dims.clone());
     let Some((&inputs, leading)) = dims.split_last().filter(|_| dims.len() >= 2) else {
@@ -117,7 +117,7 @@ fn linear(importer: &mut Importer<'_>, node: &NodeProto, product: &Product) -> T
     let [_, channels, h, w] = or_host!(shape(importer, input));
     let [over_rows, over_columns] = placement::product_kernel(&axes).unwrap_or_default();
     let places = weight_places(&axes, [over_rows, over_columns]);
-    let order = Order {
+    let order = MatrixOrder {
         transposed,
         alpha: alpha.to_bits(),
         places,
@@ -168,9 +168,9 @@ fn linear(importer: &mut Importer<'_>, node: &NodeProto, product: &Product) -> T
     finish_placed(importer, node, &[input], layer, placement)
 }
 
-/// How the weights of a product are put in the order of the array, output by output.
+/// Order in which the weights of a product stand in a matrix, from which they are put in that of the array, output by output.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Order {
+struct MatrixOrder {
     /// Whether each row of the tensor is an output's.
     transposed: bool,
     /// The bits of the factor of all weights.
@@ -179,7 +179,7 @@ struct Order {
     places: Vec<usize>,
 }
 
-impl Order {
+impl MatrixOrder {
     /// The weights of a matrix.
     fn ordered(&self, tensor: &Arc<Tensor>) -> Result<Weights, String> {
         let (values, alpha) = (Weights::of(tensor)?, f32::from_bits(self.alpha));
@@ -210,11 +210,11 @@ impl Order {
 #[derive(Default)]
 pub(crate) struct OrderedWeights {
     /// By the address of the tensor, which the facts of the model hold for as long as nodes are translated.
-    known: BTreeMap<(*const Tensor, Order), Weights>,
+    known: BTreeMap<(*const Tensor, MatrixOrder), Weights>,
 }
 
 impl OrderedWeights {
-    fn of(&mut self, tensor: &Arc<Tensor>, order: Order) -> Result<Weights, String> {
+    fn of(&mut self, tensor: &Arc<Tensor>, order: MatrixOrder) -> Result<Weights, String> {
         let key = (Arc::as_ptr(tensor), order);
         if let Some(known) = self.known.get(&key) {
             return Ok(known.clone());
@@ -245,7 +245,7 @@ fn whole(extent: u32) -> Axis {
 fn for_product(
     importer: &mut Importer<'_>,
     id: NodeId,
-    product: &Product,
+    product: &WeightProduct,
 ) -> Result<NodeId, String> {
     if let (Ok(axes), Ok([_, _, h, w])) = (importer.axes(id), shape(importer, id))
         && let Some([rows, columns]) = placement::product_kernel(&product.seen(axes))
@@ -293,7 +293,7 @@ mod tests {
             tensor(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
             tensor(&[1.0, 2.0, 3.0, 4.0, 5.0, 7.0]),
         );
-        let order = |alpha: f32, places: [usize; 3]| Order {
+        let order = |alpha: f32, places: [usize; 3]| MatrixOrder {
             transposed: false,
             alpha: alpha.to_bits(),
             places: places.to_vec(),
@@ -307,7 +307,7 @@ mod tests {
         assert_eq!(of(&matrix, order(1.0, [2, 0, 1]))[..3], [5.0, 1.0, 3.0]);
         assert_eq!(of(&matrix, order(2.0, [0, 1, 2]))[..3], [2.0, 6.0, 10.0]);
         assert_eq!(of(&other, order(1.0, [0, 1, 2]))[..3], [1.0, 3.0, 5.0]);
-        let rows = Order {
+        let rows = MatrixOrder {
             transposed: true,
             ..order(1.0, [0, 1, 2])
         };

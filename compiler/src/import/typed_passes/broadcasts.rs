@@ -1,8 +1,8 @@
 //! An operand that is broadcast along channels, rows or columns is brought to the form that the PPU takes: of the result's
 //! shape, or with one value for each image and channel. A 1x1 convolution with ones repeats it for every channel, a resize
-//! to the nearest along rows and columns; both are layers of the array, and what stays on the machine crosses no link.
+//! to the nearest along rows and columns; both are layers of the array, and tensors that stay on the machine cross no link.
 //!
-//! This pays where both operands are the array's: what the host computes, like the scores of an attention or the statistics
+//! This pays where both operands are the array's: results of the host, like the scores of an attention or the statistics
 //! of a normalisation, it broadcasts too.
 
 use super::channel_sums::reduced_axes;
@@ -35,7 +35,7 @@ pub(super) fn run(graph: &mut GraphProto, facts: &Facts) -> bool {
     )
 }
 
-/// What is done about an operand of a node.
+/// The replacement of an operand of a node.
 enum Replacement {
     /// The operator broadcasts itself: what had been expanded for it is read as it was.
     Unexpanded { index: usize, source: String },
@@ -54,7 +54,7 @@ pub(super) struct Producers<'a> {
     expanded: BTreeMap<String, String>,
     /// Results of layers of the array, and of functions of these.
     of_array: BTreeSet<String>,
-    /// These, and what other orders and shapes of them make.
+    /// These, and other orders and shapes of them.
     from_array: BTreeSet<String>,
 }
 
@@ -82,7 +82,7 @@ impl<'a> Producers<'a> {
         self.of_array.contains(name)
     }
 
-    /// The same of a tensor whose values may have been given other orders or shapes on the way.
+    /// Whether the tensor `name` comes from the array, perhaps by other orders or shapes.
     pub(super) fn come_from_array(&self, name: &str) -> bool {
         self.from_array.contains(name)
     }

@@ -1,4 +1,4 @@
-//! A sum or mean over channels, and perhaps the plane, of what the array computes becomes a 1x1 convolution with equal
+//! A sum or mean over channels, and perhaps the plane, of a result of the array becomes a 1x1 convolution with equal
 //! weights, and a reduction of the plane that it leaves.
 //!
 //! The statistics of a normalisation are left to the host, which divides by them: the mean that is subtracted from its own
@@ -50,7 +50,7 @@ pub(super) fn run(graph: &mut GraphProto, facts: &Facts) -> bool {
     })
 }
 
-/// What says that a sum is for a normalisation.
+/// Signs in a graph that a sum belongs to a normalisation.
 struct Statistics {
     squares: BTreeSet<String>,
     /// Operands of differences and quotients.

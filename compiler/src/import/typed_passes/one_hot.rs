@@ -39,7 +39,7 @@ fn is_passed(operator: &str) -> bool {
 const KEEPING: [&str; 5] = ["Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"];
 
 /// Rows of a table that indices choose.
-struct Choice {
+struct ChosenRows {
     indices: String,
     dtype: Dtype,
     /// Rows of the weights.
@@ -53,7 +53,7 @@ fn choice(
     node: &NodeProto,
     facts: &Facts,
     producers: &BTreeMap<String, NodeProto>,
-) -> Option<Choice> {
+) -> Option<ChosenRows> {
     if !is_standard(node) || node.op_type != "MatMul" || node.input.len() != 2 {
         return None;
     }
@@ -66,7 +66,7 @@ fn choice(
     }
     let one_hot = one_hot(&node.input[0], depth as u64, facts, producers)?;
     let indices = one_hot.input.first()?.clone();
-    Some(Choice {
+    Some(ChosenRows {
         dtype: facts.get(&indices)?.dtype,
         indices,
         depth,
@@ -105,7 +105,7 @@ fn one_hot<'a>(
     }
 }
 
-fn replace(node: &NodeProto, choice: &Choice, parts: &mut Parts) {
+fn replace(node: &NodeProto, choice: &ChosenRows, parts: &mut Parts) {
     let y = result(node);
     let to = |part: &str| format!("{y}.{part}");
     let (depth, columns) = (choice.depth, choice.columns);

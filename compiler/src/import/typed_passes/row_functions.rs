@@ -49,7 +49,7 @@ struct Rows<'a> {
 }
 
 /// An operand of a function on rows.
-enum Operand {
+enum RowOperand {
     /// One that is left out, or a constant as it is.
     Same(String),
     /// The rows of an activation.
@@ -86,7 +86,7 @@ impl Rows<'_> {
     }
 
     /// The operands of an elementwise operator all of whose activations are rows in the shape of its result.
-    fn operands(&self, node: &NodeProto) -> Option<Vec<Operand>> {
+    fn operands(&self, node: &NodeProto) -> Option<Vec<RowOperand>> {
         if !is_standard(node) || !elementwise::is_elementwise(node) {
             return None;
         }
@@ -94,12 +94,12 @@ impl Rows<'_> {
         let columns = *dims.last()?;
         let operands = node.input.iter().enumerate().map(|(index, name)| {
             if name.is_empty() {
-                return Some(Operand::Same(name.clone()));
+                return Some(RowOperand::Same(name.clone()));
             }
             let fact = self.facts.get(name)?;
             let Some(constant) = &fact.constant else {
                 let rows = self.behind.get(name).filter(|_| fact.dims == *dims)?;
-                return Some(Operand::Rows(rows.clone()));
+                return Some(RowOperand::Rows(rows.clone()));
             };
             // One value, or one for each column.
             let inner = match fact.dims.split_last() {
@@ -107,26 +107,26 @@ impl Rows<'_> {
                 _ => fact.dims.iter().all(|&d| d == 1),
             };
             if fact.dims.len() <= 2 {
-                return inner.then(|| Operand::Same(name.clone()));
+                return inner.then(|| RowOperand::Same(name.clone()));
             }
             let mut tensor = to_proto(name, constant).filter(|_| inner)?;
             tensor.name = format!("{}.operand{index}", result(node));
             tensor.dims.drain(..fact.dims.len() - 1);
-            Some(Operand::Constant(Box::new(tensor)))
+            Some(RowOperand::Constant(Box::new(tensor)))
         });
-        let operands: Vec<Operand> = operands.collect::<Option<_>>()?;
+        let operands: Vec<RowOperand> = operands.collect::<Option<_>>()?;
         let varies = operands
             .iter()
-            .any(|operand| matches!(operand, Operand::Rows(_)));
+            .any(|operand| matches!(operand, RowOperand::Rows(_)));
         varies.then_some(operands)
     }
 
     /// Adds the operator on rows, and the change of shape that gives the result its own.
-    fn compute(&mut self, node: &NodeProto, operands: Vec<Operand>, parts: &mut Parts) {
+    fn compute(&mut self, node: &NodeProto, operands: Vec<RowOperand>, parts: &mut Parts) {
         let y = result(node);
         let names = operands.into_iter().map(|operand| match operand {
-            Operand::Same(name) | Operand::Rows(name) => name,
-            Operand::Constant(tensor) => {
+            RowOperand::Same(name) | RowOperand::Rows(name) => name,
+            RowOperand::Constant(tensor) => {
                 let name = tensor.name.clone();
                 parts.initializers.push(*tensor);
                 name

@@ -31,13 +31,13 @@ pub(super) fn run(graph: &mut GraphProto, facts: &Facts) -> bool {
 }
 
 /// A product of `rows` rows of `columns` values each, whose result has the extents `out`.
-struct Product {
+struct RowProduct {
     rows: u64,
     columns: u64,
     out: Vec<u64>,
 }
 
-fn product(node: &NodeProto, facts: &Facts) -> Option<Product> {
+fn product(node: &NodeProto, facts: &Facts) -> Option<RowProduct> {
     if !is_standard(node) || node.op_type != "MatMul" || node.input.len() != 2 {
         return None;
     }
@@ -48,7 +48,7 @@ fn product(node: &NodeProto, facts: &Facts) -> Option<Product> {
     let fits = rows <= u64::from(MAX_EXTENT);
     let matrix = constant && weights.dims.len() == 2;
     let out = facts.get(node.output.first()?)?.dims.clone();
-    (is_activation(x) && matrix && leading.len() > 1 && fits).then_some(Product {
+    (is_activation(x) && matrix && leading.len() > 1 && fits).then_some(RowProduct {
         rows,
         columns,
         out,

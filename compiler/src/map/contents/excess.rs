@@ -1,4 +1,4 @@
-//! Elements that find no place in a region of the activation RAMs.
+//! Excess: the elements of a tensor beyond a region of an activation RAM, which spill.
 //!
 //! A region takes the elements of every PE in the order in which they come, until it is full: writer after writer, of each pass
 //! after pass, of a pass channel after channel. A writer of several passes is taken to complete a tile with each.
@@ -11,34 +11,34 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Excess elements of all PEs.
 #[derive(Debug)]
 pub struct Excess {
-    /// By tile: those of the channels before a channel, for every channel and the end.
+    /// By tile: excess of the channels before a channel, for every channel and the end.
     before: Vec<Vec<u64>>,
 }
 
 impl Excess {
-    /// Those of some channels of a tile.
+    /// Excess of some channels of a tile.
     pub fn of(&self, tile: usize, channels: Span) -> u64 {
         let before = &self.before[tile];
         before[channels.end as usize] - before[channels.begin as usize]
     }
 
-    /// Those of some channels of all tiles.
+    /// Excess of some channels over all tiles.
     pub fn of_all(&self, channels: Span) -> u64 {
         let tiles = 0..self.before.len();
         tiles.map(|tile| self.of(tile, channels)).sum()
     }
 }
 
-/// Room of a region in elements of a PE, writers that have filled it, and which of them did so tile by tile; none where each
+/// Size of a region in elements of a PE, number of writers that have filled it, and which of them did so tile by tile; none where each
 /// tile is loaded alone.
-type Key = (u64, usize, Option<TileByTile>);
+type ExcessKey = (u64, usize, Option<TileByTile>);
 
 /// The writers that have filled a region tile by tile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TileByTile(u64);
 
 impl TileByTile {
-    /// The writers, in order, for which that holds; from the 64th on, one stands for all.
+    /// From a flag for each writer, in order: whether it fills tile by tile; from the 64th on, one flag stands for all.
     pub fn of(writers: impl Iterator<Item = bool>) -> Self {
         let bits = writers
             .enumerate()
@@ -52,19 +52,19 @@ impl TileByTile {
     }
 }
 
-/// What was found for the regions of one tensor, whose writers are always the same.
+/// Excess of one tensor by region, as far as it was computed; the writers of a tensor are always the same.
 #[derive(Debug, Default)]
-pub(super) struct Known(Mutex<BTreeMap<Key, Arc<Excess>>>);
+pub(super) struct ExcessCache(Mutex<BTreeMap<ExcessKey, Arc<Excess>>>);
 
-impl Known {
-    fn get(&self, key: Key, find: impl FnOnce() -> Excess) -> Arc<Excess> {
+impl ExcessCache {
+    fn get(&self, key: ExcessKey, find: impl FnOnce() -> Excess) -> Arc<Excess> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(known.entry(key).or_insert_with(|| Arc::new(find())))
     }
 }
 
 impl Contents {
-    /// What exceeds a region of `room` elements of a PE that all tiles share when the channels of `written` came one after the
+    /// Excess over a region of `room` elements of a PE that all tiles share, after the channels of `written` were written one after the
     /// other.
     pub fn excess_together(
         &self,
@@ -93,8 +93,8 @@ impl Contents {
         })
     }
 
-    /// What exceeds a region of `room` elements of a PE into which each tile is loaded when the channels of `written` are
-    /// there.
+    /// Excess over a region of `room` elements of a PE into which each tile is loaded, when the channels of `written` have been
+    /// written.
     pub fn excess_alone(&self, written: &[Span], room: u64) -> Arc<Excess> {
         self.known.get((room, written.len(), None), || {
             let mut in_order = written.to_vec();
@@ -118,7 +118,7 @@ impl Contents {
 }
 
 impl TileContents {
-    /// Fills what is free in every PE with some channels; the rest is added to the excess of each.
+    /// Fills the free elements of every PE with some channels, and adds the rest to their excess.
     fn fill(&self, channels: Span, free: &mut [u64], excess: &mut [u64]) {
         let residues = self.columns.sums().len() / (self.channels as usize).max(1);
         let some = channels.begin as usize..channels.end as usize;

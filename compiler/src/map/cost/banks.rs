@@ -15,28 +15,28 @@ use scnn_isa::layer::{Pass, WeightOrder};
 use scnn_isa::machine::{BankMap, Machine};
 use scnn_isa::plane::{Axis, Rect, Span};
 
-/// PEs that are looked at, and steps of each as long as its blocks last: of a whole layer, and of a sample. Queues take
+/// Sampled PEs, and most steps of each: for a layer that is counted whole, and for one that is sampled. Queues take
 /// some hundred steps to fill.
 const SAMPLED_PES_AND_STEPS: [(usize, usize); 2] = [(12, 400), (4, 64)];
 
-/// Passes that are looked at.
+/// Sampled passes.
 const PASSES: usize = 2;
 
-/// Channels that are looked at for one PE in a round.
+/// Sampled channels of a PE in a round.
 const CHANNELS: usize = 32;
 
-/// Rounds that are looked at: where the accumulators hold few output channels, a round alone has hardly a block.
+/// Sampled rounds: where the accumulators hold few output channels, a round alone has hardly a block.
 const ROUNDS: usize = 8;
 
-/// What products cost a PE, on average over what is looked at.
+/// Cycles of a PE for steps and products, on average over the sampled blocks.
 #[derive(Clone, Debug)]
 pub(super) struct StepCost {
     /// Cycles for every step. Without conflicts, one.
     pub of_step: f64,
-    /// By PE: cycles for every pair of stored elements that are multiplied. A full step meets more conflicts than one of few
+    /// By PE: cycles for every pair of stored elements that are multiplied. A full step has more conflicts than one of few
     /// products, and where a tile ends fewer of them land; none where no PE meets conflicts.
     pub of_pair: Vec<[f32; LANES]>,
-    /// Of a part's cycles, those that a PE saves which has waited for it as long: what came before has left the queues.
+    /// Cycles of a part that a PE saves if it has waited for the part at least as long: its queues have emptied meanwhile.
     pub saved: f32,
     /// Cycles from the last step of a round to the retirement of its last product, for which the drain waits.
     pub tail: f64,
@@ -53,13 +53,13 @@ impl Default for StepCost {
     }
 }
 
-/// What products cost, by pass that is counted.
+/// Cycles of steps and products, by sampled pass.
 pub(super) fn step_costs(candidate: &Candidate<'_>, sampled: &SampledRounds) -> Vec<StepCost> {
     let passes = sampled.passes.len();
     let (Some(conv), Some(positions)) = (&candidate.layer.conv, candidate.positions) else {
         return vec![StepCost::default(); passes];
     };
-    let fitted: Vec<Fitted> = spread(passes, PASSES)
+    let fitted: Vec<FittedCycles> = spread(passes, PASSES)
         .into_iter()
         .map(|pass| of_pass(candidate, conv, positions, sampled, sampled.passes[pass]))
         .collect();
@@ -80,7 +80,7 @@ pub(super) fn step_costs(candidate: &Candidate<'_>, sampled: &SampledRounds) -> 
     (0..passes).map(of_pass).collect()
 }
 
-/// By PE, cycles for a pair of elements, of which so many are for a product that lands.
+/// By PE, cycles for a pair of stored elements: `of_product`, times the share of pairs whose product lands.
 fn of_pair(
     candidate: &Candidate<'_>,
     conv: &IntConv,
@@ -100,9 +100,9 @@ fn of_pair(
     of_pair
 }
 
-/// What steps and products take, fitted to what is looked at.
+/// Cycles of steps and products, fitted to the sampled blocks.
 #[derive(Clone, Copy)]
-struct Fitted {
+struct FittedCycles {
     /// Cycles for every step, and for every product that lands.
     of_step: f64,
     /// See `of_step`.
@@ -119,21 +119,21 @@ fn of_pass(
     positions: Positions<'_>,
     sampled: &SampledRounds,
     pass: Pass,
-) -> Fitted {
-    let tile = Tile::of(candidate, conv, positions, sampled, pass);
+) -> FittedCycles {
+    let tile = PassBlocks::of(candidate, conv, positions, sampled, pass);
     let held = &candidate.tile(pass).held.elements;
     let holding: Vec<usize> = (0..held.len()).filter(|&pe| held[pe] > 0).collect();
     let (pes, steps) = SAMPLED_PES_AND_STEPS[usize::from(!sampled.whole)];
-    let mut seen = Seen::default();
+    let mut seen = SampleSums::default();
     for at in spread(holding.len(), pes) {
         tile.run(holding[at], steps, &mut seen);
     }
     seen.fit()
 }
 
-/// Sums over the blocks that have been looked at, by which cycles are fitted to steps and products.
+/// Sums over the sampled blocks, from which cycles are fitted to steps and products.
 #[derive(Default)]
-struct Seen {
+struct SampleSums {
     cycles: f64,
     steps: f64,
     products: f64,
@@ -151,8 +151,8 @@ struct Seen {
     rounds: f64,
 }
 
-impl Seen {
-    /// A block of so many steps and products took so many cycles.
+impl SampleSums {
+    /// Adds a block and the cycles that it took.
     fn block(&mut self, steps: f64, products: f64, cycles: f64) {
         self.blocks += 1.0;
         self.steps += steps;
@@ -165,12 +165,12 @@ impl Seen {
         self.products_cycles += products * cycles;
     }
 
-    /// Least squares over the blocks, such that all of them together take what they took.
-    fn fit(&self) -> Fitted {
+    /// Least squares over the blocks, under the condition that the fitted cycles of all blocks have the measured sum.
+    fn fit(&self) -> FittedCycles {
         let tail = self.tails / self.rounds.max(1.0);
         let (steps, products) = (self.steps_steps, self.products_products);
         let determinant = steps * products - self.steps_products * self.steps_products;
-        // Where every step has as many products, nothing tells the two apart.
+        // Where every step has equally many products, cycles for steps and for products cannot be told apart.
         let told_apart = determinant > 1e-6 * steps * products;
         let of_step = if self.cycles > self.steps && told_apart {
             let numerator =
@@ -180,7 +180,7 @@ impl Seen {
             1.0
         };
         let rest = (self.cycles - of_step * self.steps).max(0.0);
-        Fitted {
+        FittedCycles {
             of_step,
             of_product: rest / self.products.max(1.0),
             carried: self.carried / self.blocks.max(1.0),
@@ -189,8 +189,8 @@ impl Seen {
     }
 }
 
-/// A pass and the blocks that meet in it.
-struct Tile<'a> {
+/// A pass, and the blocks of weights and of activations that it multiplies.
+struct PassBlocks<'a> {
     candidate: &'a Candidate<'a>,
     conv: &'a IntConv,
     positions: Positions<'a>,
@@ -213,7 +213,7 @@ struct Reach {
     addresses: Vec<i64>,
 }
 
-/// What makes any sum of addresses negative.
+/// A summand that makes any sum of addresses negative: the tap reaches outside.
 const OUTSIDE: i64 = i64::MIN / 4;
 
 impl Reach {
@@ -244,7 +244,7 @@ impl Reach {
     }
 }
 
-/// What a PE holds of a tile, and where the taps take its positions.
+/// The part of a tile in a PE, and the outputs that the taps reach from its positions.
 struct Held {
     rect: Rect,
     rows: Reach,
@@ -272,7 +272,7 @@ struct Buffers<'h> {
     weights: Vec<Weight>,
 }
 
-impl<'a> Tile<'a> {
+impl<'a> PassBlocks<'a> {
     fn of(
         candidate: &'a Candidate<'a>,
         conv: &'a IntConv,
@@ -305,7 +305,7 @@ impl<'a> Tile<'a> {
     }
 
     /// Runs up to `most` steps of a PE, as many in each round.
-    fn run(&self, pe: usize, most: usize, seen: &mut Seen) {
+    fn run(&self, pe: usize, most: usize, seen: &mut SampleSums) {
         let pes = self.source.pes();
         let rect = self
             .source
@@ -331,7 +331,7 @@ impl<'a> Tile<'a> {
     fn round<'h>(
         &self,
         (queues, buffers): (&mut Queues, &mut Buffers<'h>),
-        seen: &mut Seen,
+        seen: &mut SampleSums,
         (pe, held): (usize, &'h Held),
         k: Span,
         most: usize,
@@ -446,13 +446,13 @@ impl Queues {
         }
     }
 
-    /// Activations of a block of so many weights with which it takes so many steps or ends sooner.
+    /// Activations that a block of `weights` weights meets within `steps` steps, a whole number of vectors.
     const fn activations_of_steps(&self, steps: usize, weights: usize) -> usize {
         let of_vector = weights.div_ceil(self.widths.1);
         steps.div_ceil(of_vector) * self.widths.0
     }
 
-    /// Runs the steps of a block, as long as there are fewer than `most` in all; cycles that the first one waited.
+    /// Runs the steps of a block, as long as there are fewer than `most` in all; returns the cycles that the first one waited.
     fn block(&mut self, activations: &[Activation<'_>], weights: &[Weight], most: usize) -> u64 {
         let mut carried = None;
         for activations in activations.chunks(self.widths.0) {
@@ -508,7 +508,7 @@ impl Queues {
         bank as usize
     }
 
-    /// Takes the step's products, when there is room for them; cycles that it waited.
+    /// Queues the step's products when there is room for them; returns the cycles that it waited.
     fn step(&mut self) -> u64 {
         let waiting = |bank: usize| {
             let (waiting, arriving) = (

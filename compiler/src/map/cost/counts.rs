@@ -1,4 +1,4 @@
-//! What a layer does under a mapping, whatever the time it takes.
+//! Counts of a layer under a mapping that do not depend on the schedule: steps, bytes, drains.
 //!
 //! Rounds of all passes read the same weights, so the blocks are added up over the rounds first and then met with the
 //! activations of each pass.
@@ -11,7 +11,7 @@ use multiversion::multiversion;
 use scnn_isa::halo::Exchange;
 use scnn_isa::layer::Pass;
 
-/// What is counted of the whole layer.
+/// Counts of the whole layer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     /// Steps of all PEs, and pairs of stored elements that they multiply.
@@ -20,7 +20,7 @@ pub(super) struct Counts {
     /// Vectors that cross the weight bus, and bytes of weights from DRAM.
     bus_vectors: u64,
     weight_bytes: u64,
-    /// Cycles that the PPUs and halo links of the PE group need that needs most.
+    /// Cycles of the PPUs and halo links, in the PE group with the most.
     drain_cycles: u64,
     /// Vectors written into the FIFOs of all PEs.
     fifo_writes: u64,
@@ -28,7 +28,7 @@ pub(super) struct Counts {
     iaram_reads: u64,
     /// Partial sums over halo links.
     halo_hops: u64,
-    /// Steps of the PE that has most.
+    /// Steps of the PE with the most.
     busiest: f64,
     /// How often a pass reads each input channel.
     readings: f64,
@@ -56,7 +56,7 @@ impl Counts {
         let mut by_column = vec![Column::default(); columns];
         // Counts below 2^53, as floats.
         let mut steps_of_pe = vec![[0.0; LANES]; pes.div_ceil(LANES)];
-        // PEs of a group that have a tile, over all passes: those that a vector of weights reaches.
+        // PEs of a group that have a tile, over all passes: the receivers of a vector of weights.
         let receivers = |pass: &Pass| candidate.pes_with_tile(*pass);
         let receivers = sampled.passes.iter().map(receivers).sum::<u64>();
         for group in 0..groups {
@@ -106,7 +106,7 @@ impl Counts {
         }
     }
 
-    /// Lets the blocks of a PE group meet what its PEs hold in a pass.
+    /// Adds the steps and pairs of the blocks of a PE group with the activations of its PEs in a pass.
     fn add_pass(&mut self, by_column: &[Column], held: &Columns, steps_of_pe: &mut [[f64; LANES]]) {
         let of_column = held.sums().iter().zip(held.elements());
         for (index, (column, (&vectors, &elements))) in by_column.iter().zip(of_column).enumerate()
@@ -163,7 +163,7 @@ impl Counts {
         self.busiest *= scale;
     }
 
-    /// The cost at the least: every part of the machine works without ever waiting for another.
+    /// Lower bound of the cost: no unit of the machine ever waits for another.
     pub(super) fn least(&self, candidate: &Candidate<'_>) -> Cost {
         let machine = candidate.machine;
         let energy = &machine.energy;
@@ -187,7 +187,7 @@ impl Counts {
     }
 }
 
-/// Adds to the steps of every PE those of so many weight vectors and the activation vectors that it holds.
+/// Adds to every PE the steps of `streamed` weight vectors with the activation vectors that it holds.
 #[multiversion(targets("x86_64+avx2"))]
 fn add_steps(steps_of_pe: &mut [[f64; LANES]], streamed: f64, held: &[[f32; LANES]]) {
     for (steps, held) in steps_of_pe.iter_mut().zip(held) {
@@ -217,7 +217,7 @@ impl Candidate<'_> {
         u64::from(self.channel_groups[round * groups + group].len())
     }
 
-    /// Cycles that the links and PPUs of a PE group need for a round of so many output channels.
+    /// Cycles of the links and PPUs of a PE group to drain a round of `channels` output channels.
     pub(super) fn drain_cycles(&self, exchange: &Exchange, channels: u64) -> u64 {
         let ppu = &self.machine.ppu;
         (exchange.busiest_link * channels).div_ceil(u64::from(ppu.halo_sums_per_cycle))

@@ -1,50 +1,50 @@
-//! The time line of a layer of the PPU alone: loads, tiles, results, and the DRAM that all of them ask.
+//! The time line of a layer of the PPU alone: loads, tiles, results, and the DRAM that they share.
 //!
 //! ```text
-//! load a tile -> PPU, beside it what had spilled is read again -> result to DRAM
+//! load a tile -> PPU, while spilled elements are read again -> result to DRAM
 //! ```
 //!
-//! DRAM serves what was ready first, and of what is ready at the same time loads before reads before results.
+//! DRAM serves the request that was ready first, and of those ready in the same cycle loads before reads before results.
 
 use super::{Candidate, Cost};
 use crate::map::tiling::inner;
 use scnn_isa::layer::Pass;
 
-/// What asks DRAM, in the order in which it comes at the same time.
+/// Kinds of DRAM requests; of those ready in the same cycle, the first in this order is served first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Reason {
+enum DramUse {
     Load,
     Read,
     Result,
 }
 
-/// A pass: what it takes of each unit, and how far it is.
-struct Tile {
+/// A pass: its cycles in each unit, and its progress.
+struct PassWork {
     /// Cycles of DRAM for the load, and vectors of the fullest PE, which takes one a cycle.
     load: f64,
     fullest: u64,
-    /// Cycles of the PPU, and of DRAM for what is read beside it.
+    /// Cycles of the PPU, and of DRAM for the spilled elements that are read meanwhile.
     process: u64,
     read: f64,
     /// Cycles of DRAM for the result.
     result: f64,
-    /// When it was loaded, and when the PPU had ended it.
+    /// Cycle in which its load ended, and in which the PPU finished it.
     loaded: Option<u64>,
     ended: Option<u64>,
 }
 
-/// How far the layer is.
-struct TimeLine {
-    tiles: Vec<Tile>,
-    /// A tile takes the place of the tile so many before it.
+/// Progress of the layer.
+struct PpuTimeLine {
+    tiles: Vec<PassWork>,
+    /// Slots for tiles: a tile overwrites the tile `places` before it.
     places: usize,
-    /// What waits for DRAM: when it was ready, why, and its pass.
-    requests: Vec<(u64, Reason, usize)>,
+    /// Requests that wait for DRAM: cycle in which they became ready, kind, pass.
+    requests: Vec<(u64, DramUse, usize)>,
     dram_free: f64,
-    /// The next tile to be loaded, and when the mover is free; none while it loads.
+    /// The next tile to be loaded, and the cycle in which the mover is free; none while it loads.
     next_load: usize,
     mover_free: Option<u64>,
-    /// The next tile of the PPU, and when that is free; none while it waits for what it reads.
+    /// The next tile of the PPU, and the cycle in which the PPU is free; none while it waits for a read.
     next_tile: usize,
     ppu_free: Option<u64>,
     latest: u64,
@@ -59,7 +59,7 @@ impl Candidate<'_> {
         let traffic = &self.traffic;
         let bytes = loads + spilled + traffic.result_bytes + traffic.operand_bytes;
         let tiles = self.ppu_tiles();
-        let cycles = TimeLine::new(tiles, if traffic.overlapped { 2 } else { 1 }).run();
+        let cycles = PpuTimeLine::new(tiles, if traffic.overlapped { 2 } else { 1 }).run();
         let dram_cycles = self.dram_cycles(bytes);
         Cost {
             cycles,
@@ -70,7 +70,7 @@ impl Candidate<'_> {
         }
     }
 
-    fn ppu_tiles(&self) -> Vec<Tile> {
+    fn ppu_tiles(&self) -> Vec<PassWork> {
         let channels = u64::from(self.layer.source.channels.len());
         let per_group = channels.div_ceil(u64::from(self.layout.groups.count()));
         let outputs: u64 = self.passes.iter().map(|p| p.output.positions()).sum();
@@ -88,7 +88,7 @@ impl Candidate<'_> {
             let share = pass.output.positions() as f64 / outputs.max(1) as f64;
             let traffic = &self.traffic;
             let (bytes, fullest) = self.loaded(*pass);
-            Tile {
+            PassWork {
                 load: dram(bytes as f64),
                 fullest,
                 process: (most * per_group).div_ceil(u64::from(self.machine.ppu.lanes)),
@@ -102,8 +102,8 @@ impl Candidate<'_> {
     }
 }
 
-impl TimeLine {
-    fn new(tiles: Vec<Tile>, places: usize) -> Self {
+impl PpuTimeLine {
+    fn new(tiles: Vec<PassWork>, places: usize) -> Self {
         let loaded = tiles.iter().all(|tile| tile.loaded.is_some());
         Self {
             next_load: if loaded { tiles.len() } else { 0 },
@@ -131,7 +131,7 @@ impl TimeLine {
         }
     }
 
-    /// Asks for the next tile, if what its place waits for is known.
+    /// Requests the next tile, if the cycle in which its slot is free is known.
     fn advance_mover(&mut self) -> bool {
         let place_free = match self.next_load.checked_sub(self.places) {
             None => Some(0),
@@ -144,7 +144,7 @@ impl TimeLine {
             return false;
         }
         let ready = mover_free.max(place_free);
-        self.requests.push((ready, Reason::Load, self.next_load));
+        self.requests.push((ready, DramUse::Load, self.next_load));
         self.mover_free = None;
         self.next_load += 1;
         true
@@ -161,7 +161,7 @@ impl TimeLine {
         self.next_tile += 1;
         if self.tiles[pass].read > 0.0 {
             self.ppu_free = None;
-            self.requests.push((begin, Reason::Read, pass));
+            self.requests.push((begin, DramUse::Read, pass));
         } else {
             self.end(pass, begin + self.tiles[pass].process);
         }
@@ -174,32 +174,32 @@ impl TimeLine {
         self.ppu_free = Some(at);
         self.latest = self.latest.max(at);
         if self.tiles[pass].result > 0.0 {
-            self.requests.push((at, Reason::Result, pass));
+            self.requests.push((at, DramUse::Result, pass));
         }
     }
 
-    fn serve(&mut self, ready: u64, reason: Reason, pass: usize) {
+    fn serve(&mut self, ready: u64, reason: DramUse, pass: usize) {
         let tile = &mut self.tiles[pass];
         let cycles = match reason {
-            Reason::Load => tile.load,
-            Reason::Read => tile.read,
-            Reason::Result => tile.result,
+            DramUse::Load => tile.load,
+            DramUse::Read => tile.read,
+            DramUse::Result => tile.result,
         };
         self.dram_free = self.dram_free.max(ready as f64) + cycles;
         let end = self.dram_free.ceil() as u64;
         self.latest = self.latest.max(end);
         match reason {
-            Reason::Load => {
+            DramUse::Load => {
                 let loaded = end.max(ready + tile.fullest);
                 tile.loaded = Some(loaded);
                 self.mover_free = Some(loaded);
                 self.latest = self.latest.max(loaded);
             }
-            Reason::Read => {
+            DramUse::Read => {
                 let processed = ready + tile.process;
                 self.end(pass, processed.max(end));
             }
-            Reason::Result => {}
+            DramUse::Result => {}
         }
     }
 }
@@ -210,7 +210,7 @@ mod tests {
 
     /// Three tiles: 10 cycles of loading each, 4 of the PPU, 6 for the result.
     fn cycles(places: usize, read: f64) -> u64 {
-        let tile = || Tile {
+        let tile = || PassWork {
             load: 10.0,
             fullest: 3,
             process: 4,
@@ -219,7 +219,7 @@ mod tests {
             loaded: None,
             ended: None,
         };
-        TimeLine::new(vec![tile(), tile(), tile()], places).run()
+        PpuTimeLine::new(vec![tile(), tile(), tile()], places).run()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What of a layer is counted: all rounds of all passes, or some from which the rest is extrapolated.
+//! The rounds of a layer that are counted: all rounds of all passes, or some from which the rest is extrapolated.
 
 use super::Candidate;
 use crate::map::tiling::inner;
@@ -18,7 +18,7 @@ pub enum Depth {
 /// Passes of a sample.
 const PASSES: usize = 2;
 
-/// Parts of the weight streams that are looked at one by one. A layer of more, fully connected ones of millions,
+/// Most parts of the weight streams that are simulated one by one. A layer of more, such as fully connected ones of millions,
 /// repeats itself.
 const MOST_PARTS: usize = 1 << 15;
 
@@ -26,8 +26,8 @@ const MOST_PARTS: usize = 1 << 15;
 const LEAST_ROUNDS: usize = 4;
 
 impl Depth {
-    /// All of a layer of up to `MOST_PARTS` parts, which has so many in each of its `rounds`, and as many rounds as make
-    /// that number, of a longer one.
+    /// `Whole` for a layer of at most `MOST_PARTS` parts, `parts_of_round` in each of its `rounds`; of a longer one, as many rounds as have
+    /// that many parts.
     pub fn bounded(parts_of_round: usize, rounds: usize) -> Self {
         if parts_of_round * rounds <= MOST_PARTS {
             Self::Whole
@@ -48,15 +48,15 @@ impl Depth {
 /// The passes and rounds that are counted.
 #[derive(Debug)]
 pub(super) struct SampledRounds {
-    /// Whether it is all of the layer.
+    /// Whether they are all rounds of all passes.
     pub whole: bool,
     /// The passes.
     pub passes: Vec<Pass>,
-    /// By pass: what its drains exchange, for each output channel.
+    /// By pass: halo exchange of its drains, per output channel.
     pub exchanges: Vec<Exchange>,
     /// The rounds of each pass.
     pub rounds: Vec<usize>,
-    /// Rounds of the layer for every one that is counted.
+    /// Rounds of the layer per counted round.
     pub scale: f64,
 }
 

@@ -7,7 +7,7 @@ use multiversion::multiversion;
 use scnn_isa::codec::Format;
 use std::collections::VecDeque;
 
-/// The cycle in which what ends at `time` has ended. `ceil` is a call where the processor is not known to have it.
+/// The first whole cycle at or after `time`. `f64::ceil` would be a call where the processor is not known to have the instruction.
 pub(super) fn ceil_cycles(time: f64) -> u64 {
     let cycle = time as u64;
     cycle + u64::from((cycle as f64) < time)
@@ -16,7 +16,7 @@ pub(super) fn ceil_cycles(time: f64) -> u64 {
 /// A part of a weight block.
 #[derive(Clone, Copy)]
 pub(super) struct Part {
-    /// The round of a pass that it belongs to.
+    /// Index of its (pass, round) among those that are counted.
     pub item: usize,
     /// Column of the source tile; none when the round has no weights.
     pub column: Option<usize>,
@@ -24,7 +24,7 @@ pub(super) struct Part {
     pub elements: u64,
     /// See `elements`.
     pub vectors: u64,
-    /// Encoded bytes, with those of empty blocks before it, and of the last part with those behind it.
+    /// Encoded bytes, those of empty blocks before it included, and for the last part those of empty blocks after it.
     pub bytes: u64,
     /// Whether it is the first of its round.
     pub first: bool,
@@ -32,8 +32,8 @@ pub(super) struct Part {
     pub last: bool,
 }
 
-/// Where the parts of a layer come from.
-pub(super) struct Blocks<'a> {
+/// The blocks of a layer, from which streams cut their parts.
+pub(super) struct PartSource<'a> {
     pub sizes: &'a BlockSizes,
     /// By item: the round.
     pub rounds: Vec<usize>,
@@ -47,12 +47,12 @@ pub(super) struct Blocks<'a> {
     pub fifo: u32,
 }
 
-/// Where a stream is in its blocks.
+/// Position of a stream in its blocks.
 #[derive(Clone, Copy, Default)]
 struct Cursor {
     item: usize,
     block: usize,
-    /// Elements of the block that were delivered.
+    /// Elements of the present block that were delivered.
     delivered: u32,
     /// The last block of the item that has elements.
     last: Option<usize>,
@@ -63,33 +63,33 @@ struct Cursor {
 /// The weight stream and the PEs of one PE group.
 pub(super) struct Stream {
     cursor: Cursor,
-    /// The part to be asked for next.
+    /// The part to be requested next.
     pub next: Option<Part>,
-    /// When it can be asked for, if that is known; renewed where something changed.
+    /// Cycle from which it can be requested, if that is known; recomputed when something changed.
     pub ready: Option<u64>,
     pub changed: bool,
-    /// Parts that were asked for and have not run, and when they are there.
+    /// Parts that were requested and have not run, with their cycles of arrival.
     pub arrived: VecDeque<(Part, u64)>,
-    /// Vectors in the FIFOs, and when the last PE had finished them, as far as that is known.
+    /// Parts in the FIFOs: their vectors, and the cycle in which the last PE finished them, as far as that is known.
     held: VecDeque<(u64, Option<u64>)>,
-    /// How many of them are finished.
+    /// How many of `held` are finished.
     run: usize,
     held_vectors: u64,
     room: u64,
-    /// Parts asked for, and when the last one was.
+    /// Parts requested so far, and the cycle of the last request.
     pub requested: u64,
     last_request: u64,
-    /// By PE: when it has finished what it was given.
+    /// By PE: cycle in which it has finished all parts that ran.
     finish: Vec<[f64; LANES]>,
-    /// By PE: how long it waited, without a part, before that.
+    /// By PE: cycles that it waited for the last of them.
     waited: Vec<[f64; LANES]>,
-    /// The latest of them.
+    /// The latest cycle in `finish`.
     busiest: f64,
 }
 
 impl Stream {
     /// The stream of a group of a layer that begins at cycle `begin`.
-    pub(super) fn new(group: usize, pes: usize, blocks: &Blocks<'_>, begin: u64) -> Self {
+    pub(super) fn new(group: usize, pes: usize, blocks: &PartSource<'_>, begin: u64) -> Self {
         let mut stream = Self {
             cursor: Cursor::default(),
             next: None,
@@ -110,7 +110,7 @@ impl Stream {
         stream
     }
 
-    /// Finds out when the next part can be asked for: when there is room, and not before the one before it.
+    /// Computes when the next part can be requested: when the FIFOs have room, and not before its predecessor.
     pub(super) fn look_for_room(&mut self, capacity: u64) {
         self.changed = false;
         self.ready = None;
@@ -127,14 +127,14 @@ impl Stream {
         self.ready = Some(self.room.max(self.last_request));
     }
 
-    /// The next part was asked for at `request` and is there at `arrival`.
+    /// Records that the next part is requested in cycle `request` and arrives in cycle `arrival`.
     pub(super) fn deliver(
         &mut self,
         part: Part,
         request: u64,
         arrival: u64,
         group: usize,
-        blocks: &Blocks<'_>,
+        blocks: &PartSource<'_>,
     ) {
         self.last_request = request;
         self.requested += 1;
@@ -158,7 +158,7 @@ impl Stream {
         self.busiest = self.busiest.max(time);
     }
 
-    /// Runs a part that arrived on what the PEs hold of its column.
+    /// Runs an arrived part with the activations of its column in every PE.
     pub(super) fn run(
         &mut self,
         arrival: u64,
@@ -172,7 +172,7 @@ impl Stream {
         let last = if cost.of_pair.is_empty() {
             run_column(finish, arrival, vectors, of_vector)
         } else {
-            let pairs = Pairs {
+            let pairs = ElementPairs {
                 weights: [part.elements as f32, part.vectors as f32],
                 activations: held.elements_by_pe(column),
                 cycles: &cost.of_pair,
@@ -192,13 +192,13 @@ impl Stream {
         self.changed = true;
     }
 
-    /// When all PEs have finished what they were given.
+    /// Cycle in which all PEs have finished the parts that ran.
     pub(super) fn finished(&self) -> u64 {
         ceil_cycles(self.busiest)
     }
 }
 
-/// Lets PEs finish, from `arrival` on, a column of so many vectors of `cycles` each; when the last one has.
+/// Runs a column of activation vectors, `cycles` each, from `arrival` on; returns the cycle in which the last PE finishes.
 #[multiversion(targets("x86_64+avx2"))]
 fn run_column(
     finish: &mut [[f64; LANES]],
@@ -206,7 +206,7 @@ fn run_column(
     column: &[[f32; LANES]],
     cycles: f64,
 ) -> f64 {
-    // A comparison, as `max` minds what is no number, and by lane, as the order of maxima is free.
+    // `>` instead of `f64::max`: no NaN handling, and a maximum by lane, so it vectorises.
     let later = |a: f64, b: f64| if a > b { a } else { b };
     let mut busiest = [arrival; LANES];
     for (finish, vectors) in finish.iter_mut().zip(column) {
@@ -220,14 +220,14 @@ fn run_column(
 }
 
 /// The pairs of elements of a part, and the cycles that each takes beside its step.
-struct Pairs<'a> {
+struct ElementPairs<'a> {
     /// Weights of the part, and vectors of them.
     weights: [f32; 2],
     /// By PE.
     activations: &'a [[f32; LANES]],
     /// By PE.
     cycles: &'a [[f32; LANES]],
-    /// Cycles that a PE saves which has waited as long.
+    /// Cycles that a PE saves if it has waited at least as long.
     saved: f32,
 }
 
@@ -238,7 +238,7 @@ fn run_stalling_column(
     arrival: f64,
     vectors: &[[f32; LANES]],
     of_vector: f64,
-    pairs: &Pairs<'_>,
+    pairs: &ElementPairs<'_>,
 ) -> f64 {
     let later = |a: f64, b: f64| if a > b { a } else { b };
     let [weights, weight_vectors] = pairs.weights;
@@ -265,7 +265,7 @@ fn run_stalling_column(
 
 impl Cursor {
     /// The next part of a stream; none at its end.
-    fn advance(&mut self, group: usize, source: &Blocks<'_>) -> Option<Part> {
+    fn advance(&mut self, group: usize, source: &PartSource<'_>) -> Option<Part> {
         let item = self.item;
         let index = source.rounds.get(item)? * source.groups + group;
         let blocks = &source.sizes.groups[index].1;
@@ -297,7 +297,7 @@ impl Cursor {
         }
         let elements = blocks[self.block];
         let of_part = (elements - self.delivered).min(source.fifo);
-        // A part that is not a whole block has its share of the bytes.
+        // A part of a block has its share of the block's bytes.
         let of_block = source.format.block_bytes(u64::from(elements));
         let until = |element: u32| of_block * u64::from(element) / u64::from(elements);
         self.bytes += until(self.delivered + of_part) - until(self.delivered);

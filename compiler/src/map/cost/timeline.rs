@@ -1,8 +1,8 @@
 //! The time line of an array layer: weight streams, PEs, drains, loads and DRAM; bank queues as cycles for every product.
 //!
-//! A smaller telling of the machine's rules than the simulator's, written from the rules and not from its code. Parts
-//! of the weight streams are delivered in the order of the time at which they can be asked for, and overtake in DRAM
-//! what moves in bulk; everything else follows from that order:
+//! A simplified implementation of the rules of time (isa/RULES.md), independent of the simulator's code. Parts
+//! of the weight streams are delivered in the order of the cycles in which they can be requested, and overtake in DRAM
+//! loads, spills and results (*bulk*); everything else follows from that order:
 //!
 //! ```text
 //! deliver part -> FIFO -> PEs run it when the round may begin and its activations are loaded -> last part: the PE group
@@ -11,7 +11,7 @@
 
 use super::banks::StepCost;
 use super::sampled_rounds::SampledRounds;
-use super::stream::{Blocks, Part, Stream, ceil_cycles};
+use super::stream::{Part, PartSource, Stream, ceil_cycles};
 use super::{Candidate, Measured, ResultPart};
 use crate::map::contents::{Columns, Excess};
 use scnn_isa::layer::Pass;
@@ -21,24 +21,24 @@ use std::sync::Arc;
 
 /// A round of a pass.
 struct Item {
-    /// Its place among the passes that are counted.
+    /// Index among the counted passes.
     pass: usize,
-    /// Its number in the pass.
+    /// Index in the pass.
     round: usize,
     /// PE groups that have not finished it.
     running: usize,
-    /// Whether a PE group has begun it, and when the last one finished.
+    /// Whether a PE group has begun it, and the cycle in which the last one finished.
     begun: bool,
     finished: u64,
-    /// By PE group, when it had been drained.
+    /// By PE group, cycle in which its drain ended.
     drained: Vec<Option<u64>>,
-    /// When what had spilled was there.
+    /// Cycle in which the spilled elements that it reads have arrived.
     spill: u64,
 }
 
-/// What else asks DRAM.
+/// Bulk requests to DRAM, that is all but weights.
 #[derive(Clone, Copy)]
-enum Reason {
+enum ActivationTransfer {
     Load(Load),
     Result,
 }
@@ -58,10 +58,10 @@ struct Load {
 /// Most pieces in which a tile is loaded. The machine loads column by column.
 const PIECES: usize = 32;
 
-/// What happened to the oldest part that had arrived.
+/// Outcome for the oldest part that has arrived.
 #[derive(PartialEq, Eq)]
 enum Ran {
-    /// There was none, or its round may not begin.
+    /// It did not run: there is none, or its round may not begin.
     Not,
     /// It ran.
     Part,
@@ -69,37 +69,37 @@ enum Ran {
     Round,
 }
 
-/// What a time line says of a layer.
+/// Result of a time line.
 pub(super) struct Told {
-    /// Cycles from its begin to its end.
+    /// Cycles from the begin of the layer to its end.
     pub cycles: u64,
-    /// Cycles before its end in which DRAM and the FIFOs have nothing more to do for it.
+    /// Cycles before the layer's end in which neither DRAM nor a FIFO works for it.
     pub idle: u64,
 }
 
-/// See the module.
+/// State of the simulation of a layer; the module's head has the rules.
 pub(super) struct TimeLine<'a> {
     candidate: &'a Candidate<'a>,
-    /// When the layer begins: that long before it does, weights may be requested.
+    /// Cycle in which the layer begins; weights may be requested from cycle 0 on.
     begin: u64,
     sampled: &'a SampledRounds,
-    /// By pass, what the PEs hold of its tile.
+    /// By pass, the activation vectors of its tile.
     columns: Vec<&'a Columns>,
-    blocks: Blocks<'a>,
+    blocks: PartSource<'a>,
     items: Vec<Item>,
     streams: Vec<Stream>,
-    /// When the bus is free, in parts of a cycle in which it carries one vector.
+    /// Time at which the bus is free, in units of one vector on the bus.
     bus: u64,
     cycles_per_byte: f64,
-    /// When DRAM has carried the weights that were asked for, and what was asked for in bulk.
+    /// Times at which DRAM has carried the requested weights, and the requested bulk.
     weights_free: f64,
     bulk_free: f64,
-    /// What waits for DRAM in bulk, by when it was ready and in which order it came: its cycles, and why.
-    requests: BTreeMap<(u64, u64), (f64, Reason)>,
+    /// Bulk requests that wait for DRAM, by the cycle in which they became ready and a serial number: DRAM cycles, kind.
+    requests: BTreeMap<(u64, u64), (f64, ActivationTransfer)>,
     /// Requests made so far.
     requests_made: u64,
-    /// The request under way: when it was ready, when it ends if no more weights are asked for, and why it was made.
-    in_service: Option<(u64, f64, Reason)>,
+    /// The bulk request under way: cycle in which it was ready, end if no more weights are requested, kind.
+    in_service: Option<(u64, f64, ActivationTransfer)>,
     /// Whether sources are loaded here; a sample adds the loads afterwards.
     loads: bool,
     next_load: usize,
@@ -110,23 +110,39 @@ pub(super) struct TimeLine<'a> {
     /// By pass: completion time of each loaded piece.
     loaded: Vec<Vec<u64>>,
     ended: Vec<Option<u64>>,
-    /// By PE group, when its PPUs are free.
+    /// By PE group, cycle in which its PPUs are free.
     ppus_free: Vec<u64>,
     latest: u64,
     /// Outputs of the whole layer, by which results are shared among the drains.
     outputs: u64,
-    /// By pass: what products cost.
+    /// By pass: cycles of steps and products.
     step_costs: &'a [StepCost],
-    /// By pass: bytes of the source that have no place.
+    /// By pass: bytes of the source that have spilled.
     spilled: Vec<u64>,
-    /// Where in its channels those lie.
+    /// Channels in which the spilled elements lie.
     excess: Option<Arc<Excess>>,
     /// By pass: what it completes of the results, and the part of them for which each PE has a place.
     results: Vec<Vec<ResultPart>>,
     kept: f64,
 }
 
+impl Item {
+    /// A round that no PE group has begun.
+    fn new(pass: usize, round: usize, groups: usize) -> Self {
+        Self {
+            pass,
+            round,
+            running: groups,
+            begun: false,
+            finished: 0,
+            drained: vec![None; groups],
+            spill: 0,
+        }
+    }
+}
+
 impl<'a> TimeLine<'a> {
+    /// The time line of a layer whose weights may be requested `head_start` cycles before it begins.
     pub(super) fn new(
         candidate: &'a Candidate<'a>,
         measured: &'a Measured,
@@ -140,20 +156,11 @@ impl<'a> TimeLine<'a> {
         let passes = &sampled.passes;
         let loads = candidate.traffic.loads && sampled.whole;
         let items: Vec<Item> = (0..passes.len())
-            .flat_map(|pass| {
-                sampled.rounds.iter().map(move |&round| Item {
-                    pass,
-                    round,
-                    running: groups,
-                    begun: false,
-                    finished: 0,
-                    drained: vec![None; groups],
-                    spill: 0,
-                })
-            })
+            .flat_map(|pass| sampled.rounds.iter().map(move |&round| (pass, round)))
+            .map(|(pass, round)| Item::new(pass, round, groups))
             .collect();
         let (results, kept) = sampled_results(candidate, passes);
-        let blocks = Blocks {
+        let blocks = PartSource {
             sizes,
             rounds: items.iter().map(|item| item.round).collect(),
             groups,
@@ -243,7 +250,7 @@ impl<'a> TimeLine<'a> {
         if self.loads || !candidate.traffic.loads {
             return cycles;
         }
-        // While a tile is loaded, its first round runs.
+        // The first round of a tile runs while the tile is loaded.
         let passes = candidate.passes.len();
         let rounds = self.sampled.scale * self.items.len() as f64;
         let round = (cycles as f64 / rounds.max(1.0)) as u64;
@@ -277,7 +284,7 @@ impl<'a> TimeLine<'a> {
         first
     }
 
-    /// Does everything whose time is known.
+    /// Advances every unit as far as its times are known.
     fn progress(&mut self) {
         loop {
             let mut changed = self.advance_mover();
@@ -314,7 +321,7 @@ impl<'a> TimeLine<'a> {
         }
     }
 
-    /// Weights come before what moves in bulk, also before what is under way.
+    /// Requests weights; they overtake bulk, even a request under way.
     fn ask_weights(&mut self, ready: u64, bytes: f64) -> u64 {
         if bytes <= 0.0 {
             return ready;
@@ -327,8 +334,8 @@ impl<'a> TimeLine<'a> {
         ceil_cycles(self.weights_free)
     }
 
-    /// What moves in bulk and is soon there: the weights that are asked for meanwhile are left out of account. What was
-    /// ready before comes first.
+    /// Requests bulk of a few cycles, which weights requested meanwhile are taken not to delay. Requests that were
+    /// ready before are served first.
     fn ask_bulk(&mut self, ready: u64, bytes: f64) -> u64 {
         if bytes <= 0.0 {
             return ready;
@@ -350,7 +357,7 @@ impl<'a> TimeLine<'a> {
         free.max(ready as f64)
     }
 
-    /// When the activations of a part were loaded, if they were and it waits for them: before the layer begins it does
+    /// Cycle in which the activations of a part were loaded, if they were and the part waits for them: before the layer begins it does
     /// not, if DRAM will have carried it by then.
     fn needed(&self, part: &Part) -> Option<u64> {
         let carried = self.weights_free + part.bytes as f64 * self.cycles_per_byte;
@@ -360,7 +367,7 @@ impl<'a> TimeLine<'a> {
         self.loaded(part)
     }
 
-    /// When the activations of a part were loaded, if they were.
+    /// Cycle in which the activations of a part were loaded, if they were.
     fn loaded(&self, part: &Part) -> Option<u64> {
         if !self.loads {
             return Some(0);
@@ -373,7 +380,7 @@ impl<'a> TimeLine<'a> {
         self.loaded[pass].get(piece).copied()
     }
 
-    /// When a round may begin on a PE group, if that is known.
+    /// Cycle from which a round may begin on a PE group, if that is known.
     fn bound(&self, group: usize, number: usize) -> Option<u64> {
         let mut bound = 0;
         if let Some(before) = number.checked_sub(2) {
@@ -467,12 +474,16 @@ impl<'a> TimeLine<'a> {
         self.latest = self.latest.max(end);
         let bytes = self.result_bytes(pass, round, group);
         if bytes > 0.0 {
-            self.request(end, bytes * self.cycles_per_byte, Reason::Result);
+            self.request(
+                end,
+                bytes * self.cycles_per_byte,
+                ActivationTransfer::Result,
+            );
         }
     }
 
     /// Bytes of results to DRAM after a round of a PE group. A PE's region takes pass after pass and channel after channel,
-    /// until it is full; so the last rounds write what has no place.
+    /// until it is full; so it is the last rounds that spill.
     fn result_bytes(&self, pass: usize, round: usize, group: usize) -> f64 {
         let candidate = self.candidate;
         if candidate.traffic.result_bytes == 0 {
@@ -489,12 +500,12 @@ impl<'a> TimeLine<'a> {
         written * (candidate.traffic.kept_bytes + candidate.traffic.result_bytes) as f64
     }
 
-    /// Asks for the next tile, if what its place waits for is known.
+    /// Requests the next tile, if the cycle in which its slot is free is known.
     fn advance_mover(&mut self) -> bool {
         if self.mover_busy || self.next_load == self.sampled.passes.len() {
             return false;
         }
-        // One place: not before the pass before has read it; two: the one before that.
+        // One slot: not before the previous pass has read it; two slots: the pass before that one.
         let behind = if self.candidate.traffic.overlapped {
             2
         } else {
@@ -521,11 +532,11 @@ impl<'a> TimeLine<'a> {
             fullest,
         };
         let ready = self.mover_free.max(free);
-        self.request(ready, load.cycles, Reason::Load(load));
+        self.request(ready, load.cycles, ActivationTransfer::Load(load));
         true
     }
 
-    fn request(&mut self, ready: u64, cycles: f64, reason: Reason) {
+    fn request(&mut self, ready: u64, cycles: f64, reason: ActivationTransfer) {
         self.requests
             .insert((ready, self.requests_made), (cycles, reason));
         self.requests_made += 1;
@@ -555,14 +566,18 @@ impl<'a> TimeLine<'a> {
         self.bulk_free = self.bulk_free.max(end);
         let end = ceil_cycles(end);
         self.latest = self.latest.max(end);
-        let Reason::Load(load) = reason else {
+        let ActivationTransfer::Load(load) = reason else {
             return false;
         };
         let piece = load.piece + 1;
         let end = end.max(ready + load.fullest * piece as u64 / load.pieces as u64);
         self.loaded[load.pass].push(end);
         if piece < load.pieces {
-            self.request(ready, load.cycles, Reason::Load(Load { piece, ..load }));
+            self.request(
+                ready,
+                load.cycles,
+                ActivationTransfer::Load(Load { piece, ..load }),
+            );
         } else {
             self.mover_free = end;
             self.mover_busy = false;
@@ -571,8 +586,8 @@ impl<'a> TimeLine<'a> {
     }
 }
 
-/// What the passes that are counted complete of the results, and the part of these for which each of the PEs that hold some
-/// has a place; nothing of either where no results go to DRAM.
+/// By counted pass, the share of the results that it completes, and the part of them for which each of the PEs that hold some
+/// has room; both empty where no results go to DRAM.
 fn sampled_results(candidate: &Candidate<'_>, counted: &[Pass]) -> (Vec<Vec<ResultPart>>, f64) {
     let (kept, excess) = (candidate.traffic.kept_bytes, candidate.traffic.result_bytes);
     if excess == 0 {
@@ -586,7 +601,7 @@ fn sampled_results(candidate: &Candidate<'_>, counted: &[Pass]) -> (Vec<Vec<Resu
     (counted.map(|(_, parts)| parts).collect(), kept)
 }
 
-/// Pieces in which a tile of so many columns is loaded.
+/// Pieces in which a tile of `columns` columns is loaded.
 fn pieces(columns: usize) -> usize {
     columns.clamp(1, PIECES)
 }

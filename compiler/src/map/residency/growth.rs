@@ -20,7 +20,7 @@ const FACTORS: [f64; 7] = [1.1, 1.25, 1.5, 2.0, 4.0, 8.0, f64::INFINITY];
 /// Places of a RAM up to which each grows alone, as every trial looks at all of them.
 const MOST_ALONE: usize = 256;
 
-/// Whose place it is.
+/// Owner of a slot.
 #[derive(Clone, Copy)]
 enum Owner {
     Home(usize),
@@ -28,17 +28,17 @@ enum Owner {
     Stage(usize, usize),
 }
 
-/// A place, and when it is taken.
-struct Place {
+/// A slot, and the operations `first..=last` during which it is occupied.
+struct Occupied {
     owner: Owner,
     slot: Slot,
     first: usize,
     last: usize,
-    /// Elements that it can ever hold.
+    /// Most elements that its owner can ever have.
     most: u64,
 }
 
-/// See the module.
+/// Grows every slot of `residency`; the module's head has the rule.
 pub(super) fn grow(
     residency: &Residency,
     network: &Quantised,
@@ -65,13 +65,13 @@ pub(super) fn grow(
 }
 
 /// All places in both RAMs.
-fn places(residency: &Residency, network: &Quantised, tiling: &Tiling) -> Vec<Place> {
+fn places(residency: &Residency, network: &Quantised, tiling: &Tiling) -> Vec<Occupied> {
     let lives = lives(network);
     let mut places = Vec::new();
     let tiles = |tensor: usize| tiling.layouts[tensor].tiles.len() as u32;
     let most_of = |tensor: usize, tiles| tiling.most_elements(TensorId(tensor as u32), tiles);
     for (tensor, home) in residency.homes.iter().enumerate() {
-        places.extend(home.map(|slot| Place {
+        places.extend(home.map(|slot| Occupied {
             owner: Owner::Home(tensor),
             slot,
             first: lives[tensor].first_write,
@@ -92,7 +92,7 @@ fn places(residency: &Residency, network: &Quantised, tiling: &Tiling) -> Vec<Pl
         };
         let of_tile = |tile| most_of(tensor, Span::new(tile, tile + 1));
         let most = (0..tiles(tensor)).map(of_tile).max().unwrap_or(1);
-        places.extend(slots.into_iter().enumerate().map(|(index, slot)| Place {
+        places.extend(slots.into_iter().enumerate().map(|(index, slot)| Occupied {
             owner: Owner::Stage(operation, index),
             slot,
             first: operation,
@@ -105,16 +105,16 @@ fn places(residency: &Residency, network: &Quantised, tiling: &Tiling) -> Vec<Pl
 
 /// The places of one RAM, lower ones first.
 struct Stacks {
-    places: Vec<Place>,
+    places: Vec<Occupied>,
     /// By place, those that lie below it at some time.
     below: Vec<Vec<usize>>,
 }
 
 impl Stacks {
-    fn new(mut places: Vec<Place>) -> Self {
+    fn new(mut places: Vec<Occupied>) -> Self {
         places.sort_by_key(|place| (place.slot.base, place.first));
-        let meet = |a: &Place, b: &Place| a.first <= b.last && b.first <= a.last;
-        let below = |(index, place): (usize, &Place)| {
+        let meet = |a: &Occupied, b: &Occupied| a.first <= b.last && b.first <= a.last;
+        let below = |(index, place): (usize, &Occupied)| {
             let lower = places[..index].iter().enumerate();
             let lower = lower.filter(|(_, other)| meet(other, place));
             lower.map(|(other, _)| other).collect()
@@ -129,8 +129,8 @@ impl Stacks {
     fn grow(self, capacity: u64) -> Vec<(Owner, Slot)> {
         let mut sizes: Vec<u64> = self.places.iter().map(|place| place.slot.size).collect();
         for factor in FACTORS {
-            let larger = |place: &Place| {
-                // A float that exceeds all integers becomes the largest.
+            let larger = |place: &Occupied| {
+                // `as` saturates: an infinite factor becomes the largest integer.
                 let wanted = (place.slot.size as f64 * factor) as u64;
                 wanted.min(place.most).max(place.slot.size)
             };
@@ -181,9 +181,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn place(base: u64, size: u64, (first, last): (usize, usize), most: u64) -> Place {
+    fn place(base: u64, size: u64, (first, last): (usize, usize), most: u64) -> Occupied {
         let memory = Memory::A;
-        Place {
+        Occupied {
             owner: Owner::Home(0),
             slot: Slot { memory, base, size },
             first,
@@ -192,7 +192,7 @@ mod tests {
         }
     }
 
-    fn grown(places: Vec<Place>, capacity: u64) -> Vec<[u64; 2]> {
+    fn grown(places: Vec<Occupied>, capacity: u64) -> Vec<[u64; 2]> {
         let slots = Stacks::new(places).grow(capacity);
         slots
             .iter()
@@ -222,10 +222,10 @@ mod tests {
         fn places_never_shrink_meet_or_leave_the_ram(
             drawn in prop::collection::vec((1u64..50, 0usize..10, 0usize..4, 1u64..200), 1..20),
         ) {
-            let mut places: Vec<Place> = Vec::new();
+            let mut places: Vec<Occupied> = Vec::new();
             for (size, first, more, most) in drawn {
                 let (last, most) = (first + more, most.max(size));
-                let meets = |place: &&Place| place.first <= last && first <= place.last;
+                let meets = |place: &&Occupied| place.first <= last && first <= place.last;
                 let below = places.iter().filter(meets).map(|place| place.slot.base + place.slot.size);
                 places.push(place(below.max().unwrap_or(0), size, (first, last), most));
             }

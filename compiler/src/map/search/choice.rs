@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 /// Where a tensor is assumed to live while its cut is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum AssumedHome {
     /// In an activation RAM, if it fits one.
     Resident,
-    /// In an activation RAM, if need be but for what exceeds it.
+    /// In an activation RAM; the excess spills.
     Spilling,
     /// In DRAM.
     Streamed,
@@ -27,7 +27,7 @@ pub struct Choice {
     pub cut: Cut,
     /// The layout that it makes.
     pub layout: Layout,
-    /// What the tiles hold.
+    /// Contents of the tiles.
     pub contents: Arc<Contents>,
     /// The layers that read the tensor.
     pub readers: Vec<Reader>,
@@ -40,11 +40,11 @@ pub struct Choice {
     /// Bytes loaded and bytes stored, spilled ones included.
     bytes: u64,
     whole_bytes: u64,
-    /// Bytes of all tiles that exceed a RAM when they are loaded, and are read in every round that needs them.
+    /// Bytes by which tiles exceed a RAM when they are loaded, over all tiles; every round that needs them reads them from DRAM.
     spilled_bytes: u64,
-    /// The same of all tiles together, where all of them live in a RAM.
+    /// Bytes by which the whole tensor exceeds a RAM, when it lives there.
     excess_bytes: u64,
-    /// Writing it, with its replicas, pJ.
+    /// Energy of writing the tensor with its replicas, pJ.
     write_pj: f64,
 }
 
@@ -57,9 +57,9 @@ pub struct Reader {
     pub mapping: LayerMapping,
     /// How often a pass reads each channel of the tensor.
     pub readings: f64,
-    /// What the array does, once all of it is measured; none where it does nothing.
+    /// Counts of the array's work, once all rounds are counted; none where the layer does not use the array.
     pub measured: Option<Arc<Measured>>,
-    /// What it costs when the source is there.
+    /// Its cost when the source is in a RAM already.
     pub cost: Cost,
 }
 
@@ -105,8 +105,8 @@ impl Choice {
         }
     }
 
-    /// What all readers cost together when the tensor lives in `place`; less is better.
-    pub fn score(&self, objective: Objective, place: Place) -> f64 {
+    /// Score of all readers together when the tensor lives in `place`; less is better.
+    pub fn score(&self, objective: Objective, place: AssumedHome) -> f64 {
         let mut total = Cost {
             energy_pj: self.write_pj,
             ..Cost::default()
@@ -120,7 +120,7 @@ impl Choice {
     }
 
     /// Whether no reader is slower than it is under the paper's mapping, whose costs are given by operation.
-    pub fn never_slower(&self, place: Place, paper: &[Option<Cost>]) -> bool {
+    pub fn never_slower(&self, place: AssumedHome, paper: &[Option<Cost>]) -> bool {
         self.readers.iter().enumerate().all(|(index, reader)| {
             let cost = self.placed(reader, place, index == 0);
             paper[reader.operation].is_none_or(|paper| cost.cycles <= paper.cycles)
@@ -128,12 +128,12 @@ impl Choice {
     }
 
     /// The cost of a reader with its loads.
-    pub fn placed(&self, reader: &Reader, place: Place, first: bool) -> Cost {
+    pub fn placed(&self, reader: &Reader, place: AssumedHome, first: bool) -> Cost {
         let mut cost = reader.cost;
-        if place != Place::Streamed && self.fits {
+        if place != AssumedHome::Streamed && self.fits {
             return cost;
         }
-        if place == Place::Spilling
+        if place == AssumedHome::Spilling
             && let Some(cost) = self.spilling(reader)
         {
             return cost;
@@ -164,7 +164,7 @@ impl Choice {
         cost
     }
 
-    /// The cost of a reader when the tensor lives in a RAM but for what exceeds that; none where that is not worth it.
+    /// The cost of a reader when the tensor lives in a RAM and the excess spills; none where that is not worth it.
     fn spilling(&self, reader: &Reader) -> Option<Cost> {
         let readings = reader.readings;
         if !worth_spilling(self.whole_bytes, self.excess_bytes, 1, readings) {

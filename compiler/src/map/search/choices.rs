@@ -3,7 +3,7 @@
 //! Cuts are ranked by densities, the best are counted and costed on a sample of rounds, the best of those are costed
 //! whole. Every layer that reads the tensor gets its best grouping of output channels under each cut.
 
-use super::choice::{Choice, Place, Reader};
+use super::choice::{AssumedHome, Choice, Reader};
 use super::{Explored, ORDER, Search};
 use crate::map::LayerMapping;
 use crate::map::candidates::{cuts, estimate, estimate_rounds, groupings};
@@ -24,10 +24,10 @@ const COUNTED: usize = 8;
 /// Cuts of a tensor that are counted, of those expected to fit a RAM and beside the best of every number of PE groups.
 const COUNTED_RESIDENT: usize = 4;
 
-/// A cut is counted when it is estimated to take at most so many times the cycles of the best.
+/// Ratio of estimated cycles to the best estimate up to which a cut is counted.
 const MAX_ESTIMATE_RATIO: f64 = 1.4;
 
-/// The same for a grouping under a cut, of which the estimate knows less: it leaves out FIFOs and drains.
+/// The same ratio for groupings under a cut, whose estimate is coarser: it leaves out FIFOs and drains.
 const MAX_GROUPING_ESTIMATE_RATIO: f64 = 2.0;
 
 /// Cuts of a tensor that are costed whole for each place when mapping.
@@ -36,7 +36,7 @@ pub const WHOLE: usize = 4;
 /// Rounds of a pass in a sample.
 const SAMPLE: u32 = 4;
 
-/// A cut is looked at closely if its least cost, as far as it was bounded, is below the best by this factor.
+/// A cut is costed if its lower bound is below this factor times the best cost.
 const SLACK: f64 = 1.15;
 
 /// Finds choices.
@@ -44,7 +44,7 @@ pub struct Chooser<'a> {
     search: &'a Search<'a>,
 }
 
-/// A cut with what its tiles hold.
+/// A cut with the contents of its tiles.
 struct Counted {
     cut: Cut,
     layout: Layout,
@@ -53,7 +53,7 @@ struct Counted {
 
 type SizesOfGroups = BTreeMap<(usize, [[u32; 2]; 2], Depth, Vec<Span>), Arc<BlockSizes>>;
 
-/// Less than this share of the paper's cycles must a grouping of its own cut take to replace the paper's.
+/// Under the paper's cut, another grouping replaces the paper's if it takes less than this share of its cycles.
 const GAIN: f64 = 0.998;
 
 impl<'a> Chooser<'a> {
@@ -70,7 +70,6 @@ impl<'a> Chooser<'a> {
         if cutter.consumers.is_empty() {
             return Vec::new();
         }
-        let data = search.network.tensor(tensor);
         let readers: Vec<(usize, &IntLayer)> = search
             .network
             .operations
@@ -79,35 +78,8 @@ impl<'a> Chooser<'a> {
             .filter_map(|(operation, other)| Some((operation, other.layer()?)))
             .filter(|(_, layer)| layer.source.tensor == tensor)
             .collect();
-        let mut ranked: Vec<(f64, Cut)> = cuts(&cutter, search.machine, data.shape)
-            .into_iter()
-            .map(|cut| {
-                let density = |layer: &IntLayer| {
-                    let reader = readers
-                        .iter()
-                        .find(|(_, other)| std::ptr::eq(*other, layer));
-                    reader.map_or(0.0, |&(operation, _)| self.weight_density(operation, layer))
-                };
-                (
-                    estimate(search.machine, &cutter, cut, cutter.density, density),
-                    cut,
-                )
-            })
-            .collect();
-        ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut cuts = self.promising(&cutter, &ranked, data.shape[1]);
-        if whole > WHOLE {
-            let others = ranked.iter().map(|(_, cut)| *cut);
-            let others: Vec<Cut> = others.filter(|cut| !cuts.contains(cut)).collect();
-            let missing = whole.saturating_sub(cuts.len());
-            cuts.extend(others.into_iter().take(missing));
-        }
-        let paper = if let Some(paper) = &search.paper {
-            Some(cutter.plain(paper.tiling.parts(tensor)))
-        } else {
-            let count = |tensor, layout: &Layout| search.contents(tensor, layout);
-            cutter.paper(count).ok().map(|(cut, ..)| cut)
-        };
+        let paper = self.paper_cut(&cutter, tensor);
+        let mut cuts = self.cuts_to_count(&cutter, tensor, &readers, whole);
         if let Some(paper) = paper
             && !cuts.contains(&paper)
         {
@@ -115,7 +87,7 @@ impl<'a> Chooser<'a> {
         }
         let (mut sizes, mut samples) = (SizesOfGroups::new(), SizesOfGroups::new());
         let mut sampled: Vec<(Counted, Choice)> = Vec::new();
-        // What the best so far costs wherever the tensor lives; a cut that costs clearly more is left out.
+        // Cost of the best so far, wherever the tensor lives; a cut that costs clearly more is left out.
         let mut limit = f64::INFINITY;
         for cut in cuts {
             let counted = self.counted(&cutter, tensor, cut);
@@ -128,22 +100,11 @@ impl<'a> Chooser<'a> {
                 continue;
             };
             if whole == WHOLE {
-                limit = limit.min(choice.score(search.objective, Place::Streamed));
+                limit = limit.min(choice.score(search.objective, AssumedHome::Streamed));
             }
             sampled.push((counted, choice));
         }
-        // The best for every place are looked at whole.
-        let mut best: Vec<usize> = Vec::new();
-        for place in [Place::Resident, Place::Streamed, Place::Spilling] {
-            let mut order: Vec<usize> = (0..sampled.len()).collect();
-            let score = |index: usize| sampled[index].1.score(search.objective, place);
-            order.sort_by(|&a, &b| score(a).total_cmp(&score(b)).then(a.cmp(&b)));
-            for index in order.into_iter().take(whole) {
-                if !best.contains(&index) {
-                    best.push(index);
-                }
-            }
-        }
+        let mut best = self.best_for_every_home(&sampled, whole);
         // The paper's cut serves where others gain nothing.
         if let Some(paper) = paper.and_then(|cut| sampled.iter().position(|(c, _)| c.cut == cut))
             && !best.contains(&paper)
@@ -161,6 +122,69 @@ impl<'a> Chooser<'a> {
         best.into_iter()
             .map(|index| sampled[index].1.clone())
             .collect()
+    }
+
+    /// The cuts of a tensor to count, by the estimates of its readers: those that are promising and, if more than [`WHOLE`]
+    /// are to be costed whole, at least as many.
+    fn cuts_to_count(
+        &self,
+        cutter: &Cutter<'_>,
+        tensor: TensorId,
+        readers: &[(usize, &IntLayer)],
+        whole: usize,
+    ) -> Vec<Cut> {
+        let (machine, shape) = (
+            self.search.machine,
+            self.search.network.tensor(tensor).shape,
+        );
+        let density = |layer: &IntLayer| {
+            let reader = readers
+                .iter()
+                .find(|(_, other)| std::ptr::eq(*other, layer));
+            reader.map_or(0.0, |&(operation, _)| self.weight_density(operation, layer))
+        };
+        let ranked = cuts(cutter, machine, shape)
+            .into_iter()
+            .map(|cut| (estimate(machine, cutter, cut, cutter.density, density), cut));
+        let mut ranked: Vec<(f64, Cut)> = ranked.collect();
+        ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut cuts = self.promising(cutter, &ranked, shape[1]);
+        if whole > WHOLE {
+            let others = ranked.iter().map(|(_, cut)| *cut);
+            let others: Vec<Cut> = others.filter(|cut| !cuts.contains(cut)).collect();
+            let missing = whole.saturating_sub(cuts.len());
+            cuts.extend(others.into_iter().take(missing));
+        }
+        cuts
+    }
+
+    /// The paper's cut of a tensor; none where no number of parts fits.
+    fn paper_cut(&self, cutter: &Cutter<'_>, tensor: TensorId) -> Option<Cut> {
+        if let Some(paper) = &self.search.paper {
+            return Some(cutter.plain(paper.tiling.parts(tensor)));
+        }
+        let count = |tensor, layout: &Layout| self.search.contents(tensor, layout);
+        cutter.paper(count).ok().map(|(cut, ..)| cut)
+    }
+
+    /// The places in `sampled` of the best `whole` choices for every home.
+    fn best_for_every_home(&self, sampled: &[(Counted, Choice)], whole: usize) -> Vec<usize> {
+        let mut best: Vec<usize> = Vec::new();
+        for home in [
+            AssumedHome::Resident,
+            AssumedHome::Streamed,
+            AssumedHome::Spilling,
+        ] {
+            let mut order: Vec<usize> = (0..sampled.len()).collect();
+            let score = |index: usize| sampled[index].1.score(self.search.objective, home);
+            order.sort_by(|&a, &b| score(a).total_cmp(&score(b)).then(a.cmp(&b)));
+            for index in order.into_iter().take(whole) {
+                if !best.contains(&index) {
+                    best.push(index);
+                }
+            }
+        }
+        best
     }
 
     /// The cuts to count, of all, best first: the best, the best that are expected to fit a RAM, and of those the best
@@ -229,6 +253,7 @@ impl<'a> Chooser<'a> {
         Some(Choice::of(search, counted.cut, layout, contents, readers))
     }
 
+    /// A reader under a cut, with its best grouping; none if its lower bound exceeds `limit`.
     fn reader(
         &self,
         counted: &Counted,
@@ -270,15 +295,29 @@ impl<'a> Chooser<'a> {
                 (candidate, measured)
             })
             .collect();
-        let mut bounded: Vec<(f64, usize, Bounded<'_>)> = candidates
+        let bounded = candidates
             .iter()
+            .map(|(candidate, measured)| candidate.bounded(measured.as_ref()));
+        let (index, cost) = self.cheapest(bounded.collect(), limit)?;
+        let mapping = tried.swap_remove(index);
+        Some(Reader {
+            operation,
+            readings: readings(layer, &mapping),
+            mapping,
+            measured: None,
+            cost,
+        })
+    }
+
+    /// The index and the cost of the cheapest of the candidates; none if the lower bounds of all exceed `limit`.
+    fn cheapest(&self, candidates: Vec<Bounded<'_>>, limit: f64) -> Option<(usize, Cost)> {
+        let objective = self.search.objective;
+        let mut bounded: Vec<(f64, usize, Bounded<'_>)> = candidates
+            .into_iter()
             .enumerate()
-            .map(|(index, (candidate, measured))| {
-                let bounded = candidate.bounded(measured.as_ref());
-                (search.objective.score(&bounded.least), index, bounded)
-            })
+            .map(|(index, bounded)| (objective.score(&bounded.least), index, bounded))
             .collect();
-        // Most promising first: the rest need not be costed once the least of the next exceeds the best.
+        // Most promising first: the rest need not be costed once the lower bound of the next exceeds the best.
         bounded.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         if bounded.first().is_some_and(|(least, ..)| *least > limit) {
             return None;
@@ -289,20 +328,13 @@ impl<'a> Chooser<'a> {
                 break;
             }
             let cost = bounded.cost();
-            let score = search.objective.score(&cost);
+            let score = objective.score(&cost);
             if best.as_ref().is_none_or(|(best, ..)| score < *best) {
                 best = Some((score, index, cost));
             }
         }
         let (_, index, cost) = best.expect("a group of one channel fits wherever its cut does");
-        let mapping = tried.swap_remove(index);
-        Some(Reader {
-            operation,
-            readings: readings(layer, &mapping),
-            mapping,
-            measured: None,
-            cost,
-        })
+        Some((index, cost))
     }
 
     /// Leaves out the groupings that densities estimate far above the best.

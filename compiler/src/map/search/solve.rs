@@ -1,7 +1,7 @@
 //! Which choice every tensor takes: a greedy start, then one tensor at a time.
 
-use super::choice::{Choice, Place};
-use super::{CostCache, CostKey, Draft, Mapped, ORDER, OTHER_ORDER, Search, total};
+use super::choice::{AssumedHome, Choice};
+use super::{CostCache, CostKey, Mapped, MappingDraft, ORDER, OTHER_ORDER, Search, total};
 use crate::map::cost::{Cost, Traffic, readings};
 use crate::map::residency::{Residency, lifetimes};
 use crate::map::{LayerMapping, Objective};
@@ -9,8 +9,8 @@ use crate::quantise::{Operation, Quantised};
 use scnn_isa::ids::TensorId;
 use scnn_isa::progress::Progress;
 
-/// A mapping replaces the paper's for a layer when it is predicted to take at most this share of its cycles: the
-/// rest is what the model leaves out.
+/// A mapping replaces the paper's for a layer when it is predicted to take at most this share of the paper's cycles: the
+/// rest allows for the model's error.
 const GAIN: f64 = 0.999;
 
 /// Sweeps over all tensors in which other choices are tried.
@@ -33,7 +33,7 @@ const MOST_OF_PAPER: f64 = 0.97;
 /// The choices of a network and what they are compared with.
 pub(super) struct Problem<'a> {
     pub search: &'a Search<'a>,
-    pub paper: &'a Draft,
+    pub paper: &'a MappingDraft,
     pub paper_costs: &'a [Option<Cost>],
     /// By tensor.
     pub choices: &'a [Vec<Choice>],
@@ -44,10 +44,10 @@ pub(super) struct Problem<'a> {
     pub strict: bool,
 }
 
-/// Which choices may be taken.
+/// The choices that may be taken, and assumptions under which they are compared.
 struct Selection {
     /// Where every tensor is expected to live.
-    places: Vec<Place>,
+    places: Vec<AssumedHome>,
     /// By tensor and choice: not to be taken any more.
     banned: Vec<Vec<bool>>,
 }
@@ -55,12 +55,12 @@ struct Selection {
 /// By tensor: its choice; none for the paper's mapping.
 type Chosen = Vec<Option<usize>>;
 
-/// Choices that have been looked at.
-struct State {
+/// A state of the search: a choice for every tensor, with the mapping that it makes.
+struct SearchState {
     chosen: Chosen,
     /// By tensor: whether it may live in a RAM that it does not fit.
     may_spill: Vec<bool>,
-    draft: Draft,
+    draft: MappingDraft,
     costs: Vec<Option<Cost>>,
     score: f64,
 }
@@ -87,7 +87,7 @@ impl Problem<'_> {
     /// from the best choices by every objective; all are improved by the search's own.
     pub fn solve(&self) -> Option<Solved> {
         let mut known = self.known();
-        let mut best: Option<State> = None;
+        let mut best: Option<SearchState> = None;
         let mut starts: Vec<Chosen> = Vec::new();
         for objective in Objective::ALL {
             let Some((mut state, places)) = self.start(objective, &mut known) else {
@@ -109,7 +109,7 @@ impl Problem<'_> {
             self.finish(&mut state, &places, &mut known);
             state
         };
-        let State {
+        let SearchState {
             mut draft, chosen, ..
         } = best;
         self.search.take_free_room(&mut draft);
@@ -124,7 +124,7 @@ impl Problem<'_> {
     }
 
     /// Improves a start, and lets tensors spill.
-    fn finish(&self, state: &mut State, places: &[Place], known: &mut CostCache) {
+    fn finish(&self, state: &mut SearchState, places: &[AssumedHome], known: &mut CostCache) {
         if self.choices.len() <= MOST_SWEPT {
             let tensors: Vec<usize> = (0..self.choices.len()).collect();
             self.improve(state, places, &tensors, known);
@@ -132,7 +132,7 @@ impl Problem<'_> {
         self.spill(state, places, known);
     }
 
-    /// The costs that the choices were found by: of layers that move nothing.
+    /// A cache with the costs by which the choices were found, of layers without traffic.
     fn known(&self) -> CostCache {
         let mut known = CostCache::new();
         for choices in self.choices {
@@ -150,7 +150,7 @@ impl Problem<'_> {
 
     /// Linearises the weights of a layer in the other order where that is shorter, in placeholders or in the queues of the
     /// banks. A layer's order concerns nobody else.
-    fn reorder(&self, draft: &mut Draft, costs: &mut [Option<Cost>]) {
+    fn reorder(&self, draft: &mut MappingDraft, costs: &mut [Option<Cost>]) {
         let mut other = draft.clone();
         let mut operations = Vec::new();
         for (operation, mapping) in other.layers.iter_mut().enumerate() {
@@ -178,9 +178,13 @@ impl Problem<'_> {
     }
 
     /// The best choice of every tensor for its place by an objective, without those that make layers slower.
-    fn start(&self, objective: Objective, known: &mut CostCache) -> Option<(State, Vec<Place>)> {
+    fn start(
+        &self,
+        objective: Objective,
+        known: &mut CostCache,
+    ) -> Option<(SearchState, Vec<AssumedHome>)> {
         let mut selection = Selection {
-            places: vec![Place::Resident; self.choices.len()],
+            places: vec![AssumedHome::Resident; self.choices.len()],
             banned: self.choices.iter().map(|c| vec![false; c.len()]).collect(),
         };
         let may_spill = vec![false; self.choices.len()];
@@ -194,7 +198,7 @@ impl Problem<'_> {
             let costs = self.search.predict_known(&draft, &keys, known);
             let slower = self.slower(&draft, &costs);
             if slower.is_empty() {
-                let state = State {
+                let state = SearchState {
                     chosen,
                     may_spill,
                     draft,
@@ -210,13 +214,13 @@ impl Problem<'_> {
     }
 
     /// The paper's mapping as a start, where no greedy one is without slower layers.
-    fn paper_state(&self, known: &mut CostCache) -> Option<(State, Vec<Place>)> {
+    fn paper_state(&self, known: &mut CostCache) -> Option<(SearchState, Vec<AssumedHome>)> {
         let tensors = self.choices.len();
         let state = self.state(vec![None; tensors], vec![false; tensors], known)?;
         let homes = state.draft.residency.homes.iter();
         let places = homes.map(|home| match home {
-            Some(_) => Place::Resident,
-            None => Place::Streamed,
+            Some(_) => AssumedHome::Resident,
+            None => AssumedHome::Streamed,
         });
         let places = places.collect();
         Some((state, places))
@@ -245,8 +249,8 @@ impl Problem<'_> {
     /// Takes other choices for one of `tensors` at a time, as long as the network gains by it.
     fn improve(
         &self,
-        state: &mut State,
-        places: &[Place],
+        state: &mut SearchState,
+        places: &[AssumedHome],
         tensors: &[usize],
         known: &mut CostCache,
     ) {
@@ -276,14 +280,14 @@ impl Problem<'_> {
 
     /// Lets tensors that fit no RAM live there for the most part, if the network gains by it: all, with the choices that
     /// suit them then, and each alone.
-    fn spill(&self, state: &mut State, places: &[Place], known: &mut CostCache) {
+    fn spill(&self, state: &mut SearchState, places: &[AssumedHome], known: &mut CostCache) {
         let homes = &state.draft.residency.homes;
         let homeless: Vec<usize> = (0..homes.len())
             .filter(|&tensor| homes[tensor].is_none() && !self.choices[tensor].is_empty())
             .collect();
         let all = vec![true; state.chosen.len()];
         if let Some(mut spilling) = self.state(state.chosen.clone(), all, known) {
-            let places = vec![Place::Spilling; places.len()];
+            let places = vec![AssumedHome::Spilling; places.len()];
             self.improve(&mut spilling, &places, &homeless, known);
             if spilling.score < state.score {
                 *state = spilling;
@@ -297,9 +301,14 @@ impl Problem<'_> {
         }
     }
 
-    /// What some choices come to; none when that makes a layer slower.
-    fn state(&self, chosen: Chosen, may_spill: Vec<bool>, known: &mut CostCache) -> Option<State> {
-        let mut state = State {
+    /// The state that some choices make; none if a layer is slower than under the paper's mapping where none may be.
+    fn state(
+        &self,
+        chosen: Chosen,
+        may_spill: Vec<bool>,
+        known: &mut CostCache,
+    ) -> Option<SearchState> {
+        let mut state = SearchState {
             draft: self.compose(&chosen, &may_spill),
             chosen,
             may_spill,
@@ -312,7 +321,7 @@ impl Problem<'_> {
     /// Takes a choice for a tensor, if the network gains by it.
     fn try_choice(
         &self,
-        state: &mut State,
+        state: &mut SearchState,
         tensor: usize,
         option: Option<usize>,
         known: &mut CostCache,
@@ -328,8 +337,8 @@ impl Problem<'_> {
         }
     }
 
-    /// Places all tensors anew, if the network gains by it; whether it does.
-    fn replan_residency(&self, state: &mut State, known: &mut CostCache) -> bool {
+    /// Places all tensors anew if the network gains by it; returns whether it does.
+    fn replan_residency(&self, state: &mut SearchState, known: &mut CostCache) -> bool {
         let residency = self.placed(&state.draft, &state.may_spill);
         if residency == state.draft.residency {
             return false;
@@ -342,8 +351,8 @@ impl Problem<'_> {
         gains
     }
 
-    /// Costs what was chosen anew; whether the network gains by it, and no layer is slower. Otherwise the costs are kept.
-    fn cost(&self, state: &mut State, known: &mut CostCache) -> bool {
+    /// Costs the present choices; returns whether the network gains and no layer is slower. Otherwise the old costs are kept.
+    fn cost(&self, state: &mut SearchState, known: &mut CostCache) -> bool {
         let (search, objective) = (self.search, self.search.objective);
         let keys = search.keys(&state.draft, &state.chosen);
         let least = search.lower_bound(&state.draft, &keys, known);
@@ -360,7 +369,7 @@ impl Problem<'_> {
     }
 
     /// The mapping of some choices, with all tensors placed.
-    fn compose(&self, chosen: &[Option<usize>], may_spill: &[bool]) -> Draft {
+    fn compose(&self, chosen: &[Option<usize>], may_spill: &[bool]) -> MappingDraft {
         let mut draft = self.paper.clone();
         for (tensor, option) in chosen.iter().enumerate() {
             if option.is_some() {
@@ -372,7 +381,7 @@ impl Problem<'_> {
     }
 
     /// Cuts a tensor and maps its readers as in a choice for it, or as in the paper.
-    fn choose(&self, draft: &mut Draft, tensor: usize, option: Option<usize>) {
+    fn choose(&self, draft: &mut MappingDraft, tensor: usize, option: Option<usize>) {
         let (id, choices) = (TensorId(tensor as u32), &self.choices[tensor]);
         if let Some(choice) = option.map(|number| &choices[number]) {
             let layout = choice.layout.clone();
@@ -393,9 +402,9 @@ impl Problem<'_> {
     }
 
     /// Where the tensors of a draft live.
-    fn placed(&self, draft: &Draft, may_spill: &[bool]) -> Residency {
+    fn placed(&self, draft: &MappingDraft, may_spill: &[bool]) -> Residency {
         let (network, machine) = (self.search.network, self.search.machine);
-        // Nobody asks for it where nothing may spill, which is so in most trials.
+        // Needed only where something may spill, which is not so in most trials.
         let any = may_spill.contains(&true);
         let of_operation = |(operation, mapping): (&Operation, &Option<LayerMapping>)| match (
             operation, mapping,
@@ -414,7 +423,7 @@ impl Problem<'_> {
 
     /// The layers that are not predicted to gain, and are not mapped as in the paper either; none where layers may be
     /// slower.
-    fn slower(&self, draft: &Draft, costs: &[Option<Cost>]) -> Vec<usize> {
+    fn slower(&self, draft: &MappingDraft, costs: &[Option<Cost>]) -> Vec<usize> {
         if !self.strict {
             return Vec::new();
         }
@@ -448,12 +457,12 @@ fn traffic_share(keys: &[Option<CostKey>], costs: &[Option<Cost>], known: &CostC
 }
 
 impl Selection {
-    /// Tensors that found no place are expected to live in DRAM from now on; whether there are any new ones.
+    /// Assumes from now on that tensors which found no slot live in DRAM; returns whether there are new ones.
     fn stream(&mut self, residency: &Residency) -> bool {
         let mut changed = false;
         for (place, home) in self.places.iter_mut().zip(&residency.homes) {
-            if *place == Place::Resident && home.is_none() {
-                *place = Place::Streamed;
+            if *place == AssumedHome::Resident && home.is_none() {
+                *place = AssumedHome::Streamed;
                 changed = true;
             }
         }
@@ -461,7 +470,7 @@ impl Selection {
     }
 
     /// Bans the choices that make layers slower: that of the source, or where the source is as in the paper, that of
-    /// the destination. Whether there was one to ban.
+    /// the destination. Returns whether there was one to ban.
     fn ban(&mut self, network: &Quantised, slower: &[usize], chosen: &[Option<usize>]) -> bool {
         let mut banned = false;
         for &operation in slower {

@@ -1,4 +1,4 @@
-//! What a layer moves to and from DRAM in a draft: where its tensors live decides it, and how far they are written.
+//! Traffic of a layer to and from DRAM in a draft: it depends on where its tensors live, and on how far they are written.
 
 use super::{Drafted, Search};
 use crate::map::contents::{Contents, TileByTile, TileContents};
@@ -8,23 +8,23 @@ use crate::quantise::{IntLayer, Operation, Quantised, Tensor};
 use scnn_isa::ids::TensorId;
 use scnn_isa::plane::Span;
 
-/// What writes a tensor, first to last: a concatenation has several writers, and readers between them.
+/// Writers of a tensor, first to last: a concatenation has several, and readers between them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Writers {
-    /// The operations; none for what is there from the beginning, as no layer writes it.
+    /// The operations; none for channels that are there from the beginning, as no layer writes them.
     operations: Vec<Option<usize>>,
-    /// What each writes.
+    /// The channels that each writes.
     channels: Vec<Span>,
 }
 
 impl Writers {
-    /// What is there before an operation.
+    /// The channels that are written before an operation.
     pub(super) fn before(&self, operation: usize) -> &[Span] {
         let before = |writer: &Option<usize>| writer.is_none_or(|writer| writer < operation);
         &self.channels[..self.operations.partition_point(before)]
     }
 
-    /// What an operation and those after it write.
+    /// The channels that an operation and later ones write.
     fn from(&self, operation: usize) -> &[Span] {
         &self.channels[self.before(operation).len()..]
     }
@@ -67,8 +67,16 @@ pub(super) fn writers(network: &Quantised) -> Vec<Writers> {
         .collect()
 }
 
+/// The fields of [`Traffic`] that say how far a source exceeds its region or slot.
+#[derive(Default)]
+struct SourceRoom {
+    home_room: Option<u64>,
+    tile_by_tile: TileByTile,
+    tile_room: Option<u64>,
+}
+
 impl Search<'_> {
-    /// What a layer moves in a draft.
+    /// Traffic of a layer in a draft.
     pub(super) fn traffic(
         &self,
         draft: &Drafted<'_>,
@@ -83,24 +91,11 @@ impl Search<'_> {
         let wanted = self.visible[destination.tensor.index()];
         let source = layer.source.tensor;
         let contents = &draft.contents[source.index()];
-        let (mut home_room, mut tile_room) = (None, None);
-        let mut tile_by_tile = TileByTile::default();
-        match stage {
-            Some(Staging::PerTile(slot) | Staging::Alternate([slot, _])) => {
-                let exceeds = |tile: &TileContents| tile.held.most > slot.size;
-                tile_room = contents.tiles.iter().any(exceeds).then_some(slot.size);
-            }
-            Some(Staging::Once(_) | Staging::Kept(_)) => {}
-            None => {
-                let all = Span::new(0, self.network.tensor(source).shape[1]);
-                if let Some(slot) = draft.residency.homes[source.index()]
-                    && self.excess(draft, source, operation, slot.size, all) > 0
-                {
-                    home_room = Some(slot.size);
-                    tile_by_tile = self.tile_by_tile(draft, source, operation);
-                }
-            }
-        }
+        let SourceRoom {
+            home_room,
+            tile_by_tile,
+            tile_room,
+        } = self.source_room(draft, source, operation);
         let operand_bytes = layer.operand.map_or(0, |operand| {
             let view = operand.view;
             if draft.residency.homes[view.tensor.index()].is_none() {
@@ -110,7 +105,7 @@ impl Search<'_> {
             }
         });
         let all = Span::new(0, self.network.tensor(destination.tensor).shape[1]);
-        // What exceeds a slot is written to DRAM, by each writer what it adds to that.
+        // The excess over a slot is written to DRAM, by each writer its own part.
         let (result, channels) = (destination.tensor, destination.channels);
         let overflow = home.map_or(0, |slot| {
             self.excess(draft, result, operation + 1, slot.size, channels)
@@ -149,6 +144,29 @@ impl Search<'_> {
         }
     }
 
+    /// The room of the source of an operation, as far as the source exceeds it.
+    fn source_room(&self, draft: &Drafted<'_>, source: TensorId, operation: usize) -> SourceRoom {
+        let mut room = SourceRoom::default();
+        match draft.residency.stages[operation] {
+            Some(Staging::PerTile(slot) | Staging::Alternate([slot, _])) => {
+                let exceeds = |tile: &TileContents| tile.held.most > slot.size;
+                let tiles = &draft.contents[source.index()].tiles;
+                room.tile_room = tiles.iter().any(exceeds).then_some(slot.size);
+            }
+            Some(Staging::Once(_) | Staging::Kept(_)) => {}
+            None => {
+                let all = Span::new(0, self.network.tensor(source).shape[1]);
+                if let Some(slot) = draft.residency.homes[source.index()]
+                    && self.excess(draft, source, operation, slot.size, all) > 0
+                {
+                    room.home_room = Some(slot.size);
+                    room.tile_by_tile = self.tile_by_tile(draft, source, operation);
+                }
+            }
+        }
+        room
+    }
+
     /// Bytes of a tensor that are not there before `operation`: its blocks are, but empty.
     fn unwritten(&self, contents: &Contents, tensor: TensorId, operation: usize) -> u64 {
         let later = self.writers[tensor.index()].from(operation).iter();
@@ -158,7 +176,7 @@ impl Search<'_> {
         bytes.sum()
     }
 
-    /// Elements of some channels of a tensor that exceed a place of `size` elements of a PE when the operations before `operation` have
+    /// Elements of some channels of a tensor that exceed a slot of `size` elements of a PE when the operations before `operation` have
     /// written it.
     fn excess(
         &self,

@@ -1,6 +1,6 @@
 //! Counting the elements of the blocks of one input channel.
 //!
-//! It is the mapper's hot loop: every grouping that the search tries is counted. Where a block has the weights in their own
+//! This is the mapper's hot loop: every grouping that the search tries is counted. Where a block has the weights in their own
 //! order, which is most of them, that is a dozen operations for 64 weights; else a division and a write for each non-zero.
 
 use crate::quantise::nonzeros::NonzeroWeights;
@@ -10,16 +10,16 @@ use scnn_isa::codec::Format;
 use scnn_isa::layer::WeightOrder;
 use scnn_isa::plane::Span;
 
-/// Where the weights of a channel stand in their blocks.
+/// Positions of the weights of a channel in their blocks.
 #[derive(Debug)]
-pub struct Places {
+pub struct TapPositions {
     order: WeightOrder,
     residues: usize,
     /// By tap: the residues that it meets, its index among the taps of that residue, and their number.
     meets: Vec<Vec<(usize, u32, u32)>>,
 }
 
-impl Places {
+impl TapPositions {
     /// For kernels of `taps` weights in `order`, where `residue_taps` are the taps that meet each residue.
     pub fn new(taps: u32, residue_taps: &[Vec<u32>], order: WeightOrder) -> Self {
         let mut meets = vec![Vec::new(); taps as usize];
@@ -63,14 +63,14 @@ impl Places {
 /// Counts the coded elements of blocks.
 pub(super) struct Counter<'a> {
     residue_taps: &'a [Vec<u32>],
-    places: Places,
+    places: TapPositions,
     /// Positions that one element reaches, itself and the longest run of zeros before it, as a power of two: a run
     /// length is a number of bits.
     reach: u32,
 }
 
 impl<'a> Counter<'a> {
-    /// See [`Places::new`].
+    /// See [`TapPositions::new`].
     pub(super) fn new(
         taps: u32,
         residue_taps: &'a [Vec<u32>],
@@ -79,7 +79,7 @@ impl<'a> Counter<'a> {
     ) -> Self {
         Self {
             residue_taps,
-            places: Places::new(taps, residue_taps, order),
+            places: TapPositions::new(taps, residue_taps, order),
             reach: u32::from(format.index_bits),
         }
     }

@@ -15,7 +15,7 @@ use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
 const COMPARISONS: &[&str] = &["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"];
 
 /// The inputs that decide an `If`.
-pub(super) struct Choice {
+pub(super) struct Condition {
     /// Their names.
     pub inputs: Vec<String>,
     /// A value that the model compares them with, if there is one.
@@ -23,7 +23,7 @@ pub(super) struct Choice {
 }
 
 /// What decides the `If` at `position`, if that is single integers and truths alone.
-pub(super) fn choice(draft: &Draft<'_>, position: usize) -> Option<Choice> {
+pub(super) fn choice(draft: &Draft<'_>, position: usize) -> Option<Condition> {
     let graph = draft.model.graph.as_ref()?;
     let condition = graph.node[position].input.first()?.clone();
     let nodes = needed(&graph.node[..position], std::slice::from_ref(&condition));
@@ -32,7 +32,7 @@ pub(super) fn choice(draft: &Draft<'_>, position: usize) -> Option<Choice> {
         .filter(|input| read.contains(input.name.as_str()))
         .collect();
     let single = inputs.iter().all(|input| is_single(input));
-    (single && !inputs.is_empty()).then(|| Choice {
+    (single && !inputs.is_empty()).then(|| Condition {
         inputs: inputs.iter().map(|input| input.name.clone()).collect(),
         compared: compared(graph, &nodes),
     })
@@ -78,7 +78,7 @@ fn constant<'a>(
     })
 }
 
-impl Choice {
+impl Condition {
     /// What a person can do.
     pub(super) fn remedy(&self) -> String {
         let value = self

@@ -189,7 +189,7 @@ impl Parts {
 }
 
 /// Where a projecting attention has its operands beside input, weights and bias.
-struct Places {
+struct OperandPlaces {
     mask: usize,
     /// Keys and values of steps before.
     kept: &'static [usize],
@@ -197,15 +197,15 @@ struct Places {
     bias: Option<usize>,
 }
 
-fn places(node: &NodeProto) -> Places {
+fn places(node: &NodeProto) -> OperandPlaces {
     if node.op_type == "QAttention" {
-        Places {
+        OperandPlaces {
             mask: 5,
             kept: &[8],
             bias: None,
         }
     } else {
-        Places {
+        OperandPlaces {
             mask: 3,
             kept: &[4, 6],
             bias: Some(5),

@@ -90,7 +90,7 @@ pub(super) fn check(
             for attribute in &node.attribute {
                 let problem = problem(node, attribute, definition, version);
                 errors.extend(problem.map(|problem| {
-                    let Problem {
+                    let AttributeProblem {
                         message,
                         remedy,
                         allowed,
@@ -120,7 +120,7 @@ fn required(node: &NodeProto, definition: &Definition, errors: &mut Vec<ImportEr
 }
 
 /// What is wrong with an attribute.
-struct Problem {
+struct AttributeProblem {
     message: String,
     remedy: String,
     /// What it may be; absent where it may not be at all.
@@ -133,14 +133,14 @@ fn problem(
     attribute: &AttributeProto,
     definition: &Definition,
     version: i64,
-) -> Option<Problem> {
+) -> Option<AttributeProblem> {
     let name = &attribute.name;
     let Some(known) = definition.attribute(name) else {
         let message = format!(
             "its attribute `{name}` is none that {} has in operator set {version}",
             node.op_type
         );
-        return Some(Problem {
+        return Some(AttributeProblem {
             message,
             remedy: candidates(node, name, definition),
             allowed: None,
@@ -165,7 +165,7 @@ fn problem(
         )
     };
     let message = || format!("its attribute `{name}` is {}", shown(attribute));
-    (!holds).then(|| Problem {
+    (!holds).then(|| AttributeProblem {
         message: message(),
         remedy: format!("give {words}"),
         allowed: Some(words),

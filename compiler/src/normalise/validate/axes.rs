@@ -21,13 +21,13 @@ use More::{End, Listed};
 
 /// Where an operator says which axis it means.
 #[derive(Clone, Copy)]
-enum Place {
+enum AxisSource {
     Attribute(&'static str),
     /// A constant operand, and what it is called.
     Operand(usize, &'static str),
 }
 
-use Place::{Attribute, Operand};
+use AxisSource::{Attribute, Operand};
 
 const ALONG: &[&str] = &[
     "ArgMax",
@@ -61,7 +61,7 @@ const REDUCTIONS: &[&str] = &[
 ];
 
 #[rustfmt::skip] // One place a line reads as the table it is.
-const PLACES: &[(&[&str], Place, More)] = &[
+const PLACES: &[(&[&str], AxisSource, More)] = &[
     (ALONG, Attribute("axis"), More::None),
     (REDUCTIONS, Attribute("axes"), More::None),
     (REDUCTIONS, Operand(1, "axes"), More::None),
@@ -101,7 +101,7 @@ pub(super) fn check(graph: &GraphProto, version: i64, errors: &mut Vec<ImportErr
 fn problem(
     node: &NodeProto,
     rank: i64,
-    place: Place,
+    place: AxisSource,
     more: More,
     constants: &BTreeMap<&str, Vec<i64>>,
 ) -> Option<ImportError> {

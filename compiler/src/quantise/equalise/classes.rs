@@ -11,11 +11,11 @@ const MOST_OF_TABLE: u8 = MAX_TABLES as u8 - 1;
 
 /// Channels whose shifts must agree, and the tensors that decide together.
 pub(super) struct Classes {
-    /// Of the first channel of every tensor among all channels of all tensors.
+    /// By tensor: index of its first channel among the channels of all tensors.
     first: Vec<usize>,
     channels: UnionFind<usize>,
     groups: UnionFind<usize>,
-    /// By channel: what is known so far, and whether it may have a shift.
+    /// By channel: the largest shift by the limits so far, and whether none is allowed at all.
     limits: Vec<u8>,
     forbidden: Vec<bool>,
     /// By channel: whether a table writes it.
@@ -46,7 +46,7 @@ impl Classes {
         first + view.channels.begin as usize..first + view.channels.end as usize
     }
 
-    /// Notes what the channels of a view allow; of a concatenation in a concatenation, its parts say more.
+    /// Records the limits of a view's channels; for a concatenation inside a concatenation those of its parts are closer.
     pub(super) fn limit(&mut self, view: View, limits: &[u8]) {
         let channels = self.of(view);
         for (limit, &other) in self.limits[channels].iter_mut().zip(limits) {
@@ -59,7 +59,7 @@ impl Classes {
         self.forbidden[channels].fill(true);
     }
 
-    /// Notes that a table writes a view.
+    /// Records that a table writes a view.
     pub(super) fn of_table(&mut self, view: View) {
         let channels = self.of(view);
         self.of_tables[channels].fill(true);
@@ -92,7 +92,7 @@ impl Classes {
         tensors.iter().zip(&self.first).map(of_tensor).collect()
     }
 
-    /// The largest shift of a channel that is asked alone.
+    /// The largest shift of a channel by its own limit.
     fn allowed(&self, channel: usize) -> u8 {
         match (self.forbidden[channel], self.of_tables[channel]) {
             (true, _) => 0,

@@ -1,4 +1,4 @@
-//! What shifts are worth: by how much the rounding noise falls in what is made of the tensors that they concern.
+//! The gain of channel shifts: the fall of the rounding noise in the results that are computed from the shifted tensors.
 
 use super::classes::Classes;
 use crate::graph::{Affine, Graph, Layer, NodeId, Op};
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// Decibels by which the noise behind the readers must fall.
 const LEAST_GAIN_DB: f64 = 3.0;
 
-/// By how much noise falls, in decibels: the sum over channels, and their number.
+/// A fall of noise in decibels: the sum over channels, and their number.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Gain {
     decibels: f64,
@@ -32,7 +32,7 @@ impl Gain {
     }
 }
 
-/// What shifts are worth to each group of tensors: the rounding noise in what is made of them.
+/// The gain of each group of tensors: the fall of the rounding noise in the results computed from them.
 pub(super) fn gains(
     graph: &Graph,
     storage: &Storage,
@@ -100,7 +100,7 @@ impl Gains<'_> {
         }
     }
 
-    /// A reader that makes every channel of what it reads into one of `destination`.
+    /// Adds a reader that turns each channel of `source` into the like-numbered one of `destination`.
     fn read_alike(&mut self, source: View, destination: View) {
         let rounding = self.rounding;
         if rounding.is_shifted(source) {
@@ -110,7 +110,7 @@ impl Gains<'_> {
         }
     }
 
-    /// The host reads values as they are.
+    /// Adds the host as a reader, which takes values as they are.
     fn read_by_host(&mut self, tensor: TensorId) {
         let channels = Span::new(0, self.rounding.tensors[tensor.index()].shape[1]);
         let view = View { tensor, channels };

@@ -1,6 +1,6 @@
 //! Strings of bits, 64 to a word, the first in the lowest place.
 //!
-//! A network's weights are some ten million bits, and everything that is asked of where they are not zero goes through
+//! A network's weights are some ten million bits, and every question about their non-zeros goes through
 //! them a word at a time: packing costs a load for each weight, all else an operation for 64 of them.
 
 use multiversion::multiversion;
@@ -47,7 +47,7 @@ impl Bits {
         }
     }
 
-    /// Those that are not set in `other`, a string as long.
+    /// The bits without those that are set in `other`, a string of the same length.
     pub fn without(mut self, other: &Self) -> Self {
         let words = self.words.iter_mut().zip(&other.words);
         words.for_each(|(word, other)| *word &= !other);
@@ -58,7 +58,7 @@ impl Bits {
     #[inline]
     pub fn read(&self, first: usize, count: usize) -> u64 {
         let (at, shift) = (first / WORD, first % WORD);
-        // Two shifts, as one by all 64 places is none.
+        // Two shifts, as a single one by 64 places would shift by none.
         let above = self.words[at + 1] << 1 << (WORD - 1 - shift);
         (self.words[at] >> shift | above) & lowest(count)
     }

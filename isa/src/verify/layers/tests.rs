@@ -30,7 +30,7 @@ fn the_least_sum_is_proven_as_the_greatest_is() {
     assert!(message.contains("..0, beyond 24 bits"), "{message}");
 }
 
-/// What is said of a layer whose operand is so many channels of a tensor, and in such a way, on a machine that
+/// The problem of a layer whose operand is some channels of a tensor, of this kind and shape, on a machine that
 /// multiplies so.
 fn operand(
     (tensor, channels): (u32, u32),

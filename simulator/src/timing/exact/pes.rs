@@ -1,17 +1,17 @@
-//! The PEs: how far each is, what waits before its banks, and how it runs a part.
+//! The PEs: progress of each, the products before its banks, and how it runs a part.
 
 use super::stream::PartBounds;
 use crate::timing::Slots;
 use crate::timing::queues::{AllQueues, FewSteps, Queues, Steps};
 use crate::timing::table::Table;
-use crate::timing::vectors::{Block, Classes, Lone, PassVectors};
+use crate::timing::vectors::{BlockVectors, Classes, Lone, PassVectors};
 use scnn_isa::machine::Machine;
 
 /// The PEs of the array.
 pub struct Pes {
-    /// When each has finished what it has so far.
+    /// By PE: cycle in which it has finished the parts that ran.
     pub finish: Vec<u64>,
-    /// Cycles that each has waited, by cause.
+    /// By PE: cycles that it has waited, by cause.
     pub waits: Vec<Slots>,
     /// Steps, and cycles that they waited for banks, in the round under way; kept only for those who watch.
     pub busy: Vec<[u64; 2]>,
@@ -32,7 +32,7 @@ impl Pes {
         }
     }
 
-    /// A PE waits for other PEs, for PPUs and for what bounds a part; returns until when.
+    /// Makes a PE wait for other PEs, for PPUs and for the bounds of a part; returns the cycle until which it waits.
     pub fn wait(&mut self, pe: usize, others: [u64; 2], part: PartBounds) -> u64 {
         let from = self.finish[pe];
         let at = wait(&mut self.waits[pe], from, others, part);
@@ -44,7 +44,7 @@ impl Pes {
         at
     }
 
-    /// When the last product of a PE leaves its queue.
+    /// Cycle in which the last product of a PE leaves its queue.
     pub fn retired(&self, pe: usize) -> u64 {
         let longest = match &self.queues {
             AllQueues::Bytes(queues) => queues[pe].longest(),
@@ -53,8 +53,8 @@ impl Pes {
         self.finish[pe] + longest
     }
 
-    /// Runs a part on the PEs that have activations for it; when the last of them finished.
-    pub fn run(&mut self, run: Run<'_>, watched: bool) -> u64 {
+    /// Runs a part on the PEs that have activations for it; returns the cycle in which the last of them finishes.
+    pub fn run(&mut self, run: PartRun<'_>, watched: bool) -> u64 {
         let Self {
             finish,
             waits,
@@ -70,19 +70,19 @@ impl Pes {
     }
 }
 
-/// What running a part takes.
-pub struct Run<'a> {
+/// A part to be run, with the data that it needs.
+pub struct PartRun<'a> {
     pub bounds: PartBounds,
     /// PEs of the array by PE of the group.
     pub pes: &'a [usize],
     pub vectors: &'a PassVectors,
-    pub blocks: &'a [Block],
+    pub blocks: &'a [BlockVectors],
     pub classes: &'a Classes,
     /// The part has begun in it.
     pub table: &'a mut Table,
 }
 
-impl Run<'_> {
+impl PartRun<'_> {
     fn on<Q: Queues>(
         self,
         queues: &mut [Q],

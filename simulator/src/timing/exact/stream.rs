@@ -10,7 +10,7 @@ use scnn_isa::machine::Machine;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// What all streams of a layer draw from.
+/// The blocks of a layer, from which its streams cut their parts.
 pub struct Source<'a> {
     pub weights: &'a WeightStream,
     pub array: &'a ArrayStage,
@@ -28,7 +28,7 @@ pub struct Part {
     pub item: usize,
     /// Its (channel, residue), counted from the first of the `mac`.
     pub column: u32,
-    /// Where its elements stand.
+    /// Its elements in the weight stream.
     pub elements: Range<u32>,
     pub vectors: u64,
     pub bytes: u64,
@@ -37,10 +37,10 @@ pub struct Part {
     pub last: bool,
 }
 
-/// Before which times a part runs nowhere.
+/// Cycles before which a part runs on no PE.
 #[derive(Clone, Copy)]
 pub struct PartBounds {
-    /// When the activations of its column were loaded.
+    /// Cycle in which the activations of its column were loaded.
     pub loaded: u64,
     /// When it was there by the bus alone.
     pub by_bus: u64,
@@ -65,7 +65,7 @@ pub struct Arrived {
 }
 
 impl Arrived {
-    /// What bounds the part, whose activations were loaded at cycle `loaded`.
+    /// Bounds of the part, whose activations were loaded at cycle `loaded`.
     pub fn bounds(&self, loaded: u64) -> PartBounds {
         PartBounds {
             loaded,
@@ -75,7 +75,7 @@ impl Arrived {
     }
 }
 
-/// The blocks of an item that are still to be cut into parts; the first of them has weights.
+/// The remaining blocks of an item, still to be cut into parts; the first of them has weights.
 struct Cursor {
     item: usize,
     /// Column of the block that would have number 0.
@@ -90,7 +90,7 @@ struct Cursor {
 }
 
 impl Cursor {
-    /// Passes over blocks without weights.
+    /// Skips blocks without weights.
     fn skip_empty(&mut self, source: &Source) {
         while self.block < self.end && source.weights.range(self.block).is_empty() {
             self.carried += source.format.block_bytes(0);
@@ -141,13 +141,13 @@ pub struct Stream {
     pub group: u32,
     /// PEs of the array by PE of the group.
     pub pes: Vec<usize>,
-    /// When the last PE of the group finished what it has run.
+    /// Cycle in which the last PE of the group finished the parts that ran.
     pub busiest: u64,
-    /// The round whose last part has run, if it has not ended, with what bounded that part.
+    /// The round whose last part has run, if it has not ended, with the bounds of that part.
     pub ending: Option<(usize, PartBounds)>,
     /// Parts delivered and not yet run.
     pub arrived: VecDeque<Arrived>,
-    /// When the next part can be requested; `u64::MAX` while that is not known.
+    /// Cycle in which the next part can be requested; `u64::MAX` while that is not known.
     pub deliverable: u64,
     /// Parts that have been requested.
     pub requested: u64,
@@ -160,7 +160,7 @@ pub struct Stream {
     held_vectors: u64,
     /// How many of `held` have run.
     run: usize,
-    /// When the room was last known to become free.
+    /// Latest known cycle in which room became free.
     room: u64,
     last_request: u64,
     last_arrival: u64,
@@ -235,7 +235,7 @@ impl Stream {
             };
             cursor.skip_empty(source);
             if cursor.block == cursor.end {
-                // An item without weights still has a part, of nothing.
+                // An item without weights still has one part, an empty one.
                 return Some(Part {
                     item,
                     column: 0,
@@ -287,7 +287,7 @@ impl Stream {
         }
     }
 
-    /// The oldest part that had not run has: `finished` by the last PE.
+    /// Records that the oldest part that had not run has: the last PE finishes it in cycle `finished`.
     pub fn has_run(&mut self, finished: u64) {
         if let Some(held) = self.held.get_mut(self.run) {
             held.1 = finished;

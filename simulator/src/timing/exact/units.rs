@@ -1,4 +1,4 @@
-//! The mover and the PPUs, and what they and the array ask of DRAM.
+//! The mover and the PPUs, and all requests for bulk transfers: theirs, and the array's for spilled elements.
 
 use super::Engine;
 use crate::timing::watch::{Event, Watcher, Work};
@@ -16,7 +16,7 @@ enum Reason {
 }
 
 impl Reason {
-    /// Who comes first at the same time.
+    /// Rank among requests that are ready in the same cycle; the least is served first.
     const fn rank(&self) -> (u8, usize) {
         match self {
             Self::Load { .. } | Self::Store { .. } => (0, 0),
@@ -56,7 +56,7 @@ struct Ppus {
     drained: Vec<Option<u64>>,
 }
 
-/// How far the mover and the PPUs are.
+/// Progress of the mover and the PPUs.
 pub struct Units {
     requests: Vec<Request>,
     /// The request that DRAM serves.
@@ -73,12 +73,12 @@ pub struct Units {
     mover_free: u64,
     /// Tasks that have ended, with their end.
     ended: Vec<Option<u64>>,
-    /// By task: when each column was there that a load has brought so far.
+    /// By task: cycle in which each column had arrived that a load has brought so far.
     loaded: Vec<Vec<u64>>,
 }
 
 impl Units {
-    /// Nothing begins before the layer does.
+    /// Idle units before a layer that begins at cycle `begin`.
     pub fn new(work: &LayerWork, groups: usize, rounds: &[Round], begin: u64) -> Self {
         let mut closing = Vec::new();
         for (number, round) in rounds.iter().enumerate() {
@@ -108,12 +108,12 @@ impl Units {
         }
     }
 
-    /// When a load had brought a column; none if it has not yet.
+    /// Cycle in which a load had brought a column; none if it has not yet.
     pub fn loaded(&self, load: usize, column: u32) -> Option<u64> {
         self.loaded[load].get(column as usize).copied()
     }
 
-    /// The request that comes first: when it was ready, and its index. While DRAM serves one, only those of no bytes.
+    /// The request to serve next: cycle in which it was ready, and its index. While DRAM serves one, only empty ones count.
     pub fn first_request(&self) -> Option<(u64, usize)> {
         self.requests
             .iter()
@@ -128,7 +128,7 @@ impl Units {
         self.requests[index].bytes == 0
     }
 
-    /// Asks for what of a round's source had spilled, or asks earlier than before.
+    /// Requests the spilled elements of a round's source, or moves that request to an earlier cycle.
     pub fn request_spill(&mut self, number: usize, ready: u64, bytes: u64, asked: bool) {
         if !asked {
             let reason = Reason::Spill { item: number };
@@ -150,7 +150,7 @@ impl Units {
         });
     }
 
-    /// When a round, by ordinal, was drained in a PE group.
+    /// Cycle in which a round, by ordinal, was drained in a PE group.
     pub fn drained(&self, ordinal: usize, group: usize) -> Option<u64> {
         self.ppus[group].drained[ordinal]
     }
@@ -160,12 +160,12 @@ impl Units {
         self.closing[ordinal]
     }
 
-    /// When a task ended.
+    /// Cycle in which a task ended.
     pub fn ended(&self, task: usize) -> Option<u64> {
         self.ended[task]
     }
 
-    /// A task has ended.
+    /// Records the end of a task.
     pub fn end(&mut self, task: usize, at: u64) {
         self.ended[task] = Some(at);
     }
@@ -175,7 +175,7 @@ impl Units {
         self.ended.iter().all(Option::is_some)
     }
 
-    /// When all PPUs are free.
+    /// Cycle in which all PPUs are free.
     pub fn ppus_free(&self) -> u64 {
         let free = self.ppus.iter().map(|ppus| ppus.free);
         free.max().unwrap_or(0)
@@ -183,7 +183,7 @@ impl Units {
 }
 
 impl<W: Watcher> Engine<'_, W> {
-    /// Starts the mover's next transfer, if what it waits for is known.
+    /// Starts the mover's next transfer, if the cycle until which it waits is known.
     pub(super) fn advance_mover(&mut self) -> bool {
         if self.units.mover_busy {
             return false;
@@ -242,7 +242,7 @@ impl<W: Watcher> Engine<'_, W> {
         true
     }
 
-    /// Starts what the PPUs of some PE group do next, if what it waits for is known.
+    /// Starts the next work of the PPUs of some PE group, if the cycle until which it waits is known.
     pub(super) fn advance_ppus(&mut self) -> bool {
         (0..self.units.ppus.len()).any(|group| self.advance_ppu(group))
     }
@@ -322,7 +322,7 @@ impl<W: Watcher> Engine<'_, W> {
         }
     }
 
-    /// When the last load before `task` into a place ended; none if that is not known yet.
+    /// Cycle in which the last load before `task` into a place ended; none if that is not known yet.
     fn loaded_before(&self, task: usize, place: Option<Place>) -> Option<u64> {
         let load = place.and_then(|place| load_before(&self.work.tasks, task, &place));
         load.map_or(Some(0), |load| self.units.ended[load])

@@ -18,7 +18,7 @@ const LANES: usize = 4;
 /// Steps after which it is asked whether any had to wait.
 const CHUNK: usize = 8;
 
-/// The cycles that the steps waited for banks.
+/// Runs the steps; returns the cycles that they waited for banks.
 #[target_feature(enable = "avx2")]
 pub fn run(waiting: &mut [u8; BANKS], steps: &Steps) -> u64 {
     let mut queues = Waiting {

@@ -54,7 +54,7 @@ pub fn needs(scope: Scope) -> Vec<Need> {
 
 /// What decides how well a layer suits the array, most telling first.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum LayerKind {
     Connected,
     First,
     Depthwise,
@@ -64,7 +64,7 @@ enum Kind {
     Spatial,
 }
 
-impl Kind {
+impl LayerKind {
     const ALL: [Self; 7] = [
         Self::First,
         Self::Spatial,
@@ -199,8 +199,8 @@ fn network_cells(report: &Report) -> Vec<Cell> {
 fn kind_cells(report: &Report) -> impl Iterator<Item = Vec<Cell>> {
     let (on_array, _) = divided(report);
     let all = Sums::of(on_array.iter().copied());
-    Kind::ALL.into_iter().filter_map(move |kind| {
-        let of_kind = |layer: &&Layer| Kind::of(layer) == Some(kind);
+    LayerKind::ALL.into_iter().filter_map(move |kind| {
+        let of_kind = |layer: &&Layer| LayerKind::of(layer) == Some(kind);
         let sums = Sums::of(on_array.iter().copied().filter(of_kind));
         (sums.layers > 0).then(|| {
             vec![
