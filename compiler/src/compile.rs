@@ -222,10 +222,6 @@ fn transformed(mut graph: Graph, options: &Options, observer: &mut dyn Observer)
 
 /// Refuses what the options do not let the host do.
 fn refuse_host(graph: &Graph, options: &Options) -> Result<(), CompileError> {
-    let on_machine = graph
-        .dag
-        .node_weights()
-        .any(|node| matches!(node.op, Op::Layer(_)));
     let order = graph.order().into_iter();
     let hosts = order.filter_map(|id| match &graph.dag[id].op {
         Op::Host(host) => Some(host.reasons.clone()),
@@ -235,7 +231,7 @@ fn refuse_host(graph: &Graph, options: &Options) -> Result<(), CompileError> {
     if options.no_host && !reasons.is_empty() {
         return Err(CompileError::HostRefused { reasons });
     }
-    if on_machine || options.allow_host_only {
+    if graph.has_layers() || options.allow_host_only {
         return Ok(());
     }
     Err(CompileError::HostOnly { reasons })

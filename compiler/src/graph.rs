@@ -513,6 +513,12 @@ impl Graph {
         seen.is_some() && seen == self.dag[id].placement
     }
 
+    /// Whether the array computes anything. Views alone move values, of which a program would tell nothing.
+    pub fn has_layers(&self) -> bool {
+        let mut nodes = self.dag.node_weights();
+        nodes.any(|node| matches!(node.op, Op::Layer(_)))
+    }
+
     /// Whether a node is a graph output.
     pub fn is_output(&self, id: NodeId) -> bool {
         self.outputs.iter().any(|(_, node)| *node == id)

@@ -210,8 +210,8 @@ impl Verdict {
 
     fn verdict(&self) -> &'static str {
         match (self.coverage.machine_nodes, self.coverage.host_nodes) {
-            (_, 0) => "machine",
             (0, _) => "host",
+            (_, 0) => "machine",
             _ => "partly",
         }
     }

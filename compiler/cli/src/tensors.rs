@@ -16,6 +16,9 @@ use std::path::Path;
 use tract_onnx::pb::TensorProto;
 use tract_onnx::prelude::{Datum, DatumType, Tensor};
 
+/// Element types of the arrays that [`npz_entry`] and [`npy`] read, for people.
+const ELEMENTS: &str = "integers, floats of 16 to 64 bits or truth values";
+
 /// Extensions of the files that [`read`] takes.
 pub const EXTENSIONS: [&str; 6] = ["npz", "npy", "pb", "csv", "raw", "bin"];
 
@@ -31,16 +34,15 @@ pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, Failure> {
             names
                 .into_iter()
                 .map(|name| {
-                    let tensor = npz_entry(&mut archive, &name).ok_or_else(|| {
-                        bad(&format!("array `{name}` is of no type that models take"))
-                    })?;
+                    let tensor = npz_entry(&mut archive, &name)
+                        .ok_or_else(|| bad(&format!("array `{name}` is not of {ELEMENTS}")))?;
                     Ok((name.trim_end_matches(".npy").to_owned(), tensor))
                 })
                 .collect()
         }
         "npy" => {
-            let tensor = npy(&bytes)
-                .ok_or_else(|| bad("this is no .npy array of a type that models take"))?;
+            let tensor =
+                npy(&bytes).ok_or_else(|| bad(&format!("this is no .npy array of {ELEMENTS}")))?;
             Ok(BTreeMap::from([(String::new(), tensor)]))
         }
         "pb" => {

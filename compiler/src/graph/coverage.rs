@@ -27,6 +27,7 @@ impl Coverage {
         // sums together; of all others one part on the host makes them the host's.
         let (mut machine, mut multiplied) = (BTreeSet::new(), BTreeSet::new());
         let mut host_nodes = BTreeSet::new();
+        let has_layers = graph.has_layers();
         for id in graph.order() {
             let node = &graph.dag[id];
             match &node.op {
@@ -39,7 +40,11 @@ impl Coverage {
                     coverage.machine_macs +=
                         layer.conv.as_ref().map_or(0, |conv| conv.macs(images));
                 }
-                Op::Concat | Op::Slice(_) | Op::Rename(_) => machine.extend(&node.onnx_nodes),
+                Op::Concat | Op::Slice(_) | Op::Rename(_) if has_layers => {
+                    machine.extend(&node.onnx_nodes);
+                }
+                // Views without a layer that they serve: the host's, as a model of them alone is refused.
+                Op::Concat | Op::Slice(_) | Op::Rename(_) => host_nodes.extend(&node.onnx_nodes),
                 Op::Host(host) => {
                     host_nodes.extend(&node.onnx_nodes);
                     coverage.reasons.extend(host.reasons.iter().cloned());

@@ -348,6 +348,11 @@ fn check_tells_every_problem_in_fields_and_what_came_out_by_its_status() {
         .input("x", &[1, 2, 6, 6])
         .node("Softmax", &["x"], "y", vec![])
         .output("y");
+    let views = Model::new("net")
+        .input("x", &[1, 2, 6, 6])
+        .input("w", &[1, 2, 6, 6])
+        .node("Concat", &["x", "w"], "y", vec![int("axis", 1)])
+        .output("y");
     let bad = convolution(1, 1)
         .floats("v", &[3, 3, 1, 1], &noise(9, 2, 1.0))
         .node("Conv", &["c", "v"], "d", vec![ints("strides", &[0, 1])])
@@ -366,6 +371,7 @@ fn check_tells_every_problem_in_fields_and_what_came_out_by_its_status() {
         ("all.onnx", network(1)),
         ("some.onnx", softmax(convolution(1, 1)).bytes()),
         ("nothing.onnx", nothing.bytes()),
+        ("views.onnx", views.bytes()),
         ("bad.onnx", bad.bytes()),
         ("beyond.onnx", grouped.bytes()),
     ]);
@@ -374,17 +380,20 @@ fn check_tells_every_problem_in_fields_and_what_came_out_by_its_status() {
         let value: Value = serde_json::from_str(&said.out).unwrap();
         (said.status, value)
     };
-    let verdicts = ["all.onnx", "some.onnx", "nothing.onnx", "bad.onnx"].map(|model| {
-        let (status, value) = check(model);
-        (status, value["verdict"].as_str().unwrap().to_owned())
-    });
-    let verdicts = verdicts
-        .each_ref()
-        .map(|(status, word)| (*status, word.as_str()));
-    assert_eq!(
-        verdicts,
-        [(0, "machine"), (3, "partly"), (4, "host"), (1, "refused")]
-    );
+    for (model, status, verdict) in [
+        ("all.onnx", 0, "machine"),
+        ("some.onnx", 3, "partly"),
+        ("nothing.onnx", 4, "host"),
+        ("views.onnx", 4, "host"),
+        ("bad.onnx", 1, "refused"),
+    ] {
+        let (found, value) = check(model);
+        assert_eq!(
+            (found, value["verdict"].as_str()),
+            (status, Some(verdict)),
+            "{model}"
+        );
+    }
 
     let (_, value) = check("beyond.onnx");
     let problem = &value["problems"][0];
