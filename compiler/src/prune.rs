@@ -19,7 +19,7 @@ use crate::import::{ImportErrors, Imported, Source};
 use crate::names::{NameError, resolve};
 use crate::reference::accuracy::{Batch, Comparison};
 use crate::reference::float::{FloatError, FloatModel};
-use budget::{Budget, Judge, Search};
+use budget::{Budget, DensitySearch, Judge};
 use densities::Densities;
 pub use pattern::Pattern;
 use scnn_isa::diagnostic::{Code as IsaCode, CodeEntry, Diagnostic};
@@ -157,7 +157,7 @@ pub fn prune(
         Target::Density(density) => vec![Some(*density); subjects.len()],
         Target::Layers(densities) => by_name(densities, &subjects)?,
         Target::Budget(budget) => {
-            let search = Search {
+            let search = DensitySearch {
                 imported,
                 subjects: &subjects,
                 pattern: options.pattern,

@@ -30,7 +30,7 @@ pub(super) struct TypedPass {
     /// Its effect, in a sentence.
     #[allow(dead_code)] // Documentation of the table.
     about: &'static str,
-    run: fn(&mut GraphProto, &Facts, &OnHost) -> bool,
+    run: fn(&mut GraphProto, &Facts, &HostReasons) -> bool,
 }
 
 #[rustfmt::skip] // One pass a line.
@@ -53,13 +53,13 @@ pub(super) const TYPED_PASSES: &[TypedPass] = &[
 ];
 
 /// The names of nodes that the host runs in any case, and why.
-pub(super) type OnHost = BTreeMap<String, String>;
+pub(super) type HostReasons = BTreeMap<String, String>;
 
 /// Runs all passes; whether any changed anything.
 pub(super) fn run_all(
     model: &mut ModelProto,
     facts: &Facts,
-    on_host: &OnHost,
+    on_host: &HostReasons,
     observe: &mut dyn FnMut(&str, &ModelProto),
 ) -> bool {
     let mut changed = false;

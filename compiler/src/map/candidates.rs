@@ -8,7 +8,7 @@
 use super::LayerMapping;
 use super::cost::group_grids;
 use super::residency::resident_room;
-use super::tiling::{Cut, Cutter, Parts, accumulators, largest_part};
+use super::tiling::{Cut, Cutter, TemporalParts, accumulators, largest_part};
 use crate::quantise::IntLayer;
 use scnn_isa::layout::{Grid, Layout, Tile};
 use scnn_isa::machine::{Delivery, Machine};
@@ -60,7 +60,7 @@ fn enumerated(cutter: &Cutter<'_>, machine: &Machine, shape: [u32; 4]) -> Vec<(C
                         continue;
                     }
                     let whole = Cut {
-                        parts: Parts { n, y: 1, x: 1 },
+                        parts: TemporalParts { n, y: 1, x: 1 },
                         groups,
                         images,
                         residues,
@@ -69,7 +69,7 @@ fn enumerated(cutter: &Cutter<'_>, machine: &Machine, shape: [u32; 4]) -> Vec<(C
                     let mut more = fitting(cutter, whole, ram);
                     more.retain(|(y, x)| !rows.contains(y) || !cols.contains(x));
                     for (y, x) in cells.chain(more) {
-                        let parts = Parts { n, y, x };
+                        let parts = TemporalParts { n, y, x };
                         let cut = Cut { parts, ..whole };
                         cuts.push((cut, cutter.accumulators(cut)));
                     }
@@ -84,7 +84,7 @@ fn enumerated(cutter: &Cutter<'_>, machine: &Machine, shape: [u32; 4]) -> Vec<(C
 /// of columns first; none where the whole fits.
 fn fitting(cutter: &Cutter<'_>, whole: Cut, room: u64) -> Vec<(u32, u32)> {
     let fits = |(y, x): (u32, u32)| {
-        let parts = Parts {
+        let parts = TemporalParts {
             y,
             x,
             ..whole.parts

@@ -24,14 +24,14 @@ pub struct Tiling {
     /// Layout by tensor.
     pub layouts: Vec<Layout>,
     /// Temporal parts along n, y, x by tensor; the layout's tiles in that order.
-    parts: Vec<Parts>,
+    parts: Vec<TemporalParts>,
     /// Contents of the tiles, by tensor.
     contents: Vec<Arc<Contents>>,
 }
 
 /// Numbers of temporal parts along the three axes of a plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Parts {
+pub struct TemporalParts {
     /// Images.
     pub n: u32,
     /// Rows.
@@ -47,7 +47,7 @@ const COUNTS: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// Temporal parts.
-    pub parts: Parts,
+    pub parts: TemporalParts,
     /// PE groups, each with a replica.
     pub groups: Grid,
     /// Parts of the batch over PE rows and columns.
@@ -70,7 +70,7 @@ impl fmt::Display for Cut {
             _ => write!(f, "{} x {} PE groups", groups.rows, groups.cols)?,
         }
         if parts.n * parts.y * parts.x > 1 {
-            let Parts { n, y, x } = parts;
+            let TemporalParts { n, y, x } = parts;
             write!(
                 f,
                 ", {n} x {y} x {x} temporal tiles (images, rows, columns)"
@@ -119,7 +119,7 @@ impl Tiling {
     }
 
     /// Temporal parts of a tensor.
-    pub fn parts(&self, tensor: TensorId) -> Parts {
+    pub fn parts(&self, tensor: TensorId) -> TemporalParts {
         self.parts[tensor.index()]
     }
 
@@ -128,7 +128,7 @@ impl Tiling {
         &mut self,
         tensor: TensorId,
         layout: Layout,
-        parts: Parts,
+        parts: TemporalParts,
         contents: &Arc<Contents>,
     ) {
         let index = tensor.index();
@@ -175,7 +175,7 @@ impl Tiling {
 }
 
 /// The passes of a layer whose source is cut into `parts`.
-pub fn passes(parts: Parts, network: &Quantised, layer: &IntLayer) -> Vec<Pass> {
+pub fn passes(parts: TemporalParts, network: &Quantised, layer: &IntLayer) -> Vec<Pass> {
     let plane = output_plane(network, layer);
     let mut passes = Vec::new();
     let mut source_tile = 0;
@@ -333,12 +333,12 @@ impl<'a> Cutter<'a> {
         let [batch, _, h, w] = self.shape;
         let n = if h * w == 1 { 1 } else { batch };
         if self.consumers.is_empty() {
-            return Ok(counted(Parts { n, y: 1, x: 1 }));
+            return Ok(counted(TemporalParts { n, y: 1, x: 1 }));
         }
         let entries = u64::from(self.machine.accumulator_entries());
         let fits = |parts| self.accumulators(self.plain(parts)) <= entries;
         let Some(parts) = self.fewest(n, fits) else {
-            let smallest = Parts {
+            let smallest = TemporalParts {
                 n,
                 y: self.most(|r| r.y),
                 x: self.most(|r| r.x),
@@ -379,7 +379,7 @@ impl<'a> Cutter<'a> {
     }
 
     /// One PE group, the consumers' residues, images over the PEs where there is nothing else to divide.
-    pub fn plain(&self, parts: Parts) -> Cut {
+    pub fn plain(&self, parts: TemporalParts) -> Cut {
         Cut {
             parts,
             groups: Grid::ONE,
@@ -389,12 +389,12 @@ impl<'a> Cutter<'a> {
     }
 
     /// The fewest parts that fit, along rows first, and along columns only where rows alone do not suffice.
-    fn fewest(&self, n: u32, fits: impl Fn(Parts) -> bool) -> Option<Parts> {
+    fn fewest(&self, n: u32, fits: impl Fn(TemporalParts) -> bool) -> Option<TemporalParts> {
         let (rows, cols) = (self.most(|r| r.y), self.most(|r| r.x));
         let mut x = 1;
         loop {
-            if let Some(y) = (1..=rows).find(|&y| fits(Parts { n, y, x })) {
-                return Some(Parts { n, y, x });
+            if let Some(y) = (1..=rows).find(|&y| fits(TemporalParts { n, y, x })) {
+                return Some(TemporalParts { n, y, x });
             }
             if x >= cols {
                 return None;

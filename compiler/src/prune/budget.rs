@@ -115,7 +115,7 @@ const RETREATS: usize = 12;
 const RETREAT: f64 = 0.8;
 
 /// A search for densities that keep a budget.
-pub(crate) struct Search<'a> {
+pub(crate) struct DensitySearch<'a> {
     pub imported: &'a Imported,
     pub subjects: &'a [Subject],
     pub pattern: Pattern,
@@ -133,7 +133,7 @@ struct Unpruned {
     costs: Vec<f64>,
 }
 
-impl Search<'_> {
+impl DensitySearch<'_> {
     /// Searches.
     ///
     /// # Errors

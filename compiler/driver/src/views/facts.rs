@@ -8,18 +8,18 @@ use scnn_simulator::report::{Layer, Mapping, Report};
 pub(super) struct Fact {
     /// Name, which ends in the unit where there is one.
     pub name: &'static str,
-    pub value: Value,
+    pub value: FactValue,
 }
 
 /// What is said: a measure, or words.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(super) enum FactValue {
     Count(u64),
     Number(f64),
     Text(String),
 }
 
-impl Value {
+impl FactValue {
     pub fn text(&self) -> String {
         match self {
             Self::Count(count) => count.to_string(),
@@ -137,16 +137,16 @@ fn mapping(mapping: &Mapping) -> String {
 }
 
 fn count(name: &'static str, value: u64) -> Fact {
-    let value = Value::Count(value);
+    let value = FactValue::Count(value);
     Fact { name, value }
 }
 
 fn number(name: &'static str, value: f64) -> Fact {
-    let value = Value::Number(value);
+    let value = FactValue::Number(value);
     Fact { name, value }
 }
 
 fn text(name: &'static str, value: String) -> Fact {
-    let value = Value::Text(value);
+    let value = FactValue::Text(value);
     Fact { name, value }
 }

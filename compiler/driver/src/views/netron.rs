@@ -4,7 +4,7 @@
 //! It holds names and numbers and no weights, so it may be shared where the model may not.
 
 use super::Nodes;
-use super::facts::{Fact, Value, of_model, of_node};
+use super::facts::{Fact, FactValue, of_model, of_node};
 use scnn_simulator::report::Report;
 use serde_json::{Value as Json, json};
 
@@ -22,7 +22,7 @@ pub fn netron(report: &Report) -> Json {
     let list = |measures: bool| -> Vec<Json> {
         let chosen = entries
             .iter()
-            .filter(|(_, fact)| matches!(fact.value, Value::Text(_)) != measures);
+            .filter(|(_, fact)| matches!(fact.value, FactValue::Text(_)) != measures);
         chosen.map(|(target, fact)| entry(*target, fact)).collect()
     };
     json!({
@@ -58,9 +58,9 @@ fn entry(target: Target<'_>, fact: &Fact) -> Json {
         Target::Result(name) => ("value", name),
     };
     let (value, r#type) = match &fact.value {
-        Value::Count(count) => (json!(count), "int64"),
-        Value::Number(number) => (json!(number), "float64"),
-        Value::Text(text) => (json!(text), "string"),
+        FactValue::Count(count) => (json!(count), "int64"),
+        FactValue::Number(number) => (json!(number), "float64"),
+        FactValue::Text(text) => (json!(text), "string"),
     };
     json!({
         "kind": kind,

@@ -15,7 +15,7 @@
 
 use super::broadcasts::{is_layer, is_movement, is_reordering, reached};
 use super::channel_sums::reduced_axes;
-use super::{OnHost, is_activation};
+use super::{HostReasons, is_activation};
 use crate::import::Facts;
 use crate::import::attributes::Attributes;
 use crate::import::nodes::constants::floats;
@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 /// Runs the pass; what the host runs in any case it runs as the model has it.
-pub(super) fn run(graph: &mut GraphProto, facts: &Facts, on_host: &OnHost) -> bool {
+pub(super) fn run(graph: &mut GraphProto, facts: &Facts, on_host: &HostReasons) -> bool {
     let known = Normalisations::of(graph, facts);
     let found: BTreeMap<String, Normalisation> = graph
         .node
