@@ -110,7 +110,7 @@ pub struct Filling<'a> {
     tensors: Vec<BitMap>,
     /// By ONNX name.
     places: BTreeMap<&'a str, Vec<FilledPlace<'a>>>,
-    /// By tensor, the channels filled with the values of layers, which say more precisely what is stored than those of a whole tensor.
+    /// By tensor, the channels filled with values of single layers, which are closer to the stored ones than values of the whole tensor.
     filled: Vec<Vec<Span>>,
 }
 

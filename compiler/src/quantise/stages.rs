@@ -274,8 +274,8 @@ impl Builder<'_> {
         })
     }
 
-    /// Units of the values that meet the operand; without a product those of the function's input, `inner`. A product
-    /// takes them in 16 bits of their own: the source's where nothing is done before.
+    /// Units of the values that meet the operand. A sum meets it in the units of the function's input, `inner`; a product in
+    /// 16 bits of its own: the source's units where no stage stands before, else those of the observed range.
     fn met(
         &self,
         id: NodeId,

@@ -13,7 +13,7 @@
 //! units would shift all of its values to one side, which sums over channels do not average out.
 //!
 //! A layer whose channels differ much in range has several tables ([`Tables`]): the channels of a larger channel shift, whose
-//! units are finer, have a table over a smaller span.
+//! units are finer, have a table in those units, over the span of their own arguments.
 
 use super::{MAX_CHANNEL_SHIFT, round_shift};
 use thiserror::Error;

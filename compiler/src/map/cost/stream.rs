@@ -24,7 +24,7 @@ pub(super) struct Part {
     pub elements: u64,
     /// See `elements`.
     pub vectors: u64,
-    /// Encoded bytes, those of empty blocks before it included, and for the last part those of empty blocks after it.
+    /// Encoded bytes, with the empty blocks before the part; the last part carries the empty blocks after it, too.
     pub bytes: u64,
     /// Whether it is the first of its round.
     pub first: bool,

@@ -46,7 +46,7 @@ impl Classes {
         first + view.channels.begin as usize..first + view.channels.end as usize
     }
 
-    /// Records the limits of a view's channels; for a concatenation inside a concatenation those of its parts are closer.
+    /// Raises the limits of a view's channels to `limits`: the parts of a nested concatenation allow more than the whole does.
     pub(super) fn limit(&mut self, view: View, limits: &[u8]) {
         let channels = self.of(view);
         for (limit, &other) in self.limits[channels].iter_mut().zip(limits) {
@@ -65,7 +65,7 @@ impl Classes {
         self.of_tables[channels].fill(true);
     }
 
-    /// Notes that the channels of two views must agree.
+    /// Records that the channels of two views must agree.
     pub(super) fn tie(&mut self, a: View, b: View) {
         self.groups.union(a.tensor.index(), b.tensor.index());
         for (a, b) in self.of(a).zip(self.of(b)) {
