@@ -6,6 +6,7 @@
 //! layer holds two of them.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Half-open range of positions `begin..end` along one axis.
@@ -293,9 +294,82 @@ impl Axis {
         ceil_div(centre, i64::from(self.stride)).clamp(0, i64::from(self.output)) as u32
     }
 
+    /// The phase of a tap: taps of different phases never meet the same output, as those of a transposed convolution that are
+    /// not a multiple of `upsample` apart. `None` where the tap meets no output at all.
+    pub fn phase(&self, tap: u32) -> Option<u32> {
+        let upsample = u64::from(self.upsample).max(1);
+        let reach = u64::from(tap) * u64::from(self.dilation);
+        // What is under the tap moves by the stride from output to output, so it is whole again after `upsample` of them.
+        let before = i64::from(self.pad[0]) - reach as i64;
+        let first = ceil_div(before, i64::from(self.stride.max(1))).max(0);
+        let outputs = first..(first + upsample as i64).min(i64::from(self.output));
+        let meets = outputs
+            .filter_map(|output| u32::try_from(output).ok())
+            .any(|output| self.input(output, tap).is_some());
+        meets.then_some((reach % upsample) as u32)
+    }
+
     fn numerator(&self, position: u32, tap: u32) -> i64 {
         i64::from(position) * i64::from(self.upsample) + i64::from(self.pad[0])
             - i64::from(tap) * i64::from(self.dilation)
+    }
+}
+
+/// Which taps of a kernel have products that meet in one sum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapPhases {
+    /// By tap, row-major; `None` where it has products in no sum.
+    of_tap: Cow<'static, [Option<usize>]>,
+    count: usize,
+}
+
+impl TapPhases {
+    /// Those of one tap.
+    pub const ONE: Self = Self {
+        of_tap: Cow::Borrowed(&[Some(0)]),
+        count: 1,
+    };
+
+    /// The phases of a kernel of these axes.
+    pub fn of(y: &Axis, x: &Axis) -> Self {
+        let mut known = Vec::new();
+        let columns: Vec<_> = (0..x.kernel).map(|tap| x.phase(tap)).collect();
+        let rows = (0..y.kernel).map(|tap| y.phase(tap));
+        let taps = rows.flat_map(|row| columns.iter().map(move |&column| row.zip(column)));
+        let mut index = |phase: (u32, u32)| {
+            known
+                .iter()
+                .position(|&other| other == phase)
+                .unwrap_or_else(|| {
+                    known.push(phase);
+                    known.len() - 1
+                })
+        };
+        let of_tap = taps.map(|phase| phase.map(&mut index)).collect();
+        Self {
+            of_tap,
+            count: known.len(),
+        }
+    }
+
+    /// By tap, row-major.
+    pub fn of_taps(&self) -> &[Option<usize>] {
+        &self.of_tap
+    }
+
+    /// Number of phases.
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The phase of a tap, row-major, below [`Self::count`]; `None` where it has products in no sum.
+    pub fn of_tap(&self, tap: usize) -> Option<usize> {
+        self.of_tap.get(tap).copied().flatten()
+    }
+
+    /// Whether the products of all taps meet in one sum.
+    pub fn is_one(&self) -> bool {
+        self.count == 1 && self.of_tap.iter().all(Option::is_some)
     }
 }
 
@@ -326,6 +400,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn taps_of_one_phase_alone_meet_the_same_output(axis in axes()) {
+            let met = |tap| (0..axis.output).filter(move |&output| axis.input(output, tap).is_some());
+            for tap in 0..axis.kernel {
+                prop_assert_eq!(axis.phase(tap).is_some(), met(tap).next().is_some());
+                for other in 0..axis.kernel {
+                    let share = met(tap).any(|output| axis.input(output, other).is_some());
+                    prop_assert!(!share || axis.phase(tap) == axis.phase(other));
+                }
+            }
+        }
+
         #[test]
         fn output_and_input_are_each_others_inverse(axis in axes()) {
             for tap in 0..axis.kernel {

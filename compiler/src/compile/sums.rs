@@ -7,6 +7,7 @@ use crate::quantise::Quantised;
 use crate::quantise::weights::sum_bounds;
 use crate::reference::interpret::{InterpretError, interpret_each};
 use crate::reference::segments::Segments;
+use scnn_isa::plane::TapPhases;
 use std::collections::BTreeMap;
 use tract_onnx::prelude::Tensor;
 
@@ -36,7 +37,14 @@ pub fn observe<'a>(
             let conv = layer.conv.as_ref()?;
             let per_output = conv.weights.len() / layer.requantise.len().max(1);
             let range = network.tensor(layer.source.tensor).range;
-            let (low, high) = sum_bounds(&conv.weights, per_output, range, conv.product_shift);
+            let phases = TapPhases::of(&conv.y, &conv.x);
+            let (low, high) = sum_bounds(
+                &conv.weights,
+                per_output,
+                &phases,
+                range,
+                conv.product_shift,
+            );
             let bound = high.max(-low).max(1);
             Some((layer.name.clone(), f64::from(peak) / bound as f64))
         });

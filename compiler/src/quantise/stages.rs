@@ -14,6 +14,7 @@ use crate::graph::{Conv, Curve, Function, Layer, NodeId, Operand};
 use crate::widths;
 use scnn_isa::arith::{self, LARGEST_MULTIPLIER, Requantise, Rounding};
 use scnn_isa::layer::{OperandKind, View};
+use scnn_isa::plane::TapPhases;
 use scnn_isa::program::Ranges;
 
 /// A layer of the graph, the channels that it reads and writes, and their tensors with scales.
@@ -159,7 +160,9 @@ impl Builder<'_> {
     ) -> Result<(IntConv, Vec<f32>), QuantiseError> {
         let per_output = conv.weights_per_output();
         let weights = of_units(conv, from, stages.source.channels);
+        let phases = TapPhases::of(&conv.y, &conv.x);
         let limits = Limits {
+            phases: &phases,
             weight: widths::magnitude(self.widths.weights(stages.id)) as f32,
             range: from.range,
             accumulator_bits: self.machine.pe.accumulator_bits,

@@ -5,6 +5,7 @@ use crate::graph::Layer;
 use multiversion::multiversion;
 use rayon::prelude::*;
 use scnn_isa::arith::{self, MAX_PRODUCT_SHIFT};
+use scnn_isa::plane::TapPhases;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -53,7 +54,9 @@ const SAMPLED: usize = 64;
 
 /// Bounds on integer weights and on their sums.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct Limits<'a> {
+    /// Which weights have products in one sum.
+    pub phases: &'a TapPhases,
     /// Largest magnitude of a weight.
     pub weight: f32,
     /// Smallest and largest value that they are multiplied by.
@@ -81,7 +84,7 @@ const LEAST_GAIN_DB: f64 = 1.0;
 /// The share of its range that a value has in the root mean square.
 const TYPICAL: f64 = 1.0 / 4.0;
 
-impl Limits {
+impl Limits<'_> {
     /// Weights per output channel in integers. `given` are the units of weights that are integers in the file: those they stay,
     /// if they have no more bits.
     ///
@@ -102,7 +105,7 @@ impl Limits {
         let channels: Vec<Channel> = channels
             .map(|(k, weights)| {
                 let given = given.and_then(|units| units.get(k).copied());
-                Channel::of(weights, self.weight, given, smallest_unit(k))
+                Channel::of(weights, self, given, smallest_unit(k))
             })
             .collect();
         let product_shift = self.best_shift(&channels)?;
@@ -162,8 +165,6 @@ impl Limits {
             -f64::from(self.range[0].min(0)),
             f64::from(self.range[1].max(0)),
         );
-        let [positive, negative] = channel.sums;
-        let reach = (positive * high + negative * low).max(positive * low + negative * high);
         let step = 2f64.powi(shift.into());
         // Half a unit each of a weight that is no integer yet, and of a product.
         let of_weight = if channel.given {
@@ -172,15 +173,20 @@ impl Limits {
             low.max(high) / step
         };
         let of_product = if shift == 0 { 0.0 } else { 1.0 };
-        let rounded = channel.nonzero * (of_weight + of_product) / 2.0;
-        let room = self.largest_sum() - rounded;
-        if reach == 0.0 {
-            0.0
-        } else if room > 0.0 {
-            reach / step / room
-        } else {
-            f64::INFINITY
-        }
+        let needed = |sums: &WeightSums| {
+            let [positive, negative] = sums.by_sign;
+            let reach = (positive * high + negative * low).max(positive * low + negative * high);
+            let rounded = sums.nonzero * (of_weight + of_product) / 2.0;
+            let room = self.largest_sum() - rounded;
+            if reach == 0.0 {
+                0.0
+            } else if room > 0.0 {
+                reach / step / room
+            } else {
+                f64::INFINITY
+            }
+        };
+        channel.sums.iter().map(needed).fold(0.0, f64::max)
     }
 
     /// The largest of all possible sums, so that the share of it fits an accumulator and itself [`arith::SUM_BITS`], where an
@@ -204,7 +210,7 @@ impl Limits {
         let mut unit = channel.unit.max(self.unit(channel, shift)) as f32;
         loop {
             round_weights(integers, weights, unit, self.weight);
-            let (low, high) = sum_bounds(integers, integers.len(), self.range, shift);
+            let (low, high) = sum_bounds(integers, integers.len(), self.phases, self.range, shift);
             let excess = high.max(-low) as f64 / self.largest_sum();
             if excess <= 1.0 {
                 return unit;
@@ -224,14 +230,31 @@ struct Channel {
     unit: f64,
     /// Whether the unit is given by the model's file.
     given: bool,
-    /// Sums of the weights above and below zero, both positive.
-    sums: [f64; 2],
-    /// Weights that are not zero.
+    /// By phase of the taps.
+    sums: Vec<WeightSums>,
+}
+
+/// Weights whose products meet in one sum.
+#[derive(Clone, Default)]
+struct WeightSums {
+    /// The sums of those above and of those below zero, both positive.
+    by_sign: [f64; 2],
+    /// Those that are not zero.
     nonzero: f64,
 }
 
+impl WeightSums {
+    fn add(&mut self, weight: f32) {
+        let weight = f64::from(weight);
+        self.by_sign[0] += weight.max(0.0);
+        self.by_sign[1] += (-weight).max(0.0);
+        self.nonzero += f64::from(u8::from(weight != 0.0));
+    }
+}
+
 impl Channel {
-    fn of(weights: &[f32], limit: f32, given: Option<f32>, least: f32) -> Self {
+    fn of(weights: &[f32], limits: Limits, given: Option<f32>, least: f32) -> Self {
+        let limit = limits.weight;
         let magnitude = weights.iter().fold(0f32, |m, w| m.max(w.abs()));
         let given = given.filter(|&unit| unit >= least && unit.is_normal());
         let given = given.filter(|&unit| are_multiples(weights, unit, limit));
@@ -242,16 +265,14 @@ impl Channel {
         if none {
             return Self::default();
         }
+        let mut sums = vec![WeightSums::default(); limits.phases.count()];
+        for (phase, weight) in by_phase(weights, limits.phases) {
+            sums[phase].add(weight);
+        }
         Self {
             unit: unit.into(),
             given: given.is_some(),
-            sums: [1.0, -1.0].map(|sign| {
-                weights
-                    .iter()
-                    .map(|&w| (f64::from(w) * sign).max(0.0))
-                    .sum()
-            }),
-            nonzero: weights.iter().filter(|&&w| w != 0.0).count() as f64,
+            sums,
         }
     }
 }
@@ -280,20 +301,53 @@ const EXACT: usize = 1 << 22;
 /// Sums that are kept apart.
 const LANES: usize = 4;
 
+/// Weights of output channels, each with the phase of its tap; those whose products are in no sum are left out.
+fn by_phase<T: Copy>(weights: &[T], phases: &TapPhases) -> impl Iterator<Item = (usize, T)> {
+    let of_taps = phases.of_taps();
+    let kernels = weights.chunks(of_taps.len().max(1));
+    let weights = kernels.flat_map(|kernel| of_taps.iter().zip(kernel));
+    weights.filter_map(|(phase, &weight)| Some(((*phase)?, weight)))
+}
+
 /// The least and the greatest sum of any output channel that products rounded to 2^`shift` can reach, in any order of
 /// additions, with activations in `range`.
-pub fn sum_bounds(weights: &[i16], per_output: usize, range: [i16; 2], shift: u8) -> (i64, i64) {
+pub fn sum_bounds(
+    weights: &[i16],
+    per_output: usize,
+    phases: &TapPhases,
+    range: [i16; 2],
+    shift: u8,
+) -> (i64, i64) {
     let shift = u32::from(shift);
     let bounds = weights.par_chunks(per_output.max(1)).map(|weights| {
-        let mut sums = [0i64; 2];
-        for weights in weights.chunks(EXACT) {
-            let [least, most] = sums_of(weights, range, shift);
-            sums[0] += least as i64;
-            sums[1] += most as i64;
+        if phases.is_one() {
+            return bounds_of(weights, range, shift);
         }
-        (sums[0], sums[1])
+        let mut of_phases = vec![Vec::new(); phases.count()];
+        for (phase, weight) in by_phase(weights, phases) {
+            of_phases[phase].push(weight);
+        }
+        let bounds = of_phases
+            .iter()
+            .map(|weights| bounds_of(weights, range, shift));
+        bounds.fold((0, 0), widest)
     });
-    bounds.reduce(|| (0, 0), |a, b| (a.0.min(b.0), a.1.max(b.1)))
+    bounds.reduce(|| (0, 0), widest)
+}
+
+fn widest(a: (i64, i64), b: (i64, i64)) -> (i64, i64) {
+    (a.0.min(b.0), a.1.max(b.1))
+}
+
+/// The least and the greatest sum of weights whose products all meet.
+fn bounds_of(weights: &[i16], range: [i16; 2], shift: u32) -> (i64, i64) {
+    let mut sums = (0, 0);
+    for weights in weights.chunks(EXACT) {
+        let [least, most] = sums_of(weights, range, shift);
+        sums.0 += least as i64;
+        sums.1 += most as i64;
+    }
+    sums
 }
 
 /// The least and the greatest sum of at most [`EXACT`] weights' products. Floats hold these sums exactly, and are added
@@ -328,9 +382,11 @@ mod tests {
     use super::*;
     use crate::graph::Affine;
     use proptest::{collection, prelude::*};
+    use scnn_isa::plane::Axis;
 
     /// Weights of 16 bits for operands of 16 bits.
     const LIMITS: Limits = Limits {
+        phases: &TapPhases::ONE,
         weight: 32767.0,
         range: [-32767, 32767],
         accumulator_bits: 24,
@@ -343,7 +399,7 @@ mod tests {
         ..LIMITS
     };
 
-    impl Limits {
+    impl Limits<'_> {
         fn free(self, weights: &[f32], per_output: usize) -> Option<IntWeights> {
             self.quantise(weights, per_output, None, |_| 0.0)
         }
@@ -370,6 +426,25 @@ mod tests {
         );
     }
 
+    /// Every second tap of a transposed convolution meets the same output.
+    #[test]
+    fn taps_that_share_no_output_share_no_accumulator() {
+        let axis = |upsample| Axis {
+            input: 8,
+            output: 8 * upsample,
+            kernel: 4,
+            upsample,
+            ..Axis::identity(8)
+        };
+        let weights = vec![1.0; 512 * 16];
+        let shift = |upsample| {
+            let phases = &TapPhases::of(&axis(upsample), &axis(upsample));
+            let limits = Limits { phases, ..LIMITS };
+            limits.free(&weights, weights.len()).unwrap().product_shift
+        };
+        assert_eq!((shift(1), shift(2), shift(4)), (20, 18, 16));
+    }
+
     /// A channel of equal weights decides little about one with a large weight of many.
     #[test]
     fn a_channel_whose_sums_reach_less_far_fills_more_of_the_accumulator() {
@@ -382,6 +457,7 @@ mod tests {
             let (low, high) = sum_bounds(
                 &weights.integers[..1024],
                 1024,
+                LIMITS.phases,
                 LIMITS.range,
                 weights.product_shift,
             );
@@ -403,9 +479,9 @@ mod tests {
             let large = large % weights.len();
             weights[large] *= 50.0;
             let per_output = weights.len().div_ceil(parts);
-            let limits = Limits { weight: 32767.0, range: [low, high], accumulator_bits: bits, share };
+            let limits = Limits { range: [low, high], accumulator_bits: bits, share, ..LIMITS };
             let found = limits.free(&weights, per_output).expect("a shift that is enough");
-            let (negative, positive) = sum_bounds(&found.integers, per_output, [low, high], found.product_shift);
+            let (negative, positive) = sum_bounds(&found.integers, per_output, LIMITS.phases, [low, high], found.product_shift);
             let (least, most) = arith::signed_range(bits);
             prop_assert!(least as f64 <= negative as f64 * share && positive as f64 * share <= most as f64);
             for (weights, (integers, unit)) in

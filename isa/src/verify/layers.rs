@@ -12,7 +12,7 @@ use crate::ids::SectionId;
 use crate::layer::{ArrayStage, Function, Layer, View};
 use crate::legal::{self, Convolution, Form, Window};
 use crate::machine::Delivery;
-use crate::plane::{Axis, Rect, Span};
+use crate::plane::{Axis, Rect, Span, TapPhases};
 use crate::program::{Program, Ranges, SectionKind, Tensor};
 use crate::section::{WeightBlocks, decode_requantise, decode_slopes, decode_tables};
 use rayon::prelude::*;
@@ -333,7 +333,8 @@ fn bytes(program: &Program, id: SectionId, kind: SectionKind) -> Result<&[u8], (
     Ok(&section.bytes)
 }
 
-/// No order of additions leaves `bits`: the sums of all positive and of all negative extremes stay inside.
+/// No order of additions leaves `bits`: the sums of all positive and of all negative extremes stay inside, of the taps that can
+/// meet one output.
 fn prove_sums(
     layer: &Layer,
     array: &ArrayStage,
@@ -347,6 +348,8 @@ fn prove_sums(
     );
     let residues = source.layout.residues;
     let taps = crate::section::residue_taps(array, residues);
+    let phases = TapPhases::of(&array.y, &array.x);
+    let phase_of = |(r, s): (u32, u32)| phases.of_tap((r * array.x.kernel + s) as usize);
     let [low, high] = source.range;
     let shift = u32::from(array.product_shift);
     let (least, most) = arith::signed_range(bits);
@@ -355,7 +358,7 @@ fn prove_sums(
         .par_iter()
         .enumerate()
         .find_map_first(|(group, &k)| {
-            let mut bounds = vec![(0i64, 0i64); k.len() as usize];
+            let mut bounds = vec![(0i64, 0i64); k.len() as usize * phases.count()];
             for channel in crate::section::group_channels(array, k, inputs, outputs).iter() {
                 for (residue, here) in taps.iter().enumerate() {
                     let block = blocks.block(group, channel, residue as u32);
@@ -364,18 +367,17 @@ fn prove_sums(
                             array
                                 .order
                                 .split(position as u32, k.len(), here.len() as u32);
+                        let tap = here[tap as usize];
                         // A tap that meets several residues is stored for each; an output meets it once.
-                        if taps[..residue]
-                            .iter()
-                            .any(|before| before.contains(&here[tap as usize]))
-                        {
+                        let is_again = taps[..residue].iter().any(|before| before.contains(&tap));
+                        let Some(phase) = phase_of(tap).filter(|_| !is_again) else {
                             continue;
-                        }
+                        };
                         let (a, b) = (
                             arith::product(weight, low, shift),
                             arith::product(weight, high, shift),
                         );
-                        let bound = &mut bounds[ko as usize];
+                        let bound = &mut bounds[ko as usize * phases.count() + phase];
                         bound.0 += i64::from(a.min(b).min(0));
                         bound.1 += i64::from(a.max(b).max(0));
                     }
@@ -383,7 +385,7 @@ fn prove_sums(
             }
             let beyond = |&(low, high): &(i64, i64)| low < least || high > most;
             let at = bounds.iter().position(beyond)?;
-            Some((k.begin + at as u32, bounds[at]))
+            Some((k.begin + (at / phases.count()) as u32, bounds[at]))
         });
     match bad {
         None => Ok(()),
