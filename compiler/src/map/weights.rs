@@ -135,7 +135,7 @@ fn runs(
         .collect()
 }
 
-/// The taps (`r * S + s`) that meet each residue.
+/// The taps (`r * S + s`) that meet each residue, in ascending order.
 pub fn taps_of_residues(conv: &IntConv, residues: Grid) -> Vec<Vec<u32>> {
     let (y, x) = (&conv.y, &conv.x);
     (0..residues.count())
@@ -164,6 +164,17 @@ mod tests {
     use std::sync::Arc;
 
     proptest! {
+        /// Searches rely on it.
+        #[test]
+        fn taps_of_a_residue_ascend(height in 1u32..9, width in 1u32..60, stride in 1u32..4, residues in 1u32..4) {
+            let axis = |kernel: u32| Axis { kernel, stride, ..Axis::identity(8) };
+            let (y, x) = (axis(height), axis(width));
+            let conv = IntConv { weights: Arc::new(Vec::new()), groups: 1, y, x, product_shift: 0 };
+            for taps in taps_of_residues(&conv, Grid::new(residues, residues)) {
+                prop_assert!(taps.is_sorted_by(|a, b| a < b));
+            }
+        }
+
         /// Against the section that emission writes.
         #[test]
         fn blocks_are_counted_as_they_are_coded(
