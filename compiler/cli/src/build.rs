@@ -149,10 +149,11 @@ pub fn import(
             imported = model.import(&options, None);
         }
     }
-    if imported.is_err()
-        && let Some(whole) = import_whole(model, compilation, arrays()?, stages)
-    {
-        imported = Ok(whole);
+    if imported.is_err() {
+        let arrays = arrays()?;
+        let other = import_bound(model, &options, &arrays, stages)
+            .or_else(|| import_whole(model, compilation, arrays, stages));
+        imported = other.map_or(imported, Ok);
     }
     if let Some(failure) = dump.failure {
         return Err(failure);
@@ -163,6 +164,36 @@ pub fn import(
         stages.tell(&format!("warning: {note}"));
     }
     Ok(imported)
+}
+
+/// The model with the inputs that are one integer bound to those of `arrays`: shapes depend on them in a way that no runtime
+/// can type, as where a graph network repeats rows.
+fn import_bound(
+    model: &Model,
+    options: &ImportOptions,
+    arrays: &BTreeMap<String, Given>,
+    stages: &Stages,
+) -> Option<Imported> {
+    let single = |given: &&Given| given.extents.iter().product::<u64>() == 1;
+    let known = arrays.iter().filter(|(name, _)| !name.is_empty());
+    let known = known.filter_map(|(name, given)| {
+        let value = Some(given).filter(single)?.value.clone()?;
+        (!options.values.contains_key(name)).then(|| (name.clone(), value))
+    });
+    let bound: BTreeMap<String, String> = known.collect();
+    if bound.is_empty() {
+        return None;
+    }
+    let mut options = options.clone();
+    options.arrays.clone_from(arrays);
+    options.values.extend(bound.clone());
+    let imported = model.import(&options, None).ok()?;
+    for (name, value) in bound.iter().filter(|_| !stages.quiet()) {
+        stages.tell(&format!(
+            "warning: compiled for `{name}` = {value} alone, as the array has it: shapes depend on it"
+        ));
+    }
+    Some(imported)
 }
 
 /// The model with inputs of the extents of `arrays`, the first ones too: where a batch of one has no form, or these are not

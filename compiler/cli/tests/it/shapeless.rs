@@ -235,6 +235,44 @@ fn a_detector_whose_thresholds_are_inputs_takes_those_that_are_given() {
     assert_eq!(chosen.into_raw_vec_and_offset().0, [0, 0, 0, 0, 0, 3]);
 }
 
+/// Rows are repeated as often as an input says, which tract types only where it is a constant.
+#[test]
+fn a_number_that_shapes_depend_on_is_bound_to_the_array_that_is_given() {
+    let model = Model::new("repeated")
+        .input("x", &[1, 4])
+        .input("times", &[])
+        .floats("w", &[4, 4], &[0.5; 16])
+        .integers("flat", &[-1])
+        .integers("one", &[1])
+        .node("MatMul", &["x", "w"], "a", vec![])
+        .node("Reshape", &["times", "flat"], "t", vec![])
+        .node("Concat", &["one", "t"], "pair", vec![int("axis", 0)])
+        .node("Tile", &["a", "pair"], "y", vec![])
+        .output("y");
+    let mut proto = model.proto();
+    set_type(&mut proto.graph.as_mut().unwrap().input[1], INT64);
+    let folder = folder(&[("m.onnx", prost::Message::encode_to_vec(&proto))]);
+    let mut npz = NpzWriter::new(File::create(folder.path().join("x.npz")).unwrap());
+    let x = ArrayD::from_elem(vec![1, 4], 1.0f32);
+    npz.add_array("x", &x).unwrap();
+    npz.add_array("times", &ArrayD::from_elem(vec![], 3i64))
+        .unwrap();
+    npz.finish().unwrap();
+    let words = "run m.onnx --input x.npz --check --host tract --output y.npz".split(' ');
+    let mut command = Command::cargo_bin("scnnc").unwrap();
+    let output = command
+        .current_dir(folder.path())
+        .args(words)
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    assert!(error.contains("compiled for `times` = 3 alone"), "{error}");
+    let file = File::open(folder.path().join("y.npz")).unwrap();
+    let y: ArrayD<f32> = NpzReader::new(file).unwrap().by_name("y").unwrap();
+    assert_eq!(y.shape(), [1, 12]);
+}
+
 /// Positions, and behind them a node that only ONNX Runtime has: it reads what has no shape, so it joins what finds it.
 #[test]
 fn a_node_behind_positions_that_tract_lacks_runs_with_what_finds_them() {
