@@ -79,7 +79,7 @@ class Inputs:
         recipe = getattr(self, f"make_{wanted.recipe}")
         values = np.asarray(recipe(wanted.shape, *wanted.arguments))
         # A picture is one; a batch has it for each of its images.
-        return np.ascontiguousarray(np.resize(values, wanted.shape).astype(dtype))
+        return np.ascontiguousarray(np.resize(values, wanted.shape).astype(dtype)).reshape(wanted.shape)
 
     # Pictures.
 

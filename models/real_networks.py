@@ -43,7 +43,7 @@ HERE = Path(__file__).parent
 CACHE = Path.home() / ".cache" / "scnnc-networks"
 
 # Wheels are taken for this Python and these platforms, whatever runs this script: their hashes are in the list.
-WHEELS = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp"]
+WHEELS = ["--only-binary=:all:", "--ignore-requires-python", "--python-version=3.11", "--implementation=cp"]
 PLATFORMS = ["any", "manylinux2014_x86_64", "manylinux_2_24_x86_64", "manylinux_2_27_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64"]
 
 USUAL_BAR = 50.0
