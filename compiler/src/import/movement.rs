@@ -138,7 +138,7 @@ fn part_of_concat(
 }
 
 /// An axis that may be counted from the end.
-fn axis_of(given: i64, rank: usize) -> Option<usize> {
+pub(crate) fn axis_of(given: i64, rank: usize) -> Option<usize> {
     let axis = if given < 0 {
         given + rank as i64
     } else {
@@ -148,7 +148,7 @@ fn axis_of(given: i64, rank: usize) -> Option<usize> {
 }
 
 /// A position that counts from the end where it is negative.
-fn from_begin(position: i64, extent: i64) -> i64 {
+pub(crate) fn from_begin(position: i64, extent: i64) -> i64 {
     if position < 0 {
         position + extent
     } else {

@@ -66,7 +66,7 @@ operators! {
     "Ceil" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Celu" 12 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Clip" 13 (1..=3 => 1..=1) "PPU" "constant bounds" Machine(elementwise::map);
-    "Concat" 13 (1..=MANY => 1..=1) "by placement" "channels of activations; constants of one value per channel on the array" Machine(movement::concat);
+    "Concat" 13 (1..=MANY => 1..=1) "by placement" "channels of activations; constants of one value per channel on the array; up to four planes along rows or columns as their sum" Machine(movement::concat);
     "Constant" 25 (0..=0 => 1..=1) "folded" "" Host("its value is not known");
     "ConstantOfShape" 25 (1..=1 => 1..=1) "folded" "constant shape" Host("its shape is not constant");
     "Conv" 22 (2..=3 => 1..=1) "array" "1-D and 2-D, constant weights; any stride, padding, dilation, groups" Machine(convolution::conv);
@@ -84,7 +84,7 @@ operators! {
     "Exp" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Flatten" 25 (1..=1 => 1..=1) "by placement" "where its readers take the values as they lie" Machine(movement::rename);
     "Floor" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
-    "Gather" 13 (2..=2 => 1..=1) "folded" "of constants" Host("it picks values by an index");
+    "Gather" 13 (2..=2 => 1..=1) "folded, or as a slice" "of constants; of activations by constant indices evenly apart" Host("it picks values by an index");
     "Gelu" 20 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Gemm" 13 (2..=3 => 1..=1) "array" "constant weights, constant bias, transA 0" Machine(linear::gemm);
     "GlobalAveragePool" 22 (1..=1 => 1..=1) "PPU" "" Machine(pooling::global_pool);
@@ -138,7 +138,7 @@ operators! {
     "Softplus" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Softsign" 22 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "SpaceToDepth" 13 (1..=1 => 1..=1) "array" "a convolution with ones" Machine(movement::blocks::space_to_depth);
-    "Split" 18 (1..=2 => 1..=MANY) "by addressing" "channels" Machine(movement::split);
+    "Split" 18 (1..=2 => 1..=MANY) "by addressing" "channels; rows and columns as slices" Machine(movement::split);
     "Sqrt" 13 (1..=1 => 1..=1) "PPU (table)" "" Machine(elementwise::map);
     "Squeeze" 25 (1..=2 => 1..=1) "by placement" "where its readers take the values as they lie" Machine(movement::rename);
     "Sub" 14 (2..=2 => 1..=1) "PPU" "two activations of the array that broadcast, or a constant per channel" Machine(arithmetic::sub);

@@ -9,9 +9,11 @@ mod differences;
 mod empty;
 mod extrema;
 mod factors;
+mod joints;
 mod minima;
 mod normalisations;
 mod one_hot;
+mod ranges;
 mod row_functions;
 mod rows;
 mod stacks;
@@ -38,6 +40,8 @@ pub(super) struct TypedPass {
 pub(super) const TYPED_PASSES: &[TypedPass] = &[
     TypedPass { name: "casts", about: "a cast to the type that a tensor has becomes an identity", run: |graph, facts, _| casts::run(graph, facts) },
     TypedPass { name: "empty", about: "operands of a concatenation that have no elements go", run: |graph, facts, _| empty::run(graph, facts) },
+    TypedPass { name: "ranges", about: "a choice by constant indices evenly apart and the parts of a plane become slices", run: |graph, facts, _| ranges::run(graph, facts) },
+    TypedPass { name: "joints", about: "planes joined along rows or columns become a sum of padded planes", run: |graph, facts, _| joints::run(graph, facts) },
     TypedPass { name: "stacks", about: "a reduction over an axis that activations were stacked along becomes an operator of those", run: |graph, facts, _| stacks::run(graph, facts) },
     TypedPass { name: "factors", about: "a normalisation over channels by a factor and an offset becomes a quotient", run: |graph, facts, _| factors::run(graph, facts) },
     TypedPass { name: "normalisations", about: "a normalisation over channels becomes products, sums and a gate", run: normalisations::run },

@@ -44,6 +44,7 @@ mod paper;
 mod passes;
 mod past;
 mod placement;
+mod planes;
 mod precision;
 mod progress;
 mod prune;
