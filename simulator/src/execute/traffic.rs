@@ -93,12 +93,14 @@ impl State<'_> {
         let mut vectors = vec![0; room.len()];
         let mut columns = Vec::new();
         for Coming { blocks, pes, .. } in tiles.iter().flatten() {
-            let count = blocks.of_pe(0).len() as u32;
+            let count = blocks.columns_per_pe() as u32;
             columns.extend((0..count).map(|column| {
                 let mut bytes = 0;
                 for &pe in pes {
                     let (room, vectors) = (&mut room[pe as usize], &mut vectors[pe as usize]);
-                    let block = blocks.of_pe(pe)[column as usize];
+                    let Some(block) = blocks.of_pe(pe).get(column as usize) else {
+                        continue;
+                    };
                     let elements = u64::from(block.elements).min(*room);
                     *room -= elements;
                     *vectors += elements.div_ceil(width);

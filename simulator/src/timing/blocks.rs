@@ -27,11 +27,13 @@ pub struct ActivationBlocks {
     pub pes: Grid,
     /// Residues of a channel.
     pub residues: u32,
-    /// By (PE row-major, channel, residue).
-    pub blocks: Vec<Block>,
+    /// By (PE with a tile, channel, residue).
+    blocks: Vec<Block>,
     channels: u32,
-    /// By (PE, residue): whether there are blocks.
+    /// By (PE row-major, residue): whether there are blocks.
     stored: Vec<bool>,
+    /// By PE, where its tile is among those of all PEs: a small plane leaves most of them without one.
+    places: Vec<Option<u32>>,
 }
 
 impl ActivationBlocks {
@@ -44,8 +46,6 @@ impl ActivationBlocks {
         format: Format,
     ) -> Self {
         let (pes, residues) = (tile.pes(), layout.residues.count());
-        let per_pe = (channels.len() * residues) as usize;
-        let mut blocks = vec![Block::default(); pes.count() as usize * per_pe];
         let residue_at = |residue: u32| {
             (
                 residue / layout.residues.cols,
@@ -59,12 +59,13 @@ impl ActivationBlocks {
                 layout.has_block(rect, at.0, at.1)
             })
         });
-        let stored = stored.collect();
-        blocks
-            .par_chunks_mut(per_pe.max(1))
-            .enumerate()
-            .for_each(|(pe, blocks)| {
-                let rect = tile.pe_rect(pe as u32 / pes.cols, pe as u32 % pes.cols);
+        let mut all = Self::empty(pes, residues, channels.len(), stored.collect());
+        let with_tile = all.with_tile();
+        all.blocks
+            .par_chunks_mut((channels.len() * residues).max(1) as usize)
+            .zip(with_tile)
+            .for_each(|(blocks, pe)| {
+                let rect = tile.pe_rect(pe / pes.cols, pe % pes.cols);
                 for residue in 0..residues {
                     let at = residue_at(residue);
                     let walk = BlockWalk::new(rect, at, layout.residues);
@@ -76,13 +77,34 @@ impl ActivationBlocks {
                     }
                 }
             });
+        all
+    }
+
+    /// Blocks without elements; `stored` is by (PE row-major, residue).
+    fn empty(pes: Grid, residues: u32, channels: u32, stored: Vec<bool>) -> Self {
+        let mut with_tile = 0;
+        let of_pe = stored.chunks(residues as usize);
+        let places = of_pe.map(|stored| {
+            stored.contains(&true).then(|| {
+                with_tile += 1;
+                with_tile - 1
+            })
+        });
+        let places = places.collect();
         Self {
             pes,
             residues,
-            blocks,
-            channels: channels.len(),
+            blocks: vec![Block::default(); (with_tile * channels * residues) as usize],
+            channels,
             stored,
+            places,
         }
+    }
+
+    /// The PEs that have a tile, in the order of their blocks.
+    fn with_tile(&self) -> Vec<u32> {
+        let has_tile = |&pe: &u32| self.places[pe as usize].is_some();
+        (0..self.pes.count()).filter(has_tile).collect()
     }
 
     /// Whether a PE has blocks of a residue.
@@ -92,8 +114,7 @@ impl ActivationBlocks {
 
     /// PEs of the group that have a tile: those that a vector of weights reaches.
     pub fn pes_with_tile(&self) -> u64 {
-        let has_tile = |&pe: &u32| (0..self.residues).any(|residue| self.stores(pe, residue));
-        (0..self.pes.count()).filter(has_tile).count() as u64
+        self.places.iter().flatten().count() as u64
     }
 
     /// Elements of a PE.
@@ -103,15 +124,13 @@ impl ActivationBlocks {
 
     /// Elements of a channel in a PE, counted from the first that was measured.
     pub fn elements_of_channel(&self, pe: u32, channel: u32) -> u64 {
-        let first = (channel * self.residues) as usize;
-        let blocks = &self.of_pe(pe)[first..first + self.residues as usize];
-        blocks.iter().map(|b| u64::from(b.elements)).sum()
+        let blocks = self.of_channel(pe, channel).iter();
+        blocks.map(|block| u64::from(block.elements)).sum()
     }
 
     /// Encoded bytes of a channel in a PE, counted from the first that was measured.
     pub fn bytes_of_channel(&self, pe: u32, channel: u32, format: Format) -> u64 {
-        let first = (channel * self.residues) as usize;
-        let blocks = &self.of_pe(pe)[first..first + self.residues as usize];
+        let blocks = self.of_channel(pe, channel);
         let of_residue = |(residue, block): (u32, &Block)| {
             if self.stores(pe, residue) {
                 format.block_bytes(u64::from(block.elements))
@@ -122,15 +141,30 @@ impl ActivationBlocks {
         (0..self.residues).zip(blocks).map(of_residue).sum()
     }
 
-    /// The blocks of one PE, by (channel, residue).
+    /// The blocks of one PE, by (channel, residue); none if it has no tile.
     pub fn of_pe(&self, pe: u32) -> &[Block] {
-        let per_pe = (self.channels * self.residues) as usize;
-        &self.blocks[pe as usize * per_pe..(pe as usize + 1) * per_pe]
+        let per_pe = self.columns_per_pe();
+        self.places[pe as usize].map_or(&[], |place| {
+            &self.blocks[place as usize * per_pe..][..per_pe]
+        })
+    }
+
+    /// The blocks of one channel in a PE, by residue; none if it has no tile.
+    fn of_channel(&self, pe: u32, channel: u32) -> &[Block] {
+        let first = (channel * self.residues) as usize;
+        let of_pe = self.of_pe(pe).get(first..).unwrap_or_default();
+        &of_pe[..of_pe.len().min(self.residues as usize)]
+    }
+
+    /// Pairs of a channel and a residue.
+    pub fn columns_per_pe(&self) -> usize {
+        (self.channels * self.residues) as usize
     }
 
     /// The blocks by (channel, residue), in vectors of `width` elements.
     pub fn columns(&self, width: u32) -> Columns {
-        let per_pe = (self.channels * self.residues) as usize;
+        let per_pe = self.columns_per_pe();
+        let with_tile = self.with_tile();
         let mut columns = Columns {
             sums: Vec::with_capacity(per_pe),
             pes: Vec::new(),
@@ -138,8 +172,8 @@ impl ActivationBlocks {
         };
         for column in 0..per_pe {
             let mut sums = [0u64; 3];
-            for pe in 0..self.pes.count() {
-                let block = self.blocks[pe as usize * per_pe + column];
+            for (&pe, blocks) in with_tile.iter().zip(self.blocks.chunks(per_pe)) {
+                let block = blocks[column];
                 let vectors = block.elements.div_ceil(width);
                 if vectors > 0 {
                     columns.pes.push((pe, vectors));
@@ -377,22 +411,22 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Three PEs with two channels of two residues.
+        /// Three PEs, of which one may have no tile, with two channels of two residues.
         #[test]
         fn a_column_is_what_all_pes_hold_of_a_channel_and_residue(
-            sizes in prop::collection::vec((0u32..3, 0u32..7), 3 * 4), width in 1u32..5,
+            sizes in prop::collection::vec((0u32..3, 0u32..7), 3 * 4), width in 1u32..5, without in 0u32..4,
         ) {
             let block = |&(nonzeros, placeholders)| Block { elements: nonzeros + placeholders, nonzeros };
-            let blocks = ActivationBlocks {
-                pes: Grid::new(1, 3),
-                residues: 2,
-                blocks: sizes.iter().map(block).collect(),
-                channels: 2,
-                stored: vec![true; 3 * 2],
-            };
+            let stored = (0..3).flat_map(|pe| [pe != without; 2]).collect();
+            let mut blocks = ActivationBlocks::empty(Grid::new(1, 3), 2, 2, stored);
+            for (block_of, size) in blocks.blocks.iter_mut().zip(&sizes) {
+                *block_of = block(size);
+            }
+            prop_assert_eq!(blocks.pes_with_tile(), if without < 3 { 2 } else { 3 });
             let columns = blocks.columns(width);
             for index in 0..4 {
-                let held: Vec<(u32, Block)> = (0..3).map(|pe| (pe, blocks.of_pe(pe)[index])).collect();
+                let of_pe = |pe| blocks.of_pe(pe).get(index).copied().unwrap_or_default();
+                let held: Vec<(u32, Block)> = (0..3).map(|pe| (pe, of_pe(pe))).collect();
                 let sum = |of: &dyn Fn(&Block) -> u32| held.iter().map(|(_, block)| u64::from(of(block))).sum::<u64>();
                 let vectors = |block: &Block| block.elements.div_ceil(width);
                 let column = columns.column(index);

@@ -14,8 +14,8 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 /// Most planes that are joined: the sum is drained anew for each.
 const MOST: usize = 4;
 
-/// Rows and columns that a plane which is joined or split has at least. A row alone keeps few PEs busy: joined along it, 2 x 64 channels of 200
-/// values take 15.7 k cycles, and 13.2 k over the host link; 2 x 32 of 32 x 32 take 4.9 k and 18.4 k.
+/// Least rows and columns of a plane that is joined or split. A row alone keeps few PEs busy: joined along it, twice 64
+/// channels of 200 values take 15.7 k cycles, and 13.2 k over the host link; twice 32 of 32 x 32 take 4.9 k and 18.4 k.
 pub(super) const LEAST: u64 = 4;
 
 /// Runs the pass.

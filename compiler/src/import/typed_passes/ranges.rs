@@ -111,7 +111,7 @@ fn split(node: &NodeProto, facts: &Facts) -> Option<Vec<Range>> {
     let plane = facts.get(&node.input[0])?.dims.get(2..)?;
     let mut begin = 0;
     let mut ranges = Vec::new();
-    for to in node.output.iter().filter(|to| !to.is_empty()) {
+    for to in &node.output {
         let count = *facts.get(to)?.dims.get(axis)?;
         ranges.push(Range {
             to: to.clone(),
